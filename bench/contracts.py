@@ -1,0 +1,329 @@
+"""The seams: what a dataset, a backbone and a task declare, and what crosses between them.
+
+This module imports neither torch nor pandas, so that declarations stay light; heavy types are named for the checker only.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from bench.errors import DataError
+from bench.registry import Registry
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import torch
+
+Profile = Literal["demo", "paper"]
+DataKind = Literal["real", "demo"]
+OnError = Literal["stop", "skip"]
+
+
+# ---------------------------------------------------------------------------------------------------------- datasets
+@dataclass(frozen=True)
+class Finding:
+    """One line of a validation: `level` is ok, warning or error; `message` names the path or count and the next step."""
+
+    level: Literal["ok", "warning", "error"]
+    message: str
+
+
+class Dataset(ABC):
+    """One dataset in the layout it is downloaded in.
+
+    A subclass sets the class attributes below and implements `index` and `validate`; with masks it implements `mask`, and with
+    an embedded demo `make_demo`. Heavy imports (pandas, pydicom, cv2) stand inside the methods.
+    """
+
+    name: str
+    title: str
+    licence: str
+    citation: str
+    how_to_get: str
+    folders: tuple[str, ...] = ()
+    """Folder names under the data root, tried in this order; the dataset's own name is always tried first."""
+    marker: str = ""
+    """A file or folder (relative) by which the dataset is recognised in a folder."""
+    mask_classes: tuple[str, ...] = ()
+    label_names: tuple[str, ...] = ()
+    has_reports: bool = False
+    has_demo: bool = False
+
+    @abstractmethod
+    def index(self, root: Path) -> pd.DataFrame:
+        """Return one row per image, read from the files as downloaded.
+
+        Columns always present: `image_id` (str, unique), `patient_id` (str), `path` (str, relative to `root`),
+        `split` (str: train/val/test, or "" where the dataset has no official split). Where known: `study_id`, `view` (PA, AP, LL),
+        `sex` (M/F/""), `age` (float), `report` (str, cleaned impression + findings), `findings`, `impression`, one column
+        `label:<name>` (0/1/-1/NaN) per entry of `label_names`; a dataset may keep further private columns its `mask` reads.
+        Raise DataError naming the file for a missing file or column, a duplicate or an impossible value.
+        """
+
+    @abstractmethod
+    def validate(self, root: Path) -> list[Finding]:
+        """Compare what is on disk with the published counts; name what is missing and how to get it."""
+
+    def mask(self, row: pd.Series, root: Path) -> np.ndarray:
+        """Return the masks of one image as uint8 0/1 [len(mask_classes), H, W] in the pixel grid of the image file."""
+        raise NotImplementedError(f"dataset '{self.name}' has no masks")
+
+    def make_demo(self, out: Path, *, studies: int, size: int, seed: int, workers: int = 2) -> None:
+        """Render `studies` studies at `size` px into `out` in this dataset's native layout."""
+        raise NotImplementedError(f"dataset '{self.name}' has no demo")
+
+
+# --------------------------------------------------------------------------------------------------------- backbones
+@dataclass(frozen=True)
+class InputSpec:
+    """How an encoder wants its images: the harness resizes the long side to `resize`, pads square, then crops `size`."""
+
+    size: int
+    resize: int
+    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
+    std: tuple[float, ...] = (0.5, 0.5, 0.5)
+    channels: int = 3
+    interpolation: Literal["area", "bilinear", "bicubic"] = "area"
+
+
+@dataclass
+class Features:
+    """What heads see of an image batch.
+
+    pooled [B, D]; patches [B, N, D] in row-major order of `grid` = (h, w), N = h * w (no class token);
+    pyramid: maps [B, C_i, H_i, W_i] from fine to coarse (ResNet: strides 4, 8, 16, 32; ViT: four blocks at stride = patch size).
+    """
+
+    pooled: torch.Tensor
+    patches: torch.Tensor
+    grid: tuple[int, int]
+    pyramid: tuple[torch.Tensor, ...] = ()
+
+
+class Backbone(Protocol):
+    """A loaded encoder. `module` holds every parameter; freezing means `module.eval()` and requires_grad False, BatchNorm too."""
+
+    name: str
+    architecture: str
+    family: Literal["resnet", "vit"]
+    input: InputSpec
+    module: torch.nn.Module
+    pooled_dim: int
+    patch_dim: int
+    pyramid_channels: tuple[int, ...]
+    pyramid_strides: tuple[int, ...]
+    has_text: bool
+
+    def features(self, images: torch.Tensor) -> Features:
+        """Encode normalised images [B, 3, H, W] (any H, W divisible by the largest stride)."""
+        ...
+
+    def embed_images(self, images: torch.Tensor) -> torch.Tensor:
+        """Return L2-normalised image embeddings [B, d]; only where `has_text`."""
+        ...
+
+    def embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
+        """Return L2-normalised text embeddings [T, d]; only where `has_text`."""
+        ...
+
+    def similarity(self, images: torch.Tensor, texts: Sequence[str]) -> torch.Tensor:
+        """Return the method's own image-text score [B, T]; only where `has_text`."""
+        ...
+
+
+@dataclass(frozen=True)
+class BackboneRequest:
+    """What the runner asks of a backbone's builder. `architecture` "" means the profile's default."""
+
+    profile: Profile
+    architecture: str = ""
+    seed: int = 0
+    checkpoint: Path | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """Declaration of one backbone.
+
+    `build` returns the loaded encoder. `method` ("module:Class") names the pre-training method where the harness can pre-train
+    it; then `build` is called with `request.checkpoint` set. `seeded` is True where another seed gives other weights.
+    """
+
+    name: str
+    title: str
+    build: Callable[[BackboneRequest], Backbone]
+    licence: str = ""
+    citation: str = ""
+    source: str = ""
+    method: str = ""
+    seeded: bool = False
+
+
+def backbone(name: str, **meta: Any) -> Callable[[Callable[[BackboneRequest], Backbone]], Callable[[BackboneRequest], Backbone]]:
+    """Decorate a builder function: `@backbone("mine", title="...", licence="...")`."""
+
+    def decorate(build: Callable[[BackboneRequest], Backbone]) -> Callable[[BackboneRequest], Backbone]:
+        meta.setdefault("title", (build.__doc__ or name).strip().splitlines()[0])
+        BACKBONES.add(name, BackboneSpec(name=name, build=build, **meta))
+        return build
+
+    return decorate
+
+
+def dataset(cls: type[Dataset]) -> type[Dataset]:
+    """Decorate a Dataset subclass: registers one instance under `cls.name`."""
+    DATASETS.add(cls.name, cls())
+    return cls
+
+
+# ------------------------------------------------------------------------------------------------------------- tasks
+@dataclass(frozen=True)
+class TaskSpec:
+    """Declaration of one task: a kind of head on one dataset.
+
+    `groups` are names that run many tasks at once. `presets` gives, per protocol, setting values of this dataset that differ
+    from the kind's preset (e.g. {"mgca": {"batch_size": "8"}}).
+    """
+
+    name: str
+    kind: str
+    dataset: str
+    title: str
+    main_metric: str
+    groups: tuple[str, ...] = ()
+    fractions: tuple[float, ...] = (0.1, 1.0)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    presets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Some images of one dataset, decoded once.
+
+    `index` holds the rows in order; row r's pixels stand at `positions[r]` of the stores (memory maps, never written):
+    `image_store` uint8 [M, S, S] and, where the dataset has masks, `mask_store` uint8 0/1 [M, C, S, S] on the same padded grid.
+    """
+
+    index: pd.DataFrame
+    positions: np.ndarray
+    image_store: np.ndarray
+    mask_store: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def images(self, rows: Any) -> np.ndarray:
+        """Return a copy of the images of `rows` (an integer array or slice), uint8 [n, S, S]."""
+        return self.image_store[self.positions[rows]]
+
+    def masks(self, rows: Any) -> np.ndarray:
+        """Return a copy of the masks of `rows`, uint8 [n, C, S, S]."""
+        if self.mask_store is None:
+            raise DataError("these images have no masks.", "Choose a task whose dataset has masks.")
+        return self.mask_store[self.positions[rows]]
+
+
+class Progress(Protocol):
+    """What long work reports to: `with progress.track("decoding", total=n) as step: step(1)`."""
+
+    def track(self, title: str, total: int | None = None) -> Any:
+        """Open a bar with time left; the context manager yields `advance(n=1)`."""
+        ...
+
+    def say(self, message: str) -> None:
+        """Print one line above the bars."""
+        ...
+
+
+@dataclass(frozen=True)
+class CellContext:
+    """What a task kind gets beside data and backbone: its resolved settings, a folder to resume from, device, seed, progress."""
+
+    task: TaskSpec
+    settings: Any
+    work_dir: Path
+    device: str
+    seed: int
+    profile: Profile
+    progress: Progress
+    mask_classes: tuple[str, ...] = ()
+    label_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Kept per cell. `table`: one row per test image (`image_id`, `patient_id`, then what `score` needs); `arrays`: optional
+    numpy arrays aligned with the table (e.g. packed masks for figures); `extra`: scalars of the fit (epochs, best step)."""
+
+    table: pd.DataFrame
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Score:
+    """One metric of one cell with its 95% interval (bootstrap clustered by patient), `n` images it was computed on."""
+
+    metric: str
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+class TaskKind(ABC):
+    """One kind of task: its settings and presets, its head, its metrics. Sees a backbone only through the protocol above."""
+
+    name: str
+    evaluator_version: int = 1
+    metrics: tuple[str, ...]
+    needs: Literal["images", "masks", "labels", "reports"] = "images"
+
+    @abstractmethod
+    def settings(self, task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]) -> Any:
+        """Return the resolved frozen settings dataclass; must not import torch. Raise UnknownNameError on an unknown protocol.
+
+        The dataclass has at least: `image_size` (int, px of the square the subsets are cached at)."""
+
+    @abstractmethod
+    def protocols(self) -> tuple[str, ...]:
+        """Return the names of the protocol presets."""
+
+    def split(self, index: pd.DataFrame, task: TaskSpec, protocol: str, seed: int) -> pd.DataFrame:
+        """Return `index` with `split` filled (train/val/test); default: the official split, else 70/15/15 by patient, seed 0."""
+        from bench.data.splits import default_split
+
+        return default_split(index, seed=0)
+
+    @abstractmethod
+    def fit(self, backbone: Backbone, train: Subset, val: Subset, context: CellContext) -> Any:
+        """Train the head and return a predictor."""
+
+    @abstractmethod
+    def predict(self, predictor: Any, test: Subset, context: CellContext) -> Predictions:
+        """Return one row per image of `test`."""
+
+    @abstractmethod
+    def statistics(self, predictions: Predictions, task: TaskSpec) -> Mapping[str, Callable[[np.ndarray], np.ndarray]]:
+        """Return, per metric, a function of resampling weights [R, n_images] giving its value per resample [R].
+
+        Weights of one give the point estimate. The engine makes one shared, patient-clustered weight matrix, so that intervals
+        and paired tests of all backbones use the same resamples.
+        """
+
+
+DATASETS: Registry[Dataset] = Registry("dataset")
+TASKS: Registry[TaskSpec] = Registry("task")
+KINDS: Registry[TaskKind] = Registry("task kind")
+BACKBONES: Registry[BackboneSpec] = Registry("backbone")
+
+
+def task(spec: TaskSpec) -> TaskSpec:
+    """Register a task declaration."""
+    return TASKS.add(spec.name, spec)
