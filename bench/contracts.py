@@ -53,15 +53,20 @@ class Dataset(ABC):
     label_names: tuple[str, ...] = ()
     has_reports: bool = False
     has_demo: bool = False
+    demo_studies: int = 400
+    """How many studies the demo has unless asked otherwise."""
+    version: int = 1
+    """Raise when `mask` gives other pixels for the same files: cached masks are made again."""
 
     @abstractmethod
     def index(self, root: Path) -> pd.DataFrame:
         """Return one row per image, read from the files as downloaded.
 
         Columns always present: `image_id` (str, unique), `patient_id` (str), `path` (str, relative to `root`),
-        `split` (str: train/val/test, or "" where the dataset has no official split). Where known: `study_id`, `view` (PA, AP, LL),
-        `sex` (M/F/""), `age` (float), `report` (str, cleaned impression + findings), `findings`, `impression`, one column
-        `label:<name>` (0/1/-1/NaN) per entry of `label_names`; a dataset may keep further private columns its `mask` reads.
+        `split` (str: train/val/test, or "" where the dataset has no official split). Where known: `study_id`, `view` (PA, AP,
+        LL), `sex` (M/F/""), `age` (float), `report` (str, cleaned impression + findings), `findings`, `impression`, one column
+        `label:<name>` (0/1/-1/NaN) per entry of `label_names`; a dataset may keep further private columns its `mask` reads, and
+        names the files of an image's masks in `mask_paths` (tuple of str, relative to `root`), so that the cache sees them change.
         Raise DataError naming the file for a missing file or column, a duplicate or an impossible value.
         """
 
@@ -76,6 +81,21 @@ class Dataset(ABC):
     def make_demo(self, out: Path, *, studies: int, size: int, seed: int, workers: int = 2) -> None:
         """Render `studies` studies at `size` px into `out` in this dataset's native layout."""
         raise NotImplementedError(f"dataset '{self.name}' has no demo")
+
+    def demo_version(self) -> int:
+        """Return the version of the renderer behind `make_demo`; another version, another demo."""
+        return 1
+
+    def reference_split(self, index: pd.DataFrame, protocol: str, seed: int) -> pd.DataFrame | None:
+        """Return the split a published protocol made of this dataset (its leaks included), or None where it has none of its own.
+
+        An image may come back in several rows, once per split, with other private columns (e.g. a part of its masks).
+        """
+        return None
+
+    def reference_subset(self, train: pd.DataFrame, protocol: str, fraction: float, seed: int) -> pd.DataFrame | None:
+        """Return the training rows a published protocol uses at one label fraction, or None for the usual nested subset."""
+        return None
 
 
 # --------------------------------------------------------------------------------------------------------- backbones
@@ -152,7 +172,9 @@ class BackboneSpec:
     """Declaration of one backbone.
 
     `build` returns the loaded encoder. `method` ("module:Class") names the pre-training method where the harness can pre-train
-    it; then `build` is called with `request.checkpoint` set. `seeded` is True where another seed gives other weights.
+    it, `trainer` ("module") who trains it and `pretrain_on` the image-report dataset it uses by default; then `build` is called
+    with `request.checkpoint` set. `seeded` is True where another seed gives other weights; `default` puts it in a run that names
+    no backbones.
     """
 
     name: str
@@ -162,7 +184,10 @@ class BackboneSpec:
     citation: str = ""
     source: str = ""
     method: str = ""
+    trainer: str = ""
+    pretrain_on: str = ""
     seeded: bool = False
+    default: bool = False
 
 
 def backbone(name: str, **meta: Any) -> Callable[[Callable[[BackboneRequest], Backbone]], Callable[[BackboneRequest], Backbone]]:
@@ -207,13 +232,15 @@ class Subset:
     """Some images of one dataset, decoded once.
 
     `index` holds the rows in order; row r's pixels stand at `positions[r]` of the stores (memory maps, never written):
-    `image_store` uint8 [M, S, S] and, where the dataset has masks, `mask_store` uint8 0/1 [M, C, S, S] on the same padded grid.
+    `image_store` uint8 [M, S, S] and, where the dataset has masks, `mask_store` uint8 0/1 [M, C, S, S] on the same padded grid;
+    masks stand at `mask_positions` where given.
     """
 
     index: pd.DataFrame
     positions: np.ndarray
     image_store: np.ndarray
     mask_store: np.ndarray | None = None
+    mask_positions: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -226,7 +253,8 @@ class Subset:
         """Return a copy of the masks of `rows`, uint8 [n, C, S, S]."""
         if self.mask_store is None:
             raise DataError("these images have no masks.", "Choose a task whose dataset has masks.")
-        return self.mask_store[self.positions[rows]]
+        positions = self.positions if self.mask_positions is None else self.mask_positions
+        return self.mask_store[positions[rows]]
 
 
 class Progress(Protocol):
@@ -301,6 +329,13 @@ class TaskKind(ABC):
 
         return default_split(index, seed=0)
 
+    def subset(self, train: pd.DataFrame, fraction: float, task: TaskSpec, protocol: str, seed: int) -> pd.DataFrame:
+        """Return the training rows used at one label fraction; default: nested, stratified on the first label, never empty."""
+        from bench.data.splits import label_subset
+
+        labels = [name for name in train.columns if str(name).startswith("label:")]
+        return label_subset(train, fraction, seed=seed, stratify=labels[0] if labels else None)
+
     @abstractmethod
     def fit(self, backbone: Backbone, train: Subset, val: Subset, context: CellContext) -> Any:
         """Train the head and return a predictor."""
@@ -316,6 +351,10 @@ class TaskKind(ABC):
         Weights of one give the point estimate. The engine makes one shared, patient-clustered weight matrix, so that intervals
         and paired tests of all backbones use the same resamples.
         """
+
+    def figure(self, task: TaskSpec, test: Subset, predictions: Mapping[str, Predictions], out: Path) -> Path | None:
+        """Draw a few of `test` with what each method predicted, into `out` (.png); None where the kind has no figure."""
+        return None
 
 
 DATASETS: Registry[Dataset] = Registry("dataset")

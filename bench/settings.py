@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from bench.errors import SettingError
@@ -67,3 +67,11 @@ def _boolean(key: str, text: str) -> bool:
     if text.lower() not in words:
         raise SettingError(f"setting '{key}' wants true or false, found '{text}'.")
     return words[text.lower()]
+
+
+def parse_list(text: str, kind: Callable[[str], S], option: str) -> tuple[S, ...]:
+    """Parse `0.1,1.0` into a tuple without repeats; raise SettingError naming the option on a word of another type."""
+    try:
+        return tuple(dict.fromkeys(kind(part.strip()) for part in text.split(",") if part.strip()))
+    except ValueError as error:
+        raise SettingError(f"{option} '{text}' is not a comma-separated list: {error}.", f"Write e.g. {option} a,b.") from error

@@ -1,0 +1,380 @@
+"""mmengine behind `bench.training`: a quiet Runner and the one hook that seeds, schedules, validates and checkpoints."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import os
+import random
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.hooks import EMAHook, Hook
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.runner import Runner
+from torch import nn
+
+from bench.contracts import Progress
+from bench.errors import SettingError
+from bench.training import Evaluate, Loader, TrainingError, TrainPlan, TrainSummary, fingerprint, learning_rate
+
+_run_number = itertools.count()
+
+
+def run(
+    model: nn.Module,
+    loader: Loader,
+    plan: TrainPlan,
+    work_dir: Path,
+    progress: Progress,
+    title: str,
+    evaluate: Evaluate | None,
+    device: str,
+) -> TrainSummary:
+    """Carry out `bench.training.train`."""
+    work_dir.mkdir(parents=True, exist_ok=True)
+    _limit_threads()
+    batches = _Epochs(loader, plan)
+    hook = _EpochHook(model, batches, plan, work_dir, title, evaluate)
+    runner = _build(model, batches, plan, work_dir, device, hook)
+    try:
+        with progress.track(title, total=plan.epochs * len(batches)) as advance:
+            hook.advance = advance
+            runner.train()
+        return hook.finish(runner)
+    finally:
+        runner.close_logs()
+
+
+def _limit_threads() -> None:
+    """Use no more threads than the cores this process may run on (torch counts the machine's)."""
+    torch.set_num_threads(max(1, min(torch.get_num_threads(), len(os.sched_getaffinity(0)))))
+
+
+class _Epochs:
+    """The loader as mmengine wants it: one epoch per iteration, drawn from (seed, epoch)."""
+
+    dataset: tuple[()] = ()
+
+    def __init__(self, loader: Loader, plan: TrainPlan) -> None:
+        self.loader, self.seed = loader, plan.seed
+        self.steps = plan.steps_per_epoch or len(loader)
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[Any]:
+        generator = np.random.default_rng([self.seed, self.epoch])
+        passes = itertools.chain.from_iterable(self.loader.batches(generator) for _ in itertools.count())
+        return itertools.islice(passes, self.steps)
+
+
+class _Trainable(nn.Module):
+    """A module with `losses(batch)` as the Runner's model."""
+
+    def __init__(self, inner: nn.Module, device: str) -> None:
+        super().__init__()
+        self.inner, self.device = inner, device
+
+    def train_step(self, data: Any, optim_wrapper: OptimWrapper) -> dict[str, torch.Tensor]:
+        """Run one batch; return the losses with their sum under `loss`."""
+        with optim_wrapper.optim_context(self):
+            losses = self.inner.losses(_to(data, self.device))
+        total = torch.stack([value for name, value in losses.items() if "loss" in name]).sum()
+        optim_wrapper.update_params(total)
+        return {"loss": total.detach(), **{name: value.detach() for name, value in losses.items() if name != "loss"}}
+
+
+def _to(data: Any, device: str) -> Any:
+    if isinstance(data, torch.Tensor):
+        return data.to(device, non_blocking=True)
+    if isinstance(data, Mapping):
+        return {key: _to(value, device) for key, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return type(data)(_to(value, device) for value in data)
+    return data
+
+
+class _Bf16(OptimWrapper):
+    """bfloat16 autocast on any device: needs no loss scaling (mmengine's own wrapper wants a GPU)."""
+
+    def __init__(self, *args: Any, device_type: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.device_type = device_type
+
+    def optim_context(self, model: nn.Module) -> Any:
+        """Enter autocast around the forward pass."""
+        return torch.autocast(self.device_type, dtype=torch.bfloat16)
+
+
+def _optimizer(model: nn.Module, plan: TrainPlan, device: str) -> OptimWrapper:
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not trained:
+        raise TrainingError("the model has no parameter that is trained.", "Unfreeze something, or do not train.")
+    common: dict[str, Any] = {"lr": plan.lr, "weight_decay": plan.weight_decay}
+    if plan.optimizer == "sgd":
+        optimizer: torch.optim.Optimizer = torch.optim.SGD(trained, momentum=plan.momentum, **common)
+    else:
+        kind = torch.optim.AdamW if plan.optimizer == "adamw" else torch.optim.Adam
+        optimizer = kind(trained, betas=(plan.betas[0], plan.betas[1]), **common)
+    options = {"accumulative_counts": plan.accumulate, "clip_grad": {"max_norm": plan.clip} if plan.clip else None}
+    return _wrap(optimizer, plan, torch.device(device).type, options)
+
+
+def _wrap(optimizer: torch.optim.Optimizer, plan: TrainPlan, device_type: str, options: dict[str, Any]) -> OptimWrapper:
+    if plan.amp == "bf16":
+        return _Bf16(optimizer, device_type=device_type, **options)
+    if plan.amp == "fp16" and device_type != "cuda":
+        raise SettingError(f"amp=fp16 on device '{device_type}'.", "fp16 needs a GPU; choose bf16 or off.")
+    return AmpOptimWrapper(optimizer=optimizer, **options) if plan.amp == "fp16" else OptimWrapper(optimizer, **options)
+
+
+class _Runner(Runner):
+    """mmengine's Runner without what a library must not do: no console output, no environment scan, the device it is told."""
+
+    def __init__(self, device: str, **kwargs: Any) -> None:
+        self._device = device
+        super().__init__(**kwargs)
+
+    def setup_env(self, env_cfg: dict) -> None:
+        """Keep the process's start method, and one log folder per work folder."""
+        super().setup_env(env_cfg | {"mp_cfg": {"mp_start_method": torch.multiprocessing.get_start_method()}})
+        self._timestamp = "log"
+
+    def build_logger(self, log_level: int | str = "INFO", log_file: str | None = None, **kwargs: Any) -> Any:
+        """Log to the file only."""
+        logger = super().build_logger(log_level, log_file, **kwargs)
+        logger.handlers = [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
+        return logger
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """Put the model on the device asked for (mmengine takes the first GPU it sees)."""
+        return model.to(self._device)
+
+    def dump_config(self) -> None:
+        """Write nothing: settings are recorded by the caller."""
+
+    def _log_env(self, env_cfg: dict) -> None:
+        """Skip the scan (it starts compilers to ask for their versions)."""
+
+    def close_logs(self) -> None:
+        """Close and forget the log file of this run."""
+        for handler in self.logger.handlers:
+            handler.close()
+        self.logger.handlers = []
+
+
+def _build(model: nn.Module, batches: _Epochs, plan: TrainPlan, work_dir: Path, device: str, hook: _EpochHook) -> _Runner:
+    trainable = model if hasattr(model, "train_step") else _Trainable(model, device)
+    trainable.to(device)
+    last = hook.newest_checkpoint()
+    off = dict.fromkeys(("runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint"))
+    return _Runner(
+        device,
+        model=trainable,
+        work_dir=str(work_dir),
+        train_dataloader=batches,
+        train_cfg={"by_epoch": True, "max_epochs": plan.epochs},
+        optim_wrapper=_optimizer(trainable, plan, device),
+        default_hooks=off,
+        custom_hooks=[hook, *hook.ema_hooks],
+        randomness={"seed": plan.seed},
+        experiment_name=f"place_bench_{os.getpid()}_{next(_run_number)}",
+        visualizer={"type": "Visualizer", "vis_backends": None},
+        resume=last is not None,
+        load_from=str(last) if last else None,
+    )
+
+
+class _EpochHook(Hook):
+    """Seeds and schedules every step; after every epoch validates, keeps the best weights and writes a whole checkpoint."""
+
+    priority = "VERY_LOW"
+
+    def __init__(
+        self, model: nn.Module, batches: _Epochs, plan: TrainPlan, work_dir: Path, title: str, evaluate: Evaluate | None
+    ) -> None:
+        self.model, self.batches, self.plan, self.work_dir, self.title = model, batches, plan, work_dir, title
+        self.evaluate = evaluate
+        self.ema_hooks = [EMAHook(momentum=1 - plan.ema)] if plan.ema else []
+        shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+        self.fingerprint = fingerprint(plan, batches.loader, shapes)
+        self.advance: Any = lambda n=1: None
+        self.curve: list[dict[str, float]] = []
+        self.sums: dict[str, float] = {}
+        self.resumed = False
+
+    # ------------------------------------------------------------------------------------------------- resuming
+    def newest_checkpoint(self) -> Path | None:
+        """Return the newest checkpoint that reads whole; one cut short by a full disk is passed over for the one before."""
+        for path in sorted(self.work_dir.glob("epoch_*.pth"), key=_epoch_of, reverse=True):
+            state = _read(path)
+            if state is not None:
+                return self._own(path, state)
+        return None
+
+    def _own(self, path: Path, state: dict[str, Any]) -> Path:
+        if state["meta"].get("fingerprint") != self.fingerprint:
+            raise TrainingError(
+                f"{path} belongs to a training with other settings, data size or model.",
+                f"Delete {self.work_dir}, or choose another folder.",
+            )
+        return path
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Take the curve over from the checkpoint."""
+        self.curve = checkpoint["meta"]["curve"]
+        self.resumed = True
+        self.advance(len(self.curve) * len(self.batches))
+
+    # ------------------------------------------------------------------------------------------------- training
+    def before_train(self, runner: Runner) -> None:
+        """Stop at once where the resumed run had stopped early."""
+        runner.train_loop.stop_training = self._patience_is_over()
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Draw everything of this epoch from (seed, epoch), so that a resumed run continues as if never stopped."""
+        self.sums = {}
+        self.batches.epoch = runner.epoch
+        _seed_everything(self.plan.seed, runner.epoch)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Set the learning rate of this step."""
+        rate = learning_rate(self.plan, runner.iter, runner.max_iters)
+        for group in runner.optim_wrapper.param_groups:
+            group["lr"] = rate
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Sum the losses; refuse one that is not finite."""
+        values = {name: float(value) for name, value in outputs.items()}
+        if not np.isfinite(values["loss"]):
+            raise TrainingError(
+                f"{self.title}: the loss is {values} in epoch {runner.epoch + 1}, step {batch_idx + 1}.",
+                "Lower lr, set clip, or look at the data of that step.",
+            )
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        self.advance()
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Validate, keep the best weights, write the checkpoint and the curve."""
+        row: dict[str, float] = {"epoch": runner.epoch + 1}
+        row |= {f"train/{name}": total / len(self.batches) for name, total in self.sums.items()}
+        if self.evaluate and (row["epoch"] % self.plan.val_every == 0 or row["epoch"] == self.plan.epochs):
+            row |= self._validate(runner)
+        self.curve.append(row)
+        runner.train_loop.stop_training = self._patience_is_over()
+        self._save(runner)
+
+    def _validate(self, runner: Runner) -> dict[str, float]:
+        for hook in self.ema_hooks:
+            hook.before_val_epoch(runner)
+        row = {f"val/{name}": float(value) for name, value in self._scores().items()}
+        if self.plan.monitor and self._improves(row[f"val/{self.plan.monitor}"]):
+            _write(self.work_dir / "best.pth", {"state_dict": self.model.state_dict()})
+        for hook in self.ema_hooks:
+            hook.after_val_epoch(runner)
+        return row
+
+    def _scores(self) -> Mapping[str, float]:
+        training = self.model.training
+        self.model.eval()
+        with torch.no_grad():
+            scores = self.evaluate(self.model) if self.evaluate else {}
+        self.model.train(training)
+        if self.plan.monitor and self.plan.monitor not in scores:
+            raise SettingError(f"monitor '{self.plan.monitor}' is not among {sorted(scores)}.", "Name one of these.")
+        return scores
+
+    # --------------------------------------------------------------------------------------------- best and stop
+    def _history(self) -> list[tuple[int, float]]:
+        key = f"val/{self.plan.monitor}"
+        return [(int(row["epoch"]), row[key]) for row in self.curve if key in row] if self.plan.monitor else []
+
+    def _best(self) -> tuple[int, float] | None:
+        finite = [(epoch, value) for epoch, value in self._history() if np.isfinite(value)]
+        sign = 1 if self.plan.mode == "max" else -1
+        return max(finite, key=lambda item: (sign * item[1], -item[0])) if finite else None
+
+    def _improves(self, value: float) -> bool:
+        best = self._best()
+        if not np.isfinite(value):
+            return False
+        return best is None or (value > best[1] if self.plan.mode == "max" else value < best[1])
+
+    def _patience_is_over(self) -> bool:
+        history, best = self._history(), self._best()
+        if self.plan.patience is None or not history:
+            return False
+        return sum(epoch > (best[0] if best else 0) for epoch, _ in history) >= self.plan.patience
+
+    # --------------------------------------------------------------------------------------------------- writing
+    def _save(self, runner: Runner) -> None:
+        """Write beside, then rename: a kill leaves the previous checkpoint whole. The last two are kept."""
+        epoch = runner.epoch + 1
+        meta = {"fingerprint": self.fingerprint, "curve": self.curve}
+        runner.save_checkpoint(str(self.work_dir), "writing.pth", meta=meta, save_param_scheduler=False)
+        os.replace(self.work_dir / "writing.pth", self.work_dir / f"epoch_{epoch}.pth")
+        for path in self.work_dir.glob("epoch_*.pth"):
+            if _epoch_of(path) < epoch - 1:
+                path.unlink()
+        _write_lines(self.work_dir / "curve.jsonl", self.curve)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Keep the file free of anything that `weights_only` would refuse."""
+        checkpoint["message_hub"] = {"log_scalars": {}, "runtime_info": {}, "resumed_keys": {}}
+
+    def finish(self, runner: Runner) -> TrainSummary:
+        """Leave the best (or averaged) weights in the model and say what was done."""
+        _write_lines(self.work_dir / "curve.jsonl", self.curve)
+        best = self._best()
+        if best and (state := _read(self.work_dir / "best.pth")):
+            self.model.load_state_dict(state["state_dict"])
+        elif not best and self.ema_hooks:
+            self.ema_hooks[0].before_val_epoch(runner)
+        self.model.eval()
+        return TrainSummary(
+            epochs=len(self.curve),
+            curve=tuple(self.curve),
+            best_epoch=best[0] if best else len(self.curve),
+            best_metric=best[1] if best else None,
+            resumed=self.resumed,
+            stopped_early=self._patience_is_over() and len(self.curve) < self.plan.epochs,
+        )
+
+
+def _seed_everything(seed: int, epoch: int) -> None:
+    word = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+    random.seed(word)
+    np.random.seed(word)  # noqa: NPY002 - third-party layers draw from the global generator
+    torch.manual_seed(word)
+
+
+def _epoch_of(path: Path) -> int:
+    return int(path.stem.partition("_")[2])
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """Return the checkpoint, or None where it is missing or damaged."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError):
+        logging.getLogger(__name__).warning("%s does not read; the one before it is used", path)
+        return None
+
+
+def _write(path: Path, state: dict[str, Any]) -> None:
+    beside = path.with_suffix(".tmp")
+    torch.save(state, beside)
+    os.replace(beside, path)
+
+
+def _write_lines(path: Path, rows: list[dict[str, float]]) -> None:
+    beside = path.with_suffix(".tmp")
+    beside.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    os.replace(beside, path)

@@ -1,0 +1,60 @@
+"""Cell = task x backbone x label fraction x seed under one protocol and profile; its key says what makes it the same run."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.contracts import DataKind, Profile
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One measurement, everything that decides its numbers included.
+
+    `settings` are the resolved settings of the head (flat dict); the three hashes are of the pixels and labels read, of who is
+    in which split, and of the encoder's weights ("" for an encoder made from its seed).
+    """
+
+    task: str
+    kind: str
+    dataset: str
+    backbone: str
+    architecture: str
+    label_fraction: float
+    seed: int
+    protocol: str
+    profile: Profile
+    data_kind: DataKind
+    data_hash: str
+    split_hash: str
+    checkpoint_hash: str
+    evaluator_version: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    backbone_settings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Return 16 hex digits that are equal for equal cells only."""
+        return digest(dataclasses.asdict(self))
+
+    @property
+    def title(self) -> str:
+        """Return the cell's name for people."""
+        name = f"{self.backbone} ({self.architecture})" if self.architecture else self.backbone
+        return f"{self.task} | {name} | {self.label_fraction:g} of labels | seed {self.seed}"
+
+
+def digest(value: Any, length: int = 16) -> str:
+    """Return a hash of a JSON-like value; the order of dict keys does not matter."""
+    text = json.dumps(value, sort_keys=True, default=str, ensure_ascii=False)
+    return hashlib.blake2b(text.encode(), digest_size=length // 2).hexdigest()
+
+
+def flatten(settings: Any) -> dict[str, Any]:
+    """Return a settings dataclass as a flat dict with JSON values."""
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(settings).items()}

@@ -1,0 +1,121 @@
+"""What `run`, `pretrain` and `leaderboard` do, behind the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.contracts import BACKBONES, TASKS, Progress
+from bench.engines.local import Job, Outcome, run_jobs
+from bench.errors import PlaceBenchError
+from bench.leaderboard import Table, to_markdown, write
+from bench.plan import EncoderRef, RunRequest, TaskPlan, backbone_names, check_request, expand_tasks, make_cell, plan_task
+from bench.pretraining import PretrainRequest, ensure_checkpoint, preview
+from bench.progress import default_progress
+from bench.results import ResultStore
+
+
+def run_command(request: RunRequest, *, dry_run: bool) -> int:
+    """Run what is missing, then write and print the leaderboards; return the exit code (1 where a cell failed)."""
+    progress = default_progress()
+    check_request(request)
+    if dry_run:
+        _print_plan(request, progress)
+        return 0
+    plans = [plan_task(name, request, progress) for name in expand_tasks(request.tasks)]
+    jobs = [job for plan in plans for job in _jobs(plan, request, progress)]
+    outcome = run_jobs(_missing(jobs, request), request, progress) if _missing(jobs, request) else Outcome()
+    progress.say(f"{len(outcome.done)} cell(s) run, {len(jobs) - len(outcome.done) - len(outcome.failed)} had a result.")
+    for plan in plans:
+        _publish(plan, request, bool(outcome.done), progress)
+    return 1 if outcome.failed else 0
+
+
+def _jobs(plan: TaskPlan, request: RunRequest, progress: Progress) -> list[Job]:
+    found = []
+    for name in backbone_names(request):
+        spec = BACKBONES.get(name)
+        encoder = _encoder(name, request, progress)
+        for fraction in request.fractions or plan.task.fractions:
+            found += [Job(make_cell(plan, spec, encoder, fraction, seed, request), plan, encoder) for seed in request.seeds]
+    return found
+
+
+def _encoder(name: str, request: RunRequest, progress: Progress) -> EncoderRef:
+    return ensure_checkpoint(_pretrain_request(name, request), progress)
+
+
+def _pretrain_request(name: str, request: RunRequest) -> PretrainRequest:
+    # In the demo profile encoders learn from rendered studies, whatever data the task has: the checkpoint card says so.
+    return PretrainRequest(
+        method=name,
+        profile=request.profile,
+        architecture=request.architecture,
+        settings=request.scoped("pretrain"),
+        backbone_settings=request.scoped("backbone"),
+        device=request.device,
+        data="demo" if request.profile == "demo" else "real",
+        data_root=None if request.profile == "demo" else request.data_root,
+        workers=request.workers,
+    )
+
+
+def _missing(jobs: Sequence[Job], request: RunRequest) -> list[Job]:
+    known = ResultStore(request.results).records()
+    return [job for job in jobs if request.force or job.cell.key not in known]
+
+
+def _print_plan(request: RunRequest, progress: Progress) -> None:
+    for name in expand_tasks(request.tasks):
+        task = TASKS.get(name)
+        fractions = request.fractions or task.fractions
+        for backbone in backbone_names(request):
+            for fraction in fractions:
+                print(f"would run {name} | {backbone} | {fraction:g} of labels | seeds {', '.join(map(str, request.seeds))}")
+            print(f"    encoder: {preview(_pretrain_request(backbone, request))}")
+    progress.say("Dry run: nothing was run, made or downloaded. Cells with a result are left out when it runs.")
+
+
+def _publish(plan: TaskPlan, request: RunRequest, changed: bool, progress: Progress) -> None:
+    folder = request.results / "leaderboards"
+    if changed or not (folder / f"{plan.task.name}.md").is_file():
+        tables, _ = write(ResultStore(request.results), plan.task.name, folder)
+        _figures(plan, tables, request, progress)
+    print((folder / f"{plan.task.name}.md").read_text(encoding="utf-8"))
+    progress.say(f"Tables: {folder / plan.task.name}.md and .csv")
+
+
+def _figures(plan: TaskPlan, tables: Sequence[Table], request: RunRequest, progress: Progress) -> None:
+    store = ResultStore(request.results)
+    for table in tables:
+        if table.facts["hash:test"] != plan.test_hash or table.facts["hash:data"] != plan.prepared.data_hash:
+            continue
+        last = table.columns[-1].fraction
+        shown = {table.names[r["key"]]: store.load_predictions(r["key"]) for r in table.records if r["label_fraction"] == last}
+        test = plan.prepared.subset(plan.index[plan.index["split"] == "test"])
+        path = plan.kind.figure(plan.task, test, shown, request.results / "leaderboards" / f"{plan.task.name}.png")
+        if path:
+            progress.say(f"Figure: {path}")
+
+
+def pretrain_command(request: PretrainRequest, *, force: bool) -> None:
+    """Pre-train and say where the checkpoint is."""
+    progress = default_progress()
+    if not BACKBONES.get(request.method).method:
+        able = ", ".join(name for name, spec in BACKBONES.items() if spec.method)
+        raise PlaceBenchError(f"backbone '{request.method}' is not pre-trained here.", f"These are: {able}.")
+    encoder = ensure_checkpoint(request, progress, force=force)
+    print(encoder.checkpoint)
+
+
+def leaderboard_command(names: Sequence[str], metric: str, results: Path) -> None:
+    """Write and print the tables of the named tasks, or of all that have results."""
+    store = ResultStore(results)
+    chosen = expand_tasks(names) if names else sorted({str(r["task"]) for r in store.records().values()})
+    if not chosen:
+        raise PlaceBenchError(f"no results in {store.path}.", "Run a task first, e.g. `place-bench run siim_seg`.")
+    for name in chosen:
+        tables, left_out = write(store, name, results / "leaderboards", metric)
+        if not tables:
+            raise PlaceBenchError(f"task '{name}' has no results in {store.path}.", f"Run `place-bench run {name}`.")
+        print("\n".join([to_markdown(table) for table in tables] + [f"Left out: {reason}" for reason in left_out]))

@@ -1,0 +1,80 @@
+"""`place-bench data list|verify|path|make-demo`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.contracts import DATASETS, Dataset
+from bench.data.roots import DEMO_MARK, DataRoot, DemoSize, data_kind, demo_path, demo_root, find_dataset
+from bench.errors import DataError, PlaceBenchError
+from bench.listing import print_table
+from bench.progress import default_progress
+
+
+def locate(dataset: Dataset, data_root: Path | None) -> DataRoot | None:
+    """Return where a dataset is now, real files first, then a demo already rendered; None where there is neither."""
+    given = data_root or (Path(os.environ["PLACE_BENCH_DATA"]) if os.environ.get("PLACE_BENCH_DATA") else None)
+    found = find_dataset(dataset, given) if given else None
+    if found is None and dataset.has_demo and not data_root and (demo_path(dataset) / DEMO_MARK).is_file():
+        found = demo_path(dataset)
+    return DataRoot(found, data_kind(found)) if found else None
+
+
+def list_command(data_root: Path | None) -> None:
+    """Print where each dataset is found, its licence and how to get it."""
+    print_table("datasets", [_row(dataset, data_root) for _, dataset in DATASETS.items()])
+
+
+def _row(dataset: Dataset, data_root: Path | None) -> dict[str, str]:
+    root = locate(dataset, data_root)
+    found = f"{root.kind}: {root.path}" if root else ("demo is rendered when needed" if dataset.has_demo else "not found")
+    return {
+        "name": dataset.name,
+        "title": dataset.title,
+        "found": found,
+        "licence": dataset.licence,
+        "how to get": dataset.how_to_get,
+    }
+
+
+def verify_command(names: Sequence[str], data_root: Path | None) -> int:
+    """Validate the named datasets (default: those found); return 2 where a finding is an error."""
+    marks = {"ok": "ok     ", "warning": "warning", "error": "ERROR  "}
+    worst = 0
+    for name in names or DATASETS.names():
+        dataset = DATASETS.get(name)
+        root = locate(dataset, data_root)
+        if root is None:
+            print(f"{name}: not found. {dataset.how_to_get}")
+            worst = 2 if names else worst
+            continue
+        print(f"{name}: {root.kind} files in {root.path}")
+        for finding in dataset.validate(root.path):
+            print(f"  {marks[finding.level]} {finding.message}")
+            worst = 2 if finding.level == "error" else worst
+    return worst
+
+
+def path_command(name: str, data_root: Path | None) -> None:
+    """Print the folder a dataset is read from; raise DataError where there is none."""
+    dataset = DATASETS.get(name)
+    root = locate(dataset, data_root)
+    if root is None:
+        hint = f"Make the demo with `place-bench data make-demo {name}`. " if dataset.has_demo else ""
+        raise DataError(f"dataset '{name}' is not on this machine.", f"{hint}{dataset.how_to_get}")
+    print(root.path)
+
+
+def make_demo_command(
+    names: Sequence[str], out: Path | None, studies: int | None, size: int | None, seed: int, workers: int
+) -> None:
+    """Render demos into `out/<dataset>` or into the cache, and print the folders."""
+    progress = default_progress()
+    for name in names or [name for name, dataset in DATASETS.items() if dataset.has_demo]:
+        dataset = DATASETS.get(name)
+        if not dataset.has_demo:
+            raise PlaceBenchError(f"dataset '{name}' has no demo.", dataset.how_to_get)
+        wanted = DemoSize(studies or 0, size or DemoSize.size, seed)
+        print(demo_root(dataset, wanted, out=out / name if out else None, workers=workers, progress=progress).path)

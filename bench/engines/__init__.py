@@ -1,0 +1,1 @@
+"""How many cells run: each module here runs a list of planned cells."""

@@ -1,0 +1,132 @@
+"""Run planned cells one after the other in this process; several such processes may share a results folder."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.cell import Cell
+from bench.contracts import BACKBONES, Backbone, BackboneRequest, Progress
+from bench.errors import PlaceBenchError
+from bench.plan import EncoderRef, RunRequest, TaskPlan
+from bench.results import ResultStore
+from bench.runner import failure, run_cell
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cell with what it needs to run."""
+
+    cell: Cell
+    plan: TaskPlan
+    encoder: EncoderRef
+
+
+@dataclass
+class Outcome:
+    """What happened to every cell of a run."""
+
+    done: list[dict[str, Any]] = field(default_factory=list)
+    reused: list[str] = field(default_factory=list)
+    failed: list[dict[str, Any]] = field(default_factory=list)
+
+
+def run_jobs(jobs: Sequence[Job], request: RunRequest, progress: Progress) -> Outcome:
+    """Run every job that has no result yet; cells another process holds are left to the end and waited for."""
+    session = _Session(request, progress)
+    busy = [job for job in jobs if not session.attempt(job, wait=False)]
+    if busy:
+        progress.say(f"{len(busy)} cell(s) are being run by another process; waiting for it.")
+    for job in busy:
+        session.attempt(job, wait=True)
+    return session.outcome
+
+
+class _Session:
+    def __init__(self, request: RunRequest, progress: Progress) -> None:
+        self.request, self.progress = request, progress
+        self.store, self.outcome, self.encoders = ResultStore(request.results), Outcome(), EncoderShelf(request)
+
+    def attempt(self, job: Job, *, wait: bool) -> bool:
+        """Run or reuse one job; return False where another process holds it."""
+        with self.store.claim(job.cell.key, wait=wait) as ours:
+            if not ours:
+                return False
+            # Read again under the claim: another process may have finished it a moment ago.
+            if job.cell.key in self.store.records() and not self.request.force:
+                self.outcome.reused.append(job.cell.key)
+            else:
+                self._run(job)
+        return True
+
+    def _run(self, job: Job) -> None:
+        self.progress.say(job.cell.title)
+        encoders = self.encoders
+        try:
+            record = run_cell(job.cell, job.plan, job.encoder, encoders.get(job), self.store, encoders.device, self.progress)
+        except PlaceBenchError as error:
+            self._fail(job, error)
+            return
+        self.outcome.done.append(record)
+        self.progress.say(f"    {_summary(record, job.plan.task.main_metric)}")
+
+    def _fail(self, job: Job, error: PlaceBenchError) -> None:
+        record = failure(job.cell, error)
+        self.store.append(record)
+        if self.request.on_error == "stop":
+            raise error
+        self.outcome.failed.append(record)
+        self.progress.say(f"    failed: {error}")
+
+
+def _summary(record: dict[str, Any], metric: str) -> str:
+    value, low, high = (record.get(f"{part}:{metric}") for part in ("metric", "low", "high"))
+    seconds = sum(v for k, v in record.items() if k.startswith("seconds:"))
+    figure = "undefined" if value is None or low is None or high is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+    return f"{metric} {figure} in {seconds:.0f} s"
+
+
+class EncoderShelf:
+    """Build each encoder once, keeping the last one only (several large ones would not fit)."""
+
+    def __init__(self, request: RunRequest) -> None:
+        self.device = pick_device(request.device)
+        self._kept: tuple[object, Backbone] | None = None
+
+    def get(self, job: Job) -> Backbone:
+        """Return the encoder of a job on the run's device."""
+        spec = BACKBONES.get(job.cell.backbone)
+        seed = job.cell.seed if spec.seeded else 0
+        name = (spec.name, job.encoder, seed)
+        if self._kept is None or self._kept[0] != name:
+            self._kept = None
+            gc.collect()
+            self._kept = (name, self._build(spec.build, job, seed))
+        return self._kept[1]
+
+    def _build(self, build: Callable[[BackboneRequest], Backbone], job: Job, seed: int) -> Backbone:
+        settings = dict(job.cell.backbone_settings)
+        backbone = build(BackboneRequest(job.cell.profile, job.encoder.architecture, seed, job.encoder.checkpoint, settings))
+        backbone.module.to(self.device)
+        return backbone
+
+
+def pick_device(name: str) -> str:
+    """Return the device to use: `auto` takes a GPU where there is one; a named one that is absent is an error."""
+    import torch
+
+    threads = min(torch.get_num_threads(), _cores())
+    torch.set_num_threads(max(1, threads))
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise PlaceBenchError(f"device '{name}' was asked for and this machine has no CUDA device.", "Use --device cpu or auto.")
+    return name
+
+
+def _cores() -> int:
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

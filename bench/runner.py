@@ -1,0 +1,130 @@
+"""One cell: data -> encoder -> head -> predictions -> scores -> result."""
+
+from __future__ import annotations
+
+import datetime
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from bench.cell import Cell
+from bench.contracts import Backbone, CellContext, Predictions, Progress, Score, Subset
+from bench.plan import EncoderRef, TaskPlan, settings_id
+from bench.results import ResultStore, provenance
+from bench.stats import cluster_weights, interval, point
+
+
+class Stopwatch:
+    """Seconds per named phase."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Add the time spent inside to `name`."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def run_cell(
+    cell: Cell, plan: TaskPlan, encoder: EncoderRef, backbone: Backbone, store: ResultStore, device: str, progress: Progress
+) -> dict[str, Any]:
+    """Run one cell and append its result; a killed run continues from the checkpoint in its work folder."""
+    watch = Stopwatch()
+    work_dir = store.work_dir(cell.key)
+    work_dir.mkdir(parents=True, exist_ok=True)
+    subsets = _subsets(cell, plan)
+    context = _context(cell, plan, work_dir, device, progress)
+    with watch.phase("fit"):
+        predictor = plan.kind.fit(backbone, subsets["train"], subsets["val"], context)
+    with watch.phase("predict"):
+        predictions = plan.kind.predict(predictor, subsets["test"], context)
+    with watch.phase("score"):
+        scores = score(plan, predictions)
+    store.save_predictions(cell.key, predictions)
+    record = _record(cell, plan, encoder, subsets, predictions, scores, watch.seconds, device)
+    store.append(record)
+    shutil.rmtree(work_dir, ignore_errors=True)
+    return record
+
+
+def _subsets(cell: Cell, plan: TaskPlan) -> dict[str, Subset]:
+    parts = {name: plan.index[plan.index["split"] == name] for name in ("train", "val", "test")}
+    parts["train"] = plan.kind.subset(parts["train"], cell.label_fraction, plan.task, cell.protocol, cell.seed)
+    return {name: plan.prepared.subset(rows) for name, rows in parts.items()}
+
+
+def _context(cell: Cell, plan: TaskPlan, work_dir: Any, device: str, progress: Progress) -> CellContext:
+    return CellContext(
+        task=plan.task,
+        settings=plan.settings,
+        work_dir=work_dir,
+        device=device,
+        seed=cell.seed,
+        profile=cell.profile,
+        progress=progress,
+        mask_classes=plan.dataset.mask_classes,
+        label_names=plan.dataset.label_names,
+    )
+
+
+def score(plan: TaskPlan, predictions: Predictions) -> list[Score]:
+    """Return every metric with its 95% interval, bootstrap clustered by patient."""
+    weights = cluster_weights(predictions.table["patient_id"].tolist())
+    scores = []
+    for metric, statistic in plan.kind.statistics(predictions, plan.task).items():
+        low, high = interval(statistic(weights))
+        scores.append(Score(metric, point(statistic, weights.shape[1]), low, high, weights.shape[1]))
+    return scores
+
+
+def _record(
+    cell: Cell,
+    plan: TaskPlan,
+    encoder: EncoderRef,
+    subsets: Mapping[str, Subset],
+    predictions: Predictions,
+    scores: list[Score],
+    seconds: Mapping[str, float],
+    device: str,
+) -> dict[str, Any]:
+    facts = {k: v for k, v in asdict(cell).items() if k not in ("settings", "data_hash", "split_hash", "checkpoint_hash")}
+    record: dict[str, Any] = {"key": cell.key, "status": "done", "title": cell.title, "time": _now(), **facts}
+    record |= {"hash:data": cell.data_hash, "hash:split": cell.split_hash, "hash:test": plan.test_hash}
+    record |= {"hash:checkpoint": cell.checkpoint_hash, "settings_id": settings_id(cell), "pretrained_on": encoder.pretrained_on}
+    record |= {f"setting:{name}": value for name, value in cell.settings.items()}
+    record |= {f"n:{name}": len(subset) for name, subset in subsets.items()}
+    record |= {"skipped_images": len(plan.prepared.skipped), "device": device, **provenance()}
+    record |= {f"seconds:{name}": round(value, 3) for name, value in seconds.items()}
+    record |= {f"fit:{name}": value for name, value in predictions.extra.items()}
+    for item in scores:
+        record |= {
+            f"metric:{item.metric}": _json(item.value),
+            f"low:{item.metric}": _json(item.low),
+            f"high:{item.metric}": _json(item.high),
+        }
+    return record
+
+
+def failure(cell: Cell, error: BaseException) -> dict[str, Any]:
+    """Return the record of a cell that failed: kept so that a sweep can go on and the reason is not lost."""
+    facts = {name: value for name, value in asdict(cell).items() if name != "settings"}
+    message = f"{type(error).__name__}: {error}"
+    return {"key": cell.key, "status": "failed", "title": cell.title, "time": _now(), "error": message, **facts, **provenance()}
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _json(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,67 @@
+"""The command line: light listings, clear one-sentence errors with exit code 2."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = ("torch", "pandas", "numpy", "mmengine", "timm", "transformers")
+
+
+def place_bench(*words: str, cwd: Path, code: int | None = 0, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in its own process and check its exit code."""
+    settings = {k: v for k, v in os.environ.items() if not k.startswith("PLACE_BENCH")}
+    settings |= {"PLACE_BENCH_CACHE": str(cwd / "cache"), "COLUMNS": "200", **env}
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.cli", *words], capture_output=True, text=True, cwd=cwd, env=settings, timeout=240, check=False
+    )
+    assert code is None or done.returncode == code, done.stdout + done.stderr
+    return done
+
+
+@pytest.mark.parametrize("words", [["list", "tasks"], ["list", "backbones"], ["list", "datasets", "--json"], ["--help"], ["run", "--help"]])
+def test_listing_and_help_import_nothing_heavy(words: list[str], tmp_path: Path) -> None:
+    code = (
+        "import sys\nsys.argv = ['place-bench', *sys.argv[1:]]\nfrom bench.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code, stop.code\n"
+        f"print('HEAVY', [name for name in {HEAVY} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=tmp_path, check=True, timeout=60)
+    assert done.stdout.strip().endswith("HEAVY []"), done.stdout
+
+
+def test_json_listing_is_complete(tmp_path: Path) -> None:
+    tasks = {row["name"]: row for row in json.loads(place_bench("list", "tasks", "--json", cwd=tmp_path).stdout)}
+    assert tasks["siim_seg"]["metric"] == "dice_per_image"
+    backbones = {row["name"]: row for row in json.loads(place_bench("list", "backbones", "--json", cwd=tmp_path).stdout)}
+    assert {"random", "imagenet", "convirt", "place"} <= backbones.keys()
+    datasets = json.loads(place_bench("list", "datasets", "--json", cwd=tmp_path).stdout)
+    assert all(row["licence"] and row["citation"] for row in datasets)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "siim_sge"], "unknown task 'siim_sge'. Did you mean siim_seg"),
+        (["run", "siim_seg", "--backbones", "plase"], "unknown backbone 'plase'. Did you mean place"),
+        (["run", "siim_seg", "--protocol", "mcga"], "mgca"),
+        (["run", "siim_seg", "--set", "epoch=3"], "Did you mean epochs"),
+        (["run", "siim_seg", "--set", "epochs=many"], "'epochs' wants int, found 'many'"),
+        (["run", "siim_seg", "--set", "encoder.x=1"], "unknown scope 'encoder'"),
+        (["run", "siim_seg", "--fractions", "1.5"], "label fraction 1.5 is not in (0, 1]"),
+        (["run", "siim_seg", "--data-root", "nowhere"], "nowhere"),
+        (["run", "siim_seg", "--arch", "resnot"], "unknown architecture 'resnot'"),
+        (["pretrain", "random"], "'random' is not pre-trained here"),
+        (["leaderboard"], "no results in"),
+        (["data", "path", "siimm"], "unknown dataset 'siimm'. Did you mean siim"),
+        (["--plugin", "absent.py", "list"], "absent.py does not exist"),
+    ],
+)
+def test_mistakes_end_in_one_sentence_and_exit_code_2(words: list[str], message: str, tmp_path: Path) -> None:
+    done = place_bench(*words, cwd=tmp_path, code=2)
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.rglob("*.jsonl")), "a mistake left something half-written"

@@ -1,0 +1,90 @@
+"""The store: last record counts, torn lines are left out, claims exclude, writes are atomic."""
+
+import json
+import multiprocessing
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bench.contracts import Predictions
+from bench.errors import PlaceBenchError
+from bench.results import ResultStore, write_atomically
+
+
+def test_last_record_of_a_key_counts_and_failures_are_kept_apart(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    store.append({"key": "a", "status": "done", "value": 1})
+    store.append({"key": "a", "status": "done", "value": 2})
+    store.append({"key": "b", "status": "failed", "error": "x"})
+    assert {key: record["value"] for key, record in store.records().items()} == {"a": 2}
+    assert list(store.failures()) == ["b"]
+    store.append({"key": "b", "status": "done", "value": 3})
+    assert not store.failures()
+
+
+def test_a_line_torn_by_a_kill_loses_nothing_else(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = ResultStore(tmp_path)
+    store.append({"key": "a", "status": "done"})
+    with store.path.open("a") as file:
+        file.write('{"key": "b", "stat')
+    store.append({"key": "c", "status": "done"})
+    assert sorted(store.records()) == ["a", "c"]
+    assert "line 2 is torn" in caplog.text
+
+
+def _append_many(root: Path, name: str) -> None:
+    store = ResultStore(root)
+    for number in range(50):
+        store.append({"key": f"{name}{number}", "status": "done", "text": "x" * 500})
+
+
+def test_two_processes_append_without_losing_a_line(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=_append_many, args=(tmp_path, name)) for name in "ab"]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert len(ResultStore(tmp_path).records()) == 100
+
+
+def _try_claim(root: Path, queue) -> None:
+    with ResultStore(root).claim("cell", wait=False) as ours:
+        queue.put(ours)
+
+
+def test_a_claimed_cell_is_not_given_to_another_process(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    with ResultStore(tmp_path).claim("cell") as ours:
+        assert ours
+        other = context.Process(target=_try_claim, args=(tmp_path, queue))
+        other.start()
+        assert queue.get(timeout=60) is False
+        other.join(60)
+    with ResultStore(tmp_path).claim("cell", wait=False) as ours:
+        assert ours
+
+
+def test_predictions_come_back_equal(tmp_path: Path) -> None:
+    table = pd.DataFrame({"image_id": ["a", "b"], "patient_id": ["1", "2"], "tp": [1, 2], "p": [0.5, 0.25]})
+    store = ResultStore(tmp_path)
+    store.save_predictions("k", Predictions(table, {"mask": np.arange(6, dtype=np.uint8)}, {"epochs": 3}))
+    back = store.load_predictions("k")
+    pd.testing.assert_frame_equal(back.table, table, check_dtype=False)
+    np.testing.assert_array_equal(back.arrays["mask"], np.arange(6))
+    assert back.extra == {"epochs": 3}
+    with pytest.raises(PlaceBenchError, match="predictions of gone are missing"):
+        store.load_predictions("gone")
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "file.json"
+    write_atomically(target, json.dumps({"old": 1}))
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(target, json.dumps({"new": 1}))
+    assert json.loads(target.read_text()) == {"old": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["file.json"]

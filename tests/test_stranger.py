@@ -1,0 +1,59 @@
+"""A dataset and an encoder from one file outside the project run without any edit, by --plugin and by entry point."""
+
+import csv
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.bench.test_cli import place_bench
+
+EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "stranger.py"
+
+
+@pytest.fixture
+def strangers_data(tmp_path: Path) -> Path:
+    """24 grey images of 12 patients, each with a bright square lesion, and the list of them."""
+    root = tmp_path / "data" / "stranger"
+    for folder in ("images", "masks"):
+        (root / folder).mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(24):
+        image, mask = rng.integers(0, 90, (96, 80), dtype=np.uint8), np.zeros((96, 80), np.uint8)
+        top, left = rng.integers(5, 50, 2)
+        mask[top : top + 25, left : left + 25] = 255
+        cv2.imwrite(str(root / "images" / f"{number}.png"), np.where(mask, image + 150, image).astype(np.uint8))
+        cv2.imwrite(str(root / "masks" / f"{number}.png"), mask)
+        rows.append({"image": f"{number}.png", "patient": f"p{number // 2}"})
+    with (root / "list.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["image", "patient"])
+        writer.writeheader()
+        writer.writerows(rows)
+    return root.parent
+
+
+def test_plugin_file_runs_and_is_not_run_twice(strangers_data: Path, tmp_path: Path) -> None:
+    words = ["run", "stranger_seg", "--backbones", "stranger_net", "--data-root", str(strangers_data), "--set", "epochs=2"]
+    first = place_bench("--plugin", str(EXAMPLE), *words, cwd=tmp_path)
+    assert "1 cell(s) run" in first.stderr
+    record = json.loads((tmp_path / "results" / "results.jsonl").read_text())
+    assert record["data_kind"] == "real" and record["n:test"] >= 3 and 0 <= record["metric:dice_per_image"] <= 1
+    table = (tmp_path / "results" / "leaderboards" / "stranger_seg.md").read_text()
+    assert "stranger_net" in table and "Rendered data" not in table
+    second = place_bench("--plugin", str(EXAMPLE), *words, cwd=tmp_path)
+    assert "0 cell(s) run, 1 had a result" in second.stderr
+    assert len((tmp_path / "results" / "results.jsonl").read_text().splitlines()) == 1
+
+
+def test_entry_point_is_found(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    info = site / "strangers_package-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: strangers-package\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[place_bench.plugins]\nstranger = strangers_module\n")
+    (site / "strangers_module.py").write_text(EXAMPLE.read_text())
+    listed = place_bench("list", "tasks", "--json", cwd=tmp_path, PYTHONPATH=str(site))
+    assert "stranger_seg" in [row["name"] for row in json.loads(listed.stdout)]
