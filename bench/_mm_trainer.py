@@ -77,7 +77,7 @@ class _Epochs:
 class _Trainable(nn.Module):
     """A module with `losses(batch)` as the Runner's model."""
 
-    def __init__(self, inner: nn.Module, device: str) -> None:
+    def __init__(self, inner: Any, device: str) -> None:
         super().__init__()
         self.inner, self.device = inner, device
 
@@ -251,7 +251,7 @@ class _EpochHook(Hook):
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Sum the losses; refuse one that is not finite."""
-        values = {name: float(value) for name, value in outputs.items()}
+        values = {name: float(torch.as_tensor(value).detach()) for name, value in outputs.items()}
         if not np.isfinite(values["loss"]):
             raise TrainingError(
                 f"{self.title}: the loss is {values} in epoch {runner.epoch + 1}, step {batch_idx + 1}.",
@@ -319,7 +319,7 @@ class _EpochHook(Hook):
         epoch = runner.epoch + 1
         meta = {"fingerprint": self.fingerprint, "curve": self.curve}
         runner.save_checkpoint(str(self.work_dir), "writing.pth", meta=meta, save_param_scheduler=False)
-        os.replace(self.work_dir / "writing.pth", self.work_dir / f"epoch_{epoch}.pth")
+        (self.work_dir / "writing.pth").replace(self.work_dir / f"epoch_{epoch}.pth")
         for path in self.work_dir.glob("epoch_*.pth"):
             if _epoch_of(path) < epoch - 1:
                 path.unlink()
@@ -351,7 +351,7 @@ class _EpochHook(Hook):
 def _seed_everything(seed: int, epoch: int) -> None:
     word = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
     random.seed(word)
-    np.random.seed(word)  # noqa: NPY002 - third-party layers draw from the global generator
+    np.random.seed(word)  # third-party layers draw from the global generators
     torch.manual_seed(word)
 
 
@@ -371,10 +371,10 @@ def _read(path: Path) -> dict[str, Any] | None:
 def _write(path: Path, state: dict[str, Any]) -> None:
     beside = path.with_suffix(".tmp")
     torch.save(state, beside)
-    os.replace(beside, path)
+    beside.replace(path)
 
 
 def _write_lines(path: Path, rows: list[dict[str, float]]) -> None:
     beside = path.with_suffix(".tmp")
     beside.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    os.replace(beside, path)
+    beside.replace(path)

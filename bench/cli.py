@@ -111,6 +111,7 @@ def run(
     ] = "default",
     arch: ArchOption = "",
     settings: SetOption = None,
+    checkpoint: Annotated[list[str] | None, typer.Option(metavar="NAME=PATH", help="Weights to use for an encoder.")] = None,
     device: DeviceOption = "auto",
     data: Annotated[
         DataChoice, typer.Option(help="auto: real files where found, else rendered ones, saying so.")
@@ -143,6 +144,7 @@ def run(
         protocol=protocol,
         architecture=arch,
         settings=parse_pairs(settings or []),
+        checkpoints={name: Path(path) for name, path in parse_pairs(checkpoint or [], "--checkpoint NAME=PATH").items()},
         device=device,
         data=data.value,
         data_root=data_root,

@@ -9,8 +9,8 @@ from bench.contracts import BACKBONES, TASKS, Progress
 from bench.engines.local import Job, Outcome, run_jobs
 from bench.errors import PlaceBenchError
 from bench.leaderboard import Table, to_markdown, write
-from bench.plan import EncoderRef, RunRequest, TaskPlan, backbone_names, check_request, expand_tasks, make_cell, plan_task
-from bench.pretraining import PretrainRequest, ensure_checkpoint, preview
+from bench.plan import RunRequest, TaskPlan, backbone_names, check_request, expand_tasks, make_cell, plan_task
+from bench.pretraining import PretrainRequest, preview, resolve_encoder, train_encoder
 from bench.progress import default_progress
 from bench.results import ResultStore
 
@@ -35,14 +35,10 @@ def _jobs(plan: TaskPlan, request: RunRequest, progress: Progress) -> list[Job]:
     found = []
     for name in backbone_names(request):
         spec = BACKBONES.get(name)
-        encoder = _encoder(name, request, progress)
+        encoder = resolve_encoder(_pretrain_request(name, request), progress)
         for fraction in request.fractions or plan.task.fractions:
             found += [Job(make_cell(plan, spec, encoder, fraction, seed, request), plan, encoder) for seed in request.seeds]
     return found
-
-
-def _encoder(name: str, request: RunRequest, progress: Progress) -> EncoderRef:
-    return ensure_checkpoint(_pretrain_request(name, request), progress)
 
 
 def _pretrain_request(name: str, request: RunRequest) -> PretrainRequest:
@@ -57,6 +53,7 @@ def _pretrain_request(name: str, request: RunRequest) -> PretrainRequest:
         data="demo" if request.profile == "demo" else "real",
         data_root=None if request.profile == "demo" else request.data_root,
         workers=request.workers,
+        checkpoint=request.checkpoints.get(name),
     )
 
 
@@ -101,10 +98,7 @@ def _figures(plan: TaskPlan, tables: Sequence[Table], request: RunRequest, progr
 def pretrain_command(request: PretrainRequest, *, force: bool) -> None:
     """Pre-train and say where the checkpoint is."""
     progress = default_progress()
-    if not BACKBONES.get(request.method).method:
-        able = ", ".join(name for name, spec in BACKBONES.items() if spec.method)
-        raise PlaceBenchError(f"backbone '{request.method}' is not pre-trained here.", f"These are: {able}.")
-    encoder = ensure_checkpoint(request, progress, force=force)
+    encoder = train_encoder(request, progress, force=force)
     print(encoder.checkpoint)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -65,8 +65,8 @@ class Dataset(ABC):
         Columns always present: `image_id` (str, unique), `patient_id` (str), `path` (str, relative to `root`),
         `split` (str: train/val/test, or "" where the dataset has no official split). Where known: `study_id`, `view` (PA, AP,
         LL), `sex` (M/F/""), `age` (float), `report` (str, cleaned impression + findings), `findings`, `impression`, one column
-        `label:<name>` (0/1/-1/NaN) per entry of `label_names`; a dataset may keep further private columns its `mask` reads, and
-        names the files of an image's masks in `mask_paths` (tuple of str, relative to `root`), so that the cache sees them change.
+        `label:<name>` (0/1/-1/NaN) per entry of `label_names`; a dataset may keep further private columns its `mask` reads,
+        and names the files of an image's masks in `mask_paths` (tuple of str, relative to `root`): the cache sees them change.
         Raise DataError naming the file for a missing file or column, a duplicate or an impossible value.
         """
 
@@ -171,15 +171,18 @@ class BackboneRequest:
 class BackboneSpec:
     """Declaration of one backbone.
 
-    `build` returns the loaded encoder. `method` ("module:Class") names the pre-training method where the harness can pre-train
-    it, `trainer` ("module") who trains it and `pretrain_on` the image-report dataset it uses by default; then `build` is called
-    with `request.checkpoint` set. `seeded` is True where another seed gives other weights; `default` puts it in a run that names
-    no backbones.
+    `build` returns the loaded encoder. Two answers are given without importing torch: `architecture`, the full name of the one a
+    request means, and `weights_file`, which file it will read, so that its hash can stand in the results. `settings` came with
+    the name (`name?key=value`). `method` ("module:Class") names the pre-training method where the harness can pre-train it,
+    `trainer` ("module") who trains it and `pretrain_on` the image-report dataset it uses by default; then `build` is called with
+    `request.checkpoint` set. `seeded` is True where another seed gives other weights; `default` puts it in a run that names no
+    backbones.
     """
 
     name: str
     title: str
     build: Callable[[BackboneRequest], Backbone]
+    architecture: Callable[[BackboneRequest], str] = lambda request: request.architecture
     licence: str = ""
     citation: str = ""
     source: str = ""
@@ -188,6 +191,23 @@ class BackboneSpec:
     pretrain_on: str = ""
     seeded: bool = False
     default: bool = False
+    weights_file: Callable[[BackboneRequest], Path | None] | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+def configured(spec: BackboneSpec, name: str, settings: Mapping[str, str]) -> BackboneSpec:
+    """Return the declaration under a name that carries settings; these win over `--set backbone.*`."""
+
+    def extended(request: BackboneRequest) -> BackboneRequest:
+        return replace(request, settings={**request.settings, **settings})
+
+    def build(request: BackboneRequest) -> Backbone:
+        return spec.build(extended(request))
+
+    find = spec.weights_file
+    weights_file = (lambda request: find(extended(request))) if find else None
+    merged = {**spec.settings, **settings}
+    return replace(spec, name=name, build=build, weights_file=weights_file, settings=merged, default=False)
 
 
 def backbone(name: str, **meta: Any) -> Callable[[Callable[[BackboneRequest], Backbone]], Callable[[BackboneRequest], Backbone]]:
@@ -257,6 +277,18 @@ class Subset:
         return self.mask_store[positions[rows]]
 
 
+@dataclass(frozen=True)
+class PairData:
+    """Radiographs with their reports, split by patient: the subsets' index has a column `report`, their images are cached at the
+    encoder's `resize`. `data_hash` identifies images, reports and split."""
+
+    name: str
+    kind: DataKind
+    train: Subset
+    val: Subset
+    data_hash: str
+
+
 class Progress(Protocol):
     """What long work reports to: `with progress.track("decoding", total=n) as step: step(1)`."""
 
@@ -282,6 +314,10 @@ class CellContext:
     progress: Progress
     mask_classes: tuple[str, ...] = ()
     label_names: tuple[str, ...] = ()
+    encoder_key: str = ""
+    """Names the encoder (backbone, architecture, checkpoint, settings, seed); part of the key of kept features."""
+    data_key: str = ""
+    """Hash of the images read; without it features are not kept on disk."""
 
 
 @dataclass(frozen=True)
@@ -360,7 +396,7 @@ class TaskKind(ABC):
 DATASETS: Registry[Dataset] = Registry("dataset")
 TASKS: Registry[TaskSpec] = Registry("task")
 KINDS: Registry[TaskKind] = Registry("task kind")
-BACKBONES: Registry[BackboneSpec] = Registry("backbone")
+BACKBONES: Registry[BackboneSpec] = Registry("backbone", configure=configured)
 
 
 def task(spec: TaskSpec) -> TaskSpec:

@@ -50,12 +50,12 @@ def _package(name: str) -> Check:
 
 
 def _operators() -> Check:
-    from bench.mm import mm_available, operators_compiled
+    from bench.mm import mm_available, mmcv_is_compiled
 
     usable, reason = mm_available()
     if not usable:
         return Check("mm operators", "blocked", reason, "Run `make setup`; segmentation and detection need the mm packages.")
-    found = "compiled mmcv" if operators_compiled() else "pure-Python stand-ins (segmentation and one-stage detection work)"
+    found = "compiled mmcv" if mmcv_is_compiled() else "pure-Python stand-ins (segmentation and one-stage detection work)"
     return Check("mm operators", "ready", found)
 
 

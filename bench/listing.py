@@ -63,7 +63,11 @@ def show(what: str, as_json: bool) -> None:
     if as_json:
         print(json.dumps(found, indent=2, ensure_ascii=False))
         return
-    print_table(what, [{key: _text(value) for key, value in row.items() if key != "citation"} for row in found])
+    left_out = {"citation", "licence", "groups", "metric"}  # in --json
+    print_table(what, [{key: _text(value) for key, value in row.items() if key not in left_out} for row in found])
+    if what == "backbones":
+        for scheme, facts in BACKBONES.schemes().items():
+            print(f"{scheme}:NAME  {facts.title}, e.g. --backbones {facts.example}")
 
 
 def _text(value: Any) -> str:
@@ -79,8 +83,8 @@ def print_table(title: str, table_rows: list[dict[str, str]]) -> None:
     from rich.text import Text
 
     table = Table(title=title, header_style="bold", title_justify="left")
-    for column in table_rows[0] if table_rows else ["(none)"]:
-        table.add_column(column, overflow="fold")
+    for number, column in enumerate(table_rows[0] if table_rows else ["(none)"]):
+        table.add_column(column, overflow="fold", no_wrap=number == 0)
     for row in table_rows:
         table.add_row(*(Text(value) for value in row.values()))
     Console().print(table)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from bench.cell import Cell, digest, flatten
 from bench.contracts import (
@@ -13,6 +13,7 @@ from bench.contracts import (
     DATASETS,
     KINDS,
     TASKS,
+    BackboneRequest,
     BackboneSpec,
     Dataset,
     OnError,
@@ -43,8 +44,9 @@ class RunRequest:
     protocol: str = "default"
     architecture: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
+    checkpoints: Mapping[str, Path] = field(default_factory=dict)
     device: str = "auto"
-    data: str = "auto"
+    data: Literal["auto", "real", "demo"] = "auto"
     data_root: Path | None = None
     results: Path = Path("results")
     on_error: OnError = "stop"
@@ -88,8 +90,13 @@ def check_request(request: RunRequest) -> None:
         task = TASKS.get(name)
         DATASETS.get(task.dataset)
         head_settings(task, request)
-    for name in backbone_names(request):
-        BACKBONES.get(name)
+    names = backbone_names(request)
+    for name in names:
+        spec = BACKBONES.get(name)
+        spec.architecture(BackboneRequest(request.profile, request.architecture))
+    for name in request.checkpoints:
+        if name not in names:
+            raise SettingError(f"--checkpoint names '{name}', which is not among the backbones.", suggest(name, names))
 
 
 def expand_tasks(names: Sequence[str]) -> list[str]:

@@ -1,21 +1,31 @@
-"""From a backbone's name to its weights: found where they exist, trained where they do not, saying so."""
+"""From a backbone's name to its weights: found where they exist, trained where they may be, saying so. Imports no torch."""
 
 from __future__ import annotations
 
+import hashlib
 import importlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Literal
 
-from bench.contracts import BACKBONES, DATASETS, BackboneRequest, BackboneSpec, Profile, Progress
-from bench.errors import MissingDependencyError
+from bench.contracts import BACKBONES, DATASETS, BackboneRequest, BackboneSpec, PairData, Profile, Progress, Subset
+from bench.errors import CheckpointError, DataError, PlaceBenchError
+from bench.paths import cache_home
 from bench.plan import EncoderRef
+
+if TYPE_CHECKING:
+    from bench.data.loading import Prepared
+    from bench.data.roots import DataRoot
 
 
 @dataclass(frozen=True)
 class PretrainRequest:
-    """Which method to pre-train on what. `out` None means the cache, where `run` finds it."""
+    """Which method to pre-train on what.
+
+    `out` None means the cache, where `run` finds it; `checkpoint` names weights to use instead of training.
+    """
 
     method: str
     dataset: str = ""
@@ -25,7 +35,140 @@ class PretrainRequest:
     settings: Mapping[str, str] = field(default_factory=dict)
     backbone_settings: Mapping[str, str] = field(default_factory=dict)
     device: str = "auto"
-    data: str = "auto"
+    data: Literal["auto", "real", "demo"] = "auto"
     data_root: Path | None = None
     out: Path | None = None
     workers: int = 2
+    checkpoint: Path | None = None
+
+
+def resolve_encoder(request: PretrainRequest, progress: Progress) -> EncoderRef:
+    """Return the encoder a run uses: given, untrained, found in the cache, or (demo profile) trained now."""
+    spec = BACKBONES.get(request.method)
+    if request.checkpoint:
+        return _given(spec, request, request.checkpoint)
+    if not spec.method:
+        return _as_declared(spec, request)
+    if request.profile == "demo":
+        return train_encoder(request, progress)
+    return _described(_only_checkpoint(spec, request))
+
+
+def train_encoder(request: PretrainRequest, progress: Progress, *, force: bool = False) -> EncoderRef:
+    """Return the checkpoint of this request, trained where it is missing."""
+    spec = BACKBONES.get(request.method)
+    if not spec.method:
+        able = ", ".join(name for name, other in BACKBONES.items() if other.method)
+        raise PlaceBenchError(f"backbone '{request.method}' is not pre-trained here.", f"These are: {able}.")
+    trainer = importlib.import_module(spec.trainer)
+    recipe = trainer.Recipe(spec.name, request.profile, request.architecture, request.seed, dict(request.settings))
+    trainer.check(recipe)
+    root, prepared = _image_report_data(spec, request, trainer.pretrain_image_size(recipe), progress)
+    train, val = (_rows(prepared, name) for name in ("train", "val"))
+    pairs = PairData(prepared.dataset.name, root.kind, train, val, _pairs_hash(prepared, (train, val)))
+    folder = request.out or trainer.checkpoint_folder(recipe, pairs.data_hash)
+    if force or not trainer.is_complete(folder):
+        from bench.engines.local import pick_device
+
+        progress.say(f"{spec.name}: pre-training on {len(train)} studies of {pairs.name} ({root.kind} data) into {folder}")
+        trainer.pretrain(recipe, pairs, progress=progress, out=folder, device=pick_device(request.device), force=force)
+    return _described(folder)
+
+
+def _image_report_data(spec: BackboneSpec, request: PretrainRequest, size: int, progress: Progress) -> tuple[DataRoot, Prepared]:
+    from bench.data.loading import prepare
+    from bench.data.roots import resolve_root
+    from bench.data.splits import check_leaks, default_split
+
+    dataset = DATASETS.get(request.dataset or spec.pretrain_on)
+    if not dataset.has_reports:
+        able = ", ".join(name for name, other in DATASETS.items() if other.has_reports)
+        raise DataError(f"dataset '{dataset.name}' has no reports.", f"Pre-train on one that has: {able}.")
+    root = resolve_root(dataset, request.data_root, request.data, workers=request.workers, progress=progress)
+    prepared = prepare(dataset, root.path, size=size, workers=request.workers, progress=progress)
+    index = default_split(prepared.index, seed=0)
+    check_leaks(index)
+    return root, replace(prepared, index=index)
+
+
+def _rows(prepared: Prepared, split: str) -> Subset:
+    return prepared.subset(prepared.index[prepared.index["split"] == split])
+
+
+def _pairs_hash(prepared: Prepared, subsets: Sequence[Subset]) -> str:
+    """Return a hash of images, reports and split: the hash of the image cache sees neither of the latter."""
+    digest = hashlib.blake2b(prepared.data_hash.encode(), digest_size=8)
+    for subset in subsets:
+        for image, report in zip(subset.index["image_id"], subset.index["report"], strict=True):
+            digest.update(f"{image}\0{report}\0".encode())
+        digest.update(b"\1")
+    return digest.hexdigest()
+
+
+def _only_checkpoint(spec: BackboneSpec, request: PretrainRequest) -> Path:
+    """Return the one trained checkpoint of a method and profile in the cache; several are an error that names them."""
+    trainer = importlib.import_module(spec.trainer)
+    name = spec.architecture(BackboneRequest(request.profile, request.architecture))
+    folders = sorted((cache_home() / "checkpoints").glob(f"{spec.name}-{name}-{request.profile}-*"))
+    found = [folder for folder in folders if trainer.is_complete(folder)]
+    if len(found) == 1:
+        return found[0]
+    command = f"place-bench pretrain {spec.name} --profile {request.profile} --data-root FOLDER"
+    if not found:
+        raise CheckpointError(
+            f"there is no {request.profile} checkpoint of '{spec.name}' ({name}).",
+            f"Train one with `{command}`, or give one with --checkpoint {spec.name}=FOLDER.",
+        )
+    listed = ", ".join(str(folder) for folder in found)
+    raise CheckpointError(
+        f"'{spec.name}' has {len(found)} checkpoints: {listed}.", f"Choose with --checkpoint {spec.name}=FOLDER."
+    )
+
+
+def _as_declared(spec: BackboneSpec, request: PretrainRequest) -> EncoderRef:
+    wanted = BackboneRequest(request.profile, request.architecture, settings=dict(request.backbone_settings))
+    weights = spec.weights_file(wanted) if spec.weights_file else None
+    return EncoderRef(spec.architecture(wanted), None, file_digest(weights) if weights and weights.is_file() else "")
+
+
+def _given(spec: BackboneSpec, request: PretrainRequest, path: Path) -> EncoderRef:
+    if not path.exists():
+        raise CheckpointError(f"checkpoint {path} does not exist.", "Give a checkpoint folder or a weights file.")
+    if path.is_dir():
+        return _described(path)
+    if (path.parent / "card.json").is_file():
+        return _described(path.parent)
+    name = spec.architecture(BackboneRequest(request.profile, request.architecture, checkpoint=path))
+    return EncoderRef(name, path, file_digest(path), "")
+
+
+def _described(folder: Path) -> EncoderRef:
+    card_path = folder / "card.json"
+    try:
+        card = json.loads(card_path.read_text(encoding="utf-8"))
+        data = card["data"]
+        trained_on = f"{data['name']}, {data['train_pairs']} image-report pairs"
+        note = f"{trained_on} ({'rendered data' if data['kind'] == 'demo' else 'real data'})"
+        return EncoderRef(card["architecture"], folder, card["weights_sha256"][:16], note)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{folder} has no card.json.", "Give the folder that `place-bench pretrain` wrote.") from error
+    except (json.JSONDecodeError, KeyError) as error:
+        raise CheckpointError(f"{card_path} is damaged: {error}.", "Train the checkpoint again.") from error
+
+
+def file_digest(path: Path) -> str:
+    """Return 16 hex digits of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def preview(request: PretrainRequest) -> str:
+    """Say, touching nothing, where a run would take this encoder from."""
+    spec = BACKBONES.get(request.method)
+    if request.checkpoint:
+        return f"given: {request.checkpoint}"
+    if not spec.method:
+        return spec.title
+    if request.profile == "demo":
+        return f"pre-trained on {request.dataset or spec.pretrain_on} (rendered) where its checkpoint is missing"
+    return "its only checkpoint in the cache, or --checkpoint"

@@ -10,21 +10,38 @@ import importlib.util
 import pkgutil
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
+from urllib.parse import unquote
 
-from bench.errors import PlaceBenchError, UnknownNameError
+from bench.errors import PlaceBenchError, SettingError, UnknownNameError
 
 T = TypeVar("T")
 ENTRY_POINT_GROUP = "place_bench.plugins"
 
 
-class Registry(Generic[T]):
-    """Map names to declarations of one kind; fills itself on first use."""
+@dataclass(frozen=True)
+class Scheme(Generic[T]):
+    """A family of names: `declare` makes the declaration of `scheme:rest` from its rest; `title` and `example` are for people."""
 
-    def __init__(self, kind: str) -> None:
+    declare: Callable[[str], T]
+    title: str = ""
+    example: str = ""
+
+
+class Registry(Generic[T]):
+    """Map names to declarations of one kind; fills itself on first use.
+
+    Beside plain names, `scheme:rest` is declared by its scheme when it is asked for, and where the kind has a `configure`,
+    `name?key=value&key=value` is the declaration of `name` with these settings.
+    """
+
+    def __init__(self, kind: str, configure: Callable[[T, str, dict[str, str]], T] | None = None) -> None:
         self.kind = kind
         self._items: dict[str, T] = {}
+        self._schemes: dict[str, Scheme[T]] = {}
+        self._configure = configure
 
     def add(self, name: str, item: T) -> T:
         """Register `item` under `name`; a second registration of a name is refused."""
@@ -37,12 +54,30 @@ class Registry(Generic[T]):
         """Decorate a declaration: `@DATASETS.register("siim")`."""
         return lambda item: self.add(name, item)
 
+    def add_scheme(self, scheme: str, declare: Callable[[str], T], *, title: str = "", example: str = "") -> None:
+        """Register all names `scheme:rest`; a second registration of a scheme is refused."""
+        if scheme in self._schemes:
+            raise PlaceBenchError(f"{self.kind} scheme '{scheme}:' is registered twice.", "Rename one of the two.")
+        self._schemes[scheme] = Scheme(declare, title, example)
+
     def get(self, name: str) -> T:
         """Return the declaration of `name`; raise UnknownNameError with the nearest names."""
         discover()
-        if name not in self._items:
-            raise UnknownNameError(f"unknown {self.kind} '{name}'.", suggest(name, self._items))
-        return self._items[name]
+        if name in self._items:
+            return self._items[name]
+        base, mark, query = name.partition("?")
+        if mark and self._configure is not None:
+            return self._configure(self.get(base), name, parse_query(name, query))
+        scheme, colon, rest = name.partition(":")
+        if colon and scheme in self._schemes:
+            return self._schemes[scheme].declare(rest)
+        known = [*self._items, *(f"{other}:NAME" for other in self._schemes)]
+        raise UnknownNameError(f"unknown {self.kind} '{name}'.", suggest(name, known))
+
+    def schemes(self) -> dict[str, Scheme[T]]:
+        """Return the schemes, sorted by name."""
+        discover()
+        return dict(sorted(self._schemes.items()))
 
     def names(self) -> list[str]:
         """Return all registered names, sorted."""
@@ -51,11 +86,24 @@ class Registry(Generic[T]):
 
     def __contains__(self, name: str) -> bool:
         discover()
-        return name in self._items
+        base = name.partition("?")[0] if self._configure else name
+        return base in self._items or (":" in base and base.partition(":")[0] in self._schemes)
 
     def items(self) -> Iterator[tuple[str, T]]:
         """Iterate over (name, declaration), sorted by name."""
         return ((name, self._items[name]) for name in self.names())
+
+
+def parse_query(name: str, query: str) -> dict[str, str]:
+    """Parse `key=value&key=value` (percent escapes are decoded: %26 is an ampersand); raise SettingError naming `name`."""
+    settings: dict[str, str] = {}
+    for pair in query.split("&"):
+        key, sep, value = pair.partition("=")
+        if not sep or not key or key in settings:
+            reason = "stands twice" if key in settings else "is not key=value"
+            raise SettingError(f"'{pair}' in '{name}' {reason}.", "Write name?key=value&key=value.")
+        settings[key] = unquote(value)
+    return settings
 
 
 def suggest(name: str, known: object) -> str:

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.cell import Cell
-from bench.contracts import Backbone, CellContext, Predictions, Progress, Score, Subset
+from bench.cell import Cell, digest
+from bench.contracts import BACKBONES, Backbone, CellContext, Predictions, Progress, Score, Subset
 from bench.plan import EncoderRef, TaskPlan, settings_id
 from bench.results import ResultStore, provenance
 from bench.stats import cluster_weights, interval, point
@@ -63,6 +63,15 @@ def _subsets(cell: Cell, plan: TaskPlan) -> dict[str, Subset]:
     return {name: plan.prepared.subset(rows) for name, rows in parts.items()}
 
 
+def encoder_seed(cell: Cell) -> int:
+    """Return the seed of an encoder's weights: only an untrained one changes with the cell's seed."""
+    return cell.seed if BACKBONES.get(cell.backbone).seeded else 0
+
+
+def _encoder_key(cell: Cell) -> str:
+    return digest([cell.backbone, cell.architecture, cell.checkpoint_hash, dict(cell.backbone_settings), encoder_seed(cell)])
+
+
 def _context(cell: Cell, plan: TaskPlan, work_dir: Any, device: str, progress: Progress) -> CellContext:
     return CellContext(
         task=plan.task,
@@ -74,6 +83,8 @@ def _context(cell: Cell, plan: TaskPlan, work_dir: Any, device: str, progress: P
         progress=progress,
         mask_classes=plan.dataset.mask_classes,
         label_names=plan.dataset.label_names,
+        encoder_key=_encoder_key(cell),
+        data_key=cell.data_hash,
     )
 
 

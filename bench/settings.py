@@ -14,13 +14,13 @@ from bench.registry import suggest
 S = TypeVar("S")
 
 
-def parse_pairs(pairs: Sequence[str]) -> dict[str, str]:
+def parse_pairs(pairs: Sequence[str], form: str = "--set key=value") -> dict[str, str]:
     """Parse `["lr=1e-3", "seed=2"]` into a dict; raise SettingError on a word without '='."""
     parsed = {}
     for pair in pairs:
         key, sep, value = pair.partition("=")
         if not sep or not key.strip():
-            raise SettingError(f"'{pair}' is not a setting.", "Write --set key=value.")
+            raise SettingError(f"'{pair}' is not of the form key=value.", f"Write {form}.")
         parsed[key.strip()] = value.strip()
     return parsed
 

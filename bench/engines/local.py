@@ -12,7 +12,7 @@ from bench.contracts import BACKBONES, Backbone, BackboneRequest, Progress
 from bench.errors import PlaceBenchError
 from bench.plan import EncoderRef, RunRequest, TaskPlan
 from bench.results import ResultStore
-from bench.runner import failure, run_cell
+from bench.runner import encoder_seed, failure, run_cell
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,7 @@ class EncoderShelf:
 
     def get(self, job: Job) -> Backbone:
         """Return the encoder of a job on the run's device."""
-        spec = BACKBONES.get(job.cell.backbone)
-        seed = job.cell.seed if spec.seeded else 0
+        spec, seed = BACKBONES.get(job.cell.backbone), encoder_seed(job.cell)
         name = (spec.name, job.encoder, seed)
         if self._kept is None or self._kept[0] != name:
             self._kept = None

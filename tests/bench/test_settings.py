@@ -50,7 +50,7 @@ def test_bad_settings_say_what_is_wrong(changes: dict[str, str], message: str) -
 def test_pairs_and_lists() -> None:
     assert parse_pairs(["lr=1=2", " a = b"]) == {"lr": "1=2", "a": "b"}
     assert parse_list("0.1, 1.0,0.1", float, "--fractions") == (0.1, 1.0)
-    with pytest.raises(SettingError, match="'lr' is not a setting"):
+    with pytest.raises(SettingError, match="'lr' is not of the form"):
         parse_pairs(["lr"])
     with pytest.raises(SettingError, match="--seeds 'a' is not"):
         parse_list("a", int, "--seeds")

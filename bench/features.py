@@ -1,0 +1,200 @@
+"""Features of a frozen encoder, computed once per image and kept: a second probe reads no image."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from bench.cell import digest
+from bench.contracts import Backbone, CellContext, InputSpec, Subset
+from bench.errors import DataError
+from bench.paths import cache_home
+from bench.results import file_lock, write_atomically
+
+if TYPE_CHECKING:
+    import torch
+
+What = Literal["pooled", "embedding"]
+BATCH = 32
+"""Images encoded together. Constant, and the last batch is filled up: a feature does not depend on what else is encoded."""
+PART = 4096
+"""Images per file: a killed run loses at most these."""
+VERSION = 1
+
+
+def to_input(images: np.ndarray, spec: InputSpec, device: str = "cpu") -> torch.Tensor:
+    """Return grey uint8 images [n, S, S] as the encoder wants them: float [n, channels, size, size].
+
+    Resized to `spec.resize` (the subset is square and padded already), centre-cropped to `spec.size`, normalised.
+    """
+    return normalise(centre_crop(resize(to_grey(images, device), spec), spec.size), spec)
+
+
+def to_grey(images: np.ndarray, device: str = "cpu") -> torch.Tensor:
+    """Return uint8 [n, S, S] as float [n, 1, S, S] in 0..1."""
+    import torch
+
+    return torch.from_numpy(images).to(device)[:, None].float() / 255
+
+
+def resize(grey: torch.Tensor, spec: InputSpec) -> torch.Tensor:
+    """Return images [n, 1, S, S] at side `spec.resize`; made smaller by area or with anti-aliasing."""
+    from torch.nn import functional
+
+    if grey.shape[-1] == spec.resize:
+        return grey
+    side = (spec.resize, spec.resize)
+    if spec.interpolation == "area" and grey.shape[-1] > spec.resize:
+        return functional.interpolate(grey, size=side, mode="area")
+    mode = "bilinear" if spec.interpolation == "area" else spec.interpolation
+    return functional.interpolate(grey, size=side, mode=mode, align_corners=False, antialias=True).clamp(0, 1)
+
+
+def centre_crop(grey: torch.Tensor, size: int) -> torch.Tensor:
+    """Return the middle [..., size, size]; raise DataError where the images are smaller."""
+    if grey.shape[-1] < size:
+        raise DataError(f"images of {grey.shape[-1]} px cannot be cropped to {size} px.", "The encoder's resize is too small.")
+    start = (grey.shape[-1] - size) // 2
+    return grey[..., start : start + size, start : start + size]
+
+
+def normalise(grey: torch.Tensor, spec: InputSpec) -> torch.Tensor:
+    """Return grey images [n, 1, H, W] in 0..1 as [n, channels, H, W], mean and deviation as the encoder was trained with."""
+    mean, std = (grey.new_tensor(values)[None, :, None, None] for values in (spec.mean, spec.std))
+    return (grey.expand(-1, spec.channels, -1, -1) - mean) / std
+
+
+def weights_hash(module: torch.nn.Module) -> str:
+    """Return a hash of every parameter and buffer, their names and types included."""
+    import torch
+
+    found = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(module.state_dict().items()):
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(flat.view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+@dataclass(frozen=True)
+class FeatureCache:
+    """Features of one encoder, kept as half precision under the cache folder, one row per image.
+
+    The key holds the weights, the encoder's name and settings, its input contract, the size of the decoded images, the hash of the data
+    and the arithmetic (bfloat16 on a GPU). Without `context.data_key` nothing is kept on disk.
+    """
+
+    backbone: Backbone
+    context: CellContext
+
+    def pooled(self, subset: Subset) -> np.ndarray:
+        """Return the pooled features of a subset, float32 [n, D]."""
+        return self.get(subset, "pooled")
+
+    def embeddings(self, subset: Subset) -> np.ndarray:
+        """Return the L2-normalised image embeddings of a subset, float32 [n, d]; only where the encoder has a text side."""
+        return self.get(subset, "embedding")
+
+    def get(self, subset: Subset, what: What) -> np.ndarray:
+        """Return the features of every row of `subset`; only images not seen before are read."""
+        if not len(subset):
+            return np.empty((0, self.backbone.pooled_dim), np.float32)
+        if not self.context.data_key:
+            return np.concatenate(list(self._encode(subset, np.arange(len(subset)), what))).astype(np.float32)
+        ids = subset.index["image_id"].astype(str).tolist()
+        folder = self._folder(subset, what)
+        kept = Shelf(folder)
+        if kept.missing(ids):
+            with file_lock(folder / "lock"):
+                kept = Shelf(folder)  # read again under the lock: another process may have made them meanwhile
+                self._fill(kept, subset, ids, what)
+        return kept.read(ids)
+
+    def _folder(self, subset: Subset, what: What) -> Path:
+        facts = {"weights": weights_hash(self.backbone.module), "encoder": self.context.encoder_key, "what": what}
+        facts |= {"input": asdict(self.backbone.input), "size": subset.image_store.shape[-1], "data": self.context.data_key}
+        facts |= {"architecture": self.backbone.architecture, "precision": self.precision, "version": VERSION}
+        return cache_home() / "features" / digest(facts)
+
+    @property
+    def precision(self) -> str:
+        """Return the arithmetic the encoder runs in."""
+        return "bf16" if self.context.device.startswith("cuda") else "fp32"
+
+    def _fill(self, kept: Shelf, subset: Subset, ids: list[str], what: What) -> None:
+        first = {image: row for row, image in reversed(list(enumerate(ids)))}
+        rows = np.array(sorted({first[image] for image in kept.missing(ids)}), np.int64)
+        for start in range(0, len(rows), PART):
+            part = rows[start : start + PART]
+            kept.add([ids[row] for row in part], np.concatenate(list(self._encode(subset, part, what))))
+
+    def _encode(self, subset: Subset, rows: np.ndarray, what: What) -> Iterator[np.ndarray]:
+        """Yield half-precision features of `rows`, a batch at a time."""
+        import torch
+
+        module = self.backbone.module
+        training = module.training
+        module.eval()
+        cuda = self.precision == "bf16"
+        title = f"features of {self.backbone.name}"
+        with self.context.progress.track(title, total=len(rows)) as advance, torch.inference_mode():
+            for start in range(0, len(rows), BATCH):
+                batch = rows[start : start + BATCH]
+                pixels = to_input(subset.images(np.resize(batch, BATCH)), self.backbone.input, self.context.device)
+                with torch.autocast("cuda", torch.bfloat16, enabled=cuda):
+                    found = self.backbone.features(pixels).pooled if what == "pooled" else self.backbone.embed_images(pixels)
+                yield _half(found[: len(batch)].float().cpu().numpy(), self.backbone.name)
+                advance(len(batch))
+        module.train(training)
+
+
+def _half(features: np.ndarray, name: str) -> np.ndarray:
+    if not np.isfinite(features).all() or np.abs(features).max(initial=0) > np.finfo(np.float16).max:
+        raise DataError(
+            f"encoder '{name}' gives features that are not finite or beyond {np.finfo(np.float16).max:.0f}.", "Check its weights."
+        )
+    return features.astype(np.float16)
+
+
+class Shelf:
+    """The kept features of one folder: pairs of `<part>.npy` (float16 [n, D], memory-mapped) and `<part>.json` (its image ids)."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._parts: list[np.ndarray] = []
+        self._place: dict[str, tuple[int, int]] = {}
+        for names in sorted(folder.glob("*.json")):
+            self._take(json.loads(names.read_text(encoding="utf-8")), np.load(names.with_suffix(".npy"), mmap_mode="r"))
+
+    def _take(self, ids: list[str], features: np.ndarray) -> None:
+        self._place |= {image: (len(self._parts), row) for row, image in enumerate(ids)}
+        self._parts.append(features)
+
+    def missing(self, ids: list[str]) -> list[str]:
+        """Return those of `ids` that are not kept yet."""
+        return [image for image in ids if image not in self._place]
+
+    def add(self, ids: list[str], features: np.ndarray) -> None:
+        """Keep `features` [n, D] of `ids`; the list of names is written last, so that half a part is never seen."""
+        import io
+
+        buffer = io.BytesIO()
+        np.save(buffer, features)
+        name = hashlib.blake2b("\n".join(ids).encode(), digest_size=8).hexdigest()
+        write_atomically(self.folder / f"{name}.npy", buffer.getvalue())
+        write_atomically(self.folder / f"{name}.json", json.dumps(ids))
+        self._take(ids, features)
+
+    def read(self, ids: list[str]) -> np.ndarray:
+        """Return the features of `ids`, float32 [n, D]."""
+        parts, rows = np.array([self._place[image] for image in ids]).T
+        found = np.empty((len(ids), self._parts[0].shape[1]), np.float32)
+        for part in np.unique(parts):
+            found[parts == part] = self._parts[part][rows[parts == part]]
+        return found

@@ -1,0 +1,72 @@
+"""The one adapter by which mmsegmentation and mmdetection see any Backbone: a module that returns its pyramid."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import importlib
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from bench.contracts import Backbone
+from bench.errors import SettingError
+
+
+class PyramidBackbone(BaseModule):
+    """Return the pyramid of an encoder as a tuple of maps [B, C_i, H_i, W_i]; a tuple given is passed through (cached features).
+
+    `frozen` encoders run without gradient. With `batchnorm="eval"` a frozen encoder is no sub-module: it is neither saved nor
+    switched to training mode, and not one of its buffers changes. `batchnorm="train"` (MGCA, GLoRIA) and fine-tuning work on
+    a copy.
+    """
+
+    def __init__(self, backbone: Backbone, frozen: bool = True, batchnorm: Literal["eval", "train"] = "eval") -> None:
+        super().__init__()
+        self.frozen, self.fixed = frozen, frozen and batchnorm == "eval"
+        self.batchnorm = batchnorm
+        encoder = backbone if self.fixed else copy.deepcopy(backbone)
+        encoder.module.requires_grad_(not frozen)
+        if self.fixed:
+            encoder.module.eval()
+        else:
+            self.encoder_module = encoder.module
+        self.__dict__["encoder"] = encoder  # past nn.Module's registration
+
+    def forward(self, inputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Encode normalised images [B, 3, H, W]."""
+        if isinstance(inputs, (tuple, list)):
+            return tuple(inputs)
+        with torch.no_grad() if self.frozen else contextlib.nullcontext():
+            pyramid = self.encoder.features(inputs).pyramid
+        if not pyramid:
+            raise SettingError(f"backbone '{self.encoder.name}' gives no pyramid.", "Dense heads need feature maps.")
+        return pyramid
+
+    def train(self, mode: bool = True) -> PyramidBackbone:
+        """Switch to training mode; BatchNorm layers of the encoder stay in evaluation mode unless `batchnorm="train"`."""
+        super().train(mode)
+        if self.batchnorm == "eval":
+            for layer in self.encoder.module.modules():
+                if self.fixed or isinstance(layer, nn.modules.batchnorm._BatchNorm):
+                    layer.training = False
+        return self
+
+    def init_weights(self) -> None:
+        """Leave the encoder as it was loaded (mmengine would re-initialise it)."""
+
+    def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> PyramidBackbone:
+        """Move or cast the encoder too, which is no sub-module when fixed."""
+        if self.fixed:
+            self.encoder.module._apply(function, recurse)
+        return super()._apply(function, recurse)
+
+
+def register(package: Literal["mmseg", "mmdet"]) -> None:
+    """Register the adapter as `PyramidBackbone` in the model registry of `package`; does nothing the second time."""
+    models = importlib.import_module(f"{package}.registry").MODELS
+    if "PyramidBackbone" not in models.module_dict:
+        models.register_module(module=PyramidBackbone)

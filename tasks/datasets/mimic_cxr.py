@@ -1,0 +1,188 @@
+"""MIMIC-CXR: radiographs (MIMIC-CXR-JPG) with their reports (MIMIC-CXR), as downloaded from PhysioNet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.contracts import Dataset, Finding, dataset
+from bench.errors import DataError
+from tasks.datasets._checks import count_findings, demo_counts, missing_findings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TABLE = "mimic-cxr-2.0.0-{}.csv"
+SECTIONED = "mimic_cxr_sectioned.csv"
+REPORT_FOLDERS = ("", "mimic-cxr-reports", "reports", "../mimic-cxr-reports", "../mimic-cxr", "../MIMIC-CXR")
+SECTIONS = ("findings", "impression")
+SPLITS = {"train": "train", "validate": "val", "test": "test"}
+PUBLISHED = {"images": 377110, "studies": 227835, "patients": 65379}
+
+
+@dataset
+class MimicCxr(Dataset):
+    """Frontal radiographs as JPEG with the study's report; official split; CheXpert labels of the report."""
+
+    name = "mimic_cxr"
+    title = "MIMIC-CXR-JPG 2.0.0 / 2.1.0 with MIMIC-CXR reports (PhysioNet)"
+    licence = "PhysioNet Credentialed Health Data License 1.5.0: no redistribution"
+    citation = "Johnson et al., MIMIC-CXR, Scientific Data 2019; Johnson et al., MIMIC-CXR-JPG, arXiv 1901.07042"
+    how_to_get = (
+        "https://physionet.org/content/mimic-cxr-jpg/ (files/ and the metadata, split and chexpert CSVs) and "
+        "https://physionet.org/content/mimic-cxr/ (mimic-cxr-reports.zip, unpacked beside them, or mimic_cxr_sectioned.csv), "
+        "all into $PLACE_BENCH_DATA/mimic_cxr/."
+    )
+    folders = ("mimic-cxr-jpg", "MIMIC-CXR-JPG", "mimic-cxr-jpg/2.1.0", "mimic-cxr-jpg/2.0.0", "mimic-cxr", "MIMIC-CXR")
+    marker = "mimic-cxr-2.?.0-metadata.csv*"
+    label_names = (
+        "Atelectasis",
+        "Cardiomegaly",
+        "Consolidation",
+        "Edema",
+        "Enlarged Cardiomediastinum",
+        "Fracture",
+        "Lung Lesion",
+        "Lung Opacity",
+        "No Finding",
+        "Pleural Effusion",
+        "Pleural Other",
+        "Pneumonia",
+        "Pneumothorax",
+        "Support Devices",
+    )
+    has_reports = True
+    has_demo = True
+    demo_studies = 1200
+
+    def __init__(self, views: tuple[str, ...] = ("PA", "AP")) -> None:
+        self.views = views
+
+    def index(self, root: Path) -> pd.DataFrame:
+        """Return one row per image of `views` whose study has an impression or findings; its report is that of the study.
+
+        What was left out is counted in `attrs["dropped"]`: images of other views, and of studies without report text. Raise
+        DataError for a missing table or column, an unknown split, a doubled dicom_id, or where no report is found at all.
+        """
+        images = _images(root)
+        framed = images[images["view"].isin(self.views)]
+        texts = _report_texts(root, framed)
+        joined = framed.merge(texts, on="study_id", how="left").fillna({"findings": "", "impression": "", "report": ""})
+        kept = joined[joined["report"] != ""].reset_index(drop=True)
+        if kept.empty:
+            message = f"none of {len(joined)} images in {root} of view {' or '.join(self.views)} has report text."
+            raise DataError(message, f"How to get the reports: {self.how_to_get}")
+        kept = _with_labels(kept, root, self.label_names)
+        kept.attrs["dropped"] = {"of another view": len(images) - len(framed), "without report text": len(joined) - len(kept)}
+        return kept
+
+    def validate(self, root: Path) -> list[Finding]:
+        """Compare the counts with the published ones (or a demo's with its own); count what the index leaves out; find files."""
+        images, index = _images(root), self.index(root)
+        found = {"images": len(images), "studies": images["study_id"].nunique(), "patients": images["patient_id"].nunique()}
+        demo = demo_counts(root)
+        findings = count_findings(found, demo or PUBLISHED, "stated in DEMO.json" if demo else "published")
+        for why, count in index.attrs["dropped"].items():
+            findings.append(Finding("ok", f"{count} images {why} are left out; {len(index)} image-report pairs are kept."))
+        if not _chexpert(root):
+            findings.append(Finding("warning", f"{root / TABLE.format('chexpert')} is missing: the index has no labels."))
+        return findings + missing_findings(root, index["path"], self.how_to_get)
+
+    def make_demo(self, out: Path, *, studies: int, size: int, seed: int, workers: int = 2) -> None:
+        """Render a demo in the MIMIC-CXR layout."""
+        from tasks.datasets.demo import mimic_cxr
+
+        mimic_cxr.write(out, studies=studies, size=size, seed=seed, workers=workers)
+
+
+def _images(root: Path) -> pd.DataFrame:
+    """Return every image of the metadata table with its official split."""
+    from bench.data.tables import find_table, read_table, require_unique
+
+    path, split_path = (find_table(root, TABLE.format(what)) for what in ("metadata", "split"))
+    metadata = read_table(path, ("dicom_id", "subject_id", "study_id", "ViewPosition"))
+    splits = read_table(split_path, ("dicom_id", "split"))
+    require_unique(metadata, "dicom_id", path)
+    require_unique(splits, "dicom_id", split_path)
+    unknown = sorted(set(splits["split"]) - set(SPLITS))
+    if unknown:
+        raise DataError(f"table {split_path}: unknown split '{unknown[0]}'; {', '.join(SPLITS)} were expected.")
+    rows = metadata.merge(splits[["dicom_id", "split"]], on="dicom_id", how="inner")
+    images = rows[["dicom_id", "subject_id", "study_id"]].set_axis(["image_id", "patient_id", "study_id"], axis=1)
+    return images.assign(
+        path=_study(images) + "/" + images["image_id"] + ".jpg", split=rows["split"].map(SPLITS), view=_view(rows)
+    )
+
+
+def _view(rows: pd.DataFrame) -> pd.Series:
+    return rows["ViewPosition"].replace({"LATERAL": "LL"})
+
+
+def _study(images: pd.DataFrame) -> pd.Series:
+    return "files/p" + images["patient_id"].str[:2] + "/p" + images["patient_id"] + "/s" + images["study_id"]
+
+
+def _report_texts(root: Path, images: pd.DataFrame) -> pd.DataFrame:
+    """Return study_id, findings, impression and report, from the sectioned table or else from the report files."""
+    from tasks.datasets._reports import clean_text, join_report
+
+    folder = next((folder for folder in REPORT_FOLDERS if (root / folder / SECTIONED).is_file()), None)
+    texts = _sectioned(root / folder / SECTIONED) if folder is not None else _report_files(root, images)
+    reports = [
+        join_report(impression, findings) for impression, findings in zip(texts["impression"], texts["findings"], strict=True)
+    ]
+    return texts.assign(
+        report=reports, findings=texts["findings"].map(clean_text), impression=texts["impression"].map(clean_text)
+    )
+
+
+def _sectioned(path: Path) -> pd.DataFrame:
+    from bench.data.tables import read_table
+
+    table = read_table(path, ("study", *SECTIONS))
+    return table.assign(study_id=table["study"].str.removeprefix("s"))[["study_id", *SECTIONS]].drop_duplicates("study_id")
+
+
+def _report_files(root: Path, images: pd.DataFrame) -> pd.DataFrame:
+    """Parse the report of every study; a study without a file has none."""
+    from bench.data.tables import remember
+
+    studies = images.drop_duplicates("study_id")
+    paths = (_study(studies) + ".txt").tolist()
+    base = next(
+        (root / folder for folder in REPORT_FOLDERS if any((root / folder / path).is_file() for path in paths[:50])), None
+    )
+    if base is None:
+        message = f"no report text under {root}: looked for {SECTIONED} and for {paths[0] if paths else 'files/'}."
+        raise DataError(message, f"How to get the reports: {MimicCxr.how_to_get}")
+    texts = remember(paths, _read_report, root=base, name="mimic-cxr-reports-v1", columns=SECTIONS)
+    return texts.assign(study_id=studies["study_id"].to_numpy())[["study_id", *SECTIONS]]
+
+
+def _read_report(path: Path) -> Mapping[str, str]:
+    from tasks.datasets._reports import parse_sections
+
+    if not path.is_file():
+        return dict.fromkeys(SECTIONS, "")
+    sections = parse_sections(path.read_text(encoding="utf-8", errors="replace"))
+    return {name: sections.get(name, "") for name in SECTIONS}
+
+
+def _chexpert(root: Path) -> Path | None:
+    name = TABLE.format("chexpert")
+    return next((path for path in (root / name, root / f"{name}.gz") if path.is_file()), None)
+
+
+def _with_labels(index: pd.DataFrame, root: Path, names: tuple[str, ...]) -> pd.DataFrame:
+    """Join the CheXpert labels (1, 0, -1 uncertain, NaN not mentioned) of each study, where the table is there."""
+    import pandas as pd
+
+    from bench.data.tables import read_table
+
+    path = _chexpert(root)
+    if path is None:
+        return index.assign(**{f"label:{name}": float("nan") for name in names})
+    table = read_table(path, ("study_id", *names)).drop_duplicates("study_id").set_index("study_id")
+    labels = table[list(names)].apply(pd.to_numeric, errors="coerce").reindex(index["study_id"])
+    return index.assign(**{f"label:{name}": labels[name].to_numpy() for name in names})

@@ -1,0 +1,178 @@
+"""SIIM-ACR Pneumothorax Segmentation (Kaggle 2019), stage 1 as downloaded; and the task on it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.contracts import Dataset, Finding, TaskSpec, dataset, task
+from bench.errors import DataError
+from tasks.datasets._checks import count_findings, demo_counts
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+TAGS = ("PatientID", "PatientSex", "PatientAge", "ViewPosition", "Rows", "Columns")
+TABLES = ("train-rle.csv", "stage_2_train.csv")
+FILES = "dicom-images-train"
+PUBLISHED = {"images": 10675, "positive images": 2379, "rows": 11582, "images with several masks": 624}
+
+
+@dataset
+class Siim(Dataset):
+    """Frontal radiographs as DICOM, pneumothorax masks as run lengths (several rows per image: their union)."""
+
+    name = "siim"
+    title = "SIIM-ACR Pneumothorax Segmentation, stage 1 (Kaggle 2019)"
+    licence = "SIIM-ACR challenge terms: research and education, no redistribution"
+    citation = "SIIM-ACR Pneumothorax Segmentation challenge, 2019; images from NIH ChestX-ray14 (Wang et al., CVPR 2017)"
+    how_to_get = (
+        "https://www.kaggle.com/c/siim-acr-pneumothorax-segmentation: put dicom-images-train/ and train-rle.csv "
+        "into $PLACE_BENCH_DATA/siim/."
+    )
+    folders = ("siim-acr-pneumothorax-segmentation", "siim-acr", "SIIM", "pneumothorax")
+    marker = FILES
+    mask_classes = ("pneumothorax",)
+    label_names = ("Pneumothorax",)
+    has_demo = True
+    demo_studies = 400
+
+    def index(self, root: Path) -> pd.DataFrame:
+        """Return one row per annotated image; private columns: `rle` and `csv_rows` (per mask, in file order), `rows`, `columns`.
+
+        The patient is the DICOM PatientID (the study where it is blank). Images of the tree without a row in the table have no
+        annotation and are left out (37 in the real stage 1). Raise DataError for a table without its columns, an image of the
+        table without a file, or a blank run length.
+        """
+        from bench.data.headers import read_header
+        from bench.data.tables import find_table, remember
+
+        table = find_table(root, *TABLES)
+        images = _annotated_images(table)
+        images["path"] = _paths(root, images["image_id"].tolist(), table)
+        headers = remember(
+            images["path"].tolist(), lambda path: read_header(path, TAGS), root=root, name="siim-headers-v1", columns=TAGS
+        )
+        return _with_headers(images, headers)
+
+    def mask(self, row: pd.Series, root: Path) -> np.ndarray:
+        """Return the union of the image's runs, uint8 [1, H, W]; an empty mask where there are none."""
+        import numpy as np
+
+        from tasks.datasets._rle import decode_rle
+
+        height, width = int(row["rows"]), int(row["columns"])
+        if not height or not width:
+            raise DataError(f"DICOM {root / row['path']} does not state its Rows and Columns.", "Download it again.")
+        union = np.zeros((height, width), np.uint8)
+        for runs, line in zip(row["rle"], row["csv_rows"], strict=True):
+            if runs != "-1":
+                where = f"table {_table_name(root)}, line {line + 2}, image '{row['image_id']}'"
+                union |= decode_rle(runs, height, width, where)
+        return union[None]
+
+    def validate(self, root: Path) -> list[Finding]:
+        """Compare the counts with the published ones, or a demo's with its own; name images without annotation."""
+        index = self.index(root)
+        masks = index["rle"].map(len)
+        positive = int((index["label:Pneumothorax"] == 1).sum())
+        found = {"images": len(index), "positive images": positive, "rows": int(masks.sum())}
+        found["images with several masks"] = int((masks > 1).sum())
+        demo = demo_counts(root)
+        findings = count_findings(found, demo or PUBLISHED, "stated in DEMO.json" if demo else "published for stage 1")
+        spare = len(_dicom_files(root)) - len(index)
+        if spare:
+            findings.append(Finding("warning", f"{spare} DICOM files have no row in the table and are left out."))
+        return findings
+
+    def make_demo(self, out: Path, *, studies: int, size: int, seed: int, workers: int = 2) -> None:
+        """Render a demo in the stage 1 layout."""
+        from tasks.datasets.demo import siim
+
+        siim.write(out, studies=studies, size=size, seed=seed, workers=workers)
+
+    def reference_split(self, index: pd.DataFrame, protocol: str, seed: int) -> pd.DataFrame | None:
+        """Return the row-level split of MGCA and GLoRIA for those protocols."""
+        from tasks.datasets._mgca_siim import row_level_split
+
+        return row_level_split(index) if protocol in ("mgca", "gloria") else None
+
+    def reference_subset(self, train: pd.DataFrame, protocol: str, fraction: float, seed: int) -> pd.DataFrame | None:
+        """Return MGCA's and GLoRIA's training images: the positives, as many negatives, then a random part."""
+        from tasks.datasets._mgca_siim import balanced_subset
+
+        return balanced_subset(train, fraction, seed) if protocol in ("mgca", "gloria") else None
+
+
+def _annotated_images(table: Path) -> pd.DataFrame:
+    """Return one row per image of the table, in order of first appearance, with its runs and line numbers."""
+    from bench.data.tables import read_table
+
+    rows = read_table(table, ("ImageId", "EncodedPixels"))
+    blank = rows.index[(rows["ImageId"] == "") | (rows["EncodedPixels"] == "")]
+    if len(blank):
+        raise DataError(f"table {table}, line {blank[0] + 2}: a blank ImageId or EncodedPixels.", "Download it again.")
+    rows["csv_rows"] = range(len(rows))
+    grouped = rows.groupby("ImageId", sort=False).agg(rle=("EncodedPixels", tuple), csv_rows=("csv_rows", tuple))
+    return grouped.reset_index().rename(columns={"ImageId": "image_id"})
+
+
+def _dicom_files(root: Path) -> dict[str, str]:
+    """Return file stem (= SOPInstanceUID = ImageId) -> path relative to `root`."""
+    found: dict[str, str] = {}
+    for folder, _, names in os.walk(root / FILES):
+        for name in names:
+            if name.endswith(".dcm"):
+                found[name[:-4]] = os.path.relpath(f"{folder}/{name}", root)
+    return found
+
+
+def _paths(root: Path, images: list[str], table: Path) -> list[str]:
+    files = _dicom_files(root)
+    missing = [image for image in images if image not in files]
+    if missing:
+        message = (
+            f"{len(missing)} of {len(images)} images of {table} have no DICOM file under {root / FILES}, e.g. '{missing[0]}'."
+        )
+        raise DataError(message, f"How to get them: {Siim.how_to_get}")
+    return [files[image] for image in images]
+
+
+def _with_headers(images: pd.DataFrame, headers: pd.DataFrame) -> pd.DataFrame:
+    from bench.data.headers import parse_age
+
+    study = images["path"].map(lambda path: Path(path).parts[1] if len(Path(path).parts) > 2 else Path(path).stem)
+    positive = images["rle"].map(lambda runs: int(any(run != "-1" for run in runs)))
+    return images.assign(
+        patient_id=headers["PatientID"].where(headers["PatientID"] != "", study).to_numpy(),
+        study_id=study,
+        split="",
+        view=headers["ViewPosition"].to_numpy(),
+        sex=headers["PatientSex"].where(headers["PatientSex"].isin(["M", "F"]), "").to_numpy(),
+        age=headers["PatientAge"].map(parse_age).to_numpy(),
+        rows=headers["Rows"].replace("", "0").astype(int).to_numpy(),
+        columns=headers["Columns"].replace("", "0").astype(int).to_numpy(),
+        **{"label:Pneumothorax": positive},
+    )
+
+
+def _table_name(root: Path) -> Path:
+    from bench.data.tables import find_table
+
+    return find_table(root, *TABLES)
+
+
+task(
+    TaskSpec(
+        name="siim_seg",
+        kind="segmentation",
+        dataset="siim",
+        title="Pneumothorax segmentation (SIIM-ACR)",
+        main_metric="dice_per_image",
+        groups=("segmentation",),
+        fractions=(0.1, 1.0),
+        presets={"mgca": {"batch_size": "8"}},
+    )
+)

@@ -1,0 +1,178 @@
+"""Train a segmentation head on one encoder and predict with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench.contracts import Backbone, CellContext, InputSpec, Predictions, Subset
+from bench.errors import DataError
+from bench.training import TrainPlan, TrainSummary, train
+from tasks.segmentation import operating
+from tasks.segmentation.data import Source, TrainBatches, encode, load_masks, pack
+from tasks.segmentation.metrics import batch_mean_weights, count_pixels
+from tasks.segmentation.model import build_segmentor, head_name
+from tasks.segmentation.settings import SegmentationSettings
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """A trained head with its encoder: what `predict` needs. `points`: one operating point per class."""
+
+    segmentor: Any
+    spec: InputSpec
+    classes: tuple[str, ...]
+    points: tuple[operating.OperatingPoint, ...]
+    batch_size: int
+    facts: Mapping[str, Any]
+
+    def probabilities(self, source: Source, device: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield (rows, probabilities float32 [b, C, S, S]) over all images in order."""
+        return _probabilities(self.segmentor, source, self.batch_size, device)
+
+
+def fit(backbone: Backbone, train_set: Subset, val: Subset, context: CellContext) -> Segmenter:
+    """Train the head; resume from `context.work_dir` where a killed run left a checkpoint.
+
+    The best epoch by `settings.monitor` is kept and every class gets its operating point on validation.
+    """
+    settings: SegmentationSettings = context.settings
+    for name, subset in (("training", train_set), ("validation", val)):
+        if not len(subset):
+            raise DataError(f"task '{context.task.name}' has no {name} image.", "Use a larger label fraction or more data.")
+    segmentor = build_segmentor(backbone, len(context.mask_classes), settings, context.seed).to(context.device)
+    sources = [Source(subset, backbone.input) for subset in (train_set, val)]
+    if settings.cache_features:
+        sources = [encode(source, segmentor, 32, context.device, context.progress, "encoding") for source in sources]
+    validation = Validation(sources[1], settings, context.device)
+    summary = _train(segmentor, sources[0], validation, context)
+    choices = validation.choices(segmentor)
+    facts = _facts(summary, choices, context.mask_classes, head_name(backbone, settings))
+    points = tuple(choice.point for choice in choices)
+    return Segmenter(segmentor, backbone.input, context.mask_classes, points, settings.batch_size, facts)
+
+
+def _train(segmentor: Any, source: Source, validation: Validation, context: CellContext) -> TrainSummary:
+    settings: SegmentationSettings = context.settings
+    plan = TrainPlan(
+        epochs=settings.epochs,
+        steps_per_epoch=settings.steps_per_epoch,
+        lr=settings.lr,
+        weight_decay=settings.weight_decay,
+        schedule=settings.schedule,
+        amp=settings.amp,
+        monitor=settings.monitor,
+        mode="max" if settings.monitor == "dice" else "min",
+        patience=settings.patience,
+        seed=context.seed,
+    )
+    return train(
+        segmentor,
+        TrainBatches(source, settings.batch_size, settings.augment),
+        plan,
+        context.work_dir,
+        evaluate=validation.evaluate,
+        device=context.device,
+        progress=context.progress,
+        title=f"training the head of {context.task.name}",
+    )
+
+
+def _facts(summary: TrainSummary, choices: list[operating.Choice], classes: tuple[str, ...], head: str) -> dict[str, Any]:
+    facts: dict[str, Any] = {"head": head, "epochs": summary.epochs, "best_epoch": summary.best_epoch}
+    facts |= {"best_metric": summary.best_metric, "stopped_early": summary.stopped_early}
+    for name, choice in zip(classes, choices, strict=True):
+        facts |= {f"threshold:{name}": choice.point.threshold, f"min_area:{name}": choice.point.min_area}
+    return facts
+
+
+def _logits(segmentor: Any, inputs: Any, size: int, device: str) -> torch.Tensor:
+    """Return logits [B, C, size, size]."""
+    moved = inputs.to(device) if isinstance(inputs, torch.Tensor) else tuple(level.to(device) for level in inputs)
+    logits = segmentor(moved, mode="tensor").float()
+    if logits.shape[-1] != size:
+        logits = torch.nn.functional.interpolate(
+            logits, size=(size, size), mode="bilinear", align_corners=segmentor.align_corners
+        )
+    return logits
+
+
+def _probabilities(segmentor: Any, source: Source, batch_size: int, device: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    segmentor.eval()
+    size = source.subset.image_store.shape[-1]
+    for rows in source.chunks(batch_size):
+        with torch.no_grad():
+            logits = _logits(segmentor, source.inputs(rows), size, device)
+        yield rows, logits.sigmoid().cpu().numpy()
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The validation images and how a segmentor is judged on them."""
+
+    source: Source
+    settings: SegmentationSettings
+    device: str
+
+    def evaluate(self, segmentor: Any) -> dict[str, float]:
+        """Return what the trainer may monitor: dice (see settings) and loss, which is averaged over batches."""
+        if self.settings.monitor == "loss":
+            return {"loss": self._loss(segmentor)}
+        choices = self.choices(segmentor)
+        names = ("score", "dice_per_image", "dice_global")
+        means = {name: float(np.mean([getattr(choice, name) for choice in choices])) for name in names}
+        return {"dice": means.pop("score"), **means}
+
+    def choices(self, segmentor: Any) -> list[operating.Choice]:
+        """Return the best operating point of every class."""
+        thresholds = operating.candidates(self.settings.threshold, operating.THRESHOLDS)
+        areas = operating.candidates(self.settings.min_area, operating.AREAS)
+        counts, target = self._counts(segmentor, thresholds)
+        pixels = self.source.subset.image_store.shape[-1] ** 2
+        return [operating.choose(counts[c], target[c], pixels, thresholds, areas) for c in range(len(counts))]
+
+    def _counts(self, segmentor: Any, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return pixel counts [C, n, T, 2] and target pixels [C, n]."""
+        counts, targets = [], []
+        for rows, found in _probabilities(segmentor, self.source, self.settings.batch_size, self.device):
+            masks = self.source.subset.masks(rows)
+            classes = range(masks.shape[1])
+            counts.append(np.stack([operating.threshold_counts(found[:, c], masks[:, c], thresholds) for c in classes]))
+            targets.append(masks.sum(axis=(2, 3), dtype=np.int64).T)
+        return np.concatenate(counts, axis=1), np.concatenate(targets, axis=1)
+
+    def _loss(self, segmentor: Any) -> float:
+        losses = []
+        for rows in self.source.chunks(self.settings.batch_size):
+            batch = pack(self.source.inputs(rows), load_masks(self.source.subset, rows))
+            found = segmentor(**segmentor.data_preprocessor(batch, False), mode="loss")
+            losses.append(float(sum(found.values())))
+        return float(np.mean(losses))
+
+
+def predict(segmenter: Segmenter, test: Subset, context: CellContext) -> Predictions:
+    """Return pixel counts per image and class; `arrays["masks"]`: bits [n, C, S, ceil(S / 8)] along the last axis."""
+    source = Source(test, segmenter.spec)
+    counts, packed = [], []
+    with context.progress.track("predicting", total=len(test)) as advance:
+        for rows, found in segmenter.probabilities(source, context.device):
+            masks = operating.apply(found, segmenter.points)
+            counts.append(count_pixels(masks, test.masks(rows)))
+            packed.append(np.packbits(masks, axis=-1))
+            advance(len(rows))
+    table = _table(test, np.concatenate(counts), segmenter.classes, context.settings)
+    return Predictions(table, {"masks": np.concatenate(packed)}, dict(segmenter.facts))
+
+
+def _table(test: Subset, counts: np.ndarray, classes: tuple[str, ...], settings: SegmentationSettings) -> Any:
+    table = test.index[["image_id", "patient_id"]].reset_index(drop=True)
+    for c, name in enumerate(classes):
+        for k, part in enumerate(("tp", "pred", "target")):
+            table[f"{part}:{name}"] = counts[:, c, k]
+    if settings.batch_mean:
+        table["batch_weight"] = batch_mean_weights(len(table), settings.batch_size)
+    return table

@@ -1,0 +1,85 @@
+"""From probabilities to masks: threshold and smallest area, chosen on validation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tasks.segmentation.metrics import Counts, dice_global, image_dice
+
+THRESHOLDS = np.arange(1, 40) / 40
+AREAS = np.array([0.0, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02])
+"""Candidates: probability, and share of the image below which a predicted region counts as none."""
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """How one class is read out: prob > threshold, then nothing where fewer than min_area (share of the image) remain."""
+
+    threshold: float
+    min_area: float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The best operating point of one class and its validation figures."""
+
+    point: OperatingPoint
+    dice_per_image: float
+    dice_global: float
+
+    @property
+    def score(self) -> float:
+        """Return what the point was chosen by: the mean of both figures.
+
+        Either alone is degenerate: where most images are healthy, predicting nothing maximises `dice_per_image`, and
+        `dice_global` hardly sees false alarms on healthy images.
+        """
+        return (self.dice_per_image + self.dice_global) / 2
+
+
+def threshold_counts(probabilities: np.ndarray, target: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """Return (both, prediction) pixel counts [n, T, 2] of one class at every threshold, from one histogram per image.
+
+    `probabilities` [n, H, W] float, `target` [n, H, W] 0/1; a pixel is predicted where its probability is above the threshold.
+    """
+    n, bins = len(probabilities), len(thresholds) + 1
+    above = np.searchsorted(thresholds.astype(np.float32), probabilities.reshape(n, -1), side="left")
+    key = (np.arange(n)[:, None] * 2 + target.reshape(n, -1).astype(np.int64)) * bins + above
+    histogram = np.bincount(key.ravel(), minlength=n * 2 * bins).reshape(n, 2, bins)
+    at_least = histogram[:, :, ::-1].cumsum(axis=-1)[:, :, ::-1][:, :, 1:]
+    return np.stack([at_least[:, 1], at_least.sum(axis=1)], axis=-1)
+
+
+def choose(counts: np.ndarray, target: np.ndarray, pixels: int, thresholds: np.ndarray, areas: np.ndarray) -> Choice:
+    """Return the best of all pairs of `thresholds` and `areas` for one class.
+
+    `counts` [n, T, 2] as from `threshold_counts`, `target` [n] pixels of the true mask, `pixels` per image.
+    """
+    weights = np.ones((1, len(target)))
+    candidates = [
+        Choice(OperatingPoint(float(t), float(a)), *_figures(counts[:, k], target, a * pixels, weights))
+        for k, t in enumerate(thresholds)
+        for a in areas
+    ]
+    return max(candidates, key=lambda choice: choice.score)
+
+
+def _figures(counts: np.ndarray, target: np.ndarray, smallest: float, weights: np.ndarray) -> tuple[float, float]:
+    kept = counts * (counts[:, 1] >= smallest)[:, None]
+    found = Counts(kept[:, 0], kept[:, 1], target)
+    return float(image_dice(found).mean()), float(dice_global(found, weights)[0])
+
+
+def candidates(fixed: float | None, grid: np.ndarray) -> np.ndarray:
+    """Return the grid, or the one value a setting fixes."""
+    return grid if fixed is None else np.array([fixed])
+
+
+def apply(probabilities: np.ndarray, points: tuple[OperatingPoint, ...]) -> np.ndarray:
+    """Return masks (bool) [n, C, H, W] of probabilities of the same shape."""
+    threshold = np.array([point.threshold for point in points], dtype=np.float32)[:, None, None]
+    smallest = np.array([point.min_area for point in points]) * np.prod(probabilities.shape[-2:])
+    masks = probabilities > threshold
+    return masks & (masks.sum(axis=(-2, -1)) >= smallest)[..., None, None]

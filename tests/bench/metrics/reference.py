@@ -1,0 +1,46 @@
+"""Plain references: resampled copies instead of weights, scikit-learn where it has the metric, DeLong's test."""
+
+import warnings
+
+import numpy as np
+from sklearn import metrics as sk
+
+
+def expand(weights, *arrays):
+    """Repeat entry i of each array weights[i] times."""
+    return tuple(np.repeat(array, weights, axis=0) for array in arrays)
+
+
+def defined(function, *arrays):
+    """Call scikit-learn without its warnings about undefined values."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return function(*arrays)
+
+
+def auroc(score, label):
+    return np.nan if len(set(label.tolist())) < 2 else sk.roc_auc_score(label, score)
+
+
+def average_precision(score, label):
+    return np.nan if not label.any() else defined(sk.average_precision_score, label, score)
+
+
+def calibration_error(confidence, right, bins):
+    edges, total = np.linspace(0, 1, bins + 1), 0.0
+    for k in range(bins):
+        inside = (confidence <= edges[k + 1]) & ((confidence > edges[k]) | (k == 0))
+        total += abs((confidence[inside] - right[inside]).sum())
+    return total / len(confidence) if len(confidence) else np.nan
+
+
+def delong(one, other, label):
+    """Return the AUROCs, their variances and covariance (DeLong 1988) of two scores of the same images."""
+    placements = []
+    for score in (one, other):
+        wins = (score[label == 1][:, None] > score[label == 0]) + 0.5 * (score[label == 1][:, None] == score[label == 0])
+        placements.append((wins.mean(1), wins.mean(0)))
+    areas = [rows.mean() for rows, _ in placements]
+    of_positives = np.cov([rows for rows, _ in placements]) / (label == 1).sum()
+    of_negatives = np.cov([columns for _, columns in placements]) / (label == 0).sum()
+    return areas, of_positives + of_negatives

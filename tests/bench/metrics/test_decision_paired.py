@@ -1,0 +1,81 @@
+"""Thresholds and temperatures equal a search over all candidates; Holm and the paired p-value equal their definitions."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy.optimize import minimize_scalar
+from sklearn.metrics import f1_score, log_loss
+
+from bench.errors import DataError
+from bench.metrics.decision import choose_threshold, fit_temperature, log_softmax, sigmoid
+from bench.metrics.paired import all_differences, holm, paired_p_value
+from bench.stats import Estimate, interval
+
+
+@settings(max_examples=40, deadline=None)
+@given(hnp.arrays(float, st.integers(2, 15), elements=st.sampled_from([0.0, 0.5, 1.0, 2.0, 7.0])), st.data())
+def test_threshold_is_the_best_of_all(scores, data):
+    labels = data.draw(hnp.arrays(np.int64, len(scores), elements=st.integers(0, 1)))
+    assume(0 < labels.sum() < len(labels))
+    candidates = np.append(np.unique(scores) - 1e-6, scores.max() + 1)
+    best = max(f1_score(labels, scores > t, zero_division=0) for t in candidates)
+    assert f1_score(labels, scores > choose_threshold(scores, labels), zero_division=0) == pytest.approx(best)
+    t = choose_threshold(scores, labels, "youden")
+
+    def index(t):
+        return (scores > t)[labels == 1].mean() - (scores > t)[labels == 0].mean()
+
+    assert index(t) == pytest.approx(max(index(c) for c in candidates))
+
+
+def test_threshold_needs_both_values():
+    with pytest.raises(DataError, match="one label value"):
+        choose_threshold(np.array([0.1, 0.2]), np.array([1, 1]))
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_temperature_minimises_the_log_loss(classes):
+    rng = np.random.default_rng(classes)
+    logits = rng.normal(size=(200, classes)) * 4
+    if classes == 1:
+        logits, labels = logits[:, 0], (rng.random(200) < sigmoid(logits[:, 0] / 2.5)).astype(int)
+    else:
+        labels = (logits / 3 + rng.gumbel(size=logits.shape)).argmax(1)
+
+    def loss(t):
+        return log_loss(labels, sigmoid(logits / t) if classes == 1 else np.exp(log_softmax(logits / t)))
+
+    expected = minimize_scalar(loss, bounds=(0.1, 20), method="bounded", options={"xatol": 1e-6}).x
+    assert fit_temperature(logits, labels) == pytest.approx(expected, rel=1e-3)
+
+
+def test_temperature_stays_bounded_where_logits_are_always_right():
+    assert fit_temperature(np.array([-1.0, 1.0]), np.array([0, 1])) == pytest.approx(0.01, rel=1e-3)
+
+
+def test_holm_by_hand():
+    np.testing.assert_allclose(holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
+    np.testing.assert_allclose(holm([0.9, np.nan, 0.6]), [1.0, np.nan, 1.0])
+    assert len(holm([])) == 0
+
+
+@settings(max_examples=40, deadline=None)
+@given(hnp.arrays(float, st.integers(1, 8), elements=st.floats(0, 1)))
+def test_holm_is_monotone_and_never_smaller(p):
+    adjusted = holm(p)
+    assert (adjusted >= p).all() and (adjusted <= 1).all()
+    assert (np.diff(adjusted[np.argsort(p, kind="stable")]) >= 0).all()
+
+
+def test_paired_p_value_and_differences():
+    rng = np.random.default_rng(0)
+    base = rng.normal(0.7, 0.05, 999)
+    better = base + rng.normal(0.05, 0.01, 999)
+    assert paired_p_value(better, base) == pytest.approx(2 / 1000)
+    assert paired_p_value(base, base) == 1.0
+    assert np.isnan(paired_p_value(np.array([np.nan]), np.array([1.0])))
+    found = all_differences({n: Estimate(float(v.mean()), *interval(v), v) for n, v in (("a", better), ("b", base), ("c", base))})
+    assert [(d.one, d.other) for d in found] == [("a", "b"), ("a", "c"), ("b", "c")]
+    assert found[0].low > 0 and found[0].p_holm == pytest.approx(3 * 2 / 1000) and found[2].p_holm == 1.0

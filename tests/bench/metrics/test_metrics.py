@@ -1,0 +1,131 @@
+"""Every weighted metric equals scikit-learn (or brute force) on the resampled copies: ties, one class, one image, no image."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from sklearn import metrics as sk
+
+from bench.metrics import counting, weights
+from bench.metrics.ranking import auroc, average_precision, rank
+from bench.metrics.weights import Once, weighted_mean, weighted_median
+from tests.bench.metrics import reference
+
+QUICK = settings(max_examples=40, deadline=None)
+
+
+@st.composite
+def resamples(draw, most=12):
+    """Draw tied scores [n], labels 0/1 [n] and weights [3, n]; n may be 1 and a resample may be empty."""
+    n = draw(st.integers(1, most))
+    score = draw(hnp.arrays(float, n, elements=st.sampled_from([-1.5, -0.5, 0.0, 0.25, 0.5, 1.0, 3.0])))
+    label = draw(hnp.arrays(np.int64, n, elements=st.integers(0, 1)))
+    return score, label, draw(hnp.arrays(np.int64, (3, n), elements=st.integers(0, 3)))
+
+
+@QUICK
+@given(resamples())
+def test_ranking_metrics_equal_scikit_learn_on_copies(case):
+    score, label, weight = case
+    ranking = rank(score, label)
+    copies = [reference.expand(row, score, label) for row in weight]
+    np.testing.assert_allclose(auroc(ranking, weight), [reference.auroc(*c) for c in copies], atol=1e-12)
+    np.testing.assert_allclose(
+        average_precision(ranking, weight), [reference.average_precision(*c) for c in copies], atol=1e-12
+    )
+
+
+@QUICK
+@given(resamples())
+def test_decisions_equal_scikit_learn_on_copies(case):
+    score, label, weight = case
+    predicted = (score > 0).astype(int)
+    counts = counting.confusion(predicted, label, weight)
+    for r, row in enumerate(weight):
+        p, y = reference.expand(row, predicted, label)
+        nan = {"zero_division": np.nan}
+        expected = {
+            "accuracy": np.mean(p == y) if len(y) else np.nan,
+            "f1": reference.defined(lambda: sk.f1_score(y, p, **nan)) if len(y) else np.nan,
+            "sensitivity": reference.defined(lambda: sk.recall_score(y, p, **nan)) if len(y) else np.nan,
+            "specificity": reference.defined(lambda: sk.recall_score(y, p, pos_label=0, **nan)) if len(y) else np.nan,
+            "precision": reference.defined(lambda: sk.precision_score(y, p, **nan)) if len(y) else np.nan,
+            "mcc": sk.matthews_corrcoef(y, p) if len(set(y.tolist())) == 2 else np.nan,
+        }
+        for name, value in expected.items():
+            np.testing.assert_allclose(getattr(counting, name)(counts)[r], value, atol=1e-12, err_msg=name)
+
+
+@QUICK
+@given(resamples(), st.integers(2, 4))
+def test_exclusive_classes_equal_scikit_learn_on_copies(case, classes):
+    score, label, weight = case
+    true, chosen = (label + np.arange(len(label))) % classes, np.abs(score * 4).astype(int) % classes
+    table = counting.class_counts(chosen, true, classes, weight)
+    for r, row in enumerate(weight):
+        p, y = reference.expand(row, chosen, true)
+        np.testing.assert_array_equal(table[r], sk.confusion_matrix(y, p, labels=range(classes)) if len(y) else 0)
+        expected = sk.matthews_corrcoef(y, p) if len(set(y.tolist())) > 1 else np.nan
+        np.testing.assert_allclose(counting.multiclass_mcc(table)[r], expected, atol=1e-12)
+
+
+@QUICK
+@given(resamples(), st.integers(1, 20))
+def test_probabilities_equal_a_loop_over_bins(case, bins):
+    score, label, weight = case
+    prob = np.clip((score + 1.5) / 4.5, 0, 1)
+    found, error = counting.calibration_error(prob, label, weight, bins), counting.brier(prob, label, weight)
+    for r, row in enumerate(weight):
+        p, y = reference.expand(row, prob, label)
+        np.testing.assert_allclose(found[r], reference.calibration_error(p, y, bins), atol=1e-12)
+        np.testing.assert_allclose(error[r], sk.brier_score_loss(y, p, pos_label=1) if len(y) else np.nan, atol=1e-12)
+
+
+@QUICK
+@given(resamples())
+def test_mean_and_median_equal_those_of_copies(case):
+    score, _, weight = case
+    copies = [reference.expand(row, score)[0] for row in weight]
+    np.testing.assert_allclose(weighted_mean(score, weight), [c.mean() if len(c) else np.nan for c in copies], atol=1e-12)
+    np.testing.assert_allclose(weighted_median(score, weight), [np.median(c) if len(c) else np.nan for c in copies], atol=1e-12)
+
+
+def test_blocks_change_nothing(monkeypatch):
+    rng = np.random.default_rng(0)
+    score, label, weight = rng.normal(size=60).round(1), rng.integers(0, 2, 60), rng.integers(0, 4, (50, 60))
+    whole = auroc(rank(score, label), weight), average_precision(rank(score, label), weight), weighted_median(score, weight)
+    monkeypatch.setattr(weights, "BLOCK", 130)
+    parts = auroc(rank(score, label), weight), average_precision(rank(score, label), weight), weighted_median(score, weight)
+    np.testing.assert_array_equal(whole, parts)
+
+
+def test_no_image_is_undefined():
+    none = np.zeros((2, 0), dtype=np.int64)
+    assert np.isnan(auroc(rank(np.empty(0), np.empty(0, int)), none)).all()
+    assert np.isnan(weighted_mean(np.empty(0), none)).all() and np.isnan(weighted_median(np.empty(0), none)).all()
+
+
+def test_shared_parts_are_computed_once_per_matrix():
+    calls = []
+    once = Once(lambda weight: calls.append(1) or weight.sum())
+    first, second = np.ones((1, 2)), np.ones((1, 2))
+    assert (once(first), once(first), once(second)) == (2, 2, 2) and len(calls) == 2
+
+
+def test_auroc_variance_agrees_with_delong():
+    """The bootstrap's standard errors of two AUROCs and of their paired difference are DeLong's within 10%."""
+    from bench.stats import cluster_weights
+
+    rng = np.random.default_rng(3)
+    label = (rng.random(600) < 0.3).astype(int)
+    one = rng.normal(size=600) + label
+    other = 0.6 * one + rng.normal(size=600) + 0.3 * label
+    areas, covariance = reference.delong(one, other, label)
+    weight = cluster_weights([str(i) for i in range(600)], resamples=2000)
+    resampled = np.stack([auroc(rank(score, label), weight) for score in (one, other)])
+    for k, score in enumerate((one, other)):
+        assert areas[k] == pytest.approx(sk.roc_auc_score(label, score))
+        assert resampled[k].std() == pytest.approx(np.sqrt(covariance[k, k]), rel=0.1)
+    paired = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
+    assert (resampled[0] - resampled[1]).std() == pytest.approx(np.sqrt(paired), rel=0.1)

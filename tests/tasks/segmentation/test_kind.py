@@ -1,0 +1,120 @@
+"""Settings, presets, splits and the figure of the segmentation kind."""
+
+import logging
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bench.contracts import DATASETS, KINDS, Predictions
+from bench.errors import SettingError, UnknownNameError
+from tasks.segmentation import SegmentationKind
+from tasks.segmentation.figures import draw_examples, pick_examples
+from tasks.segmentation.metrics import count_pixels
+
+
+@pytest.fixture
+def kind():
+    return SegmentationKind()
+
+
+class _Reference:
+    """A dataset whose published split puts image b in train and test."""
+
+    def reference_split(self, index, protocol, seed):
+        if protocol != "mgca":
+            return None
+        again = index[index["image_id"] == "b"].assign(split="test")
+        return pd.concat([index.assign(split=["train", "train", "val", "test"]), again])
+
+    def reference_subset(self, train, protocol, fraction, seed):
+        return train.iloc[:1] if protocol == "mgca" and fraction < 1 else None
+
+
+INDEX = pd.DataFrame(
+    {"image_id": list("abcd"), "patient_id": list("pqrs"), "path": list("wxyz"), "split": "", "label:x": [1, 0, 1, 0]}
+)
+
+
+def test_the_kind_is_registered():
+    assert isinstance(KINDS.get("segmentation"), SegmentationKind)
+
+
+def test_declaration_imports_nothing_heavy():
+    code = "import sys, tasks.segmentation; print([m for m in ('torch', 'pandas', 'numpy', 'mmseg') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_presets_follow_the_protocols(kind, toy):
+    default, mgca = (kind.settings(toy.task, name, "paper", {}) for name in ("default", "mgca"))
+    assert (default.frozen, default.batchnorm, default.threshold, default.monitor) == (True, "eval", None, "dice")
+    assert (mgca.lr, mgca.weight_decay, mgca.batch_size, mgca.patience, mgca.image_size) == (5e-4, 0.05, 8, 10, 224)
+    assert (mgca.frozen, mgca.batchnorm, mgca.threshold, mgca.monitor) == (True, "train", 0.5, "loss")
+    assert kind.settings(toy.task, "default", "demo", {"lr": "0.1", "threshold": "0.4"}).threshold == 0.4
+
+
+def test_unknown_protocol_names_the_nearest(kind, toy):
+    with pytest.raises(UnknownNameError, match="unknown protocol 'mcga'.*Did you mean mgca"):
+        kind.settings(toy.task, "mcga", "demo", {})
+
+
+@pytest.mark.parametrize(
+    "changes", [{"threshold": "1.5"}, {"epochs": "0"}, {"cache_features": "true", "augment": "true"}, {"lrr": "1"}]
+)
+def test_impossible_settings_are_refused(kind, toy, changes):
+    with pytest.raises((SettingError, UnknownNameError)):
+        kind.settings(toy.task, "default", "demo", changes)
+
+
+def test_reference_split_warns_with_counts(kind, toy, monkeypatch, caplog):
+    monkeypatch.setattr(DATASETS, "get", lambda name: _Reference())
+    with caplog.at_level(logging.WARNING):
+        split = kind.split(INDEX, toy.task, "mgca", 0)
+    assert len(split) == 5
+    assert "1 patients stand in more than one split" in caplog.text and "protocol mgca" in caplog.text
+    assert len(kind.subset(split, 0.1, toy.task, "mgca", 0)) == 1
+    assert set(kind.subset(INDEX, 1.0, toy.task, "mgca", 0)["image_id"]) == set("abcd")
+
+
+def test_default_split_has_no_leak_and_no_reference(kind, toy, monkeypatch, caplog):
+    monkeypatch.setattr(DATASETS, "get", lambda name: _Reference())
+    split = kind.split(INDEX, toy.task, "default", 0)
+    assert len(split) == 4 and not caplog.text
+    assert set(split["split"]) == {"train", "val", "test"}
+
+
+def test_a_dataset_without_the_reference_split_is_refused(kind, toy, monkeypatch):
+    monkeypatch.setattr(_Reference, "reference_split", lambda *_: None)
+    monkeypatch.setattr(DATASETS, "get", lambda name: _Reference())
+    with pytest.raises(SettingError, match="'toy' has no 'mgca' split"):
+        kind.split(INDEX, toy.task, "mgca", 0)
+
+
+# ----------------------------------------------------------------------------------------------------------- figure
+def test_figure_shows_a_column_per_method(kind, toy, tmp_path):
+    from matplotlib.image import imread
+
+    test = toy.blobs(8, seed=3)
+    masks = test.masks(slice(None))
+    counts = count_pixels(masks, masks)[:, 0]
+    table = test.index.assign(**{f"{part}:blob": counts[:, k] for k, part in enumerate(("tp", "pred", "target"))})
+    predictions = Predictions(table, {"masks": np.packbits(masks, axis=-1)})
+    widths = []
+    for methods in ({"one": predictions}, {"one": predictions, "two": predictions}):
+        path = kind.figure(toy.task, test, methods, tmp_path / "deep" / f"{len(methods)}.png")
+        widths.append(imread(path).shape[1])
+    assert widths[1] > widths[0] > 200
+
+
+def test_examples_are_positive_ones_and_one_empty():
+    targets = np.array([0, 5, 9, 1, 0, 7])
+    assert pick_examples(targets, 4).tolist() == [2, 5, 3, 0] or pick_examples(targets, 4).tolist() == [2, 1, 3, 0]
+    assert pick_examples(np.zeros(3, int), 4).tolist() == [0]
+    assert pick_examples(np.array([4]), 3).tolist() == [0]
+
+
+def test_names_are_drawn_as_they_are(tmp_path):
+    images, masks = np.zeros((1, 8, 8), np.uint8), np.ones((1, 1, 8, 8), bool)
+    assert draw_examples(images, masks, {"a_b <x> %": ~masks}, tmp_path / "x.png").stat().st_size > 0

@@ -1,0 +1,86 @@
+"""Every metric against a plain loop."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from tasks.segmentation import metrics
+from tasks.segmentation.metrics import Counts, batch_mean_weights, count_pixels, image_dice, statistics
+
+MASKS = hnp.arrays(np.uint8, (4, 2, 3, 3), elements=st.integers(0, 1))
+
+
+def _dice(pred, target):
+    if target.sum() == 0:
+        return float(pred.sum() == 0)
+    return 2 * (pred & target).sum() / (pred.sum() + target.sum())
+
+
+def _table(pred, target, classes=("lung", "opacity")):
+    counts = count_pixels(pred, target)
+    columns = {
+        f"{part}:{name}": counts[:, c, k] for c, name in enumerate(classes) for k, part in enumerate(("tp", "pred", "target"))
+    }
+    return pd.DataFrame(columns)
+
+
+@settings(max_examples=100, deadline=None)
+@given(MASKS, MASKS, st.lists(st.integers(0, 3), min_size=4, max_size=4), st.booleans())
+def test_metrics_equal_brute_force(pred, target, weights, emptied):
+    if emptied:
+        pred[0], target[0], target[1] = 0, 0, 0
+    repeated = [i for i, w in enumerate(weights) for _ in range(w)]
+    values = {name: f(np.array([weights]))[0] for name, f in statistics(_table(pred, target)).items()}
+    for c, label in enumerate(("lung", "opacity")):
+        per_image = [_dice(pred[i, c], target[i, c]) for i in repeated]
+        positive = [_dice(pred[i, c], target[i, c]) for i in repeated if target[i, c].any()]
+        both = sum((pred[i, c] & target[i, c]).sum() for i in repeated)
+        either = sum((pred[i, c] | target[i, c]).sum() for i in repeated)
+        ious = [(pred[i, c] & target[i, c]).sum() / max(1, (pred[i, c] | target[i, c]).sum()) for i in repeated]
+        ious = [1.0 if not (pred[i, c] | target[i, c]).any() else v for i, v in zip(repeated, ious, strict=True)]
+        expected = {
+            "dice_per_image": np.mean(per_image) if repeated else np.nan,
+            "dice_positive": np.mean(positive) if positive else np.nan,
+            "dice_global": 2 * both / (both + either) if either else 1.0,
+            "iou": both / either if either else 1.0,
+            "iou_per_image": np.mean(ious) if repeated else np.nan,
+        }
+        for name, value in expected.items():
+            np.testing.assert_allclose(values[f"{name}:{label}"], value, rtol=1e-12)
+
+
+def test_macro_is_the_mean_over_classes():
+    rng = np.random.default_rng(0)
+    pred, target = (rng.integers(0, 2, (6, 2, 4, 4), dtype=np.uint8) for _ in range(2))
+    found = statistics(_table(pred, target))
+    weights = rng.integers(0, 3, (5, 6))
+    for name in metrics.VARIANTS:
+        mean = (found[f"{name}:lung"](weights) + found[f"{name}:opacity"](weights)) / 2
+        np.testing.assert_allclose(found[name](weights), mean)
+
+
+def test_one_class_has_no_suffix():
+    masks = np.zeros((2, 1, 3, 3), np.uint8)
+    assert set(statistics(_table(masks, masks, ("pneumothorax",)))) == set(metrics.VARIANTS)
+
+
+def test_empty_target_scores_one_only_when_nothing_is_predicted():
+    counts = Counts(np.array([0, 0, 0]), np.array([0, 5, 0]), np.array([0, 0, 7]))
+    assert image_dice(counts).tolist() == [1.0, 0.0, 0.0]
+
+
+def test_batch_mean_over_weights_the_short_last_batch():
+    values = np.array([0.1, 0.2, 0.3, 0.4, 1.0])
+    expected = np.mean([np.mean(values[:2]), np.mean(values[2:4]), values[4]])
+    assert batch_mean_weights(5, 2) @ values == pytest.approx(expected)
+
+
+def test_counts_of_bool_and_uint8_and_views_agree():
+    rng = np.random.default_rng(1)
+    pred, target = (rng.integers(0, 2, (3, 2, 8, 8), dtype=np.uint8) for _ in range(2))
+    expected = np.stack([(pred & target).sum((2, 3)), pred.sum((2, 3)), target.sum((2, 3))], -1)
+    np.testing.assert_array_equal(count_pixels(pred, target), expected)
+    np.testing.assert_array_equal(count_pixels(pred.astype(bool), target[..., ::-1][..., ::-1]), expected)
