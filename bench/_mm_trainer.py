@@ -1,4 +1,4 @@
-"""mmengine behind `bench.training`: a quiet Runner and the one hook that seeds, schedules, validates and checkpoints."""
+"""mmengine behind `bench.training`: one hook that seeds, schedules, validates and checkpoints."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import itertools
 import json
 import logging
 import os
+import pickle
 import random
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,10 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.hooks import EMAHook, Hook
-from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
 
+from bench._mm_runner import QuietRunner, Trainable, build_optimizer
 from bench.contracts import Progress
 from bench.errors import SettingError
 from bench.training import Evaluate, Loader, TrainingError, TrainPlan, TrainSummary, fingerprint, learning_rate
@@ -74,113 +75,18 @@ class _Epochs:
         return itertools.islice(passes, self.steps)
 
 
-class _Trainable(nn.Module):
-    """A module with `losses(batch)` as the Runner's model."""
-
-    def __init__(self, inner: Any, device: str) -> None:
-        super().__init__()
-        self.inner, self.device = inner, device
-
-    def train_step(self, data: Any, optim_wrapper: OptimWrapper) -> dict[str, torch.Tensor]:
-        """Run one batch; return the losses with their sum under `loss`."""
-        with optim_wrapper.optim_context(self):
-            losses = self.inner.losses(_to(data, self.device))
-        total = torch.stack([value for name, value in losses.items() if "loss" in name]).sum()
-        optim_wrapper.update_params(total)
-        return {"loss": total.detach(), **{name: value.detach() for name, value in losses.items() if name != "loss"}}
-
-
-def _to(data: Any, device: str) -> Any:
-    if isinstance(data, torch.Tensor):
-        return data.to(device, non_blocking=True)
-    if isinstance(data, Mapping):
-        return {key: _to(value, device) for key, value in data.items()}
-    if isinstance(data, (list, tuple)):
-        return type(data)(_to(value, device) for value in data)
-    return data
-
-
-class _Bf16(OptimWrapper):
-    """bfloat16 autocast on any device: needs no loss scaling (mmengine's own wrapper wants a GPU)."""
-
-    def __init__(self, *args: Any, device_type: str, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.device_type = device_type
-
-    def optim_context(self, model: nn.Module) -> Any:
-        """Enter autocast around the forward pass."""
-        return torch.autocast(self.device_type, dtype=torch.bfloat16)
-
-
-def _optimizer(model: nn.Module, plan: TrainPlan, device: str) -> OptimWrapper:
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if not trained:
-        raise TrainingError("the model has no parameter that is trained.", "Unfreeze something, or do not train.")
-    common: dict[str, Any] = {"lr": plan.lr, "weight_decay": plan.weight_decay}
-    if plan.optimizer == "sgd":
-        optimizer: torch.optim.Optimizer = torch.optim.SGD(trained, momentum=plan.momentum, **common)
-    else:
-        kind = torch.optim.AdamW if plan.optimizer == "adamw" else torch.optim.Adam
-        optimizer = kind(trained, betas=(plan.betas[0], plan.betas[1]), **common)
-    options = {"accumulative_counts": plan.accumulate, "clip_grad": {"max_norm": plan.clip} if plan.clip else None}
-    return _wrap(optimizer, plan, torch.device(device).type, options)
-
-
-def _wrap(optimizer: torch.optim.Optimizer, plan: TrainPlan, device_type: str, options: dict[str, Any]) -> OptimWrapper:
-    if plan.amp == "bf16":
-        return _Bf16(optimizer, device_type=device_type, **options)
-    if plan.amp == "fp16" and device_type != "cuda":
-        raise SettingError(f"amp=fp16 on device '{device_type}'.", "fp16 needs a GPU; choose bf16 or off.")
-    return AmpOptimWrapper(optimizer=optimizer, **options) if plan.amp == "fp16" else OptimWrapper(optimizer, **options)
-
-
-class _Runner(Runner):
-    """mmengine's Runner without what a library must not do: no console output, no environment scan, the device it is told."""
-
-    def __init__(self, device: str, **kwargs: Any) -> None:
-        self._device = device
-        super().__init__(**kwargs)
-
-    def setup_env(self, env_cfg: dict) -> None:
-        """Keep the process's start method, and one log folder per work folder."""
-        super().setup_env(env_cfg | {"mp_cfg": {"mp_start_method": torch.multiprocessing.get_start_method()}})
-        self._timestamp = "log"
-
-    def build_logger(self, log_level: int | str = "INFO", log_file: str | None = None, **kwargs: Any) -> Any:
-        """Log to the file only."""
-        logger = super().build_logger(log_level, log_file, **kwargs)
-        logger.handlers = [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
-        return logger
-
-    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
-        """Put the model on the device asked for (mmengine takes the first GPU it sees)."""
-        return model.to(self._device)
-
-    def dump_config(self) -> None:
-        """Write nothing: settings are recorded by the caller."""
-
-    def _log_env(self, env_cfg: dict) -> None:
-        """Skip the scan (it starts compilers to ask for their versions)."""
-
-    def close_logs(self) -> None:
-        """Close and forget the log file of this run."""
-        for handler in self.logger.handlers:
-            handler.close()
-        self.logger.handlers = []
-
-
-def _build(model: nn.Module, batches: _Epochs, plan: TrainPlan, work_dir: Path, device: str, hook: _EpochHook) -> _Runner:
-    trainable = model if hasattr(model, "train_step") else _Trainable(model, device)
+def _build(model: nn.Module, batches: _Epochs, plan: TrainPlan, work_dir: Path, device: str, hook: _EpochHook) -> QuietRunner:
+    trainable = model if hasattr(model, "train_step") else Trainable(model, device)
     trainable.to(device)
     last = hook.newest_checkpoint()
     off = dict.fromkeys(("runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint"))
-    return _Runner(
+    return QuietRunner(
         device,
         model=trainable,
         work_dir=str(work_dir),
         train_dataloader=batches,
         train_cfg={"by_epoch": True, "max_epochs": plan.epochs},
-        optim_wrapper=_optimizer(trainable, plan, device),
+        optim_wrapper=build_optimizer(trainable, plan, device),
         default_hooks=off,
         custom_hooks=[hook, *hook.ema_hooks],
         randomness={"seed": plan.seed},
@@ -363,7 +269,7 @@ def _read(path: Path) -> dict[str, Any] | None:
     """Return the checkpoint, or None where it is missing or damaged."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError):
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
         logging.getLogger(__name__).warning("%s does not read; the one before it is used", path)
         return None
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -86,8 +86,8 @@ def weights_hash(module: torch.nn.Module) -> str:
 class FeatureCache:
     """Features of one encoder, kept as half precision under the cache folder, one row per image.
 
-    The key holds the weights, the encoder's name and settings, its input contract, the size of the decoded images, the hash of the data
-    and the arithmetic (bfloat16 on a GPU). Without `context.data_key` nothing is kept on disk.
+    The key holds the weights, the encoder's name and settings, its input contract, the size of the decoded images, the hash of
+    the data and the arithmetic (bfloat16 on a GPU). Without `context.data_key` nothing is kept on disk.
     """
 
     backbone: Backbone
@@ -117,7 +117,7 @@ class FeatureCache:
         return kept.read(ids)
 
     def _folder(self, subset: Subset, what: What) -> Path:
-        facts = {"weights": weights_hash(self.backbone.module), "encoder": self.context.encoder_key, "what": what}
+        facts: dict[str, Any] = {"weights": weights_hash(self.backbone.module), "encoder": self.context.encoder_key, "what": what}
         facts |= {"input": asdict(self.backbone.input), "size": subset.image_store.shape[-1], "data": self.context.data_key}
         facts |= {"architecture": self.backbone.architecture, "precision": self.precision, "version": VERSION}
         return cache_home() / "features" / digest(facts)
@@ -163,7 +163,7 @@ def _half(features: np.ndarray, name: str) -> np.ndarray:
 
 
 class Shelf:
-    """The kept features of one folder: pairs of `<part>.npy` (float16 [n, D], memory-mapped) and `<part>.json` (its image ids)."""
+    """The kept features of one folder: pairs of `<part>.npy` (float16 [n, D], memory-mapped) and `<part>.json` (image ids)."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

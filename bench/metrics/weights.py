@@ -48,7 +48,8 @@ def weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     def block(part: np.ndarray) -> np.ndarray:
         reached = np.cumsum(part[:, order], axis=1)
         half = reached[:, -1:] / 2 if len(order) else np.zeros((len(part), 1))
-        low, high = (reached < half).sum(axis=1), (reached <= half).sum(axis=1)
+        slack = 1e-9 * half  # weights that are shares, e.g. thirds, do not add up exactly
+        low, high = (reached < half - slack).sum(axis=1), (reached <= half + slack).sum(axis=1)
         middle = (ranked[np.minimum(low, len(ranked) - 1)] + ranked[np.minimum(high, len(ranked) - 1)]) / 2
         return np.where(reached[:, -1] > 0, middle, np.nan)
 

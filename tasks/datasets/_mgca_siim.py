@@ -22,17 +22,32 @@ def row_level_split(index: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
     from sklearn.model_selection import train_test_split
 
-    rows = index[["image_id", "rle", "csv_rows"]].explode(["rle", "csv_rows"]).sort_values("csv_rows")
+    rows = sorted(
+        (line, image, run)
+        for image, lines, runs in zip(*_columns(index), strict=True)
+        for line, run in zip(lines, runs, strict=True)
+    )
     train, rest = train_test_split(np.arange(len(rows)), test_size=0.3, random_state=0)
     test, val = train_test_split(rest, test_size=0.5, random_state=0)
-    parts = [_regroup(rows.iloc[chosen], index, name) for name, chosen in (("train", train), ("val", val), ("test", test))]
+    parts = [
+        _regroup([rows[row] for row in chosen], index, name) for name, chosen in (("train", train), ("val", val), ("test", test))
+    ]
     return pd.concat(parts, ignore_index=True)
 
 
-def _regroup(rows: pd.DataFrame, index: pd.DataFrame, split: str) -> pd.DataFrame:
-    grouped = rows.groupby("image_id", sort=False).agg(rle=("rle", tuple), csv_rows=("csv_rows", tuple)).reset_index()
-    others = index.drop(columns=["rle", "csv_rows", "split"])
-    return grouped.merge(others, on="image_id", how="left").assign(split=split)[list(index.columns)]
+def _columns(index: pd.DataFrame) -> tuple[range, list[tuple[int, ...]], list[tuple[str, ...]]]:
+    return range(len(index)), index["csv_rows"].tolist(), index["rle"].tolist()
+
+
+def _regroup(rows: list[tuple[int, int, str]], index: pd.DataFrame, split: str) -> pd.DataFrame:
+    """Return the images of (line, image, run) rows in order of first appearance, each with its runs among them."""
+    own: dict[int, list[tuple[int, str]]] = {}
+    for line, image, run in rows:
+        own.setdefault(image, []).append((line, run))
+    part = index.iloc[list(own)].assign(split=split)
+    part["rle"] = [tuple(run for _, run in pairs) for pairs in own.values()]
+    part["csv_rows"] = [tuple(line for line, _ in pairs) for pairs in own.values()]
+    return part
 
 
 def balanced_subset(train: pd.DataFrame, fraction: float, seed: int) -> pd.DataFrame:

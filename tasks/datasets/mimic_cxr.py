@@ -89,6 +89,12 @@ class MimicCxr(Dataset):
             findings.append(Finding("warning", f"{root / TABLE.format('chexpert')} is missing: the index has no labels."))
         return findings + missing_findings(root, index["path"], self.how_to_get)
 
+    def demo_version(self) -> int:
+        """Return the version of the renderer."""
+        from tasks.datasets.demo.render import RENDERER_VERSION
+
+        return RENDERER_VERSION
+
     def make_demo(self, out: Path, *, studies: int, size: int, seed: int, workers: int = 2) -> None:
         """Render a demo in the MIMIC-CXR layout."""
         from tasks.datasets.demo import mimic_cxr

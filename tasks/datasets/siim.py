@@ -87,6 +87,12 @@ class Siim(Dataset):
             findings.append(Finding("warning", f"{spare} DICOM files have no row in the table and are left out."))
         return findings
 
+    def demo_version(self) -> int:
+        """Return the version of the renderer."""
+        from tasks.datasets.demo.render import RENDERER_VERSION
+
+        return RENDERER_VERSION
+
     def make_demo(self, out: Path, *, studies: int, size: int, seed: int, workers: int = 2) -> None:
         """Render a demo in the stage 1 layout."""
         from tasks.datasets.demo import siim
@@ -108,15 +114,25 @@ class Siim(Dataset):
 
 def _annotated_images(table: Path) -> pd.DataFrame:
     """Return one row per image of the table, in order of first appearance, with its runs and line numbers."""
+    import pandas as pd
+
     from bench.data.tables import read_table
 
     rows = read_table(table, ("ImageId", "EncodedPixels"))
     blank = rows.index[(rows["ImageId"] == "") | (rows["EncodedPixels"] == "")]
     if len(blank):
         raise DataError(f"table {table}, line {blank[0] + 2}: a blank ImageId or EncodedPixels.", "Download it again.")
-    rows["csv_rows"] = range(len(rows))
-    grouped = rows.groupby("ImageId", sort=False).agg(rle=("EncodedPixels", tuple), csv_rows=("csv_rows", tuple))
-    return grouped.reset_index().rename(columns={"ImageId": "image_id"})
+    lines: dict[str, list[int]] = {}
+    for line, image in enumerate(rows["ImageId"]):
+        lines.setdefault(image, []).append(line)
+    runs = rows["EncodedPixels"].tolist()
+    return pd.DataFrame(
+        {
+            "image_id": list(lines),
+            "rle": [tuple(runs[line] for line in own) for own in lines.values()],
+            "csv_rows": [tuple(own) for own in lines.values()],
+        }
+    )
 
 
 def _dicom_files(root: Path) -> dict[str, str]:
@@ -125,7 +141,7 @@ def _dicom_files(root: Path) -> dict[str, str]:
     for folder, _, names in os.walk(root / FILES):
         for name in names:
             if name.endswith(".dcm"):
-                found[name[:-4]] = os.path.relpath(f"{folder}/{name}", root)
+                found[name[:-4]] = f"{folder}/{name}".removeprefix(f"{root}/")
     return found
 
 
@@ -143,7 +159,7 @@ def _paths(root: Path, images: list[str], table: Path) -> list[str]:
 def _with_headers(images: pd.DataFrame, headers: pd.DataFrame) -> pd.DataFrame:
     from bench.data.headers import parse_age
 
-    study = images["path"].map(lambda path: Path(path).parts[1] if len(Path(path).parts) > 2 else Path(path).stem)
+    study = images["path"].map(lambda path: path.split("/")[1].removesuffix(".dcm"))
     positive = images["rle"].map(lambda runs: int(any(run != "-1" for run in runs)))
     return images.assign(
         patient_id=headers["PatientID"].where(headers["PatientID"] != "", study).to_numpy(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -13,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from bench.errors import SettingError
 from bench.progress import Silent
 from bench.training import TrainingError, TrainPlan, TrainSummary, learning_rate, train
-from torch import nn
 
 PLAN = TrainPlan(epochs=5, lr=1e-2, warmup=0.2, seed=3)
 
@@ -219,7 +220,7 @@ def test_learning_rate_rises_then_follows_its_schedule(schedule: str) -> None:
     assert rates[:25] == pytest.approx([(step + 1) / 25 for step in range(25)])
     assert rates[25] == 1.0
     assert rates[-1] == pytest.approx({"constant": 1.0, "linear": 0.112, "cosine": 0.1}[schedule], abs=1e-3)
-    assert all(a >= b for a, b in zip(rates[25:], rates[26:], strict=False))
+    assert all(a >= b for a, b in itertools.pairwise(rates[25:]))
 
 
 def test_impossible_plans_are_refused() -> None:

@@ -1,0 +1,187 @@
+"""Fill an image cache: hash, decode in threads, append pixels and then their records."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.contracts import OnError, Progress
+from bench.data.images import read_bytes
+from bench.data.records import Known, Record, Records
+from bench.errors import DataError, PlaceBenchError
+
+BATCH = 64
+"""Decoded arrays that are put on disk together: what a kill costs at most, per worker thread."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One array to decode: its id (for messages), the files it is made of, and other content it depends on."""
+
+    id: str
+    paths: tuple[str, ...]
+    extra: bytes = b""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An item that could not be decoded, and why."""
+
+    id: str
+    path: str
+    reason: str
+
+
+Decode = Callable[[int, tuple[bytes, ...]], np.ndarray]
+"""(item number, content of its files) -> uint8 array of the store's shape; raises DataError for a corrupt file."""
+
+
+class Plan:
+    """What is known of every item: its key, its state on disk, its record; `missing` lists those to hash or decode."""
+
+    def __init__(self, items: Sequence[Item], known: Known, states: list[bytes] | None = None) -> None:
+        self.items, self.known = items, known
+        self.keys = [_hash("\0".join(item.paths).encode() + b"\0\0" + item.extra) for item in items]
+        self.states = states or [_state(item.paths) for item in items]
+        self.records = [known.find(key, state) for key, state in zip(self.keys, self.states, strict=True)]
+        self.missing = [number for number, record in enumerate(self.records) if record is None]
+
+
+def _hash(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=16).digest()
+
+
+def _state(paths: tuple[str, ...]) -> bytes:
+    """Return the sizes and modification times of files as 8 bytes; a missing file has a state of its own."""
+    parts = []
+    for path in paths:
+        try:
+            info = os.stat(path)  # noqa: PTH116 - ten thousand of these open a store; Path.stat doubles the time
+            parts.append(f"{info.st_size} {info.st_mtime_ns}")
+        except OSError:
+            parts.append("missing")
+    return hashlib.blake2b("\n".join(parts).encode(), digest_size=8).digest()
+
+
+class Filler:
+    """Hash, decode and append the missing items of one store; the lock is held."""
+
+    def __init__(self, folder: Path, shape: tuple[int, ...], plan: Plan, decode: Decode, on_error: OnError) -> None:
+        self.folder, self.shape, self.plan, self.decode, self.on_error = folder, shape, plan, decode, on_error
+        self.slot_bytes = int(np.prod(shape))
+        self.slots = dict(plan.known.slots)
+        self.next_slot = max(self.slots.values(), default=0) + 1
+        self.skipped: list[Skipped] = []
+
+    def fill(self, workers: int, progress: Progress, name: str) -> tuple[Skipped, ...]:
+        """Put every missing item on disk; return those skipped. Raise DataError for a corrupt one where errors stop."""
+        missing = self.plan.missing
+        self._check_space(len(missing))
+        records = Records(self.folder / "records.bin")
+        with (
+            progress.track(f"decoding {name}", total=len(missing)) as advance,
+            (self.folder / "pixels.u8").open("r+b") as pixels,
+            records.appending() as append,
+        ):
+            for batch in _batched_results(self._read, missing, workers):
+                self._commit(batch, pixels, append)
+                advance(len(batch))
+        return tuple(self.skipped)
+
+    def _check_space(self, count: int) -> None:
+        needed, free = count * self.slot_bytes, shutil.disk_usage(self.folder).free
+        if needed > free:
+            message = f"the cache of {count} images needs {needed / 1e9:.1f} GB in {self.folder}, {free / 1e9:.1f} GB are free."
+            raise PlaceBenchError(message, "Free some space, or set PLACE_BENCH_CACHE to another disk.")
+
+    def _read(self, number: int) -> tuple[int, bytes, np.ndarray | None, DataError | None]:
+        """Hash one item and decode it unless its content is known (in a thread)."""
+        item = self.plan.items[number]
+        try:
+            blobs = tuple(read_bytes(path) for path in item.paths)
+            content = _content(blobs, item.extra)
+            pixels = None if content in self.slots else self._decoded(number, blobs)
+            return number, content, pixels, None
+        except DataError as error:
+            return number, b"", None, error
+
+    def _decoded(self, number: int, blobs: tuple[bytes, ...]) -> np.ndarray:
+        item = self.plan.items[number]
+        try:
+            pixels = self.decode(number, blobs)
+        except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+            raise DataError(f"image '{item.id}' ({_first(item)}) does not decode: {type(error).__name__}: {error}.") from error
+        if pixels.shape != self.shape or pixels.dtype != np.uint8:
+            found = f"{pixels.dtype} {list(pixels.shape)}"
+            raise DataError(f"image '{item.id}' ({_first(item)}) decodes to {found}; uint8 {list(self.shape)} was expected.")
+        return pixels
+
+    def _commit(self, batch: list[Any], pixels: Any, append: Callable[[list[Record]], None]) -> None:
+        records = []
+        for number, content, decoded, error in batch:
+            if error is None:
+                slot = self._slot(content, decoded, pixels)
+                records.append(Record(self.plan.keys[number], self.plan.states[number], content, slot))
+            elif self.on_error == "skip":
+                item = self.plan.items[number]
+                self.skipped.append(Skipped(item.id, _first(item), str(error)))
+        pixels.flush()
+        os.fdatasync(pixels.fileno())
+        append(records)
+        failed = [error for *_, error in batch if error is not None]
+        if failed and self.on_error == "stop":
+            raise failed[0]
+
+    def _slot(self, content: bytes, decoded: np.ndarray | None, pixels: Any) -> int:
+        if content in self.slots:
+            return self.slots[content]
+        if decoded is None or not decoded.any():
+            self.slots[content] = 0
+            return 0
+        slot, self.next_slot = self.next_slot, self.next_slot + 1
+        pixels.seek(slot * self.slot_bytes)
+        pixels.write(np.ascontiguousarray(decoded).data)
+        self.slots[content] = slot
+        return slot
+
+
+def _content(blobs: tuple[bytes, ...], extra: bytes) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for part in (*blobs, extra):
+        digest.update(len(part).to_bytes(8, "little") + part)
+    return digest.digest()
+
+
+def _first(item: Item) -> str:
+    return item.paths[0] if item.paths else "no file"
+
+
+def _batched_results(work: Callable[[int], Any], numbers: Sequence[int], workers: int) -> Iterator[list[Any]]:
+    """Run `work` in threads and yield finished results in batches, keeping at most two batches of them in memory."""
+    pool = ThreadPoolExecutor(max(1, workers))
+    waiting: set[Future[Any]] = set()
+    ready: list[Any] = []
+    source = iter(numbers)
+    try:
+        while True:
+            waiting.update(pool.submit(work, number) for number in islice(source, BATCH - len(waiting)))
+            if not waiting:
+                break
+            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            ready.extend(future.result() for future in done)
+            if len(ready) >= BATCH:
+                yield ready
+                ready = []
+        if ready:
+            yield ready
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,183 @@
+"""From a dataset's folder to decoded subsets."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from bench.contracts import Dataset, OnError, Progress, Subset
+from bench.data.cache import Item, Skipped, Store, data_hash, open_store
+from bench.data.images import RECIPE_VERSION, Interpolation, Scaling, decode_image, resize_pad, resize_pad_mask
+from bench.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PUBLIC_COLUMNS = frozenset(
+    {"image_id", "patient_id", "study_id", "split", "view", "sex", "age", "report", "findings", "impression"}
+)
+
+
+def image_store(
+    index: pd.DataFrame,
+    root: Path,
+    size: int,
+    *,
+    interpolation: Interpolation = "area",
+    voi_lut: bool = False,
+    scaling: Scaling = "range",
+    workers: int = 2,
+    progress: Progress | None = None,
+    on_error: OnError = "stop",
+) -> Store:
+    """Open the grey images of `index`, long side `size`, padded square: pixels uint8 [M, size, size]."""
+    home = os.path.realpath(root)
+    items = [
+        Item(str(image), (f"{home}/{path}",))
+        for image, path in zip(index["image_id"].tolist(), index["path"].tolist(), strict=True)
+    ]
+
+    def decode(number: int, blobs: tuple[bytes, ...]) -> np.ndarray:
+        image = decode_image(blobs[0], items[number].paths[0], voi_lut=voi_lut, scaling=scaling)
+        return resize_pad(image, size, interpolation)
+
+    parts = {"recipe": RECIPE_VERSION, "what": "image", "interpolation": interpolation, "voi_lut": voi_lut, "scaling": scaling}
+    name = f"{Path(root).resolve().name}-{size}"
+    return open_store(
+        items, decode, (size, size), name=name, key_parts=parts, workers=workers, progress=progress, on_error=on_error
+    )
+
+
+def mask_store(
+    dataset: Dataset,
+    index: pd.DataFrame,
+    root: Path,
+    size: int,
+    *,
+    interpolation: Literal["area", "nearest"] = "area",
+    workers: int = 2,
+    progress: Progress | None = None,
+    on_error: OnError = "stop",
+) -> Store:
+    """Open the masks of `index` on the grid of `image_store`: pixels uint8 0/1 [M, C, size, size].
+
+    A mask's content is its image, the files named in the column `mask_paths` (a tuple, where masks are files), and the values of
+    the dataset's private columns (e.g. run lengths): when one of them changes, the mask is made again.
+    """
+    items = _mask_items(index, root)
+
+    def decode(number: int, blobs: tuple[bytes, ...]) -> np.ndarray:
+        return resize_pad_mask(_checked(dataset, dataset.mask(index.iloc[number], Path(root))), size, interpolation)
+
+    parts = {"recipe": RECIPE_VERSION, "what": "mask", "interpolation": interpolation, "dataset": dataset.name}
+    parts |= {"version": dataset.version, "classes": list(dataset.mask_classes)}
+    name, shape = f"{Path(root).resolve().name}-masks-{size}", (len(dataset.mask_classes), size, size)
+    return open_store(items, decode, shape, name=name, key_parts=parts, workers=workers, progress=progress, on_error=on_error)
+
+
+def _mask_items(index: pd.DataFrame, root: Path) -> list[Item]:
+    home = os.path.realpath(root)
+    private = sorted(str(column) for column in index.columns if not _is_public(str(column)))
+    encode = json.JSONEncoder(sort_keys=True, default=str).encode
+    own = (encode(row).encode() for row in index[private].to_dict("records"))
+    files = index["mask_paths"] if "mask_paths" in index else [()] * len(index)
+    return [
+        Item(str(image), tuple(f"{home}/{each}" for each in (path, *masks)), extra)
+        for image, path, masks, extra in zip(index["image_id"].tolist(), index["path"].tolist(), files, own, strict=True)
+    ]
+
+
+def _is_public(column: str) -> bool:
+    return column in PUBLIC_COLUMNS or column.startswith("label:") or column in ("path", "mask_paths")
+
+
+def _checked(dataset: Dataset, mask: np.ndarray) -> np.ndarray:
+    if mask.ndim != 3 or len(mask) != len(dataset.mask_classes):
+        message = f"masks of dataset '{dataset.name}' have shape {list(mask.shape)}."
+        raise DataError(message, f"Return [{len(dataset.mask_classes)}, H, W], one per class.")
+    return mask
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One dataset decoded at one size: its index without the skipped images, its stores, its hash."""
+
+    dataset: Dataset
+    root: Path
+    index: pd.DataFrame
+    image_store: Store
+    mask_store: Store | None
+    data_hash: str
+    skipped: tuple[Skipped, ...]
+    size: int
+    workers: int = 2
+
+    def subset(self, rows: pd.DataFrame) -> Subset:
+        """Return the decoded images (and masks) of `rows`; skipped images are left out.
+
+        `rows` may repeat an image, and may carry another mask content than the index (a published split that scatters the
+        masks of an image): such masks are made now.
+        """
+        rows = rows[~rows["image_id"].isin({item.id for item in self.skipped})].reset_index(drop=True)
+        positions = self._image_positions(rows)
+        if self.mask_store is None:
+            return Subset(rows, positions, self.image_store.pixels)
+        masks, mask_positions = self._masks(rows, self.mask_store)
+        return Subset(rows, positions, self.image_store.pixels, masks, mask_positions)
+
+    def _image_positions(self, rows: pd.DataFrame) -> np.ndarray:
+        place = dict(zip(self.image_store.ids, self.image_store.positions.tolist(), strict=True))
+        unknown = [image for image in rows["image_id"] if image not in place]
+        if unknown:
+            raise DataError(
+                f"{len(unknown)} images of a split are not in the data, e.g. '{unknown[0]}'.", "Make the split again."
+            )
+        return np.array([place[image] for image in rows["image_id"]], np.int64)
+
+    def _masks(self, rows: pd.DataFrame, prepared: Store) -> tuple[np.ndarray, np.ndarray]:
+        place = dict(zip(_mask_items(self.index, self.root), prepared.positions[prepared.positions >= 0].tolist(), strict=True))
+        wanted = _mask_items(rows, self.root)
+        if all(item in place for item in wanted):
+            return prepared.pixels, np.array([place[item] for item in wanted], np.int64)
+        scattered = mask_store(self.dataset, rows, self.root, self.size, workers=self.workers)
+        return scattered.pixels, scattered.positions
+
+
+def prepare(
+    dataset: Dataset,
+    root: Path,
+    *,
+    size: int,
+    needs_masks: bool = False,
+    on_error: OnError = "stop",
+    workers: int = 2,
+    progress: Progress | None = None,
+    index: pd.DataFrame | None = None,
+) -> Prepared:
+    """Read the index of `dataset` (unless given) and decode its images, and its masks where needed.
+
+    With `on_error="skip"` corrupt images are listed in `skipped` and left out of the index, which keeps the rest usable.
+    """
+    index = dataset.index(root) if index is None else index
+    images = image_store(index, root, size, workers=workers, progress=progress, on_error=on_error)
+    index = _without(index, images.skipped)
+    masks = None
+    if needs_masks:
+        masks = mask_store(dataset, index, root, size, workers=workers, progress=progress, on_error=on_error)
+        index = _without(index, masks.skipped)
+    stores = (images,) if masks is None else (images, masks)
+    skipped = tuple(item for store in stores for item in store.skipped)
+    return Prepared(dataset, Path(root), index, images, masks, data_hash(*stores), skipped, size, workers)
+
+
+def _without(index: pd.DataFrame, skipped: tuple[Skipped, ...]) -> pd.DataFrame:
+    left = index[~index["image_id"].isin({item.id for item in skipped})].reset_index(drop=True)
+    if left.empty:
+        first = f", e.g. {skipped[0].path}: {skipped[0].reason}" if skipped else ""
+        raise DataError(f"no image is left: {len(skipped)} were skipped{first}", "Check the download.")
+    return left

@@ -1,0 +1,145 @@
+"""Where a dataset lives: the licensed files where there are some, else the embedded demo."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock
+
+from bench.contracts import DataKind, Dataset, Progress
+from bench.errors import DataError
+from bench.paths import cache_home
+from bench.progress import Silent
+
+DEMO_MARK = "DEMO.json"
+RENDERING_MARK = ".rendering"
+"""Stands in a demo folder while it is rendered: an interrupted one may be rendered over, real data never."""
+Want = Literal["auto", "real", "demo"]
+
+
+@dataclass(frozen=True)
+class DemoSize:
+    """How large a demo is rendered; `studies=0` means the dataset's own default."""
+
+    studies: int = 0
+    size: int = 256
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class DataRoot:
+    """The folder of one dataset and what kind of data it holds."""
+
+    path: Path
+    kind: DataKind
+
+
+def resolve_root(
+    dataset: Dataset,
+    data_root: Path | None = None,
+    data: Want = "auto",
+    *,
+    demo: DemoSize | None = None,
+    workers: int = 2,
+    progress: Progress | None = None,
+) -> DataRoot:
+    """Find the files of `dataset`; render its demo where that is what is asked for, or all there is.
+
+    `data_root` (else `$PLACE_BENCH_DATA`) holds a folder named after the dataset, or is that folder. `data="auto"` takes real
+    files where found; without any root, or where `$PLACE_BENCH_DATA` lacks the dataset, the demo, saying so. An explicit
+    `data_root` without the dataset is an error, never a demo. Raise DataError with how to get the data.
+    """
+    progress = progress or Silent()
+    if data == "demo":
+        return demo_root(dataset, demo, workers=workers, progress=progress)
+    given = data_root or (Path(os.environ["PLACE_BENCH_DATA"]) if os.environ.get("PLACE_BENCH_DATA") else None)
+    found = find_dataset(dataset, given) if given else None
+    if found:
+        return DataRoot(found, data_kind(found))
+    if data == "real" or data_root or not dataset.has_demo:
+        raise _missing(dataset, given)
+    where = f"not found under {given} ($PLACE_BENCH_DATA)" if given else "no data root is set"
+    progress.say(f"{dataset.name}: {where}; using rendered demo data, which says nothing clinical.")
+    return demo_root(dataset, demo, workers=workers, progress=progress)
+
+
+def _missing(dataset: Dataset, given: Path | None) -> DataError:
+    if given is None:
+        message = f"no data for '{dataset.name}': neither --data-root nor $PLACE_BENCH_DATA is set."
+    else:
+        tried = ", ".join(str(given / name) for name in _folders(dataset))
+        message = f"data root {given} does not hold '{dataset.name}' (looked for '{dataset.marker or 'a folder'}' in {tried})."
+    return DataError(message, f"How to get it: {dataset.how_to_get}")
+
+
+def _folders(dataset: Dataset) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((dataset.name, *dataset.folders)))
+
+
+def find_dataset(dataset: Dataset, root: Path) -> Path | None:
+    """Return the folder of `dataset` under `root` (by name, by its known folder names, or `root` itself by its marker), or None.
+
+    Raise DataError where `root` does not exist.
+    """
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        raise DataError(f"data root {root} does not exist.", f"How to get '{dataset.name}': {dataset.how_to_get}")
+    for candidate in (*(root / name for name in _folders(dataset)), root):
+        if candidate.is_dir() and _recognised(dataset, candidate, named=candidate != root):
+            return candidate
+    return None
+
+
+def _recognised(dataset: Dataset, folder: Path, *, named: bool) -> bool:
+    """Say whether a folder holds the dataset: by its marker (a glob pattern), or by its name where it declares none."""
+    return named if not dataset.marker else any(folder.glob(dataset.marker))
+
+
+def data_kind(root: Path) -> DataKind:
+    """Return "demo" where the folder says so (DEMO.json), else "real"."""
+    return "demo" if (root / DEMO_MARK).is_file() else "real"
+
+
+def demo_path(dataset: Dataset, demo: DemoSize | None = None) -> Path:
+    """Return the folder where a demo of this dataset and size is kept."""
+    demo = demo or DemoSize()
+    studies = demo.studies or dataset.demo_studies
+    return cache_home() / "demo" / f"{dataset.name}-{studies}-{demo.size}-{demo.seed}-v{dataset.demo_version()}"
+
+
+def demo_root(
+    dataset: Dataset,
+    demo: DemoSize | None = None,
+    *,
+    out: Path | None = None,
+    workers: int = 2,
+    progress: Progress | None = None,
+) -> DataRoot:
+    """Return the rendered demo of `dataset` in `out` (default: the cache), rendering it where it is missing.
+
+    It is complete once its DEMO.json is there. Raise DataError where the dataset has no demo or `out` holds something else.
+    """
+    if not dataset.has_demo:
+        raise DataError(f"dataset '{dataset.name}' has no demo.", f"How to get it: {dataset.how_to_get}")
+    demo, out = demo or DemoSize(), out or demo_path(dataset, demo)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(out.parent / f".{out.name}.lock"):
+        if not (out / DEMO_MARK).is_file():
+            _render(dataset, out, demo, workers, progress or Silent())
+    return DataRoot(out, "demo")
+
+
+def _render(dataset: Dataset, out: Path, demo: DemoSize, workers: int, progress: Progress) -> None:
+    studies = demo.studies or dataset.demo_studies
+    if dataset.marker and any(out.glob(dataset.marker)) and not (out / RENDERING_MARK).is_file():
+        raise DataError(f"{out} already holds data of '{dataset.name}'.", "Choose another folder for the demo.")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / RENDERING_MARK).touch()
+    progress.say(f"rendering {studies} demo studies of {dataset.name} at {demo.size} px into {out}")
+    dataset.make_demo(out, studies=studies, size=demo.size, seed=demo.seed, workers=workers)
+    if not (out / DEMO_MARK).is_file():
+        raise DataError(f"the demo of '{dataset.name}' wrote no {out / DEMO_MARK}.", "make_demo writes it last, when complete.")
+    (out / RENDERING_MARK).unlink()

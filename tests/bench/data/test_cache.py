@@ -1,0 +1,272 @@
+"""The cache decodes once, survives kills and company, and never gives wrong pixels."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+from bench.data.cache import Item, Store, data_hash, open_store
+from bench.data.images import decode_image, resize_pad
+from bench.errors import DataError, PlaceBenchError
+
+SIZE = 16
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("PLACE_BENCH_CACHE", str(tmp_path / "cache"))
+
+
+def write_images(folder: Path, count: int) -> list[Item]:
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        cv2.imwrite(str(folder / f"{number}.png"), rng.integers(1, 255, (20, 24), dtype=np.uint8))
+    return [Item(str(number), (str(folder / f"{number}.png"),)) for number in range(count)]
+
+
+class Counter:
+    """Decode, and count how often."""
+
+    def __init__(self, items: list[Item]) -> None:
+        self.items, self.seen = items, []
+
+    def __call__(self, number: int, blobs: tuple[bytes, ...]) -> np.ndarray:
+        self.seen.append(number)
+        return resize_pad(decode_image(blobs[0], self.items[number].paths[0]), SIZE)
+
+
+def opened(items: list[Item], counter: Counter | None = None, **options: object) -> Store:
+    return open_store(items, counter or Counter(items), (SIZE, SIZE), name="test", key_parts={"recipe": 1}, **options)
+
+
+def check_pixels(store: Store, items: list[Item]) -> None:
+    for position, item in zip(store.positions, items, strict=True):
+        expected = resize_pad(cv2.imread(item.paths[0], cv2.IMREAD_GRAYSCALE), SIZE)
+        assert (store.pixels[position] == expected).all()
+
+
+def test_decodes_once(tmp_path):
+    items = write_images(tmp_path / "images", 150)
+    counter = Counter(items)
+    first = opened(items, counter)
+    assert sorted(counter.seen) == list(range(150))
+    check_pixels(first, items)
+    again = opened(items, counter)
+    assert len(counter.seen) == 150
+    assert again.data_hash() == first.data_hash()
+    check_pixels(again, items)
+
+
+def test_more_items_decode_only_the_new(tmp_path):
+    items = write_images(tmp_path / "images", 30)
+    opened(items[:20])
+    counter = Counter(items)
+    check_pixels(opened(items[::-1], Counter(items[::-1])), items[::-1])
+    opened(items, counter)
+    assert counter.seen == []
+
+
+def test_touched_file_is_hashed_not_decoded(tmp_path):
+    items = write_images(tmp_path / "images", 5)
+    before = opened(items)
+    os.utime(items[2].paths[0], (1, 1))
+    counter = Counter(items)
+    after = opened(items, counter)
+    assert counter.seen == []
+    assert after.data_hash() == before.data_hash()
+
+
+def test_moved_folder_is_hashed_not_decoded(tmp_path):
+    items = write_images(tmp_path / "images", 5)
+    before = opened(items)
+    (tmp_path / "images").rename(tmp_path / "elsewhere")
+    moved = [Item(item.id, (item.paths[0].replace("/images/", "/elsewhere/"),)) for item in items]
+    counter = Counter(moved)
+    assert opened(moved, counter).data_hash() == before.data_hash()
+    assert counter.seen == []
+
+
+def test_changed_content_is_decoded_again_without_touching_the_old(tmp_path):
+    items = write_images(tmp_path / "images", 5)
+    before = opened(items)
+    old = np.array(before.pixels[before.positions[2]])
+    cv2.imwrite(items[2].paths[0], np.full((20, 24), 77, np.uint8))
+    os.utime(items[2].paths[0], (1, 1))
+    counter = Counter(items)
+    after = opened(items, counter)
+    assert counter.seen == [2]
+    check_pixels(after, items)
+    assert (before.pixels[before.positions[2]] == old).all()
+    assert after.data_hash() != before.data_hash()
+
+
+def test_other_preprocessing_is_another_store(tmp_path):
+    items = write_images(tmp_path / "images", 3)
+    first = opened(items)
+    second = open_store(items, Counter(items), (SIZE, SIZE), name="test", key_parts={"recipe": 2})
+    assert first.folder != second.folder
+
+
+def test_extra_content_counts(tmp_path):
+    plain = [Item("a", (), b"1 2")]
+    other = [Item("a", (), b"3 4")]
+    stores = [
+        open_store(items, lambda *_, v=value: np.full((2, 2), v, np.uint8), (2, 2), name="x", key_parts={})
+        for items, value in ((plain, 1), (other, 2))
+    ]
+    assert stores[1].pixels[stores[0].positions[0]].tolist() == [[1, 1], [1, 1]]
+    assert stores[1].pixels[stores[1].positions[0]].tolist() == [[2, 2], [2, 2]]
+
+
+def test_empty_arrays_share_one_slot():
+    items = [Item(str(number), (), str(number).encode()) for number in range(50)]
+    store = open_store(items, lambda *_: np.zeros((4, 4), np.uint8), (4, 4), name="x", key_parts={})
+    assert len(store.pixels) == 1
+    assert not store.pixels[store.positions].any()
+
+
+def test_corrupt_image_stops_and_keeps_the_rest(tmp_path):
+    items = write_images(tmp_path / "images", 10)
+    Path(items[4].paths[0]).write_bytes(Path(items[4].paths[0]).read_bytes()[:60])
+    with pytest.raises(DataError, match=r"4\.png is truncated or corrupt"):
+        opened(items)
+    sound = [item for item in items if item.id != "4"]
+    counter = Counter(sound)
+    check_pixels(opened(sound, counter), sound)
+    assert counter.seen == []
+
+
+def test_corrupt_image_is_listed_when_skipped(tmp_path):
+    items = write_images(tmp_path / "images", 10)
+    Path(items[4].paths[0]).write_bytes(b"rubbish")
+    for _ in range(2):
+        store = opened(items, on_error="skip")
+        assert [(item.id, item.path) for item in store.skipped] == [("4", items[4].paths[0])]
+        assert store.positions[4] == -1
+        assert store.digests[4] == ""
+    sound = [item for item in items if item.id != "4"]
+    check_pixels(opened(sound), sound)
+
+
+def test_wrong_shape_and_failing_decoder_are_named(tmp_path):
+    items = write_images(tmp_path / "images", 1)
+    with pytest.raises(DataError, match=r"'0'.*uint8 \[3, 3\].*uint8 \[16, 16\] was expected"):
+        opened(items, lambda *_: np.zeros((3, 3), np.uint8))
+
+    def fail(number: int, blobs: tuple[bytes, ...]) -> np.ndarray:
+        raise KeyError("rle")
+
+    with pytest.raises(DataError, match=r"'0'.*does not decode: KeyError"):
+        opened(items, fail)
+
+
+def test_half_a_record_and_a_damaged_record_are_decoded_again(tmp_path):
+    items = write_images(tmp_path / "images", 6)
+    store = opened(items)
+    records = store.folder / "records.bin"
+    data = bytearray(records.read_bytes())
+    data[70] ^= 0xFF
+    records.write_bytes(data[:-10])
+    counter = Counter(items)
+    check_pixels(opened(items, counter), items)
+    assert len(counter.seen) == 2
+    counter.seen.clear()
+    check_pixels(opened(items, counter), items)
+    assert counter.seen == []
+
+
+def test_lost_pixels_are_said(tmp_path):
+    items = write_images(tmp_path / "images", 6)
+    store = opened(items)
+    (store.folder / "pixels.u8").write_bytes(bytes(SIZE * SIZE))
+    with pytest.raises(DataError, match="pixels.u8 is too short"):
+        opened(items)
+
+
+def test_a_full_disk_is_said_before_decoding(tmp_path, monkeypatch):
+    items = write_images(tmp_path / "images", 2)
+    monkeypatch.setattr("bench.data.filling.shutil.disk_usage", lambda _: SimpleNamespace(free=100))
+    with pytest.raises(PlaceBenchError, match="PLACE_BENCH_CACHE"):
+        opened(items)
+
+
+def test_pixels_are_read_only(tmp_path):
+    store = opened(write_images(tmp_path / "images", 1))
+    with pytest.raises(ValueError, match="read-only"):
+        store.pixels[0] = 1
+
+
+def test_hash_does_not_depend_on_order(tmp_path):
+    items = write_images(tmp_path / "images", 8)
+    assert data_hash(opened(items)) == data_hash(opened(items[::-1]))
+    assert data_hash(opened(items)) != data_hash(opened(items[:7]))
+
+
+SCRIPT = textwrap.dedent(
+    """
+    import sys, time
+    from pathlib import Path
+    from bench.data.cache import Item, open_store
+    from bench.data.images import decode_image, resize_pad
+
+    folder, delay = Path(sys.argv[1]), float(sys.argv[2])
+    items = [Item(path.stem, (str(path),)) for path in sorted(folder.iterdir(), key=lambda path: int(path.stem))]
+    seen = 0
+
+    def decode(number, blobs):
+        global seen
+        seen += 1
+        time.sleep(delay)
+        return resize_pad(decode_image(blobs[0], items[number].paths[0]), 16)
+
+    open_store(items, decode, (16, 16), name="test", key_parts={"recipe": 1})
+    print(seen)
+    """
+)
+
+
+def started(folder: Path, delay: float) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", SCRIPT, str(folder), str(delay)], stdout=subprocess.PIPE, text=True)
+
+
+def test_kill_in_the_middle_then_only_the_rest_is_decoded(tmp_path):
+    items = write_images(tmp_path / "images", 400)
+    process = started(tmp_path / "images", 0.01)
+    records = tmp_path / "cache" / "images"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not any(path.stat().st_size for path in records.glob("*/records.bin")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=30)
+    kept = next(records.glob("*/records.bin")).stat().st_size // 64
+    assert 0 < kept < 400
+    counter = Counter(items)
+    check_pixels(opened(items, counter), items)
+    assert len(counter.seen) == 400 - kept
+
+
+def test_two_processes_share_the_work(tmp_path):
+    items = write_images(tmp_path / "images", 200)
+    processes = [started(tmp_path / "images", 0.002) for _ in range(2)]
+    counts = [int(process.communicate(timeout=120)[0]) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert sorted(counts) == [0, 200]
+    counter = Counter(items)
+    check_pixels(opened(items, counter), items)
+    assert counter.seen == []
+
+
+def test_hash_is_known_without_importing_torch(tmp_path):
+    code = "import sys, bench.data.cache, bench.data.splits, bench.data.roots; print(json.dumps('torch' in sys.modules))"
+    out = subprocess.run([sys.executable, "-c", "import json\n" + code], capture_output=True, text=True, check=True)
+    assert json.loads(out.stdout) is False

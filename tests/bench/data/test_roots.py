@@ -1,0 +1,134 @@
+"""Real files win where they are; the demo stands in only where that is allowed, and says so."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from bench.contracts import Dataset
+from bench.data.roots import DemoSize, demo_root, resolve_root
+from bench.errors import DataError
+
+
+class Toy(Dataset):
+    name, title, licence, citation = "toy", "Toy", "none", "none"
+    how_to_get = "write it"
+    folders = ("toy-download/v1",)
+    marker = "list*.csv"
+    has_demo = True
+    demo_studies = 7
+
+    def __init__(self, complete: bool = True) -> None:
+        self.made: list[tuple[int, int, int]] = []
+        self.complete = complete
+
+    def index(self, root):
+        return pd.DataFrame()
+
+    def validate(self, root):
+        return []
+
+    def make_demo(self, out, *, studies, size, seed, workers=2):
+        self.made.append((studies, size, seed))
+        (out / "list.csv").write_text("x")
+        if self.complete:
+            (out / "DEMO.json").write_text(json.dumps({"data_kind": "demo"}))
+
+
+class Lines:
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.lines.append(message)
+
+
+@pytest.fixture(autouse=True)
+def _homes(tmp_path, monkeypatch):
+    monkeypatch.setenv("PLACE_BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("PLACE_BENCH_DATA", raising=False)
+
+
+def data(tmp_path, folder: str):
+    path = tmp_path / "data" / folder
+    path.mkdir(parents=True)
+    (path / "list-1.csv").write_text("x")
+    return path
+
+
+@pytest.mark.parametrize("folder", ["toy", "toy-download/v1", "."])
+def test_finds_real_files(tmp_path, folder):
+    path = data(tmp_path, folder)
+    root = resolve_root(Toy(), tmp_path / "data")
+    assert (root.path.resolve(), root.kind) == (path.resolve(), "real")
+
+
+def test_environment_names_the_root(tmp_path, monkeypatch):
+    path = data(tmp_path, "toy")
+    monkeypatch.setenv("PLACE_BENCH_DATA", str(tmp_path / "data"))
+    assert resolve_root(Toy()).path == path
+
+
+def test_a_demo_folder_is_demo_wherever_it_stands(tmp_path):
+    path = data(tmp_path, "toy")
+    (path / "DEMO.json").write_text("{}")
+    assert resolve_root(Toy(), tmp_path / "data").kind == "demo"
+
+
+def test_no_root_renders_the_demo_once_and_says_so():
+    toy, lines = Toy(), Lines()
+    root = resolve_root(toy, progress=lines)
+    assert root.kind == "demo"
+    assert toy.made == [(7, 256, 0)]
+    assert any("no data root is set" in line for line in lines.lines)
+    assert resolve_root(toy, progress=lines) == root
+    assert len(toy.made) == 1
+    assert resolve_root(toy, demo=DemoSize(3, 64, 1)).path != root.path
+
+
+def test_environment_without_the_dataset_falls_back_loudly(tmp_path, monkeypatch):
+    (tmp_path / "data").mkdir()
+    monkeypatch.setenv("PLACE_BENCH_DATA", str(tmp_path / "data"))
+    lines = Lines()
+    assert resolve_root(Toy(), progress=lines).kind == "demo"
+    assert any("$PLACE_BENCH_DATA" in line and "rendered demo" in line for line in lines.lines)
+    with pytest.raises(DataError, match="does not hold 'toy'.*How to get it: write it"):
+        resolve_root(Toy(), data="real")
+
+
+def test_explicit_root_never_falls_back(tmp_path):
+    (tmp_path / "data").mkdir()
+    with pytest.raises(DataError, match=r"data root .*data does not hold 'toy' \(looked for 'list\*\.csv'"):
+        resolve_root(Toy(), tmp_path / "data")
+
+
+def test_missing_root_is_said(tmp_path, monkeypatch):
+    with pytest.raises(DataError, match="data root .*gone does not exist"):
+        resolve_root(Toy(), tmp_path / "gone")
+    monkeypatch.setenv("PLACE_BENCH_DATA", str(tmp_path / "gone"))
+    with pytest.raises(DataError, match="data root .*gone does not exist"):
+        resolve_root(Toy())
+
+
+def test_without_demo_and_root_the_way_is_said():
+    toy = Toy()
+    toy.has_demo = False
+    with pytest.raises(DataError, match=r"neither --data-root nor \$PLACE_BENCH_DATA is set.*write it"):
+        resolve_root(toy)
+    with pytest.raises(DataError, match="has no demo"):
+        resolve_root(toy, data="demo")
+
+
+def test_an_interrupted_demo_is_rendered_again(tmp_path):
+    out = tmp_path / "out" / "toy"
+    with pytest.raises(DataError, match=r"wrote no .*DEMO\.json"):
+        demo_root(Toy(complete=False), out=out)
+    assert demo_root(Toy(), out=out).path == out
+    assert sorted(path.name for path in out.iterdir()) == ["DEMO.json", "list.csv"]
+
+
+def test_a_demo_is_never_rendered_over_real_data(tmp_path):
+    path = data(tmp_path, "toy")
+    with pytest.raises(DataError, match="already holds data"):
+        demo_root(Toy(), out=path)
+    assert not (path / "DEMO.json").exists()
