@@ -78,7 +78,9 @@ class Dataset(ABC):
         """Return the masks of one image as uint8 0/1 [len(mask_classes), H, W] in the pixel grid of the image file."""
         raise NotImplementedError(f"dataset '{self.name}' has no masks")
 
-    def make_demo(self, out: Path, *, studies: int, size: int, seed: int, workers: int = 2) -> None:
+    def make_demo(
+        self, out: Path, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None
+    ) -> None:
         """Render `studies` studies at `size` px into `out` in this dataset's native layout."""
         raise NotImplementedError(f"dataset '{self.name}' has no demo")
 

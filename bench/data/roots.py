@@ -15,7 +15,6 @@ from bench.paths import cache_home
 from bench.progress import Silent
 
 DEMO_MARK = "DEMO.json"
-RENDERING_MARK = ".rendering"
 """Stands in a demo folder while it is rendered: an interrupted one may be rendered over, real data never."""
 Want = Literal["auto", "real", "demo"]
 
@@ -134,12 +133,13 @@ def demo_root(
 
 def _render(dataset: Dataset, out: Path, demo: DemoSize, workers: int, progress: Progress) -> None:
     studies = demo.studies or dataset.demo_studies
-    if dataset.marker and any(out.glob(dataset.marker)) and not (out / RENDERING_MARK).is_file():
+    begun = out.parent / f".{out.name}.rendering"  # beside the folder: what renders may insist on an empty one
+    if dataset.marker and any(out.glob(dataset.marker)) and not begun.is_file():
         raise DataError(f"{out} already holds data of '{dataset.name}'.", "Choose another folder for the demo.")
     out.mkdir(parents=True, exist_ok=True)
-    (out / RENDERING_MARK).touch()
+    begun.touch()
     progress.say(f"rendering {studies} demo studies of {dataset.name} at {demo.size} px into {out}")
-    dataset.make_demo(out, studies=studies, size=demo.size, seed=demo.seed, workers=workers)
+    dataset.make_demo(out, studies=studies, size=demo.size, seed=demo.seed, workers=workers, progress=progress)
     if not (out / DEMO_MARK).is_file():
         raise DataError(f"the demo of '{dataset.name}' wrote no {out / DEMO_MARK}.", "make_demo writes it last, when complete.")
-    (out / RENDERING_MARK).unlink()
+    begun.unlink()

@@ -28,7 +28,7 @@ class Toy(Dataset):
     def validate(self, root):
         return []
 
-    def make_demo(self, out, *, studies, size, seed, workers=2):
+    def make_demo(self, out, *, studies, size, seed, workers=2, progress=None):
         self.made.append((studies, size, seed))
         (out / "list.csv").write_text("x")
         if self.complete:

@@ -26,6 +26,19 @@ def average_precision(score, label):
     return np.nan if not label.any() else defined(sk.average_precision_score, label, score)
 
 
+def decisions(predicted, label):
+    """Return scikit-learn's metrics of 0/1 decisions, NaN where undefined."""
+    if not len(label):
+        return dict.fromkeys(("accuracy", "f1", "sensitivity", "specificity", "precision", "mcc"), np.nan)
+    names = {"f1": sk.f1_score, "sensitivity": sk.recall_score, "precision": sk.precision_score}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = {name: function(label, predicted, zero_division=np.nan) for name, function in names.items()}
+        found["specificity"] = sk.recall_score(label, predicted, pos_label=0, zero_division=np.nan)
+        found["mcc"] = sk.matthews_corrcoef(label, predicted) if len(set(label.tolist())) == 2 else np.nan
+    return found | {"accuracy": sk.accuracy_score(label, predicted)}
+
+
 def calibration_error(confidence, right, bins):
     edges, total = np.linspace(0, 1, bins + 1), 0.0
     for k in range(bins):

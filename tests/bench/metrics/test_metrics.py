@@ -31,9 +31,7 @@ def test_ranking_metrics_equal_scikit_learn_on_copies(case):
     ranking = rank(score, label)
     copies = [reference.expand(row, score, label) for row in weight]
     np.testing.assert_allclose(auroc(ranking, weight), [reference.auroc(*c) for c in copies], atol=1e-12)
-    np.testing.assert_allclose(
-        average_precision(ranking, weight), [reference.average_precision(*c) for c in copies], atol=1e-12
-    )
+    np.testing.assert_allclose(average_precision(ranking, weight), [reference.average_precision(*c) for c in copies], atol=1e-12)
 
 
 @QUICK
@@ -44,16 +42,7 @@ def test_decisions_equal_scikit_learn_on_copies(case):
     counts = counting.confusion(predicted, label, weight)
     for r, row in enumerate(weight):
         p, y = reference.expand(row, predicted, label)
-        nan = {"zero_division": np.nan}
-        expected = {
-            "accuracy": np.mean(p == y) if len(y) else np.nan,
-            "f1": reference.defined(lambda: sk.f1_score(y, p, **nan)) if len(y) else np.nan,
-            "sensitivity": reference.defined(lambda: sk.recall_score(y, p, **nan)) if len(y) else np.nan,
-            "specificity": reference.defined(lambda: sk.recall_score(y, p, pos_label=0, **nan)) if len(y) else np.nan,
-            "precision": reference.defined(lambda: sk.precision_score(y, p, **nan)) if len(y) else np.nan,
-            "mcc": sk.matthews_corrcoef(y, p) if len(set(y.tolist())) == 2 else np.nan,
-        }
-        for name, value in expected.items():
+        for name, value in reference.decisions(p, y).items():
             np.testing.assert_allclose(getattr(counting, name)(counts)[r], value, atol=1e-12, err_msg=name)
 
 

@@ -1,0 +1,88 @@
+"""InfoNCE over large batches: one or several positives by id, negatives left out, plain, tiled or in Triton."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from backbones.alignment.kernels import reference, tiled
+from backbones.alignment.kernels.device import choose
+from backbones.alignment.kernels.options import Implementation
+from bench.errors import SettingError
+
+MAX_TRITON_WIDTH = 1024
+
+
+def info_nce(
+    queries: Tensor,
+    keys: Tensor,
+    *,
+    tau: float | Tensor,
+    query_ids: Tensor | None = None,
+    key_ids: Tensor | None = None,
+    ignore: Tensor | None = None,
+    implementation: Implementation = "auto",
+) -> Tensor:
+    """Return the mean over queries of -log(sum of exp over the positives / sum of exp over all that are not ignored).
+
+    queries [N, D] and keys [M, D], already normalised; logits are <q, k> / tau. A key is positive where its id equals the
+    query's (ids [N], [M] of integers; default: row i belongs to row i). `ignore` [N, M] bool: pairs that are no negatives; a
+    positive is never ignored. A query without a positive is left out. (van den Oord et al. 2018, arXiv 1807.03748; several
+    positives as in MIL-NCE, arXiv 1912.06430.) `implementation`: reference | tiled | triton; auto goes by device.
+    """
+    return _mean_loss(*_log_sums(queries, keys, tau, query_ids, key_ids, ignore, implementation, columns=False)[:2])
+
+
+def symmetric_info_nce(
+    queries: Tensor,
+    keys: Tensor,
+    *,
+    tau: float | Tensor,
+    query_ids: Tensor | None = None,
+    key_ids: Tensor | None = None,
+    ignore: Tensor | None = None,
+    implementation: Implementation = "auto",
+) -> Tensor:
+    """Return `info_nce` from queries to keys plus from keys to queries, both in one pass over the logits."""
+    sums = _log_sums(queries, keys, tau, query_ids, key_ids, ignore, implementation, columns=True)
+    return _mean_loss(*sums[:2]) + _mean_loss(*sums[2:])
+
+
+def _log_sums(
+    queries: Tensor,
+    keys: Tensor,
+    tau: float | Tensor,
+    query_ids: Tensor | None,
+    key_ids: Tensor | None,
+    ignore: Tensor | None,
+    implementation: str,
+    columns: bool,
+) -> tuple[Tensor, ...]:
+    ids = _ids(queries, keys, query_ids, key_ids)
+    form = choose(implementation, ("reference", "tiled", "triton"), queries, queries.shape[1] <= MAX_TRITON_WIDTH)
+    scaled = (queries / tau).to(keys.dtype)
+    if form == "reference":
+        return reference.log_sums(scaled, keys, *ids, ignore)
+    if form == "tiled":
+        return tiled.log_sums(scaled, keys, *ids, ignore, columns)
+    from backbones.alignment.kernels import triton_contrast
+
+    return triton_contrast.log_sums(scaled, keys, *ids, ignore, columns)
+
+
+def _ids(queries: Tensor, keys: Tensor, query_ids: Tensor | None, key_ids: Tensor | None) -> tuple[Tensor, Tensor]:
+    if query_ids is not None and key_ids is not None:
+        return query_ids, key_ids
+    if query_ids is not None or key_ids is not None or len(queries) != len(keys):
+        raise SettingError(
+            f"{len(queries)} queries and {len(keys)} keys without ids of both.",
+            "Give query_ids and key_ids, or pair the rows one to one.",
+        )
+    rows = torch.arange(len(queries), device=queries.device)
+    return rows, rows
+
+
+def _mean_loss(total: Tensor, own: Tensor) -> Tensor:
+    has_positive = own > float("-inf")
+    losses = torch.where(has_positive, total - own, 0.0)
+    return losses.sum() / has_positive.sum().clamp_min(1)

@@ -1,0 +1,55 @@
+"""Encoders from elsewhere in one argument: timm:, hf:, torchxrayvision:, open_clip:, file:."""
+
+from __future__ import annotations
+
+import importlib
+from functools import partial
+from pathlib import Path
+
+from bench.contracts import BACKBONES, Backbone, BackboneRequest, BackboneSpec
+from bench.errors import SettingError
+
+_SCHEMES = {
+    "timm": (
+        "timm_models",
+        "A timm model with its pre-trained weights, by name or folder",
+        "timm:vit_base_patch14_dinov2.lvd142m",
+    ),
+    "hf": ("huggingface", "A transformers model (ViT, DINOv2, CLIP ...) by name or folder", "hf:microsoft/rad-dino"),
+    "torchxrayvision": ("xrayvision", "A torchxrayvision model", "torchxrayvision:densenet121-res224-all"),
+    "open_clip": ("openclip", "An open_clip model", "open_clip:ViT-B-16?pretrained=openai"),
+    "file": ("weights_file", "Any weights file of a timm architecture", "file:encoder.pth?arch=resnet50&prefix=encoder."),
+}
+
+
+def _declare(scheme: str, rest: str) -> BackboneSpec:
+    module, title, example = _SCHEMES[scheme]
+    if not rest:
+        raise SettingError(f"'{scheme}:' names no model.", f"Write e.g. {example}.")
+    return BackboneSpec(
+        name=f"{scheme}:{rest}",
+        title=title,
+        build=partial(_build, module, rest),
+        licence="see its source",
+        source=scheme,
+        weights_file=partial(_weights_file, scheme, rest),
+    )
+
+
+def _build(module: str, rest: str, request: BackboneRequest) -> Backbone:
+    return importlib.import_module(f"backbones.external.{module}").build(rest, request)
+
+
+def _weights_file(scheme: str, rest: str, request: BackboneRequest) -> Path | None:
+    """Return the local file an external encoder is read from; None where a library keeps it in a cache of its own."""
+    given = request.settings.get("weights", "") or (rest if scheme == "file" else "")
+    if given:
+        return Path(given).expanduser()
+    folder = Path(rest).expanduser()
+    names = ("model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+    inside = [folder / name for name in names if (folder / name).is_file()] if folder.is_dir() else []
+    return inside[0] if inside else None
+
+
+for _scheme, (_, _title, _example) in _SCHEMES.items():
+    BACKBONES.add_scheme(_scheme, partial(_declare, _scheme), title=_title, example=_example)

@@ -1,0 +1,219 @@
+"""`hf:NAME_OR_FOLDER`: image encoders and CLIP models of transformers."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from backbones.external.encoder import (
+    DualBackbone,
+    DualEncoder,
+    ExternalBackbone,
+    ExternalEncoder,
+    InputSettings,
+    apply_input,
+    features_of,
+    quarters,
+)
+from backbones.published.coverage import MINIMUM, Coverage
+from bench.compat import torchvision_on_cpu
+from bench.contracts import Backbone, BackboneRequest, Features, InputSpec
+from bench.errors import CheckpointError, MissingDependencyError
+from bench.progress import default_progress
+from bench.settings import override
+
+torchvision_on_cpu()
+
+from transformers import AutoConfig, AutoModel, AutoTokenizer  # noqa: E402
+from transformers.utils import cached_file  # noqa: E402
+
+
+@dataclass(frozen=True)
+class HubSettings(InputSettings):
+    """`revision`: branch, tag or commit on the hub."""
+
+    revision: str = "main"
+
+
+class HubMaps(nn.Module):
+    """The image encoder of a transformers model, returning Features."""
+
+    def __init__(self, vision: nn.Module, dual: bool) -> None:
+        super().__init__()
+        self.vision: Any = vision
+        self.dual = dual
+        names = inspect.signature(vision.forward).parameters
+        self.options: dict[str, Any] = {"interpolate_pos_encoding": True} if "interpolate_pos_encoding" in names else {}
+
+    def forward(self, images: torch.Tensor) -> Features:
+        """Encode normalised images [B, 3, H, W]."""
+        found = self.vision(pixel_values=images, output_hidden_states=True, return_dict=True, **self.options)
+        maps = getattr(found, "reshaped_hidden_states", None) or found.hidden_states
+        if maps[-1].ndim == 4:
+            return features_of(maps, self._pooler(found, maps[-1].mean((2, 3))), images.shape[2])
+        return self._tokens(found, images)
+
+    def _tokens(self, found: Any, images: torch.Tensor) -> Features:
+        """Return the Features of a ViT: class token (CLIP: its pooled output), normalised patches, four normalised blocks."""
+        patch = self._patch()
+        grid = (images.shape[2] // patch, images.shape[3] // patch)
+        count = grid[0] * grid[1]
+        last = self._norm(found.last_hidden_state) if self.dual else found.last_hidden_state
+        first = last[:, 0] if last.shape[1] > count else last.mean(1)
+        pooled = self._pooler(found, first) if self.dual or last.shape[1] == count else first
+        blocks = [self._norm(found.hidden_states[index + 1][:, -count:]) for index in quarters(len(found.hidden_states) - 1)]
+        maps = tuple(block.transpose(1, 2).unflatten(2, grid) for block in blocks)
+        return Features(pooled, last[:, -count:], grid, maps)
+
+    @staticmethod
+    def _pooler(found: Any, otherwise: torch.Tensor) -> torch.Tensor:
+        pooled = getattr(found, "pooler_output", None)
+        return otherwise if pooled is None else pooled.flatten(1)
+
+    def _norm(self, states: torch.Tensor) -> torch.Tensor:
+        for name in ("layernorm", "post_layernorm", "norm"):
+            layer = getattr(self.vision, name, None)
+            if isinstance(layer, nn.Module):
+                return layer(states)
+        return states
+
+    def _patch(self) -> int:
+        size = self.vision.config.patch_size
+        return int(size if isinstance(size, int) else size[0])
+
+
+class HubDual(DualEncoder):
+    """Both sides of a CLIP-like model with its tokenizer."""
+
+    def __init__(self, model: nn.Module, tokenizer: Any) -> None:
+        super().__init__()
+        self.model: Any = model
+        self.tokenizer = tokenizer
+        config: Any = model.config
+        text = getattr(config, "text_config", config)
+        self.length = min(int(getattr(text, "max_position_embeddings", 512)), int(tokenizer.model_max_length))
+        self.padding = "max_length" if str(config.model_type).startswith("siglip") else "longest"
+
+    def image_embedding(self, images: torch.Tensor) -> torch.Tensor:
+        """Return image embeddings [B, d]."""
+        return _tensor(self.model.get_image_features(pixel_values=images))
+
+    def text_embedding(self, texts: list[str]) -> torch.Tensor:
+        """Return text embeddings [T, d]; texts are cut at the length the model takes."""
+        encoded = self.tokenizer(texts, padding=self.padding, truncation=True, max_length=self.length, return_tensors="pt")
+        device = next(self.model.parameters()).device
+        return _tensor(self.model.get_text_features(**{name: value.to(device) for name, value in encoded.items()}))
+
+
+def _tensor(found: Any) -> torch.Tensor:
+    """Return the embedding: transformers 5 wraps it in an output object."""
+    return found if isinstance(found, torch.Tensor) else found.pooler_output
+
+
+def build(rest: str, request: BackboneRequest) -> Backbone:
+    """Return a transformers model.
+
+    Raises MissingDependencyError where the name cannot be downloaded or the folder lacks a file, CheckpointError where the
+    weights fill less than 95% of it.
+    """
+    settings = override(HubSettings(), request.settings)
+    source = _source(rest)
+    model, coverage = _load(source, settings)
+    dual = hasattr(model, "get_image_features") and hasattr(model, "vision_model")
+    spec = apply_input(_input_spec(source, settings), settings)
+    encoder = ExternalEncoder(rest, HubMaps(model.vision_model if dual else model, dual), spec)
+    if not dual:
+        return ExternalBackbone(f"hf:{rest}", encoder, coverage)
+    tokenizer = _fetched(source, lambda: AutoTokenizer.from_pretrained(source, revision=settings.revision))
+    return DualBackbone(f"hf:{rest}", encoder, HubDual(model, tokenizer), coverage)
+
+
+def _source(rest: str) -> str:
+    folder = Path(rest).expanduser()
+    looks_local = rest.startswith(("/", ".", "~")) or rest.count("/") > 1
+    if looks_local and not folder.is_dir():
+        raise MissingDependencyError(f"folder {folder} does not exist.", "Give a folder with config.json and the weights.")
+    return str(folder) if folder.is_dir() else rest
+
+
+def _fetched(source: str, load: Any) -> Any:
+    try:
+        return load()
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+        raise MissingDependencyError(
+            f"hf:{source} could not be loaded: {reason}.",
+            f"On a machine with network access run `huggingface-cli download {source}`, then copy $HF_HOME here, or "
+            f"copy the model's "
+            "folder and name it: hf:FOLDER.",
+        ) from error
+
+
+def _load(source: str, settings: HubSettings) -> tuple[Any, Coverage]:
+    default_progress().say(f"hf:{source}: reading it from its folder or the cache of the hub, or downloading it")
+    options: dict[str, Any] = {"revision": settings.revision, "trust_remote_code": False}
+    config = _fetched(source, lambda: AutoConfig.from_pretrained(source, **options))
+    loaded = _fetched(source, lambda: AutoModel.from_pretrained(source, config=config, output_loading_info=True, **options))
+    return loaded[0], _coverage(source, *loaded)
+
+
+def _coverage(source: str, model: nn.Module, facts: Mapping[str, Any]) -> Coverage:
+    """Return the coverage transformers reports, leaving out poolers; raise CheckpointError under 95%."""
+    wanted = {key: value.numel() for key, value in model.state_dict().items() if "pooler" not in key}
+    wrong = [item[0] if isinstance(item, (tuple, list)) else item for item in facts.get("mismatched_keys", ())]
+    missing = tuple(sorted(key for key in {*facts["missing_keys"], *wrong} if key in wanted))
+    filled = {key: count for key, count in wanted.items() if key not in missing}
+    coverage = Coverage(len(filled), len(wanted), sum(filled.values()), sum(wanted.values()), missing)
+    if coverage.fraction < MINIMUM:
+        raise CheckpointError(
+            f"hf:{source} fills {coverage.fraction:.0%} of {type(model).__name__}: {coverage}.", "Another model?"
+        )
+    default_progress().say(f"hf:{source}: {coverage}")
+    return coverage
+
+
+def _input_spec(source: str, settings: HubSettings) -> InputSpec:
+    """Return the input contract in the model's `preprocessor_config.json` (or `processor_config.json`)."""
+    for name in ("preprocessor_config.json", "processor_config.json"):
+        path = _fetched(source, lambda name=name: _cached(source, name, settings))
+        if path is not None:
+            config = json.loads(Path(path).read_text(encoding="utf-8"))
+            return parse_preprocessor(config.get("image_processor", config))
+    if settings.size and settings.mean and settings.std:
+        return InputSpec(settings.size, settings.resize or settings.size)
+    raise MissingDependencyError(
+        f"hf:{source} has no preprocessor_config.json, which says how its images are normalised.",
+        "Copy it there, or write hf:...?size=224&mean=0.5&std=0.5.",
+    )
+
+
+def _cached(source: str, name: str, settings: HubSettings) -> str | None:
+    return cached_file(
+        source,
+        name,
+        revision=settings.revision,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+
+
+def parse_preprocessor(config: Mapping[str, Any]) -> InputSpec:
+    """Return the input contract of an image processor's configuration."""
+    resize = _pixels(config.get("size", 224))
+    size = _pixels(config["crop_size"]) if config.get("do_center_crop") and "crop_size" in config else resize
+    interpolation = "bicubic" if config.get("resample") == 3 else "bilinear"
+    mean, std = (tuple(config.get(f"image_{name}", (0.5,) * 3)) for name in ("mean", "std"))
+    return InputSpec(size, max(size, resize), mean, std, interpolation=interpolation)  # type: ignore[arg-type]
+
+
+def _pixels(size: Any) -> int:
+    return int(
+        size if isinstance(size, (int, float)) else size.get("shortest_edge") or size.get("height") or size["longest_edge"]
+    )

@@ -1,0 +1,30 @@
+"""ImageNet weights: the usual starting point, from a file or a local hub cache; never downloaded, never silently random."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from backbones.architectures import architecture_name
+from bench.contracts import Backbone, BackboneRequest, backbone
+
+
+def _weights_file(request: BackboneRequest) -> Path | None:
+    from backbones.imagenet.files import find_weights
+
+    return find_weights(request)
+
+
+@backbone(
+    "imagenet",
+    title="Supervised on ImageNet",
+    architecture=architecture_name,
+    licence="that of the weights file (timm's: Apache-2.0)",
+    citation="Wightman, PyTorch image models, 2019",
+    source="https://github.com/huggingface/pytorch-image-models",
+    weights_file=_weights_file,
+)
+def build(request: BackboneRequest) -> Backbone:
+    """Return an encoder with ImageNet weights (`backbone.weights=PATH`, or timm's from a local Hugging Face cache)."""
+    from backbones.imagenet.model import load
+
+    return load(request)

@@ -1,0 +1,26 @@
+"""An encoder with ImageNet weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from backbones.architectures import requested_architecture
+from backbones.base import LoadedBackbone
+from backbones.checkpoint import load_weights, read_state_dict
+from backbones.encoders.image import build_encoder
+from backbones.imagenet.files import require_weights
+from bench.contracts import BackboneRequest
+
+_RESNET_MEAN, _RESNET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""ImageNet statistics, which timm's ResNets were trained with; its ViTs were trained with 0.5."""
+
+
+def load(request: BackboneRequest) -> LoadedBackbone:
+    """Return the encoder with its weights; raise where the file is missing or fills less than 95 % of it."""
+    architecture = requested_architecture(request)
+    if architecture.family == "resnet":
+        architecture = replace(architecture, input=replace(architecture.input, mean=_RESNET_MEAN, std=_RESNET_STD))
+    path = require_weights(request)
+    encoder = build_encoder(architecture)
+    load_weights(encoder.model, read_state_dict(path), str(path))
+    return LoadedBackbone("imagenet", encoder)

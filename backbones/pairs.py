@@ -1,0 +1,86 @@
+"""Radiographs with their reports as training batches: sentences encoded once, images cropped from the cached store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from backbones.encoders.vocabulary import EncodedReport, Vocabulary, collate
+from backbones.settings import MethodSettings
+from bench.contracts import InputSpec, Subset
+from bench.errors import DataError
+
+
+def reports_of(subset: Subset, name: str) -> list[str]:
+    """Return the reports of a subset; raise DataError naming the first image without one."""
+    if "report" not in subset.index.columns:
+        raise DataError(f"dataset '{name}' has no reports.", "Pre-train on an image-report dataset, e.g. mimic_cxr.")
+    reports = subset.index["report"].fillna("").astype(str).tolist()
+    for number, report in enumerate(reports):
+        if not report.strip():
+            image = subset.index["image_id"].iloc[number]
+            raise DataError(f"dataset '{name}': image {image} has an empty report.", "Leave such rows out of the index.")
+    return reports
+
+
+def encode_reports(reports: Sequence[str], vocabulary: Vocabulary, settings: MethodSettings) -> list[EncodedReport]:
+    """Encode reports with a method's limits."""
+    limits = {"max_tokens": settings.max_tokens, "max_sentences": settings.max_sentences, "min_words": settings.min_words}
+    return [vocabulary.encode(report, **limits) for report in reports]
+
+
+class PairLoader:
+    """Batches of a training subset: shuffled, randomly cropped; the last incomplete batch is left out."""
+
+    def __init__(
+        self, subset: Subset, reports: Sequence[EncodedReport], vocabulary: Vocabulary, spec: InputSpec, batch_size: int
+    ) -> None:
+        if subset.image_store.shape[1] != spec.resize:
+            raise DataError(
+                f"images are cached at {subset.image_store.shape[1]} px, the encoder wants {spec.resize} px.",
+                "Prepare the data with pretrain_image_size().",
+            )
+        if len(subset) < 2:
+            raise DataError(f"{len(subset)} training pairs.", "Contrastive training needs at least 2.")
+        self.subset, self.reports, self.pad, self.spec = subset, reports, vocabulary.pad, spec
+        self.batch_size = min(batch_size, len(subset))
+
+    def __len__(self) -> int:
+        return len(self.subset) // self.batch_size
+
+    def batches(self, generator: np.random.Generator) -> Iterator[dict[str, torch.Tensor]]:
+        """Yield the batches of one pass."""
+        order = generator.permutation(len(self.subset))
+        for start in range(0, len(self) * self.batch_size, self.batch_size):
+            rows = order[start : start + self.batch_size]
+            corners = generator.integers(0, self.spec.resize - self.spec.size + 1, (len(rows), 2))
+            yield self.batch(rows, corners)
+
+    def batch(self, rows: np.ndarray, corners: np.ndarray) -> dict[str, torch.Tensor]:
+        """Return the pairs of `rows`, images cropped at `corners` [n, 2] (top, left)."""
+        size = self.spec.size
+        stored = self.subset.images(rows)
+        crops = np.stack(
+            [image[top : top + size, left : left + size] for image, (top, left) in zip(stored, corners, strict=True)]
+        )
+        text = collate([self.reports[row] for row in rows], self.pad)
+        return {
+            "images": normalise_images(torch.from_numpy(crops), self.spec),
+            "ids": text.ids,
+            "mask": text.mask,
+            "sentence": text.sentence,
+            "keys": text.keys,
+        }
+
+    def centre(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
+        """Return the pairs of `rows` with the centre crop of evaluation."""
+        corner = (self.spec.resize - self.spec.size) // 2
+        return self.batch(rows, np.full((len(rows), 2), corner))
+
+
+def normalise_images(images: torch.Tensor, spec: InputSpec) -> torch.Tensor:
+    """Return uint8 images [B, H, W] as an encoder wants them: float [B, 3, H, W], (x / 255 - mean) / std."""
+    mean, std = (torch.tensor(values, device=images.device).view(1, -1, 1, 1) for values in (spec.mean, spec.std))
+    return (images[:, None].float() / 255 - mean) / std

@@ -1,0 +1,103 @@
+"""The attention blocks of PLACE: the Visual Pathology Observation Extractor and the head that predicts correlations."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+
+class CrossAttention(nn.Module):
+    """Pre-norm multi-head attention of queries [B, Q, D] to a context [B, N, D]."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm_queries, self.norm_context = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
+
+    def forward(
+        self, queries: torch.Tensor, context: torch.Tensor, mask: torch.Tensor | None = None, maps: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the queries with what they read added, and where they read it [B, Q, N] (mean of the heads) when asked.
+
+        mask [B, N]: true where the context may be read.
+        """
+        hidden = None if mask is None else ~mask
+        keys = self.norm_context(context)
+        read, weights = self.attention(self.norm_queries(queries), keys, keys, key_padding_mask=hidden, need_weights=maps)
+        return queries + read, weights
+
+
+class FeedForward(nn.Module):
+    """Pre-norm feed-forward block of four times the width."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return the tokens with the block's output added."""
+        return tokens + self.layers(tokens)
+
+
+class ObservationExtractor(nn.Module):
+    """VPOE: learnable query tokens read the localized tokens of one modality and give one representation each.
+
+    Layers of {self-attention, cross-attention, feed-forward}; tokens [B, N, D] in, observations [B, K, width] out.
+    """
+
+    def __init__(self, token_dim: int, width: int, queries: int, layers: int, heads: int) -> None:
+        super().__init__()
+        # As large as what a layer adds: small queries are drowned by what they all read, and end up equal to each other.
+        self.queries = nn.Parameter(torch.randn(queries, width))
+        self.project = nn.Linear(token_dim, width)
+        self.own = nn.ModuleList(CrossAttention(width, heads) for _ in range(layers))
+        self.cross = nn.ModuleList(CrossAttention(width, heads) for _ in range(layers))
+        self.forward_blocks = nn.ModuleList(FeedForward(width) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(
+        self, tokens: torch.Tensor, positions: torch.Tensor | None = None, mask: torch.Tensor | None = None, maps: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return observations [B, K, width] and, when asked, the attention maps of the last layer [B, K, N]."""
+        context = self.project(tokens)
+        context = context if positions is None else context + positions
+        observations, weights = self.queries.expand(len(tokens), -1, -1), None
+        for own, cross, block in zip(self.own, self.cross, self.forward_blocks, strict=True):
+            observations, _ = own(observations, observations)
+            observations, weights = cross(observations, context, mask, maps)
+            observations = block(observations)
+        return self.norm(observations), weights
+
+
+class CorrelationHead(nn.Module):
+    """CCE: patches, some of them hidden, read the report and predict rows whose correlation is the image's.
+
+    One cross-attention layer. Positions are added, since a hidden patch has nothing else to tell it apart.
+    """
+
+    def __init__(self, patch_dim: int, text_dim: int, width: int, out: int, heads: int) -> None:
+        super().__init__()
+        self.patches, self.text = nn.Linear(patch_dim, width), nn.Linear(text_dim, width)
+        self.hidden_patch = nn.Parameter(torch.randn(width) * 0.02)
+        self.cross, self.block = CrossAttention(width, heads), FeedForward(width)
+        self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, out))
+
+    def forward(
+        self, patches: torch.Tensor, hidden: torch.Tensor, positions: torch.Tensor, states: torch.Tensor, mask: torch.Tensor
+    ) -> torch.Tensor:
+        """Return h [B, N, out] from patches [B, N, D], hidden [B, N] bool, token states [B, L, T] and their mask [B, L]."""
+        tokens = torch.where(hidden[:, :, None], self.hidden_patch, self.patches(patches)) + positions
+        tokens, _ = self.cross(tokens, self.text(states), mask)
+        return self.out(self.block(tokens))
+
+
+def positions_2d(grid: tuple[int, int], width: int, device: torch.device) -> torch.Tensor:
+    """Return fixed sine-cosine positions [h * w, width]: half the width for the row, half for the column (width % 4 == 0)."""
+    quarter = width // 4
+    rates = torch.exp(torch.arange(quarter, device=device) * (-math.log(10000.0) / quarter))
+    rows, columns = (torch.arange(size, device=device)[:, None] * rates for size in grid)
+    row_part = torch.cat([rows.sin(), rows.cos()], 1)[:, None].expand(-1, grid[1], -1)
+    column_part = torch.cat([columns.sin(), columns.cos()], 1)[None].expand(grid[0], -1, -1)
+    return torch.cat([row_part, column_part], 2).flatten(0, 1)

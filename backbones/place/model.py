@@ -1,0 +1,131 @@
+"""PLACE: instance alignment (ITA), pathological-level alignment (PCMA) and correlation exploration (CCE)."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+
+from backbones.alignment.correlation import correlation_loss, standardise_rows
+from backbones.alignment.gather import gather, gather_padded
+from backbones.alignment.info_nce import symmetric_info_nce
+from backbones.alignment.similarity import attention_pooled_similarity
+from backbones.architectures import Architecture
+from backbones.encoders.text import TextEncoder, pool_sentences
+from backbones.encoders.vocabulary import TextBatch, Vocabulary
+from backbones.place.attention import CorrelationHead, ObservationExtractor, positions_2d
+from backbones.place.losses import pairwise_cosine, patch_pixels, pcma_query_loss, pcma_sentence_loss
+from backbones.place.settings import Settings
+from backbones.settings import MethodSettings
+from backbones.vision_language import Batch, LoadedMethod, VisionLanguageMethod, project, projection, text_batch
+from bench.contracts import Features
+
+
+class Place(VisionLanguageMethod):
+    """Wang et al. 2025, arXiv 2506.10573, re-implemented from its abstract; what it leaves open is a switch of Settings."""
+
+    settings_type = Settings
+    settings: Settings
+
+    def __init__(
+        self, architecture: Architecture, text: TextEncoder, vocabulary: Vocabulary, settings: MethodSettings, seed: int = 0
+    ) -> None:
+        super().__init__(architecture, text, vocabulary, settings, seed)
+        own = cast(Settings, settings)
+        extractor = (own.vpoe_width, own.queries, own.vpoe_layers, own.heads)
+        self.visual = ObservationExtractor(architecture.patch_dim, *extractor)
+        self.visual_head = projection(own.vpoe_width, own.projection_hidden, own.embed_dim)
+        self.textual = ObservationExtractor(text.width, *extractor) if own.t_por == "query" else None
+        textual_width = own.vpoe_width if own.t_por == "query" else text.width
+        self.textual_head = projection(textual_width, own.projection_hidden, own.embed_dim)
+        self.correlation = CorrelationHead(architecture.patch_dim, text.width, own.vpoe_width, own.cce_dim, own.heads)
+
+    # ---------------------------------------------------------------------------------------------- observations
+    def visual_observations(self, features: Features, maps: bool = False) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the V-PORs [B, K, d], normalised, and when asked where each was read [B, K, h * w]."""
+        positions = positions_2d(features.grid, self.settings.vpoe_width, features.patches.device)
+        observations, weights = self.visual(features.patches, positions, maps=maps)
+        return project(self.visual_head, observations), weights
+
+    def textual_observations(self, states: torch.Tensor, text: TextBatch) -> torch.Tensor:
+        """Return the T-PORs, normalised: one per sentence [B, S, d] (zero where there is none), or per query [B, K, d]."""
+        if self.textual is not None:
+            return project(self.textual_head, self.textual(states, mask=text.mask)[0])
+        sentences, mask = pool_sentences(states, text), text.sentence_mask
+        embedded = sentences.new_zeros(*mask.shape, self.settings.embed_dim, dtype=torch.float32)
+        if self.training and int(mask.sum()) < 2:
+            return embedded  # BatchNorm needs two samples; one sentence in a whole batch has no negative either
+        return embedded.masked_scatter(mask[:, :, None], project(self.textual_head, sentences[mask]))
+
+    # ---------------------------------------------------------------------------------------------------- losses
+    def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Return `loss_ita`, `loss_pcma` and `loss_cce`, weighted; a term of weight 0 is not computed.
+
+        `observation_cosine` is logged: 1 would mean that the V-PORs of an image have become one.
+        """
+        settings, text = self.settings, text_batch(batch)
+        features = self.image_encoder.features(batch["images"])
+        states, texts = self.text_states(text)
+        terms = {}
+        if settings.lambda_ita:
+            ita = symmetric_info_nce(gather(self.embed_features(features)), gather(texts), settings.tau1)
+            terms["loss_ita"] = settings.lambda_ita * ita
+        if settings.lambda_pcma:
+            visual = self.visual_observations(features)[0]
+            terms["loss_pcma"] = settings.lambda_pcma * self._pcma(gather(visual), states, text)
+            terms["observation_cosine"] = pairwise_cosine(visual.detach())
+        if settings.lambda_cce:
+            terms["loss_cce"] = settings.lambda_cce * self._cce(batch["images"], features, states, text)
+        return terms
+
+    def _pcma(self, visual: torch.Tensor, states: torch.Tensor, text: TextBatch) -> torch.Tensor:
+        settings = self.settings
+        keys = gather_padded(text.keys, -1)
+        if settings.t_por == "query":
+            return pcma_query_loss(gather(self.textual_observations(states, text)), visual, keys, tau3=settings.tau3)
+        textual = gather_padded(self.textual_observations(states, text), 0.0)
+        return pcma_sentence_loss(
+            textual, keys, visual, tau2=settings.tau2, tau3=settings.tau3, duplicate_cosine=settings.duplicate_cosine
+        )
+
+    def _cce(self, images: torch.Tensor, features: Features, states: torch.Tensor, text: TextBatch) -> torch.Tensor:
+        settings, patches = self.settings, features.patches
+        hidden = torch.rand(patches.shape[:2], device=patches.device) < settings.mask_ratio
+        positions = positions_2d(features.grid, settings.vpoe_width, patches.device)
+        predicted = standardise_rows(self.correlation(patches, hidden, positions, states, text.mask).float())
+        if settings.cce_target == "pixel":
+            target = patch_pixels(images, features.grid)
+        else:
+            target = standardise_rows(patches.detach().float())
+        return correlation_loss(predicted, target, settings.cce_loss)
+
+    # ------------------------------------------------------------------------------------------------- inference
+    def score(self, features: Features, text: TextBatch) -> torch.Tensor:
+        """Return the mean of the global cosine and of the pathological one [B, T]; the former alone for a text of no sentence."""
+        states, texts = self.text_states(text)
+        cosine = self.embed_features(features) @ texts.T
+        visual = self.visual_observations(features)[0]
+        textual = self.textual_observations(states, text)
+        if self.settings.t_por == "query":
+            return (cosine + torch.einsum("ikd,jkd->ijk", visual, textual).mean(2)) / 2
+        mask, tau = text.sentence_mask, self.settings.tau2
+        local = attention_pooled_similarity(textual, mask, visual, tau_attend=tau, aggregate="mean").T
+        return torch.where(mask.any(1), (cosine + local) / 2, cosine)
+
+
+class LoadedPlace(LoadedMethod):
+    """PLACE at inference: also gives its observations and where they were read."""
+
+    method: Place
+
+    def observations(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the V-PORs [B, K, d], normalised: extra visual tokens for report generation."""
+        return self.method.visual_observations(self.features(images))[0]
+
+    def attention_maps(self, images: torch.Tensor) -> torch.Tensor:
+        """Return where each observation was read, [B, K, h, w]; every map sums to one."""
+        features = self.features(images)
+        weights = self.method.visual_observations(features, maps=True)[1]
+        if weights is None:
+            raise RuntimeError("the extractor returned no attention maps")
+        return weights.unflatten(2, features.grid)

@@ -1,0 +1,150 @@
+"""Pre-training of any method on any image-report dataset. Importing this module imports no torch."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from backbones.architectures import resolve_architecture
+from backbones.keys import (
+    CARD,
+    CURVE,
+    WEIGHTS,
+    Recipe,
+    check,
+    checkpoint_folder,
+    is_complete,
+    pretrain_image_size,
+    recipe_settings,
+)
+from backbones.settings import MethodSettings
+from bench.contracts import BACKBONES, PairData, Progress
+
+if TYPE_CHECKING:
+    from backbones.vision_language import VisionLanguageMethod
+    from bench.training import TrainPlan, TrainSummary
+
+__all__ = ["Recipe", "check", "checkpoint_folder", "is_complete", "pretrain", "pretrain_image_size"]
+
+
+def pretrain(
+    recipe: Recipe, data: PairData, *, progress: Progress, out: Path | None = None, device: str = "cpu", force: bool = False
+) -> Path:
+    """Train `recipe.method` on `data` and return the folder of the checkpoint: weights, vocabulary, card and loss curve.
+
+    A finished checkpoint is returned as it is unless `force`; a killed training goes on from its last whole epoch, and a second
+    process waits for the first. The card is written last.
+    """
+    from bench.results import file_lock
+
+    check(recipe)
+    folder = out or checkpoint_folder(recipe, data.data_hash)
+    folder.mkdir(parents=True, exist_ok=True)
+    with file_lock(folder / ".lock"):
+        if force:
+            _clear(folder)
+        if not is_complete(folder):
+            _train(recipe, data, folder, device, progress)
+    return folder
+
+
+def _clear(folder: Path) -> None:
+    for name in (CARD, WEIGHTS):
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / "work", ignore_errors=True)
+
+
+def _train(recipe: Recipe, data: PairData, folder: Path, device: str, progress: Progress) -> None:
+    from functools import partial
+
+    from backbones.checkpoint import save_method
+    from backbones.pairs import PairLoader, encode_reports, reports_of
+    from backbones.retrieval import retrieval_scores
+    from bench.training import train
+
+    settings = recipe_settings(recipe)
+    spec = resolve_architecture(recipe.profile, recipe.architecture).input
+    reports = reports_of(data.train, data.name)
+    method = build_method(recipe, settings, reports)
+    loaders = [
+        PairLoader(subset, encode_reports(texts, method.vocabulary, settings), method.vocabulary, spec, settings.batch_size)
+        for subset, texts in ((data.train, reports), (data.val, reports_of(data.val, data.name)))
+    ]
+    watch = partial(retrieval_scores, pairs=loaders[1], device=device)
+    title = f"pre-training {recipe.method} on {data.name}"
+    plan = train_plan(settings, recipe.seed)
+    summary = train(method, loaders[0], plan, folder / "work", progress=progress, title=title, evaluate=watch, device=device)
+    save_method(method, folder)
+    _finish(recipe, data, method, summary, folder)
+
+
+def build_method(recipe: Recipe, settings: MethodSettings, reports: list[str]) -> VisionLanguageMethod:
+    """Return the untrained method; weights depend on the seed alone, a vocabulary of its own on the training reports."""
+    import torch
+
+    from backbones.checkpoint import method_class
+    from backbones.encoders.text import build_text_encoder, load_text_encoder, text_config
+    from backbones.encoders.vocabulary import Vocabulary
+
+    architecture = resolve_architecture(recipe.profile, recipe.architecture)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        if settings.text_model:
+            text, vocabulary = load_text_encoder(Path(settings.text_model), settings.text_layers)
+        else:
+            vocabulary = Vocabulary.train(reports, settings.vocabulary)
+            text = build_text_encoder(text_config(settings, len(vocabulary)))
+        return method_class(recipe.method)(architecture, text, vocabulary, settings, recipe.seed)
+
+
+def train_plan(settings: MethodSettings, seed: int) -> TrainPlan:
+    """Return the recipe of a method's settings as the trainer wants it."""
+    from bench.training import TrainPlan
+
+    return TrainPlan(
+        epochs=settings.epochs,
+        lr=settings.lr,
+        weight_decay=settings.weight_decay,
+        warmup=settings.warmup,
+        clip=settings.clip,
+        amp=settings.amp,
+        seed=seed,
+    )
+
+
+def _finish(recipe: Recipe, data: PairData, method: VisionLanguageMethod, summary: TrainSummary, folder: Path) -> None:
+    """Write curve and card, then drop the training's own checkpoints."""
+    import json
+
+    from bench.results import write_atomically
+
+    write_atomically(folder / CURVE, "".join(json.dumps(row) + "\n" for row in summary.curve))
+    write_atomically(folder / CARD, json.dumps(_card(recipe, data, method, summary, folder), indent=2) + "\n")
+    shutil.rmtree(folder / "work", ignore_errors=True)
+
+
+def _card(recipe: Recipe, data: PairData, method: VisionLanguageMethod, summary: TrainSummary, folder: Path) -> dict[str, Any]:
+    from backbones.hashing import file_sha256
+    from bench.results import provenance
+
+    architecture = resolve_architecture(recipe.profile, recipe.architecture)
+    return {
+        **asdict(replace(recipe, settings=asdict(method.settings), architecture=architecture.name)),
+        "input": asdict(architecture.input),
+        "text_encoder": method.text_encoder.config(),
+        "data": {
+            "name": data.name,
+            "kind": data.kind,
+            "hash": data.data_hash,
+            "train_pairs": len(data.train),
+            "val_pairs": len(data.val),
+        },
+        "epochs": summary.epochs,
+        "last_epoch": summary.curve[-1],
+        "weights_sha256": file_sha256(folder / WEIGHTS),
+        "licence": BACKBONES.get(recipe.method).licence,
+        "licence_notes": "The weights are derived from the data named above: its licence applies to them.",
+        "provenance": provenance(),
+    }

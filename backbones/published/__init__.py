@@ -1,0 +1,30 @@
+"""Published checkpoints of other people's methods, loaded from the files as they were released."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from backbones.published.files import requested_weights
+from backbones.published.table import PUBLISHED, Published
+from bench.contracts import BACKBONES, Backbone, BackboneRequest, BackboneSpec
+
+
+def _build(published: Published, request: BackboneRequest) -> Backbone:
+    from backbones.published.loading import build
+
+    return build(published, request)
+
+
+for _item in PUBLISHED:
+    BACKBONES.add(
+        _item.name,
+        BackboneSpec(
+            name=_item.name,
+            title=_item.title,
+            build=partial(_build, _item),
+            licence=_item.licence,
+            citation=_item.citation,
+            source=_item.where,
+            weights_file=partial(requested_weights, _item),
+        ),
+    )

@@ -1,0 +1,62 @@
+"""Where the files of published checkpoints are looked for. Imports no torch."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from backbones.published.table import Published
+from bench.contracts import BackboneRequest
+from bench.errors import CheckpointError, MissingDependencyError
+from bench.settings import override
+
+ENVIRONMENT = "PLACE_BENCH_CHECKPOINTS"
+
+
+@dataclass(frozen=True)
+class PublishedSettings:
+    """Settings of a published checkpoint, as `backbone.KEY` or in its name (`gloria_published?weights=PATH`).
+
+    `weights`: the file, or a folder that holds it under its published name. `key`: the dict in the file that has the
+    weights, where
+    it is not `state_dict`, `model` or the file itself. `text_model`: a folder with Bio_ClinicalBERT's vocab.txt. `upsample`:
+    px the images are enlarged to for pooled and local features, 0 for none; none: as the method does.
+    """
+
+    weights: str = ""
+    key: str = ""
+    text_model: str = ""
+    upsample: int | None = None
+
+
+def find_weights(published: Published, settings: PublishedSettings) -> Path:
+    """Return the weights file; raise MissingDependencyError, saying where to get it and where to put it, where there is none."""
+    if settings.weights:
+        return _given(published, Path(settings.weights).expanduser())
+    home = os.environ.get(ENVIRONMENT, "")
+    for name in published.files if home else ():
+        if (Path(home).expanduser() / name).is_file():
+            return Path(home).expanduser() / name
+    raise MissingDependencyError(
+        f"weights of '{published.name}' are not here ({' or '.join(published.files)}"
+        + (f" in {home}" if home else f"; {ENVIRONMENT} is not set")
+        + ").",
+        f"Get the file from {published.where}; put it into ${ENVIRONMENT}, or name it: {published.name}?weights=PATH.",
+    )
+
+
+def _given(published: Published, path: Path) -> Path:
+    if path.is_dir():
+        inside = [path / name for name in published.files if (path / name).is_file()]
+        if not inside:
+            raise CheckpointError(f"folder {path} has no {' or '.join(published.files)}.", "Name the file itself.")
+        return inside[0]
+    if not path.is_file():
+        raise CheckpointError(f"checkpoint {path} does not exist.", f"Get it from {published.where}.")
+    return path
+
+
+def requested_weights(published: Published, request: BackboneRequest) -> Path:
+    """Return the file that a request will read."""
+    return find_weights(published, override(PublishedSettings(), request.settings))

@@ -1,0 +1,266 @@
+"""The text sides of published checkpoints, with the quirks their weights were trained with (PROTOCOLS.md 4.1, 4.2)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from backbones.alignment.similarity import attention_pooled_similarity
+from backbones.encoders.text import HOW_TO_BRING
+from backbones.encoders.vocabulary import END, PAD, START
+from backbones.published.coverage import expected_state, fill, take_prefix
+from backbones.published.reading import State
+from bench.compat import torchvision_on_cpu
+from bench.contracts import Features
+from bench.errors import CheckpointError, MissingDependencyError
+
+torchvision_on_cpu()
+
+from tokenizers import Tokenizer  # noqa: E402
+from tokenizers.models import WordPiece  # noqa: E402
+from tokenizers.normalizers import BertNormalizer  # noqa: E402
+from tokenizers.pre_tokenizers import BertPreTokenizer  # noqa: E402
+from transformers import BertConfig, BertModel  # noqa: E402
+
+_WORD = re.compile(r"\w+")
+
+
+def cleaned(text: str) -> str:
+    """Return the text as GLoRIA and MGCA read it: lower case, words only, ASCII."""
+    words = _WORD.findall(text.lower().encode("ascii", "ignore").decode())
+    return " ".join(words)
+
+
+class Pieces:
+    """Bio_ClinicalBERT's WordPiece tokenizer, from the vocab.txt of a local folder."""
+
+    def __init__(self, folder: Path) -> None:
+        path = folder / "vocab.txt" if folder.is_dir() else folder
+        if not path.is_file():
+            raise MissingDependencyError(f"text model folder {folder} has no vocab.txt.", HOW_TO_BRING)
+        words = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
+        self.table = {word: number for number, word in enumerate(words)}
+        absent = [word for word in (PAD, START, END, "[UNK]") if word not in self.table]
+        if absent:
+            raise CheckpointError(f"{path} lacks {', '.join(absent)}.", "It is no vocabulary of BERT.")
+        self.continues = torch.tensor([word.startswith("##") for word in words])
+        self._tokenizer = Tokenizer(WordPiece(self.table, unk_token="[UNK]"))
+        self._tokenizer.normalizer = BertNormalizer(lowercase=True)
+        self._tokenizer.pre_tokenizer = BertPreTokenizer()
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def encode(self, texts: Sequence[str], length: int, pad_to: int | None = None) -> torch.Tensor:
+        """Return ids [T, L] with [CLS] and [SEP], cut at `length` tokens and padded to `pad_to`, else to the longest text."""
+        rows = [self._tokenizer.encode(text, add_special_tokens=False).ids[: length - 2] for text in texts]
+        width = pad_to or max((len(row) for row in rows), default=0) + 2
+        pad = self.table[PAD]
+        filled = [[self.table[START], *row, self.table[END]] for row in rows]
+        return torch.tensor([[*row, *[pad] * (width - len(row))] for row in filled])
+
+
+class TextSide(nn.Module):
+    """A text encoder with the projections of both sides."""
+
+    max_tokens: int
+    padded = False
+
+    def __init__(self, bert: BertModel, pieces: Pieces) -> None:
+        super().__init__()
+        self.bert, self.pieces = bert, pieces
+
+    def tokens(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return ids [T, L] and their mask on the encoder's device."""
+        pad_to = self.max_tokens if self.padded else None
+        ids = self.pieces.encode([self.clean(text) for text in texts], self.max_tokens, pad_to)
+        ids = ids.to(self.bert.device)
+        return ids, (ids != self.pieces.table[PAD]).long()
+
+    def clean(self, text: str) -> str:
+        """Return the text as the method reads it."""
+        return cleaned(text)
+
+    def embed_images(self, found: Features) -> torch.Tensor:
+        """Return L2-normalised image embeddings [B, d]."""
+        raise NotImplementedError
+
+    def embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
+        """Return L2-normalised text embeddings [T, d]."""
+        raise NotImplementedError
+
+    def similarity(self, found: Features, texts: Sequence[str]) -> torch.Tensor:
+        """Return the image-text score [B, T]: the cosine."""
+        return self.embed_images(found) @ self.embed_texts(texts).T
+
+
+class GloriaText(TextSide):
+    """GLoRIA: word pieces summed to words over the last four layers, the sentence is the mean over all 97 positions."""
+
+    max_tokens, padded = 97, True
+
+    def __init__(self, bert: BertModel, pieces: Pieces, state: State) -> None:
+        super().__init__(bert, pieces)
+        self.global_embedder = _linear(state, "gloria.img_encoder.global_embedder")
+        self.local_embedder = nn.Linear(*_sizes(state, "gloria.img_encoder.local_embedder.weight"), bias=False)
+        self.local_embedder.weight.data = state["gloria.img_encoder.local_embedder.weight"].float().flatten(1).clone()
+
+    def words(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return word states [T, 97, d], the mask of the words the local score uses and the sentence states [T, d].
+
+        [CLS] counts as a word and [SEP] does not; the mean of a sentence includes [SEP] and the empty positions, whose state
+        is 0.
+        """
+        ids, mask = self.tokens(texts)
+        found = self.bert(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
+        states = torch.stack(found[-4:]).sum(0) * mask[:, :, None]
+        joined = self.pieces.continues.to(ids.device)[ids] & mask.bool()
+        numbers = (~joined).long().cumsum(1) - 1
+        words = torch.zeros_like(states).index_put(
+            (torch.arange(len(ids), device=ids.device)[:, None], numbers), states, accumulate=True
+        )
+        counts = ((~joined) & mask.bool()).sum(1) - 1
+        positions = torch.arange(words.shape[1], device=ids.device)
+        return words, positions < counts[:, None], words.mean(1)
+
+    def embed_images(self, found: Features) -> torch.Tensor:
+        """Return L2-normalised global image embeddings [B, d]."""
+        return nn.functional.normalize(self.global_embedder(found.pooled), dim=1)
+
+    def embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
+        """Return L2-normalised sentence embeddings [T, d]."""
+        return nn.functional.normalize(self.words(texts)[2], dim=1)
+
+    def similarity(self, found: Features, texts: Sequence[str]) -> torch.Tensor:
+        """Return the mean of the global cosine and 5 times the best word's cosine with what it attends to, [B, T] (zero-shot
+        score).
+        """
+        words, mask, sentences = self.words(texts)
+        cosine = attention_pooled_similarity(
+            words, mask, self.local_embedder(found.patches), tau_attend=1 / 4, order="units_then_regions"
+        )
+        local = 5 * cosine.masked_fill(~mask[:, :, None], -torch.inf).amax(1).T
+        return (local + self.embed_images(found) @ nn.functional.normalize(sentences, dim=1).T) / 2
+
+
+class MgcaText(TextSide):
+    """MGCA: the state of [CLS] of 6 layers in which every token has position 0 and there are no token types."""
+
+    max_tokens, padded = 112, True
+
+    def __init__(self, bert: BertModel, pieces: Pieces, state: State, path: Path) -> None:
+        super().__init__(bert, pieces)
+        bert.embeddings.token_type_embeddings.weight.data.zero_()
+        self.image_head = _mgca_head(state, "img_encoder_q.global_embed.head.", path)
+        self.text_head = _mgca_head(state, "text_encoder_q.global_embed.head.", path)
+
+    def embed_images(self, found: Features) -> torch.Tensor:
+        """Return L2-normalised image embeddings [B, 128]."""
+        return nn.functional.normalize(self.image_head(found.pooled), dim=1)
+
+    def embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
+        """Return L2-normalised report embeddings [T, 128]."""
+        ids, mask = self.tokens(texts)
+        found = self.bert(input_ids=ids, attention_mask=mask, position_ids=torch.zeros_like(ids))
+        return nn.functional.normalize(self.text_head(found.last_hidden_state[:, 0]), dim=1)
+
+
+class MedClipText(TextSide):
+    """MedCLIP: the mean of hidden states 1, 2 and the last over all positions, padding to the longest text included."""
+
+    max_tokens = 77
+
+    def __init__(self, bert: BertModel, pieces: Pieces, state: State) -> None:
+        super().__init__(bert, pieces)
+        self.projection = _linear(state, "text_model.projection_head")
+        name = "vision_model.model.fc" if "vision_model.model.fc.weight" in state else "vision_model.projection_head"
+        self.image_projection = _linear(state, name)
+
+    def clean(self, text: str) -> str:
+        """Return the text as it is: MedCLIP does not clean it."""
+        return text
+
+    def embed_images(self, found: Features) -> torch.Tensor:
+        """Return L2-normalised image embeddings [B, 512]."""
+        return nn.functional.normalize(self.image_projection(found.pooled), dim=1)
+
+    def embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
+        """Return L2-normalised text embeddings [T, 512]; each text alone, so that its neighbours' length does not change it."""
+        return torch.cat([self._embed(text) for text in texts])
+
+    def _embed(self, text: str) -> torch.Tensor:
+        ids, mask = self.tokens([text])
+        found = self.bert(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
+        mean = torch.stack([found[1], found[2], found[-1]]).mean((0, 2))
+        return nn.functional.normalize(self.projection(mean), dim=1)
+
+
+def load_text(method: str, state: State, folder: Path, path: Path) -> TextSide:
+    """Return the text side in a published file; the tokenizer comes from `folder`. Raises CheckpointError where it does not
+    fit.
+    """
+    pieces = Pieces(folder)
+    if method == "gloria":
+        return GloriaText(load_bert(state, "gloria.text_encoder.model.", pieces, path), pieces, state).eval()
+    if method == "mgca":
+        return MgcaText(load_bert(state, "text_encoder_q.model.", pieces, path), pieces, state, path).eval()
+    return MedClipText(load_bert(state, "text_model.model.", pieces, path), pieces, state).eval()
+
+
+def load_bert(state: State, prefix: str, pieces: Pieces, path: Path) -> BertModel:
+    """Return the BERT under `prefix`, its sizes read off the tensors."""
+    inside = take_prefix(state, (prefix,))
+    words = inside.get("embeddings.word_embeddings.weight")
+    if words is None:
+        raise CheckpointError(f"checkpoint {path} has no text encoder under {prefix}.", "Leave text_model out.")
+    if len(words) != len(pieces):
+        raise CheckpointError(
+            f"the vocabulary has {len(pieces)} pieces, the text encoder in {path} {len(words)}.",
+            "Give Bio_ClinicalBERT's vocab.txt.",
+        )
+    bert = BertModel(_bert_config(inside), add_pooling_layer=False)
+    optional = {key: torch.zeros_like(value) for key, value in expected_state(bert).items() if "token_type" in key}
+    fill(bert, {**optional, **inside}, path, f"text encoder under {prefix}")
+    return bert
+
+
+def _bert_config(state: State) -> BertConfig:
+    vocabulary, width = state["embeddings.word_embeddings.weight"].shape
+    layers = {key.split(".")[2] for key in state if key.startswith("encoder.layer.")}
+    return BertConfig(
+        vocab_size=vocabulary,
+        hidden_size=width,
+        num_hidden_layers=len(layers),
+        num_attention_heads=max(1, width // 64),
+        intermediate_size=state["encoder.layer.0.intermediate.dense.weight"].shape[0],
+        max_position_embeddings=state["embeddings.position_embeddings.weight"].shape[0],
+    )
+
+
+def _sizes(state: State, key: str) -> tuple[int, int]:
+    if key not in state:
+        raise CheckpointError(f"the checkpoint lacks {key}.", "It is damaged or of another version; leave text_model out.")
+    return state[key].shape[1], state[key].shape[0]
+
+
+def _linear(state: State, name: str) -> nn.Linear:
+    layer = nn.Linear(*_sizes(state, f"{name}.weight"), bias=f"{name}.bias" in state)
+    with torch.no_grad():
+        layer.weight.copy_(state[f"{name}.weight"])
+        if layer.bias is not None:
+            layer.bias.copy_(state[f"{name}.bias"])
+    return layer
+
+
+def _mgca_head(state: State, prefix: str, path: Path) -> nn.Sequential:
+    """Return Linear, BN, ReLU, Linear, BN (no affine), filled from the keys under `prefix`."""
+    into, hidden = _sizes(state, f"{prefix}0.weight")
+    out = _sizes(state, f"{prefix}3.weight")[1]
+    norms = nn.BatchNorm1d(hidden), nn.BatchNorm1d(out, affine=False)
+    head = nn.Sequential(nn.Linear(into, hidden), norms[0], nn.ReLU(), nn.Linear(hidden, out), norms[1])
+    fill(head, take_prefix(state, (prefix,)), path, prefix.rstrip("."))
+    return head.eval()

@@ -1,0 +1,25 @@
+"""Random weights: the floor that a pre-trained encoder has to clear."""
+
+from __future__ import annotations
+
+from backbones.architectures import architecture_name, requested_architecture
+from bench.contracts import Backbone, BackboneRequest, backbone
+
+
+@backbone(
+    "random",
+    title="Untrained encoder",
+    architecture=architecture_name,
+    licence="Apache-2.0",
+    source="this repository",
+    seeded=True,
+    default=True,
+)
+def build(request: BackboneRequest) -> Backbone:
+    """Return a frozen-at-initialisation encoder of the requested architecture; its weights depend on the seed alone."""
+    from backbones.base import LoadedBackbone
+    from backbones.checks import no_settings
+    from backbones.encoders.image import build_encoder
+
+    no_settings("random", request)
+    return LoadedBackbone("random", build_encoder(requested_architecture(request), request.seed))

@@ -1,0 +1,85 @@
+"""Settings that every pre-training method has: sizes and recipe, per profile. Imports no torch."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, TypeVar
+
+from bench.contracts import BackboneSpec, Profile
+from bench.errors import PlaceBenchError
+from bench.settings import override
+
+S = TypeVar("S", bound="MethodSettings")
+
+
+@dataclass(frozen=True)
+class MethodSettings:
+    """The paper-scale recipe (MGCA's, PROTOCOLS.md 4.2); `DEMO` holds what the demo profile changes.
+
+    `text_model` is the folder of a BERT whose first `text_layers` layers are used; none trains an encoder of `text_width` from
+    the reports, with a vocabulary of `vocabulary` pieces learnt from them. `monitor` "none" keeps the last weights.
+    """
+
+    epochs: int = 50
+    batch_size: int = 144
+    lr: float = 2e-5
+    weight_decay: float = 0.05
+    warmup: float = 0.4
+    clip: float | None = None
+    amp: Literal["off", "bf16", "fp16"] = "bf16"
+    embed_dim: int = 128
+    projection_hidden: int = 2048
+    tau1: float = 0.07
+    text_model: str | None = "Bio_ClinicalBERT"
+    text_layers: int = 6
+    text_width: int = 768
+    text_dropout: float = 0.1
+    text_pooling: Literal["mean", "cls"] = "mean"
+    vocabulary: int = 4000
+    max_tokens: int = 112
+    max_sentences: int = 12
+    min_words: int = 2
+
+
+DEMO: Mapping[str, Any] = {
+    "epochs": 12,
+    "batch_size": 64,
+    "lr": 1e-3,
+    "warmup": 0.1,
+    "clip": 1.0,
+    "amp": "off",
+    "projection_hidden": 512,
+    "text_model": None,
+    "text_layers": 3,
+    "text_width": 128,
+    "text_dropout": 0.0,
+    "vocabulary": 2000,
+}
+
+
+def resolve_settings(settings_type: type[S], profile: Profile, changes: Mapping[str, str]) -> S:
+    """Return a method's settings in a profile with `key=value` changes; raise SettingError on an unknown key.
+
+    A method's own demo values stand in its class attribute `demo`.
+    """
+    names = {field.name for field in fields(settings_type)}
+    demo = {**DEMO, **getattr(settings_type, "demo", {})}
+    base = {key: value for key, value in demo.items() if key in names} if profile == "demo" else {}
+    return override(settings_type(**base), changes)
+
+
+def settings_type_of(spec: BackboneSpec) -> type[MethodSettings]:
+    """Return the settings class of a method without importing its network.
+
+    `package.model:Class` has it as `Settings` in `package.settings`; a method in one file has it as `Class.settings_type`.
+    """
+    if not spec.method:
+        raise PlaceBenchError(f"backbone '{spec.name}' is not pre-trained here.", "`place-bench list backbones` shows which are.")
+    module, _, name = spec.method.partition(":")
+    package = module.rpartition(".")[0]
+    if package and importlib.util.find_spec(f"{package}.settings"):
+        return importlib.import_module(f"{package}.settings").Settings
+    return getattr(importlib.import_module(module), name).settings_type

@@ -1,0 +1,109 @@
+"""The common form of the methods that learn from radiographs and their reports: encoders, projections, text side at inference."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from backbones.architectures import Architecture
+from backbones.base import LoadedBackbone
+from backbones.encoders.image import build_encoder
+from backbones.encoders.text import TextEncoder, pool_tokens
+from backbones.encoders.vocabulary import TextBatch, Vocabulary, collate
+from backbones.settings import MethodSettings
+from bench.contracts import Features
+
+Batch = Mapping[str, torch.Tensor]
+
+
+def projection(width: int, hidden: int, out: int) -> nn.Sequential:
+    """Return the projection head of all methods: Linear, BN, ReLU, Linear, BN without affine (PLACE.md; MGCA's)."""
+    return nn.Sequential(
+        nn.Linear(width, hidden),
+        nn.BatchNorm1d(hidden),
+        nn.ReLU(inplace=True),
+        nn.Linear(hidden, out),
+        nn.BatchNorm1d(out, affine=False),
+    )
+
+
+def project(head: nn.Module, vectors: torch.Tensor) -> torch.Tensor:
+    """Return L2-normalised embeddings [..., d] of vectors [..., D]: every vector is one sample of the head's BatchNorm."""
+    flat = head(vectors.reshape(-1, vectors.shape[-1]))
+    return functional.normalize(flat.float(), dim=-1).view(*vectors.shape[:-1], flat.shape[1])
+
+
+class VisionLanguageMethod(nn.Module, ABC):
+    """Two encoders with a global projection each; a method adds its losses and, where it has one, its own similarity."""
+
+    settings_type: ClassVar[type[MethodSettings]]
+
+    def __init__(
+        self, architecture: Architecture, text: TextEncoder, vocabulary: Vocabulary, settings: MethodSettings, seed: int = 0
+    ) -> None:
+        super().__init__()
+        self.settings, self.vocabulary = settings, vocabulary
+        self.image_encoder = build_encoder(architecture, seed)
+        self.text_encoder = text
+        self.image_head = projection(architecture.pooled_dim, settings.projection_hidden, settings.embed_dim)
+        self.text_head = projection(text.width, settings.projection_hidden, settings.embed_dim)
+
+    @abstractmethod
+    def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Return the terms of the loss (names start with `loss_`, already weighted) and quantities to log.
+
+        batch: `images` [B, 3, H, W] and the fields of a TextBatch.
+        """
+
+    def encode_text(self, texts: Sequence[str]) -> TextBatch:
+        """Tokenise reports or sentences as in training, on the method's device."""
+        settings = self.settings
+        limits = {"max_tokens": settings.max_tokens, "max_sentences": settings.max_sentences, "min_words": settings.min_words}
+        encoded = [self.vocabulary.encode(text, **limits) for text in texts]
+        return collate(encoded, self.vocabulary.pad).to(next(self.parameters()).device)
+
+    def text_states(self, text: TextBatch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return token states [B, L, D] and the global text embeddings [B, d], normalised."""
+        states = self.text_encoder(text)
+        pooled = states[:, 0] if self.settings.text_pooling == "cls" else pool_tokens(states, text.mask)
+        return states, project(self.text_head, pooled)
+
+    def embed_features(self, features: Features) -> torch.Tensor:
+        """Return the global image embeddings [B, d], normalised."""
+        return project(self.image_head, features.pooled)
+
+    def score(self, features: Features, text: TextBatch) -> torch.Tensor:
+        """Return the method's image-text score [B images, T texts]; by default the cosine of the global embeddings."""
+        return self.embed_features(features) @ self.text_states(text)[1].T
+
+
+def text_batch(batch: Batch) -> TextBatch:
+    """Return the text side of a training batch."""
+    return TextBatch(batch["ids"], batch["mask"], batch["sentence"], batch["keys"])
+
+
+class LoadedMethod(LoadedBackbone):
+    """The Backbone protocol over a trained method: features for the heads, embeddings and scores for zero-shot and retrieval."""
+
+    has_text = True
+
+    def __init__(self, name: str, method: VisionLanguageMethod) -> None:
+        super().__init__(name, method.image_encoder, method)
+        self.method = method
+
+    def embed_images(self, images: torch.Tensor) -> torch.Tensor:
+        """Return L2-normalised image embeddings [B, d]."""
+        return self.method.embed_features(self.features(images))
+
+    def embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
+        """Return L2-normalised text embeddings [T, d]."""
+        return self.method.text_states(self.method.encode_text(texts))[1]
+
+    def similarity(self, images: torch.Tensor, texts: Sequence[str]) -> torch.Tensor:
+        """Return the method's own image-text score [B, T]."""
+        return self.method.score(self.features(images), self.method.encode_text(texts))

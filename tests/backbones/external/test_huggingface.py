@@ -1,0 +1,168 @@
+"""transformers models saved to local folders: features of each family, text side, input contract, what is missing."""
+
+import json
+
+import pytest
+import torch
+
+from bench.compat import torchvision_on_cpu
+from bench.contracts import BACKBONES, BackboneRequest
+from bench.errors import CheckpointError, MissingDependencyError
+
+torchvision_on_cpu()
+transformers = pytest.importorskip("transformers")
+
+TINY = {
+    "hidden_size": 16,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "image_size": 32,
+    "patch_size": 8,
+}
+MEAN = {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.4, 0.5, 0.6]}
+CROPPED = {"size": {"shortest_edge": 48}, "crop_size": {"height": 32, "width": 32}, "do_center_crop": True, "resample": 3}
+
+
+def tiny(kind):
+    from transformers import (
+        CLIPConfig,
+        CLIPModel,
+        ConvNextConfig,
+        ConvNextModel,
+        Dinov2Config,
+        Dinov2Model,
+        SwinConfig,
+        SwinModel,
+        ViTConfig,
+        ViTModel,
+    )
+
+    torch.manual_seed(4)
+    if kind == "clip":
+        text = {k: TINY[k] for k in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")}
+        text |= {"vocab_size": 12, "max_position_embeddings": 16, "eos_token_id": 3, "bos_token_id": 2, "pad_token_id": 0}
+        return CLIPModel(CLIPConfig(vision_config=TINY, text_config=text, projection_dim=8))
+    if kind == "dinov2":
+        return Dinov2Model(Dinov2Config(**TINY))
+    if kind == "vit":
+        return ViTModel(ViTConfig(**TINY), add_pooling_layer=False)
+    if kind == "swin":
+        return SwinModel(
+            SwinConfig(image_size=32, embed_dim=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2], window_size=2, patch_size=2)
+        )
+    return ConvNextModel(ConvNextConfig(hidden_sizes=[8, 8, 16, 16], depths=[1, 1, 1, 1]))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    def save(kind, processor=None):
+        model = tiny(kind).eval()
+        model.save_pretrained(tmp_path)
+        (tmp_path / "preprocessor_config.json").write_text(json.dumps({**CROPPED, **MEAN, **(processor or {})}))
+        if kind == "clip":
+            from transformers import BertTokenizerFast
+
+            words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "no", "pleural", "effusion", "small", "heart", "is", "large", "[MASK]"]
+            (tmp_path / "vocab.txt").write_text("\n".join(words))
+            BertTokenizerFast(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
+        return tmp_path, model
+
+    return save
+
+
+def build(path, **settings):
+    return BACKBONES.get(f"hf:{path}").build(BackboneRequest("paper", settings=settings))
+
+
+def images(size=32):
+    return torch.randn(2, 3, size, size, generator=torch.manual_seed(0))
+
+
+@pytest.mark.parametrize("kind", ["vit", "dinov2", "clip", "convnext", "swin"])
+@pytest.mark.parametrize("size", [32, 64])
+def test_each_family_has_pooled_patch_and_pyramid_features(kind, size, folder):
+    backbone = build(folder(kind)[0])
+    with torch.inference_mode():
+        found = backbone.features(images(size))
+    assert backbone.coverage.fraction == 1.0
+    assert backbone.family == ("resnet" if kind in ("convnext", "swin") else "vit")
+    assert found.pooled.shape == (2, backbone.pooled_dim)
+    assert found.patches.shape == (2, found.grid[0] * found.grid[1], backbone.patch_dim)
+    assert [m.shape[1] for m in found.pyramid] == list(backbone.pyramid_channels)
+    assert [size // m.shape[2] for m in found.pyramid] == list(backbone.pyramid_strides)
+    assert torch.isfinite(found.pooled).all()
+
+
+@pytest.mark.parametrize("kind", ["vit", "dinov2"])
+def test_vit_features_are_those_of_the_model(kind, folder):
+    path, model = folder(kind)
+    with torch.inference_mode():
+        found, own = build(path).features(images()), model(pixel_values=images())
+    assert torch.allclose(found.pooled, own.last_hidden_state[:, 0], atol=1e-5)
+    assert torch.allclose(found.patches, own.last_hidden_state[:, 1:], atol=1e-5)
+    assert torch.allclose(found.pyramid[-1].flatten(2).transpose(1, 2), own.last_hidden_state[:, 1:], atol=1e-5)
+
+
+def test_the_input_contract_is_read_from_the_processor(folder):
+    backbone = build(folder("vit")[0])
+    assert (backbone.input.size, backbone.input.resize, backbone.input.interpolation) == (32, 48, "bicubic")
+    assert (backbone.input.mean, backbone.input.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+
+
+def test_without_a_processor_the_contract_has_to_be_given(folder):
+    path, _ = folder("vit")
+    (path / "preprocessor_config.json").unlink()
+    with pytest.raises(MissingDependencyError, match=r"no preprocessor_config\.json.*mean=0\.5"):
+        build(path)
+    assert build(path, size="32", mean="0.5", std="0.25").input.std == (0.25,) * 3
+
+
+def test_clip_has_a_text_side(folder):
+    path, model = folder("clip")
+    backbone = build(path)
+    texts = ["no pleural effusion", "heart is large"]
+    with torch.no_grad():
+        scores = backbone.similarity(images(), texts)
+        embeddings = backbone.embed_texts(texts)
+        logits = model(
+            pixel_values=images(), **backbone.dual.tokenizer(texts, padding=True, return_tensors="pt")
+        ).logits_per_image
+    assert backbone.has_text
+    assert torch.allclose(embeddings.norm(dim=1), torch.ones(2), atol=1e-5)
+    assert torch.allclose(scores * model.logit_scale.exp().detach(), logits, atol=1e-4)
+    assert set(backbone.module.state_dict()) == {f"model.{key}" for key in model.state_dict()}
+
+
+def test_long_texts_are_cut_at_the_length_of_the_model(folder):
+    backbone = build(folder("clip")[0])
+    with torch.inference_mode():
+        assert backbone.embed_texts(["heart " * 100]).shape == (1, 8)
+
+
+def test_a_folder_without_its_weights_or_config_is_refused(folder, tmp_path):
+    path, _ = folder("vit")
+    (path / "model.safetensors").unlink()
+    with pytest.raises(MissingDependencyError, match=str(path)):
+        build(path)
+    with pytest.raises(MissingDependencyError, match="does not exist"):
+        build(tmp_path / "nowhere")
+
+
+def test_weights_of_another_model_are_refused(folder):
+    path, _ = folder("vit")
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 40}))
+    with pytest.raises(CheckpointError, match=r"fills \d+% of ViTModel"):
+        build(path)
+
+
+def test_a_name_that_cannot_be_downloaded_says_how_to_bring_it(monkeypatch):
+    from transformers import AutoConfig
+
+    def no_network(*_, **__):
+        raise OSError("We couldn't connect to the hub.")
+
+    monkeypatch.setattr(AutoConfig, "from_pretrained", no_network)
+    with pytest.raises(MissingDependencyError, match=r"hf:org/name could not be loaded.*HF_HOME.*hf:FOLDER"):
+        build("org/name")

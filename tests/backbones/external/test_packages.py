@@ -1,0 +1,64 @@
+"""torchxrayvision and open_clip: what happens without the packages, and torchxrayvision's networks from a local file."""
+
+import builtins
+import importlib
+
+import pytest
+import torch
+
+from bench.compat import torchvision_on_cpu
+from bench.contracts import BACKBONES, BackboneRequest
+from bench.errors import CheckpointError, MissingDependencyError
+
+torchvision_on_cpu()
+
+
+def build(name):
+    return BACKBONES.get(name).build(BackboneRequest("paper"))
+
+
+@pytest.fixture
+def without_packages(monkeypatch):
+    real = importlib.import_module
+
+    def refuse(name, package=None):
+        if name in ("torchxrayvision", "open_clip"):
+            raise ImportError(f"No module named '{name}'")
+        return real(name, package)
+
+    monkeypatch.setattr(importlib, "import_module", refuse)
+    return builtins
+
+
+@pytest.mark.parametrize("name", ["torchxrayvision:densenet121-res224-all", "open_clip:ViT-B-32?pretrained=openai"])
+def test_an_absent_package_says_how_to_install_it(name, without_packages):
+    with pytest.raises(MissingDependencyError, match=r"needs the package .*pip install --no-deps"):
+        build(name)
+
+
+@pytest.mark.parametrize(("name", "size"), [("densenet121-res224-all", 224), ("resnet50-res512-all", 512)])
+def test_torchxrayvision_files_load_and_give_features(name, size, tmp_path):
+    from backbones.external.xrayvision import XrayVisionMaps
+
+    torch.manual_seed(0)
+    network = XrayVisionMaps(name).network.eval()
+    head = network.classifier if hasattr(network, "classifier") else network.fc
+    path = tmp_path / "weights.pt"
+    torch.save(network.state_dict(), path)
+    backbone = build(f"torchxrayvision:{name}?weights={path}")
+    assert backbone.coverage.fraction == 1.0
+    assert (backbone.input.size, backbone.family, backbone.pyramid_strides) == (size, "resnet", (4, 8, 16, 32))
+    grey = torch.rand(2, 1, 64, 64, generator=torch.manual_seed(1)) * 2 - 1
+    with torch.no_grad():
+        found = backbone.features(grey.expand(-1, 3, -1, -1))
+        logits = network(grey * 1024)
+
+        own = head(found.pooled)
+    assert torch.allclose(own, logits, atol=1e-3, rtol=1e-3)
+
+
+def test_a_torchxrayvision_file_of_another_network_is_refused(tmp_path):
+    path = tmp_path / "weights.pt"
+    torch.save({"conv.weight": torch.zeros(3)}, path)
+    with pytest.raises(CheckpointError, match=r"fills 0%.*features\.conv0\.weight|fills 0%.*conv0"):
+        build(f"torchxrayvision:densenet121-res224-all?weights={path}")

@@ -1,0 +1,173 @@
+"""timm models and weights files: features, input contract, offline folders, no silent random weights."""
+
+import json
+
+import pytest
+import torch
+
+from bench.compat import torchvision_on_cpu
+from bench.contracts import BACKBONES, BackboneRequest
+from bench.errors import CheckpointError, MissingDependencyError, SettingError, UnknownNameError
+
+torchvision_on_cpu()
+
+
+def build(name, seed=0, **settings):
+    return BACKBONES.get(name).build(BackboneRequest("paper", seed=seed, settings=settings))
+
+
+def images(size, count=2):
+    return torch.randn(count, 3, size, size, generator=torch.manual_seed(3))
+
+
+def check_shapes(backbone, size):
+    with torch.inference_mode():
+        found = backbone.features(images(size))
+    assert found.pooled.shape == (2, backbone.pooled_dim)
+    assert found.patches.shape == (2, found.grid[0] * found.grid[1], backbone.patch_dim)
+    assert [item.shape[1] for item in found.pyramid] == list(backbone.pyramid_channels)
+    assert [size // item.shape[2] for item in found.pyramid] == list(backbone.pyramid_strides)
+    return found
+
+
+@pytest.fixture
+def weights(tmp_path):
+    import timm
+
+    def save(name, change=lambda state: state):
+        torch.manual_seed(5)
+        model = timm.create_model(name, num_classes=0)
+        path = tmp_path / f"{name}.pth"
+        torch.save(change(model.state_dict()), path)
+        return path, model.eval()
+
+    return save
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "strides"),
+    [
+        ("test_resnet", "resnet", (4, 8, 16, 32)),
+        ("test_convnext", "resnet", (4, 8, 16, 32)),
+        ("test_efficientnet", "resnet", (4, 8, 16, 32)),
+        ("test_vit", "vit", (16, 16, 16, 16)),
+    ],
+)
+def test_each_family_has_pooled_patch_and_pyramid_features(name, family, strides, weights):
+    path, model = weights(name)
+    backbone = build(f"timm:{name}?weights={path}")
+    assert backbone.family == family
+    assert backbone.pyramid_strides[-len(strides) :] == strides[-len(backbone.pyramid_strides) :]
+    assert backbone.coverage.fraction == 1.0
+    found = check_shapes(backbone, backbone.input.size)
+    with torch.inference_mode():
+        assert torch.allclose(found.pooled, model(images(backbone.input.size)), atol=1e-5)
+
+
+def test_the_input_contract_is_the_models_own_and_can_be_changed(weights):
+    path, model = weights("test_vit")
+    own = build(f"timm:test_vit?weights={path}").input
+    config = model.pretrained_cfg
+    assert (own.mean, own.std, own.size) == (tuple(config["mean"]), tuple(config["std"]), config["input_size"][-1])
+    changed = build(f"timm:test_vit?weights={path}&mean=0.5&std=0.2,0.3,0.4&size=96&resize=112").input
+    assert (changed.mean, changed.std, changed.size, changed.resize) == ((0.5,) * 3, (0.2, 0.3, 0.4), 96, 112)
+
+
+def test_a_vit_takes_images_of_another_size(weights):
+    path, _ = weights("test_vit")
+    check_shapes(build(f"timm:test_vit?weights={path}"), 224)
+
+
+def test_vit_patches_are_in_the_order_of_the_grid(weights):
+    path, _ = weights("test_vit")
+    backbone = build(f"timm:test_vit?weights={path}")
+    found = check_shapes(backbone, 160)
+    assert torch.allclose(found.patches, found.pyramid[-1].flatten(2).transpose(1, 2), atol=1e-6)
+
+
+def test_random_weights_only_when_asked_for(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    first, again, other = (build("timm:test_resnet?pretrained=false", seed=seed) for seed in (1, 1, 2))
+    same, different = first.module.state_dict(), other.module.state_dict()
+    assert all(torch.equal(value, same[key]) for key, value in again.module.state_dict().items())
+    assert any(not torch.equal(value, different[key]) for key, value in same.items())
+
+
+def test_weights_that_cannot_be_had_say_how_to_bring_them(monkeypatch):
+    import timm
+
+    def no_network(*_, **__):
+        raise OSError("couldn't connect to the hub")
+
+    monkeypatch.setattr(timm, "create_model", no_network)
+    with pytest.raises(MissingDependencyError, match=r"timm:test_resnet could not be made.*HF_HOME.*weights=PATH"):
+        build("timm:test_resnet")
+
+
+def test_an_unknown_name_is_refused_with_the_nearest():
+    with pytest.raises(UnknownNameError, match="test_resnet"):
+        build("timm:test_resnett")
+    with pytest.raises(SettingError, match="names no model"):
+        BACKBONES.get("timm:")
+
+
+def test_a_folder_of_a_timm_model_loads_offline(tmp_path, weights):
+    from safetensors.torch import save_file
+
+    _, model = weights("test_vit")
+    save_file(model.state_dict(), tmp_path / "model.safetensors")
+    cfg = {
+        "mean": [0.1, 0.2, 0.3],
+        "std": [0.4, 0.5, 0.6],
+        "input_size": [3, 160, 160],
+        "crop_pct": 1.0,
+        "fixed_input_size": True,
+    }
+    (tmp_path / "config.json").write_text(json.dumps({"architecture": "test_vit", "pretrained_cfg": cfg, "num_classes": 0}))
+    spec = BACKBONES.get(f"timm:{tmp_path}")
+    assert spec.weights_file(BackboneRequest("paper")) == tmp_path / "model.safetensors"
+    backbone = spec.build(BackboneRequest("paper"))
+    assert backbone.input.mean == (0.1, 0.2, 0.3)
+    with torch.inference_mode():
+        assert torch.allclose(backbone.features(images(160)).pooled, model(images(160)), atol=1e-5)
+
+
+def test_a_folder_without_weights_is_refused(tmp_path):
+    with pytest.raises(MissingDependencyError, match=r"no model\.safetensors"):
+        build(f"timm:{tmp_path}")
+
+
+def test_a_weights_file_with_key_and_prefix(weights):
+    path, model = weights("test_resnet", lambda state: {"net": {"ema": {f"enc.{k}": v for k, v in state.items()}}, "step": 3})
+    backbone = build(f"file:{path}?arch=test_resnet&prefix=enc.&key=net.ema")
+    assert backbone.coverage.fraction == 1.0
+    with torch.inference_mode():
+        assert torch.allclose(backbone.features(images(160)).pooled, model(images(160)), atol=1e-5)
+
+
+def test_a_wrong_prefix_names_the_right_one(weights):
+    path, _ = weights("test_resnet", lambda state: {f"module.enc.{k}": v for k, v in state.items()})
+    with pytest.raises(CheckpointError, match=r"fills 0%.*prefix=module\.enc\."):
+        build(f"file:{path}?arch=test_resnet")
+
+
+def test_another_architecture_is_refused(weights):
+    path, _ = weights("test_resnet")
+    with pytest.raises(CheckpointError, match=r"fills 0%.*cls_token"):
+        build(f"file:{path}?arch=test_vit")
+
+
+def test_a_file_without_arch_or_that_is_absent_is_refused(tmp_path):
+    with pytest.raises(SettingError, match=r"\?arch=vit_base_patch16_224"):
+        build(f"file:{tmp_path / 'x.pth'}")
+    with pytest.raises(CheckpointError, match=r"x\.pth does not exist"):
+        build(f"file:{tmp_path / 'x.pth'}?arch=test_vit")
+
+
+def test_a_model_of_one_size_says_so(weights):
+    path, _ = weights("test_resnet")
+    assert not build(f"timm:test_resnet?weights={path}").encoder.fixed_size
+    swin = build("timm:swin_tiny_patch4_window7_224?pretrained=false")
+    with pytest.raises(SettingError, match="224 x 224 px only"):
+        swin.features(images(256))

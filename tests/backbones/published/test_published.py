@@ -1,0 +1,252 @@
+"""All eleven published layouts load in full; what is damaged, renamed or of another architecture is refused by name."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.contracts import BACKBONES, BackboneRequest
+from bench.errors import CheckpointError, MissingDependencyError, SettingError
+
+_spec = importlib.util.spec_from_file_location("published_layouts", Path(__file__).parent / "layouts.py")
+layouts = importlib.util.module_from_spec(_spec)
+sys.modules["published_layouts"] = layouts
+_spec.loader.exec_module(layouts)
+
+NAMES = [
+    "convirt_benchx", "gloria_published", "medclip_r50", "medclip_vit", "medklip", "mflag", "mgca_published_r50",
+    "mgca_published_vit", "mrm", "ptunifier", "refers",
+]  # fmt: skip
+# One parameter of each network under our name, and the published keys whose numbers it must hold.
+PROBES = {
+    "convirt_benchx": [("layer4.2.conv3.weight", ["visual.model.layer4.2.conv3.weight"])],
+    "gloria_published": [("bn1.running_var", ["gloria.img_encoder.model.bn1.running_var"])],
+    "medclip_r50": [("layer1.0.downsample.0.weight", ["vision_model.model.layer1.0.downsample.0.weight"])],
+    "medclip_vit": [
+        ("layers.0.blocks.1.attn.qkv.weight", [f"vision_model.model.encoder.layers.0.blocks.1.attention.self.{p}.weight"
+                                               for p in ("query", "key", "value")]),
+        ("layers.3.downsample.reduction.weight", ["vision_model.model.encoder.layers.2.downsample.reduction.weight"]),
+        ("layers.2.blocks.5.mlp.fc2.bias", ["vision_model.model.encoder.layers.2.blocks.5.output.dense.bias"]),
+        ("layers.2.blocks.5.attn.proj.bias", ["vision_model.model.encoder.layers.2.blocks.5.attention.output.dense.bias"]),
+    ],
+    "medklip": [("layer3.5.bn3.weight", ["module.res_features.6.5.bn3.weight"]),
+                ("bn1.bias", ["module.res_features.1.bias"])],
+    "mflag": [("layer2.3.conv1.weight", ["encoder.layer2.3.conv1.weight"])],
+    "mgca_published_r50": [("layer4.0.bn2.bias", ["img_encoder_q.model.layer4.0.bn2.bias"])],
+    "mgca_published_vit": [("blocks.11.attn.qkv.bias", ["img_encoder_q.model.blocks.11.attn.qkv.bias"])],
+    "mrm": [("blocks.0.mlp.fc1.weight", ["blocks.0.mlp.fc1.weight"]), ("pos_embed", ["pos_embed"])],
+    "ptunifier": [
+        ("norm_pre.bias", ["vision_encoder.visual.ln_pre.bias"]),
+        ("norm.bias", ["vision_encoder.visual.ln_post.bias"]),
+        ("blocks.10.attn.qkv.bias", ["vision_encoder.visual.transformer.resblocks.10.attn.in_proj_bias"]),
+        ("blocks.10.norm2.weight", ["vision_encoder.visual.transformer.resblocks.10.ln_2.weight"]),
+        ("cls_token", ["vision_encoder.visual.class_embedding"]),
+    ],
+    "refers": [
+        ("blocks.7.attn.qkv.bias", [f"visual.vit.transformer.encoder.layer.7.attn.{p}.bias" for p in ("query", "key", "value")]),
+        ("blocks.7.norm2.bias", ["visual.vit.transformer.encoder.layer.7.ffn_norm.bias"]),
+        ("norm.weight", ["visual.vit.transformer.encoder.encoder_norm.weight"]),
+        ("patch_embed.proj.bias", ["visual.vit.transformer.embeddings.patch_embeddings.bias"]),
+    ],
+}  # fmt: skip
+
+
+def load(name, path, **settings):
+    settings = {"weights": str(path), **settings}
+    return BACKBONES.get(name).build(BackboneRequest("paper", settings=settings))
+
+
+@pytest.fixture
+def saved(tmp_path):
+    def save(name, content=None):
+        path = tmp_path / f"{name}.ckpt"
+        torch.save(layouts.file_of(name) if content is None else content, path)
+        return path
+
+    return save
+
+
+def test_every_published_backbone_has_a_layout_here():
+    from backbones.published.table import PUBLISHED
+
+    assert sorted(item.name for item in PUBLISHED) == NAMES == sorted(PROBES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_published_layout_fills_the_encoder(name, saved, capsys):
+    backbone = load(name, saved(name))
+    assert backbone.coverage.fraction == 1.0, backbone.coverage
+    assert "100.0% of the encoder" in capsys.readouterr().err
+    state = backbone.encoder.model.state_dict()
+    for ours, theirs in PROBES[name]:
+        parts = state[ours].chunk(len(theirs))
+        for part, key in zip(parts, theirs, strict=True):
+            assert torch.equal(part, torch.full_like(part, layouts.number(key))), (ours, key)
+    assert not backbone.has_text
+    assert backbone.why_no_text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_features_have_the_declared_shapes(name):
+    from backbones.published.networks import build_network
+    from backbones.published.table import named
+
+    encoder = build_network(named(name)).eval()
+    facts = encoder.architecture
+    with torch.inference_mode():
+        found = encoder.features(torch.randn(1, 3, facts.input.size, facts.input.size, generator=torch.manual_seed(0)))
+    assert found.pooled.shape == (1, facts.pooled_dim)
+    assert found.patches.shape == (1, found.grid[0] * found.grid[1], facts.patch_dim)
+    assert [m.shape[1] for m in found.pyramid] == list(facts.pyramid_channels)
+    assert [facts.input.size // m.shape[2] for m in found.pyramid] == list(facts.pyramid_strides)
+
+
+@pytest.mark.parametrize("name", ["gloria", "mgca"])
+def test_the_published_key_lists_are_what_the_layouts_say(name):
+    keys = layouts.parity(name)
+    if keys is None:
+        pytest.skip("../shared/parity is not here")
+    if name == "gloria":
+        expected = {k: v for k, v in keys.items() if isinstance(v, list)}
+        assert layouts.gloria() == expected
+    for kind, ours in (("vit_base", "vit"), ("resnet_50", "resnet")) if name == "mgca" else ():
+        expected = {k: v for k, v in (keys[kind] | keys["text"]).items() if isinstance(v, list)}
+        assert {k: v for k, v in layouts.mgca(ours).items() if k != "prototype_layer.weight"} == expected
+
+
+def test_a_renamed_file_is_refused_with_the_missing_names(saved):
+    state = layouts.file_of("mgca_published_vit")["state_dict"]
+    renamed = {key.replace("blocks.", "layers."): value for key, value in state.items()}
+    with pytest.raises(CheckpointError, match=r"fills \d+% of mgca_published_vit.*blocks\.0\.norm1\.weight"):
+        load("mgca_published_vit", saved("mgca_published_vit", {"state_dict": renamed}))
+
+
+@pytest.mark.parametrize(
+    ("name", "other"), [("mgca_published_vit", "mgca_published_r50"), ("mrm", "refers"), ("medclip_r50", "mflag")]
+)
+def test_another_methods_file_is_refused_with_the_missing_names(name, other, saved):
+    with pytest.raises(CheckpointError, match=r"fills 0% of .* tensor\(s\): .*weight"):
+        load(name, saved(other))
+
+
+def test_another_width_is_refused_with_both_shapes(saved):
+    state = layouts.file_of("mrm")["model"]
+    narrow = {k: v[..., :384] if v.ndim and v.shape[-1] == 768 else v for k, v in state.items()}
+    with pytest.raises(CheckpointError, match=r"cls_token \[1, 1, 384\] instead of \[1, 1, 768\]"):
+        load("mrm", saved("mrm", {"model": narrow}))
+
+
+@pytest.mark.parametrize("left", [0.96, 0.9])
+def test_95_percent_is_the_limit(left, saved):
+    state = layouts.file_of("mflag")
+    keys = [key for key in state if "running_mean" in key or "bn" in key or "downsample.1" in key]
+    from backbones.published.coverage import expected_state
+    from backbones.published.networks import build_network
+    from backbones.published.table import named
+
+    total = len(expected_state(build_network(named("mflag")).model))
+    for key in [k for k in keys if not k.endswith("num_batches_tracked")][: round(total * (1 - left))]:
+        del state[key]
+    if left < 0.95:
+        with pytest.raises(CheckpointError, match="fills 90%"):
+            load("mflag", saved("mflag", state))
+    else:
+        coverage = load("mflag", saved("mflag", state)).coverage
+        assert coverage.missing
+        assert 0.95 <= coverage.fraction < 1
+
+
+@pytest.mark.parametrize("keep", [0.3, 0.9, 0.999])
+def test_a_truncated_file_is_refused(keep, saved):
+    path = saved("mrm")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * keep)])
+    with pytest.raises(CheckpointError, match=r"mrm\.ckpt"):
+        load("mrm", path)
+
+
+def test_values_that_are_not_finite_are_refused(saved):
+    state = layouts.file_of("mflag")
+    state["encoder.conv1.weight"] = torch.full((64, 3, 7, 7), float("nan"))
+    with pytest.raises(CheckpointError, match=r"not finite in conv1\.weight"):
+        load("mflag", saved("mflag", state))
+
+
+@pytest.mark.parametrize("positions", [145, 325])
+def test_position_embeddings_of_another_size_are_interpolated(positions, saved):
+    shapes = layouts.prefixed("vision_encoder.visual.", layouts.clip_visual(positions=positions))
+    state = layouts.filled(shapes)
+    key = "vision_encoder.visual.positional_embedding"
+    side = round((positions - 1) ** 0.5)
+    ramp = torch.linspace(-1, 1, side).repeat_interleave(side)[:, None].expand(-1, 768)  # grows from top to bottom
+    state[key] = torch.cat([torch.full((1, 768), 9.0), ramp])
+    backbone = load("ptunifier", saved("ptunifier", {"state_dict": state}))
+    found = backbone.encoder.model.pos_embed.detach()
+    assert found.shape == (1, 197, 768)
+    assert torch.equal(found[0, 0], torch.full((768,), 9.0))
+    grid = found[0, 1:, 0].reshape(14, 14)
+    assert torch.allclose(grid, grid[:, :1].expand(14, 14), atol=1e-5)
+    assert (grid[1:, 0] > grid[:-1, 0]).all()
+    assert torch.allclose(grid[:, 0], torch.linspace(-1, 1, 14), atol=0.06)
+
+
+def test_twelve_blocks_of_clip_load_and_the_last_is_left_out(saved):
+    state = layouts.filled(layouts.prefixed("vision_encoder.visual.", layouts.clip_visual(blocks=12)))
+    backbone = load("ptunifier", saved("ptunifier", {"state_dict": state}))
+    assert backbone.coverage.unused == 12
+    assert len(backbone.encoder.model.blocks) == 11
+
+
+def test_refers_official_layout_has_no_prefix(saved):
+    assert load("refers", saved("refers", layouts.filled(layouts.refers_vit()))).coverage.fraction == 1.0
+
+
+def test_an_absent_file_says_where_to_get_it_and_where_to_put_it(monkeypatch, tmp_path):
+    monkeypatch.delenv("PLACE_BENCH_CHECKPOINTS", raising=False)
+    spec = BACKBONES.get("gloria_published")
+    with pytest.raises(
+        MissingDependencyError, match=r"chexpert_resnet50\.ckpt.*github\.com/marshuang80.*PLACE_BENCH_CHECKPOINTS"
+    ):
+        spec.build(BackboneRequest("paper"))
+    with pytest.raises(CheckpointError, match=r"nothing\.ckpt does not exist"):
+        spec.weights_file(BackboneRequest("paper", settings={"weights": str(tmp_path / "nothing.ckpt")}))
+
+
+def test_files_are_found_in_the_checkpoint_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("PLACE_BENCH_CHECKPOINTS", str(tmp_path))
+    torch.save(layouts.file_of("mflag"), tmp_path / "M-FLAG_total.pth")
+    spec = BACKBONES.get("mflag")
+    assert spec.weights_file(BackboneRequest("demo")) == tmp_path / "M-FLAG_total.pth"
+    assert spec.build(BackboneRequest("demo")).coverage.fraction == 1.0
+
+
+def test_weights_may_come_with_the_name(saved):
+    path = saved("mflag")
+    spec = BACKBONES.get(f"mflag?weights={path}")
+    assert spec.weights_file(BackboneRequest("paper")) == path
+    assert spec.build(BackboneRequest("paper")).coverage.fraction == 1.0
+
+
+def test_wrong_settings_are_refused(saved):
+    with pytest.raises(SettingError, match="unknown setting 'weight'"):
+        load("mflag", "x", weight="y")
+    with pytest.raises(SettingError, match=r"is a resnet50, architecture 'vit'"):
+        BACKBONES.get("mflag").build(BackboneRequest("paper", "vit", settings={"weights": str(saved("mflag"))}))
+
+
+def test_enlarging_changes_pooled_and_local_features_but_not_the_pyramid():
+    from backbones.published.networks import build_network
+    from backbones.published.table import named
+
+    images = torch.randn(1, 3, 64, 64, generator=torch.manual_seed(1))
+    as_published, plain = (build_network(named("mgca_published_r50"), upsample=size).eval() for size in (128, 0))
+    with torch.inference_mode():
+        one, two = as_published.features(images), plain.features(images)
+        big = torch.nn.functional.interpolate(images, (128, 128), mode="bilinear", align_corners=True)
+        reference = plain.features(big)
+    assert all(torch.equal(a, b) for a, b in zip(one.pyramid, two.pyramid, strict=True))
+    assert torch.equal(one.pooled, reference.pooled)
+    assert torch.equal(one.patches, reference.patches)
+    assert one.grid == (8, 8) != two.grid

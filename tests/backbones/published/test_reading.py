@@ -1,0 +1,193 @@
+"""Reading a weights file runs no code: settings objects become placeholders, anything else is refused or dropped."""
+
+import collections
+import os
+import pickle
+import sys
+import types
+
+import pytest
+import torch
+
+from backbones.published.convert import convert, main
+from backbones.published.reading import Inert, read_weights, state_dict_of
+from bench.errors import CheckpointError
+
+RAN = []
+TENSORS = {"conv.weight": torch.arange(6.0).reshape(2, 3), "conv.bias": torch.ones(2)}
+
+
+def _run(*arguments):
+    RAN.append(arguments)
+    return {}
+
+
+class Hostile:
+    """Calls `function` when it is unpickled in the ordinary way."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.fixture
+def omegaconf(monkeypatch):
+    """A module that looks like omegaconf, whose classes tell when they are touched; gone before the file is read."""
+    module = types.ModuleType("omegaconf.dictconfig")
+
+    class DictConfig(dict):
+        def __init__(self, *arguments):
+            RAN.append(arguments)
+
+        def __getstate__(self):
+            return {"_content": {"lr": 1e-4}, "_metadata": (dict, collections.OrderedDict)}
+
+        def __setstate__(self, state):
+            RAN.append(state)
+
+    DictConfig.__module__, DictConfig.__qualname__ = module.__name__, "DictConfig"
+    module.DictConfig = DictConfig
+    monkeypatch.setitem(sys.modules, "omegaconf", types.ModuleType("omegaconf"))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return module
+
+
+@pytest.fixture(autouse=True)
+def nothing_ran():
+    RAN.clear()
+    yield
+    assert RAN == []
+
+
+def saved(tmp_path, content, **options):
+    path = tmp_path / "weights.ckpt"
+    torch.save(content, path, **options)
+    RAN.clear()
+    return path
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_gloria_style_settings_are_read_as_placeholders(tmp_path, omegaconf, monkeypatch, zipped):
+    content = {"state_dict": TENSORS, "hyper_parameters": omegaconf.DictConfig(), "callbacks": {dict: 1}}
+    path = saved(tmp_path, content, _use_new_zipfile_serialization=zipped)
+    monkeypatch.delitem(sys.modules, "omegaconf.dictconfig")
+    monkeypatch.delitem(sys.modules, "omegaconf")
+    found = read_weights(path)
+    assert torch.equal(state_dict_of(found, path)["conv.weight"], TENSORS["conv.weight"])
+    assert isinstance(found["hyper_parameters"], Inert)
+    assert "omegaconf.dictconfig" not in sys.modules
+
+
+@pytest.mark.parametrize("function", [os.system, eval, exec, _run, os.path.exists])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_code_carrying_pickle_is_refused_and_does_not_run(tmp_path, function, zipped):
+    marker = tmp_path / "ran"
+    command = f"touch {marker}" if function is os.system else f"open({str(marker)!r}, 'w')"
+    path = saved(tmp_path, {"state_dict": TENSORS, "x": Hostile(function, command)}, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(CheckpointError, match=r"weights\.ckpt.*(carries code.*published\.convert|is hostile)"):
+        read_weights(path)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("where", ["hyper_parameters", "callbacks"])
+def test_code_hidden_among_allowed_names_does_not_run(tmp_path, where):
+    marker = tmp_path / "ran"
+    hidden = Hostile(_getitem, [Hostile(os.system, f"touch {marker}")], 0)
+    path = saved(tmp_path, {"state_dict": TENSORS, where: hidden})
+    with pytest.raises(CheckpointError):
+        read_weights(path)
+    assert not marker.exists()
+
+
+def _getitem(*arguments):
+    RAN.append(arguments)
+
+
+def test_allowed_functions_are_placeholders_too(tmp_path):
+    import functools
+    import operator
+
+    path = saved(
+        tmp_path, {"state_dict": TENSORS, "typing": Hostile(operator.getitem, [1, 2], 0), "p": functools.partial(_length)}
+    )
+    with pytest.raises(CheckpointError, match="_length"):
+        read_weights(path)
+    path = saved(tmp_path, {"state_dict": TENSORS, "typing": Hostile(operator.getitem, [1, 2], 0)})
+    assert isinstance(read_weights(path)["typing"], Inert)  # not 1: getitem was not called
+
+
+def _length():
+    RAN.append(())
+
+
+def test_conversion_keeps_the_tensors_and_runs_nothing(tmp_path, capsys):
+    path = saved(tmp_path, {"state_dict": TENSORS, "x": Hostile(_run, "code")})
+    target = tmp_path / "clean.safetensors"
+    assert main([str(path), str(target)]) == 0
+    assert "2 tensors" in capsys.readouterr().out
+    assert torch.equal(read_weights(target)["conv.weight"], TENSORS["conv.weight"])
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.filterwarnings("ignore:Couldn't retrieve source code")
+def test_conversion_of_a_whole_pickled_module(tmp_path, zipped):
+    model = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2))
+    model[0].weight = torch.nn.Parameter(torch.randn(1, 3, 3, 2, generator=torch.manual_seed(1)).permute(3, 0, 1, 2))  # strides
+    path = saved(tmp_path, model, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(CheckpointError, match="carries code|torch.nn.modules|no tensors by name"):
+        read_weights(path)
+    assert convert(path, tmp_path / "m.safetensors") == len(model.state_dict())
+    found = read_weights(tmp_path / "m.safetensors")
+    assert all(torch.equal(found[key], value) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_conversion_refuses_the_operating_systems_functions(tmp_path, capsys, zipped):
+    content = {"state_dict": TENSORS, "x": Hostile(os.system, f"touch {tmp_path / 'ran'}")}
+    path = saved(tmp_path, content, _use_new_zipfile_serialization=zipped)
+    assert main([str(path), str(tmp_path / "clean.safetensors")]) == 2
+    assert "weights.ckpt" in capsys.readouterr().err
+    assert not (tmp_path / "ran").exists()
+    assert not (tmp_path / "clean.safetensors").exists()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.bool])
+def test_the_old_file_format_gives_the_same_tensors(tmp_path, dtype):
+    base = torch.arange(24).to(dtype)
+    content = {"state_dict": {"a": base.view(4, 6).T, "shared": base[3:7], "scalar": torch.tensor(1).to(dtype)}, "epoch": 2}
+    found = read_weights(saved(tmp_path, content, _use_new_zipfile_serialization=False))
+    assert found["epoch"] == 2
+    for key, value in content["state_dict"].items():
+        assert torch.equal(found["state_dict"][key], value)
+        assert found["state_dict"][key].dtype == dtype
+
+
+def test_a_truncated_file_of_the_old_format_is_refused(tmp_path):
+    path = saved(tmp_path, {"state_dict": TENSORS}, _use_new_zipfile_serialization=False)
+    whole = path.read_bytes()
+    for keep in (10, len(whole) // 2, len(whole) - 3):
+        path.write_bytes(whole[:keep])
+        with pytest.raises(CheckpointError, match="is damaged|more than tensors"):
+            read_weights(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", pickle.dumps({"a": 1}), b"PK\x03\x04" + bytes(100)])
+def test_files_of_another_kind_are_refused(tmp_path, content):
+    for name in ("weights.pth", "weights.safetensors"):
+        path = tmp_path / name
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match=name):
+            state_dict_of(read_weights(path), path)
+
+
+def test_the_dict_is_found_or_named(tmp_path):
+    nested = {"net": {"ema": TENSORS}, "epoch": 3}
+    path = tmp_path / "x.pth"
+    assert set(state_dict_of({"model": TENSORS, "other": 1}, path)) == set(TENSORS)
+    assert set(state_dict_of(nested, path, "net.ema")) == set(TENSORS)
+    with pytest.raises(CheckpointError, match=r"no dict 'nett'; it holds net, epoch"):
+        state_dict_of(nested, path, "nett")
+    with pytest.raises(CheckpointError, match="no tensors by name"):
+        state_dict_of(nested, path)

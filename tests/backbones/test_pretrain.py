@@ -1,0 +1,297 @@
+"""Pre-training end to end on squares: checkpoint, card, resume, use; and every checkpoint that must be refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from backbones.checkpoint import load_weights, read_state_dict
+from backbones.hashing import file_sha256
+from backbones.keys import Recipe, check, checkpoint_folder, checkpoint_key, is_complete, pretrain_image_size
+from backbones.pairs import PairLoader, encode_reports, normalise_images
+from backbones.place.model import LoadedPlace
+from backbones.place.settings import Settings
+from backbones.pretrain import build_method, pretrain
+from backbones.settings import resolve_settings
+from bench.contracts import BACKBONES, BackboneRequest, InputSpec, PairData, Subset
+from bench.errors import CheckpointError, DataError, MissingDependencyError, SettingError
+from bench.progress import Silent
+
+TINY = {
+    "epochs": "2",
+    "batch_size": "4",
+    "projection_hidden": "16",
+    "text_width": "32",
+    "text_layers": "1",
+    "vocabulary": "200",
+    "embed_dim": "16",
+}
+FINDINGS = ("pneumothorax", "pleural effusion", "consolidation", "nodule")
+PLACE_TINY = {**TINY, "vpoe_width": "16", "queries": "3", "heads": "2", "cce_dim": "8"}
+
+
+def make_subset(count: int, size: int, seed: int) -> Subset:
+    """Noise with one bright square per finding named in the report."""
+    generator = np.random.default_rng(seed)
+    images = generator.integers(40, 80, (count, size, size), dtype=np.uint8)
+    reports = []
+    for image in images:
+        present = generator.random(len(FINDINGS)) < 0.5
+        for number in np.flatnonzero(present):
+            image[20 + 20 * number :, 30:60][:15] += 120
+        reports.append(" ".join(f"There is a {f}." if p else f"No {f}." for f, p in zip(FINDINGS, present, strict=True)))
+    names = [f"s{seed}-{number}" for number in range(count)]
+    return Subset(pd.DataFrame({"image_id": names, "patient_id": names, "report": reports}), np.arange(count), images)
+
+
+@pytest.fixture
+def pairs() -> PairData:
+    return PairData("squares", "demo", make_subset(8, 144, 1), make_subset(4, 144, 2), "0123abcd")
+
+
+def recipe(method: str = "place", **changes: str) -> Recipe:
+    settings = PLACE_TINY if method == "place" else TINY
+    return Recipe(method, "demo", "resnet", 0, {**settings, **changes})
+
+
+def images(pairs: PairData) -> torch.Tensor:
+    return normalise_images(torch.from_numpy(pairs.val.images(np.arange(4))[:, 8:136, 8:136]), InputSpec(128, 144))
+
+
+@pytest.mark.parametrize("method", ["convirt", "place"])
+def test_checkpoint_card_and_use(method: str, pairs: PairData) -> None:
+    folder = pretrain(recipe(method), pairs, progress=Silent())
+    assert is_complete(folder) and folder == checkpoint_folder(recipe(method), pairs.data_hash)
+    assert sorted(path.name for path in folder.iterdir() if path.name != ".lock") == [
+        "card.json",
+        "curve.jsonl",
+        "model.safetensors",
+        "vocab.txt",
+    ]
+    card = json.loads((folder / "card.json").read_text())
+    assert (card["method"], card["architecture"], card["epochs"]) == (method, "resnet_demo", 2)
+    assert card["data"] == {"name": "squares", "kind": "demo", "hash": "0123abcd", "train_pairs": 8, "val_pairs": 4}
+    assert card["settings"]["batch_size"] == 4 and card["provenance"]["git_revision"]
+    assert card["weights_sha256"] == file_sha256(folder / "model.safetensors")
+    assert len((folder / "curve.jsonl").read_text().splitlines()) == 2
+    loaded = BACKBONES.get(method).build(BackboneRequest("demo", checkpoint=folder))
+    texts = ["There is a pneumothorax.", "Normal.", "No nodule. No pleural effusion."]
+    with torch.no_grad():
+        scores = loaded.similarity(images(pairs), texts)
+        assert loaded.has_text and scores.shape == (4, 3) and bool(scores.isfinite().all()) and float(scores.abs().max()) <= 1.001
+        for embedded in (loaded.embed_images(images(pairs)), loaded.embed_texts(texts)):
+            torch.testing.assert_close(embedded.norm(dim=1), torch.ones(len(embedded)))
+        alone = torch.cat([loaded.similarity(images(pairs), [text]) for text in texts], 1)
+    torch.testing.assert_close(scores, alone, atol=1e-5, rtol=1e-4)
+
+
+def test_attention_maps_and_observations(pairs: PairData) -> None:
+    loaded = BACKBONES.get("place").build(BackboneRequest("demo", checkpoint=pretrain(recipe(), pairs, progress=Silent())))
+    assert isinstance(loaded, LoadedPlace)
+    with torch.no_grad():
+        maps, observed = loaded.attention_maps(images(pairs)), loaded.observations(images(pairs))
+    assert maps.shape == (4, 3, 8, 8) and observed.shape == (4, 3, 16)
+    torch.testing.assert_close(maps.sum((2, 3)), torch.ones(4, 3))
+
+
+def test_pictures_are_drawn(pairs: PairData, tmp_path: Path) -> None:
+    from backbones.pictures import draw_attention, plot_curve
+
+    folder = pretrain(recipe(), pairs, progress=Silent())
+    loaded = BACKBONES.get("place").build(BackboneRequest("demo", checkpoint=folder))
+    assert isinstance(loaded, LoadedPlace)
+    for path in (
+        plot_curve(folder / "curve.jsonl", tmp_path / "curve.png"),
+        draw_attention(loaded, pairs.val.images(np.arange(2))[:, 8:136, 8:136], tmp_path / "maps.png", ["a", "b"]),
+    ):
+        assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_killed_pretraining_ends_with_the_same_weights(pairs: PairData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = pretrain(recipe(), pairs, progress=Silent(), out=tmp_path / "whole")
+    original, calls = PairLoader.batch, [0]
+
+    def dies(self: PairLoader, rows: np.ndarray, corners: np.ndarray) -> dict[str, torch.Tensor]:
+        calls[0] += 1
+        if calls[0] == 4:  # epoch 1: two batches and a validation
+            raise KeyboardInterrupt
+        return original(self, rows, corners)
+
+    monkeypatch.setattr(PairLoader, "batch", dies)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(recipe(), pairs, progress=Silent(), out=tmp_path / "cut")
+    assert not is_complete(tmp_path / "cut") and (tmp_path / "cut" / "work" / "epoch_1.pth").is_file()
+    monkeypatch.undo()
+    torch.manual_seed(77)
+    resumed = pretrain(recipe(), pairs, progress=Silent(), out=tmp_path / "cut")
+    first, second = (read_state_dict(folder / "model.safetensors") for folder in (whole, resumed))
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    assert (whole / "curve.jsonl").read_text() == (resumed / "curve.jsonl").read_text()
+
+
+def test_finished_checkpoint_is_kept_unless_forced(pairs: PairData) -> None:
+    folder = pretrain(recipe("convirt"), pairs, progress=Silent())
+    stamp = (folder / "model.safetensors").stat().st_mtime_ns
+    assert pretrain(recipe("convirt"), pairs, progress=Silent()) == folder
+    assert (folder / "model.safetensors").stat().st_mtime_ns == stamp
+    pretrain(recipe("convirt"), pairs, progress=Silent(), force=True)
+    assert (folder / "model.safetensors").stat().st_mtime_ns != stamp
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"t_por": "query"},
+        {"cce_target": "pixel"},
+        {"cce_loss": "pearson"},
+        {"duplicate_cosine": "none"},
+        {"lambda_pcma": "0"},
+        {"lambda_ita": "0"},
+        {"text_pooling": "cls"},
+    ],
+)
+def test_every_switch_trains_and_changes_the_loss(changes: dict[str, str], pairs: PairData) -> None:
+    def first_losses(own: Recipe) -> dict[str, torch.Tensor]:
+        settings = resolve_settings(Settings, "demo", own.settings)
+        reports = pairs.train.index["report"].tolist()
+        method = build_method(own, settings, reports)
+        loader = PairLoader(
+            pairs.train, encode_reports(reports, method.vocabulary, settings), method.vocabulary, InputSpec(128, 144), 4
+        )
+        torch.manual_seed(0)
+        losses = method.losses(next(loader.batches(np.random.default_rng(0))))
+        sum(losses.values()).backward()  # type: ignore[union-attr]
+        assert all(p.grad is None or bool(p.grad.isfinite().all()) for p in method.parameters())
+        return {name: value.detach() for name, value in losses.items()}
+
+    plain, changed = first_losses(recipe()), first_losses(recipe(**changes))
+    assert all(bool(value.isfinite()) for value in changed.values())
+    if changes != {"duplicate_cosine": "none"}:
+        assert plain.keys() != changed.keys() or any(not torch.equal(plain[name], changed[name]) for name in plain)
+
+
+def test_the_key_changes_with_everything_the_weights_depend_on() -> None:
+    base = recipe()
+    others = [
+        replace(base, seed=1),
+        replace(base, architecture="vit"),
+        replace(base, method="convirt", settings=TINY),
+        recipe(tau2="0.2"),
+    ]
+    keys = [checkpoint_key(base, "a"), checkpoint_key(base, "b"), *(checkpoint_key(other, "a") for other in others)]
+    assert len(set(keys)) == len(keys)
+    assert checkpoint_key(recipe(tau2="0.1"), "a") == checkpoint_key(base, "a")
+    assert (pretrain_image_size(base), pretrain_image_size(replace(base, profile="paper"))) == (144, 256)
+
+
+def test_impossible_recipes_are_refused_before_any_work() -> None:
+    with pytest.raises(SettingError, match="tau2"):
+        check(recipe(tau_2="0.1"))
+    with pytest.raises(MissingDependencyError, match="text_model=PATH"):
+        check(Recipe("place", "paper"))
+
+
+def test_bad_pairs_are_named(pairs: PairData) -> None:
+    empty = pairs.train.index.copy()
+    empty.loc[3, "report"] = "  "
+    broken = replace(pairs, train=replace(pairs.train, index=empty))
+    with pytest.raises(DataError, match="s1-3"):
+        pretrain(recipe(), broken, progress=Silent())
+    with pytest.raises(DataError, match="160 px.*144 px"):
+        pretrain(recipe(), replace(pairs, train=make_subset(8, 160, 1)), progress=Silent())
+    with pytest.raises(DataError, match="no reports"):
+        unread = replace(pairs.train, index=pd.DataFrame({"image_id": pairs.train.index["image_id"]}))
+        pretrain(recipe(), replace(pairs, train=unread), progress=Silent())
+
+
+# -------------------------------------------------------------------------------------------------- refused checkpoints
+class Evil:
+    """A pickle that would run code."""
+
+    def __reduce__(self) -> tuple[object, tuple[str, ...]]:
+        return (Path.write_text, ("never",))
+
+
+def test_pickle_with_code_is_refused_and_not_run(tmp_path: Path) -> None:
+    torch.save({"state_dict": {"w": torch.zeros(2)}, "hyper_parameters": Evil()}, tmp_path / "evil.ckpt")
+    with pytest.raises(CheckpointError, match=r"evil\.ckpt is a pickle that runs code.*safetensors"):
+        read_state_dict(tmp_path / "evil.ckpt")
+
+
+@pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"PK\x03\x04half a zip"])
+def test_damaged_files_are_named(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CheckpointError, match=f"{name} is damaged"):
+        read_state_dict(tmp_path / name)
+
+
+def test_missing_file_and_file_without_tensors(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="does not exist"):
+        read_state_dict(tmp_path / "none.pth")
+    torch.save({"epoch": 3}, tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match="no tensors"):
+        read_state_dict(tmp_path / "a.pth")
+    torch.save([torch.zeros(1)], tmp_path / "b.pth")
+    with pytest.raises(CheckpointError, match="a list"):
+        read_state_dict(tmp_path / "b.pth")
+
+
+def test_containers_are_unpacked(tmp_path: Path) -> None:
+    weights = nn.Linear(3, 2).state_dict()
+    for number, content in enumerate(({"state_dict": weights}, {"model": weights}, weights)):
+        torch.save(content, tmp_path / f"{number}.pth")
+        assert read_state_dict(tmp_path / f"{number}.pth").keys() == weights.keys()
+
+
+def test_coverage_below_95_percent_lists_what_is_missing() -> None:
+    module = nn.Sequential(*(nn.Linear(4, 4) for _ in range(10)))
+    weights = dict(module.state_dict())
+    weights["head.weight"] = torch.zeros(3)
+    assert load_weights(module, weights, "file") == 1.0
+    weights["3.weight"] = torch.zeros(5, 5)
+    with pytest.raises(CheckpointError, match=r"file fills 92% .*1 of 20 tensors.*3\.weight"):
+        load_weights(module, weights, "file")
+
+
+def test_checkpoints_that_do_not_fit_are_refused(pairs: PairData, tmp_path: Path) -> None:
+    folder = pretrain(recipe("convirt"), pairs, progress=Silent())
+    build = {name: BACKBONES.get(name).build for name in ("convirt", "place")}
+    with pytest.raises(CheckpointError, match="'resnet_demo', wanted is 'vit_demo'"):
+        build["convirt"](BackboneRequest("demo", "vit", checkpoint=folder))
+    with pytest.raises(CheckpointError, match="trained with 'convirt', not 'place'"):
+        build["place"](BackboneRequest("demo", checkpoint=folder))
+    with pytest.raises(CheckpointError, match="has no checkpoint"):
+        build["place"](BackboneRequest("demo"))
+    (folder / "model.safetensors").write_bytes(b"\0" * 100)
+    with pytest.raises(CheckpointError, match="damaged"):
+        build["convirt"](BackboneRequest("demo", checkpoint=folder / "model.safetensors"))
+    (folder / "card.json").unlink()
+    with pytest.raises(CheckpointError, match=r"no card\.json"):
+        build["convirt"](BackboneRequest("demo", checkpoint=folder))
+
+
+def test_imagenet_never_falls_back_to_random(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    build = BACKBONES.get("imagenet").build
+    with pytest.raises(MissingDependencyError, match="no ImageNet weights for 'resnet_demo'"):
+        build(BackboneRequest("demo"))
+    with pytest.raises(CheckpointError, match="does not exist"):
+        build(BackboneRequest("demo", settings={"weights": str(tmp_path / "none.pth")}))
+    with pytest.raises(SettingError, match="weight"):
+        build(BackboneRequest("demo", settings={"wieghts": "x"}))
+    from backbones.architectures import ARCHITECTURES
+    from backbones.encoders.image import build_encoder
+
+    weights = build_encoder(ARCHITECTURES["resnet_demo"], seed=9).model.state_dict()
+    torch.save(weights, tmp_path / "own.pth")
+    loaded = build(BackboneRequest("demo", settings={"weights": str(tmp_path / "own.pth")}))
+    assert torch.equal(loaded.module.model.layer4[0].conv1.weight, weights["layer4.0.conv1.weight"])  # type: ignore[union-attr,index]
+    assert loaded.input.mean == (0.485, 0.456, 0.406)
