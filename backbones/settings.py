@@ -45,7 +45,7 @@ class MethodSettings:
 
 
 DEMO: Mapping[str, Any] = {
-    "epochs": 12,
+    "epochs": 10,
     "batch_size": 64,
     "lr": 1e-3,
     "warmup": 0.1,

@@ -62,9 +62,8 @@ def train_encoder(request: PretrainRequest, progress: Progress, *, force: bool =
         raise PlaceBenchError(f"backbone '{request.method}' is not pre-trained here.", f"These are: {able}.")
     trainer = importlib.import_module(spec.trainer)
     recipe = trainer.Recipe(spec.name, request.profile, request.architecture, request.seed, dict(request.settings))
-    trainer.checkpoint_folder(recipe, "")  # a wrong setting or architecture stops here, before any data is made
-    size = trainer.pretrain_image_size(request.profile, request.architecture)
-    root, prepared = _image_report_data(spec, request, size, progress)
+    trainer.check(recipe)  # a wrong setting or architecture stops here, before any data is made
+    root, prepared = _image_report_data(spec, request, trainer.pretrain_image_size(recipe), progress)
     train, val = (_rows(prepared, name) for name in ("train", "val"))
     pairs = PairData(prepared.dataset.name, root.kind, train, val, _pairs_hash(prepared, (train, val)))
     folder = request.out or trainer.checkpoint_folder(recipe, pairs.data_hash)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.contracts import Dataset, Finding, dataset
+from bench.contracts import Dataset, Finding, Progress, dataset
 from bench.errors import DataError
 from tasks.datasets._checks import count_findings, demo_counts, missing_findings
 
@@ -95,11 +95,13 @@ class MimicCxr(Dataset):
 
         return RENDERER_VERSION
 
-    def make_demo(self, out: Path, *, studies: int, size: int, seed: int, workers: int = 2) -> None:
+    def make_demo(
+        self, out: Path, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None
+    ) -> None:
         """Render a demo in the MIMIC-CXR layout."""
         from tasks.datasets.demo import mimic_cxr
 
-        mimic_cxr.write(out, studies=studies, size=size, seed=seed, workers=workers)
+        mimic_cxr.write(out, studies=studies, size=size, seed=seed, workers=workers, progress=progress)
 
 
 def _images(root: Path) -> pd.DataFrame:

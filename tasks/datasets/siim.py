@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.contracts import Dataset, Finding, TaskSpec, dataset, task
+from bench.contracts import Dataset, Finding, Progress, TaskSpec, dataset, task
 from bench.errors import DataError
 from tasks.datasets._checks import count_findings, demo_counts
 
@@ -93,11 +93,13 @@ class Siim(Dataset):
 
         return RENDERER_VERSION
 
-    def make_demo(self, out: Path, *, studies: int, size: int, seed: int, workers: int = 2) -> None:
+    def make_demo(
+        self, out: Path, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None
+    ) -> None:
         """Render a demo in the stage 1 layout."""
         from tasks.datasets.demo import siim
 
-        siim.write(out, studies=studies, size=size, seed=seed, workers=workers)
+        siim.write(out, studies=studies, size=size, seed=seed, workers=workers, progress=progress)
 
     def reference_split(self, index: pd.DataFrame, protocol: str, seed: int) -> pd.DataFrame | None:
         """Return the row-level split of MGCA and GLoRIA for those protocols."""

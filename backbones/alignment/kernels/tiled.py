@@ -14,6 +14,7 @@ from torch.autograd.function import once_differentiable
 
 TILE = 1024
 """Rows and columns of a tile; about four tiles are alive at once."""
+_SAFE_RANGE = 60.0  # exp(60) and exp(-60) are both well inside float32
 
 
 def log_sums(
@@ -23,7 +24,6 @@ def log_sums(
     key_ids: Tensor,
     ignore: Tensor | None,
     columns: bool = True,
-    tile: int = TILE,
 ) -> tuple[Tensor, ...]:
     """Return what `reference.log_sums` returns (only the per-query half without `columns`), never storing [N, M].
 
@@ -71,37 +71,28 @@ class _Tiles:
         self.query_ids, self.key_ids = query_ids, key_ids
 
     def forward(self, columns: bool) -> tuple[Tensor, ...]:
+        """Return the running log-sums of every row (and column): over all pairs, over the positive ones."""
         lengths = [len(self.queries)] * 2 + [len(self.keys)] * 2 * columns
         sums = tuple(self.queries.new_full((length,), float("-inf")) for length in lengths)
         for rows, cols in self._walk():
             logits, positive = self._logits(rows, cols)
-            for dim, (total, own) in enumerate(zip(sums[::2], sums[1::2], strict=True)):
-                part = (rows, cols)[dim]
-                total[part] = torch.logaddexp(total[part], logits.logsumexp(1 - dim))
-                if positive is not None:
-                    chosen = logits.masked_fill(~positive, float("-inf")).logsumexp(1 - dim)
-                    own[part] = torch.logaddexp(own[part], chosen)
+            if positive is not None:
+                _fold(sums[1::2], logits.masked_fill(~positive, float("-inf")), (rows, cols))
+            _fold(sums[0::2], logits, (rows, cols))
         return sums
 
     def backward(self, sums: list[Tensor], grads: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """Return the gradients by queries and by keys."""
         by_queries, by_keys = torch.zeros_like(self.queries), torch.zeros_like(self.keys)
         for rows, cols in self._walk():
             logits, positive = self._logits(rows, cols)
-            by_logits = torch.zeros_like(logits)
-            for dim in range(len(sums) // 2):
-                self._add_softmax(
-                    by_logits, logits, positive, [row[(rows, cols)[dim]].unsqueeze(1 - dim) for row in _four(sums, grads, dim)]
-                )
+            own = None if positive is None else logits.masked_fill(~positive, float("-inf"))
+            by_logits = _softmaxes(logits, sums[0::2], grads[0::2], (rows, cols))
+            if own is not None:
+                by_logits += _softmaxes(own, sums[1::2], grads[1::2], (rows, cols))
             by_queries[rows].addmm_(by_logits, self.keys[cols])
             by_keys[cols].addmm_(by_logits.T, self.queries[rows])
         return by_queries, by_keys
-
-    @staticmethod
-    def _add_softmax(by_logits: Tensor, logits: Tensor, positive: Tensor | None, rows: list[Tensor]) -> None:
-        total, by_total, own, by_own = rows
-        by_logits.addcmul_((logits - total).exp_(), by_total)
-        if positive is not None:
-            by_logits.addcmul_((logits - own).masked_fill_(~positive, float("-inf")).exp_(), by_own)
 
     def _walk(self) -> Iterator[tuple[slice, slice]]:
         for row in range(0, len(self.queries), self.tile):
@@ -111,19 +102,48 @@ class _Tiles:
     def _logits(self, rows: slice, cols: slice) -> tuple[Tensor, Tensor | None]:
         """Return a tile of logits, -inf where ignored, and its positives (None where it holds none)."""
         logits = self.queries[rows] @ self.keys[cols].T
-        positive = self.query_ids[rows, None] == self.key_ids[None, cols]
+        query_ids, key_ids = self.query_ids[rows], self.key_ids[cols]
+        shared = bool(torch.isin(query_ids, key_ids).any())  # far cheaper than comparing every pair
+        positive = query_ids[:, None] == key_ids[None, :] if shared else None
         if self.ignore is not None:
-            logits.masked_fill_(self.ignore[rows, cols] & ~positive, float("-inf"))
-        return logits, positive if bool(positive.any()) else None
+            ignored = self.ignore[rows, cols]
+            logits.masked_fill_(ignored if positive is None else ignored & ~positive, float("-inf"))
+        return logits, positive
+
+
+def _fold(sums: tuple[Tensor, ...], logits: Tensor, parts: tuple[slice, slice]) -> None:
+    """Add a tile to the log-sums of its rows (and columns)."""
+    top = _shared_top(logits) if len(sums) == 2 else None
+    if top is not None:
+        exponential = logits.sub(top).exp_()
+    for dim, total in enumerate(sums):
+        tile_sum = logits.logsumexp(1 - dim) if top is None else exponential.sum(1 - dim).log_() + top
+        total[parts[dim]] = torch.logaddexp(total[parts[dim]], tile_sum)
+
+
+def _softmaxes(logits: Tensor, sums: list[Tensor], grads: tuple[Tensor, ...], parts: tuple[slice, slice]) -> Tensor:
+    """Return the gradient of the log-sums by a tile of logits: exp(logit - sum) times the gradient, by row plus by column."""
+    lines = [
+        (total[part].unsqueeze(1 - d), grad[part].unsqueeze(1 - d))
+        for d, (total, grad, part) in enumerate(zip(sums, grads, parts, strict=False))
+    ]
+    top = _shared_top(logits) if len(lines) == 2 else None
+    if top is None:
+        terms = [(logits - total).exp_().mul_(grad) for total, grad in lines]
+        return terms[0] if len(terms) == 1 else terms[0].add_(terms[1])
+    by_row, by_col = ((top - total).exp() * grad for total, grad in lines)
+    return (by_row + by_col).mul_(logits.sub(top).exp_())
+
+
+def _shared_top(logits: Tensor) -> Tensor | None:
+    """Return the largest logit where one shift keeps every exponential of the tile far from under- and overflow, else None."""
+    low, high = logits.aminmax()
+    return high if bool(high - low < _SAFE_RANGE) else None
 
 
 def finite_sums(sums: list[Tensor]) -> list[Tensor]:
     """Replace -inf (a row without such a pair) by inf, so that exp(logit - sum) is 0 rather than not a number."""
     return [value.masked_fill(value == float("-inf"), float("inf")) for value in sums]
-
-
-def _four(sums: list[Tensor], grads: tuple[Tensor, ...], dim: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return sums[2 * dim], grads[2 * dim], sums[2 * dim + 1], grads[2 * dim + 1]
 
 
 def _wide(tensor: Tensor) -> Tensor:

@@ -1,0 +1,187 @@
+"""Train a classification head on one encoder and predict with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from bench.contracts import Backbone, CellContext, Predictions, Subset
+from bench.errors import DataError
+from bench.features import FeatureCache
+from bench.metrics.decision import log_softmax
+from bench.metrics.ranking import auroc, rank
+from tasks.classification import readout
+from tasks.classification.labels import check_trainable, few_shot, keep_views, take, targets
+from tasks.classification.linear import logistic_path, nearest_neighbours, ridge_path
+from tasks.classification.settings import ClassificationSettings
+
+
+class Scorer(Protocol):
+    """A trained head on its encoder."""
+
+    def scores(self, subset: Subset) -> np.ndarray:
+        """Return one logit per image and class [n, C] (exclusive classes: before the softmax)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """What `predict` needs: the head, its readout and what happened while it was trained."""
+
+    scorer: Scorer
+    readout: readout.Readout
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Images with their targets [n, C]."""
+
+    subset: Subset
+    values: np.ndarray
+
+
+def labelled(subset: Subset, settings: ClassificationSettings, what: str) -> Labelled:
+    """Return the images of the wanted views with their targets; raise DataError where none is left."""
+    kept = keep_views(subset, settings.views)
+    if not len(kept):
+        raise DataError(f"there is no {what} image.", "Use a larger label fraction or more data.")
+    return Labelled(kept, targets(kept.index, settings))
+
+
+def fit(backbone: Backbone, train: Subset, val: Subset, context: CellContext) -> Classifier:
+    """Train the head, choose what is chosen on validation, and return the classifier."""
+    settings: ClassificationSettings = context.settings
+    known, held_out = labelled(train, settings, "training"), labelled(val, settings, "validation")
+    if settings.shots is not None:
+        rows = few_shot(known.values, settings.shots, settings.mode, context.seed)
+        known = Labelled(take(known.subset, rows), known.values[rows])
+    untrained = check_trainable(known.values, settings, "training")
+    check_trainable(held_out.values, settings, "validation")
+    scorer, facts = _train(backbone, known, held_out, context)
+    if untrained:
+        scorer = _Silenced(scorer, tuple(settings.labels.index(label) for label in untrained))
+    chosen = readout.choose(scored(scorer, held_out.subset, settings), held_out.values, settings)
+    facts |= {"head": settings.head, "train_images": len(known.subset), **chosen.facts(settings.labels)}
+    if untrained:
+        facts["untrained_classes"] = ", ".join(untrained)
+        context.progress.say(f"one label value only in training: {', '.join(untrained)} (scored at chance)")
+    return Classifier(scorer, chosen, facts)
+
+
+def scored(scorer: Scorer, subset: Subset, settings: ClassificationSettings) -> np.ndarray:
+    """Return the scores that are kept [n, C], float64: logits, or log probabilities of exclusive classes."""
+    scores = scorer.scores(subset).astype(np.float64)
+    return log_softmax(scores) if settings.mode == "multiclass" else scores
+
+
+def predict(classifier: Classifier, test: Subset, context: CellContext) -> Predictions:
+    """Return the table of `bench.metrics.classification` for the wanted views of `test`."""
+    settings: ClassificationSettings = context.settings
+    found = labelled(test, settings, "test")
+    scores = scored(classifier.scorer, found.subset, settings)
+    table = readout.table(found.subset.index, scores, found.values, classifier.readout, settings)
+    facts = {**classifier.facts, **readout.counts(table, settings)}
+    if "undefined_on_test" in facts:
+        context.progress.say(f"one label value only on test, AUROC undefined: {facts['undefined_on_test']}")
+    return Predictions(table, {}, facts)
+
+
+def _train(backbone: Backbone, known: Labelled, held_out: Labelled, context: CellContext) -> tuple[Scorer, dict[str, Any]]:
+    settings: ClassificationSettings = context.settings
+    if settings.head in ("linear", "finetune"):
+        from tasks.classification.trained import train_head
+
+        return train_head(backbone, known, held_out, context)
+    cache = FeatureCache(backbone, context)
+    features = cache.pooled(known.subset)
+    sweep, facts = _SWEEPS[settings.head](features, known.values, settings)
+    levels, values = sweep.scores(cache.pooled(held_out.subset)), sweep.values
+    best = best_levels(levels, held_out.values, settings.mode == "multiclass")
+    names = settings.labels if settings.mode != "multiclass" else ("all",) * len(best)
+    facts |= {f"{sweep.name}:{name}": values[level] for name, level in zip(names, best, strict=True)}
+    return _Probe(cache, sweep, best), facts
+
+
+@dataclass(frozen=True)
+class _Silenced:
+    """A scorer that says nothing about classes it had no example of: what it makes of them is an accident of the training."""
+
+    scorer: Scorer
+    classes: tuple[int, ...]
+
+    def scores(self, subset: Subset) -> np.ndarray:
+        """Return logits [n, C], 0 for the classes without examples."""
+        found = self.scorer.scores(subset).copy()
+        found[:, self.classes] = 0.0
+        return found
+
+
+@dataclass(frozen=True)
+class _Sweep:
+    """Heads of L strengths: `scores` gives logits [L, n, C] of features."""
+
+    name: str
+    values: tuple[float, ...]
+    scores: Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class _Probe:
+    """A head on kept features, one level of the sweep per class."""
+
+    cache: FeatureCache
+    sweep: _Sweep
+    levels: tuple[int, ...]
+
+    def scores(self, subset: Subset) -> np.ndarray:
+        """Return logits [n, C]."""
+        found = self.sweep.scores(self.cache.pooled(subset))
+        return np.stack([found[level, :, c] for c, level in enumerate(self.levels)], axis=1)
+
+
+def best_levels(levels: np.ndarray, values: np.ndarray, exclusive: bool) -> tuple[int, ...]:
+    """Return for every class the level of `levels` [L, n, C] with the highest AUROC on targets [n, C]; ties: the first.
+
+    Exclusive classes share one level (mean AUROC of one class against the rest). A class with one label value takes the level
+    that is best on average over the others.
+    """
+    scores = log_softmax(levels) if exclusive else levels
+    table = np.array([[_auroc(level[:, c], values[:, c]) for c in range(values.shape[1])] for level in scores])
+    known = ~np.isnan(table[0])
+    shared = int(np.argmax(table[:, known].mean(axis=1)))
+    if exclusive:
+        return (shared,) * values.shape[1]
+    return tuple(int(np.argmax(table[:, c])) if known[c] else shared for c in range(values.shape[1]))
+
+
+def _auroc(score: np.ndarray, value: np.ndarray) -> float:
+    known = ~np.isnan(value)
+    return float(auroc(rank(score[known], value[known]), np.ones((1, int(known.sum())), np.int64))[0])
+
+
+def _ridge(features: np.ndarray, values: np.ndarray, settings: ClassificationSettings) -> tuple[_Sweep, dict[str, Any]]:
+    penalties = sorted(settings.penalties, reverse=True)
+    path = ridge_path(features, values, np.array(penalties))
+    return _Sweep("penalty", tuple(penalties), path.scores), {}
+
+
+def _logistic(features: np.ndarray, values: np.ndarray, settings: ClassificationSettings) -> tuple[_Sweep, dict[str, Any]]:
+    penalties = sorted(settings.penalties, reverse=True)
+    found = logistic_path(features, values, np.array(penalties), settings.mode == "multiclass")
+    return _Sweep("penalty", tuple(penalties), found.path.scores), {"unconverged": found.unconverged}
+
+
+def _knn(features: np.ndarray, values: np.ndarray, settings: ClassificationSettings) -> tuple[_Sweep, dict[str, Any]]:
+    counts = sorted(settings.neighbours, reverse=True)
+    return _Sweep("neighbours", tuple(counts), lambda asked: nearest_neighbours(features, values, asked, np.array(counts))), {}
+
+
+_SWEEPS: Mapping[str, Callable[[np.ndarray, np.ndarray, ClassificationSettings], tuple[_Sweep, dict[str, Any]]]] = {
+    "ridge": _ridge,
+    "logistic": _logistic,
+    "knn": _knn,
+}

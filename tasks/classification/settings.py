@@ -1,0 +1,180 @@
+"""Settings of a classification cell and the protocol presets."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from bench.contracts import DATASETS, Profile, TaskSpec
+from bench.errors import SettingError, UnknownNameError
+from bench.registry import suggest
+from bench.settings import override
+
+Mode = Literal["binary", "multiclass", "multilabel"]
+MODES = ("binary", "multiclass", "multilabel")
+POLICIES = ("ones", "zeros", "ignore")
+PENALTIES = tuple(10.0 ** (power / 2) for power in range(-10, 7))
+
+
+@dataclass(frozen=True)
+class ClassificationSettings:
+    """How a classifier is trained and read out.
+
+    `head`: logistic and ridge are linear probes on kept features whose penalty is chosen on validation by AUROC (per class);
+    knn chooses k likewise; linear is the references' probe trained by gradient steps; finetune trains the encoder too.
+    `uncertain` holds `class=policy` for labels of -1 (ones, zeros or ignore: not trained on, not scored), one policy alone is
+    for all; `blank` is the same for missing labels. `views` are the projections kept (none named: all). `shots` keeps that
+    many images per class. `threshold`: where decisions are cut - validation (`threshold_by`), half (probability 0.5, argmax),
+    test (best micro F1 on the test images themselves, as BenchX does).
+    """
+
+    head: Literal["logistic", "ridge", "knn", "linear", "finetune"] = "logistic"
+    image_size: int = 256
+    mode: Mode = "binary"
+    labels: tuple[str, ...] = ()
+    uncertain: tuple[str, ...] = ("zeros",)
+    blank: Literal["zeros", "ignore"] = "zeros"
+    views: tuple[str, ...] = ()
+    shots: int | None = None
+    penalties: tuple[float, ...] = PENALTIES
+    neighbours: tuple[int, ...] = (1, 5, 10, 20, 50)
+    threshold: Literal["validation", "half", "test"] = "validation"
+    threshold_by: Literal["f1", "youden"] = "f1"
+    calibration: Literal["temperature", "none"] = "temperature"
+    subgroups: bool = True
+    augment: Literal["none", "crop", "jitter", "resized_crop"] = "none"
+    batchnorm: Literal["eval", "train"] = "eval"
+    batch_size: int = 48
+    epochs: int = 50
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    betas: tuple[float, ...] = (0.9, 0.999)
+    lr: float = 5e-4
+    weight_decay: float = 1e-6
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    warmup: float = 0.0
+    clip: float | None = None
+    amp: Literal["off", "bf16", "fp16"] = "off"
+    monitor: Literal["loss", "auroc", "none"] = "loss"
+    patience: int | None = 10
+    val_every: int = 1
+    drop_last_val: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("image_size", "batch_size", "epochs", "val_every"):
+            if getattr(self, name) < 1:
+                raise SettingError(f"{name} is {getattr(self, name)}.", "It must be at least 1.")
+        if self.shots is not None and self.shots < 1:
+            raise SettingError(f"shots is {self.shots}.", "It must be at least 1, or none for all images.")
+        if not self.penalties or min(self.penalties) <= 0 or not self.neighbours or min(self.neighbours) < 1:
+            raise SettingError("penalties and neighbours must be positive numbers.", "Write e.g. penalties=0.01,0.1,1.")
+
+    @property
+    def cached(self) -> bool:
+        """Return whether the head sees kept features only: nothing of the encoder or of its input changes while it is trained."""
+        return self.head != "finetune" and not (self.head == "linear" and (self.augment != "none" or self.batchnorm == "train"))
+
+
+_DEMO: dict[str, Any] = {"image_size": 144}
+_FINETUNE: dict[str, Any] = {
+    "augment": "crop",
+    "lr": 1e-4,
+    "weight_decay": 0.05,
+    "schedule": "cosine",
+    "warmup": 0.1,
+    "clip": 1.0,
+    "epochs": 30,
+    "batch_size": 64,
+    "monitor": "auroc",
+}
+_MGCA: dict[str, Any] = {"head": "linear", "augment": "crop", "monitor": "loss", "drop_last_val": True}
+_GLORIA: dict[str, Any] = {
+    "head": "linear",
+    "augment": "crop",
+    "batchnorm": "train",
+    "optimizer": "adam",
+    "betas": (0.5, 0.999),
+    "lr": 1e-4,
+    "batch_size": 64,
+    "clip": 0.25,
+    "amp": "fp16",
+    "monitor": "none",
+    "patience": None,
+}
+_BENCHX: dict[str, Any] = {
+    "head": "finetune",
+    "uncertain": ("zeros",),
+    "augment": "resized_crop",
+    "optimizer": "adam",
+    "lr": 1e-4,
+    "weight_decay": 0.0,
+    "schedule": "cosine",
+    "warmup": 0.017,
+    "clip": 1.0,
+    "amp": "fp16",
+    "batch_size": 64,
+    "epochs": 200,
+    "val_every": 5,
+    "monitor": "auroc",
+}
+_SHORT: dict[str, Any] = {**_DEMO, "epochs": 5, "amp": "off", "val_every": 1}
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "default": {"paper": {}, "demo": _DEMO},
+    "mgca": {"paper": _MGCA, "demo": {**_MGCA, **_SHORT}},
+    "gloria": {"paper": _GLORIA, "demo": {**_GLORIA, **_SHORT}},
+    "benchx": {"paper": _BENCHX, "demo": {**_BENCHX, **_SHORT}},
+}
+"""Per protocol and profile, what differs from the class defaults. Sources: MGCA 680fe4a, GLoRIA 416466a, BenchX b874fa6.
+
+`benchx`: a task names its own rate, optimiser and batch in `TaskSpec.presets` (tuned by hand per method and dataset); the
+cosine ends at 0 with the last epoch, where the reference's rises again. `gloria`: BatchNorm of the frozen encoder runs in train
+mode and the last weights are tested. `mgca`: the validation loss leaves out the last batch where it is incomplete.
+"""
+_HEADS: dict[str, dict[str, Any]] = {"demo": {**_FINETUNE, "epochs": 5}, "paper": _FINETUNE}
+
+
+def resolve(task: TaskSpec, protocol: str, profile: Profile, changes: Mapping[str, str]) -> ClassificationSettings:
+    """Return the settings of `protocol` and `profile` for `task` with `changes`; raise UnknownNameError on another protocol.
+
+    `task.options`: `labels` (default: the dataset's), `mode`, `uncertain` ({class: policy} or one policy), `views`.
+    """
+    if protocol not in PRESETS:
+        raise UnknownNameError(f"unknown protocol '{protocol}' of classification.", suggest(protocol, PRESETS))
+    values = {**task_values(task), **PRESETS[protocol][profile]}
+    if protocol == "default" and changes.get("head") == "finetune":
+        values |= _HEADS[profile]
+    settings = override(dataclasses.replace(ClassificationSettings(), **values), changes)
+    return dataclasses.replace(settings, uncertain=expand_policies(settings.uncertain, settings.labels))
+
+
+def task_values(task: TaskSpec) -> dict[str, Any]:
+    """Return what the options of a task set: labels, mode, uncertain policy, views."""
+    options, labels = task.options, task_labels(task)
+    mode = options.get("mode", "binary" if len(labels) == 1 else "multilabel")
+    if mode not in MODES or (mode == "binary") != (len(labels) == 1):
+        raise SettingError(f"task '{task.name}' has mode '{mode}' and {len(labels)} labels.", f"Modes: {', '.join(MODES)}.")
+    uncertain = options.get("uncertain", "zeros")
+    words = (uncertain,) if isinstance(uncertain, str) else tuple(f"{name}={rule}" for name, rule in uncertain.items())
+    return {"labels": labels, "mode": mode, "uncertain": words, "views": tuple(options.get("views", ()))}
+
+
+def task_labels(task: TaskSpec) -> tuple[str, ...]:
+    """Return the labels of a task: its option `labels`, else all of its dataset; raise SettingError where there are none."""
+    labels = tuple(task.options.get("labels", ())) or DATASETS.get(task.dataset).label_names
+    if not labels:
+        raise SettingError(f"task '{task.name}' has no labels.", "Name them in TaskSpec.options['labels'].")
+    return labels
+
+
+def expand_policies(words: Sequence[str], labels: Sequence[str]) -> tuple[str, ...]:
+    """Return one `class=policy` per label; a policy alone is for all, a class not named gets zeros."""
+    chosen = dict.fromkeys(labels, "zeros")
+    for word in words:
+        name, _, policy = word.rpartition("=")
+        if policy not in POLICIES or (name and name not in chosen):
+            raise SettingError(
+                f"uncertain policy '{word}'.", f"Write class=policy, policies {', '.join(POLICIES)}, classes {', '.join(labels)}."
+            )
+        chosen |= {name: policy} if name else dict.fromkeys(labels, policy)
+    return tuple(f"{name}={policy}" for name, policy in chosen.items())

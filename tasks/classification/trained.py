@@ -1,0 +1,209 @@
+"""Heads trained by gradient steps: the references' linear probe, and fine-tuning of the whole encoder."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bench.contracts import Backbone, CellContext, InputSpec, Subset
+from bench.features import FeatureCache, normalise, resize, to_grey, to_input
+from bench.metrics.decision import log_softmax
+from bench.metrics.ranking import auroc, rank
+from bench.training import TrainPlan, TrainSummary, train
+from tasks.classification.augment import augment
+from tasks.classification.settings import ClassificationSettings
+
+if TYPE_CHECKING:
+    from tasks.classification.fit import Labelled, Scorer
+
+
+class Network(nn.Module):
+    """An encoder with one linear layer; `encoder` None: what comes in are features already.
+
+    A frozen encoder is no part of this module (its mode and gradients stay as they are) unless its BatchNorm has to run in
+    train mode, or it is trained itself: then a copy is, and the encoder that other cells use is left alone.
+    """
+
+    def __init__(self, backbone: Backbone, classes: int, settings: ClassificationSettings, seed: int) -> None:
+        super().__init__()
+        self.tuned = settings.head == "finetune"
+        self.exclusive = settings.mode == "multiclass"
+        own = self.tuned or settings.batchnorm == "train"
+        self._encoder = (copy.deepcopy(backbone) if own else backbone,)  # in a tuple: not registered
+        if own:
+            self.encoder = self._encoder[0].module.requires_grad_(self.tuned)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.head = nn.Linear(backbone.pooled_dim, classes)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Return pooled features [B, D] of normalised images."""
+        with torch.set_grad_enabled(self.tuned and torch.is_grad_enabled()):
+            return self._encoder[0].features(images).pooled
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return logits [B, C] of images [B, 3, H, W] or features [B, D]."""
+        return self.head(self.encode(inputs) if inputs.ndim == 4 else inputs)
+
+    def losses(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the loss of a batch of `inputs` and `values` [B, C]."""
+        return {"loss": self.loss(self(batch["inputs"]), batch["values"])}
+
+    def loss(self, logits: Tensor, values: Tensor) -> Tensor:
+        """Return the cross-entropy, or the binary one averaged over the labels that are known."""
+        if self.exclusive:
+            return functional.cross_entropy(logits, values.argmax(dim=1))
+        known = ~values.isnan()
+        each = functional.binary_cross_entropy_with_logits(logits, values.nan_to_num(), reduction="none")
+        return (each * known).sum() / known.sum().clamp(min=1)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Images, or where `features` are given what the frozen encoder makes of them; targets [n, C]."""
+
+    subset: Subset
+    values: np.ndarray
+    spec: InputSpec
+    features: np.ndarray | None = None
+
+    def inputs(self, rows: np.ndarray, device: str) -> Tensor:
+        """Return what the network takes for `rows`, nothing augmented."""
+        if self.features is not None:
+            return torch.from_numpy(self.features[rows]).to(device)
+        return to_input(self.subset.images(rows), self.spec, device)
+
+
+@dataclass(frozen=True)
+class Batches:
+    """What the trainer iterates over: shuffled and augmented, all randomness from the generator given."""
+
+    source: Source
+    settings: ClassificationSettings
+    device: str
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.source.values) / self.settings.batch_size)
+
+    def batches(self, generator: np.random.Generator) -> Iterator[dict[str, Tensor]]:
+        """Yield one pass of `{"inputs", "values"}`."""
+        order = generator.permutation(len(self.source.values))
+        for start in range(0, len(order), self.settings.batch_size):
+            rows = order[start : start + self.settings.batch_size]
+            values = torch.from_numpy(self.source.values[rows]).float().to(self.device)
+            yield {"inputs": self._inputs(rows, generator), "values": values}
+
+    def _inputs(self, rows: np.ndarray, generator: np.random.Generator) -> Tensor:
+        source = self.source
+        if self.settings.augment == "none" or source.features is not None:
+            return source.inputs(rows, self.device)
+        grey = resize(to_grey(source.subset.images(rows), self.device), source.spec)
+        return normalise(augment(grey, source.spec.size, self.settings.augment, generator), source.spec)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network as a scorer."""
+
+    network: Network
+    cache: FeatureCache
+    settings: ClassificationSettings
+    device: str
+
+    def scores(self, subset: Subset) -> np.ndarray:
+        """Return logits [n, C]."""
+        values = np.zeros((len(subset), self.network.head.out_features))
+        return logits(self.network, source(subset, values, self.cache, self.settings), self.device)
+
+
+def source(subset: Subset, values: np.ndarray, cache: FeatureCache, settings: ClassificationSettings) -> Source:
+    """Return the inputs of a subset: kept features where nothing about them can change."""
+    features = cache.pooled(subset) if settings.cached else None
+    return Source(subset, values, cache.backbone.input, features)
+
+
+@torch.no_grad()
+def logits(network: Network, inputs: Source, device: str, batch: int = 64) -> np.ndarray:
+    """Return the logits of all images in order [n, C], in eval mode."""
+    network.eval()
+    found = []
+    for start in range(0, len(inputs.values), batch):
+        rows = np.arange(start, min(start + batch, len(inputs.values)))
+        found.append(network(inputs.inputs(rows, device)).float().cpu().numpy())
+    return np.concatenate(found)
+
+
+def train_head(backbone: Backbone, known: Labelled, held_out: Labelled, context: CellContext) -> tuple[Scorer, dict[str, Any]]:
+    """Train the head (and with `head=finetune` a copy of the encoder); resume from `context.work_dir`."""
+    settings: ClassificationSettings = context.settings
+    cache = FeatureCache(backbone, context)
+    parts = [source(part.subset, part.values, cache, settings) for part in (known, held_out)]
+    network = Network(backbone, len(settings.labels), settings, context.seed).to(context.device)
+    summary = _run(network, parts[0], parts[1], context)
+    facts = {"epochs": summary.epochs, "best_epoch": summary.best_epoch, "stopped_early": summary.stopped_early}
+    return Trained(network, cache, settings, context.device), {**facts, "best_metric": summary.best_metric}
+
+
+def _run(network: Network, known: Source, held_out: Source, context: CellContext) -> TrainSummary:
+    settings: ClassificationSettings = context.settings
+    monitored = settings.monitor != "none"
+
+    def evaluate(model: nn.Module) -> dict[str, float]:
+        return validate(network, held_out, settings, context.device)
+
+    return train(
+        network,
+        Batches(known, settings, context.device),
+        _plan(settings, context.seed),
+        context.work_dir,
+        evaluate=evaluate if monitored else None,
+        device=context.device,
+        progress=context.progress,
+        title=f"training {settings.head} of {context.task.name}",
+    )
+
+
+def _plan(settings: ClassificationSettings, seed: int) -> TrainPlan:
+    return TrainPlan(
+        epochs=settings.epochs,
+        optimizer=settings.optimizer,
+        lr=settings.lr,
+        weight_decay=settings.weight_decay,
+        betas=settings.betas,
+        schedule=settings.schedule,
+        warmup=settings.warmup,
+        clip=settings.clip,
+        amp=settings.amp,
+        monitor=None if settings.monitor == "none" else settings.monitor,
+        mode="min" if settings.monitor == "loss" else "max",
+        patience=settings.patience,
+        val_every=settings.val_every,
+        seed=seed,
+    )
+
+
+def validate(network: Network, held_out: Source, settings: ClassificationSettings, device: str) -> dict[str, float]:
+    """Return validation loss and mean AUROC; with `drop_last_val` the loss leaves out an incomplete last batch, as MGCA's."""
+    found = logits(network, held_out, device)
+    size = settings.batch_size
+    whole = len(found) // size * size if settings.drop_last_val and len(found) >= size else len(found)
+    loss = network.loss(torch.from_numpy(found[:whole]), torch.from_numpy(held_out.values[:whole]).float())
+    scores = log_softmax(found) if network.exclusive else found
+    return {"loss": float(loss), "auroc": mean_auroc(scores, held_out.values)}
+
+
+def mean_auroc(scores: np.ndarray, values: np.ndarray) -> float:
+    """Return the mean AUROC over the classes that have one."""
+    each = []
+    for c in range(values.shape[1]):
+        known = ~np.isnan(values[:, c])
+        each.append(auroc(rank(scores[known, c], values[known, c]), np.ones((1, int(known.sum())), np.int64))[0])
+    return float(np.nanmean(each))

@@ -1,0 +1,124 @@
+"""Score all pairs of images and reports, and say for each image what it found and was found by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.contracts import Backbone, CellContext, Predictions, Subset
+from bench.errors import DataError
+from bench.similarity import similarity_matrix
+from tasks.classification.labels import keep_views, take, targets
+from tasks.classification.settings import ClassificationSettings
+from tasks.retrieval.metrics import label_values, own_values, relevance
+from tasks.retrieval.settings import RetrievalSettings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Images with their reports: report `texts[text_of[i]]` and labels `kinds[kind_of[i]]` belong to image i."""
+
+    texts: list[str]
+    text_of: np.ndarray
+    kinds: np.ndarray
+    kind_of: np.ndarray
+
+    def part(self, rows: np.ndarray) -> Pairs:
+        """Return some images with the reports they have."""
+        chosen, text_of = np.unique(self.text_of[rows], return_inverse=True)
+        return Pairs([self.texts[i] for i in chosen], text_of, self.kinds, self.kind_of[rows])
+
+
+def predict(backbone: Backbone, test: Subset, context: CellContext) -> Predictions:
+    """Return one row per image that has a report."""
+    settings: RetrievalSettings = context.settings
+    kept, dropped = with_text(keep_views(test, settings.views), settings)
+    pairs = pair(kept.index, settings)
+    scores = similarity_matrix(backbone, kept, pairs.texts, settings.similarity, context)
+    table = kept.index[["image_id", "patient_id"]].copy()
+    for name, values in evaluate(scores, pairs, settings, context.seed).items():
+        table[name] = values
+    facts = {"images": len(kept), "reports": len(pairs.texts), "images_without_report": dropped}
+    return Predictions(table, {}, facts)
+
+
+def normalised(text: str) -> str:
+    """Return a report as it is compared: lower case, single spaces."""
+    return " ".join(str(text).lower().split())
+
+
+def with_text(subset: Subset, settings: RetrievalSettings) -> tuple[Subset, int]:
+    """Return the images that have a report, and how many have none; raise DataError where nothing is left."""
+    if settings.text not in subset.index:
+        raise DataError(f"the index has no column '{settings.text}'.", "Choose a dataset with reports, or another text=.")
+    texts = subset.index[settings.text].fillna("").astype(str).str.strip()
+    rows = np.flatnonzero(texts != "")
+    if len(rows) < 2:
+        raise DataError(f"{len(rows)} of {len(subset)} images have a report.", "Retrieval needs at least 2.")
+    return take(subset, rows), len(subset) - len(rows)
+
+
+def pair(index: pd.DataFrame, settings: RetrievalSettings) -> Pairs:
+    """Return images, reports and labels; identical reports are one."""
+    texts = [str(text) for text in index[settings.text]]
+    keys = [normalised(text) for text in texts] if settings.identical_as_one else [str(i) for i in range(len(texts))]
+    first = {key: i for i, key in reversed(list(enumerate(keys)))}
+    order = sorted(first.values())
+    place = {keys[i]: number for number, i in enumerate(order)}
+    text_of = np.array([place[key] for key in keys], np.int64)
+    kinds, kind_of = _kinds(index, settings)
+    return Pairs([texts[i] for i in order], text_of, kinds, kind_of)
+
+
+def _kinds(index: pd.DataFrame, settings: RetrievalSettings) -> tuple[np.ndarray, np.ndarray]:
+    if not settings.labels:
+        return np.zeros((1, 0)), np.zeros(len(index), np.int64)
+    mode: Any = "binary" if len(settings.labels) == 1 else "multilabel"
+    shared = ClassificationSettings(mode=mode, labels=settings.labels, uncertain=settings.uncertain)
+    values = np.nan_to_num(targets(index, shared))
+    kinds, kind_of = np.unique(values, axis=0, return_inverse=True)
+    return kinds, kind_of.reshape(-1)
+
+
+def evaluate(scores: np.ndarray, pairs: Pairs, settings: RetrievalSettings, seed: int) -> dict[str, np.ndarray]:
+    """Return the values of every image [n] in both directions from scores [n images, T reports], and `share`."""
+    found: dict[str, np.ndarray] = {}
+    for rows in _groups(len(scores), settings.batch, seed):
+        part = pairs.part(rows)
+        columns = np.unique(pairs.text_of[rows])
+        for name, values in _evaluate(scores[np.ix_(rows, columns)], part, settings).items():
+            found.setdefault(name, np.empty(len(scores)))[rows] = values
+    return found
+
+
+def _groups(n: int, batch: int | None, seed: int) -> Iterator[np.ndarray]:
+    """Yield all images at once, or shuffled groups of `batch`."""
+    if batch is None:
+        yield np.arange(n)
+        return
+    order = np.random.default_rng([seed, 8]).permutation(n)
+    for start in range(0, n, batch):
+        yield np.sort(order[start : start + batch])
+
+
+def _evaluate(scores: np.ndarray, pairs: Pairs, settings: RetrievalSettings) -> dict[str, np.ndarray]:
+    n, reports = scores.shape
+    images = np.arange(n)
+    directions = {
+        "i2t": (scores, np.arange(reports), pairs.text_of, reports),
+        "t2i": (np.ascontiguousarray(scores.T)[pairs.text_of], pairs.text_of, images, n),
+    }
+    found = {"share": 1 / np.bincount(pairs.text_of)[pairs.text_of]}
+    for name, (table, item, item_of, items) in directions.items():
+        values = own_values(table, pairs.text_of, item, settings.ks)
+        if settings.labels:
+            worth = relevance(pairs.kinds, pairs.kind_of, item_of, items)
+            values |= label_values(table, pairs.kind_of, worth, settings.ks, whole_k=settings.batch is not None)
+        found |= {f"{name}_{metric}": value for metric, value in values.items()}
+    return found

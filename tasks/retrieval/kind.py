@@ -1,0 +1,57 @@
+"""The retrieval task kind: what the engine asks of it; the body is imported when first needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from bench.contracts import Backbone, CellContext, Predictions, Profile, Subset, TaskKind, TaskSpec
+from tasks.retrieval.settings import PRESETS, RetrievalSettings, resolve
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+
+class RetrievalKind(TaskKind):
+    """Rank all reports for an image (`i2t_`) and all images for a report (`t2i_`); nothing is trained."""
+
+    name = "retrieval"
+    evaluator_version = 1
+    metrics = ("i2t_p@5", "i2t_hit@5", "i2t_r@5", "i2t_ndcg@10", "i2t_mean_rank", "i2t_median_rank", "t2i_r@5")
+    needs = "reports"
+
+    def settings(self, task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]) -> RetrievalSettings:
+        """Return the preset of `protocol` and `profile` for `task`, with `overrides`."""
+        return resolve(task, protocol, profile, overrides)
+
+    def protocols(self) -> tuple[str, ...]:
+        """Return the names of the protocol presets."""
+        return tuple(PRESETS)
+
+    def split(self, index: pd.DataFrame, task: TaskSpec, protocol: str, seed: int) -> pd.DataFrame:
+        """Return the official split; a dataset that is a test set as a whole stays one."""
+        return index if set(index["split"]) == {"test"} else super().split(index, task, protocol, seed)
+
+    def subset(self, train: pd.DataFrame, fraction: float, task: TaskSpec, protocol: str, seed: int) -> pd.DataFrame:
+        """Return all training rows: nothing is trained on them."""
+        return train
+
+    def fit(self, backbone: Backbone, train: Subset, val: Subset, context: CellContext) -> Backbone:
+        """Return the backbone itself; raise SettingError where it has no text side."""
+        from bench.similarity import need_text_side
+
+        need_text_side(backbone, "retrieval")
+        return backbone
+
+    def predict(self, predictor: Any, test: Subset, context: CellContext) -> Predictions:
+        """Return what every image found and was found by: one value per cut-off and direction."""
+        from tasks.retrieval.fit import predict
+
+        return predict(predictor, test, context)
+
+    def statistics(self, predictions: Predictions, task: TaskSpec) -> Mapping[str, Callable[[np.ndarray], np.ndarray]]:
+        """Return every metric as a function of resampling weights [R, n]: queries are resampled, candidates stay."""
+        from tasks.retrieval.metrics import statistics
+
+        return statistics(predictions.table)

@@ -1,0 +1,165 @@
+"""The kind end to end on a tiny encoder: every head, every mode, what the result states, and its statistics."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sklearn import metrics as sk
+
+from bench.errors import DataError
+from bench.stats import cluster_weights, point
+from tasks.classification import ClassificationKind
+from tasks.classification.augment import augment
+from tests.tasks.fakes import Encoder, Said, context, subset, task
+
+KIND = ClassificationKind()
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("PLACE_BENCH_CACHE", str(tmp_path / "cache"))
+
+
+def run(folder, spec, protocol="default", encoder=None, train=None, test=None, progress=None, **changes):
+    settings = KIND.settings(spec, protocol, "demo", changes)
+    cell = context(spec, settings, folder, **({"progress": progress} if progress else {}))
+    fitted = KIND.fit(encoder or Encoder(), train or subset(160, 1), subset(80, 2), cell)
+    return KIND.predict(fitted, test or subset(100, 3), cell)
+
+
+@pytest.mark.parametrize("head", ["logistic", "ridge", "knn", "linear", "finetune"])
+@pytest.mark.parametrize("mode", ["multilabel", "binary", "multiclass"])
+def test_every_head_learns(tmp_path, head, mode):
+    labels = {"multilabel": ("a", "b"), "binary": ("a",), "multiclass": ("a", "c")}[mode]
+    data = [subset(n, seed) for n, seed in ((160, 1), (100, 3))]
+    if mode == "multiclass":
+        for part in data:
+            part.index["label:c"] = 1 - part.index["label:a"]
+    changes = {"lr": "0.02", "epochs": "4", "warmup": "0"} if head in ("linear", "finetune") else {}
+    found = _run_with_val(tmp_path, task(labels=labels, mode=mode), data, head=head, **changes)
+    statistics = KIND.statistics(found, task())
+    assert point(statistics["auroc"], 100) > 0.85
+    assert found.extra["head"] == head and found.extra["mode"] == mode
+    low = statistics["auroc"](cluster_weights(found.table["patient_id"], 50))
+    assert low.shape == (50,) and (low <= 1).all()
+
+
+def _run_with_val(folder, spec, data, **changes):
+    settings = KIND.settings(spec, "default", "demo", changes)
+    val = subset(80, 2)
+    val.index["label:c"] = 1 - val.index["label:a"] if spec.options["mode"] == "multiclass" else val.index["label:c"]
+    cell = context(spec, settings, folder)
+    return KIND.predict(KIND.fit(Encoder(), data[0], val, cell), data[1], cell)
+
+
+def test_statistics_equal_scikit_learn(tmp_path):
+    found = run(tmp_path, task())
+    table, statistics = found.table, {name: point(f, 100) for name, f in KIND.statistics(found, task()).items()}
+    label, score = table[["label:a", "label:b"]].to_numpy(), table[["score:a", "score:b"]].to_numpy()
+    pred, prob = table[["pred:a", "pred:b"]].to_numpy(), table[["prob:a", "prob:b"]].to_numpy()
+    assert statistics["auroc"] == pytest.approx(sk.roc_auc_score(label, score))
+    assert statistics["auroc_micro"] == pytest.approx(sk.roc_auc_score(label, score, average="micro"))
+    assert statistics["auprc_micro"] == pytest.approx(sk.average_precision_score(label, score, average="micro"))
+    assert statistics["auprc"] == pytest.approx(sk.average_precision_score(label, score))
+    assert statistics["f1"] == pytest.approx(sk.f1_score(label, pred, average="macro"))
+    assert statistics["f1_micro"] == pytest.approx(sk.f1_score(label, pred, average="micro"))
+    assert statistics["auroc:b"] == pytest.approx(sk.roc_auc_score(label[:, 1], score[:, 1]))
+    assert statistics["brier:a"] == pytest.approx(((prob[:, 0] - label[:, 0]) ** 2).mean())
+    women = (table["group:sex"] == "F").to_numpy()
+    assert statistics["auroc@sex=F"] == pytest.approx(sk.roc_auc_score(label[women], score[women]))
+    assert KIND.statistics(found, task())["auroc@sex=F"].n == women.sum() == found.extra["n@sex=F"]
+    assert statistics["undefined_classes"] == 0
+
+
+def test_multiclass_statistics_equal_scikit_learn(tmp_path):
+    data = [subset(n, seed) for n, seed in ((160, 1), (100, 3))]
+    for part in data:
+        part.index["label:c"] = 1 - part.index["label:a"]
+    found = _run_with_val(tmp_path, task(labels=("a", "c"), mode="multiclass"), data)
+    statistics = {name: point(f, 100) for name, f in KIND.statistics(found, task()).items()}
+    true, pred = (found.table[[f"{k}:a", f"{k}:c"]].to_numpy().argmax(1) for k in ("label", "pred"))
+    assert statistics["accuracy"] == pytest.approx((true == pred).mean())
+    assert statistics["balanced_accuracy"] == pytest.approx(sk.balanced_accuracy_score(true, pred))
+    assert statistics["f1"] == pytest.approx(sk.f1_score(true, pred, average="macro"))
+    assert statistics["mcc"] == pytest.approx(sk.matthews_corrcoef(true, pred))
+    np.testing.assert_allclose(found.table["prob:a"] + found.table["prob:c"], 1)
+
+
+def test_a_class_with_one_value_is_undefined_and_said(tmp_path):
+    test, said = subset(60, 3), Said()
+    test.index["label:b"] = 0.0
+    found = run(tmp_path, task(), test=test, progress=said)
+    statistics = {name: point(f, 60) for name, f in KIND.statistics(found, task()).items()}
+    assert np.isnan(statistics["auroc:b"]) and statistics["auroc"] == statistics["auroc:a"]
+    assert statistics["undefined_classes"] == 1 and found.extra["undefined_on_test"] == "b"
+    assert any("AUROC undefined: b" in line for line in said.lines)
+
+
+def test_ignored_labels_are_not_scored(tmp_path):
+    test = subset(60, 3)
+    test.index.loc[:9, "label:a"] = -1
+    found = run(tmp_path, task(uncertain="ignore"), test=test)
+    assert found.table["label:a"].isna().sum() == 10
+    assert KIND.statistics(found, task())["auroc:a"].n == 50
+    score, label = (found.table[f"{k}:a"].to_numpy()[10:] for k in ("score", "label"))
+    assert point(KIND.statistics(found, task())["auroc:a"], 60) == pytest.approx(sk.roc_auc_score(label, score))
+
+
+def test_one_class_in_training(tmp_path):
+    train, said = subset(80, 1), Said()
+    train.index["label:b"] = 0.0
+    with pytest.raises(DataError, match="training images .* one label value only for b"):
+        run(tmp_path, task(labels=("b",)), train=train)
+    found = run(tmp_path, task(), train=train, progress=said)
+    assert found.extra["untrained_classes"] == "b" and "one label value only in training: b" in said.lines[0]
+    assert point(KIND.statistics(found, task())["auroc:b"], 100) == 0.5
+
+
+def test_fine_tuning_leaves_the_encoder_alone(tmp_path):
+    encoder = Encoder()
+    before = {name: value.clone() for name, value in encoder.module.state_dict().items()}
+    for protocol in ("benchx", "gloria", "mgca"):
+        run(tmp_path / protocol, task(), protocol, encoder, epochs="1", batch_size="40")
+    assert all(torch.equal(before[name], value) for name, value in encoder.module.state_dict().items())
+    assert not encoder.module.training and all(p.requires_grad for p in encoder.module.parameters())
+
+
+def test_thresholds(tmp_path):
+    half = run(tmp_path, task(), threshold="half")
+    np.testing.assert_array_equal(half.table["pred:a"], half.table["prob:a"] > 0.5)
+    tuned = {name: run(tmp_path, task(), threshold=name) for name in ("half", "validation", "test")}
+    f1 = {name: point(KIND.statistics(found, task())["f1_micro"], 100) for name, found in tuned.items()}
+    assert f1["test"] >= f1["half"]
+    assert 0 < tuned["validation"].extra["threshold:a"] < 1
+
+
+def test_same_numbers_twice_and_with_few_shots(tmp_path):
+    tables = [run(tmp_path, task(), shots="5").table for _ in range(2)]
+    assert tables[0].equals(tables[1])
+    assert run(tmp_path, task(), shots="5").extra["train_images"] <= 15
+
+
+def test_subset_is_stratified_on_the_exclusive_class():
+    index = subset(400).index
+    index["label:c"] = ((index["label:a"] + index["label:b"]) == 0).astype(float)
+    index["label:b"] = index["label:b"] * (1 - index["label:a"])
+    spec = task(labels=("a", "b", "c"), mode="multiclass")
+    part = KIND.subset(index, 0.05, spec, "default", 0)
+    shares = [part[f"label:{name}"].mean() - index[f"label:{name}"].mean() for name in "abc"]
+    assert np.abs(shares).max() < 0.05 and "label:" not in part
+    assert set(part["image_id"]) < set(KIND.subset(index, 0.5, spec, "default", 0)["image_id"])
+
+
+@pytest.mark.parametrize("name", ["crop", "jitter", "resized_crop"])
+def test_augmentations_are_seeded_and_stay_in_range(name):
+    images = torch.rand(6, 1, 20, 20, generator=torch.Generator().manual_seed(0))
+    one, same, other = (augment(images, 16, name, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert one.shape == (6, 1, 16, 16) and torch.equal(one, same) and not torch.equal(one, other)
+    assert one.min() >= -1e-6 and one.max() <= 1 + 1e-6
+
+
+def test_views_are_a_setting(tmp_path):
+    found = run(tmp_path, task(views=("PA",)))
+    assert set(found.table["image_id"]) == set(subset(100, 3).index.query("view == 'PA'")["image_id"])
+    assert replace(KIND.settings(task(views=("PA",)), "default", "demo", {})).views == ("PA",)

@@ -1,0 +1,81 @@
+"""The retrieval kind end to end on a tiny encoder."""
+
+import numpy as np
+import pytest
+
+from bench.errors import DataError, SettingError
+from bench.stats import cluster_weights, point
+from tasks.retrieval import RetrievalKind
+from tasks.retrieval.fit import pair
+from tests.tasks.fakes import Encoder, context, subset, task
+
+KIND = RetrievalKind()
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("PLACE_BENCH_CACHE", str(tmp_path / "cache"))
+
+
+def run(folder, encoder=None, test=None, protocol="default", spec=None, **changes):
+    spec = spec or task(labels=("a", "b"))
+    cell = context(spec, KIND.settings(spec, protocol, "demo", changes), folder, data_key="d")
+    data = test or subset(60, 3)
+    found = KIND.predict(KIND.fit(encoder or Encoder(), data, data, cell), data, cell)
+    return found, {name: point(f, len(found.table)) for name, f in KIND.statistics(found, spec).items()}
+
+
+def test_reports_are_found_by_their_images(tmp_path):
+    found, statistics = run(tmp_path)
+    assert found.extra["reports"] == 4 and found.extra["images"] == 60
+    assert statistics["i2t_p@1"] > 0.6 and statistics["i2t_r@1"] > 0.6 and statistics["t2i_p@5"] > 0.4
+    assert statistics["i2t_mean_rank"] < 2
+    values = KIND.statistics(found, task())["i2t_p@1"](cluster_weights(found.table["patient_id"], 20))
+    assert values.shape == (20,) and values.std() > 0
+
+
+def test_both_similarities_agree_where_the_method_is_global(tmp_path):
+    own, cosine = run(tmp_path)[1], run(tmp_path, similarity="global")[1]
+    assert own["i2t_r@1"] == pytest.approx(cosine["i2t_r@1"], abs=0.05)
+
+
+def test_identical_reports_are_one(tmp_path):
+    index = subset(20).index
+    index["report"] = ["Normal."] * 10 + ["normal. "] * 5 + [f"left {i}" for i in range(5)]
+    settings = KIND.settings(task(), "default", "demo", {})
+    pairs = pair(index, settings)
+    assert len(pairs.texts) == 6 and (pairs.text_of[:15] == 0).all()
+    assert len(pair(index, KIND.settings(task(), "default", "demo", {"identical_as_one": "no"})).texts) == 20
+
+
+def test_images_without_report_are_counted(tmp_path):
+    data = subset(30, 3)
+    data.index.loc[:4, "report"] = " "
+    found, _ = run(tmp_path, test=data)
+    assert found.extra["images_without_report"] == 5 and len(found.table) == 25
+    data.index["report"] = ""
+    with pytest.raises(DataError, match="0 of 30 images have a report"):
+        run(tmp_path, test=data)
+
+
+def test_without_labels_only_the_own_report_counts(tmp_path):
+    spec = task(labels=())
+    _, statistics = run(tmp_path, spec=spec)
+    assert "i2t_r@1" in statistics and "i2t_p@1" not in statistics
+
+
+def test_groups_of_a_batch_make_it_easier(tmp_path):
+    _, whole = run(tmp_path, identical_as_one="no")
+    found, batch = run(tmp_path, protocol="benchx")
+    assert found.extra["reports"] == 60
+    assert batch["i2t_r@5"] > whole["i2t_r@5"]
+    assert set(np.unique(found.table["i2t_p@10"])) <= {x / 10 for x in range(9)}
+
+
+def test_refusals(tmp_path):
+    with pytest.raises(SettingError, match="retrieval needs a text encoder"):
+        run(tmp_path, Encoder(has_text=False))
+    with pytest.raises(SettingError, match="batch at least 2"):
+        KIND.settings(task(), "default", "demo", {"batch": "1"})
+    with pytest.raises(DataError, match="no column 'findings'"):
+        run(tmp_path, text="findings")

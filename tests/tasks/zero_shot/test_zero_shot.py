@@ -1,0 +1,114 @@
+"""Prompts have the published counts; scores follow the prompts; what needs a text side says so."""
+
+import numpy as np
+import pytest
+
+from bench.errors import SettingError, UnknownNameError
+from bench.stats import point
+from tasks.classification.labels import take
+from tasks.zero_shot import ZeroShotKind
+from tasks.zero_shot.fit import class_scores
+from tasks.zero_shot.prompts import ClassPrompts, build, prompt_set, sentence
+from tests.tasks.fakes import Encoder, context, subset, task
+
+KIND = ZeroShotKind()
+COUNTS = {"Atelectasis": 210, "Cardiomegaly": 15, "Consolidation": 192, "Edema": 18, "Pleural Effusion": 54}
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("PLACE_BENCH_CACHE", str(tmp_path / "cache"))
+
+
+def data(n, seed):
+    """Two exclusive classes the fake encoder's words name."""
+    part = subset(n, seed)
+    kept = np.flatnonzero(part.index["label:a"] != part.index["label:b"])
+    part = take(part, kept)
+    part.index["label:left"], part.index["label:right"] = part.index["label:a"], part.index["label:b"]
+    return part
+
+
+def run(folder, labels=("left", "right"), mode="multiclass", encoder=None, val=True, protocol="default", **changes):
+    spec = task(labels=labels, mode=mode)
+    cell = context(spec, KIND.settings(spec, protocol, "demo", changes), folder, data_key="d")
+    none = take(data(20, 4), np.array([], int))
+    fitted = KIND.fit(encoder or Encoder(), none, data(120, 2) if val else none, cell)
+    found = KIND.predict(fitted, data(120, 3), cell)
+    return found, {name: point(f, len(found.table)) for name, f in KIND.statistics(found, spec).items()}
+
+
+@pytest.mark.parametrize(("label", "count"), COUNTS.items())
+def test_prompt_sets_have_the_published_counts(label, count):
+    texts = prompt_set(label)
+    assert len(texts) == len(set(texts)) == count
+    assert all("  " not in text and text == text.strip() for text in texts)
+
+
+def test_drawn_prompts_are_seeded():
+    one, same, other = (build("sets", "Atelectasis", 5, np.random.default_rng(seed)) for seed in (0, 0, 1))
+    assert len(one.positive) == 5 and one == same != other
+    with pytest.raises(SettingError, match="no prompt set for 'Pneumonia'"):
+        prompt_set("Pneumonia")
+
+
+def test_templates():
+    pairs = build("pairs", "Pleural_Thickening", None, np.random.default_rng(0))
+    assert "There is pleural thickening." in pairs.positive and "There is no pleural thickening." in pairs.negative
+    assert sentence("{} is seen.", "COVID-19") == "COVID-19 pneumonia is seen."
+    assert len(build("single", "Edema", None, np.random.default_rng(0)).positive) == 1
+
+
+@pytest.mark.parametrize("similarity", ["method", "global"])
+def test_exclusive_classes_are_found(tmp_path, similarity):
+    found, statistics = run(tmp_path, similarity=similarity)
+    assert statistics["accuracy"] > 0.9 and statistics["auroc"] > 0.95
+    assert found.extra["prompts"] == 12
+
+
+def test_no_validation_is_needed_for_exclusive_classes(tmp_path):
+    assert run(tmp_path, val=False)[1]["accuracy"] == run(tmp_path)[1]["accuracy"]
+
+
+def test_binary_labels_get_thresholds_from_validation(tmp_path):
+    found, statistics = run(tmp_path, ("left",), "binary")
+    assert statistics["auroc"] > 0.9 and statistics["f1"] > 0.8
+    assert "threshold:left" in found.extra
+    assert run(tmp_path, ("left",), "binary", val=False)[0].extra["not_decided_on_validation"] == "left"
+
+
+def test_scores_by_hand(tmp_path):
+    encoder, part = Encoder(), data(30, 3)
+    prompts = (ClassPrompts(("left", "left large"), ("right",)), ClassPrompts(("right",)))
+    for aggregate, function in (("mean", np.mean), ("max", np.max)):
+        spec = task(labels=("left", "right"))
+        settings = KIND.settings(spec, "default", "demo", {"aggregate": aggregate, "scale": "1"})
+        scores = class_scores(encoder, prompts, part, context(spec, settings, tmp_path))
+        from bench.features import to_input
+
+        images = to_input(part.images(slice(None)), encoder.input)
+        similar = encoder.similarity(images, ["left", "left large", "right"]).numpy()
+        np.testing.assert_allclose(scores[:, 0], function(similar[:, :2], axis=1) - similar[:, 2], atol=1e-6)
+        np.testing.assert_allclose(scores[:, 1], similar[:, 2], atol=1e-6)
+
+
+def test_gloria_normalises_over_the_test_set(tmp_path):
+    spec = task(labels=("Edema", "Cardiomegaly"), mode="multilabel")
+    settings = KIND.settings(spec, "gloria", "demo", {"scale": "1"})
+    assert (settings.prompts, settings.prompts_per_class, settings.aggregate) == ("sets", 5, "max")
+    prompts = (ClassPrompts(("left",)), ClassPrompts(("right",)))
+    scores = class_scores(Encoder(), prompts, data(60, 3), context(spec, settings, tmp_path))
+    np.testing.assert_allclose(scores.mean(0), 0, atol=1e-9)
+    np.testing.assert_allclose(scores.std(0), 1, atol=1e-9)
+
+
+def test_a_backbone_without_text_is_refused(tmp_path):
+    with pytest.raises(SettingError, match="needs a text encoder, backbone 'fake' has none"):
+        run(tmp_path, encoder=Encoder(has_text=False))
+
+
+def test_a_test_set_as_a_whole_stays_one():
+    index = data(20, 1).index
+    assert KIND.split(index, task(), "default", 0) is index
+    with pytest.raises(UnknownNameError):
+        KIND.settings(task(), "mgca", "demo", {})
