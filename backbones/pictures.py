@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from backbones.pairs import normalise_images
-from backbones.place.model import LoadedPlace
+from bench.contracts import InputSpec
 
 
 def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, np.ndarray]:
@@ -40,10 +40,26 @@ def plot_curve(curve: Path, out: Path, title: str = "") -> Path:
     return out
 
 
+class HasMaps(Protocol):
+    """A method or backbone that can say where its observations were read."""
+
+    def attention_maps(self, images: torch.Tensor) -> torch.Tensor | None:
+        """Return maps [B, K, h, w] of normalised images [B, 3, H, W]."""
+        ...
+
+
 @torch.no_grad()
-def draw_attention(backbone: LoadedPlace, images: np.ndarray, out: Path, titles: Sequence[str] = (), shown: int = 6) -> Path:
-    """Draw where the observations of uint8 images [n, S, S] were read: image, mean map, the `shown` most peaked maps."""
-    maps = backbone.attention_maps(normalise_images(torch.from_numpy(images), backbone.input)).cpu()
+def draw_attention(
+    method: HasMaps, spec: InputSpec, images: np.ndarray, out: Path, titles: Sequence[str] = (), shown: int = 6
+) -> Path | None:
+    """Draw where the observations of uint8 images [n, S, S] were read: image, mean map, the `shown` most peaked maps.
+
+    Return None, drawing nothing, for a method without such maps.
+    """
+    maps = method.attention_maps(normalise_images(torch.from_numpy(images), spec))
+    if maps is None:
+        return None
+    maps = maps.cpu()
     figure, axes = _figure(len(images), shown + 2, (1.5 * (shown + 2), 1.62 * len(images)))
     for number, (image, own) in enumerate(zip(images, maps, strict=True)):
         order = own.flatten(1).max(1).values.argsort(descending=True)[:shown]

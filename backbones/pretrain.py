@@ -115,14 +115,29 @@ def train_plan(settings: MethodSettings, seed: int) -> TrainPlan:
 
 
 def _finish(recipe: Recipe, data: PairData, method: VisionLanguageMethod, summary: TrainSummary, folder: Path) -> None:
-    """Write curve and card, then drop the training's own checkpoints."""
+    """Write curve, pictures and card, then drop the training's own checkpoints."""
     import json
 
     from bench.results import write_atomically
 
     write_atomically(folder / CURVE, "".join(json.dumps(row) + "\n" for row in summary.curve))
+    _draw(recipe, data, method, folder)
     write_atomically(folder / CARD, json.dumps(_card(recipe, data, method, summary, folder), indent=2) + "\n")
     shutil.rmtree(folder / "work", ignore_errors=True)
+
+
+def _draw(recipe: Recipe, data: PairData, method: VisionLanguageMethod, folder: Path) -> None:
+    """Draw the curve and, where the method has observations, where they were read on the first three validation images."""
+    import numpy as np
+
+    from backbones.pictures import draw_attention, plot_curve
+
+    plot_curve(folder / CURVE, folder / "curve.png", f"{recipe.method}, {data.name} ({data.kind} data)")
+    spec = method.image_encoder.architecture.input
+    edge = (spec.resize - spec.size) // 2
+    images = data.val.images(np.arange(min(3, len(data.val))))[:, edge : edge + spec.size, edge : edge + spec.size]
+    method.eval()
+    draw_attention(method.cpu(), spec, images, folder / "attention.png")
 
 
 def _card(recipe: Recipe, data: PairData, method: VisionLanguageMethod, summary: TrainSummary, folder: Path) -> dict[str, Any]:

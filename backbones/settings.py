@@ -45,7 +45,7 @@ class MethodSettings:
 
 
 DEMO: Mapping[str, Any] = {
-    "epochs": 10,
+    "epochs": 8,
     "batch_size": 64,
     "lr": 1e-3,
     "warmup": 0.1,

@@ -77,6 +77,10 @@ class VisionLanguageMethod(nn.Module, ABC):
         """Return the global image embeddings [B, d], normalised."""
         return project(self.image_head, features.pooled)
 
+    def attention_maps(self, images: torch.Tensor) -> torch.Tensor | None:
+        """Return where the method's observations were read, [B, K, h, w], every map summing to one; None where it has none."""
+        return None
+
     def score(self, features: Features, text: TextBatch) -> torch.Tensor:
         """Return the method's image-text score [B images, T texts]; by default the cosine of the global embeddings."""
         return self.embed_features(features) @ self.text_states(text)[1].T

@@ -25,10 +25,16 @@ def run_command(request: RunRequest, *, dry_run: bool) -> int:
     plans = [plan_task(name, request, progress) for name in expand_tasks(request.tasks)]
     jobs = [job for plan in plans for job in _jobs(plan, request, progress)]
     outcome = run_jobs(_missing(jobs, request), request, progress) if _missing(jobs, request) else Outcome()
-    progress.say(f"{len(outcome.done)} cell(s) run, {len(jobs) - len(outcome.done) - len(outcome.failed)} had a result.")
+    progress.say(_tally(len(jobs), outcome))
     for plan in plans:
         _publish(plan, request, bool(outcome.done), progress)
     return 1 if outcome.failed else 0
+
+
+def _tally(planned: int, outcome: Outcome) -> str:
+    failed, left_out = len(outcome.failed), len(outcome.left_out)
+    parts = [f"{len(outcome.done)} cell(s) run", f"{planned - len(outcome.done) - failed - left_out} had a result"]
+    return ", ".join(parts + [f"{failed} failed"] * bool(failed) + [f"{left_out} left out"] * bool(left_out)) + "."
 
 
 def _jobs(plan: TaskPlan, request: RunRequest, progress: Progress) -> list[Job]:

@@ -36,3 +36,7 @@ class CheckpointError(PlaceBenchError):
 
 class MissingDependencyError(PlaceBenchError):
     """A package or weight file that this machine lacks; says how to bring it."""
+
+
+class NotApplicableError(PlaceBenchError):
+    """A cell that cannot be, such as zero-shot without a text encoder: it is left out, saying why, and the run goes on."""

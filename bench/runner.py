@@ -94,7 +94,8 @@ def score(plan: TaskPlan, predictions: Predictions) -> list[Score]:
     scores = []
     for metric, statistic in plan.kind.statistics(predictions, plan.task).items():
         low, high = interval(statistic(weights))
-        scores.append(Score(metric, point(statistic, weights.shape[1]), low, high, weights.shape[1]))
+        counted = int(getattr(statistic, "n", None) or weights.shape[1])  # a subgroup's metric knows its own number of images
+        scores.append(Score(metric, point(statistic, weights.shape[1]), low, high, counted))
     return scores
 
 
@@ -120,6 +121,7 @@ def _record(
     for item in scores:
         record |= {
             f"metric:{item.metric}": _json(item.value),
+            f"n:{item.metric}": item.n,
             f"low:{item.metric}": _json(item.low),
             f"high:{item.metric}": _json(item.high),
         }

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bench.contracts import Backbone, CellContext, Subset
-from bench.errors import DataError, SettingError
+from bench.errors import DataError, NotApplicableError
 from bench.features import FeatureCache, to_input
 
 IMAGES, TEXTS = 128, 256
@@ -15,9 +15,11 @@ IMAGES, TEXTS = 128, 256
 
 
 def need_text_side(backbone: Backbone, what: str) -> None:
-    """Raise SettingError where the backbone cannot compare images with texts."""
+    """Raise NotApplicableError where the backbone cannot compare images with texts."""
     if not backbone.has_text:
-        raise SettingError(f"{what} needs a text encoder, backbone '{backbone.name}' has none.", "Choose one trained on reports.")
+        raise NotApplicableError(
+            f"{what} needs a text encoder, backbone '{backbone.name}' has none.", "Choose one trained on reports."
+        )
 
 
 def similarity_matrix(backbone: Backbone, subset: Subset, texts: Sequence[str], which: str, context: CellContext) -> np.ndarray:

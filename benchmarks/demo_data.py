@@ -27,7 +27,7 @@ STUDIES = {"siim": 40, "mimic_cxr": 120}
 WANTED_SECONDS = 90.0
 PIXELS, MAP = 128, 32
 SHARE_OF_TRAINING = 0.7
-EPOCHS, BATCH = 14, 32
+EPOCHS, BATCH = 24, 32
 
 
 def _written(workers: int) -> tuple[float, str]:
@@ -83,10 +83,10 @@ def network(findings: int) -> Any:
         convolution = nn.Conv2d(before, after, 3, stride, 1, bias=False)
         return nn.Sequential(convolution, nn.BatchNorm2d(after), nn.ReLU())
 
-    widths = ((1, 16, 2), (16, 32, 2), (32, 48, 1), (48, 64, 2), (64, 96, 2), (96, 96, 1))
+    widths = ((1, 16, 2), (16, 32, 1), (32, 32, 2), (32, 48, 2), (48, 64, 2), (64, 64, 1))
     down = nn.Sequential(*(block(*width) for width in widths))
-    up = nn.Sequential(nn.Upsample(scale_factor=4, mode="bilinear"), nn.Conv2d(96, findings, 1))
-    return nn.ModuleDict({"fine": down[:3], "coarse": down[3:], "head_fine": nn.Conv2d(48, findings, 1), "head_coarse": up})
+    up = nn.Sequential(nn.Upsample(scale_factor=4, mode="bilinear"), nn.Conv2d(64, findings, 1))
+    return nn.ModuleDict({"fine": down[:3], "coarse": down[3:], "head_fine": nn.Conv2d(32, findings, 1), "head_coarse": up})
 
 
 def maps(net: Any, images: Any) -> Any:
@@ -117,8 +117,12 @@ def network_auroc(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)
     order = torch.cat([torch.randperm(train)[: train // BATCH * BATCH] for _ in range(EPOCHS)]).view(-1, BATCH)
     for rows in order:
-        logits = maps(net, x[rows])
-        pixels = functional.binary_cross_entropy_with_logits(logits, target[rows], pos_weight=torch.tensor(4.0))
+        shift = torch.randint(-2, 3, (2,)) * (PIXELS // MAP)
+        moved, wanted = (
+            torch.roll(part[rows], (shift // unit).tolist(), (2, 3)) for part, unit in ((x, 1), (target, PIXELS // MAP))
+        )
+        logits = maps(net, moved)
+        pixels = functional.binary_cross_entropy_with_logits(logits, wanted, pos_weight=torch.tensor(4.0))
         loss = pixels + 0.3 * functional.binary_cross_entropy_with_logits(image_score(logits), truth[rows])
         optimizer.zero_grad()
         loss.backward()

@@ -47,6 +47,14 @@ class Place(VisionLanguageMethod):
         observations, weights = self.visual(features.patches, positions, maps=maps)
         return project(self.visual_head, observations), weights
 
+    def attention_maps(self, images: torch.Tensor) -> torch.Tensor:
+        """Return where each observation was read, [B, K, h, w]; every map sums to one."""
+        features = self.image_encoder.features(images)
+        weights = self.visual_observations(features, maps=True)[1]
+        if weights is None:
+            raise RuntimeError("the extractor returned no attention maps")
+        return weights.unflatten(2, features.grid)
+
     def textual_observations(self, states: torch.Tensor, text: TextBatch) -> torch.Tensor:
         """Return the T-PORs, normalised: one per sentence [B, S, d] (zero where there is none), or per query [B, K, d]."""
         if self.textual is not None:
@@ -124,8 +132,4 @@ class LoadedPlace(LoadedMethod):
 
     def attention_maps(self, images: torch.Tensor) -> torch.Tensor:
         """Return where each observation was read, [B, K, h, w]; every map sums to one."""
-        features = self.features(images)
-        weights = self.method.visual_observations(features, maps=True)[1]
-        if weights is None:
-            raise RuntimeError("the extractor returned no attention maps")
-        return weights.unflatten(2, features.grid)
+        return self.method.attention_maps(images)

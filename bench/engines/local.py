@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.cell import Cell
 from bench.contracts import BACKBONES, Backbone, BackboneRequest, Progress
-from bench.errors import PlaceBenchError
+from bench.errors import NotApplicableError, PlaceBenchError
 from bench.plan import EncoderRef, RunRequest, TaskPlan
 from bench.results import ResultStore
 from bench.runner import encoder_seed, failure, run_cell
@@ -31,6 +31,7 @@ class Outcome:
     done: list[dict[str, Any]] = field(default_factory=list)
     reused: list[str] = field(default_factory=list)
     failed: list[dict[str, Any]] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
 
 def run_jobs(jobs: Sequence[Job], request: RunRequest, progress: Progress) -> Outcome:
@@ -66,6 +67,10 @@ class _Session:
         encoders = self.encoders
         try:
             record = run_cell(job.cell, job.plan, job.encoder, encoders.get(job), self.store, encoders.device, self.progress)
+        except NotApplicableError as error:
+            self.outcome.left_out.append(f"{job.cell.title}: {error}")
+            self.progress.say(f"    left out: {error}")
+            return
         except PlaceBenchError as error:
             self._fail(job, error)
             return

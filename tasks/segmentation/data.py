@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.contracts import InputSpec, Progress, Subset
+from bench.contracts import CellContext, InputSpec, Subset
 
 FeatureMaps = tuple[Tensor, ...]
 
@@ -54,11 +54,15 @@ def _sample(pixels: Tensor, grid: Tensor, mode: str) -> Tensor:
 
 @dataclass(frozen=True)
 class Source:
-    """The inputs of one subset: its pixels, or where `maps` are given the encoder's kept feature maps (half precision)."""
+    """The inputs of one subset: its pixels, or where `maps` are given the encoder's kept feature maps (half precision).
+
+    With `masks` [V n, C, S, S] the maps are of V views of every image, the image itself first: view v of row r stands at v n + r.
+    """
 
     subset: Subset
     spec: InputSpec
     maps: FeatureMaps = ()
+    masks: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.subset)
@@ -93,6 +97,10 @@ class TrainBatches:
             yield self._batch(order[rows], generator)
 
     def _batch(self, rows: np.ndarray, generator: np.random.Generator) -> dict[str, Any]:
+        kept = self.source.masks
+        if kept is not None:
+            rows = rows + len(self.source) * generator.integers(0, len(kept) // len(self.source), len(rows))
+            return pack(self.source.inputs(rows), kept[torch.from_numpy(rows)].float())
         masks = load_masks(self.source.subset, rows)
         if not self.augment:
             return pack(self.source.inputs(rows), masks)
@@ -109,14 +117,32 @@ def pack(inputs: Tensor | FeatureMaps, masks: Tensor) -> dict[str, Any]:
     return {"inputs": inputs, "data_samples": samples}
 
 
-def encode(source: Source, segmentor: Any, batch_size: int, device: str, progress: Progress, title: str) -> Source:
-    """Return `source` with the encoder's feature maps computed once, kept on the CPU in half precision."""
-    kept: list[FeatureMaps] = []
+def encode(source: Source, segmentor: Any, context: CellContext, views: int = 1) -> Source:
+    """Return `source` with the encoder's feature maps computed once, kept on the CPU in half precision.
+
+    With `views` above 1 also those of that many views less one: turned, scaled, every other one mirrored. The draw depends on
+    the cell's seed alone.
+    """
+    maps: list[FeatureMaps] = []
+    masks: list[Tensor] = []
     segmentor.eval()
-    with progress.track(title, total=len(source)) as advance, torch.no_grad():
-        for rows in source.chunks(batch_size):
-            pixels = normalise(load_grey(source.subset, rows), source.spec).to(device)
-            kept.append(tuple(level.half().cpu() for level in segmentor.extract_feat(pixels)))
-            advance(len(rows))
-    maps = tuple(torch.cat(levels) for levels in zip(*kept, strict=True))
-    return Source(source.subset, source.spec, maps)
+    rng = np.random.default_rng((context.seed, 77))
+    with context.progress.track("encoding", total=len(source) * views) as advance, torch.no_grad():
+        for view in range(views):
+            for rows in source.chunks(32):
+                grey, truth = _view(source.subset, rows, view, rng)
+                found = segmentor.extract_feat(normalise(grey, source.spec).to(context.device))
+                maps.append(tuple(level.half().cpu() for level in found))
+                masks.append(truth.to(torch.uint8))
+                advance(len(rows))
+    joined = tuple(torch.cat(levels) for levels in zip(*maps, strict=True))
+    return Source(source.subset, source.spec, joined, torch.cat(masks) if views > 1 else None)
+
+
+def _view(subset: Subset, rows: np.ndarray, view: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    grey, masks = load_grey(subset, rows), load_masks(subset, rows)
+    if view == 0:
+        return grey, masks
+    if view % 2:
+        grey, masks = grey.flip(-1), masks.flip(-1)
+    return scale_rotate(grey, masks, rng)

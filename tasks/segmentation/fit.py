@@ -47,7 +47,7 @@ def fit(backbone: Backbone, train_set: Subset, val: Subset, context: CellContext
     segmentor = build_segmentor(backbone, len(context.mask_classes), settings, context.seed).to(context.device)
     sources = [Source(subset, backbone.input) for subset in (train_set, val)]
     if settings.cache_features:
-        sources = [encode(source, segmentor, 32, context.device, context.progress, "encoding") for source in sources]
+        sources = [encode(sources[0], segmentor, context, settings.cached_views), encode(sources[1], segmentor, context)]
     validation = Validation(sources[1], settings, context.device)
     summary = _train(segmentor, sources[0], validation, context)
     choices = validation.choices(segmentor)

@@ -23,7 +23,8 @@ class SegmentationSettings:
     predicted region counts as none) are chosen on validation where None. `monitor` is what the best epoch is taken by:
     dice = mean of `dice_per_image` and `dice_global` on validation at the best operating point, loss = validation loss.
     `batch_mean` adds the metric `dice_batch_mean`, the mean of batch means of MGCA and GLoRIA.
-    `cache_features` encodes every image once and trains on the kept maps: only for a frozen encoder without augmentation.
+    `cache_features` encodes every image once and trains on the kept maps: only for a frozen encoder without augmentation;
+    `cached_views` above 1 also keeps that many less one turned, scaled and mirrored views of every training image.
     """
 
     head: Literal["auto", "unet", "setr_pup"] = "auto"
@@ -34,6 +35,7 @@ class SegmentationSettings:
     frozen: bool = True
     batchnorm: Literal["eval", "train"] = "eval"
     cache_features: bool = False
+    cached_views: int = 1
     augment: bool = True
     loss: Literal["focal_dice"] = "focal_dice"
     focal_weight: float = 10.0
@@ -51,7 +53,7 @@ class SegmentationSettings:
     amp: Literal["off", "bf16", "fp16"] = "off"
 
     def __post_init__(self) -> None:
-        for name in ("image_size", "batch_size", "epochs"):
+        for name in ("image_size", "batch_size", "epochs", "cached_views"):
             if getattr(self, name) < 1:
                 raise SettingError(f"{name} is {getattr(self, name)}.", "It must be at least 1.")
         if self.threshold is not None and not 0 < self.threshold < 1:
@@ -69,7 +71,8 @@ _DEMO: dict[str, Any] = {
     "setr_channels": (64, 32, 16),
     "augment": False,
     "cache_features": True,
-    "epochs": 10,
+    "cached_views": 6,
+    "epochs": 20,
     "steps_per_epoch": 16,
     "lr": 3e-3,
     "patience": None,
@@ -78,6 +81,7 @@ _MGCA: dict[str, Any] = {
     "batchnorm": "train",
     "augment": True,
     "cache_features": False,
+    "cached_views": 1,
     "batch_size": 8,
     "epochs": 50,
     "steps_per_epoch": None,

@@ -65,16 +65,16 @@ def images(pairs: PairData) -> torch.Tensor:
     return normalise_images(torch.from_numpy(pairs.val.images(np.arange(4))[:, 8:136, 8:136]), InputSpec(128, 144))
 
 
+def _maps(method: str) -> str:
+    return "attention.png" if method == "place" else ""
+
+
 @pytest.mark.parametrize("method", ["convirt", "place"])
 def test_checkpoint_card_and_use(method: str, pairs: PairData) -> None:
     folder = pretrain(recipe(method), pairs, progress=Silent())
     assert is_complete(folder) and folder == checkpoint_folder(recipe(method), pairs.data_hash)
-    assert sorted(path.name for path in folder.iterdir() if path.name != ".lock") == [
-        "card.json",
-        "curve.jsonl",
-        "model.safetensors",
-        "vocab.txt",
-    ]
+    written = {"card.json", "curve.jsonl", "curve.png", "model.safetensors", "vocab.txt"} | ({"attention.png"} & {_maps(method)})
+    assert {path.name for path in folder.iterdir() if path.name != ".lock"} == written
     card = json.loads((folder / "card.json").read_text())
     assert (card["method"], card["architecture"], card["epochs"]) == (method, "resnet_demo", 2)
     assert card["data"] == {"name": "squares", "kind": "demo", "hash": "0123abcd", "train_pairs": 8, "val_pairs": 4}
@@ -109,7 +109,7 @@ def test_pictures_are_drawn(pairs: PairData, tmp_path: Path) -> None:
     assert isinstance(loaded, LoadedPlace)
     for path in (
         plot_curve(folder / "curve.jsonl", tmp_path / "curve.png"),
-        draw_attention(loaded, pairs.val.images(np.arange(2))[:, 8:136, 8:136], tmp_path / "maps.png", ["a", "b"]),
+        draw_attention(loaded, loaded.input, pairs.val.images(np.arange(2))[:, 8:136, 8:136], tmp_path / "maps.png", ["a", "b"]),
     ):
         assert path.read_bytes().startswith(b"\x89PNG")
 

@@ -16,20 +16,30 @@ def place_bench(*words: str, cwd: Path, code: int | None = 0, **env: str) -> sub
     settings = {k: v for k, v in os.environ.items() if not k.startswith("PLACE_BENCH")}
     settings |= {"PLACE_BENCH_CACHE": str(cwd / "cache"), "COLUMNS": "200", **env}
     done = subprocess.run(
-        [sys.executable, "-m", "bench.cli", *words], capture_output=True, text=True, cwd=cwd, env=settings, timeout=240, check=False
+        [sys.executable, "-m", "bench.cli", *words],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=settings,
+        timeout=240,
+        check=False,
     )
     assert code is None or done.returncode == code, done.stdout + done.stderr
     return done
 
 
-@pytest.mark.parametrize("words", [["list", "tasks"], ["list", "backbones"], ["list", "datasets", "--json"], ["--help"], ["run", "--help"]])
+@pytest.mark.parametrize(
+    "words", [["list", "tasks"], ["list", "backbones"], ["list", "datasets", "--json"], ["--help"], ["run", "--help"]]
+)
 def test_listing_and_help_import_nothing_heavy(words: list[str], tmp_path: Path) -> None:
     code = (
         "import sys\nsys.argv = ['place-bench', *sys.argv[1:]]\nfrom bench.cli import main\n"
         "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code, stop.code\n"
         f"print('HEAVY', [name for name in {HEAVY} if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=tmp_path, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=tmp_path, check=True, timeout=60
+    )
     assert done.stdout.strip().endswith("HEAVY []"), done.stdout
 
 

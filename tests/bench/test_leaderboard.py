@@ -84,7 +84,10 @@ def test_what_is_not_comparable_never_shares_a_table(store: ResultStore, fact: s
     add(store, "a", 0.5)
     add(store, "b", 0.6, **{fact: "other"})
     tables, _ = leaderboard.build(store, "fake_task")
-    assert [table.rows for table in tables] == [["a (net)"], ["b (net)"]] or [t.rows for t in tables] == [["b (net)"], ["a (net)"]]
+    assert [table.rows for table in tables] == [["a (net)"], ["b (net)"]] or [t.rows for t in tables] == [
+        ["b (net)"],
+        ["a (net)"],
+    ]
 
 
 def test_another_evaluator_version_is_left_out_and_said(store: ResultStore) -> None:

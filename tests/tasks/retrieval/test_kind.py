@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bench.errors import DataError, SettingError
+from bench.errors import DataError, NotApplicableError, SettingError
 from bench.stats import cluster_weights, point
 from tasks.retrieval import RetrievalKind
 from tasks.retrieval.fit import pair
@@ -73,7 +73,7 @@ def test_groups_of_a_batch_make_it_easier(tmp_path):
 
 
 def test_refusals(tmp_path):
-    with pytest.raises(SettingError, match="retrieval needs a text encoder"):
+    with pytest.raises(NotApplicableError, match="retrieval needs a text encoder"):
         run(tmp_path, Encoder(has_text=False))
     with pytest.raises(SettingError, match="batch at least 2"):
         KIND.settings(task(), "default", "demo", {"batch": "1"})

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bench.errors import SettingError, UnknownNameError
+from bench.errors import NotApplicableError, SettingError, UnknownNameError
 from bench.stats import point
 from tasks.classification.labels import take
 from tasks.zero_shot import ZeroShotKind
@@ -103,7 +103,7 @@ def test_gloria_normalises_over_the_test_set(tmp_path):
 
 
 def test_a_backbone_without_text_is_refused(tmp_path):
-    with pytest.raises(SettingError, match="needs a text encoder, backbone 'fake' has none"):
+    with pytest.raises(NotApplicableError, match="needs a text encoder, backbone 'fake' has none"):
         run(tmp_path, encoder=Encoder(has_text=False))
 
 

@@ -1,0 +1,125 @@
+"""The demo in the layout of MIMIC-CXR-JPG with MIMIC-CXR's reports beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.contracts import Progress
+from tasks.datasets.demo import manifest
+from tasks.datasets.demo.patient import Study, sample_study
+from tasks.datasets.demo.phrases import LABELS
+from tasks.datasets.demo.render import render
+from tasks.datasets.demo.report import Report, write_report
+
+TABLE = "mimic-cxr-2.0.0-{}.csv.gz"
+METADATA = (
+    "dicom_id,subject_id,study_id,PerformedProcedureStepDescription,ViewPosition,Rows,Columns,StudyDate,StudyTime,"
+    "ProcedureCodeSequence_CodeMeaning,ViewCodeSequence_CodeMeaning,PatientOrientationCodeSequence_CodeMeaning"
+)
+POSITION = {
+    "PA": ("PA", "postero-anterior", "Erect"),
+    "AP": ("AP", "antero-posterior", "Recumbent"),
+    "LL": ("LATERAL", "lateral", "Erect"),
+}
+JPEG_QUALITY = 95
+VISITS = (0, 1, 2, 3, 3, 4, 5, 5, 6, 6)
+"""Patient of each study within a block of ten: three of its seven patients have two studies."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker needs to write one study."""
+
+    out: Path
+    size: int
+    seed: int
+
+
+def write(out: Path, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None) -> None:
+    """Write `studies` studies at `size` px into `out`; the same seed gives the same bytes, whatever the number of workers.
+
+    Killed, it goes on where it stopped. Raise DataError where `out` holds something else.
+    """
+    out = Path(out)
+    if not manifest.start(out, "mimic_cxr", studies, size, seed):
+        return
+    written = manifest.run(partial(_write_study, Job(out, size, seed)), studies, workers, progress, "rendering MIMIC-CXR demo")
+    images = [image for study in written for image in study["images"]]
+    names = ",".join(LABELS)
+    manifest.write_table(out / TABLE.format("metadata"), METADATA, [image["metadata"] for image in images])
+    manifest.write_table(out / TABLE.format("split"), "dicom_id,study_id,subject_id,split", [image["split"] for image in images])
+    manifest.write_table(out / TABLE.format("chexpert"), f"subject_id,study_id,{names}", [study["labels"] for study in written])
+    manifest.write_truth(out, [image["truth"] for image in images])
+    counts = {"images": len(images), "studies": studies, "patients": len({study["patient"] for study in written})}
+    manifest.finish(out, "mimic_cxr", studies=studies, size=size, seed=seed, counts=counts)
+
+
+def study_of(seed: int, number: int) -> Study:
+    """Return study `number`; a later visit follows from the patient's earlier one."""
+    rng = np.random.default_rng((seed, number, 3))
+    block, place = divmod(number, len(VISITS))
+    if place and VISITS[place] == VISITS[place - 1]:
+        return sample_study(rng, number, previous=study_of(seed, number - 1))
+    return sample_study(rng, block * 7 + VISITS[place])
+
+
+def _subject(seed: int, study: Study) -> str:
+    return str(10_000_000 + int(manifest.digest("subject", seed, study.patient.number)[:12], 16) % 9_999_999)
+
+
+def _split(patient: int) -> str:
+    """Return the split of a patient: one in twenty validates, one in twenty tests."""
+    return {3: "validate", 11: "test"}.get(patient % 20, "train")
+
+
+def _write_study(job: Job, number: int) -> dict[str, Any]:
+    """Write one study's images and report; return its rows of the tables."""
+    study = study_of(job.seed, number)
+    subject, name = (
+        _subject(job.seed, study),
+        str(50_000_000 + int(manifest.digest("study", job.seed, number)[:12], 16) % 9_999_999),
+    )
+    folder = job.out / "files" / f"p{subject[:2]}" / f"p{subject}"
+    report = write_report(study, np.random.default_rng((job.seed, number, 4)))
+    manifest.write_bytes(folder / f"s{name}.txt", report.text.encode())
+    views = (study.view, "LL") if study.lateral else (study.view,)
+    images = [_write_image(job, study, number, view, (subject, name), folder / f"s{name}") for view in views]
+    return {"patient": subject, "images": images, "labels": _labels(subject, name, report)}
+
+
+def _write_image(job: Job, study: Study, number: int, view: str, ids: Sequence[str], folder: Path) -> dict[str, Any]:
+    import cv2
+
+    digest = manifest.digest("image", job.seed, number, view)
+    image_id = "-".join(digest[n : n + 8] for n in range(0, 40, 8))
+    rendering = render(study, job.size, view)
+    path = folder / f"{image_id}.jpg"
+    if not path.is_file():
+        _, data = cv2.imencode(".jpg", rendering.image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        manifest.write_bytes(path, data.tobytes())
+    subject, name = ids
+    return {
+        "metadata": _metadata(image_id, study, view, (subject, name), job.size),
+        "split": f"{image_id},{name},{subject},{_split(study.patient.number)}",
+        "truth": manifest.truth(image_id, rendering, study.findings, view),
+    }
+
+
+def _metadata(image_id: str, study: Study, view: str, ids: Sequence[str], size: int) -> str:
+    position, meaning, orientation = POSITION[view]
+    procedure = "CHEST (PORTABLE AP)" if study.view == "AP" else "CHEST (PA AND LAT)"
+    date = 21_100_101 + 10_000 * (study.patient.number % 80) + 100 * study.order
+    time = f"{80_000 + study.seed % 60_000}.{study.seed % 1000:03d}"
+    fields = (image_id, *ids, procedure, position, size, size, date, time, procedure, meaning, orientation)
+    return ",".join(map(str, fields))
+
+
+def _labels(subject: str, name: str, report: Report) -> str:
+    values = ["" if (value := report.labels.get(label)) is None else f"{value:.1f}" for label in LABELS]
+    return ",".join([subject, name, *values])

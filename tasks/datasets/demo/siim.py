@@ -1,0 +1,127 @@
+"""The demo in the layout of SIIM-ACR stage 1: a DICOM tree and `train-rle.csv`, its quirks included."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.contracts import Progress
+from tasks.datasets._rle import encode_rle
+from tasks.datasets.demo import manifest
+from tasks.datasets.demo.patient import RATES, Study, sample_study
+from tasks.datasets.demo.render import Rendering, render
+
+TABLE, HEADER = "train-rle.csv", "ImageId, EncodedPixels"
+SIIM_RATES = {**RATES, "pneumothorax": 0.24, "effusion": 0.15, "consolidation": 0.14, "edema": 0.07, "cardiomegaly": 0.14}
+"""Pneumothorax in about 22% of the images, as in stage 1; the others as distractors."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker needs to write one study."""
+
+    out: Path
+    size: int
+    seed: int
+
+
+def write(out: Path, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None) -> None:
+    """Write `studies` studies at `size` px into `out`; the same seed gives the same bytes, whatever the number of workers.
+
+    Killed, it goes on where it stopped. Raise DataError where `out` holds something else.
+    """
+    out = Path(out)
+    if not manifest.start(out, "siim", studies, size, seed):
+        return
+    written = manifest.run(partial(_write_study, Job(out, size, seed)), studies, workers, progress, "rendering SIIM-ACR demo")
+    rows = [row for study in written for row in study["rows"]]
+    order = np.random.default_rng(seed).permutation(len(rows))
+    manifest.write_table(out / TABLE, HEADER, [rows[n] for n in order])
+    manifest.write_truth(out, [study["truth"] for study in written])
+    masks = [len(study["rows"]) for study in written]
+    counts = {
+        "images": studies,
+        "positive images": sum(study["positive"] for study in written),
+        "rows": len(rows),
+        "images with several masks": sum(n > 1 for n in masks),
+    }
+    manifest.finish(out, "siim", studies=studies, size=size, seed=seed, counts=counts)
+
+
+def study_of(seed: int, number: int) -> Study:
+    """Return study `number`: about one in twenty is a second visit of the patient before it."""
+    rng = np.random.default_rng((seed, number, 1))
+    if number % 20 == 19:
+        return sample_study(rng, number, SIIM_RATES, previous=study_of(seed, number - 1))
+    return sample_study(rng, number, SIIM_RATES)
+
+
+def _write_study(job: Job, number: int) -> dict[str, Any]:
+    """Write one DICOM file and return its rows of the table and its ground truth."""
+    study = study_of(job.seed, number)
+    rendering = render(study, job.size)
+    names = [manifest.uid("siim", job.seed, number, level) for level in ("study", "series", "image")]
+    path = job.out / "dicom-images-train" / names[0] / names[1] / f"{names[2]}.dcm"
+    if not path.is_file():
+        manifest.write_bytes(path, _dicom(study, rendering, names, _header(job.seed, study, number)))
+    parts = rendering.parts.get("pneumothorax", [])
+    codes = [encode_rle(piece) for part in parts for piece in _pieces(part)]
+    return {
+        "rows": [f"{names[2]}, {code}" for code in codes or ["-1"]],
+        "positive": bool(codes),
+        "truth": manifest.truth(names[2], rendering, study.findings, study.view),
+    }
+
+
+def _pieces(mask: np.ndarray) -> list[np.ndarray]:
+    """Return the connected pieces of a mask, at least 12 pixels each (the largest always), as one mask per table row."""
+    import cv2
+
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    kept = [n + 1 for n in range(count - 1) if areas[n] >= 12 or areas[n] == areas.max()]
+    return [(labels == n).astype(np.uint8) for n in kept]
+
+
+def _header(seed: int, study: Study, number: int) -> Mapping[str, Any]:
+    """Return the tags beside the pixels; one image in sixteen is MONOCHROME1."""
+    inverted = np.random.default_rng((seed, number, 2)).random() < 1 / 16
+    return {
+        "PatientID": manifest.digest("siim", seed, study.patient.seed)[:8],
+        "PatientSex": study.patient.sex,
+        "PatientAge": f"{study.patient.age:03d}Y",
+        "ViewPosition": study.view,
+        "PhotometricInterpretation": "MONOCHROME1" if inverted else "MONOCHROME2",
+    }
+
+
+def _dicom(study: Study, rendering: Rendering, names: list[str], header: Mapping[str, Any]) -> bytes:
+    """Return an 8-bit DICOM file, explicit little endian, without a time stamp."""
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
+
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = SecondaryCaptureImageStorage, UID(names[2])
+    meta.TransferSyntaxUID, meta.ImplementationClassUID = ExplicitVRLittleEndian, UID(manifest.uid("place-bench demo"))
+    file = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    file.SOPClassUID, file.SOPInstanceUID = SecondaryCaptureImageStorage, UID(names[2])
+    file.StudyInstanceUID, file.SeriesInstanceUID = names[0], names[1]
+    file.Modality, file.BodyPartExamined, file.SeriesDescription = "CR", "CHEST", f"view: {study.view}"
+    file.PatientName = header["PatientID"]
+    for key, value in header.items():
+        setattr(file, key, value)
+    pixels = rendering.image if header["PhotometricInterpretation"] == "MONOCHROME2" else 255 - rendering.image
+    file.Rows, file.Columns = pixels.shape
+    file.SamplesPerPixel, file.PixelRepresentation = 1, 0
+    file.BitsAllocated, file.BitsStored, file.HighBit = 8, 8, 7
+    file.PixelData = pixels.tobytes() + b"\0" * (pixels.size % 2)
+    file["PixelData"].VR = "OB"
+    stream = io.BytesIO()
+    file.save_as(stream, enforce_file_format=True)
+    return stream.getvalue()
