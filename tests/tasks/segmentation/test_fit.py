@@ -85,10 +85,11 @@ def test_fine_tuning_changes_a_copy_of_the_weights(kind, toy, make_context):
 
 
 def test_kept_features_train_as_computed_ones_do(kind, toy, make_context):
-    kept, computed = (
-        _run(kind, toy, make_context(folder=str(flag), cache_features=flag, cached_views=1))[1].extra["best_metric"]
-        for flag in (True, False)
-    )
+    def best(flag):
+        context = make_context(folder=str(flag), cache_features=flag, cached_views=1)
+        return _run(kind, toy, context)[1].extra["best_metric"]
+
+    kept, computed = best(True), best(False)
     assert kept == pytest.approx(computed, abs=0.02)  # half precision
 
 
