@@ -50,6 +50,7 @@ class Dataset(ABC):
     marker: str = ""
     """A file or folder (relative) by which the dataset is recognised in a folder."""
     mask_classes: tuple[str, ...] = ()
+    box_classes: tuple[str, ...] = ()
     label_names: tuple[str, ...] = ()
     has_reports: bool = False
     has_demo: bool = False
@@ -77,6 +78,11 @@ class Dataset(ABC):
     def mask(self, row: pd.Series, root: Path) -> np.ndarray:
         """Return the masks of one image as uint8 0/1 [len(mask_classes), H, W] in the pixel grid of the image file."""
         raise NotImplementedError(f"dataset '{self.name}' has no masks")
+
+    def boxes(self, row: pd.Series, root: Path) -> np.ndarray:
+        """Return the boxes of one image, float32 [n, 5]: x1, y1, x2, y2 in pixels of the image file (exclusive right and lower
+        edge) and the class as an index into `box_classes`; [0, 5] where there are none."""
+        raise NotImplementedError(f"dataset '{self.name}' has no boxes")
 
     def make_demo(
         self, out: Path, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None
