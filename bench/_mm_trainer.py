@@ -41,7 +41,10 @@ def run(
     _limit_threads()
     batches = _Epochs(loader, plan)
     hook = _EpochHook(model, batches, plan, work_dir, title, evaluate)
-    runner = _build(model, batches, plan, work_dir, device, hook)
+    last = hook.newest_checkpoint()
+    runner = _build(model, batches, plan, work_dir, device, hook, last)
+    if last:
+        progress.say(f"{title}: going on after epoch {_epoch_of(last)} of {plan.epochs}")
     try:
         with progress.track(title, total=plan.epochs * len(batches)) as advance:
             hook.advance = advance
@@ -75,10 +78,11 @@ class _Epochs:
         return itertools.islice(passes, self.steps)
 
 
-def _build(model: nn.Module, batches: _Epochs, plan: TrainPlan, work_dir: Path, device: str, hook: _EpochHook) -> QuietRunner:
+def _build(
+    model: nn.Module, batches: _Epochs, plan: TrainPlan, work_dir: Path, device: str, hook: _EpochHook, last: Path | None
+) -> QuietRunner:
     trainable = model if hasattr(model, "train_step") else Trainable(model, device)
     trainable.to(device)
-    last = hook.newest_checkpoint()
     off = dict.fromkeys(("runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint"))
     return QuietRunner(
         device,
@@ -148,6 +152,8 @@ class _EpochHook(Hook):
         self.sums = {}
         self.batches.epoch = runner.epoch
         _seed_everything(self.plan.seed, runner.epoch)
+        if hasattr(self.model, "start_epoch"):
+            self.model.start_epoch(runner.epoch)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Set the learning rate of this step."""
