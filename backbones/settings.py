@@ -45,7 +45,7 @@ class MethodSettings:
 
 
 DEMO: Mapping[str, Any] = {
-    "epochs": 8,
+    "epochs": 6,
     "batch_size": 64,
     "lr": 1e-3,
     "warmup": 0.1,

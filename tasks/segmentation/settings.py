@@ -72,7 +72,7 @@ _DEMO: dict[str, Any] = {
     "augment": False,
     "cache_features": True,
     "cached_views": 6,
-    "epochs": 20,
+    "epochs": 14,
     "steps_per_epoch": 16,
     "lr": 3e-3,
     "patience": None,
