@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from typing import Any, Literal, TypeVar, cast
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from backbones.architectures import Architecture
 from bench.contracts import Features, InputSpec
@@ -24,11 +25,26 @@ class ImageEncoder(nn.Module, ABC):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.architecture = architecture
+        self.recomputed = False
         self.model: Any
 
     @abstractmethod
     def features(self, images: torch.Tensor) -> Features:
         """Encode normalised images [B, 3, H, W]; H and W divisible by the largest stride."""
+
+    def recompute(self) -> None:
+        """Compute the activations inside blocks again in the backward pass instead of keeping them."""
+        self.recomputed = True
+
+    def block(self, part: nn.Module, maps: torch.Tensor) -> torch.Tensor:
+        """Run a part of the network; where wanted, recompute it in the backward pass with BatchNorm's statistics left alone."""
+        if not (self.recomputed and torch.is_grad_enabled()):
+            return part(maps)
+        return checkpoint(part, maps, use_reentrant=False, context_fn=lambda: (nullcontext(), _statistics_fixed(part)))
+
+    def compile_features(self) -> None:
+        """Pass `features` through torch.compile; the names of the weights stay."""
+        self.features = torch.compile(self.features)  # type: ignore[method-assign]
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the pooled features [B, D]."""
@@ -42,6 +58,20 @@ class ImageEncoder(nn.Module, ABC):
                 f"{self.architecture.name}: images of {images.shape[-2]} x {images.shape[-1]} px.",
                 f"Height and width must be multiples of {stride}.",
             )
+
+
+@contextmanager
+def _statistics_fixed(module: nn.Module) -> Iterator[None]:
+    """Keep the running statistics of every BatchNorm as they are: a second forward pass must not move them again."""
+    norms = [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    try:
+        for norm in norms:
+            norm.momentum = 0.0
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
 
 class LoadedBackbone:

@@ -1,15 +1,11 @@
-"""Checkpoints: written whole with a card, read without running code, refused where they do not fit."""
+"""Checkpoints of methods trained here: written whole with a card, refused where they do not fit."""
 
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
-
-import torch
-from torch import nn
 
 from backbones.architectures import Architecture, resolve_architecture
 from backbones.encoders.text import build_text_encoder
@@ -17,93 +13,15 @@ from backbones.encoders.vocabulary import Vocabulary
 from backbones.keys import CARD, PIECES, WEIGHTS
 from backbones.settings import settings_type_of
 from backbones.vision_language import LoadedMethod, VisionLanguageMethod
+from backbones.weights.coverage import fill
+from backbones.weights.reading import read_weights, state_dict_of
 from bench.contracts import BACKBONES, BackboneRequest
 from bench.errors import CheckpointError, SettingError
 from bench.settings import override
 
 L = TypeVar("L", bound=LoadedMethod)
-MINIMUM_COVERAGE = 0.95
 
 
-# ------------------------------------------------------------------------------------------------------------- reading
-def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
-    """Return the tensors of a `.safetensors` or torch file; `state_dict` or `model` inside it is unpacked.
-
-    Raises CheckpointError naming the file where it is missing, damaged, holds no tensors, or is a pickle that needs code to load.
-    """
-    if not path.is_file():
-        raise CheckpointError(f"checkpoint {path} does not exist.", "Give the path of a .safetensors, .pth or .ckpt file.")
-    loaded = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
-    for name in ("state_dict", "model"):
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(name), Mapping):
-            loaded = loaded[name]
-    if not isinstance(loaded, Mapping):
-        raise CheckpointError(f"{path} holds a {type(loaded).__name__}, not a table of tensors.", "Save `model.state_dict()`.")
-    tensors = {str(name): value for name, value in loaded.items() if isinstance(value, torch.Tensor)}
-    if not tensors:
-        raise CheckpointError(f"{path} holds no tensors.", "Save `model.state_dict()`.")
-    return tensors
-
-
-def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is damaged or no safetensors file: {error}.", "Copy or train it again.") from error
-
-
-def _read_torch(path: Path) -> Any:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "GLOBAL" in str(error) or "Trying to" in str(error):
-            raise CheckpointError(f"{path} is a pickle that runs code when loaded, which is refused.", _convert(path)) from error
-        raise _damaged(path, error) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise _damaged(path, error) from error
-
-
-def _damaged(path: Path, error: Exception) -> CheckpointError:
-    return CheckpointError(f"{path} is damaged or no checkpoint ({type(error).__name__}).", "Copy or download it again.")
-
-
-def _convert(path: Path) -> str:
-    return (
-        "If you trust where it comes from, convert it once, in an environment with the packages it was made with: open it with "
-        "torch, take its state_dict, keep the tensors, and save them with safetensors.torch.save_file as "
-        f"{path.stem}.safetensors."
-    )
-
-
-def load_weights(module: nn.Module, tensors: Mapping[str, torch.Tensor], source: str, minimum: float = MINIMUM_COVERAGE) -> float:
-    """Load `tensors` into `module` and return the share of its parameters and statistics they fill.
-
-    Raises CheckpointError where that is below `minimum`, listing what is missing or of another shape. Other tensors of the file
-    are left out (e.g. a classifier).
-    """
-    own = module.state_dict()
-    counted = {name: value for name, value in own.items() if not name.endswith("num_batches_tracked")}
-    fitting = {name: value for name, value in tensors.items() if name in own and own[name].shape == value.shape}
-    lacking = [name for name in counted if name not in fitting]
-    coverage = sum(counted[name].numel() for name in counted if name in fitting) / sum(v.numel() for v in counted.values())
-    if coverage < minimum:
-        raise CheckpointError(
-            f"{source} fills {coverage:.0%} of {type(module).__name__}; {len(lacking)} of {len(counted)} tensors are missing or "
-            f"of another shape: {_shorten(lacking)}.",
-            "Choose the architecture it was made with (backbone.architecture).",
-        )
-    module.load_state_dict(fitting, strict=False)
-    return coverage
-
-
-def _shorten(names: list[str], shown: int = 6) -> str:
-    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
-
-
-# --------------------------------------------------------------------------------------------------------- methods
 def save_method(method: VisionLanguageMethod, folder: Path) -> Path:
     """Write weights and vocabulary into `folder`, each beside and renamed; return the path of the weights."""
     from safetensors.torch import save_file
@@ -144,7 +62,7 @@ def load_method(name: str, request: BackboneRequest, loaded: type[L] = LoadedMet
     weights, card = read_card(request.checkpoint)
     _check_card(name, request, weights, card)
     method = _rebuild(name, resolve_architecture("demo", card["architecture"]), card, weights)
-    load_weights(method, read_state_dict(weights), str(weights), minimum=1.0)
+    fill(method, state_dict_of(read_weights(weights), weights), weights, name, minimum=1.0, silent=True)
     return loaded(name, method)
 
 

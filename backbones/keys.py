@@ -13,7 +13,7 @@ from bench.contracts import BACKBONES, Profile
 from bench.errors import MissingDependencyError
 from bench.paths import cache_home
 
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 """Raise when the same settings on the same data give other weights."""
 CARD, WEIGHTS, PIECES, CURVE = "card.json", "model.safetensors", "vocab.txt", "curve.jsonl"
 

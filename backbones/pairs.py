@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
 from backbones.encoders.vocabulary import EncodedReport, Vocabulary, collate
 from backbones.settings import MethodSettings
+from backbones.text import words_of
 from bench.contracts import InputSpec, Subset
-from bench.errors import DataError
+from bench.errors import DataError, SettingError
+from bench.processes import rank, world_size
 
 
 def reports_of(subset: Subset, name: str) -> list[str]:
-    """Return the reports of a subset; raise DataError naming the first image without one."""
+    """Return the reports of a subset; raise DataError naming the first image whose report is missing or has no word."""
     if "report" not in subset.index.columns:
         raise DataError(f"dataset '{name}' has no reports.", "Pre-train on an image-report dataset, e.g. mimic_cxr.")
     reports = subset.index["report"].fillna("").astype(str).tolist()
     for number, report in enumerate(reports):
-        if not report.strip():
+        if not words_of(report):
             image = subset.index["image_id"].iloc[number]
-            raise DataError(f"dataset '{name}': image {image} has an empty report.", "Leave such rows out of the index.")
+            shown = f"the report {report!r}, which has no word" if report.strip() else "an empty report"
+            raise DataError(f"dataset '{name}': image {image} has {shown}.", "Leave such rows out of the index.")
     return reports
 
 
@@ -32,7 +36,10 @@ def encode_reports(reports: Sequence[str], vocabulary: Vocabulary, settings: Met
 
 
 class PairLoader:
-    """Batches of a training subset: shuffled, randomly cropped; the last incomplete batch is left out."""
+    """Batches of a training subset: shuffled, randomly cropped; the last incomplete batch is left out.
+
+    Several processes share each batch: process r gets the r-th part of its rows.
+    """
 
     def __init__(
         self, subset: Subset, reports: Sequence[EncodedReport], vocabulary: Vocabulary, spec: InputSpec, batch_size: int
@@ -46,20 +53,24 @@ class PairLoader:
             raise DataError(f"{len(subset)} training pairs.", "Contrastive training needs at least 2.")
         self.subset, self.reports, self.pad, self.spec = subset, reports, vocabulary.pad, spec
         self.batch_size = min(batch_size, len(subset))
+        if self.batch_size % world_size():
+            raise SettingError(f"a batch of {self.batch_size} on {world_size()} processes.", "Choose a multiple.")
 
     def __len__(self) -> int:
         return len(self.subset) // self.batch_size
 
-    def batches(self, generator: np.random.Generator) -> Iterator[dict[str, torch.Tensor]]:
+    def batches(self, generator: np.random.Generator) -> Iterator[dict[str, Any]]:
         """Yield the batches of one pass."""
         order = generator.permutation(len(self.subset))
         for start in range(0, len(self) * self.batch_size, self.batch_size):
             rows = order[start : start + self.batch_size]
             corners = generator.integers(0, self.spec.resize - self.spec.size + 1, (len(rows), 2))
-            yield self.batch(rows, corners)
+            share = len(rows) // world_size()
+            own = slice(rank() * share, (rank() + 1) * share)
+            yield self.batch(rows[own], corners[own])
 
-    def batch(self, rows: np.ndarray, corners: np.ndarray) -> dict[str, torch.Tensor]:
-        """Return the pairs of `rows`, images cropped at `corners` [n, 2] (top, left)."""
+    def batch(self, rows: np.ndarray, corners: np.ndarray) -> dict[str, Any]:
+        """Return the pairs of `rows` with their image ids, images cropped at `corners` [n, 2] (top, left)."""
         size = self.spec.size
         stored = self.subset.images(rows)
         crops = np.stack(
@@ -72,9 +83,10 @@ class PairLoader:
             "mask": text.mask,
             "sentence": text.sentence,
             "keys": text.keys,
+            "image_ids": self.subset.index["image_id"].iloc[rows].tolist(),
         }
 
-    def centre(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
+    def centre(self, rows: np.ndarray) -> dict[str, Any]:
         """Return the pairs of `rows` with the centre crop of evaluation."""
         corner = (self.spec.resize - self.spec.size) // 2
         return self.batch(rows, np.full((len(rows), 2), corner))

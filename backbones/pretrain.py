@@ -35,18 +35,22 @@ def pretrain(
     """Train `recipe.method` on `data` and return the folder of the checkpoint: weights, vocabulary, card and loss curve.
 
     A finished checkpoint is returned as it is unless `force`; a killed training goes on from its last whole epoch, and a second
-    process waits for the first. The card is written last.
+    process waits for the first. The card is written last. Under `torchrun` the processes share every batch.
     """
+    from contextlib import nullcontext
+
+    from bench.processes import agree, join, rank
     from bench.results import file_lock
 
     check(recipe)
-    folder = out or checkpoint_folder(recipe, data.data_hash)
+    folder, device = out or checkpoint_folder(recipe, data.data_hash), join(device)
     folder.mkdir(parents=True, exist_ok=True)
-    with file_lock(folder / ".lock"):
-        if force:
+    with file_lock(folder / ".lock") if rank() == 0 else nullcontext():
+        if force and rank() == 0:
             _clear(folder)
-        if not is_complete(folder):
+        if not agree(is_complete(folder)):
             _train(recipe, data, folder, device, progress)
+        agree(None)
     return folder
 
 
@@ -59,15 +63,19 @@ def _clear(folder: Path) -> None:
 def _train(recipe: Recipe, data: PairData, folder: Path, device: str, progress: Progress) -> None:
     from functools import partial
 
+    from backbones.alignment.sync_norm import synchronise_norms
     from backbones.checkpoint import save_method
     from backbones.pairs import PairLoader, encode_reports, reports_of
     from backbones.retrieval import retrieval_scores
+    from bench.processes import rank
     from bench.training import train
 
     settings = recipe_settings(recipe)
     spec = resolve_architecture(recipe.profile, recipe.architecture).input
     reports = reports_of(data.train, data.name)
     method = build_method(recipe, settings, reports)
+    speed_up(method, settings)
+    synchronise_norms(method.to(device))
     loaders = [
         PairLoader(subset, encode_reports(texts, method.vocabulary, settings), method.vocabulary, spec, settings.batch_size)
         for subset, texts in ((data.train, reports), (data.val, reports_of(data.val, data.name)))
@@ -76,8 +84,9 @@ def _train(recipe: Recipe, data: PairData, folder: Path, device: str, progress: 
     title = f"pre-training {recipe.method} on {data.name}"
     plan = train_plan(settings, recipe.seed)
     summary = train(method, loaders[0], plan, folder / "work", progress=progress, title=title, evaluate=watch, device=device)
-    save_method(method, folder)
-    _finish(recipe, data, method, summary, folder)
+    if rank() == 0:
+        save_method(method, folder)
+        _finish(recipe, data, method, summary, folder)
 
 
 def build_method(recipe: Recipe, settings: MethodSettings, reports: list[str]) -> VisionLanguageMethod:
@@ -99,6 +108,16 @@ def build_method(recipe: Recipe, settings: MethodSettings, reports: list[str]) -
         return method_class(recipe.method)(architecture, text, vocabulary, settings, recipe.seed)
 
 
+def speed_up(method: VisionLanguageMethod, settings: MethodSettings) -> None:
+    """Turn on what trades time for memory or back: recomputed activations and compiled encoders."""
+    if settings.recompute:
+        method.image_encoder.recompute()
+        method.text_encoder.recompute()
+    if settings.compile:
+        method.image_encoder.compile_features()
+        method.text_encoder.model.compile()
+
+
 def train_plan(settings: MethodSettings, seed: int) -> TrainPlan:
     """Return the recipe of a method's settings as the trainer wants it."""
     from bench.training import TrainPlan
@@ -110,6 +129,10 @@ def train_plan(settings: MethodSettings, seed: int) -> TrainPlan:
         warmup=settings.warmup,
         clip=settings.clip,
         amp=settings.amp,
+        accumulate=settings.accumulate,
+        ema=settings.ema,
+        monitor=settings.monitor,
+        patience=settings.patience,
         seed=seed,
     )
 
@@ -157,6 +180,7 @@ def _card(recipe: Recipe, data: PairData, method: VisionLanguageMethod, summary:
             "val_pairs": len(data.val),
         },
         "epochs": summary.epochs,
+        "kept_epoch": summary.best_epoch,
         "last_epoch": summary.curve[-1],
         "weights_sha256": file_sha256(folder / WEIGHTS),
         "licence": BACKBONES.get(recipe.method).licence,

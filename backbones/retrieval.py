@@ -34,7 +34,7 @@ def retrieval_scores(method: VisionLanguageMethod, pairs: PairLoader, device: st
 def _score_matrix(method: VisionLanguageMethod, pairs: PairLoader, device: str) -> torch.Tensor:
     rows = np.arange(min(MAXIMUM, len(pairs.subset)))
     parts = [pairs.centre(some) for some in np.array_split(rows, max(1, len(rows) // 64))]
-    texts = [text_batch({key: value.to(device) for key, value in part.items()}) for part in parts]
+    texts = [text_batch(part).to(device) for part in parts]
     lines = []
     for part in parts:
         features = method.image_encoder.features(part["images"].to(device))

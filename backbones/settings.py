@@ -20,7 +20,13 @@ class MethodSettings:
     """The paper-scale recipe (MGCA's, PROTOCOLS.md 4.2); `DEMO` holds what the demo profile changes.
 
     `text_model` is the folder of a BERT whose first `text_layers` layers are used; none trains an encoder of `text_width` from
-    the reports, with a vocabulary of `vocabulary` pieces learnt from them. `monitor` "none" keeps the last weights.
+    the reports, with a vocabulary of `vocabulary` pieces learnt from them.
+
+    `batch_size` is the batch of one step over all processes; `accumulate` such batches make one update, each with its own
+    negatives. `ema` is the decay of the weights' moving average, which then is what is validated and kept. `monitor` names the
+    validation figure (rank, recall_1, recall_5) whose best weights are kept (none: the last), `patience` how many validations
+    without improvement end the training. `recompute` trades time for memory: the activations of blocks are computed again in the
+    backward pass. `compile` passes both encoders through torch.compile (about a minute at the start).
     """
 
     epochs: int = 50
@@ -30,6 +36,12 @@ class MethodSettings:
     warmup: float = 0.4
     clip: float | None = None
     amp: Literal["off", "bf16", "fp16"] = "bf16"
+    accumulate: int = 1
+    ema: float | None = None
+    monitor: str | None = None
+    patience: int | None = None
+    recompute: bool = False
+    compile: bool = False
     embed_dim: int = 128
     projection_hidden: int = 2048
     tau1: float = 0.07

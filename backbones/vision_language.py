@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -17,8 +17,11 @@ from backbones.encoders.text import TextEncoder, pool_tokens
 from backbones.encoders.vocabulary import TextBatch, Vocabulary, collate
 from backbones.settings import MethodSettings
 from bench.contracts import Features
+from bench.processes import world_size
 
-Batch = Mapping[str, torch.Tensor]
+Batch = Mapping[str, Any]
+_NAMED = 8
+"""Images that an error names."""
 
 
 def projection(width: int, hidden: int, out: int) -> nn.Sequential:
@@ -32,10 +35,26 @@ def projection(width: int, hidden: int, out: int) -> nn.Sequential:
     )
 
 
-def project(head: nn.Module, vectors: torch.Tensor) -> torch.Tensor:
-    """Return L2-normalised embeddings [..., d] of vectors [..., D]: every vector is one sample of the head's BatchNorm."""
-    flat = head(vectors.reshape(-1, vectors.shape[-1]))
-    return functional.normalize(flat.float(), dim=-1).view(*vectors.shape[:-1], flat.shape[1])
+def embed(head: nn.Module, vectors: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    """Return embeddings [..., d] of vectors [..., D]: every vector is one sample of the head's BatchNorm.
+
+    With `mask` [...] only what it holds is seen by the head, the rest is 0; all is 0 in training where it holds fewer than the
+    two samples that BatchNorm needs.
+    """
+    rows = vectors.reshape(-1, vectors.shape[-1]) if mask is None else vectors[mask]
+    if mask is None:
+        return head(rows).float().unflatten(0, vectors.shape[:-1])
+    if head.training and len(rows) < 2 and world_size() == 1:
+        layers = [part for part in head.modules() if isinstance(part, nn.Linear)]
+        return vectors.new_zeros(*mask.shape, layers[-1].out_features if layers else vectors.shape[-1], dtype=torch.float32)
+    seen = head(rows).float()
+    empty = seen.new_zeros(*mask.shape, seen.shape[1])
+    return empty.masked_scatter(mask[..., None], seen)
+
+
+def project(head: nn.Module, vectors: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    """Return `embed`, L2-normalised (what `mask` leaves out stays 0)."""
+    return functional.normalize(embed(head, vectors, mask), dim=-1)
 
 
 class VisionLanguageMethod(nn.Module, ABC):
@@ -50,15 +69,33 @@ class VisionLanguageMethod(nn.Module, ABC):
         self.settings, self.vocabulary = settings, vocabulary
         self.image_encoder = build_encoder(architecture, seed)
         self.text_encoder = text
-        self.image_head = projection(architecture.pooled_dim, settings.projection_hidden, settings.embed_dim)
-        self.text_head = projection(text.width, settings.projection_hidden, settings.embed_dim)
+        self.image_head: nn.Module = projection(architecture.pooled_dim, settings.projection_hidden, settings.embed_dim)
+        self.text_head: nn.Module = projection(text.width, settings.projection_hidden, settings.embed_dim)
 
     @abstractmethod
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Return the terms of the loss (names start with `loss_`, already weighted) and quantities to log.
 
-        batch: `images` [B, 3, H, W] and the fields of a TextBatch.
+        batch: `images` [B, 3, H, W], the fields of a TextBatch and `image_ids`.
         """
+
+    @torch.no_grad()
+    def describe_bad_batch(self, batch: Batch) -> str:
+        """Name the images of a batch of which, each alone, image or embeddings are not finite; all where that is none or all."""
+        rows = range(len(batch["image_ids"]))
+        bad = [row for row in rows if not bool(batch["images"][row].isfinite().all())]
+        bad = bad or [row for row in rows if not self._embeds_finite(batch, row)] or list(rows)
+        names = [str(batch["image_ids"][row]) for row in bad]
+        return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+
+    def _embeds_finite(self, batch: Batch, row: int) -> bool:
+        """Embed one pair twice: in training mode, as the running statistics have met the bad sample already."""
+        pair = {name: value[[row, row]] for name, value in batch.items() if isinstance(value, torch.Tensor)}
+        vectors = self.embed_features(self.image_encoder.features(pair["images"])), self.text_states(text_batch(pair))[1]
+        return all(bool(vector.isfinite().all()) for vector in vectors)
+
+    def start_epoch(self, epoch: int) -> None:
+        """Get ready for a training epoch (from 0); by default there is nothing to do."""
 
     def encode_text(self, texts: Sequence[str]) -> TextBatch:
         """Tokenise reports or sentences as in training, on the method's device."""

@@ -11,8 +11,17 @@ from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
 
+from bench import processes
 from bench.errors import SettingError
 from bench.training import TrainingError, TrainPlan
+
+
+class NotFiniteError(Exception):
+    """A step whose loss is not finite, before it changed any weight: the losses, and what is known of its samples."""
+
+    def __init__(self, values: dict[str, float], samples: str) -> None:
+        super().__init__(str(values))
+        self.values, self.samples = values, samples
 
 
 class Trainable(nn.Module):
@@ -22,13 +31,38 @@ class Trainable(nn.Module):
         super().__init__()
         self.inner, self.device = inner, device
 
+    def forward(self, data: Any) -> dict[str, torch.Tensor]:
+        """Return the losses of a batch, which is moved to the device."""
+        return self.inner.losses(_to(data, self.device))
+
     def train_step(self, data: Any, optim_wrapper: OptimWrapper) -> dict[str, torch.Tensor]:
         """Run one batch; return the losses with their sum under `loss`."""
-        with optim_wrapper.optim_context(self):
-            losses = self.inner.losses(_to(data, self.device))
-        total = torch.stack([value for name, value in losses.items() if "loss" in name]).sum()
-        optim_wrapper.update_params(total)
-        return {"loss": total.detach(), **{name: value.detach() for name, value in losses.items() if name != "loss"}}
+        return _train_step(self, self, data, optim_wrapper)
+
+    def samples(self, data: Any) -> str:
+        """Return what the model can say of the samples of a batch whose loss is not finite."""
+        describe = getattr(self.inner, "describe_bad_batch", None)
+        return describe(_to(data, self.device)) if describe else ""
+
+
+class Parallel(nn.parallel.DistributedDataParallel):
+    """A Trainable on several processes, gradients averaged over them."""
+
+    def train_step(self, data: Any, optim_wrapper: OptimWrapper) -> dict[str, torch.Tensor]:
+        """Run this process's part of one batch; return the losses as means over the processes, with their sum under `loss`."""
+        return _train_step(self, self.module, data, optim_wrapper)
+
+
+def _train_step(model: nn.Module, trainable: Trainable, data: Any, optim_wrapper: OptimWrapper) -> dict[str, torch.Tensor]:
+    with optim_wrapper.optim_context(model):
+        losses = model(data)
+    total = torch.stack([value for name, value in losses.items() if "loss" in name]).sum()
+    parts = {"loss": total, **{name: value for name, value in losses.items() if name != "loss"}}
+    shown = processes.mean(torch.stack([value.detach().float() for value in parts.values()]))
+    if not bool(shown[0].isfinite()):
+        raise NotFiniteError(dict(zip(parts, shown.tolist(), strict=True)), trainable.samples(data))
+    optim_wrapper.update_params(total)
+    return dict(zip(parts, shown, strict=True))
 
 
 def _to(data: Any, device: str) -> Any:
@@ -63,7 +97,7 @@ def build_optimizer(model: nn.Module, plan: TrainPlan, device: str) -> OptimWrap
         optimizer: torch.optim.Optimizer = torch.optim.SGD(trained, momentum=plan.momentum, **common)
     else:
         kind = torch.optim.AdamW if plan.optimizer == "adamw" else torch.optim.Adam
-        optimizer = kind(trained, betas=(plan.betas[0], plan.betas[1]), **common)
+        optimizer = kind(trained, betas=(plan.betas[0], plan.betas[1]), amsgrad=plan.amsgrad, **common)
     options = {"accumulative_counts": plan.accumulate, "clip_grad": {"max_norm": plan.clip} if plan.clip else None}
     return _wrap(optimizer, plan, torch.device(device).type, options)
 
@@ -95,8 +129,12 @@ class QuietRunner(Runner):
         return logger
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
-        """Put the model on the device asked for (mmengine takes the first GPU it sees)."""
-        return model.to(self._device)
+        """Put the model on the device asked for (mmengine takes the first GPU it sees), and among several processes share it."""
+        model = model.to(self._device)
+        if processes.world_size() == 1:
+            return model
+        ids = [torch.device(self._device)] if self._device.startswith("cuda") else None
+        return Parallel(model, device_ids=ids, find_unused_parameters=True)  # a loss of weight 0 leaves its parameters unused
 
     def dump_config(self) -> None:
         """Write nothing: settings are recorded by the caller."""

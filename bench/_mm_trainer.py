@@ -18,7 +18,8 @@ from mmengine.hooks import EMAHook, Hook
 from mmengine.runner import Runner
 from torch import nn
 
-from bench._mm_runner import QuietRunner, Trainable, build_optimizer
+from bench import processes
+from bench._mm_runner import NotFiniteError, QuietRunner, Trainable, build_optimizer
 from bench.contracts import Progress
 from bench.errors import SettingError
 from bench.training import Evaluate, Loader, TrainingError, TrainPlan, TrainSummary, fingerprint, learning_rate
@@ -50,6 +51,8 @@ def run(
             hook.advance = advance
             runner.train()
         return hook.finish(runner)
+    except NotFiniteError as error:
+        raise hook.not_finite(runner.epoch, runner.iter, error.values, error.samples) from error
     finally:
         runner.close_logs()
 
@@ -152,12 +155,13 @@ class _EpochHook(Hook):
         self.sums = {}
         self.batches.epoch = runner.epoch
         _seed_everything(self.plan.seed, runner.epoch)
-        if hasattr(self.model, "start_epoch"):
-            self.model.start_epoch(runner.epoch)
+        start = getattr(self.model, "start_epoch", None)
+        if callable(start):
+            start(runner.epoch)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Set the learning rate of this step."""
-        rate = learning_rate(self.plan, runner.iter, runner.max_iters)
+        rate = learning_rate(self.plan, runner.iter, runner.max_iters, [value for _, value in self._history()])
         for group in runner.optim_wrapper.param_groups:
             group["lr"] = rate
 
@@ -165,20 +169,26 @@ class _EpochHook(Hook):
         """Sum the losses; refuse one that is not finite."""
         values = {name: float(torch.as_tensor(value).detach()) for name, value in outputs.items()}
         if not np.isfinite(values["loss"]):
-            raise TrainingError(
-                f"{self.title}: the loss is {values} in epoch {runner.epoch + 1}, step {batch_idx + 1}.",
-                "Lower lr, set clip, or look at the data of that step.",
-            )
+            raise self.not_finite(runner.epoch, runner.iter, values, "")
         for name, value in values.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
         self.advance()
+
+    def not_finite(self, epoch: int, step: int, values: dict[str, float], samples: str) -> TrainingError:
+        """Return the error that ends a training whose loss is not finite, naming step and samples."""
+        found = f"{self.title}: the loss is {values} in epoch {epoch + 1}, step {step % len(self.batches) + 1}"
+        kept = f" The weights of epoch {epoch} are kept in {self.work_dir}." if self.curve else ""
+        return TrainingError(
+            f"{found}{f', samples {samples}' if samples else ''}.{kept}",
+            "Lower lr, set clip, or look at the data of that step.",
+        )
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Validate, keep the best weights, write the checkpoint and the curve."""
         row: dict[str, float] = {"epoch": runner.epoch + 1}
         row |= {f"train/{name}": total / len(self.batches) for name, total in self.sums.items()}
         if self.evaluate and (row["epoch"] % self.plan.val_every == 0 or row["epoch"] == self.plan.epochs):
-            row |= self._validate(runner)
+            row |= processes.agree(self._validate(runner) if processes.rank() == 0 else {})
         self.curve.append(row)
         runner.train_loop.stop_training = self._patience_is_over()
         self._save(runner)
@@ -229,6 +239,8 @@ class _EpochHook(Hook):
     def _save(self, runner: Runner) -> None:
         """Write beside, then rename: a kill leaves the previous checkpoint whole. The last two are kept."""
         epoch = runner.epoch + 1
+        if processes.rank() > 0:
+            return
         meta = {"fingerprint": self.fingerprint, "curve": self.curve}
         runner.save_checkpoint(str(self.work_dir), "writing.pth", meta=meta, save_param_scheduler=False)
         (self.work_dir / "writing.pth").replace(self.work_dir / f"epoch_{epoch}.pth")
@@ -243,7 +255,9 @@ class _EpochHook(Hook):
 
     def finish(self, runner: Runner) -> TrainSummary:
         """Leave the best (or averaged) weights in the model and say what was done."""
-        _write_lines(self.work_dir / "curve.jsonl", self.curve)
+        if processes.rank() == 0:
+            _write_lines(self.work_dir / "curve.jsonl", self.curve)
+        processes.agree(None)  # nobody reads the best weights before they are written
         best = self._best()
         if best and (state := _read(self.work_dir / "best.pth")):
             self.model.load_state_dict(state["state_dict"])

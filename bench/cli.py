@@ -124,6 +124,9 @@ def run(
     ] = ErrorPolicy.stop,
     force: Annotated[bool, typer.Option("--force", help="Run cells again that have a result.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes that decode images.")] = 2,
+    show_text: Annotated[
+        bool, typer.Option("--show-text", help="Keep and draw texts of licensed reports (report generation); else they are not.")
+    ] = False,
 ) -> None:
     """Run every missing cell (task x encoder x label fraction x seed) and write the leaderboard.
 
@@ -143,7 +146,7 @@ def run(
         profile=profile.value,
         protocol=protocol,
         architecture=arch,
-        settings=parse_pairs(settings or []),
+        settings=parse_pairs([*(settings or []), *(["show_text=true"] if show_text else [])]),
         checkpoints={name: Path(path) for name, path in parse_pairs(checkpoint or [], "--checkpoint NAME=PATH").items()},
         device=device,
         data=data.value,
@@ -209,6 +212,22 @@ def leaderboard(
     from bench.commands import leaderboard_command
 
     leaderboard_command(tuple(tasks or ()), metric, results)
+
+
+@app.command()
+def compare(
+    task: Annotated[str, typer.Argument(help="A task that has results.")],
+    encoders: Annotated[list[str] | None, typer.Argument(metavar="[ENCODER...]", help="Rows to compare. Default: all.")] = None,
+    metric: Annotated[str, typer.Option(help="Metric to compare by. Default: the task's main metric.")] = "",
+    results: ResultsOption = Path("results"),
+) -> None:
+    """Say which encoders really differ: every paired difference with its interval and p-value, corrected for all shown pairs.
+
+    Example: `place-bench compare siim_seg place convirt --metric dice_global`
+    """
+    from bench.commands import compare_command
+
+    compare_command(task, tuple(encoders or ()), metric, results)
 
 
 @app.command()

@@ -7,12 +7,15 @@ from pathlib import Path
 
 from bench.contracts import BACKBONES, TASKS, Progress
 from bench.engines.local import Job, Outcome, run_jobs
-from bench.errors import PlaceBenchError
-from bench.leaderboard import Table, to_markdown, write
-from bench.plan import RunRequest, TaskPlan, backbone_names, check_request, expand_tasks, make_cell, plan_task
+from bench.errors import PlaceBenchError, UnknownNameError
+from bench.leaderboard import Table, build, write
+from bench.overview import overview_markdown, write_overview
+from bench.plan import RunRequest, TaskPlan, check_request, entrants, expand_tasks, make_cell, plan_task
 from bench.pretraining import PretrainRequest, preview, resolve_encoder, train_encoder
 from bench.progress import default_progress
+from bench.registry import suggest
 from bench.results import ResultStore
+from bench.tables import comparison, to_markdown
 
 
 def run_command(request: RunRequest, *, dry_run: bool) -> int:
@@ -28,6 +31,8 @@ def run_command(request: RunRequest, *, dry_run: bool) -> int:
     progress.say(_tally(len(jobs), outcome))
     for plan in plans:
         _publish(plan, request, bool(outcome.done), progress)
+    if len(plans) > 1:
+        _print_overview(ResultStore(request.results), [plan.task.name for plan in plans], request.results)
     return 1 if outcome.failed else 0
 
 
@@ -39,7 +44,7 @@ def _tally(planned: int, outcome: Outcome) -> str:
 
 def _jobs(plan: TaskPlan, request: RunRequest, progress: Progress) -> list[Job]:
     found = []
-    for name in backbone_names(request):
+    for name in entrants(plan.task, request):
         spec = BACKBONES.get(name)
         encoder = resolve_encoder(_pretrain_request(name, request), progress)
         for fraction in request.fractions or plan.task.fractions:
@@ -72,7 +77,7 @@ def _print_plan(request: RunRequest, progress: Progress) -> None:
     for name in expand_tasks(request.tasks):
         task = TASKS.get(name)
         fractions = request.fractions or task.fractions
-        for backbone in backbone_names(request):
+        for backbone in entrants(task, request):
             for fraction in fractions:
                 print(f"would run {name} | {backbone} | {fraction:g} of labels | seeds {', '.join(map(str, request.seeds))}")
             print(f"    encoder: {preview(_pretrain_request(backbone, request))}")
@@ -119,3 +124,27 @@ def leaderboard_command(names: Sequence[str], metric: str, results: Path) -> Non
         if not tables:
             raise PlaceBenchError(f"task '{name}' has no results in {store.path}.", f"Run `place-bench run {name}`.")
         print("\n".join([to_markdown(table) for table in tables] + [f"Left out: {reason}" for reason in left_out]))
+    if len(chosen) > 1:
+        _print_overview(store, chosen, results)
+
+
+def compare_command(name: str, encoders: Sequence[str], metric: str, results: Path) -> None:
+    """Print the paired differences of a task's rows; a row is named as in the table, or by its encoder's name alone."""
+    store = ResultStore(results)
+    tables, _ = build(store, expand_tasks([name])[0], metric)
+    if not tables:
+        raise PlaceBenchError(f"task '{name}' has no results in {store.path}.", f"Run `place-bench run {name}`.")
+    for table in tables:
+        print(comparison(table, [row for encoder in encoders for row in _rows_named(table, encoder)]))
+
+
+def _rows_named(table: Table, encoder: str) -> list[str]:
+    found = [row for row in table.rows if encoder in (row, row.split(" ")[0])]
+    if not found:
+        raise UnknownNameError(f"no row '{encoder}' in the table of '{table.task.name}'.", suggest(encoder, table.rows))
+    return found
+
+
+def _print_overview(store: ResultStore, tasks: Sequence[str], results: Path) -> None:
+    for overview in write_overview(store, tasks, results / "leaderboards"):
+        print(overview_markdown(overview))

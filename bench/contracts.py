@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from bench.errors import DataError
 from bench.registry import Registry
@@ -52,6 +52,8 @@ class Dataset(ABC):
     mask_classes: tuple[str, ...] = ()
     box_classes: tuple[str, ...] = ()
     label_names: tuple[str, ...] = ()
+    official_lists: tuple[str, ...] = ()
+    """Files of the download with the names of split lists (`train.txt`): they are the dataset's own, not the user's."""
     has_reports: bool = False
     has_demo: bool = False
     demo_studies: int = 400
@@ -94,14 +96,18 @@ class Dataset(ABC):
         """Return the version of the renderer behind `make_demo`; another version, another demo."""
         return 1
 
-    def reference_split(self, index: pd.DataFrame, protocol: str, seed: int) -> pd.DataFrame | None:
+    def reference_split(self, index: pd.DataFrame, protocol: str, seed: int, kind: str = "") -> pd.DataFrame | None:
         """Return the split a published protocol made of this dataset (its leaks included), or None where it has none of its own.
+
+        `kind` is the kind of the task: a protocol may split one dataset differently for classification and detection.
 
         An image may come back in several rows, once per split, with other private columns (e.g. a part of its masks).
         """
         return None
 
-    def reference_subset(self, train: pd.DataFrame, protocol: str, fraction: float, seed: int) -> pd.DataFrame | None:
+    def reference_subset(
+        self, train: pd.DataFrame, protocol: str, fraction: float, seed: int, kind: str = ""
+    ) -> pd.DataFrame | None:
         """Return the training rows a published protocol uses at one label fraction, or None for the usual nested subset."""
         return None
 
@@ -161,6 +167,24 @@ class Backbone(Protocol):
 
     def similarity(self, images: torch.Tensor, texts: Sequence[str]) -> torch.Tensor:
         """Return the method's own image-text score [B, T]; only where `has_text`."""
+        ...
+
+
+@runtime_checkable
+class GivesObservations(Protocol):
+    """A backbone that has tokens beside its patches, e.g. PLACE's V-PORs: optional, asked for by `isinstance`."""
+
+    def observations(self, images: torch.Tensor) -> torch.Tensor:
+        """Return extra visual tokens [B, K, d] of normalised images."""
+        ...
+
+
+@runtime_checkable
+class GivesLocalSimilarity(Protocol):
+    """A backbone whose score has a part over words (or sentences) and regions: optional, asked for by `isinstance`."""
+
+    def local_similarity(self, images: torch.Tensor, texts: Sequence[str]) -> torch.Tensor:
+        """Return that part alone [B, T]."""
         ...
 
 
@@ -261,7 +285,8 @@ class Subset:
 
     `index` holds the rows in order; row r's pixels stand at `positions[r]` of the stores (memory maps, never written):
     `image_store` uint8 [M, S, S] and, where the dataset has masks, `mask_store` uint8 0/1 [M, C, S, S] on the same padded grid;
-    masks stand at `mask_positions` where given.
+    masks stand at `mask_positions` where given. `box_lists[r]` are the boxes of row r, float32 [n, 5]: x1, y1, x2, y2 in pixels
+    of the padded square, and the class.
     """
 
     index: pd.DataFrame
@@ -269,6 +294,7 @@ class Subset:
     image_store: np.ndarray
     mask_store: np.ndarray | None = None
     mask_positions: np.ndarray | None = None
+    box_lists: tuple[np.ndarray, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -283,6 +309,12 @@ class Subset:
             raise DataError("these images have no masks.", "Choose a task whose dataset has masks.")
         positions = self.positions if self.mask_positions is None else self.mask_positions
         return self.mask_store[positions[rows]]
+
+    def boxes(self, row: int) -> np.ndarray:
+        """Return a copy of the boxes of one row, float32 [n, 5]: x1, y1, x2, y2 on the padded square, class."""
+        if self.box_lists is None:
+            raise DataError("these images have no boxes.", "Choose a task whose dataset has boxes.")
+        return self.box_lists[row].copy()
 
 
 @dataclass(frozen=True)
@@ -322,6 +354,9 @@ class CellContext:
     progress: Progress
     mask_classes: tuple[str, ...] = ()
     label_names: tuple[str, ...] = ()
+    box_classes: tuple[str, ...] = ()
+    data_kind: DataKind = "real"
+    """Texts of real reports are licensed: a kind shows them only where it was asked to."""
     encoder_key: str = ""
     """Names the encoder (backbone, architecture, checkpoint, settings, seed); part of the key of kept features."""
     data_key: str = ""
@@ -355,7 +390,11 @@ class TaskKind(ABC):
     name: str
     evaluator_version: int = 1
     metrics: tuple[str, ...]
-    needs: Literal["images", "masks", "labels", "reports"] = "images"
+    lower_is_better: tuple[str, ...] = ()
+    """Patterns (fnmatch) of the metrics whose smallest value is the best, e.g. "*_rank"."""
+    baselines: tuple[str, ...] = ()
+    """Rows beside the encoders that need none, e.g. "constant_report": `fit` gets a `bench.baselines.Baseline` of that name."""
+    needs: Literal["images", "masks", "boxes", "labels", "reports"] = "images"
 
     @abstractmethod
     def settings(self, task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]) -> Any:
@@ -410,3 +449,14 @@ BACKBONES: Registry[BackboneSpec] = Registry("backbone", configure=configured)
 def task(spec: TaskSpec) -> TaskSpec:
     """Register a task declaration."""
     return TASKS.add(spec.name, spec)
+
+
+def _baseline(name: str) -> BackboneSpec:
+    from bench.baselines import declare
+
+    return declare(name)
+
+
+BACKBONES.add_scheme(
+    "baseline", _baseline, title="No encoder: a row that every encoder has to beat", example="baseline:constant_report"
+)

@@ -12,20 +12,22 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from bench.cell import digest
-from bench.contracts import Backbone, CellContext, InputSpec, Subset
-from bench.errors import DataError
+from bench.contracts import Backbone, CellContext, GivesObservations, InputSpec, Subset
+from bench.errors import DataError, NotApplicableError
 from bench.paths import cache_home
 from bench.results import file_lock, write_atomically
 
 if TYPE_CHECKING:
     import torch
 
-What = Literal["pooled", "embedding"]
+What = Literal["pooled", "embedding", "patches", "observations"]
 BATCH = 32
 """Images encoded together. Constant, and the last batch is filled up: a feature does not depend on what else is encoded."""
 PART = 4096
 """Images per file: a killed run loses at most these."""
 VERSION = 1
+TOKENS_PART = 256
+"""Images per file where each has many tokens."""
 
 
 def to_input(images: np.ndarray, spec: InputSpec, device: str = "cpu") -> torch.Tensor:
@@ -101,12 +103,24 @@ class FeatureCache:
         """Return the L2-normalised image embeddings of a subset, float32 [n, d]; only where the encoder has a text side."""
         return self.get(subset, "embedding")
 
+    def tokens(self, subset: Subset, what: Literal["patches", "observations"] = "patches") -> Tokens:
+        """Return the patch tokens (or extra tokens) of every row of `subset`, read from disk only where they are asked for."""
+        if not len(subset):
+            return Tokens(np.empty((0, 1, self.backbone.patch_dim), np.float16), None)
+        if not self.context.data_key:
+            return Tokens(np.concatenate(list(self._encode(subset, np.arange(len(subset)), what))), None)
+        return Tokens(self._kept(subset, what), subset.index["image_id"].astype(str).to_numpy())
+
     def get(self, subset: Subset, what: What) -> np.ndarray:
         """Return the features of every row of `subset`; only images not seen before are read."""
         if not len(subset):
             return np.empty((0, self.backbone.pooled_dim), np.float32)
         if not self.context.data_key:
             return np.concatenate(list(self._encode(subset, np.arange(len(subset)), what))).astype(np.float32)
+        return self._kept(subset, what).read(subset.index["image_id"].astype(str).tolist())
+
+    def _kept(self, subset: Subset, what: What) -> Shelf:
+        """Return the shelf that holds every row of `subset`, filled where something was missing."""
         ids = subset.index["image_id"].astype(str).tolist()
         folder = self._folder(subset, what)
         kept = Shelf(folder)
@@ -114,7 +128,7 @@ class FeatureCache:
             with file_lock(folder / "lock"):
                 kept = Shelf(folder)  # read again under the lock: another process may have made them meanwhile
                 self._fill(kept, subset, ids, what)
-        return kept.read(ids)
+        return kept
 
     def _folder(self, subset: Subset, what: What) -> Path:
         facts: dict[str, Any] = {"weights": weights_hash(self.backbone.module), "encoder": self.context.encoder_key, "what": what}
@@ -130,8 +144,9 @@ class FeatureCache:
     def _fill(self, kept: Shelf, subset: Subset, ids: list[str], what: What) -> None:
         first = {image: row for row, image in reversed(list(enumerate(ids)))}
         rows = np.array(sorted({first[image] for image in kept.missing(ids)}), np.int64)
-        for start in range(0, len(rows), PART):
-            part = rows[start : start + PART]
+        size = PART if what in ("pooled", "embedding") else TOKENS_PART
+        for start in range(0, len(rows), size):
+            part = rows[start : start + size]
             kept.add([ids[row] for row in part], np.concatenate(list(self._encode(subset, part, what))))
 
     def _encode(self, subset: Subset, rows: np.ndarray, what: What) -> Iterator[np.ndarray]:
@@ -148,10 +163,38 @@ class FeatureCache:
                 batch = rows[start : start + BATCH]
                 pixels = to_input(subset.images(np.resize(batch, BATCH)), self.backbone.input, self.context.device)
                 with torch.autocast("cuda", torch.bfloat16, enabled=cuda):
-                    found = self.backbone.features(pixels).pooled if what == "pooled" else self.backbone.embed_images(pixels)
+                    found = _read(self.backbone, pixels, what)
                 yield _half(found[: len(batch)].float().cpu().numpy(), self.backbone.name)
                 advance(len(batch))
         module.train(training)
+
+
+def _read(backbone: Backbone, pixels: torch.Tensor, what: What) -> torch.Tensor:
+    if what == "embedding":
+        return backbone.embed_images(pixels)
+    if what == "observations":
+        if not isinstance(backbone, GivesObservations):
+            raise NotApplicableError(f"encoder '{backbone.name}' has no observations.", "Use its patches.")
+        return backbone.observations(pixels)
+    features = backbone.features(pixels)
+    return features.pooled if what == "pooled" else features.patches
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Tokens of some images, on a shelf (`ids` names them) or in memory: `tokens[rows]` is float32 [n, N, D]."""
+
+    store: Shelf | np.ndarray
+    ids: np.ndarray | None
+
+    def __len__(self) -> int:
+        return len(self.store if isinstance(self.store, np.ndarray) else self.ids if self.ids is not None else ())
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        """Return the tokens of `rows`."""
+        if isinstance(self.store, np.ndarray) or self.ids is None:
+            return np.asarray(self.store)[rows].astype(np.float32)
+        return self.store.read(self.ids[rows].tolist())
 
 
 def _half(features: np.ndarray, name: str) -> np.ndarray:
@@ -192,9 +235,9 @@ class Shelf:
         self._take(ids, features)
 
     def read(self, ids: list[str]) -> np.ndarray:
-        """Return the features of `ids`, float32 [n, D]."""
+        """Return the features of `ids`, float32 [n, D] (tokens: [n, N, D])."""
         parts, rows = np.array([self._place[image] for image in ids]).T
-        found = np.empty((len(ids), self._parts[0].shape[1]), np.float32)
+        found = np.empty((len(ids), *self._parts[0].shape[1:]), np.float32)
         for part in np.unique(parts):
             found[parts == part] = self._parts[part][rows[parts == part]]
         return found

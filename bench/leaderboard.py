@@ -1,38 +1,50 @@
-"""Views of the store: one table per comparable set of results, as CSV and Markdown."""
+"""Views of the store: one table per comparable set of results."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
+from statistics import stdev
 from typing import Any
+
+import numpy as np
 
 from bench.contracts import KINDS, TASKS, Predictions, TaskKind, TaskSpec
 from bench.errors import PlaceBenchError
+from bench.metrics.paired import Difference, all_differences
 from bench.results import ResultStore, write_atomically
-from bench.stats import Estimate, cluster_weights, mean_estimate, tied_with_best
+from bench.stats import Estimate, cluster_weights, mean_estimate, point, ranked, tie_groups
 
 Record = Mapping[str, Any]
-DEMO_NOTE = "Rendered data: shows that the pipeline works, says nothing clinical."
 _COMPARABLE = ("task", "protocol", "profile", "data_kind", "hash:data", "hash:test", "evaluator_version", "settings_id")
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: every row's estimate at one label fraction, with the names that tie with the best."""
+    """One column: every row's estimate at one label fraction, its tie group (0 holds the best), and its seeds.
+
+    `seed_sd` is the standard deviation over seeds, apart from the interval, which is of the mean under resampling of patients.
+    """
 
     fraction: float
     estimates: Mapping[str, Estimate]
-    tied: frozenset[str]
+    groups: Mapping[str, int]
     seeds: Mapping[str, int]
+    seed_sd: Mapping[str, float]
+    order: Sequence[str]
 
     @property
     def best(self) -> str:
-        """Return the row with the highest value."""
-        return max(self.estimates, key=lambda name: self.estimates[name].value)
+        """Return the row with the best value; "" where no value is defined."""
+        return self.order[0] if self.groups else ""
+
+    def differences(self, among: Collection[str] = ()) -> list[Difference]:
+        """Return every paired difference (of the rows `among`), better minus worse, with p-values corrected for their number."""
+        names = [name for name in self.order if name in self.groups and (not among or name in among)]
+        return all_differences({name: self.estimates[name] for name in names})
 
 
 @dataclass(frozen=True)
@@ -52,9 +64,8 @@ class Table:
     @property
     def rows(self) -> list[str]:
         """Return the row names, best at the largest fraction first."""
-        last = self.columns[-1].estimates
-        names = {name for column in self.columns for name in column.estimates}
-        return sorted(names, key=lambda name: (-last[name].value if name in last else 0.0, name))
+        last = list(self.columns[-1].order)
+        return last + sorted({name for column in self.columns for name in column.estimates}.difference(last))
 
 
 def build(store: ResultStore, task_name: str, metric: str = "") -> tuple[list[Table], list[str]]:
@@ -122,98 +133,41 @@ def _column(
             raise PlaceBenchError(f"task '{task.name}' has no metric '{metric}'.", f"Known: {', '.join(statistics)}.")
         rows[names[str(record["key"])]].append(statistics[metric])
     estimates = {name: mean_estimate(found, weights) for name, found in rows.items()}
-    return Column(fraction, estimates, frozenset(tied_with_best(estimates)), {n: len(s) for n, s in rows.items()})
+    lower = lower_is_better(kind, metric)
+    return Column(
+        fraction,
+        estimates,
+        tie_groups(estimates, lower_is_better=lower),
+        {name: len(found) for name, found in rows.items()},
+        {name: _spread(found, weights.shape[1]) for name, found in rows.items()},
+        ranked(estimates, lower_is_better=lower),
+    )
 
 
-def to_markdown(table: Table) -> str:
-    """Return the table as it stands in a README: best in bold, ties with the best marked with =."""
-    facts = table.facts
-    head = [
-        f"### {table.task.title}",
-        "",
-        f"`{table.task.name}`: {table.metric}, mean over seeds [95% interval, bootstrap over patients]",
-        "",
-    ]
-    if facts["data_kind"] == "demo":
-        head += [f"**{DEMO_NOTE}**", ""]
-    lines = ["| encoder | " + " | ".join(f"{c.fraction:.0%} of labels" for c in table.columns) + " | seeds | n |"]
-    lines.append("|---|" + "---|" * (len(table.columns) + 2))
-    for name in table.rows:
-        cells = [_cell(column, name) for column in table.columns]
-        seeds = max(column.seeds.get(name, 0) for column in table.columns)
-        lines.append(f"| {_escape(name)} | " + " | ".join(cells) + f" | {seeds} | {table.test_images} |")
-    foot = ["", f"Data: {facts['data_kind']}. Protocol: {facts['protocol']}. Profile: {facts['profile']}. "
-            f"Test set: {table.test_images} images of {table.test_patients} patients. **Bold**: best of the column; "
-            "`=`: ties with it (the 95% interval of the paired difference contains 0)."]  # fmt: skip
-    foot += [f"{_escape(name)} was pre-trained on {_escape(note)}." for name, note in sorted(table.notes.items())]
-    return "\n".join(head + lines + foot) + "\n"
+def lower_is_better(kind: TaskKind, metric: str) -> bool:
+    """Return whether the smallest value of a metric is its best."""
+    return any(fnmatch(metric, pattern) for pattern in kind.lower_is_better)
 
 
-def _cell(column: Column, name: str) -> str:
-    if name not in column.estimates:
-        return "n/a"
-    text = column.estimates[name].text
-    if name == column.best:
-        return f"**{text}**"
-    return f"{text} =" if name in column.tied else text
-
-
-def _escape(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;")
-
-
-def to_rows(table: Table) -> list[dict[str, Any]]:
-    """Return the table as flat rows: one per encoder and fraction."""
-    rows = []
-    for column in table.columns:
-        for name in table.rows:
-            if name in column.estimates:
-                rows.append(_row(table, column, name))
-    return rows
-
-
-def _row(table: Table, column: Column, name: str) -> dict[str, Any]:
-    estimate = column.estimates[name]
-    return {
-        "task": table.task.name,
-        "encoder": name,
-        "label_fraction": column.fraction,
-        "metric": table.metric,
-        "value": f"{estimate.value:.6f}",
-        "low": f"{estimate.low:.6f}",
-        "high": f"{estimate.high:.6f}",
-        "seeds": column.seeds[name],
-        "n_images": table.test_images,
-        "n_patients": table.test_patients,
-        "best": name == column.best,
-        "tied_with_best": name in column.tied,
-        "data_kind": table.facts["data_kind"],
-        "protocol": table.facts["protocol"],
-        "profile": table.facts["profile"],
-        "data_hash": table.facts["hash:data"],
-        "pretrained_on": table.notes.get(name, ""),
-    }
-
-
-def to_csv(tables: Sequence[Table]) -> str:
-    """Return all tables as one CSV; the columns data_kind, protocol, profile and data_hash keep them apart."""
-    rows = [row for table in tables for row in to_rows(table)]
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, fieldnames=list(rows[0]) if rows else ["task"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
+def _spread(statistics: Sequence[Any], n: int) -> float:
+    """Return the standard deviation of a metric over seeds; NaN for one seed."""
+    values = [point(statistic, n) for statistic in statistics]
+    return stdev(values) if len(values) > 1 and not np.isnan(values).any() else float("nan")
 
 
 def write(store: ResultStore, task_name: str, folder: Path, metric: str = "") -> tuple[list[Table], list[str]]:
-    """Write `<task>.md` and `<task>.csv` into `folder`; demo results go to `<task>.demo.*` once real ones exist."""
+    """Write `<task>.md`, `<task>.csv` and `<task>.differences.csv` into `folder`; demo results go to `<task>.demo.*` once real
+    ones exist."""
+    from bench.tables import differences_csv, escape, to_csv, to_markdown
+
     tables, left_out = build(store, task_name, metric)
     kinds = {str(table.facts["data_kind"]) for table in tables}
     for data_kind in kinds:
         name = f"{task_name}.demo" if data_kind == "demo" and "real" in kinds else task_name
         chosen = [table for table in tables if table.facts["data_kind"] == data_kind]
-        reasons = "".join(f"\nLeft out: {_escape(reason)}" for reason in left_out)
+        reasons = "".join(f"\nLeft out: {escape(reason)}" for reason in left_out)
         body = "\n".join(to_markdown(table) for table in chosen)
         write_atomically(folder / f"{name}.md", body + reasons + ("\n" if reasons else ""))
         write_atomically(folder / f"{name}.csv", to_csv(chosen))
+        write_atomically(folder / f"{name}.differences.csv", differences_csv(chosen))
     return tables, left_out

@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 
     from bench.data.loading import Prepared
     from bench.data.roots import DataRoot
+    from bench.data.split_lists import SplitLists
+
+
+READ = ("age", "findings", "impression", "patient_id", "report", "scanner", "sex", "view")
+"""Columns of an index beside its labels that decide a result."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,17 @@ class TaskPlan:
     prepared: Prepared
     split_hash: str
     test_hash: str
+    data_hash: str = ""
+    split_source: str = ""
+    lists: SplitLists | None = None
+    twins: int = 0
+    """Images whose very file also stands under another name in another split."""
+
+    def training_rows(self, fraction: float, protocol: str, seed: int) -> pd.DataFrame:
+        """Return the training images of one label fraction: those of the user's list where there is one, else the kind's."""
+        train = self.index[self.index["split"] == "train"]
+        own = self.lists.subset(train, fraction) if self.lists else None
+        return self.kind.subset(train, fraction, self.task, protocol, seed) if own is None else own
 
 
 def check_request(request: RunRequest) -> None:
@@ -118,6 +134,12 @@ def backbone_names(request: RunRequest) -> list[str]:
     return list(request.backbones) or [name for name, spec in BACKBONES.items() if spec.default]
 
 
+def entrants(task: TaskSpec, request: RunRequest) -> list[str]:
+    """Return the rows of a task's table: the encoders, then the kind's baselines."""
+    baselines = [f"baseline:{name}" for name in KINDS.get(task.kind).baselines]
+    return list(dict.fromkeys([*backbone_names(request), *baselines]))
+
+
 def head_settings(task: TaskSpec, request: RunRequest) -> Any:
     """Return the head's settings: the kind's preset, then the task's own, then `--set`."""
     kind = KINDS.get(task.kind)
@@ -129,7 +151,8 @@ def plan_task(name: str, request: RunRequest, progress: Progress) -> TaskPlan:
     """Find, split, check and decode the data of one task."""
     from bench.data.loading import prepare
     from bench.data.roots import resolve_root
-    from bench.data.splits import check_leaks, split_hash
+    from bench.data.split_lists import find_lists
+    from bench.data.splits import split_hash
 
     task = TASKS.get(name)
     kind, dataset, settings = KINDS.get(task.kind), DATASETS.get(task.dataset), head_settings(task, request)
@@ -139,16 +162,58 @@ def plan_task(name: str, request: RunRequest, progress: Progress) -> TaskPlan:
         root.path,
         size=settings.image_size,
         needs_masks=kind.needs == "masks",
+        needs_boxes=kind.needs == "boxes",
         on_error=request.on_error,
         workers=request.workers,
         progress=progress,
     )
-    index = kind.split(prepared.index, task, request.protocol, 0)
+    lists = find_lists(root.path, prepared.index, dataset.official_lists)
+    if lists:
+        progress.say(f"{dataset.name}: {lists.title}.")
+    index, source = _split(prepared.index, lists, kind, task, request, progress)
+    whole, test = split_hash(index), split_hash(index[index["split"] == "test"])
+    if lists and lists.fractions:
+        whole = digest([whole, lists.digest()])
+    content, twins = _content_hash(prepared, kind), _twins(prepared, index)
+    if twins:
+        progress.say(f"{task.name}: {twins} images have the same file as one of another name in another split.")
+    return TaskPlan(task, kind, dataset, root, settings, index, prepared, whole, test, content, source, lists, twins)
+
+
+def _twins(prepared: Prepared, index: pd.DataFrame) -> int:
+    """Return how many images have the same file content as another image in another split."""
+    content = index["image_id"].astype(str).map(dict(zip(prepared.image_store.ids, prepared.image_store.digests, strict=True)))
+    groups = index.groupby(content)
+    several = (groups["image_id"].transform("nunique") > 1) & (groups["split"].transform("nunique") > 1)
+    return int(index.loc[several, "image_id"].nunique())
+
+
+def _content_hash(prepared: Prepared, kind: TaskKind) -> str:
+    """Return a hash of all that a kind reads: pixels (masks, boxes), and where it needs them labels, reports and facts."""
+    if kind.needs not in ("labels", "reports"):
+        return prepared.data_hash
+    import pandas as pd
+
+    index = prepared.index
+    read = [name for name in sorted(map(str, index.columns)) if name in READ or name.startswith("label:")]
+    rows = pd.util.hash_pandas_object(index[["image_id", *read]].astype(str), index=False)
+    return digest([prepared.data_hash, read, sorted(rows.tolist())])
+
+
+def _split(
+    images: pd.DataFrame, lists: SplitLists | None, kind: TaskKind, task: TaskSpec, request: RunRequest, progress: Progress
+) -> tuple[pd.DataFrame, str]:
+    """Return the images with their split, leaks checked, and where it comes from: the user's lists win."""
+    from bench.data.splits import check_leaks
+
+    own = lists is not None and bool(lists.members)
+    index = lists.apply(images) if lists and own else kind.split(images, task, request.protocol, 0)
     if request.protocol == "default":  # a published procedure may leak: it is repeated as it was, and its kind says so
         check_leaks(index)
-    return TaskPlan(
-        task, kind, dataset, root, settings, index, prepared, split_hash(index), split_hash(index[index["split"] == "test"])
-    )
+    elif own and (leaks := check_leaks(index, allow=True)):
+        progress.say(f"{task.name}, protocol {request.protocol}: {leaks}")
+    source = request.protocol if request.protocol != "default" else "official" if images["split"].any() else "drawn by patient"
+    return index, f"lists: {lists.names}" if lists and own else f"{source}; {lists.names}" if lists else source
 
 
 def make_cell(plan: TaskPlan, spec: BackboneSpec, encoder: EncoderRef, fraction: float, seed: int, request: RunRequest) -> Cell:
@@ -164,7 +229,7 @@ def make_cell(plan: TaskPlan, spec: BackboneSpec, encoder: EncoderRef, fraction:
         protocol=request.protocol,
         profile=request.profile,
         data_kind=plan.root.kind,
-        data_hash=plan.prepared.data_hash,
+        data_hash=plan.data_hash,
         split_hash=plan.split_hash,
         checkpoint_hash=encoder.checkpoint_hash,
         evaluator_version=plan.kind.evaluator_version,

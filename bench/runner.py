@@ -59,7 +59,7 @@ def run_cell(
 
 def _subsets(cell: Cell, plan: TaskPlan) -> dict[str, Subset]:
     parts = {name: plan.index[plan.index["split"] == name] for name in ("train", "val", "test")}
-    parts["train"] = plan.kind.subset(parts["train"], cell.label_fraction, plan.task, cell.protocol, cell.seed)
+    parts["train"] = plan.training_rows(cell.label_fraction, cell.protocol, cell.seed)
     return {name: plan.prepared.subset(rows) for name, rows in parts.items()}
 
 
@@ -83,8 +83,10 @@ def _context(cell: Cell, plan: TaskPlan, work_dir: Any, device: str, progress: P
         progress=progress,
         mask_classes=plan.dataset.mask_classes,
         label_names=plan.dataset.label_names,
+        data_kind=cell.data_kind,
+        box_classes=plan.dataset.box_classes,
         encoder_key=_encoder_key(cell),
-        data_key=cell.data_hash,
+        data_key=plan.prepared.data_hash,
     )
 
 
@@ -115,6 +117,9 @@ def _record(
     record |= {"hash:checkpoint": cell.checkpoint_hash, "settings_id": settings_id(cell), "pretrained_on": encoder.pretrained_on}
     record |= {f"setting:{name}": value for name, value in cell.settings.items()}
     record |= {f"n:{name}": len(subset) for name, subset in subsets.items()}
+    record |= {"split_source": plan.split_source, "duplicates_across_splits": plan.twins}
+    if plan.lists:
+        record |= {"split_unknown_lines": plan.lists.unknown, "split_left_out": plan.lists.left_out}
     record |= {"skipped_images": len(plan.prepared.skipped), "device": device, **provenance()}
     record |= {f"seconds:{name}": round(value, 3) for name, value in seconds.items()}
     record |= {f"fit:{name}": value for name, value in predictions.extra.items()}

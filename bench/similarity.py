@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.contracts import Backbone, CellContext, Subset
+from bench.contracts import Backbone, CellContext, GivesLocalSimilarity, Subset
 from bench.errors import DataError, NotApplicableError
 from bench.features import FeatureCache, to_input
 
+if TYPE_CHECKING:
+    import torch
+
+Score = Callable[["torch.Tensor", Sequence[str]], "torch.Tensor"]
 IMAGES, TEXTS = 128, 256
 """Images and texts scored together; the method's own score encodes both again for every block."""
 
@@ -25,9 +30,13 @@ def need_text_side(backbone: Backbone, what: str) -> None:
 def similarity_matrix(backbone: Backbone, subset: Subset, texts: Sequence[str], which: str, context: CellContext) -> np.ndarray:
     """Return scores [n, T] of every image of `subset` and every text, float32.
 
-    `which` method: the backbone's own score; global: the cosine of its embeddings, those of the images from the feature cache.
+    `which` method: the backbone's own score; global: the cosine of its embeddings, those of the images from the feature cache;
+    local: its part over words and regions alone. Raise NotApplicableError where the backbone has no such part.
     """
-    found = _global(backbone, subset, texts, context) if which == "global" else _own(backbone, subset, texts, context)
+    if which == "global":
+        found = _global(backbone, subset, texts, context)
+    else:
+        found = _own(backbone, _score(backbone, which), subset, texts, context)
     if not np.isfinite(found).all():
         raise DataError(f"backbone '{backbone.name}' gives scores that are not finite.", "Check its weights.")
     return found
@@ -42,7 +51,15 @@ def _global(backbone: Backbone, subset: Subset, texts: Sequence[str], context: C
     return (images @ np.concatenate(blocks).T).astype(np.float32)
 
 
-def _own(backbone: Backbone, subset: Subset, texts: Sequence[str], context: CellContext) -> np.ndarray:
+def _score(backbone: Backbone, which: str) -> Score:
+    if which != "local":
+        return backbone.similarity
+    if not isinstance(backbone, GivesLocalSimilarity):
+        raise NotApplicableError(f"backbone '{backbone.name}' has no local similarity.", "Use similarity=method or global.")
+    return backbone.local_similarity
+
+
+def _own(backbone: Backbone, score: Score, subset: Subset, texts: Sequence[str], context: CellContext) -> np.ndarray:
     import torch
 
     found = np.empty((len(subset), len(texts)), np.float32)
@@ -53,6 +70,6 @@ def _own(backbone: Backbone, subset: Subset, texts: Sequence[str], context: Cell
             pixels = to_input(subset.images(rows), backbone.input, context.device)
             for first in range(0, len(texts), TEXTS):
                 block = list(texts[first : first + TEXTS])
-                found[rows, first : first + len(block)] = backbone.similarity(pixels, block).float().cpu().numpy()
+                found[rows, first : first + len(block)] = score(pixels, block).float().cpu().numpy()
             advance(len(rows))
     return found

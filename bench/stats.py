@@ -70,14 +70,35 @@ def difference(one: Estimate, other: Estimate) -> tuple[float, float]:
     return interval(one.resampled - other.resampled)
 
 
-def tied_with_best(estimates: Mapping[str, Estimate]) -> set[str]:
+def ranked(estimates: Mapping[str, Estimate], *, lower_is_better: bool = False) -> list[str]:
+    """Return the names from best to worst; an undefined value (NaN) comes last, equal values by name."""
+    sign = 1 if lower_is_better else -1
+    return sorted(estimates, key=lambda name: (np.isnan(estimates[name].value), sign * estimates[name].value, name))
+
+
+def differ(one: Estimate, other: Estimate) -> bool:
+    """Return whether the 95% interval of the paired difference leaves 0 out; an undefined one does not tell."""
+    low, high = difference(one, other)
+    return low > 0 or high < 0
+
+
+def tie_groups(estimates: Mapping[str, Estimate], *, lower_is_better: bool = False) -> dict[str, int]:
+    """Return the group of every name, 0 for the best: a group is a leader and all behind it that do not differ from it.
+
+    The first that differs from its group's leader leads the next. Names with an undefined value belong to no group.
+    """
+    groups: dict[str, int] = {}
+    leaders: list[str] = []
+    for name in ranked(estimates, lower_is_better=lower_is_better):
+        if np.isnan(estimates[name].value):
+            continue
+        if not leaders or differ(estimates[leaders[-1]], estimates[name]):
+            leaders.append(name)
+        groups[name] = len(leaders) - 1
+    return groups
+
+
+def tied_with_best(estimates: Mapping[str, Estimate], *, lower_is_better: bool = False) -> set[str]:
     """Return the names whose paired difference to the best has an interval containing 0 (the best itself included)."""
-    if not estimates:
-        return set()
-    best = max(estimates, key=lambda name: estimates[name].value)
-    tied = {best}
-    for name, estimate in estimates.items():
-        low, high = difference(estimates[best], estimate)
-        if low <= 0 <= high:
-            tied.add(name)
-    return tied
+    order = ranked(estimates, lower_is_better=lower_is_better)
+    return {name for name in order if not differ(estimates[order[0]], estimates[name])}

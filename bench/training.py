@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -43,7 +43,8 @@ class TrainPlan:
     """How one model is trained.
 
     An epoch is one pass over the loader, or exactly `steps_per_epoch` batches (the loader is repeated as needed).
-    `warmup` is the fraction of all steps in which the rate rises linearly; the schedule then falls to `min_lr`.
+    `warmup` is the fraction of all steps in which the rate rises linearly; the schedule then falls to `min_lr`. With `plateau`
+    it is multiplied by `factor` after more than `hold` validations without a better `monitor` (torch's ReduceLROnPlateau).
     With `monitor`, the weights of the best validation are restored at the end, and `patience` validations without
     improvement stop the run. `ema` is the decay of the weights' moving average, which then is what is validated and kept.
     """
@@ -56,7 +57,10 @@ class TrainPlan:
     weight_decay: float = 0.05
     betas: tuple[float, ...] = (0.9, 0.999)
     momentum: float = 0.9
-    schedule: Literal["constant", "linear", "cosine"] = "cosine"
+    amsgrad: bool = False
+    schedule: Literal["constant", "linear", "cosine", "plateau"] = "cosine"
+    factor: float = 0.8
+    hold: int = 1
     warmup: float = 0.0
     clip: float | None = None
     accumulate: int = 1
@@ -74,6 +78,8 @@ class TrainPlan:
                 raise SettingError(f"{name} is {getattr(self, name)}.", f"It must be at least {low}.")
         if self.steps_per_epoch is not None and self.steps_per_epoch < 1:
             raise SettingError(f"steps_per_epoch is {self.steps_per_epoch}.", "It must be at least 1, or none.")
+        if self.schedule == "plateau" and not self.monitor:
+            raise SettingError("schedule plateau watches a validation and monitor is none.", "Name a monitor.")
         if not 0 <= self.warmup <= 1 or self.lr <= 0:
             raise SettingError(f"lr={self.lr}, warmup={self.warmup}.", "lr must be positive and warmup within 0..1.")
 
@@ -90,14 +96,33 @@ class TrainSummary:
     stopped_early: bool
 
 
-def learning_rate(plan: TrainPlan, step: int, total: int) -> float:
-    """Return the learning rate of batch `step` (from 0) of `total`: a closed form, so that a resumed run needs no state."""
+def learning_rate(plan: TrainPlan, step: int, total: int, history: Sequence[float] = ()) -> float:
+    """Return the learning rate of batch `step` (from 0) of `total`: a closed form, so that a resumed run needs no state.
+
+    `history` holds the monitored values so far; only the schedule `plateau` looks at it.
+    """
     rising = round(plan.warmup * total)
     if step < rising:
         return plan.lr * (step + 1) / rising
+    if plan.schedule == "plateau":
+        return max(plan.min_lr, plan.lr * plan.factor ** plateaus(history, plan))
     done = (step - rising) / max(1, total - rising)
     fall = {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done))}[plan.schedule]
     return plan.min_lr + (plan.lr - plan.min_lr) * fall if plan.schedule != "constant" else plan.lr
+
+
+def plateaus(history: Sequence[float], plan: TrainPlan) -> int:
+    """Return how often more than `plan.hold` values in a row were not better than the best before (by a ten-thousandth of it)."""
+    best, bad, drops = -math.inf, 0, 0
+    for value in history:
+        signed = value if plan.mode == "max" else -value
+        if signed > best + 1e-4 * abs(best) if math.isfinite(best) else math.isfinite(signed):
+            best, bad = signed, 0
+            continue
+        bad += 1
+        if bad > plan.hold:
+            bad, drops = 0, drops + 1
+    return drops
 
 
 def train(
@@ -114,11 +139,15 @@ def train(
     """Train `model` in place and return the summary; a killed run goes on from the last whole epoch found in `work_dir`.
 
     `model` is a mmengine BaseModel, or any module with `losses(batch) -> dict` of scalar tensors: those whose name contains
-    "loss" are summed and minimised, the others logged. Batches are moved to `device` for the latter. `work_dir` gets
-    `epoch_N.pth` (the last two), `best.pth`, `curve.jsonl` and mmengine's log. A resumed run equals an uninterrupted one: random
-    numbers and batch order are drawn from (seed, epoch).
+    "loss" are summed and minimised, the others logged. Batches are moved to `device` for the latter, and its `start_epoch(epoch)`,
+    where it has one, is called before each epoch (from 0). `work_dir` gets `epoch_N.pth` (the last two), `best.pth`,
+    `curve.jsonl` and mmengine's log. A resumed run equals an uninterrupted one: random numbers and batch order are drawn from
+    (seed, epoch).
 
-    Raises TrainingError for a loss that is not finite and for a work folder that holds another run.
+    Among several processes (`bench.processes`), each runs its part of every batch and process 0 validates and writes.
+
+    Raises TrainingError for a loss that is not finite, before that step changes a weight (a model's `describe_bad_batch(batch)`
+    may name the samples), and for a work folder that holds another run.
     """
     if plan.monitor and evaluate is None:
         raise SettingError(f"monitor '{plan.monitor}' needs a validation.", "Pass evaluate=, or set monitor to none.")

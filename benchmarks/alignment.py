@@ -60,6 +60,7 @@ POOLED: dict[str, Loss] = {
 CONTRAST: dict[str, Loss] = {
     "plain": _plain_contrast,
     "tiled": partial(symmetric_info_nce, tau=TAU, implementation="tiled"),
+    "by size": partial(symmetric_info_nce, tau=TAU),
 }
 
 
@@ -88,11 +89,9 @@ def run() -> list[dict[str, Any]]:
     try:
         pooled = [_row("pooled", ("loop", "chunked"), batch, 3.0 if batch == 32 else "") for batch in POOLED_SIZES]
         bounded = [_row("pooled", ("loop", "nothing kept"), batch, "") for batch in POOLED_SIZES[-1:]]
-        return (
-            pooled
-            + bounded
-            + [_row("contrast", ("plain", "tiled"), batch, 0.83 if batch == 8192 else "") for batch in CONTRAST_SIZES]
-        )
+        tiled = [_row("contrast", ("plain", "tiled"), batch, 0.83 if batch == 8192 else "") for batch in CONTRAST_SIZES]
+        chosen = [_row("contrast", ("plain", "by size"), batch, "") for batch in CONTRAST_SIZES]
+        return pooled + bounded + tiled + chosen
     finally:
         torch.set_num_threads(threads)
 
@@ -147,13 +146,18 @@ def _measure(family: str, form: str, batch: int) -> float:
     torch.set_num_threads(THREADS)
     _step(losses[form], make(2))  # what libraries allocate once is no part of the step
     inputs = make(batch)
-    before = _resident("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
+    before = resident("VmRSS")
+    reset_peak()
     _step(losses[form], inputs)
-    return _resident("VmHWM") - before
+    return resident("VmHWM") - before
 
 
-def _resident(field: str) -> float:
+def reset_peak() -> None:
+    """Forget the peak of the resident set so far."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def resident(field: str) -> float:
     """Return a field of the process's memory status in MB; ru_maxrss would include the parent's."""
     found = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"))
     if found is None:

@@ -7,10 +7,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-
-def world_size() -> int:
-    """Return the number of ranks; 1 without a process group."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+from bench.processes import rank, world_size
 
 
 class _Gather(torch.autograd.Function):
@@ -59,3 +56,12 @@ def gather_padded(local: torch.Tensor, fill: float | int) -> torch.Tensor:
         shape = (local.shape[0], missing, *local.shape[2:])
         local = torch.cat([local, local.new_full(shape, fill)], 1)
     return gather(local)
+
+
+def local_part(shape: tuple[int, ...], device: torch.device) -> torch.Tensor:
+    """Return this rank's rows of uniform random numbers drawn for the batch of all ranks: `shape` is that of one rank.
+
+    The ranks draw from generators of the same state, so that together they draw what one process on the whole batch would.
+    """
+    drawn = torch.rand((shape[0] * world_size(), *shape[1:]), device=device)
+    return drawn[rank() * shape[0] : (rank() + 1) * shape[0]]

@@ -10,7 +10,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from backbones.alignment.gather import world_size
+from bench.processes import world_size
 
 
 class Prototypes(nn.Module):

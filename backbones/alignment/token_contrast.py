@@ -48,12 +48,12 @@ def clipped_weights(attention: Tensor, mask: Tensor) -> Tensor:
 
 
 def cls_attention(attention: Tensor, *, quirks: bool = False) -> Tensor:
-    """Return the [CLS] row of a layer's attention [B, heads, T, T], averaged over the heads, [B, T], one value a token.
+    """Return the attention of [CLS] in a layer, [B, heads, T], averaged over the heads, [B, T], one value a token.
 
     With `quirks` token t gets the value of token t + 1 and the last one 0: the published code drops [CLS] from the weights
     but not from the tokens.
     """
-    weights = attention[:, :, 0].mean(dim=1)
+    weights = attention.mean(dim=1)
     return F.pad(weights[:, 1:], (0, 1)) if quirks else weights
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from backbones.alignment.gather import gather
-from backbones.alignment.info_nce import symmetric_info_nce
+from backbones.alignment.kernels import symmetric_info_nce
 from backbones.convirt.settings import Settings
 from backbones.vision_language import Batch, VisionLanguageMethod, text_batch
 
@@ -19,4 +19,4 @@ class ConVIRT(VisionLanguageMethod):
         """Return `loss_ita` over the global batch."""
         images = self.embed_features(self.image_encoder.features(batch["images"]))
         texts = self.text_states(text_batch(batch))[1]
-        return {"loss_ita": symmetric_info_nce(gather(images), gather(texts), self.settings.tau1)}
+        return {"loss_ita": symmetric_info_nce(gather(images), gather(texts), tau=self.settings.tau1)}

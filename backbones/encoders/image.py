@@ -39,7 +39,7 @@ class ResNetEncoder(ImageEncoder):
         maps = model.conv1(images.contiguous(memory_format=torch.channels_last))
         maps = model.maxpool(model.act1(model.bn1(maps)))
         for stage in (model.layer1, model.layer2, model.layer3, model.layer4):
-            maps = stage(maps)
+            maps = self.block(stage, maps)
             pyramid.append(maps)
         local = pyramid[2]
         return Features(maps.mean((2, 3)), _tokens(local), (local.shape[2], local.shape[3]), tuple(pyramid))
@@ -57,6 +57,10 @@ class ViTEncoder(ImageEncoder):
         self.model: Any = model
         depth = len(model.blocks)
         self.blocks = [depth * quarter // 4 - 1 for quarter in (1, 2, 3, 4)]
+
+    def recompute(self) -> None:
+        """Compute the activations inside blocks again in the backward pass instead of keeping them."""
+        self.model.set_grad_checkpointing(True)
 
     def features(self, images: torch.Tensor) -> Features:
         """Encode normalised images [B, 3, H, W]."""

@@ -34,6 +34,29 @@ class TextEncoder(nn.Module):
         """Return the token states [B, L, width]; those of padding carry no meaning."""
         return self.model(input_ids=text.ids, attention_mask=text.mask.long()).last_hidden_state
 
+    def recompute(self) -> None:
+        """Compute the activations inside layers again in the backward pass instead of keeping them."""
+        self.model.activation_checkpointing_enable({"use_reentrant": False})
+
+    def layers(self, text: TextBatch, *, order_blind: bool = False) -> tuple[torch.Tensor, ...]:
+        """Return the states [B, L, width] before the first and after every layer.
+
+        `order_blind` gives every token position 0, as MGCA's published code does.
+        """
+        positions = torch.zeros_like(text.ids) if order_blind else None
+        inputs = {"input_ids": text.ids, "attention_mask": text.mask.long(), "position_ids": positions}
+        return self.model(**inputs, output_hidden_states=True).hidden_states
+
+    @torch.no_grad()
+    def cls_attention(self, before_last: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Return what [CLS] attends to in the last layer, [B, heads, L], from the states before that layer; no gradient."""
+        layer = cast(Any, self.model.encoder.layer[-1]).attention.self
+        heads = layer.num_attention_heads
+        query = layer.query(before_last[:, :1]).unflatten(2, (heads, -1)).transpose(1, 2)
+        keys = layer.key(before_last).unflatten(2, (heads, -1)).transpose(1, 2)
+        scores = (query @ keys.transpose(2, 3)).squeeze(2).float() / query.shape[-1] ** 0.5
+        return scores.masked_fill(~mask[:, None], -torch.inf).softmax(2)
+
     def config(self) -> dict[str, Any]:
         """Return what is needed to build the same encoder again."""
         return {name: getattr(self.model.config, name) for name in _SIZES}
@@ -83,6 +106,23 @@ def pool_tokens(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 def pool_sentences(states: torch.Tensor, text: TextBatch) -> torch.Tensor:
     """Return the mean token state of every sentence, [B, S, D]; zero where a report has fewer sentences."""
-    numbers = torch.arange(text.keys.shape[1], device=states.device)
-    member = (text.sentence[:, None, :] == numbers[None, :, None]).to(states.dtype)
-    return torch.einsum("bsl,bld->bsd", member, states) / member.sum(2, keepdim=True).clamp(min=1)
+    return _grouped(states, text.sentence, text.keys.shape[1], mean=True)
+
+
+def sum_words(states: torch.Tensor, numbers: torch.Tensor, count: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return word states [B, W, D], the sum over the pieces of each word, and their mask [B, W].
+
+    numbers [B, L]: the word a token belongs to, -1 for none (`Vocabulary.word_numbers`). W is `count`, else the most words of
+    a text.
+    """
+    words = numbers.amax(1) + 1
+    width = count or max(1, int(words.max()))
+    return _grouped(states, numbers, width), torch.arange(width, device=numbers.device) < words[:, None]
+
+
+def _grouped(states: torch.Tensor, numbers: torch.Tensor, count: int, mean: bool = False) -> torch.Tensor:
+    """Return the sum (or mean) of the states of each of `count` groups; a product with a 0/1 matrix, so deterministic."""
+    groups = torch.arange(count, device=states.device)
+    member = (numbers[:, None, :] == groups[None, :, None]).to(states.dtype)
+    total = member @ states
+    return total / member.sum(2, keepdim=True).clamp(min=1) if mean else total

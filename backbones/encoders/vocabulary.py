@@ -42,6 +42,10 @@ class Vocabulary:
             raise CheckpointError(f"the vocabulary lacks {', '.join(missing)}.", "Use the vocab.txt of a BERT model.")
         self.pad, self.start, self.end = table[PAD], table[START], table[END]
         self._tokenizer = _tokenizer(WordPiece(table, unk_token=UNKNOWN))
+        # Per piece: does it go on with a word ("##ary"), and is it (part of) a word, neither special token nor punctuation?
+        self.continues = torch.tensor([piece.startswith("##") for piece in self.pieces])
+        special = {PAD, START, END, "[MASK]"}
+        self.in_word = torch.tensor([piece not in special and any(map(str.isalnum, piece)) for piece in self.pieces])
 
     def __len__(self) -> int:
         return len(self.pieces)
@@ -91,6 +95,20 @@ class Vocabulary:
             marks += [len(keys) if kept else -1] * len(pieces)
             keys += [sentence_key(text)] if kept else []
         return EncodedReport((*ids, self.end), (*marks, -1), tuple(keys))
+
+    def word_numbers(self, ids: torch.Tensor, mask: torch.Tensor, *, everything: bool = False) -> torch.Tensor:
+        """Return which word each token belongs to, counted from 0 in every text; -1 for none. ids, mask [B, L].
+
+        Special tokens and punctuation are no words; with `everything` every token that is no padding is (part of) one, so that
+        [CLS] is word 0 and [SEP] the last.
+        """
+        inside = mask if everything else mask & self.in_word.to(ids.device)[ids]
+        return number_words(self.continues.to(ids.device)[ids], inside)
+
+
+def number_words(continues: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
+    """Number the words of texts: a token of `inside` [B, L] starts a word unless it `continues` one; -1 outside."""
+    return ((inside & ~continues).long().cumsum(1) - 1).masked_fill(~inside, -1)
 
 
 def _tokenizer(model: WordPiece) -> Tokenizer:

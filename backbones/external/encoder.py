@@ -11,7 +11,7 @@ from torch import nn
 
 from backbones.architectures import Architecture
 from backbones.base import ImageEncoder, LoadedBackbone
-from backbones.published.coverage import Coverage
+from backbones.weights.coverage import Coverage
 from bench.contracts import Features, InputSpec
 from bench.errors import SettingError
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -22,7 +22,7 @@ from backbones.external.encoder import (
     features_of,
     quarters,
 )
-from backbones.published.coverage import MINIMUM, Coverage
+from backbones.weights.coverage import MINIMUM, Coverage
 from bench.compat import torchvision_on_cpu
 from bench.contracts import Backbone, BackboneRequest, Features, InputSpec
 from bench.errors import CheckpointError, MissingDependencyError
@@ -185,7 +185,7 @@ def _input_spec(source: str, settings: HubSettings) -> InputSpec:
         path = _fetched(source, lambda name=name: _cached(source, name, settings))
         if path is not None:
             config = json.loads(Path(path).read_text(encoding="utf-8"))
-            return parse_preprocessor(config.get("image_processor", config))
+            return parse_preprocessor(source, config.get("image_processor", config), settings)
     if settings.size and settings.mean and settings.std:
         return InputSpec(settings.size, settings.resize or settings.size)
     raise MissingDependencyError(
@@ -204,13 +204,28 @@ def _cached(source: str, name: str, settings: HubSettings) -> str | None:
     )
 
 
-def parse_preprocessor(config: Mapping[str, Any]) -> InputSpec:
-    """Return the input contract of an image processor's configuration."""
-    resize = _pixels(config.get("size", 224))
+def parse_preprocessor(source: str, config: Mapping[str, Any], settings: InputSettings) -> InputSpec:
+    """Return the input contract of an image processor's configuration, `settings` standing in for what it leaves out.
+
+    A processor that does not normalise feeds intensities of 0..1. Raise MissingDependencyError for one that leaves size, mean or
+    std open.
+    """
+    normalised = config.get("do_normalize", True)
+    stated = {
+        "size": config.get("size", settings.size),
+        "mean": config.get("image_mean", settings.mean) if normalised else (0.0,) * 3,
+        "std": config.get("image_std", settings.std) if normalised else (1.0,) * 3,
+    }
+    missing = [name for name, value in stated.items() if value is None]
+    if missing:
+        raise MissingDependencyError(
+            f"hf:{source}: its image processor does not state {', '.join(missing)}.",
+            "Look it up in the model's card and write e.g. hf:...?size=224&mean=0.5&std=0.5.",
+        )
+    resize = _pixels(stated["size"])
     size = _pixels(config["crop_size"]) if config.get("do_center_crop") and "crop_size" in config else resize
-    interpolation = "bicubic" if config.get("resample") == 3 else "bilinear"
-    mean, std = (tuple(config.get(f"image_{name}", (0.5,) * 3)) for name in ("mean", "std"))
-    return InputSpec(size, max(size, resize), mean, std, interpolation=interpolation)  # type: ignore[arg-type]
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic" if config.get("resample") == 3 else "bilinear"
+    return InputSpec(size, max(size, resize), tuple(stated["mean"]), tuple(stated["std"]), interpolation=interpolation)
 
 
 def _pixels(size: Any) -> int:

@@ -19,8 +19,8 @@ from backbones.external.encoder import (
     quarters,
     tokens,
 )
-from backbones.published.coverage import Coverage, fill, take_prefix
-from backbones.published.reading import read_weights, state_dict_of
+from backbones.weights.coverage import Coverage, fill, take_prefix
+from backbones.weights.reading import read_weights, state_dict_of
 from bench.compat import torchvision_on_cpu
 from bench.contracts import Backbone, BackboneRequest, Features, InputSpec
 from bench.errors import CheckpointError, MissingDependencyError, SettingError, UnknownNameError

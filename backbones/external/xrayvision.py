@@ -12,8 +12,8 @@ from torch import nn
 
 from backbones.external.encoder import ExternalBackbone, ExternalEncoder, features_of
 from backbones.published.convert import module_state
-from backbones.published.coverage import fill
-from backbones.published.reading import Inert, read_weights, state_dict_of
+from backbones.weights.coverage import fill
+from backbones.weights.reading import Inert, read_weights, state_dict_of
 from bench.compat import torchvision_on_cpu
 from bench.contracts import Backbone, BackboneRequest, Features, InputSpec
 from bench.errors import MissingDependencyError, UnknownNameError

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from backbones.architectures import requested_architecture
 from backbones.base import LoadedBackbone
-from backbones.checkpoint import load_weights, read_state_dict
 from backbones.encoders.image import build_encoder
 from backbones.imagenet.files import require_weights
+from backbones.weights.coverage import fill
+from backbones.weights.reading import read_weights, state_dict_of
 from bench.contracts import BackboneRequest
 
 _RESNET_MEAN, _RESNET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -22,5 +23,5 @@ def load(request: BackboneRequest) -> LoadedBackbone:
         architecture = replace(architecture, input=replace(architecture.input, mean=_RESNET_MEAN, std=_RESNET_STD))
     path = require_weights(request)
     encoder = build_encoder(architecture)
-    load_weights(encoder.model, read_state_dict(path), str(path))
+    fill(encoder.model, state_dict_of(read_weights(path), path), path, f"imagenet {architecture.name}")
     return LoadedBackbone("imagenet", encoder)

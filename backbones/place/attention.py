@@ -6,15 +6,21 @@ import math
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 
 class CrossAttention(nn.Module):
-    """Pre-norm multi-head attention of queries [B, Q, D] to a context [B, N, D]."""
+    """Pre-norm multi-head attention of queries [B, Q, D] to a context [B, N, D].
 
-    def __init__(self, width: int, heads: int) -> None:
+    `competing`: the softmax runs over the queries, and what each query won is then scaled to sum to one (slot attention,
+    Locatello et al. 2020): a token read by one query is left to it by the others.
+    """
+
+    def __init__(self, width: int, heads: int, competing: bool = False) -> None:
         super().__init__()
         self.norm_queries, self.norm_context = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.competing = competing
 
     def forward(
         self, queries: torch.Tensor, context: torch.Tensor, mask: torch.Tensor | None = None, maps: bool = False
@@ -23,10 +29,28 @@ class CrossAttention(nn.Module):
 
         mask [B, N]: true where the context may be read.
         """
+        if self.competing:
+            return self._compete(queries, context, mask)
         hidden = None if mask is None else ~mask
         keys = self.norm_context(context)
         read, weights = self.attention(self.norm_queries(queries), keys, keys, key_padding_mask=hidden, need_weights=maps)
         return queries + read, weights
+
+    def _compete(
+        self, queries: torch.Tensor, context: torch.Tensor, mask: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        own, normed = self.attention, self.norm_context(context)
+        weights, biases = own.in_proj_weight.chunk(3), own.in_proj_bias.chunk(3)
+        inputs = (self.norm_queries(queries), normed, normed)
+        query, key, value = (
+            functional.linear(x, w, b).unflatten(2, (own.num_heads, -1)).transpose(1, 2)
+            for x, w, b in zip(inputs, weights, biases, strict=True)
+        )
+        won = (query @ key.transpose(2, 3) / query.shape[-1] ** 0.5).float().softmax(2)
+        won = won if mask is None else won * mask[:, None, None]
+        maps = won / won.sum(3, keepdim=True).clamp(min=1e-6)
+        read = own.out_proj((maps.to(value.dtype) @ value).transpose(1, 2).flatten(2))
+        return queries + read, maps.mean(1)
 
 
 class FeedForward(nn.Module):
@@ -47,13 +71,13 @@ class ObservationExtractor(nn.Module):
     Layers of {self-attention, cross-attention, feed-forward}; tokens [B, N, D] in, observations [B, K, width] out.
     """
 
-    def __init__(self, token_dim: int, width: int, queries: int, layers: int, heads: int) -> None:
+    def __init__(self, token_dim: int, width: int, queries: int, layers: int, heads: int, competing: bool = False) -> None:
         super().__init__()
         # As large as what a layer adds: small queries are drowned by what they all read, and end up equal to each other.
         self.queries = nn.Parameter(torch.randn(queries, width))
         self.project = nn.Linear(token_dim, width)
         self.own = nn.ModuleList(CrossAttention(width, heads) for _ in range(layers))
-        self.cross = nn.ModuleList(CrossAttention(width, heads) for _ in range(layers))
+        self.cross = nn.ModuleList(CrossAttention(width, heads, competing) for _ in range(layers))
         self.forward_blocks = nn.ModuleList(FeedForward(width) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from backbones.alignment.correlation import standardise_rows
-from backbones.alignment.info_nce import info_nce, multi_positive_info_nce
-from backbones.alignment.similarity import attention_pooled_similarity
+from backbones.alignment.kernels import attention_pooled_similarity, score_info_nce
+from backbones.alignment.kernels.options import Implementation
 
 
 def known_matches(keys: torch.Tensor, sentences: torch.Tensor | None = None, threshold: float | None = None) -> torch.Tensor:
@@ -32,38 +32,52 @@ def pcma_sentence_loss(
     tau2: float,
     tau3: float,
     duplicate_cosine: float | None = None,
-    chunk: int | None = None,
+    mask_duplicates: bool = True,
+    implementation: Implementation = "auto",
 ) -> torch.Tensor:
     """Return PCMA between T-PORs and V-PORs of the global batch (PLACE.md): mean of text-to-image and image-to-text.
 
     sentences [B, S, d] and observations [B, K, d], normalised, row i of both of one study; keys [B, S], -1 where there is
-    no sentence.
+    no sentence. `mask_duplicates`: a report known to say the same (`known_matches`) is no negative.
     """
     mask = keys >= 0
-    similarity = attention_pooled_similarity(sentences, mask, observations, tau_attend=tau2, tau_score=tau3, chunk=chunk)
-    matches = known_matches(keys, sentences, duplicate_cosine)
+    similarity = attention_pooled_similarity(
+        sentences,
+        observations,
+        text_mask=mask,
+        order="regions",
+        attention_scale=1 / tau2,
+        score_scale=1 / tau3,
+        aggregate="none",
+        implementation=implementation,
+    )
+    matches = (
+        known_matches(keys, sentences, duplicate_cosine) if mask_duplicates else torch.zeros_like(similarity, dtype=torch.bool)
+    )
     logits, ignored = similarity[mask], matches[mask]
     own = torch.arange(len(keys), device=keys.device)[:, None].expand_as(keys)[mask]
     if not len(own):
         return (sentences.sum() + observations.sum()) * 0.0
     belongs = own[:, None] == torch.arange(len(keys), device=keys.device)
-    to_image = info_nce(logits, own, ignored)
-    to_text = multi_positive_info_nce(logits.T, belongs.T, ignored.T)
+    to_image = score_info_nce(logits, belongs, ignored)
+    to_text = score_info_nce(logits.T, belongs.T, ignored.T)
     return (to_image + to_text) / 2
 
 
-def pcma_query_loss(textual: torch.Tensor, visual: torch.Tensor, keys: torch.Tensor, *, tau3: float) -> torch.Tensor:
+def pcma_query_loss(
+    textual: torch.Tensor, visual: torch.Tensor, keys: torch.Tensor, *, tau3: float, mask_duplicates: bool = True
+) -> torch.Tensor:
     """Return PCMA for observations paired by index: per query, InfoNCE over the global batch, mean of both directions.
 
     textual, visual [B, K, d], normalised; keys [B, S]: a report with exactly the same sentences is no negative.
     """
     logits = torch.einsum("ikd,jkd->kij", visual, textual) / tau3
     ordered = keys.sort(1).values
-    same = (ordered[:, None] == ordered[None]).all(2)
-    targets = torch.arange(len(keys), device=keys.device).repeat(logits.shape[0])
-    ignored = same.repeat(logits.shape[0], 1)
-    one_way = info_nce(logits.flatten(0, 1), targets, ignored)
-    return (one_way + info_nce(logits.transpose(1, 2).flatten(0, 1), targets, ignored)) / 2
+    same = (ordered[:, None] == ordered[None]).all(2) & mask_duplicates
+    own = torch.eye(len(keys), dtype=torch.bool, device=keys.device).repeat(len(logits), 1)
+    ignored = same.repeat(len(logits), 1)
+    one_way = score_info_nce(logits.flatten(0, 1), own, ignored)
+    return (one_way + score_info_nce(logits.transpose(1, 2).flatten(0, 1), own, ignored)) / 2
 
 
 def patch_pixels(images: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:

@@ -7,9 +7,8 @@ from typing import cast
 import torch
 
 from backbones.alignment.correlation import correlation_loss, standardise_rows
-from backbones.alignment.gather import gather, gather_padded
-from backbones.alignment.info_nce import symmetric_info_nce
-from backbones.alignment.similarity import attention_pooled_similarity
+from backbones.alignment.gather import gather, gather_padded, local_part
+from backbones.alignment.kernels import attention_pooled_similarity, symmetric_info_nce
 from backbones.architectures import Architecture
 from backbones.encoders.text import TextEncoder, pool_sentences
 from backbones.encoders.vocabulary import TextBatch, Vocabulary
@@ -32,7 +31,7 @@ class Place(VisionLanguageMethod):
     ) -> None:
         super().__init__(architecture, text, vocabulary, settings, seed)
         own = cast(Settings, settings)
-        extractor = (own.vpoe_width, own.queries, own.vpoe_layers, own.heads)
+        extractor = (own.vpoe_width, own.queries, own.vpoe_layers, own.heads, own.competing)
         self.visual = ObservationExtractor(architecture.patch_dim, *extractor)
         self.visual_head = projection(own.vpoe_width, own.projection_hidden, own.embed_dim)
         self.textual = ObservationExtractor(text.width, *extractor) if own.t_por == "query" else None
@@ -59,11 +58,7 @@ class Place(VisionLanguageMethod):
         """Return the T-PORs, normalised: one per sentence [B, S, d] (zero where there is none), or per query [B, K, d]."""
         if self.textual is not None:
             return project(self.textual_head, self.textual(states, mask=text.mask)[0])
-        sentences, mask = pool_sentences(states, text), text.sentence_mask
-        embedded = sentences.new_zeros(*mask.shape, self.settings.embed_dim, dtype=torch.float32)
-        if self.training and int(mask.sum()) < 2:
-            return embedded  # BatchNorm needs two samples; one sentence in a whole batch has no negative either
-        return embedded.masked_scatter(mask[:, :, None], project(self.textual_head, sentences[mask]))
+        return project(self.textual_head, pool_sentences(states, text), text.sentence_mask)
 
     # ---------------------------------------------------------------------------------------------------- losses
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
@@ -76,7 +71,7 @@ class Place(VisionLanguageMethod):
         states, texts = self.text_states(text)
         terms = {}
         if settings.lambda_ita:
-            ita = symmetric_info_nce(gather(self.embed_features(features)), gather(texts), settings.tau1)
+            ita = symmetric_info_nce(gather(self.embed_features(features)), gather(texts), tau=settings.tau1)
             terms["loss_ita"] = settings.lambda_ita * ita
         if settings.lambda_pcma:
             visual = self.visual_observations(features)[0]
@@ -90,15 +85,22 @@ class Place(VisionLanguageMethod):
         settings = self.settings
         keys = gather_padded(text.keys, -1)
         if settings.t_por == "query":
-            return pcma_query_loss(gather(self.textual_observations(states, text)), visual, keys, tau3=settings.tau3)
+            textual, masked = gather(self.textual_observations(states, text)), settings.mask_duplicates
+            return pcma_query_loss(textual, visual, keys, tau3=settings.tau3, mask_duplicates=masked)
         textual = gather_padded(self.textual_observations(states, text), 0.0)
         return pcma_sentence_loss(
-            textual, keys, visual, tau2=settings.tau2, tau3=settings.tau3, duplicate_cosine=settings.duplicate_cosine
+            textual,
+            keys,
+            visual,
+            tau2=settings.tau2,
+            tau3=settings.tau3,
+            duplicate_cosine=settings.duplicate_cosine,
+            mask_duplicates=settings.mask_duplicates,
         )
 
     def _cce(self, images: torch.Tensor, features: Features, states: torch.Tensor, text: TextBatch) -> torch.Tensor:
         settings, patches = self.settings, features.patches
-        hidden = torch.rand(patches.shape[:2], device=patches.device) < settings.mask_ratio
+        hidden = local_part((len(patches), patches.shape[1]), patches.device) < settings.mask_ratio
         positions = positions_2d(features.grid, settings.vpoe_width, patches.device)
         predicted = standardise_rows(self.correlation(patches, hidden, positions, states, text.mask).float())
         if settings.cce_target == "pixel":
@@ -116,8 +118,16 @@ class Place(VisionLanguageMethod):
         textual = self.textual_observations(states, text)
         if self.settings.t_por == "query":
             return (cosine + torch.einsum("ikd,jkd->ijk", visual, textual).mean(2)) / 2
-        mask, tau = text.sentence_mask, self.settings.tau2
-        local = attention_pooled_similarity(textual, mask, visual, tau_attend=tau, aggregate="mean").T
+        mask = text.sentence_mask
+        local = attention_pooled_similarity(
+            textual,
+            visual,
+            text_mask=mask,
+            order="regions",
+            attention_scale=1 / self.settings.tau2,
+            score_scale=1.0,
+            aggregate="mean",
+        ).T
         return torch.where(mask.any(1), (cosine + local) / 2, cosine)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from backbones.published.reading import Inert, State, read_weights, state_dict_of
+from backbones.weights.reading import Inert, State, read_weights, state_dict_of
 from bench.errors import CheckpointError, PlaceBenchError
 
 _EVERYTHING = ("",)

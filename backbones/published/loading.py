@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from backbones.base import ImageEncoder, LoadedBackbone
-from backbones.published.coverage import Coverage, expected_state, fill, take_prefix
 from backbones.published.files import PublishedSettings, find_weights
 from backbones.published.networks import build_network
-from backbones.published.reading import State, read_weights, state_dict_of
 from backbones.published.renames import RENAMES
 from backbones.published.table import Published
+from backbones.weights.coverage import Coverage, expected_state, fill, take_prefix
+from backbones.weights.reading import State, read_weights, state_dict_of
 from bench.contracts import Backbone, BackboneRequest
 from bench.errors import SettingError
 from bench.settings import override

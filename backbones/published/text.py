@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from backbones.alignment.similarity import attention_pooled_similarity
-from backbones.encoders.text import HOW_TO_BRING
-from backbones.encoders.vocabulary import END, PAD, START
-from backbones.published.coverage import expected_state, fill, take_prefix
-from backbones.published.reading import State
+from backbones.alignment.kernels import attention_pooled_similarity
+from backbones.encoders.text import HOW_TO_BRING, sum_words
+from backbones.encoders.vocabulary import END, PAD, START, number_words
+from backbones.weights.coverage import expected_state, fill, take_prefix
+from backbones.weights.reading import State
 from bench.compat import torchvision_on_cpu
 from bench.contracts import Features
 from bench.errors import CheckpointError, MissingDependencyError
@@ -117,15 +117,11 @@ class GloriaText(TextSide):
         """
         ids, mask = self.tokens(texts)
         found = self.bert(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
-        states = torch.stack(found[-4:]).sum(0) * mask[:, :, None]
-        joined = self.pieces.continues.to(ids.device)[ids] & mask.bool()
-        numbers = (~joined).long().cumsum(1) - 1
-        words = torch.zeros_like(states).index_put(
-            (torch.arange(len(ids), device=ids.device)[:, None], numbers), states, accumulate=True
-        )
-        counts = ((~joined) & mask.bool()).sum(1) - 1
-        positions = torch.arange(words.shape[1], device=ids.device)
-        return words, positions < counts[:, None], words.mean(1)
+        states = torch.stack(found[-4:]).sum(0)
+        numbers = number_words(self.pieces.continues.to(ids.device)[ids], mask.bool())
+        words, real = sum_words(states, numbers, self.max_tokens)
+        matched = torch.arange(self.max_tokens, device=ids.device) < real.sum(1, keepdim=True) - 1
+        return words, matched, words.mean(1)
 
     def embed_images(self, found: Features) -> torch.Tensor:
         """Return L2-normalised global image embeddings [B, d]."""
@@ -140,10 +136,8 @@ class GloriaText(TextSide):
         score).
         """
         words, mask, sentences = self.words(texts)
-        cosine = attention_pooled_similarity(
-            words, mask, self.local_embedder(found.patches), tau_attend=1 / 4, order="units_then_regions"
-        )
-        local = 5 * cosine.masked_fill(~mask[:, :, None], -torch.inf).amax(1).T
+        regions = self.local_embedder(found.patches)
+        local = attention_pooled_similarity(words, regions, text_mask=mask, aggregate="max").T
         return (local + self.embed_images(found) @ nn.functional.normalize(sentences, dim=1).T) / 2
 
 

@@ -24,6 +24,20 @@ def read_header(path: Path, tags: Sequence[str]) -> Mapping[str, str]:
             return dict.fromkeys(tags, "")
 
 
+def read_shape(path: Path) -> Mapping[str, str]:
+    """Return `height` and `width` of an image file in stored pixels as text, "" where the header does not read."""
+    dicom = read_header(path, ("Rows", "Columns"))
+    if dicom["Rows"]:
+        return {"height": dicom["Rows"], "width": dicom["Columns"]}
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as picture:
+            return {"height": str(picture.height), "width": str(picture.width)}
+    except (UnidentifiedImageError, OSError):
+        return {"height": "", "width": ""}
+
+
 def parse_age(text: str) -> float:
     """Return a DICOM age ("045Y", "006M", "51") in years; NaN where there is none."""
     digits, unit = text.strip().rstrip("YMWDymwd"), text.strip()[-1:].upper()

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from bench.cell import digest
 from bench.contracts import Dataset, OnError, Progress, Subset
+from bench.data.boxes import BoxStore, box_store
 from bench.data.cache import Item, Skipped, Store, data_hash, open_store
 from bench.data.images import RECIPE_VERSION, Interpolation, Scaling, decode_image, resize_pad, resize_pad_mask
 from bench.errors import DataError
@@ -116,15 +118,18 @@ class Prepared:
     skipped: tuple[Skipped, ...]
     size: int
     workers: int = 2
+    box_store: BoxStore | None = None
 
     def subset(self, rows: pd.DataFrame) -> Subset:
-        """Return the decoded images (and masks) of `rows`; skipped images are left out.
+        """Return the decoded images (and masks or boxes) of `rows`; skipped images are left out.
 
         `rows` may repeat an image, and may carry another mask content than the index (a published split that scatters the
         masks of an image): such masks are made now.
         """
         rows = rows[~rows["image_id"].isin({item.id for item in self.skipped})].reset_index(drop=True)
         positions = self._image_positions(rows)
+        if self.box_store is not None:
+            return Subset(rows, positions, self.image_store.pixels, box_lists=self._boxes(rows, self.box_store))
         if self.mask_store is None:
             return Subset(rows, positions, self.image_store.pixels)
         masks, mask_positions = self._masks(rows, self.mask_store)
@@ -138,6 +143,13 @@ class Prepared:
                 f"{len(unknown)} images of a split are not in the data, e.g. '{unknown[0]}'.", "Make the split again."
             )
         return np.array([place[image] for image in rows["image_id"]], np.int64)
+
+    def _boxes(self, rows: pd.DataFrame, prepared: BoxStore) -> tuple[np.ndarray, ...]:
+        """Return the boxes of `rows`, read again where a published procedure gave them other private columns."""
+        if set(_mask_items(rows, self.root)) <= set(_mask_items(self.index, self.root)):
+            return tuple(prepared.boxes[image] for image in rows["image_id"].astype(str))
+        own = box_store(self.dataset, rows, self.root, self.size)
+        return tuple(own.boxes[image] for image in rows["image_id"].astype(str))
 
     def _masks(self, rows: pd.DataFrame, prepared: Store) -> tuple[np.ndarray, np.ndarray]:
         place = dict(zip(_mask_items(self.index, self.root), prepared.positions[prepared.positions >= 0].tolist(), strict=True))
@@ -154,12 +166,13 @@ def prepare(
     *,
     size: int,
     needs_masks: bool = False,
+    needs_boxes: bool = False,
     on_error: OnError = "stop",
     workers: int = 2,
     progress: Progress | None = None,
     index: pd.DataFrame | None = None,
 ) -> Prepared:
-    """Read the index of `dataset` (unless given) and decode its images, and its masks where needed.
+    """Read the index of `dataset` (unless given) and decode its images, and its masks or boxes where needed.
 
     With `on_error="skip"` corrupt images are listed in `skipped` and left out of the index, which keeps the rest usable.
     """
@@ -171,8 +184,15 @@ def prepare(
         masks = mask_store(dataset, index, root, size, workers=workers, progress=progress, on_error=on_error)
         index = _without(index, masks.skipped)
     stores = (images,) if masks is None else (images, masks)
+    content = data_hash(*stores)
     skipped = tuple(item for store in stores for item in store.skipped)
-    return Prepared(dataset, Path(root), index, images, masks, data_hash(*stores), skipped, size, workers)
+    boxes = None
+    if needs_boxes:
+        boxes = box_store(dataset, index, Path(root), size, on_error=on_error, progress=progress)
+        index = _without(index, boxes.skipped)
+        skipped += boxes.skipped
+        content = digest([content, boxes.data_hash()])
+    return Prepared(dataset, Path(root), index, images, masks, content, skipped, size, workers, boxes)
 
 
 def _without(index: pd.DataFrame, skipped: tuple[Skipped, ...]) -> pd.DataFrame:

@@ -58,6 +58,23 @@ def auroc(ranking: Ranking, weights: np.ndarray) -> np.ndarray:
     return in_blocks(partial(_auroc, ranking), weights, columns=len(ranking.positive) + len(ranking.negative))
 
 
+def influence(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return how far every image pulls the AUROC of `scores` [n] against 0/1 `labels` [n] from its mean, [n].
+
+    The sum of their squares is the variance of the AUROC (DeLong, DeLong & Clarke-Pearson 1988, with 1/n for 1/(n - 1)), and that
+    of differences between two scores' values the variance of the paired difference. All 0 where the labels have one value only.
+    """
+    labels = np.asarray(labels).astype(bool)
+    found = np.zeros(len(labels))
+    if labels.all() or not labels.any():
+        return found
+    up, down = rank(scores, labels), rank(-np.asarray(scores, dtype=float), ~labels)
+    for ranking in (up, down):
+        wins = (ranking.below + ranking.below_or_tied) / (2 * len(ranking.negative))
+        found[ranking.positive] = (wins - wins.mean()) / len(ranking.positive)
+    return found
+
+
 def _average_precision(ranking: Ranking, weights: np.ndarray) -> np.ndarray:
     negatives = _cumulative(weights[:, ranking.negative])
     own = weights[:, ranking.positive]

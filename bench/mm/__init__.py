@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
+import logging
 import sys
 import warnings
+from collections.abc import Iterator
 
 from bench.compat import torchvision_on_cpu
 from bench.errors import MissingDependencyError
@@ -56,12 +59,39 @@ def _try(package: str) -> None:
         _ready.add(package)
 
 
-def _import_models(package: str) -> None:
+def stand_in() -> None:
+    """Make mmcv, and torchvision beside a CPU torch, importable; must run before the models of mmseg or mmdet are imported."""
     from bench.mm import operators
 
     torchvision_on_cpu()
+    importlib.import_module("mmcv")
+    operators.install()
+
+
+def _import_models(package: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations inside the packages: nothing a user of this harness can act on
-        importlib.import_module("mmcv")
-        operators.install()
+        stand_in()
         importlib.import_module(f"{package}.models")
+        _let_meshgrid_warn()
+
+
+def _let_meshgrid_warn() -> None:
+    """Let torch say its one warning per process about `meshgrid`, which mmdetection's point heads call the old way, to nobody."""
+    import torch
+
+    torch.meshgrid(torch.zeros(1), torch.zeros(1))
+
+
+@contextlib.contextmanager
+def quiet_logger() -> Iterator[None]:
+    """Keep mmengine's current logger from printing every parameter while weights are initialised."""
+    from mmengine.logging import MMLogger
+
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -6,13 +6,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+_BLOCK = 512
+"""Boxes whose IoU with all later ones is computed at once."""
+
 
 def _iou(box: np.ndarray, others: np.ndarray, offset: int) -> np.ndarray:
-    """Return the IoU of one box [4] with others [n, 4]; `offset` 1 counts both end pixels."""
-    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
-    inner = np.clip(high - low + offset, 0, None).prod(axis=1)
-    area = (box[2:] - box[:2] + offset).prod()
-    union = area + (others[:, 2:] - others[:, :2] + offset).prod(axis=1) - inner
+    """Return the IoU [..., n] of boxes [..., 4] with others [n, 4]; `offset` 1 counts both end pixels."""
+    x1, y1, x2, y2 = (box[..., None, k] for k in range(4))
+    width = np.minimum(x2, others[:, 2]) - np.maximum(x1, others[:, 0]) + offset
+    height = np.minimum(y2, others[:, 3]) - np.maximum(y1, others[:, 1]) + offset
+    inner = np.clip(width, 0, None) * np.clip(height, 0, None)
+    own = (others[:, 2] - others[:, 0] + offset) * (others[:, 3] - others[:, 1] + offset)
+    union = (x2 - x1 + offset) * (y2 - y1 + offset) + own - inner
     return np.divide(inner, union, out=np.zeros_like(inner), where=union > 0)
 
 
@@ -21,9 +26,12 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
     order = scores.argsort(descending=True, stable=True)
     corners = boxes[order].detach().cpu().numpy()
     alive = np.ones(len(corners), dtype=bool)
-    for i in range(len(corners)):
-        if alive[i]:
-            alive[i + 1 :] &= _iou(corners[i], corners[i + 1 :], offset) <= iou_threshold
+    for start in range(0, len(corners), _BLOCK):
+        rows = start + np.flatnonzero(alive[start : start + _BLOCK])
+        apart = _iou(corners[rows], corners, offset) <= iou_threshold
+        for row, own in zip(rows, apart, strict=True):
+            if alive[row]:
+                alive[row + 1 :] &= own[row + 1 :]
     return order[torch.from_numpy(alive).to(order.device)]
 
 

@@ -12,7 +12,7 @@ from bench.contracts import Backbone, CellContext, Predictions, Subset
 from bench.errors import DataError
 from bench.features import FeatureCache
 from bench.metrics.decision import log_softmax
-from bench.metrics.ranking import auroc, rank
+from bench.metrics.ranking import auroc, influence, rank
 from tasks.classification import readout
 from tasks.classification.labels import check_trainable, few_shot, keep_views, take, targets
 from tasks.classification.linear import logistic_path, nearest_neighbours, ridge_path
@@ -100,7 +100,7 @@ def _train(backbone: Backbone, known: Labelled, held_out: Labelled, context: Cel
     features = cache.pooled(known.subset)
     sweep, facts = _SWEEPS[settings.head](features, known.values, settings)
     levels, values = sweep.scores(cache.pooled(held_out.subset)), sweep.values
-    best = best_levels(levels, held_out.values, settings.mode == "multiclass")
+    best = best_levels(levels, held_out.values, settings.mode == "multiclass", settings.selection)
     names = settings.labels if settings.mode != "multiclass" else ("all",) * len(best)
     facts |= {f"{sweep.name}:{name}": values[level] for name, level in zip(names, best, strict=True)}
     return _Probe(cache, sweep, best), facts
@@ -143,19 +143,38 @@ class _Probe:
         return np.stack([found[level, :, c] for c, level in enumerate(self.levels)], axis=1)
 
 
-def best_levels(levels: np.ndarray, values: np.ndarray, exclusive: bool) -> tuple[int, ...]:
-    """Return for every class the level of `levels` [L, n, C] with the highest AUROC on targets [n, C]; ties: the first.
+def best_levels(levels: np.ndarray, values: np.ndarray, exclusive: bool, selection: str = "best") -> tuple[int, ...]:
+    """Return for every class its level of `levels` [L, n, C], from strong to weak regularisation, by AUROC on targets [n, C].
 
-    Exclusive classes share one level (mean AUROC of one class against the rest). A class with one label value takes the level
-    that is best on average over the others.
+    `best`: the highest AUROC, ties: the first. `one_se`: the first whose AUROC is within one standard error of that, the error
+    being that of the paired difference (Breiman et al. 1984; DeLong 1988): noise takes the strong end. Exclusive classes share
+    one level (mean AUROC of one class against the rest), and so does a class with one label value (mean over the others).
     """
     scores = log_softmax(levels) if exclusive else levels
-    table = np.array([[_auroc(level[:, c], values[:, c]) for c in range(values.shape[1])] for level in scores])
+    classes = range(values.shape[1])
+    table = np.array([[_auroc(level[:, c], values[:, c]) for c in classes] for level in scores])
     known = ~np.isnan(table[0])
-    shared = int(np.argmax(table[:, known].mean(axis=1)))
-    if exclusive:
-        return (shared,) * values.shape[1]
-    return tuple(int(np.argmax(table[:, c])) if known[c] else shared for c in range(values.shape[1]))
+
+    def chosen(which: list[int]) -> int:
+        means = table[:, which].mean(axis=1)
+        best = int(np.argmax(means))
+        if selection == "best":
+            return best
+        pulls = np.array([_pulls(level, values, which) for level in scores])
+        error = np.sqrt(((pulls[best] - pulls) ** 2).sum(axis=1))
+        return int(np.argmax(means >= means[best] - error))
+
+    shared = chosen(np.flatnonzero(known).tolist())
+    return tuple(chosen([c]) if known[c] and not exclusive else shared for c in classes)
+
+
+def _pulls(scores: np.ndarray, values: np.ndarray, which: list[int]) -> np.ndarray:
+    """Return the influence of every image [n] on the mean AUROC of some classes."""
+    found = np.zeros(len(values))
+    for c in which:
+        known = ~np.isnan(values[:, c])
+        found[known] += influence(scores[known, c], values[known, c]) / len(which)
+    return found
 
 
 def _auroc(score: np.ndarray, value: np.ndarray) -> float:

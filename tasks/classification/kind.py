@@ -39,7 +39,7 @@ class ClassificationKind(TaskKind):
             return super().split(index, task, protocol, seed)
         from bench.data.splits import check_leaks
 
-        split = DATASETS.get(task.dataset).reference_split(index, protocol, seed)
+        split = DATASETS.get(task.dataset).reference_split(index, protocol, seed, self.name)
         if split is None:
             raise SettingError(
                 f"dataset '{task.dataset}' has no '{protocol}' split.", "Use --protocol default, or a task of that protocol."
@@ -55,7 +55,7 @@ class ClassificationKind(TaskKind):
         A reference protocol may have a rule of its own.
         """
         if protocol != "default":
-            found = DATASETS.get(task.dataset).reference_subset(train, protocol, fraction, seed)
+            found = DATASETS.get(task.dataset).reference_subset(train, protocol, fraction, seed, self.name)
             if found is not None:
                 return found
         from bench.data.splits import label_subset

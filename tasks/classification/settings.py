@@ -22,12 +22,13 @@ PENALTIES = tuple(10.0 ** (power / 2) for power in range(-10, 7))
 class ClassificationSettings:
     """How a classifier is trained and read out.
 
-    `head`: logistic and ridge are linear probes on kept features whose penalty is chosen on validation by AUROC (per class);
-    knn chooses k likewise; linear is the references' probe trained by gradient steps; finetune trains the encoder too.
-    `uncertain` holds `class=policy` for labels of -1 (ones, zeros or ignore: not trained on, not scored), one policy alone is
-    for all; `blank` is the same for missing labels. `views` are the projections kept (none named: all). `shots` keeps that
-    many images per class. `threshold`: where decisions are cut - validation (`threshold_by`), half (probability 0.5, argmax),
-    test (best micro F1 on the test images themselves, as BenchX does).
+    `head`: logistic and ridge are linear probes on kept features whose penalty is chosen on validation by AUROC per class
+    (`selection` best: the highest; one_se: the strongest penalty within one standard error of it); knn chooses k likewise; linear
+    is the references' probe trained by gradient steps; finetune trains the encoder too. `uncertain` holds `class=policy` for
+    labels of -1 (ones, zeros or ignore: not trained on, not scored), one policy alone is for all; `blank` is the same for missing
+    labels. `views` are the projections kept (none named: all). `shots` keeps that many images per class. `threshold`: where
+    decisions are cut - validation (`threshold_by`), half (probability 0.5, argmax), test (best micro F1 on the test images
+    themselves, as BenchX).
     """
 
     head: Literal["logistic", "ridge", "knn", "linear", "finetune"] = "logistic"
@@ -39,6 +40,7 @@ class ClassificationSettings:
     views: tuple[str, ...] = ()
     shots: int | None = None
     penalties: tuple[float, ...] = PENALTIES
+    selection: Literal["best", "one_se"] = "best"
     neighbours: tuple[int, ...] = (1, 5, 10, 20, 50)
     threshold: Literal["validation", "half", "test"] = "validation"
     threshold_by: Literal["f1", "youden"] = "f1"

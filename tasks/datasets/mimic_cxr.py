@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.contracts import Dataset, Finding, Progress, dataset
+from bench.contracts import Dataset, Finding, Progress, TaskSpec, dataset, task
 from bench.errors import DataError
 from tasks.datasets._checks import count_findings, demo_counts, missing_findings
+from tasks.datasets._chexpert import UNCERTAIN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,6 +104,24 @@ class MimicCxr(Dataset):
 
         mimic_cxr.write(out, studies=studies, size=size, seed=seed, workers=workers, progress=progress)
 
+    def reference_split(self, index: pd.DataFrame, protocol: str, seed: int, kind: str = "") -> pd.DataFrame | None:
+        """Return MGCA's split for `mgca`: validation and test are one and the same, both official parts together."""
+        import pandas as pd
+
+        if protocol != "mgca":
+            return None
+        held_out = index[index["split"] != "train"]
+        parts = (index[index["split"] == "train"], held_out.assign(split="val"), held_out.assign(split="test"))
+        return pd.concat(parts, ignore_index=True)
+
+    def reference_subset(
+        self, train: pd.DataFrame, protocol: str, fraction: float, seed: int, kind: str = ""
+    ) -> pd.DataFrame | None:
+        """Return MGCA's part of the training rows."""
+        from tasks.datasets._mgca import sample_fraction
+
+        return sample_fraction(train, fraction) if protocol == "mgca" else None
+
 
 def _images(root: Path) -> pd.DataFrame:
     """Return every image of the metadata table with its official split."""
@@ -184,13 +203,53 @@ def _chexpert(root: Path) -> Path | None:
 
 def _with_labels(index: pd.DataFrame, root: Path, names: tuple[str, ...]) -> pd.DataFrame:
     """Join the CheXpert labels (1, 0, -1 uncertain, NaN not mentioned) of each study, where the table is there."""
-    import pandas as pd
-
-    from bench.data.tables import read_table
+    from bench.data.tables import read_table, require_unique
+    from tasks.datasets._labels import read_labels
 
     path = _chexpert(root)
     if path is None:
         return index.assign(**{f"label:{name}": float("nan") for name in names})
-    table = read_table(path, ("study_id", *names)).drop_duplicates("study_id").set_index("study_id")
-    labels = table[list(names)].apply(pd.to_numeric, errors="coerce").reindex(index["study_id"])
-    return index.assign(**{f"label:{name}": labels[name].to_numpy() for name in names})
+    table = read_table(path, ("study_id", *names))
+    require_unique(table, "study_id", path)
+    labels = read_labels(table, names, path).set_axis(table["study_id"]).reindex(index["study_id"])
+    return index.assign(**{column: labels[column].to_numpy() for column in labels})
+
+
+task(
+    TaskSpec(
+        name="mimic_cls",
+        kind="classification",
+        dataset="mimic_cxr",
+        title="Fourteen findings on MIMIC-CXR",
+        main_metric="auroc",
+        groups=("classification",),
+        fractions=(0.1, 1.0),
+        options={"mode": "multilabel", "uncertain": "ignore", "views": ("PA", "AP")},
+    )
+)
+task(
+    TaskSpec(
+        name="mimic5_cls",
+        kind="classification",
+        dataset="mimic_cxr",
+        title="Five findings on MIMIC-CXR, labelled as MGCA does",
+        main_metric="auroc",
+        groups=("classification",),
+        fractions=(0.1, 1.0),
+        options={"labels": tuple(UNCERTAIN), "mode": "multilabel", "uncertain": UNCERTAIN, "views": ("PA", "AP")},
+    )
+)
+
+task(
+    TaskSpec(
+        name="mimic_rg",
+        kind="report_generation",
+        dataset="mimic_cxr",
+        title="Report generation (findings) on MIMIC-CXR",
+        main_metric="ce_f1_micro",
+        groups=("report_generation",),
+        fractions=(1.0,),
+        options={"text": "findings", "images": 1},
+        presets={"r2gen": {"cleaning": "mimic", "max_words": "100", "min_count": "10"}},
+    )
+)

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.contracts import Dataset, Finding, Progress, TaskSpec, dataset, task
+from bench.contracts import Finding, TaskSpec, dataset, task
 from bench.errors import DataError
 from tasks.datasets._checks import count_findings, demo_counts
+from tasks.datasets._rendered import Rendered
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-TAGS = ("PatientID", "PatientSex", "PatientAge", "ViewPosition", "Rows", "Columns")
 TABLES = ("train-rle.csv", "stage_2_train.csv")
 FILES = "dicom-images-train"
 PUBLISHED = {"images": 10675, "positive images": 2379, "rows": 11582, "images with several masks": 624}
 
 
 @dataset
-class Siim(Dataset):
+class Siim(Rendered):
     """Frontal radiographs as DICOM, pneumothorax masks as run lengths (several rows per image: their union)."""
 
     name = "siim"
@@ -36,7 +35,6 @@ class Siim(Dataset):
     marker = FILES
     mask_classes = ("pneumothorax",)
     label_names = ("Pneumothorax",)
-    has_demo = True
     demo_studies = 400
 
     def index(self, root: Path) -> pd.DataFrame:
@@ -46,26 +44,24 @@ class Siim(Dataset):
         annotation and are left out (37 in the real stage 1). Raise DataError for a table without its columns, an image of the
         table without a file, or a blank run length.
         """
-        from bench.data.headers import read_header
-        from bench.data.tables import find_table, remember
+        from bench.data.tables import find_table
+        from tasks.datasets._dicom import header_columns
+        from tasks.datasets._files import locate
 
         table = find_table(root, *TABLES)
         images = _annotated_images(table)
-        images["path"] = _paths(root, images["image_id"].tolist(), table)
-        headers = remember(
-            images["path"].tolist(), lambda path: read_header(path, TAGS), root=root, name="siim-headers-v1", columns=TAGS
-        )
-        return _with_headers(images, headers)
+        names = [f"{image}.dcm" for image in images["image_id"]]
+        images["path"] = locate(names, _dicom_files(root), table, root / FILES, self.how_to_get)
+        return _with_headers(images, header_columns(root, images["path"].tolist(), "siim-headers-v1"))
 
     def mask(self, row: pd.Series, root: Path) -> np.ndarray:
         """Return the union of the image's runs, uint8 [1, H, W]; an empty mask where there are none."""
         import numpy as np
 
+        from tasks.datasets._dicom import image_size
         from tasks.datasets._rle import decode_rle
 
-        height, width = int(row["rows"]), int(row["columns"])
-        if not height or not width:
-            raise DataError(f"DICOM {root / row['path']} does not state its Rows and Columns.", "Download it again.")
+        height, width = image_size(row, root)
         union = np.zeros((height, width), np.uint8)
         for runs, line in zip(row["rle"], row["csv_rows"], strict=True):
             if runs != "-1":
@@ -87,27 +83,15 @@ class Siim(Dataset):
             findings.append(Finding("warning", f"{spare} DICOM files have no row in the table and are left out."))
         return findings
 
-    def demo_version(self) -> int:
-        """Return the version of the renderer."""
-        from tasks.datasets.demo.render import RENDERER_VERSION
-
-        return RENDERER_VERSION
-
-    def make_demo(
-        self, out: Path, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None
-    ) -> None:
-        """Render a demo in the stage 1 layout."""
-        from tasks.datasets.demo import siim
-
-        siim.write(out, studies=studies, size=size, seed=seed, workers=workers, progress=progress)
-
-    def reference_split(self, index: pd.DataFrame, protocol: str, seed: int) -> pd.DataFrame | None:
+    def reference_split(self, index: pd.DataFrame, protocol: str, seed: int, kind: str = "") -> pd.DataFrame | None:
         """Return the row-level split of MGCA and GLoRIA for those protocols."""
         from tasks.datasets._mgca_siim import row_level_split
 
         return row_level_split(index) if protocol in ("mgca", "gloria") else None
 
-    def reference_subset(self, train: pd.DataFrame, protocol: str, fraction: float, seed: int) -> pd.DataFrame | None:
+    def reference_subset(
+        self, train: pd.DataFrame, protocol: str, fraction: float, seed: int, kind: str = ""
+    ) -> pd.DataFrame | None:
         """Return MGCA's and GLoRIA's training images: the positives, as many negatives, then a random part."""
         from tasks.datasets._mgca_siim import balanced_subset
 
@@ -138,40 +122,20 @@ def _annotated_images(table: Path) -> pd.DataFrame:
 
 
 def _dicom_files(root: Path) -> dict[str, str]:
-    """Return file stem (= SOPInstanceUID = ImageId) -> path relative to `root`."""
-    found: dict[str, str] = {}
-    for folder, _, names in os.walk(root / FILES):
-        for name in names:
-            if name.endswith(".dcm"):
-                found[name[:-4]] = f"{folder}/{name}".removeprefix(f"{root}/")
-    return found
+    """Return file name (SOPInstanceUID = ImageId, .dcm) -> path relative to `root`."""
+    from tasks.datasets._files import scan
 
-
-def _paths(root: Path, images: list[str], table: Path) -> list[str]:
-    files = _dicom_files(root)
-    missing = [image for image in images if image not in files]
-    if missing:
-        message = (
-            f"{len(missing)} of {len(images)} images of {table} have no DICOM file under {root / FILES}, e.g. '{missing[0]}'."
-        )
-        raise DataError(message, f"How to get them: {Siim.how_to_get}")
-    return [files[image] for image in images]
+    return scan(root, [FILES], ".dcm")
 
 
 def _with_headers(images: pd.DataFrame, headers: pd.DataFrame) -> pd.DataFrame:
-    from bench.data.headers import parse_age
-
     study = images["path"].map(lambda path: path.split("/")[1].removesuffix(".dcm"))
     positive = images["rle"].map(lambda runs: int(any(run != "-1" for run in runs)))
     return images.assign(
-        patient_id=headers["PatientID"].where(headers["PatientID"] != "", study).to_numpy(),
+        patient_id=headers["patient_id"].where(headers["patient_id"] != "", study).to_numpy(),
         study_id=study,
         split="",
-        view=headers["ViewPosition"].to_numpy(),
-        sex=headers["PatientSex"].where(headers["PatientSex"].isin(["M", "F"]), "").to_numpy(),
-        age=headers["PatientAge"].map(parse_age).to_numpy(),
-        rows=headers["Rows"].replace("", "0").astype(int).to_numpy(),
-        columns=headers["Columns"].replace("", "0").astype(int).to_numpy(),
+        **{name: headers[name].to_numpy() for name in ("view", "sex", "age", "rows", "columns")},
         **{"label:Pneumothorax": positive},
     )
 
@@ -192,5 +156,16 @@ task(
         groups=("segmentation",),
         fractions=(0.1, 1.0),
         presets={"mgca": {"batch_size": "8"}},
+    )
+)
+task(
+    TaskSpec(
+        name="siim_cls",
+        kind="classification",
+        dataset="siim",
+        title="Pneumothorax classification (SIIM-ACR)",
+        main_metric="auroc",
+        groups=("classification",),
+        presets={"benchx": {"lr": "1e-5", "batch_size": "128"}},
     )
 )

@@ -19,13 +19,13 @@ class RetrievalSettings:
     """How images and reports are matched.
 
     `text`: which part of the report is used. `similarity`: method is the backbone's own score, global the cosine of its global
-    embeddings. `ks`: the cut-offs. `labels`: those by which an image counts as relevant (all equal) or as similar (overlap);
-    without labels only an image's own report counts. `identical_as_one`: equal reports are one candidate. `batch` ranks within
-    shuffled groups of that many images (BenchX) instead of the whole test set.
+    embeddings, local its part over words and regions. `ks`: the cut-offs. `labels`: those by which an image counts as relevant
+    (all equal) or as similar (overlap); without labels only an image's own report counts. `identical_as_one`: equal reports are
+    one candidate. `batch` ranks within shuffled groups of that many images (BenchX) instead of the whole test set.
     """
 
     text: Literal["report", "impression", "findings"] = "report"
-    similarity: Literal["method", "global"] = "method"
+    similarity: Literal["method", "global", "local"] = "method"
     ks: tuple[int, ...] = (1, 5, 10, 100)
     labels: tuple[str, ...] = ()
     uncertain: tuple[str, ...] = ()

@@ -12,19 +12,8 @@ import torch
 from torch import Tensor
 
 from bench.contracts import CellContext, InputSpec, Subset
-
-FeatureMaps = tuple[Tensor, ...]
-
-
-def normalise(grey: Tensor, spec: InputSpec) -> Tensor:
-    """Return grey images [B, 1, H, W] in 0..1 as the encoder wants them [B, channels, H, W]."""
-    mean, std = (grey.new_tensor(values)[None, :, None, None] for values in (spec.mean, spec.std))
-    return (grey.expand(-1, spec.channels, -1, -1) - mean) / std
-
-
-def load_grey(subset: Subset, rows: np.ndarray) -> Tensor:
-    """Return the images of `rows` as float [B, 1, S, S] in 0..1."""
-    return torch.from_numpy(subset.images(rows))[:, None].float() / 255
+from bench.features import normalise, to_grey
+from bench.mm.maps import FeatureMaps, encode_maps, take_maps
 
 
 def load_masks(subset: Subset, rows: np.ndarray) -> Tensor:
@@ -46,6 +35,15 @@ def scale_rotate(images: Tensor, masks: Tensor, rng: np.random.Generator) -> tup
     theta = np.stack([np.stack([cosine, -sine, zero], -1), np.stack([sine, cosine, zero], -1)], 1)
     grid = torch.nn.functional.affine_grid(torch.from_numpy(theta).float(), list(images.shape), align_corners=False)
     return _sample(images, grid, "bilinear"), _sample(masks, grid, "nearest")
+
+
+def flip(images: Tensor, masks: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Mirror each image and its mask with probability 0.5 (BenchX)."""
+    chosen = torch.from_numpy(rng.random(len(images)) < 0.5)[:, None, None, None]
+    return torch.where(chosen, images.flip(-1), images), torch.where(chosen, masks.flip(-1), masks)
+
+
+MOVES = {"scale_rotate": scale_rotate, "flip": flip}
 
 
 def _sample(pixels: Tensor, grid: Tensor, mode: str) -> Tensor:
@@ -70,8 +68,8 @@ class Source:
     def inputs(self, rows: np.ndarray) -> Tensor | FeatureMaps:
         """Return what the segmentor takes for `rows`."""
         if self.maps:
-            return tuple(level[torch.from_numpy(rows)].float() for level in self.maps)
-        return normalise(load_grey(self.subset, rows), self.spec)
+            return take_maps(self.maps, rows)
+        return normalise(to_grey(self.subset.images(rows)), self.spec)
 
     def chunks(self, size: int) -> Iterator[np.ndarray]:
         """Yield the rows in order, `size` at a time."""
@@ -81,11 +79,15 @@ class Source:
 
 @dataclass(frozen=True)
 class TrainBatches:
-    """What `bench.training.train` iterates over: shuffled, augmented where asked; all randomness from the generator given."""
+    """What `bench.training.train` iterates over: shuffled, augmented where asked; all randomness from the generator given.
+
+    `moves`: scale_rotate or flip, see `MOVES`.
+    """
 
     source: Source
     batch_size: int
     augment: bool
+    moves: str = "scale_rotate"
 
     def __len__(self) -> int:
         return math.ceil(len(self.source) / self.batch_size)
@@ -104,7 +106,7 @@ class TrainBatches:
         masks = load_masks(self.source.subset, rows)
         if not self.augment:
             return pack(self.source.inputs(rows), masks)
-        images, masks = scale_rotate(load_grey(self.source.subset, rows), masks, generator)
+        images, masks = MOVES[self.moves](to_grey(self.source.subset.images(rows)), masks, generator)
         return pack(normalise(images, self.source.spec), masks)
 
 
@@ -123,24 +125,22 @@ def encode(source: Source, segmentor: Any, context: CellContext, views: int = 1)
     With `views` above 1 also those of that many views less one: turned, scaled, every other one mirrored. The draw depends on
     the cell's seed alone.
     """
-    maps: list[FeatureMaps] = []
     masks: list[Tensor] = []
-    segmentor.eval()
     rng = np.random.default_rng((context.seed, 77))
-    with context.progress.track("encoding", total=len(source) * views) as advance, torch.no_grad():
+
+    def batches() -> Iterator[Tensor]:
         for view in range(views):
             for rows in source.chunks(32):
                 grey, truth = _view(source.subset, rows, view, rng)
-                found = segmentor.extract_feat(normalise(grey, source.spec).to(context.device))
-                maps.append(tuple(level.half().cpu() for level in found))
                 masks.append(truth.to(torch.uint8))
-                advance(len(rows))
-    joined = tuple(torch.cat(levels) for levels in zip(*maps, strict=True))
-    return Source(source.subset, source.spec, joined, torch.cat(masks) if views > 1 else None)
+                yield normalise(grey, source.spec)
+
+    maps = encode_maps(segmentor, batches(), context, len(source) * views)
+    return Source(source.subset, source.spec, maps, torch.cat(masks) if views > 1 else None)
 
 
 def _view(subset: Subset, rows: np.ndarray, view: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    grey, masks = load_grey(subset, rows), load_masks(subset, rows)
+    grey, masks = to_grey(subset.images(rows)), load_masks(subset, rows)
     if view == 0:
         return grey, masks
     if view % 2:

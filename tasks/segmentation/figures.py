@@ -1,4 +1,4 @@
-"""Pictures: an image, the outline of the ground truth and each method's mask."""
+"""Pictures: each method's best, median and worst image with what it found, missed and invented; Dice against lesion size."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from bench.contracts import Predictions, Subset
+from bench.pictures import TRUTH, best_median_worst, example_frame, save, show
+from tasks.segmentation.metrics import SIZES, Counts, image_dice
 
-_COLOURS = ("#ffb000", "#00c8ff", "#ff4fa0", "#7dff5a")
-_TRUTH = "#ff2020"
+_FOUND, _MISSED, _INVENTED = "#3ddc5a", "#ff9f1c", "#3aa0ff"
+"""Pixels in both masks, in the true one alone, in the predicted one alone."""
 
 
 def unpack_masks(predictions: Predictions) -> np.ndarray:
@@ -20,73 +22,71 @@ def unpack_masks(predictions: Predictions) -> np.ndarray:
     return np.unpackbits(packed, axis=-1, count=packed.shape[-2]).astype(bool)
 
 
-def pick_examples(targets: np.ndarray, count: int) -> np.ndarray:
-    """Return up to `count` rows of `targets` [n] (pixels of the true masks): positive from large to small, then an empty one."""
-    positive = np.flatnonzero(targets > 0)
-    ordered = positive[np.argsort(-targets[positive], kind="stable")]
-    empty = np.flatnonzero(targets == 0)[:1]
-    wanted = count - len(empty)
-    places = np.unique(np.linspace(0, len(ordered) - 1, min(wanted, len(ordered))).round().astype(int))
-    return np.concatenate([ordered[places], empty])
+def pooled_counts(predictions: Predictions) -> Counts:
+    """Return the pixel counts of all classes added up, per image."""
+    table = predictions.table
+    classes = [str(name).removeprefix("target:") for name in table if str(name).startswith("target:")]
+    parts = ("tp", "pred", "target")
+    tp, pred, target = (table[[f"{part}:{name}" for name in classes]].sum(axis=1).to_numpy(np.int64) for part in parts)
+    return Counts(tp, pred, target, int(table["pixels"].iloc[0]))
 
 
-def draw_predictions(test: Subset, predictions: Mapping[str, Predictions], out: Path, count: int = 5) -> Path:
-    """Draw a few test images with every method's masks into `out`."""
-    counts = next(iter(predictions.values())).table
-    classes = tuple(str(name).removeprefix("target:") for name in counts if str(name).startswith("target:"))
-    targets = counts[[f"target:{name}" for name in classes]].sum(axis=1).to_numpy()
-    rows = pick_examples(targets, count)
-    found = {name: unpack_masks(each)[rows] for name, each in predictions.items()}
-    return draw_examples(test.images(rows), test.masks(rows).astype(bool), found, out, classes)
+def draw_predictions(test: Subset, predictions: Mapping[str, Predictions], out: Path) -> Path:
+    """Write the picture of some methods on one test set to `out`.
 
-
-def draw_examples(
-    images: np.ndarray, truth: np.ndarray, predicted: Mapping[str, np.ndarray], out: Path, classes: tuple[str, ...] = ()
-) -> Path:
-    """Write a grid to `out`: a row per image; first the ground truth, then a column per method with its Dice.
-
-    `images` uint8 [n, S, S], `truth` and each of `predicted` bool [n, C, S, S]. The true outline is in every column: red, or
-    with several classes in the colour of its class; the Dice figures stand in the order of `classes`.
+    A row per method: its best, median and worst image with a lesion, by Dice over all classes, the true outline in red; then the
+    Dice of every image against the size of its lesions.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    columns: dict[str, np.ndarray | None] = {"ground truth": None, **predicted}
-    figure = Figure(figsize=(2.2 * len(columns), 2.2 * len(images) + 0.3), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(len(images), len(columns), squeeze=False)
-    for r, image in enumerate(images):
-        for axis, (name, masks) in zip(axes[r], columns.items(), strict=True):
-            _panel(axis, image, truth[r], None if masks is None else masks[r], classes)
-            if r == 0:
-                axis.set_title(name, fontsize=9)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out)
-    return out
+    figure, axes, below = example_frame(list(predictions), columns=3, curves=1)
+    for row, own in zip(axes, predictions.values(), strict=True):
+        counts = pooled_counts(own)
+        dice, masks = image_dice(counts), unpack_masks(own)
+        for axis, (name, image) in zip(row, best_median_worst(dice, counts.target > 0).items(), strict=False):
+            show(axis, test.images(np.array([image]))[0], f"{name}: Dice {dice[image]:.2f}")
+            _draw_errors(axis, masks[image], test.masks(np.array([image]))[0].astype(bool))
+    _legend(figure)
+    _draw_sizes(below[0], predictions)
+    return save(figure, out)
 
 
-def _panel(axis: Any, image: np.ndarray, truth: np.ndarray, masks: np.ndarray | None, classes: tuple[str, ...]) -> None:
-    axis.imshow(image, cmap="gray", vmin=0, vmax=255)
-    if masks is not None:
-        _fill(axis, masks)
-        axis.set_xlabel(f"Dice {_dice(masks, truth, classes)}", fontsize=7, labelpad=2)
-    for c in np.flatnonzero(truth.any(axis=(1, 2))):
-        axis.contour(truth[c], levels=[0.5], colors=[_TRUTH if len(truth) == 1 else _COLOURS[c % len(_COLOURS)]], linewidths=0.8)
-    axis.set_xticks([])
-    axis.set_yticks([])
-
-
-def _fill(axis: Any, masks: np.ndarray) -> None:
+def _draw_errors(axis: Any, masks: np.ndarray, truth: np.ndarray) -> None:
+    """Tint the pixels of masks [C, S, S] by what is right, missing and invented, and draw the outline of each true class."""
     from matplotlib.colors import to_rgba
 
-    for c, mask in enumerate(masks):
-        axis.imshow(mask[..., None] * np.array(to_rgba(_COLOURS[c % len(_COLOURS)], 0.45)))
+    parts = {_FOUND: masks & truth, _MISSED: truth & ~masks, _INVENTED: masks & ~truth}
+    for colour, where in parts.items():
+        axis.imshow(where.any(axis=0)[..., None] * np.array(to_rgba(colour, 0.45)))
+    for own in truth[truth.any(axis=(1, 2))]:
+        axis.contour(own, levels=[0.5], colors=[TRUTH], linewidths=0.8)
 
 
-def _dice(masks: np.ndarray, truth: np.ndarray, classes: tuple[str, ...]) -> str:
-    from tasks.segmentation.metrics import Counts, count_pixels, image_dice
+def _legend(figure: Any) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
 
-    counts = count_pixels(masks[None], truth[None])[0]
-    values = image_dice(Counts(*counts.T))
-    names = [f"{name} " for name in classes] if len(values) == len(classes) > 1 else [""] * len(values)
-    return ", ".join(f"{name}{value:.2f}" for name, value in zip(names, values, strict=True))
+    names = {"found": _FOUND, "missed": _MISSED, "invented": _INVENTED}
+    handles = [
+        *(Patch(color=colour, label=name) for name, colour in names.items()),
+        Line2D([], [], color=TRUTH, label="true outline"),
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=4, fontsize=7, frameon=False)
+
+
+def _draw_sizes(axis: Any, predictions: Mapping[str, Predictions]) -> None:
+    """Draw Dice against the share of the image a lesion takes, with the mean per size class."""
+    for place, (name, own) in enumerate(predictions.items()):
+        counts = pooled_counts(own)
+        present = counts.target > 0
+        share, dice = counts.target[present] / counts.pixels, image_dice(counts)[present]
+        axis.scatter(share, dice, s=7, alpha=0.5, color=f"C{place}", linewidths=0, label=name)
+        for low, high in SIZES.values():
+            inside = (share >= low) & (share < high)
+            if inside.any():
+                edges = [max(low, share.min()), min(high, share.max())]
+                axis.plot(edges, [dice[inside].mean()] * 2, color=f"C{place}", linewidth=1.6)
+    axis.set_xscale("log")
+    for level in (axis.xaxis.set_major_formatter, axis.xaxis.set_minor_formatter):
+        level(lambda share, _: f"{100 * share:g}%")
+    axis.set(xlabel="lesion, share of the image", ylabel="Dice", ylim=(-0.03, 1.03))
+    axis.set_title("Dice against lesion size (lines: mean of small, medium, large)", fontsize=9)
+    axis.legend(fontsize=7, loc="lower right")

@@ -11,10 +11,12 @@ import torch
 
 from bench.contracts import Backbone, CellContext, InputSpec, Predictions, Subset
 from bench.errors import DataError
+from bench.mm.maps import to_device
 from bench.training import TrainPlan, TrainSummary, train
 from tasks.segmentation import operating
+from tasks.segmentation.boundary import boundary_scores
 from tasks.segmentation.data import Source, TrainBatches, encode, load_masks, pack
-from tasks.segmentation.metrics import batch_mean_weights, count_pixels
+from tasks.segmentation.metrics import BOUNDARY, batch_mean_weights, count_pixels
 from tasks.segmentation.model import build_segmentor, head_name
 from tasks.segmentation.settings import SegmentationSettings
 
@@ -63,16 +65,18 @@ def _train(segmentor: Any, source: Source, validation: Validation, context: Cell
         steps_per_epoch=settings.steps_per_epoch,
         lr=settings.lr,
         weight_decay=settings.weight_decay,
+        optimizer=settings.optimizer,
         schedule=settings.schedule,
+        warmup=settings.warmup,
         amp=settings.amp,
         monitor=settings.monitor,
-        mode="max" if settings.monitor == "dice" else "min",
+        mode="min" if settings.monitor == "loss" else "max",
         patience=settings.patience,
         seed=context.seed,
     )
     return train(
         segmentor,
-        TrainBatches(source, settings.batch_size, settings.augment),
+        TrainBatches(source, settings.batch_size, settings.augment, settings.augmentation),
         plan,
         context.work_dir,
         evaluate=validation.evaluate,
@@ -92,8 +96,7 @@ def _facts(summary: TrainSummary, choices: list[operating.Choice], classes: tupl
 
 def _logits(segmentor: Any, inputs: Any, size: int, device: str) -> torch.Tensor:
     """Return logits [B, C, size, size]."""
-    moved = inputs.to(device) if isinstance(inputs, torch.Tensor) else tuple(level.to(device) for level in inputs)
-    logits = segmentor(moved, mode="tensor").float()
+    logits = segmentor(to_device(inputs, device), mode="tensor").float()
     if logits.shape[-1] != size:
         logits = torch.nn.functional.interpolate(
             logits, size=(size, size), mode="bilinear", align_corners=segmentor.align_corners
@@ -123,7 +126,7 @@ class Validation:
         if self.settings.monitor == "loss":
             return {"loss": self._loss(segmentor)}
         choices = self.choices(segmentor)
-        names = ("score", "dice_per_image", "dice_global")
+        names = ("score", "dice_per_image", "dice_global", "mdice")
         means = {name: float(np.mean([getattr(choice, name) for choice in choices])) for name in names}
         return {"dice": means.pop("score"), **means}
 
@@ -155,24 +158,35 @@ class Validation:
 
 
 def predict(segmenter: Segmenter, test: Subset, context: CellContext) -> Predictions:
-    """Return pixel counts per image and class; `arrays["masks"]`: bits [n, C, S, ceil(S / 8)] along the last axis."""
+    """Return pixel counts and boundary scores per image and class; raise DataError where no test image has a mask.
+
+    `arrays["masks"]`: bits [n, C, S, ceil(S / 8)] along the last axis.
+    """
     source = Source(test, segmenter.spec)
-    counts, packed = [], []
+    counts, edges, packed = [], [], []
     with context.progress.track("predicting", total=len(test)) as advance:
         for rows, found in segmenter.probabilities(source, context.device):
-            masks = operating.apply(found, segmenter.points)
-            counts.append(count_pixels(masks, test.masks(rows)))
+            masks, truth = operating.apply(found, segmenter.points), test.masks(rows)
+            counts.append(count_pixels(masks, truth))
+            edges.append(boundary_scores(masks, truth))
             packed.append(np.packbits(masks, axis=-1))
             advance(len(rows))
-    table = _table(test, np.concatenate(counts), segmenter.classes, context.settings)
+    table = _table(test, np.concatenate(counts), np.concatenate(edges), segmenter.classes, context)
     return Predictions(table, {"masks": np.concatenate(packed)}, dict(segmenter.facts))
 
 
-def _table(test: Subset, counts: np.ndarray, classes: tuple[str, ...], settings: SegmentationSettings) -> Any:
+def _table(test: Subset, counts: np.ndarray, edges: np.ndarray, classes: tuple[str, ...], context: CellContext) -> Any:
+    if not counts[:, :, 2].any():
+        raise DataError(
+            f"task '{context.task.name}': none of the {len(test)} test images has a mask.", "Use more data, or another split."
+        )
     table = test.index[["image_id", "patient_id"]].reset_index(drop=True)
+    table["pixels"] = test.image_store.shape[-1] ** 2
     for c, name in enumerate(classes):
         for k, part in enumerate(("tp", "pred", "target")):
             table[f"{part}:{name}"] = counts[:, c, k]
-    if settings.batch_mean:
-        table["batch_weight"] = batch_mean_weights(len(table), settings.batch_size)
+        for k, part in enumerate(BOUNDARY):
+            table[f"{part}:{name}"] = edges[:, c, k]
+    if context.settings.batch_mean:
+        table["batch_weight"] = batch_mean_weights(len(table), context.settings.batch_size)
     return table

@@ -1,4 +1,4 @@
-"""The decoders, registered in mmsegmentation: U-Net for encoders with skip connections, SETR-PUP for vision transformers."""
+"""The decoders, registered in mmsegmentation: U-Net, SETR-PUP, UPerNet with its auxiliary head, and a linear one on patches."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ prepare("mmseg")
 
 from mmcv.cnn import ConvModule  # noqa: E402 - mmcv and mmseg import only after `prepare`
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead  # noqa: E402
+from mmseg.models.decode_heads.fcn_head import FCNHead  # noqa: E402
 from mmseg.models.decode_heads.setr_up_head import SETRUPHead  # noqa: E402
+from mmseg.models.decode_heads.uper_head import UPerHead  # noqa: E402
 from mmseg.models.utils import resize  # noqa: E402
 from mmseg.registry import MODELS  # noqa: E402
 
-from tasks.segmentation.losses import FocalDiceLoss  # noqa: E402
+from tasks.segmentation.losses import MaskLoss  # noqa: E402
 
-if "FocalDiceLoss" not in MODELS.module_dict:
-    MODELS.register_module(module=FocalDiceLoss)
+MODELS.register_module(module=MaskLoss, force=True)
 
 
-class _MaskLoss:
+class _OverlappingMasks:
     """One sigmoid per class: targets [B, C, H, W] of 0/1 masks that may overlap (mmseg's own heads know one class per pixel)."""
 
-    loss_decode: FocalDiceLoss
+    loss_decode: MaskLoss
     align_corners: bool
 
     def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: list[Any]) -> dict[str, Tensor]:
@@ -44,7 +45,7 @@ def _convolutions(before: int, after: int, norm_cfg: dict[str, Any], depth: int)
 
 
 @MODELS.register_module(force=True)
-class UNetHead(_MaskLoss, BaseDecodeHead):
+class UNetHead(_OverlappingMasks, BaseDecodeHead):
     """U-Net decoder: per step x2 nearest, the encoder map of that stride beside it where there is one, two 3x3 conv-BN-ReLU.
 
     The structure of segmentation_models_pytorch's decoder, which MGCA and GLoRIA use, but for the skip connection at stride 2,
@@ -75,7 +76,7 @@ class UNetHead(_MaskLoss, BaseDecodeHead):
 
 
 @MODELS.register_module(force=True)
-class SETRMaskHead(_MaskLoss, SETRUPHead):
+class SETRMaskHead(_OverlappingMasks, SETRUPHead):
     """mmseg's SETR-PUP with its own width after each of the x2 steps (MGCA: 512, 256, 128, 64) and a 3x3 output.
 
     `projection` linear replaces the LayerNorm before the convolutions by MGCA's Linear(D, D).
@@ -91,3 +92,26 @@ class SETRMaskHead(_MaskLoss, SETRUPHead):
         if projection == "linear":
             self.norm = nn.Linear(self.in_channels, self.in_channels)
         self.conv_seg = nn.Conv2d(widths[-1], self.out_channels, 3, padding=1)
+
+
+@MODELS.register_module(force=True)
+class UPerMaskHead(_OverlappingMasks, UPerHead):
+    """mmseg's UPerNet (Xiao et al. 2018) with a sigmoid per class."""
+
+
+@MODELS.register_module(force=True)
+class FCNMaskHead(_OverlappingMasks, FCNHead):
+    """mmseg's FCN head with a sigmoid per class: UPerNet's auxiliary head."""
+
+
+@MODELS.register_module(force=True)
+class LinearMaskHead(_OverlappingMasks, BaseDecodeHead):
+    """One linear layer on every patch after a BatchNorm, as DINOv2 compares frozen encoders; upsampled bilinearly."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(channels=kwargs["in_channels"], **kwargs)
+        self.norm = nn.BatchNorm2d(self.in_channels)
+
+    def forward(self, inputs: tuple[Tensor, ...]) -> Tensor:
+        """Return logits [B, C, h, w] at the stride of the map."""
+        return self.cls_seg(self.norm(self._transform_inputs(inputs)))

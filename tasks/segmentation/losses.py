@@ -1,4 +1,4 @@
-"""The segmentation loss of MGCA and GLoRIA: 10 x focal minus log Dice, on logits."""
+"""Segmentation losses on logits: 10 x focal minus log Dice (MGCA, GLoRIA), cross-entropy, cross-entropy plus Dice."""
 
 from __future__ import annotations
 
@@ -33,13 +33,29 @@ def focal_dice_loss(logits: Tensor, target: Tensor, focal_weight: float = 10.0, 
     return torch.stack(losses).mean()
 
 
-class FocalDiceLoss(nn.Module):
-    """`focal_dice_loss` with the interface of an mmsegmentation loss."""
+def cross_entropy_loss(logits: Tensor, target: Tensor, dice_weight: float = 0.0) -> Tensor:
+    """Return the binary cross-entropy of logits and targets [B, C, H, W] + dice_weight * (1 - dice), the mean over classes.
 
-    def __init__(self, focal_weight: float = 10.0, gamma: float = 2.0, loss_name: str = "loss_focal_dice") -> None:
+    For one class this is the softmax cross-entropy of background and foreground (BenchX), whose logit is the difference of two.
+    """
+    wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
+    logits, target = logits.to(wide), target.to(wide)
+    loss = nn.functional.binary_cross_entropy_with_logits(logits, target)
+    if not dice_weight:
+        return loss
+    dice = [soft_dice(logits[:, c].sigmoid(), target[:, c]) for c in range(logits.shape[1])]
+    return loss + dice_weight * (1 - torch.stack(dice).mean())
+
+
+class MaskLoss(nn.Module):
+    """A loss by name with the interface of an mmsegmentation loss: focal_dice, ce or ce_dice, times `loss_weight`."""
+
+    def __init__(self, kind: str = "focal_dice", focal_weight: float = 10.0, loss_weight: float = 1.0) -> None:
         super().__init__()
-        self.focal_weight, self.gamma, self.loss_name = focal_weight, gamma, loss_name
+        self.kind, self.focal_weight, self.loss_weight, self.loss_name = kind, focal_weight, loss_weight, f"loss_{kind}"
 
     def forward(self, logits: Tensor, target: Tensor, **_unused: object) -> Tensor:
         """Return the loss of logits and masks [B, C, H, W]."""
-        return focal_dice_loss(logits, target, self.focal_weight, self.gamma)
+        if self.kind == "focal_dice":
+            return self.loss_weight * focal_dice_loss(logits, target, self.focal_weight)
+        return self.loss_weight * cross_entropy_loss(logits, target, dice_weight=float(self.kind == "ce_dice"))

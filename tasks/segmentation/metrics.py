@@ -1,4 +1,4 @@
-"""Dice and IoU from integer pixel counts, each variant under its own name; all are functions of resampling weights."""
+"""Overlap, boundary and decision metrics from per-image counts, each under its own name; functions of resampling weights."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.metrics import counting
+from bench.metrics.weights import ratio, weighted_mean
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -17,11 +20,25 @@ Statistic = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Counts:
-    """Pixels per image of one class: in both masks, in the prediction, in the target; integer arrays [n]."""
+    """Pixels per image of one class: in both masks, in the prediction, in the target; integer arrays [n].
+
+    `pixels` is the size of one image.
+    """
 
     tp: np.ndarray
     pred: np.ndarray
     target: np.ndarray
+    pixels: int = 0
+
+    @property
+    def background(self) -> Counts:
+        """Return the counts of everything outside the masks."""
+        both = self.pixels - self.pred - self.target + self.tp
+        return Counts(both, self.pixels - self.pred, self.pixels - self.target, self.pixels)
+
+    def part(self, rows: np.ndarray) -> Counts:
+        """Return the counts of some images."""
+        return Counts(self.tp[rows], self.pred[rows], self.target[rows], self.pixels)
 
 
 def count_pixels(pred: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -33,46 +50,77 @@ def count_pixels(pred: np.ndarray, target: np.ndarray) -> np.ndarray:
     return counts
 
 
-def _ratio(numerator: np.ndarray, denominator: np.ndarray, empty: float) -> np.ndarray:
-    """Divide; where the denominator is 0 the value is `empty`."""
-    shape = np.broadcast_shapes(np.shape(numerator), np.shape(denominator))
-    return np.divide(numerator, denominator, out=np.full(shape, empty), where=np.asarray(denominator) != 0)
-
-
 def image_dice(counts: Counts) -> np.ndarray:
     """Return the Dice of each image [n]: an empty target scores 1 when the prediction is empty and 0 otherwise."""
-    return _ratio(2.0 * counts.tp, counts.pred + counts.target, empty=1.0)
+    return ratio(2.0 * counts.tp, counts.pred + counts.target, empty=1.0)
 
 
 def image_iou(counts: Counts) -> np.ndarray:
     """Return the intersection over union of each image [n], with the same rule for an empty target."""
-    return _ratio(1.0 * counts.tp, counts.pred + counts.target - counts.tp, empty=1.0)
+    return ratio(1.0 * counts.tp, counts.pred + counts.target - counts.tp, empty=1.0)
 
 
 def dice_per_image(counts: Counts, weights: np.ndarray) -> np.ndarray:
     """Return the mean over images of `image_dice` per row of `weights` [R, n] -> [R]."""
-    return _ratio(weights @ image_dice(counts), weights.sum(axis=1), empty=np.nan)
+    return ratio(weights @ image_dice(counts), weights.sum(axis=1), empty=np.nan)
 
 
 def iou_per_image(counts: Counts, weights: np.ndarray) -> np.ndarray:
     """Return the mean over images of `image_iou` per row of `weights` [R, n] -> [R]."""
-    return _ratio(weights @ image_iou(counts), weights.sum(axis=1), empty=np.nan)
+    return ratio(weights @ image_iou(counts), weights.sum(axis=1), empty=np.nan)
 
 
 def dice_positive(counts: Counts, weights: np.ndarray) -> np.ndarray:
     """Return the mean Dice of the images whose target is not empty; NaN where a resample has none."""
     present = weights * (counts.target > 0)
-    return _ratio(present @ image_dice(counts), present.sum(axis=1), empty=np.nan)
+    return ratio(present @ image_dice(counts), present.sum(axis=1), empty=np.nan)
 
 
 def dice_global(counts: Counts, weights: np.ndarray) -> np.ndarray:
     """Return the Dice of all pixels taken together (foreground only); 1 where target and prediction are empty throughout."""
-    return _ratio(2.0 * (weights @ counts.tp), weights @ (counts.pred + counts.target), empty=1.0)
+    return ratio(2.0 * (weights @ counts.tp), weights @ (counts.pred + counts.target), empty=1.0)
 
 
 def iou(counts: Counts, weights: np.ndarray) -> np.ndarray:
     """Return the intersection over union of all pixels taken together."""
-    return _ratio(1.0 * (weights @ counts.tp), weights @ (counts.pred + counts.target - counts.tp), empty=1.0)
+    return ratio(1.0 * (weights @ counts.tp), weights @ (counts.pred + counts.target - counts.tp), empty=1.0)
+
+
+def mdice(counts: Counts, weights: np.ndarray) -> np.ndarray:
+    """Return the mean of the global Dice of background and foreground (BenchX's mDice)."""
+    return (dice_global(counts.background, weights) + dice_global(counts, weights)) / 2
+
+
+def miou(counts: Counts, weights: np.ndarray) -> np.ndarray:
+    """Return the mean of the global IoU of background and foreground."""
+    return (iou(counts.background, weights) + iou(counts, weights)) / 2
+
+
+def mdice_per_image(counts: Counts, weights: np.ndarray) -> np.ndarray:
+    """Return the mean over images of the mean Dice of background and foreground."""
+    return (dice_per_image(counts.background, weights) + dice_per_image(counts, weights)) / 2
+
+
+def sensitivity(counts: Counts, weights: np.ndarray) -> np.ndarray:
+    """Return the share of the images with a lesion in which anything is marked."""
+    return counting.sensitivity(counting.confusion(counts.pred > 0, counts.target > 0, weights))
+
+
+def specificity(counts: Counts, weights: np.ndarray) -> np.ndarray:
+    """Return the share of the images without a lesion in which nothing is marked."""
+    return counting.specificity(counting.confusion(counts.pred > 0, counts.target > 0, weights))
+
+
+SIZES = {"small": (0.0, 0.01), "medium": (0.01, 0.04), "large": (0.04, 1.01)}
+"""Of a lesion, as a share of the image's pixels: from, to below."""
+
+
+def dice_of_size(size: str, counts: Counts, weights: np.ndarray) -> np.ndarray:
+    """Return the mean Dice of the images whose lesion is small, medium or large; NaN where there is none."""
+    low, high = SIZES[size]
+    share = counts.target / max(1, counts.pixels)
+    rows = np.flatnonzero((counts.target > 0) & (share >= low) & (share < high))
+    return dice_per_image(counts.part(rows), weights[:, rows])
 
 
 VARIANTS: dict[str, Callable[[Counts, np.ndarray], np.ndarray]] = {
@@ -81,7 +129,14 @@ VARIANTS: dict[str, Callable[[Counts, np.ndarray], np.ndarray]] = {
     "iou": iou,
     "iou_per_image": iou_per_image,
     "dice_positive": dice_positive,
+    "mdice": mdice,
+    "mdice_per_image": mdice_per_image,
+    "miou": miou,
+    **{f"dice_{size}": partial(dice_of_size, size) for size in SIZES},
+    "image_sensitivity": sensitivity,
+    "image_specificity": specificity,
 }
+BOUNDARY = ("hd95", "surface_dice")
 
 
 def batch_mean_weights(n: int, batch_size: int) -> np.ndarray:
@@ -94,15 +149,29 @@ def batch_mean_weights(n: int, batch_size: int) -> np.ndarray:
 def statistics(table: pd.DataFrame) -> Mapping[str, Statistic]:
     """Return every variant as a function of weights [R, n]; with several classes the mean over them and `<variant>:<class>`.
 
-    `table` has columns `tp:<class>`, `pred:<class>`, `target:<class>`, and under a reference protocol `batch_weight`.
+    `table` has columns `tp:<class>`, `pred:<class>`, `target:<class>`, `pixels`, the boundary scores `hd95:<class>` and
+    `surface_dice:<class>` (NaN without a true mask), and under a reference protocol `batch_weight`.
     """
-    classes = {name.removeprefix("tp:"): _counts(table, name.removeprefix("tp:")) for name in table if name.startswith("tp:")}
+    labels = [name.removeprefix("tp:") for name in map(str, table) if name.startswith("tp:")]
+    counts = [_counts(table, label) for label in labels]
     found: dict[str, Statistic] = {}
     for name, function in _variants(table):
-        found[name] = partial(_macro, function, tuple(classes.values()))
-        if len(classes) > 1:
-            found |= {f"{name}:{label}": partial(function, counts) for label, counts in classes.items()}
+        found |= _named(name, labels, [partial(function, own) for own in counts])
+    for name in BOUNDARY:
+        found |= _named(name, labels, [partial(mean_of_known, table[f"{name}:{label}"].to_numpy(float)) for label in labels])
     return found
+
+
+def _named(name: str, labels: list[str], functions: list[Statistic]) -> dict[str, Statistic]:
+    """Return the mean over classes under `name`, and where there are several each one under `name:<class>`."""
+    own = {f"{name}:{label}": function for label, function in zip(labels, functions, strict=True)}
+    return {name: partial(_macro, functions), **(own if len(labels) > 1 else {})}
+
+
+def mean_of_known(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the weighted mean of those `values` [n] that are not NaN [R]; NaN where none is."""
+    known = ~np.isnan(values)
+    return weighted_mean(values[known], weights[:, known])
 
 
 def _variants(table: pd.DataFrame) -> Iterator[tuple[str, Callable[[Counts, np.ndarray], np.ndarray]]]:
@@ -112,9 +181,13 @@ def _variants(table: pd.DataFrame) -> Iterator[tuple[str, Callable[[Counts, np.n
         yield "dice_batch_mean", lambda counts, weights: dice_per_image(counts, weights * share)
 
 
-def _macro(function: Callable[[Counts, np.ndarray], np.ndarray], classes: tuple[Counts, ...], weights: np.ndarray) -> np.ndarray:
-    return np.mean([function(counts, weights) for counts in classes], axis=0)
+def _macro(functions: list[Statistic], weights: np.ndarray) -> np.ndarray:
+    """Return the mean over classes; one that is undefined (no such image) is left out."""
+    values = np.stack([function(weights) for function in functions])
+    known = ~np.isnan(values)
+    return ratio(np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0))
 
 
 def _counts(table: pd.DataFrame, label: str) -> Counts:
-    return Counts(*(table[f"{part}:{label}"].to_numpy(dtype=np.int64) for part in ("tp", "pred", "target")))
+    tp, pred, target = (table[f"{part}:{label}"].to_numpy(dtype=np.int64) for part in ("tp", "pred", "target"))
+    return Counts(tp, pred, target, int(table["pixels"].iloc[0]) if len(table) else 0)

@@ -13,17 +13,18 @@ from bench.mm import prepare
 from tasks.segmentation.settings import SegmentationSettings
 
 _HEAD_OF_FAMILY = {"resnet": "unet", "vit": "setr_pup"}
+_BOTH = ("upernet", "linear")
 
 
 def head_name(backbone: Backbone, settings: SegmentationSettings) -> str:
     """Return the head for this encoder; raise SettingError where the one asked for does not fit its family."""
     fitting = _HEAD_OF_FAMILY[backbone.family]
-    if settings.head not in ("auto", fitting):
+    if settings.head not in ("auto", fitting, *_BOTH):
         raise SettingError(
             f"head '{settings.head}' does not fit backbone '{backbone.name}' of family {backbone.family}.",
-            f"Set head={fitting}, or leave it at auto.",
+            f"Set head={fitting}, {' or '.join(_BOTH)}, or leave it at auto.",
         )
-    return fitting
+    return fitting if settings.head == "auto" else settings.head
 
 
 def check_image_size(backbone: Backbone, settings: SegmentationSettings) -> None:
@@ -57,28 +58,23 @@ def build_segmentor(backbone: Backbone, classes: int, settings: SegmentationSett
 
 def segmentor_config(backbone: Backbone, classes: int, settings: SegmentationSettings) -> dict[str, Any]:
     """Return the mmsegmentation config of one cell."""
-    return {
-        "default_scope": "mmseg",
-        "type": "EncoderDecoder",
-        "backbone": {
-            "type": "PyramidBackbone",
-            "backbone": backbone,
-            "frozen": settings.frozen,
-            "batchnorm": settings.batchnorm,
-        },
-        "decode_head": {
-            **_HEAD_CONFIGS[head_name(backbone, settings)](backbone, settings),
-            "num_classes": classes,
-            "out_channels": classes,
-            "threshold": 0.5,
-            "dropout_ratio": 0.0,
-            "init_cfg": None,
-            "norm_cfg": {"type": "BN"},
-            "loss_decode": {"type": "FocalDiceLoss", "focal_weight": settings.focal_weight},
-        },
-        "train_cfg": {},
-        "test_cfg": {"mode": "whole"},
+    parts = _HEAD_CONFIGS[head_name(backbone, settings)](backbone, settings)
+    adapter = {"type": "PyramidBackbone", "backbone": backbone, "frozen": settings.frozen, "batchnorm": settings.batchnorm}
+    adapter["levels"] = parts.pop("levels", None)
+    common: dict[str, Any] = {
+        "num_classes": classes,
+        "out_channels": classes,
+        "threshold": 0.5,
+        "dropout_ratio": 0.0,
+        "init_cfg": None,
     }
+    common |= {"norm_cfg": {"type": "BN"}}
+    for head, weight in (("decode_head", 1.0), ("auxiliary_head", settings.auxiliary_weight)):
+        if head in parts:
+            loss = {"type": "MaskLoss", "kind": settings.loss, "focal_weight": settings.focal_weight, "loss_weight": weight}
+            parts[head] |= {**common, "loss_decode": loss}
+    fixed = {"train_cfg": {}, "test_cfg": {"mode": "whole"}}
+    return {"default_scope": "mmseg", "type": "EncoderDecoder", "backbone": adapter, **parts, **fixed}
 
 
 def _unet(backbone: Backbone, settings: SegmentationSettings) -> dict[str, Any]:
@@ -89,25 +85,57 @@ def _unet(backbone: Backbone, settings: SegmentationSettings) -> dict[str, Any]:
             f"'{backbone.name}' has room for 1 to {steps}.",
             "Give one width per doubling, coarse to fine; what is missing to full size is done bilinearly.",
         )
-    return {
+    head = {
         "type": "UNetHead",
         "widths": settings.unet_channels,
         "strides": backbone.pyramid_strides,
         "in_channels": list(backbone.pyramid_channels),
         "in_index": list(range(len(backbone.pyramid_channels))),
     }
+    return {"decode_head": head}
 
 
 def _setr_pup(backbone: Backbone, settings: SegmentationSettings) -> dict[str, Any]:
     """At most one doubling per power of two in the patch size: a finer patch uses the first widths alone."""
     steps = int(math.log2(backbone.pyramid_strides[-1]))
-    return {
+    head = {
         "type": "SETRMaskHead",
         "widths": settings.setr_channels[:steps],
         "projection": settings.setr_projection,
         "in_channels": backbone.pyramid_channels[-1],
         "in_index": len(backbone.pyramid_channels) - 1,
     }
+    return {"decode_head": head}
 
 
-_HEAD_CONFIGS = {"unet": _unet, "setr_pup": _setr_pup}
+def _upernet(backbone: Backbone, settings: SegmentationSettings) -> dict[str, Any]:
+    """UPerNet on a ResNet's stages, or on a ViT's four blocks brought to strides 1/4, 1/2, 1 and 2 times the patch (BenchX)."""
+    count = len(backbone.pyramid_channels)
+    levels = [round(place * (count - 1) / 3) for place in range(4)] if backbone.family == "vit" else list(range(count))
+    channels = [backbone.pyramid_channels[level] for level in levels]
+    head = {
+        "type": "UPerMaskHead",
+        "in_channels": channels,
+        "in_index": list(range(len(channels))),
+        "pool_scales": (1, 2, 3, 6),
+        "channels": settings.upernet_channels,
+    }
+    parts: dict[str, Any] = {"decode_head": head, "levels": levels}
+    if settings.auxiliary_weight:
+        place = len(channels) - 2
+        options = {"in_channels": channels[place], "in_index": place, "channels": settings.upernet_channels // 2}
+        parts["auxiliary_head"] = {"type": "FCNMaskHead", **options, "num_convs": 1, "concat_input": False}
+    if backbone.family == "vit":
+        parts["neck"] = {"type": "Feature2Pyramid", "embed_dim": channels[-1], "rescales": [4, 2, 1, 0.5]}
+        parts["neck"] |= {"norm_cfg": {"type": "BN"}}
+    return parts
+
+
+def _linear(backbone: Backbone, settings: SegmentationSettings) -> dict[str, Any]:
+    """On the tokens of the last block of a ViT, or the map of stride 16 of a ResNet: the maps its patch features come from."""
+    levels = [place for place, stride in enumerate(backbone.pyramid_strides) if stride <= 16] or [0]
+    place = len(backbone.pyramid_channels) - 1 if backbone.family == "vit" else levels[-1]
+    return {"decode_head": {"type": "LinearMaskHead", "in_channels": backbone.pyramid_channels[place], "in_index": place}}
+
+
+_HEAD_CONFIGS = {"unet": _unet, "setr_pup": _setr_pup, "upernet": _upernet, "linear": _linear}

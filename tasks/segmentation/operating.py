@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.segmentation.metrics import Counts, dice_global, image_dice
+from tasks.segmentation.metrics import Counts, dice_global, image_dice, mdice
 
 THRESHOLDS = np.arange(1, 40) / 40
 AREAS = np.array([0.0, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02])
@@ -28,6 +28,7 @@ class Choice:
     point: OperatingPoint
     dice_per_image: float
     dice_global: float
+    mdice: float = 0.0
 
     @property
     def score(self) -> float:
@@ -59,17 +60,19 @@ def choose(counts: np.ndarray, target: np.ndarray, pixels: int, thresholds: np.n
     """
     weights = np.ones((1, len(target)))
     candidates = [
-        Choice(OperatingPoint(float(t), float(a)), *_figures(counts[:, k], target, a * pixels, weights))
+        Choice(OperatingPoint(float(t), float(a)), *_figures(counts[:, k], target, pixels, a, weights))
         for k, t in enumerate(thresholds)
         for a in areas
     ]
     return max(candidates, key=lambda choice: choice.score)
 
 
-def _figures(counts: np.ndarray, target: np.ndarray, smallest: float, weights: np.ndarray) -> tuple[float, float]:
-    kept = counts * (counts[:, 1] >= smallest)[:, None]
-    found = Counts(kept[:, 0], kept[:, 1], target)
-    return float(image_dice(found).mean()), float(dice_global(found, weights)[0])
+def _figures(
+    counts: np.ndarray, target: np.ndarray, pixels: int, smallest: float, weights: np.ndarray
+) -> tuple[float, float, float]:
+    kept = counts * (counts[:, 1] >= smallest * pixels)[:, None]
+    found = Counts(kept[:, 0], kept[:, 1], target, pixels)
+    return float(image_dice(found).mean()), float(dice_global(found, weights)[0]), float(mdice(found, weights)[0])
 
 
 def candidates(fixed: float | None, grid: np.ndarray) -> np.ndarray:

@@ -17,35 +17,44 @@ from bench.settings import override
 class SegmentationSettings:
     """How a segmentation head is trained and read out.
 
-    `head` auto: U-Net on a ResNet, SETR-PUP on a ViT. Their channels: one width per doubling of the resolution, coarse to fine;
-    what is then missing to full size is done bilinearly. `batchnorm` is the mode of the encoder's BatchNorm layers in training.
-    `steps_per_epoch` None is one pass over the training images. `threshold` and `min_area` (a fraction of the image: a smaller
-    predicted region counts as none) are chosen on validation where None. `monitor` is what the best epoch is taken by:
-    dice = mean of `dice_per_image` and `dice_global` on validation at the best operating point, loss = validation loss.
-    `batch_mean` adds the metric `dice_batch_mean`, the mean of batch means of MGCA and GLoRIA.
-    `cache_features` encodes every image once and trains on the kept maps: only for a frozen encoder without augmentation;
-    `cached_views` above 1 also keeps that many less one turned, scaled and mirrored views of every training image.
+    `head` auto: U-Net on a ResNet, SETR-PUP on a ViT; upernet and linear (on patches) fit both. The channels of the first two:
+    one width per doubling of the resolution, coarse to fine; what is then missing to full size is done bilinearly. UPerNet has
+    an auxiliary FCN head of weight `auxiliary_weight`. `batchnorm` is the mode of the encoder's BatchNorm layers in training.
+    `loss`: focal_dice is `focal_weight` focal - log dice, ce cross-entropy, ce_dice cross-entropy + (1 - dice).
+
+    `augmentation` (where `augment`): scale_rotate (MGCA, GLoRIA) or flip (BenchX). `cache_features` encodes every image once and
+    trains on the kept maps: only for a frozen encoder without augmentation; `cached_views` above 1 also keeps that many less one
+    turned, scaled and mirrored views of every training image. `steps_per_epoch` None is one pass over the training images.
+    `warmup` is a share of all steps. `threshold` and `min_area` (a fraction of the image: a smaller predicted region counts as
+    none) are chosen on validation where None. `monitor` is what the best epoch is taken by, at the best operating point: dice =
+    mean of `dice_per_image` and `dice_global` on validation, mdice = mean of the global Dice of background and foreground,
+    loss = validation loss. `batch_mean` adds the metric `dice_batch_mean`, the mean of batch means of MGCA and GLoRIA.
     """
 
-    head: Literal["auto", "unet", "setr_pup"] = "auto"
+    head: Literal["auto", "unet", "setr_pup", "upernet", "linear"] = "auto"
     image_size: int = 224
     unet_channels: tuple[int, ...] = (256, 128, 64, 32, 16)
     setr_channels: tuple[int, ...] = (512, 256, 128, 64)
     setr_projection: Literal["norm", "linear"] = "norm"
+    upernet_channels: int = 512
+    auxiliary_weight: float = 0.4
     frozen: bool = True
     batchnorm: Literal["eval", "train"] = "eval"
     cache_features: bool = False
     cached_views: int = 1
     augment: bool = True
-    loss: Literal["focal_dice"] = "focal_dice"
+    augmentation: Literal["scale_rotate", "flip"] = "scale_rotate"
+    loss: Literal["focal_dice", "ce", "ce_dice"] = "focal_dice"
     focal_weight: float = 10.0
     batch_size: int = 16
     epochs: int = 50
     steps_per_epoch: int | None = None
+    optimizer: Literal["adamw", "adam"] = "adamw"
     lr: float = 5e-4
     weight_decay: float = 0.05
     schedule: Literal["constant", "linear", "cosine"] = "cosine"
-    monitor: Literal["dice", "loss"] = "dice"
+    warmup: float = 0.0
+    monitor: Literal["dice", "dice_per_image", "mdice", "loss"] = "dice"
     patience: int | None = 10
     threshold: float | None = None
     min_area: float | None = None
@@ -53,7 +62,7 @@ class SegmentationSettings:
     amp: Literal["off", "bf16", "fp16"] = "off"
 
     def __post_init__(self) -> None:
-        for name in ("image_size", "batch_size", "epochs", "cached_views"):
+        for name in ("image_size", "batch_size", "epochs", "cached_views", "upernet_channels"):
             if getattr(self, name) < 1:
                 raise SettingError(f"{name} is {getattr(self, name)}.", "It must be at least 1.")
         if self.threshold is not None and not 0 < self.threshold < 1:
@@ -69,6 +78,7 @@ _DEMO: dict[str, Any] = {
     "image_size": 128,
     "unet_channels": (64, 32, 16, 8),
     "setr_channels": (64, 32, 16),
+    "upernet_channels": 64,
     "augment": False,
     "cache_features": True,
     "cached_views": 6,
@@ -95,11 +105,50 @@ _MGCA: dict[str, Any] = {
     "batch_mean": True,
     "setr_projection": "linear",
 }
+_GLORIA: dict[str, Any] = {
+    **_MGCA,
+    "frozen": False,
+    "image_size": 512,
+    "optimizer": "adam",
+    "weight_decay": 1e-6,
+    "epochs": 100,
+    "monitor": "dice_per_image",
+    "patience": 20,
+}
+_BENCHX: dict[str, Any] = {
+    "head": "upernet",
+    "image_size": 512,
+    "augment": True,
+    "augmentation": "flip",
+    "cache_features": False,
+    "cached_views": 1,
+    "loss": "ce",
+    "batch_size": 8,
+    "epochs": 10,
+    "steps_per_epoch": 2000,
+    "lr": 1e-3,
+    "weight_decay": 0.05,
+    "schedule": "linear",
+    "warmup": 0.075,
+    "monitor": "mdice",
+    "patience": None,
+    "threshold": 0.5,
+    "min_area": 0.0,
+    "amp": "bf16",
+}
+_SMALL: dict[str, Any] = {"image_size": 128, "steps_per_epoch": 16, "epochs": 5, "lr": 3e-3, "amp": "off"}
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "default": {"paper": {}, "demo": _DEMO},
     "mgca": {"paper": _MGCA, "demo": {**_DEMO, **_MGCA, "epochs": 5, "lr": 3e-3}},
+    "gloria": {"paper": _GLORIA, "demo": {**_DEMO, **_GLORIA, **_SMALL}},
+    "benchx": {"paper": _BENCHX, "demo": {**_DEMO, **_BENCHX, **_SMALL}},
 }
-"""Per protocol and profile, what differs from the class defaults. `mgca`: MGCA 680fe4a, its segmentation script."""
+"""Per protocol and profile, what differs from the class defaults.
+
+`mgca`: MGCA 680fe4a, its segmentation script; `gloria`: GLoRIA 416466a, fine-tuned at 512 px; `benchx`: BenchX b874fa6, UPerNet
+on a frozen encoder for 20,000 iterations at 512 px, warm-up of 1,500 (its two-class softmax is written as one sigmoid, its half
+precision as bfloat16). Source: PROTOCOLS 3.3.
+"""
 
 
 def resolve(protocol: str, profile: Profile, changes: Mapping[str, str]) -> SegmentationSettings:

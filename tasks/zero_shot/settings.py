@@ -19,15 +19,15 @@ class ZeroShotSettings:
     """How images are scored against prompts.
 
     `prompts`: single sentence, ensemble of templates, pairs (score = positive minus negative), sets (severity x subtype x
-    location; `prompts_per_class` of them). `similarity`: method is the backbone's own score, global the cosine of the embeddings.
-    `aggregate`: how the prompts of a class become one score. `normalise_per_class` takes the z-score of every class over all
-    test images: transductive, a prediction then depends on what else is tested. `scale` turns scores into logits before
-    calibration. Labels, uncertain policy, views and thresholds are those of classification.
+    location; `prompts_per_class` of them). `similarity`: method is the backbone's own score, global the cosine of the embeddings,
+    local its part over words and regions. `aggregate`: how the prompts of a class become one score. `normalise_per_class` takes
+    the z-score of every class over all test images: transductive, a prediction then depends on what else is tested. `scale`
+    turns scores into logits before calibration. Labels, uncertain policy, views and thresholds are those of classification.
     """
 
     prompts: Literal["single", "ensemble", "pairs", "sets"] = "ensemble"
     prompts_per_class: int | None = None
-    similarity: Literal["method", "global"] = "method"
+    similarity: Literal["method", "global", "local"] = "method"
     aggregate: Literal["mean", "max"] = "mean"
     normalise_per_class: bool = False
     scale: float = 10.0

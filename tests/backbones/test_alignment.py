@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -17,12 +16,8 @@ from torch.nn import functional
 
 from backbones.alignment.correlation import correlation_loss, standardise_rows
 from backbones.alignment.gather import gather, gather_padded
-from backbones.alignment.info_nce import info_nce, multi_positive_info_nce, symmetric_info_nce
-from backbones.alignment.similarity import attention_pooled_similarity
+from backbones.alignment.kernels import score_info_nce, symmetric_info_nce
 from backbones.place.losses import known_matches, pairwise_cosine, patch_pixels, pcma_query_loss, pcma_sentence_loss
-
-PARITY = Path(__file__).parents[3] / "shared" / "parity"
-needs_parity = pytest.mark.skipif(not PARITY.is_dir(), reason="reference numbers (../shared/parity) are not beside this checkout")
 
 
 def unit(*shape: int, seed: int) -> torch.Tensor:
@@ -102,13 +97,13 @@ def random_keys(images: int, sentences: int, seed: int, kinds: int = 4) -> torch
 # --------------------------------------------------------------------------------------------------------------- PCMA
 @pytest.mark.parametrize("images, count, regions", [(1, 1, 1), (1, 3, 5), (2, 1, 16), (5, 4, 3), (7, 3, 2)])
 @pytest.mark.parametrize("duplicate", [None, 0.3])
-@pytest.mark.parametrize("chunk", [None, 2])
-def test_pcma_equals_the_loops(images: int, count: int, regions: int, duplicate: float | None, chunk: int | None) -> None:
+@pytest.mark.parametrize("form", ["reference", "chunked"])
+def test_pcma_equals_the_loops(images: int, count: int, regions: int, duplicate: float | None, form: str) -> None:
     sentences, observed = unit(images, count, 6, seed=1), unit(images, regions, 6, seed=2)
     keys = random_keys(images, count, seed=3)
     options = {"tau2": 0.1, "tau3": 0.1, "duplicate_cosine": duplicate}
     same_value_and_gradient(
-        lambda u, p: pcma_sentence_loss(normal(u), keys, normal(p), **options, chunk=chunk),  # type: ignore[arg-type]
+        lambda u, p: pcma_sentence_loss(normal(u), keys, normal(p), **options, implementation=form),  # type: ignore[arg-type]
         lambda u, p: pcma_reference(normal(u), keys, normal(p), 0.1, 0.1, duplicate),
         sentences * 1.3,
         observed * 0.8,
@@ -178,56 +173,6 @@ def test_pairwise_cosine_leaves_out_the_diagonal() -> None:
     assert float(pairwise_cosine(observed[:, :1])) == pytest.approx(0.0, abs=1e-12)
 
 
-# ------------------------------------------------------------------------------------------------- pooled similarity
-@pytest.mark.parametrize("order", ["regions", "units_then_regions"])
-@pytest.mark.parametrize("chunk", [None, 1])
-def test_gram_form_equals_formed_vectors(order: str, chunk: int | None) -> None:
-    units, regions = unit(3, 4, 6, seed=1) * 1.7, unit(5, 7, 6, seed=2) * 0.6
-    mask = torch.arange(4) < torch.tensor([[4], [1], [2]])
-
-    def reference(u: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
-        total = u.new_zeros(3, 5)
-        for t, n in itertools.product(range(3), range(5)):
-            words = u[t][mask[t]]
-            scores = words @ p[n].T
-            attention = ((scores.softmax(0) if order == "units_then_regions" else scores) / 0.25).softmax(1)
-            total[t, n] = (functional.cosine_similarity(words, attention @ p[n], dim=1) / 0.2).logsumexp(0)
-        return (total * torch.arange(15.0, dtype=torch.float64).view(3, 5).cos()).sum()
-
-    def own(u: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
-        options = {"tau_attend": 0.25, "order": order, "aggregate": "log_sum_exp", "tau_aggregate": 0.2, "chunk": chunk}
-        total = attention_pooled_similarity(u, mask, p, **options)  # type: ignore[arg-type]
-        return (total * torch.arange(15.0).view(3, 5).cos()).sum()
-
-    same_value_and_gradient(own, reference, units, regions, tolerance=1e-6)
-
-
-def test_masked_regions_are_not_read() -> None:
-    units, regions = unit(2, 3, 4, seed=1), unit(3, 5, 4, seed=2)
-    mask = torch.ones(2, 3, dtype=torch.bool)
-    keep = torch.arange(5).expand(3, 5) < 4
-    own = attention_pooled_similarity(units, mask, regions, tau_attend=0.1, region_mask=keep)
-    torch.testing.assert_close(own, attention_pooled_similarity(units, mask, regions[:, :4], tau_attend=0.1))
-
-
-@needs_parity
-def test_gloria_local_loss_parity() -> None:
-    stored = np.load(PARITY / "gloria_local_loss.npz")
-    regions = torch.tensor(stored["img_features"]).flatten(2).transpose(1, 2).requires_grad_()
-    words = torch.tensor(stored["words_emb"]).transpose(1, 2).requires_grad_()
-    lengths = torch.tensor(stored["cap_lens"]) if "cap_lens" in stored else torch.tensor([12, 9, 5, 3])
-    mask = torch.arange(words.shape[1]) < lengths[:, None]
-    options = {"tau_attend": 0.25, "order": "units_then_regions", "aggregate": "log_sum_exp", "tau_aggregate": 0.2}
-    logits = 10 * attention_pooled_similarity(words, mask, regions, **options).T  # type: ignore[arg-type]
-    targets = torch.arange(len(logits))
-    first, second = info_nce(logits, targets), info_nce(logits.T, targets)
-    (first + second).backward()
-    np.testing.assert_allclose([first.item(), second.item()], [stored["loss0"], stored["loss1"]], atol=1e-4)
-    gradient = torch.tensor(stored["grad_img"]).flatten(2).transpose(1, 2)
-    torch.testing.assert_close(regions.grad, gradient, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(words.grad, torch.tensor(stored["grad_words"]).transpose(1, 2), atol=1e-4, rtol=1e-4)
-
-
 # ------------------------------------------------------------------------------------------------------------ InfoNCE
 @pytest.mark.parametrize("size", [1, 2, 7])
 def test_info_nce_equals_cross_entropy(size: int) -> None:
@@ -238,7 +183,7 @@ def test_info_nce_equals_cross_entropy(size: int) -> None:
         logits = a @ b.T / 0.07
         return functional.cross_entropy(logits, targets) + functional.cross_entropy(logits.T, targets)
 
-    same_value_and_gradient(lambda a, b: symmetric_info_nce(a, b, 0.07), reference, x, y)
+    same_value_and_gradient(lambda a, b: symmetric_info_nce(a, b, tau=0.07), reference, x, y)
 
 
 def test_ignored_pairs_leave_and_positives_stay() -> None:
@@ -250,25 +195,7 @@ def test_ignored_pairs_leave_and_positives_stay() -> None:
         first = (x[0, [0, 1, 3]].exp().sum() / x[0, :2].exp().sum()).log()
         return (first + 0.0) / 2  # the second row has nothing but its positive, the third has none
 
-    same_value_and_gradient(lambda x: multi_positive_info_nce(x, positives, ignored), reference, logits)
-
-
-@needs_parity
-def test_gloria_global_loss_parity() -> None:
-    stored = np.load(PARITY / "gloria_global_loss.npz")
-    images, texts = (torch.tensor(stored[name], requires_grad=True) for name in ("cnn_code", "rnn_code"))
-    loss = symmetric_info_nce(functional.normalize(images, dim=1), functional.normalize(texts, dim=1), 1 / 10)
-    loss.backward()
-    np.testing.assert_allclose(loss.item(), stored["loss0"] + stored["loss1"], atol=1e-4)
-    np.testing.assert_allclose(images.grad, stored["grad_cnn"], atol=1e-4)
-    np.testing.assert_allclose(texts.grad, stored["grad_rnn"], atol=1e-4)
-
-
-@needs_parity
-def test_mgca_instance_loss_parity() -> None:
-    stored = np.load(PARITY / "mgca_losses.npz")
-    images, texts = (functional.normalize(torch.tensor(stored[name]), dim=1) for name in ("img_global", "report_global"))
-    np.testing.assert_allclose(symmetric_info_nce(images, texts, 0.07).item(), stored["loss_ita"], atol=1e-4)
+    same_value_and_gradient(lambda x: score_info_nce(x, positives, ignored), reference, logits)
 
 
 # -------------------------------------------------------------------------------------------------------- correlation
@@ -315,7 +242,7 @@ def test_patch_pixels_are_the_pixels_of_the_patch() -> None:
 # -------------------------------------------------------------------------------------------------------- distributed
 def _global_losses(sentences: torch.Tensor, keys: torch.Tensor, observed: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:
     pcma = pcma_sentence_loss(gather_padded(sentences, 0.0), gather_padded(keys, -1), gather(observed), tau2=0.1, tau3=0.1)
-    return pcma + symmetric_info_nce(gather(observed[:, 0]), gather(texts), 0.07)
+    return pcma + symmetric_info_nce(gather(observed[:, 0]), gather(texts), tau=0.07)
 
 
 def _inputs() -> list[torch.Tensor]:
@@ -359,13 +286,16 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------ imports
-@pytest.mark.parametrize("module", ["backbones.alignment.similarity", "backbones.place.model"])
+@pytest.mark.parametrize("module", ["backbones.alignment.kernels", "backbones.place.model"])
 def test_imports_without_openmmlab(module: str) -> None:
     code = f"import sys\nfor name in ('mmcv', 'mmseg', 'mmdet', 'mmengine'):\n    sys.modules[name] = None\nimport {module}\n"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("module", ["backbones.pretrain", "backbones.alignment", "backbones.place", "backbones.imagenet"])
+@pytest.mark.parametrize(
+    "module",
+    ["backbones.pretrain", "backbones.alignment", "backbones.place", "backbones.gloria", "backbones.mgca", "backbones.weights"],
+)
 def test_declarations_import_no_torch(module: str) -> None:
     code = f"import sys, {module}\nassert not {{'torch', 'pandas', 'numpy', 'timm'}} & set(sys.modules), 'heavy import'"
     subprocess.run([sys.executable, "-c", code], check=True)

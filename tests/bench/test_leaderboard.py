@@ -1,5 +1,6 @@
 """Tables: only comparable results side by side, best bold, ties marked, demo kept apart and labelled."""
 
+import csv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,18 +9,24 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench import contracts, leaderboard
+from bench import contracts, leaderboard, tables
+from bench.commands import compare_command
 from bench.contracts import Predictions, TaskSpec
-from bench.errors import PlaceBenchError
+from bench.errors import PlaceBenchError, UnknownNameError
+from bench.overview import write_overview
+from bench.published import FOLDER, _rows, published_markdown
 from bench.results import ResultStore
 
 
 class _FakeKind:
+    name = "fake"
     evaluator_version = 1
+    lower_is_better = ("*_rank",)
 
     def statistics(self, predictions: Predictions, task: TaskSpec) -> dict[str, Any]:
         values = predictions.table["value"].to_numpy()
-        return {"score": lambda weights: weights @ values / weights.sum(axis=1)}
+        mean = lambda weights: weights @ values / weights.sum(axis=1)  # noqa: E731
+        return {"score": mean, "mean_rank": mean, "nothing": lambda weights: np.full(len(weights), np.nan)}
 
 
 @pytest.fixture
@@ -63,9 +70,9 @@ def test_best_is_bold_and_only_paired_ties_are_marked(store: ResultStore) -> Non
     add(store, "good", 0.8)
     add(store, "near", 0.799)  # always 0.001 worse on the same images: certain, not a tie
     (table,), _ = leaderboard.build(store, "fake_task")
-    text = leaderboard.to_markdown(table)
+    text = tables.to_markdown(table)
     assert "| good (net) | **0.800 [" in text
-    assert "=" not in text.split("| near (net) |")[1].split("\n")[0]
+    assert text.split("| near (net) |")[1].split("|")[0].strip().endswith("] b")
     assert table.rows == ["good (net)", "near (net)"]
 
 
@@ -76,15 +83,15 @@ def test_mean_over_seeds_and_missing_cells(store: ResultStore) -> None:
     (table,), _ = leaderboard.build(store, "fake_task")
     low, full = table.columns
     assert np.isclose(full.estimates["a (net)"].value, 0.5)
-    assert "n/a" in leaderboard.to_markdown(table) and low.fraction == 0.1 and full.seeds == {"a (net)": 2}
+    assert "n/a" in tables.to_markdown(table) and low.fraction == 0.1 and full.seeds == {"a (net)": 2}
 
 
 @pytest.mark.parametrize("fact", ["data_kind", "protocol", "profile", "hash:data", "hash:test", "settings_id"])
 def test_what_is_not_comparable_never_shares_a_table(store: ResultStore, fact: str) -> None:
     add(store, "a", 0.5)
     add(store, "b", 0.6, **{fact: "other"})
-    tables, _ = leaderboard.build(store, "fake_task")
-    assert [table.rows for table in tables] == [["a (net)"], ["b (net)"]] or [t.rows for t in tables] == [
+    found, _ = leaderboard.build(store, "fake_task")
+    assert [table.rows for table in found] == [["a (net)"], ["b (net)"]] or [t.rows for t in found] == [
         ["b (net)"],
         ["a (net)"],
     ]
@@ -119,3 +126,67 @@ def test_unknown_metric_names_the_known_ones(store: ResultStore) -> None:
     add(store, "a", 0.5)
     with pytest.raises(PlaceBenchError, match="no metric 'dice'. Known: score"):
         leaderboard.build(store, "fake_task", "dice")
+
+
+def test_smallest_rank_is_best_and_undefined_values_are_said(store: ResultStore) -> None:
+    add(store, "far", 0.9)
+    add(store, "near", 0.2)
+    (table,), _ = leaderboard.build(store, "fake_task", "mean_rank")
+    assert table.rows == ["near (net)", "far (net)"] and table.columns[-1].best == "near (net)"
+    (table,), _ = leaderboard.build(store, "fake_task", "nothing")
+    assert (
+        "undefined" in tables.to_markdown(table) and "**" not in tables.to_markdown(table).split("| encoder")[1].split("Data:")[0]
+    )
+
+
+def test_differences_are_corrected_for_all_pairs(store: ResultStore) -> None:
+    for name, mean in (("a", 0.5), ("b", 0.4), ("c", 0.3)):
+        add(store, name, mean)
+    (table,), _ = leaderboard.build(store, "fake_task")
+    rows = list(csv.DictReader(tables.differences_csv([table]).splitlines()))
+    assert [(row["better"], row["worse"]) for row in rows] == [
+        ("a (net)", "b (net)"),
+        ("a (net)", "c (net)"),
+        ("b (net)", "c (net)"),
+    ]
+    assert all(float(row["p_holm"]) == pytest.approx(3 * float(row["p"]), abs=2e-6) for row in rows)
+    assert "| b (net) | +0.100 [+0.100, +0.100] |" in tables.to_markdown(table)
+
+
+def test_seed_spread_is_kept_apart(store: ResultStore) -> None:
+    add(store, "a", 0.4, seed=0)
+    add(store, "a", 0.6, seed=1)
+    (table,), _ = leaderboard.build(store, "fake_task")
+    assert table.columns[-1].seed_sd["a (net)"] == pytest.approx(0.1 * 2**0.5)
+    assert "±0.141" in tables.to_markdown(table)
+
+
+def test_published_numbers_stand_under_real_tables_of_their_protocol_only(store: ResultStore) -> None:
+    task = TaskSpec("siim_seg", "segmentation", "siim", "t", "dice")
+    text = published_markdown(task, "mgca", "real")
+    assert "not ranked" in text and "| mgca (vit_b16) |" in text and "G2D Table" in text
+    assert published_markdown(task, "mgca", "demo") == "" == published_markdown(task, "default", "real")
+    assert not [row for row in _rows(FOLDER) if row["method"].startswith("place")]
+
+
+def test_overview_ranks_encoders_over_tasks(store: ResultStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(contracts.TASKS._items, "other", TaskSpec("other", "fake", "none", "Another", "mean_rank"))
+    for name, score, rank in (("a", 0.8, 1.0), ("b", 0.5, 2.0), ("c", 0.2, 5.0)):
+        add(store, name, score)
+        add(store, name, rank, task="other")
+    add(store, "partial", 0.9)
+    (overview,) = write_overview(store, ["fake_task", "other"], tmp_path)
+    assert [(s.name, s.rank.value) for s in overview.standings] == [("a (net)", 1), ("b (net)", 2), ("c (net)", 3)]
+    assert overview.standings[1].score.value == pytest.approx((0.5 + 0.75) / 2) and overview.left_out == ["partial (net)"]
+    page = (tmp_path / "overview.md").read_text()
+    assert "says nothing clinical" in page and "| partial (net) |" in page and "n/a" in page
+
+
+def test_compare_names_rows_by_their_encoder(store: ResultStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, mean in (("a", 0.5), ("b", 0.4), ("c", 0.3)):
+        add(store, name, mean)
+    compare_command("fake_task", ["a", "c (net)"], "", tmp_path)
+    shown = capsys.readouterr().out
+    assert "| a (net) | c (net) | +0.200 [+0.200, +0.200] |" in shown and "b (net)" not in shown
+    with pytest.raises(UnknownNameError, match="no row 'd'"):
+        compare_command("fake_task", ["d"], "", tmp_path)

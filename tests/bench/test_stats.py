@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.stats import cluster_weights, difference, interval, mean_estimate, point, tied_with_best
+from bench.stats import Estimate, cluster_weights, difference, interval, mean_estimate, point, ranked, tie_groups, tied_with_best
 
 
 def _mean_of(values: np.ndarray):
@@ -63,3 +63,14 @@ def test_undefined_resamples_are_left_out() -> None:
     assert interval(np.array([np.nan, 1.0, 1.0])) == (1.0, 1.0)
     assert all(np.isnan(interval(np.array([np.nan]))))
     assert point(_mean_of(np.arange(4.0)), 4) == 1.5
+
+
+def test_tie_groups_start_at_their_leaders() -> None:
+    noise = np.random.default_rng(3).normal(scale=0.01, size=500)
+    own = np.random.default_rng(4).normal(scale=0.05, size=500)
+    samples = {"best": 0.9 + noise, "near": 0.89 + noise + own, "mid": 0.7 + noise, "last": 0.2 + noise}
+    found = {name: Estimate(float(v.mean()), *interval(v), v) for name, v in samples.items()}
+    found["none"] = Estimate(float("nan"), float("nan"), float("nan"), np.full(500, np.nan))
+    assert tie_groups(found) == {"best": 0, "near": 0, "mid": 1, "last": 2}
+    assert tie_groups(found, lower_is_better=True) == {"last": 0, "mid": 1, "near": 2, "best": 2}
+    assert ranked(found)[-1] == ranked(found, lower_is_better=True)[-1] == "none"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Order = Literal["words_then_regions", "regions"]
-Aggregate = Literal["logsumexp", "mean", "none"]
+Aggregate = Literal["logsumexp", "mean", "max", "none"]
 Implementation = Literal["auto", "reference", "chunked", "tiled", "triton"]
 
 
@@ -25,7 +25,7 @@ class Pooling:
     attention_scale: float = 4.0
     eps: float = 1e-8
     chunk_bytes: int = 4 << 20
-    keep_bytes: int = 128 << 20
+    keep_bytes: int = 256 << 20
 
     @property
     def words_first(self) -> bool:

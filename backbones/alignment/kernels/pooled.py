@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from backbones.alignment.kernels import chunked, reference, tiles
@@ -31,10 +32,11 @@ def attention_pooled_similarity(
 
     text [J, L, D]: J captions of L words, or J = 1 with L sentences; regions [I, S, D]: image locations or V-PORs. Masks [J, L],
     [I, S] are true where real. A unit w attends to the regions (`Pooling` has the two orders), c is the attended mean, and
-    its score is score_scale * cos(c, w). "logsumexp" and "mean" join a caption's scores; similarity_scale multiplies the result.
+    its score is score_scale * cos(c, w). "logsumexp", "mean" and "max" join a caption's scores; similarity_scale multiplies the
+    result.
 
     GLoRIA (Huang et al., ICCV 2021): scales 4, 5, 10 (its temp1, temp2, temp3). PLACE: order "regions", attention_scale 1 / tau2,
-    score_scale 1 / tau3, aggregate "none". A padded unit scores 0; a caption of padding alone has -inf ("logsumexp") or 0.
+    score_scale 1 / tau3, aggregate "none". A padded unit scores 0; a caption of padding alone has -inf ("logsumexp", "max") or 0.
     `implementation`: reference | chunked | triton; auto goes by device. `chunk_bytes` and `keep_bytes` bound the memory
     of the last two (see `Pooling`).
     """
@@ -63,9 +65,10 @@ def _aggregate(scores: Tensor, mask: Tensor | None, aggregate: Aggregate) -> Ten
         return scores
     if aggregate == "mean":
         return scores.mean(dim=1) if mask is None else scores.sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp_min(1)
+    join = torch.amax if aggregate == "max" else torch.logsumexp
     if mask is None:
-        return scores.logsumexp(dim=1)
-    total = scores.masked_fill(~mask[:, :, None], -1e30).logsumexp(dim=1)
+        return join(scores, dim=1)
+    total = join(scores.masked_fill(~mask[:, :, None], -1e30), dim=1)
     return total.masked_fill(~mask.any(dim=1)[:, None], float("-inf"))
 
 

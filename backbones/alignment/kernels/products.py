@@ -32,6 +32,16 @@ def product(left: Tensor, right: Tensor) -> Tensor:
     return multiply(left, right, out_dtype=torch.float32)
 
 
+def add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add left @ right to `total` in place, without a temporary where the types allow it."""
+    if left.dtype != total.dtype:
+        total += product(left, right)
+    elif left.dim() == 3:
+        total.baddbmm_(left, right)
+    else:
+        total.addmm_(left, right)
+
+
 def working(tensor: Tensor) -> Tensor:
     """Return the tensor in the type products take: its own on a GPU, at least float32 on the CPU."""
     return tensor if tensor.is_cuda else tensor.to(accumulator(tensor))

@@ -41,17 +41,26 @@ def _weights(dots: Tensor, text_mask: Tensor | None, region_mask: Tensor | None,
     return (logits if region_mask is None else logits.masked_fill(~region_mask, lowest)).softmax(dim=-1)
 
 
-def log_sums(queries: Tensor, keys: Tensor, query_ids: Tensor, key_ids: Tensor, ignore: Tensor | None) -> tuple[Tensor, ...]:
+def log_sums(
+    queries: Tensor, keys: Tensor, query_ids: Tensor | None, key_ids: Tensor | None, ignore: Tensor | None
+) -> tuple[Tensor, ...]:
     """Return log-sum-exp over all and over positive pairs, per query then per key; -inf where a row has no such pair.
 
-    Stores the whole logits matrix [N, M]. Rows without a pair get no gradient.
+    Stores the whole logits matrix [N, M]. Without ids row i belongs to row i. Rows without a pair get no gradient.
     """
-    logits = queries @ keys.T
-    positive = query_ids[:, None] == key_ids[None, :]
+    with torch.autocast(queries.device.type, enabled=False):
+        logits = queries @ keys.T
+    if query_ids is None or key_ids is None:
+        if ignore is None:
+            return logits.logsumexp(1), logits.diagonal(), logits.logsumexp(0), logits.diagonal()
+        positive = torch.eye(len(queries), dtype=torch.bool, device=queries.device)
+    else:
+        positive = query_ids[:, None] == key_ids[None, :]
     known = torch.ones_like(positive) if ignore is None else positive | ~ignore
-    return tuple(_masked_logsumexp(logits, mask, dim) for dim in (1, 0) for mask in (known, positive))
+    return tuple(masked_logsumexp(logits, mask, dim) for dim in (1, 0) for mask in (known, positive))
 
 
-def _masked_logsumexp(logits: Tensor, mask: Tensor, dim: int) -> Tensor:
+def masked_logsumexp(logits: Tensor, mask: Tensor, dim: int) -> Tensor:
+    """Return the log-sum-exp over `dim` of what `mask` holds; -inf, without a gradient, where it holds nothing."""
     filled = logits.masked_fill(~mask, torch.finfo(logits.dtype).min).logsumexp(dim)
     return filled.masked_fill(~mask.any(dim), float("-inf"))

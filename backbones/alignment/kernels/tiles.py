@@ -10,12 +10,18 @@ from torch import Tensor
 
 from backbones.alignment.kernels.options import Pooling
 
+_ABSENT = -1e30
+"""Score of a padded unit: nothing of it is left in a softmax over units, and its own results stay finite (they are dropped)."""
+
 
 def attend(dots: Tensor, text_mask: Tensor | None, region_mask: Tensor | None, pooling: Pooling) -> tuple[Tensor, Tensor]:
-    """Return the attention weights over regions [J, L, I, S] and <context, unit> [J, L, I]."""
-    logits = (
-        _word_softmax(dots, text_mask).mul_(pooling.attention_scale) if pooling.words_first else dots * pooling.attention_scale
-    )
+    """Return the attention weights over regions [J, L, I, S] and <context, unit> [J, L, I].
+
+    Writes into the rows of `dots` of padded units, for itself and for `attend_backward`.
+    """
+    if pooling.words_first and text_mask is not None and not bool(text_mask.all()):
+        dots[~text_mask] = _ABSENT
+    logits = dots.softmax(dim=1).mul_(pooling.attention_scale) if pooling.words_first else dots * pooling.attention_scale
     if region_mask is not None:
         logits.masked_fill_(~region_mask, torch.finfo(dots.dtype).min)
     weights = logits.softmax(dim=-1)
@@ -34,13 +40,7 @@ def attend_backward(
     scale = pooling.attention_scale  # on the rows, which are small
     by_logit = torch.addcmul(-scale * mean, dots, scale * by_dot).addcmul_(pulled, scale * by_norm).mul_(weights)
     if pooling.words_first:
-        words = _word_softmax(dots, text_mask)
+        words = dots.softmax(dim=1)
         inner = (words * by_logit).sum(dim=1, keepdim=True)
         by_logit = by_logit.sub_(inner).mul_(words)
     return by_logit.addcmul_(weights, by_dot)
-
-
-def _word_softmax(dots: Tensor, text_mask: Tensor | None) -> Tensor:
-    if text_mask is None:
-        return dots.softmax(dim=1)
-    return dots.masked_fill(~text_mask[:, :, None, None], torch.finfo(dots.dtype).min).softmax(dim=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 
 from bench.contracts import Progress
 from tasks.datasets.demo import manifest
+from tasks.datasets.demo.files import write_jpeg
 from tasks.datasets.demo.patient import Study, sample_study
 from tasks.datasets.demo.phrases import LABELS
 from tasks.datasets.demo.render import render
@@ -27,9 +28,12 @@ POSITION = {
     "AP": ("AP", "antero-posterior", "Recumbent"),
     "LL": ("LATERAL", "lateral", "Erect"),
 }
-JPEG_QUALITY = 95
 VISITS = (0, 1, 2, 3, 3, 4, 5, 5, 6, 6)
 """Patient of each study within a block of ten: three of its seven patients have two studies."""
+
+
+Draw = Callable[[int, int], tuple[Study, Report]]
+"""(seed, number) -> a study and its report."""
 
 
 @dataclass(frozen=True)
@@ -39,17 +43,30 @@ class Job:
     out: Path
     size: int
     seed: int
+    draw: Draw
 
 
-def write(out: Path, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None) -> None:
+def write(
+    out: Path,
+    *,
+    studies: int,
+    size: int,
+    seed: int,
+    workers: int = 2,
+    progress: Progress | None = None,
+    dataset: str = "mimic_cxr",
+    draw: Draw | None = None,
+) -> None:
     """Write `studies` studies at `size` px into `out`; the same seed gives the same bytes, whatever the number of workers.
 
-    Killed, it goes on where it stopped. Raise DataError where `out` holds something else.
+    `dataset` and `draw` are for other sets of studies in this layout. Killed, it goes on where it stopped. Raise DataError where
+    `out` holds something else.
     """
     out = Path(out)
-    if not manifest.start(out, "mimic_cxr", studies, size, seed):
+    if not manifest.start(out, dataset, studies, size, seed):
         return
-    written = manifest.run(partial(_write_study, Job(out, size, seed)), studies, workers, progress, "rendering MIMIC-CXR demo")
+    job = Job(out, size, seed, draw or drawn)
+    written = manifest.run(partial(_write_study, job), studies, workers, progress, f"rendering {dataset} demo")
     images = [image for study in written for image in study["images"]]
     names = ",".join(LABELS)
     manifest.write_table(out / TABLE.format("metadata"), METADATA, [image["metadata"] for image in images])
@@ -57,7 +74,7 @@ def write(out: Path, *, studies: int, size: int, seed: int, workers: int = 2, pr
     manifest.write_table(out / TABLE.format("chexpert"), f"subject_id,study_id,{names}", [study["labels"] for study in written])
     manifest.write_truth(out, [image["truth"] for image in images])
     counts = {"images": len(images), "studies": studies, "patients": len({study["patient"] for study in written})}
-    manifest.finish(out, "mimic_cxr", studies=studies, size=size, seed=seed, counts=counts)
+    manifest.finish(out, dataset, studies=studies, size=size, seed=seed, counts=counts)
 
 
 def study_of(seed: int, number: int) -> Study:
@@ -67,6 +84,12 @@ def study_of(seed: int, number: int) -> Study:
     if place and VISITS[place] == VISITS[place - 1]:
         return sample_study(rng, number, previous=study_of(seed, number - 1))
     return sample_study(rng, block * 7 + VISITS[place])
+
+
+def drawn(seed: int, number: int) -> tuple[Study, Report]:
+    """Return study `number` with its report."""
+    study = study_of(seed, number)
+    return study, write_report(study, np.random.default_rng((seed, number, 4)))
 
 
 def _subject(seed: int, study: Study) -> str:
@@ -80,13 +103,12 @@ def _split(patient: int) -> str:
 
 def _write_study(job: Job, number: int) -> dict[str, Any]:
     """Write one study's images and report; return its rows of the tables."""
-    study = study_of(job.seed, number)
+    study, report = job.draw(job.seed, number)
     subject, name = (
         _subject(job.seed, study),
         str(50_000_000 + int(manifest.digest("study", job.seed, number)[:12], 16) % 9_999_999),
     )
     folder = job.out / "files" / f"p{subject[:2]}" / f"p{subject}"
-    report = write_report(study, np.random.default_rng((job.seed, number, 4)))
     manifest.write_bytes(folder / f"s{name}.txt", report.text.encode())
     views = (study.view, "LL") if study.lateral else (study.view,)
     images = [_write_image(job, study, number, view, (subject, name), folder / f"s{name}") for view in views]
@@ -94,15 +116,10 @@ def _write_study(job: Job, number: int) -> dict[str, Any]:
 
 
 def _write_image(job: Job, study: Study, number: int, view: str, ids: Sequence[str], folder: Path) -> dict[str, Any]:
-    import cv2
-
     digest = manifest.digest("image", job.seed, number, view)
     image_id = "-".join(digest[n : n + 8] for n in range(0, 40, 8))
     rendering = render(study, job.size, view)
-    path = folder / f"{image_id}.jpg"
-    if not path.is_file():
-        _, data = cv2.imencode(".jpg", rendering.image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-        manifest.write_bytes(path, data.tobytes())
+    write_jpeg(folder / f"{image_id}.jpg", rendering.image)
     subject, name = ids
     return {
         "metadata": _metadata(image_id, study, view, (subject, name), job.size),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -13,9 +12,10 @@ import numpy as np
 
 from bench.contracts import Progress
 from tasks.datasets._rle import encode_rle
-from tasks.datasets.demo import manifest
-from tasks.datasets.demo.patient import RATES, Study, sample_study
-from tasks.datasets.demo.render import Rendering, render
+from tasks.datasets.demo import manifest, visits
+from tasks.datasets.demo.dicom import dicom_bytes
+from tasks.datasets.demo.patient import RATES, Study
+from tasks.datasets.demo.render import render
 
 TABLE, HEADER = "train-rle.csv", "ImageId, EncodedPixels"
 SIIM_RATES = {**RATES, "pneumothorax": 0.24, "effusion": 0.15, "consolidation": 0.14, "edema": 0.07, "cardiomegaly": 0.14}
@@ -56,10 +56,7 @@ def write(out: Path, *, studies: int, size: int, seed: int, workers: int = 2, pr
 
 def study_of(seed: int, number: int) -> Study:
     """Return study `number`: about one in twenty is a second visit of the patient before it."""
-    rng = np.random.default_rng((seed, number, 1))
-    if number % 20 == 19:
-        return sample_study(rng, number, SIIM_RATES, previous=study_of(seed, number - 1))
-    return sample_study(rng, number, SIIM_RATES)
+    return visits.study_of(seed, number, 1, SIIM_RATES)
 
 
 def _write_study(job: Job, number: int) -> dict[str, Any]:
@@ -69,7 +66,9 @@ def _write_study(job: Job, number: int) -> dict[str, Any]:
     names = [manifest.uid("siim", job.seed, number, level) for level in ("study", "series", "image")]
     path = job.out / "dicom-images-train" / names[0] / names[1] / f"{names[2]}.dcm"
     if not path.is_file():
-        manifest.write_bytes(path, _dicom(study, rendering, names, _header(job.seed, study, number)))
+        header = _header(job.seed, study, number)
+        pixels = rendering.image if header["PhotometricInterpretation"] == "MONOCHROME2" else 255 - rendering.image
+        manifest.write_bytes(path, dicom_bytes(pixels, names, header))
     parts = rendering.parts.get("pneumothorax", [])
     codes = [encode_rle(piece) for part in parts for piece in _pieces(part)]
     return {
@@ -92,36 +91,13 @@ def _pieces(mask: np.ndarray) -> list[np.ndarray]:
 def _header(seed: int, study: Study, number: int) -> Mapping[str, Any]:
     """Return the tags beside the pixels; one image in sixteen is MONOCHROME1."""
     inverted = np.random.default_rng((seed, number, 2)).random() < 1 / 16
+    patient = manifest.digest("siim", seed, study.patient.seed)[:8]
     return {
-        "PatientID": manifest.digest("siim", seed, study.patient.seed)[:8],
+        "PatientID": patient,
+        "PatientName": patient,
         "PatientSex": study.patient.sex,
         "PatientAge": f"{study.patient.age:03d}Y",
         "ViewPosition": study.view,
+        "SeriesDescription": f"view: {study.view}",
         "PhotometricInterpretation": "MONOCHROME1" if inverted else "MONOCHROME2",
     }
-
-
-def _dicom(study: Study, rendering: Rendering, names: list[str], header: Mapping[str, Any]) -> bytes:
-    """Return an 8-bit DICOM file, explicit little endian, without a time stamp."""
-    from pydicom.dataset import FileDataset, FileMetaDataset
-    from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
-
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = SecondaryCaptureImageStorage, UID(names[2])
-    meta.TransferSyntaxUID, meta.ImplementationClassUID = ExplicitVRLittleEndian, UID(manifest.uid("place-bench demo"))
-    file = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
-    file.SOPClassUID, file.SOPInstanceUID = SecondaryCaptureImageStorage, UID(names[2])
-    file.StudyInstanceUID, file.SeriesInstanceUID = names[0], names[1]
-    file.Modality, file.BodyPartExamined, file.SeriesDescription = "CR", "CHEST", f"view: {study.view}"
-    file.PatientName = header["PatientID"]
-    for key, value in header.items():
-        setattr(file, key, value)
-    pixels = rendering.image if header["PhotometricInterpretation"] == "MONOCHROME2" else 255 - rendering.image
-    file.Rows, file.Columns = pixels.shape
-    file.SamplesPerPixel, file.PixelRepresentation = 1, 0
-    file.BitsAllocated, file.BitsStored, file.HighBit = 8, 8, 7
-    file.PixelData = pixels.tobytes() + b"\0" * (pixels.size % 2)
-    file["PixelData"].VR = "OB"
-    stream = io.BytesIO()
-    file.save_as(stream, enforce_file_format=True)
-    return stream.getvalue()

@@ -118,6 +118,16 @@ def test_without_a_processor_the_contract_has_to_be_given(folder):
     assert build(path, size="32", mean="0.5", std="0.25").input.std == (0.25,) * 3
 
 
+def test_what_a_processor_leaves_open_is_no_guess(folder):
+    path, _ = folder("vit")
+    (path / "preprocessor_config.json").write_text(json.dumps({"size": 32}))
+    with pytest.raises(MissingDependencyError, match="does not state mean, std"):
+        build(path)
+    assert build(path, mean="0.5", std="0.25").input.std == (0.25,) * 3
+    (path / "preprocessor_config.json").write_text(json.dumps({"size": 32, "do_normalize": False}))
+    assert build(path).input.mean == (0.0,) * 3 and build(path).input.std == (1.0,) * 3
+
+
 def test_clip_has_a_text_side(folder):
     path, model = folder("clip")
     backbone = build(path)

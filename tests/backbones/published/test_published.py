@@ -142,9 +142,9 @@ def test_another_width_is_refused_with_both_shapes(saved):
 def test_95_percent_is_the_limit(left, saved):
     state = layouts.file_of("mflag")
     keys = [key for key in state if "running_mean" in key or "bn" in key or "downsample.1" in key]
-    from backbones.published.coverage import expected_state
     from backbones.published.networks import build_network
     from backbones.published.table import named
+    from backbones.weights.coverage import expected_state
 
     total = len(expected_state(build_network(named("mflag")).model))
     for key in [k for k in keys if not k.endswith("num_batches_tracked")][: round(total * (1 - left))]:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from backbones.published.convert import convert, main
-from backbones.published.reading import Inert, read_weights, state_dict_of
+from backbones.weights.reading import Inert, read_weights, state_dict_of
 from bench.errors import CheckpointError
 
 RAN = []

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 from sklearn import metrics as sk
 
 from bench.metrics import counting, weights
-from bench.metrics.ranking import auroc, average_precision, rank
+from bench.metrics.ranking import auroc, average_precision, influence, rank
 from bench.metrics.weights import Once, weighted_mean, weighted_median
 from tests.bench.metrics import reference
 
@@ -118,3 +118,20 @@ def test_auroc_variance_agrees_with_delong():
         assert resampled[k].std() == pytest.approx(np.sqrt(covariance[k, k]), rel=0.1)
     paired = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
     assert (resampled[0] - resampled[1]).std() == pytest.approx(np.sqrt(paired), rel=0.1)
+
+
+@QUICK
+@given(resamples(most=20), st.data())
+def test_influence_is_delongs_variance(case, data):
+    """The squares add up to DeLong's variance, those of differences to that of the paired difference (1/n for 1/(n - 1))."""
+    score, label, _ = case
+    other = data.draw(hnp.arrays(float, len(score), elements=st.sampled_from([0.0, 1.0, 2.0])))
+    positives = label.sum()
+    if not 1 < positives < len(label) - 1:
+        assert (influence(score, label) == 0).all() or 0 < positives < len(label)
+        return
+    wins = [(s[label == 1][:, None] > s[label == 0]) + 0.5 * (s[label == 1][:, None] == s[label == 0]) for s in (score, other)]
+    expected = [[np.var(w.mean(axis=k)) / len(w.mean(axis=k)) for k in (0, 1)] for w in (*wins, wins[0] - wins[1])]
+    one, two = influence(score, label), influence(other, label)
+    found = [(one**2).sum(), (two**2).sum(), ((one - two) ** 2).sum()]
+    np.testing.assert_allclose(found, np.sum(expected, axis=1), atol=1e-12)

@@ -5,6 +5,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score
 
+from tasks.classification.fit import best_levels
 from tasks.classification.lbfgs import minimise
 from tasks.classification.linear import logistic_path, nearest_neighbours, ridge_path
 
@@ -103,3 +104,25 @@ def test_nearest_neighbours_by_hand():
     scores = nearest_neighbours(bank, values, np.array([[1.0, 0.1, 0.0], [0.0, 1.0, 0.0]]), np.array([1, 3]))
     np.testing.assert_allclose(scores[0, :, 0], [np.log(1.5 / 0.5), np.log(0.5 / 1.5)])
     assert scores[1, 0, 0] > 0 > scores[1, 1, 0]
+
+
+def test_one_standard_error_takes_the_strong_end_on_noise_and_not_on_signal():
+    rng = np.random.default_rng(0)
+    truth = (rng.random((400, 2)) < 0.4).astype(float)
+    noise = rng.normal(size=(6, 400))
+    signal = np.stack([truth[:, 1] * strength + rng.normal(size=400) for strength in (0, 0.2, 2, 2.4, 2.4, 1)])
+    levels = np.stack([noise, signal], axis=2)
+    chosen = best_levels(levels, truth, exclusive=False, selection="one_se")
+    assert chosen[0] == 0 and chosen[1] in (2, 3)
+    best = best_levels(levels, truth, exclusive=False)
+    areas = [[roc_auc_score(truth[:, c], level[:, c]) for c in range(2)] for level in levels]
+    assert best == tuple(np.argmax(areas, axis=0))
+
+
+def test_levels_of_exclusive_classes_are_shared_and_a_class_with_one_value_borrows():
+    rng = np.random.default_rng(1)
+    truth = np.eye(3)[rng.integers(0, 3, 90)]
+    levels = np.stack([rng.normal(size=(90, 3)), 4 * truth + rng.normal(size=(90, 3)), 4 * truth + rng.normal(size=(90, 3))])
+    assert set(best_levels(levels, truth, exclusive=True, selection="one_se")) == {1}
+    truth[:, 2] = 0
+    assert best_levels(levels, truth, exclusive=False, selection="one_se")[2] == 1

@@ -68,7 +68,7 @@ def write_mimic(root: Path, studies: int = 8, zipped: bool = True) -> None:
         (folder / f"s{study}.txt").write_text(text)
         for view in ("PA" if number % 2 else "AP", "LATERAL"):
             dicom = f"{number:08x}-{view}"
-            pixels = np.full((20, 16), 10 * number, np.uint8)
+            pixels = np.full((20, 16), 10 * number % 256, np.uint8)
             Image.fromarray(pixels).save(folder / f"s{study}" / f"{dicom}.jpg")
             metadata.append((dicom, subject, study, view))
             splits.append((dicom, study, subject, ("train", "train", "validate", "test")[number // 2 % 4]))

@@ -154,7 +154,7 @@ def test_truncated_dicom(root):
 
 def test_missing_dicom(root):
     next((root / "dicom-images-train").rglob("1.2.276.4.dcm")).unlink()
-    with pytest.raises(DataError, match=r"1 of 30 images of .*train-rle\.csv have no DICOM file .*'1\.2\.276\.4'"):
+    with pytest.raises(DataError, match=r"1 of 30 images of .*train-rle\.csv have no file .*'1\.2\.276\.4\.dcm'"):
         SIIM.index(root)
 
 

@@ -22,7 +22,7 @@ def orders(scores):
 @st.composite
 def cases(draw):
     """Draw scores [2, m] with ties, up to 3 kinds of labels, and which candidate each image belongs to."""
-    m = draw(st.integers(2, 5))
+    m = draw(st.integers(1, 5))
     scores = draw(hnp.arrays(float, (2, m), elements=st.sampled_from([0.0, 0.5, 1.0])))
     kinds = np.unique(draw(hnp.arrays(float, (3, 2), elements=st.sampled_from([0.0, 1.0]))), axis=0)
     images = m + draw(st.integers(0, 2))

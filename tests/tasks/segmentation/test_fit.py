@@ -10,7 +10,7 @@ from bench.errors import DataError, SettingError
 from bench.stats import point
 from tasks.segmentation import SegmentationKind
 from tasks.segmentation import fit as fitting
-from tasks.segmentation.data import Source, TrainBatches, scale_rotate
+from tasks.segmentation.data import Source, TrainBatches, flip, scale_rotate
 from tasks.segmentation.figures import unpack_masks
 
 
@@ -36,6 +36,37 @@ def test_a_fit_learns_the_blobs(kind, toy, make_context, family):
     assert found["dice_per_image"] > (predictions.table["target:blob"] == 0).mean() + 0.1
     assert found["dice_global"] > 0.5
     assert predictions.extra["head"] == {"resnet": "unet", "vit": "setr_pup"}[family]
+
+
+@pytest.mark.parametrize(("head", "family"), [("upernet", "resnet"), ("upernet", "vit"), ("linear", "resnet"), ("linear", "vit")])
+def test_heads_for_both_families_learn(kind, toy, make_context, head, family):
+    context = make_context(head=head, upernet_channels=8, epochs=6, steps_per_epoch=8, lr=1e-2, loss="ce_dice")
+    segmenter, predictions = _run(kind, toy, context, backbone=toy.Backbone(family))
+    assert predictions.extra["head"] == head
+    assert _figures(kind, predictions, toy.task)["dice_global"] > 0.4
+    assert hasattr(segmenter.segmentor, "auxiliary_head") == (head == "upernet")
+
+
+@pytest.mark.parametrize("protocol", ["gloria", "benchx"])
+def test_other_protocols_run(kind, toy, make_context, protocol):
+    context = make_context(protocol, epochs=2, upernet_channels=8, cache_features=False, cached_views=1)
+    _, predictions = _run(kind, toy, context)
+    assert predictions.extra["best_metric"] > 0
+    assert predictions.extra["threshold:blob"] == 0.5
+
+
+def test_no_mask_in_the_test_split_is_refused(kind, toy, make_context):
+    context = make_context()
+    segmenter = kind.fit(toy.Backbone(), toy.blobs(8), toy.blobs(8, seed=1), context)
+    test = toy.blobs(6)
+    with pytest.raises(DataError, match="none of the 6 test images has a mask"):
+        kind.predict(segmenter, replace(test, mask_store=np.zeros_like(test.mask_store)), context)
+
+
+def test_flip_moves_image_and_mask_together():
+    images = torch.arange(40 * 4.0).reshape(40, 1, 2, 2)
+    moved, masks = flip(images, images.clone(), np.random.default_rng(0))
+    assert torch.equal(moved, masks) and 10 < (moved != images).flatten(1).any(1).sum() < 30
 
 
 def test_overlapping_classes_have_a_sigmoid_each(kind, toy, make_context):

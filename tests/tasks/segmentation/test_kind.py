@@ -10,8 +10,8 @@ import pytest
 
 from bench.contracts import DATASETS, KINDS, Predictions
 from bench.errors import SettingError, UnknownNameError
+from bench.pictures import best_median_worst
 from tasks.segmentation import SegmentationKind
-from tasks.segmentation.figures import draw_examples, pick_examples
 from tasks.segmentation.metrics import count_pixels
 
 
@@ -23,13 +23,13 @@ def kind():
 class _Reference:
     """A dataset whose published split puts image b in train and test."""
 
-    def reference_split(self, index, protocol, seed):
+    def reference_split(self, index, protocol, seed, kind=""):
         if protocol != "mgca":
             return None
         again = index[index["image_id"] == "b"].assign(split="test")
         return pd.concat([index.assign(split=["train", "train", "val", "test"]), again])
 
-    def reference_subset(self, train, protocol, fraction, seed):
+    def reference_subset(self, train, protocol, fraction, seed, kind=""):
         return train.iloc[:1] if protocol == "mgca" and fraction < 1 else None
 
 
@@ -53,6 +53,15 @@ def test_presets_follow_the_protocols(kind, toy):
     assert (mgca.lr, mgca.weight_decay, mgca.batch_size, mgca.patience, mgca.image_size) == (5e-4, 0.05, 8, 10, 224)
     assert (mgca.frozen, mgca.batchnorm, mgca.threshold, mgca.monitor) == (True, "train", 0.5, "loss")
     assert kind.settings(toy.task, "default", "demo", {"lr": "0.1", "threshold": "0.4"}).threshold == 0.4
+
+
+def test_gloria_fine_tunes_and_benchx_trains_upernet_by_iterations(kind, toy):
+    gloria, benchx = (kind.settings(toy.task, name, "paper", {}) for name in ("gloria", "benchx"))
+    assert (gloria.frozen, gloria.optimizer, gloria.weight_decay, gloria.image_size) == (False, "adam", 1e-6, 512)
+    assert (benchx.head, benchx.loss, benchx.monitor, benchx.augmentation) == ("upernet", "ce", "mdice", "flip")
+    assert benchx.epochs * benchx.steps_per_epoch == 20_000 and benchx.warmup * 20_000 == 1500
+    for protocol in kind.protocols():
+        assert kind.settings(toy.task, protocol, "demo", {}).image_size <= 224
 
 
 def test_unknown_protocol_names_the_nearest(kind, toy):
@@ -93,28 +102,22 @@ def test_a_dataset_without_the_reference_split_is_refused(kind, toy, monkeypatch
 
 
 # ----------------------------------------------------------------------------------------------------------- figure
-def test_figure_shows_a_column_per_method(kind, toy, tmp_path):
+def test_figure_has_a_row_per_method(kind, toy, tmp_path):
     from matplotlib.image import imread
 
     test = toy.blobs(8, seed=3)
     masks = test.masks(slice(None))
     counts = count_pixels(masks, masks)[:, 0]
     table = test.index.assign(**{f"{part}:blob": counts[:, k] for k, part in enumerate(("tp", "pred", "target"))})
-    predictions = Predictions(table, {"masks": np.packbits(masks, axis=-1)})
-    widths = []
-    for methods in ({"one": predictions}, {"one": predictions, "two": predictions}):
+    predictions = Predictions(table.assign(pixels=toy.size**2), {"masks": np.packbits(masks, axis=-1)})
+    heights = []
+    for methods in ({"one": predictions}, {"one": predictions, "a_b <x> %": predictions}):
         path = kind.figure(toy.task, test, methods, tmp_path / "deep" / f"{len(methods)}.png")
-        widths.append(imread(path).shape[1])
-    assert widths[1] > widths[0] > 200
+        heights.append(imread(path).shape[0])
+    assert heights[1] > heights[0] > 300
 
 
-def test_examples_are_positive_ones_and_one_empty():
-    targets = np.array([0, 5, 9, 1, 0, 7])
-    assert pick_examples(targets, 4).tolist() == [2, 5, 3, 0] or pick_examples(targets, 4).tolist() == [2, 1, 3, 0]
-    assert pick_examples(np.zeros(3, int), 4).tolist() == [0]
-    assert pick_examples(np.array([4]), 3).tolist() == [0]
-
-
-def test_names_are_drawn_as_they_are(tmp_path):
-    images, masks = np.zeros((1, 8, 8), np.uint8), np.ones((1, 1, 8, 8), bool)
-    assert draw_examples(images, masks, {"a_b <x> %": ~masks}, tmp_path / "x.png").stat().st_size > 0
+def test_examples_are_best_median_and_worst_of_those_with_a_lesion():
+    scores, lesion = np.array([0.9, 0.1, 0.5, 1.0, np.nan]), np.array([True, True, True, False, True])
+    assert best_median_worst(scores, lesion) == {"best": 0, "median": 1, "worst": 4}
+    assert best_median_worst(scores, np.zeros(5, bool)) == {}

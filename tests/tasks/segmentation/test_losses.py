@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tasks.segmentation.losses import focal_dice_loss, focal_loss, soft_dice
+from tasks.segmentation.losses import MaskLoss, cross_entropy_loss, focal_dice_loss, focal_loss, soft_dice
 
 PARITY = Path(__file__).parents[4] / "shared" / "parity" / "segmentation_losses.npz"
 
@@ -34,6 +34,25 @@ def test_losses_equal_the_formula(share):
     assert soft_dice(logits[:, 0].sigmoid(), target[:, 0]).item() == pytest.approx(plain[0][1], rel=1e-9)
     expected = np.mean([10 * focal - math.log(dice) for focal, dice in plain])
     assert focal_dice_loss(logits, target).item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_cross_entropy_of_one_sigmoid_is_that_of_a_softmax_over_two():
+    generator = torch.Generator().manual_seed(0)
+    two = torch.randn(2, 2, 3, 3, generator=generator, dtype=torch.float64)
+    target = (torch.rand(2, 1, 3, 3, generator=generator) < 0.4).double()
+    expected = torch.nn.functional.cross_entropy(two, target[:, 0].long())
+    logit = two[:, 1:] - two[:, :1]
+    assert cross_entropy_loss(logit, target).item() == pytest.approx(expected.item(), rel=1e-12)
+    dice = soft_dice(logit.sigmoid(), target)
+    assert cross_entropy_loss(logit, target, dice_weight=1.0).item() == pytest.approx((expected + 1 - dice).item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["focal_dice", "ce", "ce_dice"])
+def test_loss_by_name_is_weighted_and_named(kind):
+    logits, target = torch.randn(1, 2, 4, 4, generator=torch.Generator().manual_seed(0)), torch.ones(1, 2, 4, 4)
+    whole, part = MaskLoss(kind), MaskLoss(kind, loss_weight=0.4)
+    assert whole.loss_name == f"loss_{kind}"
+    assert part(logits, target).item() == pytest.approx(0.4 * whole(logits, target).item())
 
 
 def test_gradient_equals_finite_differences():

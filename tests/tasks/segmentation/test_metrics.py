@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tasks.segmentation import metrics
+from tasks.segmentation.boundary import TOLERANCE, boundary_scores, outline
 from tasks.segmentation.metrics import Counts, batch_mean_weights, count_pixels, image_dice, statistics
 
 MASKS = hnp.arrays(np.uint8, (4, 2, 3, 3), elements=st.integers(0, 1))
@@ -24,7 +25,9 @@ def _table(pred, target, classes=("lung", "opacity")):
     columns = {
         f"{part}:{name}": counts[:, c, k] for c, name in enumerate(classes) for k, part in enumerate(("tp", "pred", "target"))
     }
-    return pd.DataFrame(columns)
+    edges = boundary_scores(pred.astype(bool), target.astype(bool))
+    columns |= {f"{part}:{name}": edges[:, c, k] for c, name in enumerate(classes) for k, part in enumerate(metrics.BOUNDARY)}
+    return pd.DataFrame({"pixels": np.full(len(pred), pred.shape[-1] * pred.shape[-2]), **columns})
 
 
 @settings(max_examples=100, deadline=None)
@@ -48,8 +51,17 @@ def test_metrics_equal_brute_force(pred, target, weights, emptied):
             "iou": both / either if either else 1.0,
             "iou_per_image": np.mean(ious) if repeated else np.nan,
         }
+        outside, apart = 9 * len(repeated) - either, either - both  # pixels in neither mask, in one alone
+        dice, overlap = (2 * outside / (2 * outside + apart), outside / (outside + apart)) if outside + apart else (1.0, 1.0)
+        expected["mdice"], expected["miou"] = (expected["dice_global"] + dice) / 2, (expected["iou"] + overlap) / 2
+        background = [_dice(1 - pred[i, c], 1 - target[i, c]) for i in repeated]
+        expected["mdice_per_image"] = np.mean([per_image, background]) if repeated else np.nan
+        marked = [float(pred[i, c].any()) for i in repeated if target[i, c].any()]
+        clean = [float(not pred[i, c].any()) for i in repeated if not target[i, c].any()]
+        expected["image_sensitivity"] = np.mean(marked) if marked else np.nan
+        expected["image_specificity"] = np.mean(clean) if clean else np.nan
         for name, value in expected.items():
-            np.testing.assert_allclose(values[f"{name}:{label}"], value, rtol=1e-12)
+            np.testing.assert_allclose(values[f"{name}:{label}"], value, rtol=1e-12, err_msg=name)
 
 
 def test_macro_is_the_mean_over_classes():
@@ -57,14 +69,14 @@ def test_macro_is_the_mean_over_classes():
     pred, target = (rng.integers(0, 2, (6, 2, 4, 4), dtype=np.uint8) for _ in range(2))
     found = statistics(_table(pred, target))
     weights = rng.integers(0, 3, (5, 6))
-    for name in metrics.VARIANTS:
+    for name in ("dice_per_image", "dice_global", "iou", "mdice", "surface_dice"):
         mean = (found[f"{name}:lung"](weights) + found[f"{name}:opacity"](weights)) / 2
         np.testing.assert_allclose(found[name](weights), mean)
 
 
 def test_one_class_has_no_suffix():
     masks = np.zeros((2, 1, 3, 3), np.uint8)
-    assert set(statistics(_table(masks, masks, ("pneumothorax",)))) == set(metrics.VARIANTS)
+    assert set(statistics(_table(masks, masks, ("pneumothorax",)))) == {*metrics.VARIANTS, *metrics.BOUNDARY}
 
 
 def test_empty_target_scores_one_only_when_nothing_is_predicted():
@@ -84,3 +96,49 @@ def test_counts_of_bool_and_uint8_and_views_agree():
     expected = np.stack([(pred & target).sum((2, 3)), pred.sum((2, 3)), target.sum((2, 3))], -1)
     np.testing.assert_array_equal(count_pixels(pred, target), expected)
     np.testing.assert_array_equal(count_pixels(pred.astype(bool), target[..., ::-1][..., ::-1]), expected)
+
+
+# --------------------------------------------------------------------------------------------- size and boundary
+def test_dice_by_size_takes_the_images_of_that_size():
+    target, pred = np.zeros((4, 1, 20, 20), np.uint8), np.zeros((4, 1, 20, 20), np.uint8)
+    for image, side in enumerate((1, 3, 8)):  # 0.25%, 2.25% and 16% of the image; the fourth has none
+        target[image, 0, :side, :side] = 1
+    pred[1, 0, :3, :3], pred[2, 0, :8, :4] = 1, 1
+    found = statistics(_table(pred, target, ("a",)))
+    values = [found[f"dice_{size}"](np.ones((1, 4)))[0] for size in ("small", "medium", "large")]
+    assert values == pytest.approx([0.0, 1.0, 2 * 32 / 96])
+    assert np.isnan(found["dice_small"](np.array([[0, 1, 1, 1]]))[0])
+
+
+def _brute_force(mask, truth):
+    def edge(m):
+        padded = np.pad(m, 1)
+        inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+        return np.argwhere(m & ~inner)
+
+    ours, theirs = edge(mask), edge(truth)
+    apart = np.linalg.norm(ours[:, None] - theirs[None], axis=-1)
+    there, back = apart.min(axis=1), apart.min(axis=0)
+    side = mask.shape[0]
+    near = (there <= TOLERANCE * side).sum() + (back <= TOLERANCE * side).sum()
+    return max(np.percentile(there, 95), np.percentile(back, 95)) / side, near / (len(there) + len(back))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 100_000))
+def test_boundary_scores_equal_all_pairs_of_outline_pixels(seed):
+    rng = np.random.default_rng(seed)
+    size = int(rng.choice([12, 120]))
+    blocks = rng.random((2, 6, 6)) < 0.3
+    mask, truth = (np.kron(block, np.ones((size // 6, size // 6))).astype(bool) for block in blocks)
+    found = boundary_scores(mask[None, None], truth[None, None])[0, 0]
+    if not truth.any():
+        assert np.isnan(found).all()
+    elif not mask.any():
+        assert found.tolist() == [np.sqrt(2), 0.0]
+    else:
+        np.testing.assert_allclose(found, _brute_force(mask, truth), rtol=1e-9)
+
+
+def test_a_mask_at_the_border_has_an_outline_there():
+    assert outline(np.ones((4, 4), bool)).sum() == 12

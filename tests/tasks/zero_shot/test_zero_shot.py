@@ -112,3 +112,38 @@ def test_a_test_set_as_a_whole_stays_one():
     assert KIND.split(index, task(), "default", 0) is index
     with pytest.raises(UnknownNameError):
         KIND.settings(task(), "mgca", "demo", {})
+
+
+class LocalEncoder(Encoder):
+    """Its local part asks for the first word alone."""
+
+    def local_similarity(self, images, texts):
+        return self.similarity(images, [text.split()[0] for text in texts])
+
+
+def test_local_similarity_is_that_of_the_backbone(tmp_path):
+    part, prompts = data(30, 3), (ClassPrompts(("left right",)), ClassPrompts(("right left",)))
+    spec = task(labels=("left", "right"))
+
+    def scores(which, encoder, prompts=prompts):
+        cell = context(spec, KIND.settings(spec, "default", "demo", {"similarity": which}), tmp_path, data_key="d")
+        return class_scores(encoder, prompts, part, cell)
+
+    alone = (ClassPrompts(("left",)), ClassPrompts(("right",)))
+    np.testing.assert_array_equal(scores("local", LocalEncoder()), scores("method", LocalEncoder(), alone))
+    assert not np.allclose(scores("local", LocalEncoder()), scores("method", LocalEncoder()))
+    with pytest.raises(NotApplicableError, match="no local similarity. Use similarity=method or global"):
+        scores("local", Encoder())
+
+
+@pytest.mark.parametrize("similarity", ["method", "global"])
+def test_block_sizes_change_nothing(tmp_path, similarity, monkeypatch):
+    first, _ = run(tmp_path, similarity=similarity)
+    monkeypatch.setenv("PLACE_BENCH_CACHE", str(tmp_path / "other cache"))
+    monkeypatch.setattr("bench.similarity.IMAGES", 7)
+    monkeypatch.setattr("bench.similarity.TEXTS", 5)
+    monkeypatch.setattr("bench.features.BATCH", 9)
+    second, _ = run(tmp_path, similarity=similarity)
+    slack = 2e-3 if similarity == "global" else 1e-5  # kept embeddings are half precision
+    np.testing.assert_allclose(first.table["score:left"], second.table["score:left"], atol=slack)
+    np.testing.assert_array_equal(first.table["pred:left"], second.table["pred:left"])

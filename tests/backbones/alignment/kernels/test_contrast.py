@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backbones.alignment.kernels import info_nce, symmetric_info_nce, tiled
+from backbones.alignment.kernels import info_nce, score_info_nce, symmetric_info_nce, tiled
 from bench.errors import SettingError
 from tests.backbones.alignment.kernels import loops
 from tests.backbones.alignment.kernels.cases import contrast_inputs
@@ -92,3 +92,11 @@ def test_ids_are_needed_where_rows_are_not_pairs() -> None:
 def test_an_unknown_form_is_named(form: str) -> None:
     with pytest.raises(SettingError, match="reference, tiled, triton"):
         info_nce(torch.zeros(3, 2), torch.zeros(3, 2), tau=0.1, implementation=form)
+
+
+@pytest.mark.parametrize("form", ["auto", *FORMS])
+def test_what_is_not_a_number_is_not_hidden(form: str) -> None:
+    a, b, _ = contrast_inputs(4, 4, 3)
+    a[1, 2] = float("nan")
+    assert bool(symmetric_info_nce(a, b, tau=0.1, implementation=form).isnan())
+    assert bool(score_info_nce(a @ b.T).isnan())

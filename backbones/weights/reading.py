@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
-from backbones.published.legacy import KNOWN, read_legacy
+from backbones.weights.legacy import KNOWN, read_legacy
 from bench.errors import CheckpointError
 
 State = dict[str, torch.Tensor]

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from backbones.published.reading import State
+from backbones.weights.reading import State
 from bench.errors import CheckpointError
 from bench.progress import default_progress
 
@@ -53,24 +53,25 @@ def expected_state(module: nn.Module) -> State:
     return {key: value for key, value in module.state_dict().items() if not key.endswith("num_batches_tracked")}
 
 
-def fill(module: nn.Module, state: State, path: Path, what: str) -> Coverage:
-    """Load `state` (keys of `module`) into `module`, print and return the coverage.
+def fill(module: nn.Module, state: State, path: Path, what: str, *, minimum: float = MINIMUM, silent: bool = False) -> Coverage:
+    """Load `state` (keys of `module`) into `module`, print (unless `silent`) and return the coverage.
 
-    Position embeddings of another size are interpolated. Raises CheckpointError, listing what is missing, where less than 95% is
-    covered, and for weights that are not finite.
+    Position embeddings of another size are interpolated. Raises CheckpointError, listing what is missing, where less than
+    `minimum` is covered, and for weights that are not finite.
     """
     wanted = expected_state(module)
     state = resize_positions(state, wanted)
     fitting = {key: state[key] for key, value in wanted.items() if key in state and state[key].shape == value.shape}
     coverage = _account(wanted, state, fitting)
-    if coverage.fraction < MINIMUM:
+    if coverage.fraction < minimum:
         raise CheckpointError(
             f"checkpoint {path} fills {coverage.fraction:.0%} of {what}: {_some(coverage.missing)}.",
-            "It is of another architecture, renamed or damaged; at least 95% is needed.",
+            f"It is of another architecture, renamed or damaged; at least {minimum:.0%} is needed.",
         )
     _check_finite(fitting, path)
     module.load_state_dict(fitting, strict=False)
-    default_progress().say(f"{what}: {coverage} from {path}")
+    if not silent:
+        default_progress().say(f"{what}: {coverage} from {path}")
     return coverage
 
 

@@ -1,0 +1,213 @@
+"""PLACE's parts and the other methods on equal terms: `python -m backbones.ablation`.
+
+Every variant has the same encoder, data, number of steps, learning rates to choose from (by retrieval on the validation studies,
+first seed) and seeds; then every encoder is scored frozen, on test patients no variant has seen. Nothing is tuned for one variant
+that is not tuned for all. What has been trained or scored is found again: a killed run goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bench.contracts import BACKBONES, Profile, Progress
+from bench.engines.local import Job, run_jobs
+from bench.errors import PlaceBenchError, SettingError
+from bench.plan import EncoderRef, RunRequest, TaskPlan, make_cell, plan_task
+from bench.pretraining import PretrainRequest, train_encoder
+from bench.progress import default_progress
+from bench.registry import discover
+from bench.results import ResultStore, write_atomically
+from bench.stats import Estimate, cluster_weights, difference, mean_estimate
+
+REFERENCE = "ITA"
+VARIANTS: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "ITA": ("place", {"lambda_pcma": "0", "lambda_cce": "0"}),
+    "ITA+PCMA": ("place", {"lambda_cce": "0"}),
+    "ITA+CCE": ("place", {"lambda_pcma": "0"}),
+    "PLACE": ("place", {}),
+    "PLACE, K=4": ("place", {"queries": "4"}),
+    "PLACE, K=32": ("place", {"queries": "32"}),
+    "PLACE, t_por=query": ("place", {"t_por": "query"}),
+    "PLACE, cce_target=pixel": ("place", {"cce_target": "pixel"}),
+    "PLACE, cce_loss=pearson": ("place", {"cce_loss": "pearson"}),
+    "PLACE, tau2=0.05": ("place", {"tau2": "0.05"}),
+    "PLACE, tau2=0.2": ("place", {"tau2": "0.2"}),
+    "PLACE, duplicates by key": ("place", {"duplicate_cosine": "none"}),
+    "PLACE, duplicates kept": ("place", {"mask_duplicates": "false"}),
+    "PLACE, competing": ("place", {"competing": "true"}),
+    "ConVIRT": ("convirt", {}),
+    "GLoRIA": ("gloria", {}),
+    "MGCA": ("mgca", {}),
+}
+"""Row of the table -> method and its changes to the defaults."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """What an ablation was asked for."""
+
+    variants: tuple[str, ...]
+    tasks: tuple[str, ...]
+    seeds: tuple[int, ...]
+    rates: tuple[str, ...]
+    shared: Mapping[str, str]
+    fraction: float
+    results: Path
+    device: str
+    architecture: str
+    profile: Profile
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A variant's encoders, one per seed, the learning rate all have, and their V-POR cosine (None: it has no V-PORs)."""
+
+    encoders: Mapping[int, EncoderRef]
+    rate: str
+    cosine: float | None
+
+
+def train_variant(name: str, study: Study, progress: Progress) -> Trained:
+    """Train a variant: the first seed with every learning rate, the others with the best of them."""
+    first = {rate: _train(name, study, study.seeds[0], rate, progress) for rate in study.rates}
+    rate = max(first, key=lambda one: _last_row(first[one])["val/rank"])
+    encoders = {study.seeds[0]: first[rate]}
+    encoders |= {seed: _train(name, study, seed, rate, progress) for seed in study.seeds[1:]}
+    cosines = [row["train/observation_cosine"] for row in map(_last_row, encoders.values()) if "train/observation_cosine" in row]
+    return Trained(encoders, rate, sum(cosines) / len(cosines) if cosines else None)
+
+
+def _train(name: str, study: Study, seed: int, rate: str, progress: Progress) -> EncoderRef:
+    method, changes = VARIANTS[name]
+    settings = {**study.shared, **changes, "lr": rate}
+    wanted = PretrainRequest(
+        method,
+        "",
+        study.profile,
+        study.architecture,
+        seed,
+        settings,
+        device=study.device,
+    )
+    progress.say(f"{name}: seed {seed}, lr {rate}")
+    return train_encoder(wanted, progress)
+
+
+def _last_row(encoder: EncoderRef) -> Mapping[str, float]:
+    if encoder.checkpoint is None:
+        raise PlaceBenchError("a pre-trained encoder has no checkpoint.", "Train it again.")
+    return json.loads((encoder.checkpoint / "card.json").read_text())["last_epoch"]
+
+
+def score_task(task: str, trained: Mapping[str, Trained], study: Study, progress: Progress) -> dict[str, Estimate]:
+    """Return every variant's main metric of a task: mean over the seeds, interval by resampling patients."""
+    request = RunRequest((task,), device=study.device, profile=study.profile, results=study.results)
+    plan, store = plan_task(task, request, progress), ResultStore(study.results)
+    jobs = {name: list(_jobs(name, found, plan, study, request)) for name, found in trained.items()}
+    known = store.records()
+    run_jobs([job for row in jobs.values() for job in row if job.cell.key not in known], request, progress)
+    found = {name: [store.load_predictions(job.cell.key) for job in row] for name, row in jobs.items()}
+    weights = cluster_weights(next(iter(found.values()))[0].table["patient_id"].tolist())
+    metric = plan.task.main_metric
+    return {
+        name: mean_estimate([plan.kind.statistics(one, plan.task)[metric] for one in row], weights) for name, row in found.items()
+    }
+
+
+def _jobs(name: str, trained: Trained, plan: TaskPlan, study: Study, request: RunRequest) -> Iterator[Job]:
+    spec = BACKBONES.get(_registered(name))
+    for seed, encoder in trained.encoders.items():
+        yield Job(make_cell(plan, spec, encoder, study.fraction, seed, request), plan, encoder)
+
+
+def _registered(name: str) -> str:
+    """Register a variant as a backbone of its own, so that its results stand apart, and return the name."""
+    own = f"{name} (ablation)"
+    if own not in BACKBONES.names():
+        BACKBONES.add(own, replace(BACKBONES.get(VARIANTS[name][0]), name=own, default=False))
+    return own
+
+
+def table(trained: Mapping[str, Trained], scores: Mapping[str, Mapping[str, Estimate]]) -> str:
+    """Return the Markdown table: per task value [interval] and paired difference to the reference, bold where not 0."""
+    heads = ["variant", "lr", "V-POR cosine", *(part for task in scores for part in (task, f"minus {REFERENCE}"))]
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    for name, found in trained.items():
+        cells = [name, found.rate, "" if found.cosine is None else f"{found.cosine:.2f}"]
+        for estimates in scores.values():
+            cells += [estimates[name].text, _minus(estimates, name)]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _minus(estimates: Mapping[str, Estimate], name: str) -> str:
+    if name == REFERENCE or REFERENCE not in estimates:
+        return ""
+    low, high = difference(estimates[name], estimates[REFERENCE])
+    text = f"{estimates[name].value - estimates[REFERENCE].value:+.3f} [{low:+.3f}, {high:+.3f}]"
+    return f"**{text}**" if low > 0 or high < 0 else text
+
+
+def run(study: Study, progress: Progress) -> Path:
+    """Train and score all variants and return the path of the table, which is written anew after every task."""
+    trained = {name: train_variant(name, study, progress) for name in study.variants}
+    scores: dict[str, Mapping[str, Estimate]] = {}
+    path = study.results / "ablation.md"
+    for task in study.tasks:
+        scores[task] = score_task(task, trained, study, progress)
+        write_atomically(path, f"{_head(study)}\n\n{table(trained, scores)}\n")
+    return path
+
+
+def _head(study: Study) -> str:
+    data = "rendered data: shows that the pipeline works, says nothing clinical" if study.profile == "demo" else "real data"
+    return (
+        f"# Ablation ({data})\n\nSeeds {', '.join(map(str, study.seeds))}; learning rates to choose from "
+        f"{', '.join(study.rates)}; shared changes {dict(study.shared) or 'none'}; labels {study.fraction:g}. Value: mean over "
+        "the seeds with the 95% interval under resampling of patients. Bold: the interval of the paired difference leaves 0 out."
+    )
+
+
+def parse(arguments: Sequence[str]) -> Study:
+    """Return the study of a command line."""
+    parser = argparse.ArgumentParser(prog="python -m backbones.ablation", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--variants", default=";".join(VARIANTS), help=f"separated by ';'; default: {'; '.join(VARIANTS)}")
+    parser.add_argument("--tasks", default="mimic_cls,mimic5x200_ret,siim_seg", help="probe, retrieval, segmentation")
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--rates", default="3e-4,1e-3,3e-3", help="learning rates every variant chooses from")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of all, e.g. epochs=4")
+    parser.add_argument("--fraction", type=float, default=1.0, help="label fraction of the heads")
+    parser.add_argument("--results", type=Path, default=Path("results/ablation"))
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--arch", default="")
+    parser.add_argument("--profile", default="demo", choices=("demo", "paper"))
+    found = parser.parse_args(arguments)
+    names = tuple(part.strip() for part in found.variants.split(";"))
+    unknown = [name for name in names if name not in VARIANTS]
+    if unknown:
+        raise SettingError(f"no variant {unknown[0]!r}.", f"Known: {'; '.join(VARIANTS)}.")
+    shared = dict(part.split("=", 1) for part in found.set)
+    seeds = tuple(int(part) for part in found.seeds.split(","))
+    rest = (found.fraction, found.results, found.device, found.arch, found.profile)
+    return Study(names, tuple(found.tasks.split(",")), seeds, tuple(found.rates.split(",")), shared, *rest)
+
+
+def main() -> int:
+    """Run the ablation of the command line and print its table."""
+    discover()
+    try:
+        path = run(parse(sys.argv[1:]), default_progress())
+    except PlaceBenchError as error:
+        print(f"ablation: {error}", file=sys.stderr)
+        return 2
+    print(path.read_text(encoding="utf-8"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,133 @@
+"""MGCA: instance alignment (ITA), token alignment inside a pair (CTA) and prototype alignment (CPA)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch.nn import functional
+
+from backbones.alignment.gather import gather
+from backbones.alignment.kernels import symmetric_info_nce
+from backbones.alignment.prototypes import Prototypes, prototype_loss
+from backbones.alignment.token_contrast import clipped_weights, cls_attention, token_contrast
+from backbones.architectures import Architecture
+from backbones.encoders.text import TextEncoder, pool_tokens, sum_words
+from backbones.encoders.vocabulary import TextBatch, Vocabulary
+from backbones.mgca.settings import Settings
+from backbones.settings import MethodSettings
+from backbones.vision_language import Batch, VisionLanguageMethod, project, projection, text_batch
+
+
+@dataclass(frozen=True)
+class Report:
+    """A batch of reports as MGCA sees it: words [B, W, D], their mask and weights [B, W], and the pooled state [B, D]."""
+
+    words: torch.Tensor
+    mask: torch.Tensor
+    weights: torch.Tensor
+    pooled: torch.Tensor
+
+
+class Mgca(VisionLanguageMethod):
+    """Wang et al., NeurIPS 2022, re-implemented from its description; `quirks` of Settings has what its code does otherwise."""
+
+    settings_type = Settings
+    settings: Settings
+
+    def __init__(
+        self, architecture: Architecture, text: TextEncoder, vocabulary: Vocabulary, settings: MethodSettings, seed: int = 0
+    ) -> None:
+        super().__init__(architecture, text, vocabulary, settings, seed)
+        own = cast(Settings, settings)
+        self.patch_head = projection(architecture.patch_dim, own.projection_hidden, own.embed_dim)
+        self.word_head = projection(text.width, own.projection_hidden, own.embed_dim)
+        self.prototypes = Prototypes(own.embed_dim, own.prototypes)
+        if own.quirks:
+            text.model.embeddings.token_type_embeddings.requires_grad_(False).weight.zero_()
+
+    # ------------------------------------------------------------------------------------------------------ texts
+    def report(self, text: TextBatch) -> Report:
+        """Read a batch of reports."""
+        own = cast(Settings, self.settings)
+        layers = self.text_encoder.layers(text, order_blind=own.quirks)
+        states = layers[-1]
+        attention = cls_attention(self.text_encoder.cls_attention(layers[-2], text.mask), quirks=own.quirks)
+        numbers = self.vocabulary.word_numbers(text.ids, text.mask, everything=own.quirks)
+        both, mask = sum_words(torch.cat([states, attention[:, :, None].to(states.dtype)], 2), numbers)
+        if own.quirks:  # without [CLS], padded to the full length: padded positions are negatives there
+            missing = own.max_tokens - mask.shape[1]
+            both, mask = functional.pad(both[:, 1:], (0, 0, 0, missing)), functional.pad(mask[:, 1:], (0, missing))
+        pooled = states[:, 0] if own.text_pooling == "cls" else pool_tokens(states, text.mask)
+        return Report(both[:, :, :-1], mask, clipped_weights(both[:, :, -1], mask), pooled)
+
+    def text_states(self, text: TextBatch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return word states [B, W, D] and the global text embeddings [B, d], normalised."""
+        report = self.report(text)
+        return report.words, project(self.text_head, report.pooled)
+
+    # ----------------------------------------------------------------------------------------------------- losses
+    def start_epoch(self, epoch: int) -> None:
+        """Keep the prototypes as they are in the first epochs (from 0)."""
+        self.prototypes.requires_grad_(epoch >= cast(Settings, self.settings).frozen_epochs)
+
+    def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Return `loss_ita`, `loss_cta` and `loss_cpa`, weighted; a term of weight 0 is not computed."""
+        own = cast(Settings, self.settings)
+        with _last_block_input(self.image_encoder.model) as seen:
+            features = self.image_encoder.features(batch["images"])
+        report = self.report(text_batch(batch))
+        images, texts = gather(self.embed_features(features)), gather(project(self.text_head, report.pooled))
+        terms = {}
+        if own.lambda_ita:
+            terms["loss_ita"] = own.lambda_ita * symmetric_info_nce(images, texts, tau=own.tau1)
+        if own.lambda_cta:
+            terms["loss_cta"] = own.lambda_cta * self._cta(features.patches, seen, report)
+        if own.lambda_cpa:
+            terms["loss_cpa"] = own.lambda_cpa * self._cpa(images, texts)
+        return terms
+
+    def _cta(self, patches: torch.Tensor, seen: list[torch.Tensor], report: Report) -> torch.Tensor:
+        own = cast(Settings, self.settings)
+        return token_contrast(
+            project(self.word_head, report.words, None if own.quirks else report.mask),  # BatchNorm sees padding with `quirks`
+            project(self.patch_head, patches),
+            report.mask,
+            report.weights,
+            _patch_weights(self.image_encoder.model, seen[0]) if seen else None,
+            tau=own.tau2,
+            quirks=own.quirks,
+            normalise_attended_words=not (own.quirks and seen),
+        )
+
+    def _cpa(self, images: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:
+        own = cast(Settings, self.settings)
+        self.prototypes.normalise()
+        scores = self.prototypes(images), self.prototypes(texts)
+        return prototype_loss(*scores, tau=own.tau3, epsilon=own.epsilon, iterations=own.sinkhorn_iterations)
+
+
+@contextmanager
+def _last_block_input(model: Any) -> Iterator[list[torch.Tensor]]:
+    """Catch what enters the last block of a ViT within the `with` block; stays empty for a ResNet."""
+    seen: list[torch.Tensor] = []
+    blocks = getattr(model, "blocks", None)
+    hook = blocks[-1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])) if blocks is not None else None
+    try:
+        yield seen
+    finally:
+        if hook is not None:
+            hook.remove()
+
+
+@torch.no_grad()
+def _patch_weights(model: Any, tokens: torch.Tensor) -> torch.Tensor:
+    """Return the attention of the class token in the last block over the patches, clipped, summing to 1 a row [B, N]."""
+    block = model.blocks[-1]
+    heads = block.attn.num_heads
+    query, keys, _ = block.attn.qkv(block.norm1(tokens)).unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4)
+    attention = (query[:, :, :1] @ keys.transpose(2, 3) * block.attn.scale).float().softmax(-1)[:, :, 0].mean(1)[:, 1:]
+    return clipped_weights(attention, torch.ones_like(attention, dtype=torch.bool))

@@ -1,0 +1,159 @@
+"""Tables as text: Markdown for people, CSV for programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import string
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from bench.leaderboard import Column, Table
+from bench.metrics.paired import Difference
+from bench.published import published_markdown
+
+DEMO_NOTE = "Rendered data: shows that the pipeline works, says nothing clinical."
+
+
+def to_markdown(table: Table) -> str:
+    """Return the table as it stands in a README: best in bold, a letter for the tie group, then the paired differences."""
+    lines = [*_head(table), "", *_body(table), "", *_foot(table), *_differences(table)]
+    published = published_markdown(table.task, str(table.facts["protocol"]), str(table.facts["data_kind"]))
+    return "\n".join(lines) + "\n" + (f"\n{published}" if published else "")
+
+
+def _head(table: Table) -> list[str]:
+    what = f"`{table.task.name}`: {table.metric}, mean over seeds [95% interval, bootstrap over patients]"
+    demo = ["", f"**{DEMO_NOTE}**"] if table.facts["data_kind"] == "demo" else []
+    return [f"### {table.task.title}", "", what, *demo]
+
+
+def _body(table: Table) -> list[str]:
+    lines = ["| encoder | " + " | ".join(f"{c.fraction:.0%} of labels" for c in table.columns) + " | seeds | n |"]
+    lines.append("|---|" + "---|" * (len(table.columns) + 2))
+    for name in table.rows:
+        cells = [_cell(column, name) for column in table.columns]
+        seeds = max(column.seeds.get(name, 0) for column in table.columns)
+        lines.append(f"| {escape(name)} | " + " | ".join(cells) + f" | {seeds} | {table.test_images} |")
+    return lines
+
+
+def _cell(column: Column, name: str) -> str:
+    if name not in column.estimates:
+        return "n/a"
+    if name not in column.groups:
+        return "undefined"
+    text = column.estimates[name].text
+    spread = column.seed_sd[name]
+    text += "" if math.isnan(spread) else f" ±{spread:.3f}"
+    return f"{f'**{text}**' if name == column.best else text} {_letter(column.groups[name])}"
+
+
+def _letter(group: int) -> str:
+    return string.ascii_lowercase[group] if group < 26 else str(group)
+
+
+def _foot(table: Table) -> list[str]:
+    facts = table.facts
+    legend = (
+        f"Data: {facts['data_kind']}. Protocol: {facts['protocol']}. Profile: {facts['profile']}. "
+        f"Test set: {table.test_images} images of {table.test_patients} patients. **Bold**: best of the column. "
+        "Letters: tie groups; a row differs from the first of the group above its own (the 95% interval of the paired difference "
+        "leaves 0 out) and not from the first of its own."
+    )
+    several = any(count > 1 for column in table.columns for count in column.seeds.values())
+    sd = [" ±: standard deviation over seeds, which the interval leaves out."] if several else []
+    notes = [f"{escape(name)} was pre-trained on {escape(note)}." for name, note in sorted(table.notes.items())]
+    return ["".join([legend, *sd]), *notes]
+
+
+def _differences(table: Table) -> list[str]:
+    """Return the differences to the best row at the largest fraction; the CSV beside has all pairs."""
+    column = table.columns[-1]
+    rows = [found for found in column.differences() if found.one == column.best]
+    if not rows:
+        return []
+    head = f"Paired differences to {escape(column.best)} at {column.fraction:.0%} of labels (p corrected for all pairs by Holm):"
+    return ["", head, "", "| against | difference | p (Holm) |", "|---|---|---|", *(_line(found) for found in rows)]
+
+
+def _line(found: Difference) -> str:
+    value = f"{found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
+    return f"| {escape(found.other)} | {value} | {found.p_holm:.3f} |"
+
+
+def comparison(table: Table, among: Collection[str]) -> str:
+    """Return every paired difference of the rows `among` (none named: of all), per label fraction, as Markdown."""
+    lines = [*_head(table), ""]
+    for column in table.columns:
+        lines += [f"{column.fraction:.0%} of labels:", "", "| better | against | difference | p (Holm) |", "|---|---|---|---|"]
+        lines += [f"| {escape(found.one)} {_line(found)}" for found in column.differences(among)] + [""]
+    return "\n".join(lines)
+
+
+def escape(text: str) -> str:
+    """Return a text that stands in a Markdown table as it is."""
+    return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+def to_rows(table: Table) -> list[dict[str, Any]]:
+    """Return the table as flat rows: one per encoder and fraction."""
+    return [_row(table, column, name) for column in table.columns for name in table.rows if name in column.estimates]
+
+
+def _row(table: Table, column: Column, name: str) -> dict[str, Any]:
+    estimate = column.estimates[name]
+    return {
+        "task": table.task.name,
+        "encoder": name,
+        "label_fraction": column.fraction,
+        "metric": table.metric,
+        "value": f"{estimate.value:.6f}",
+        "low": f"{estimate.low:.6f}",
+        "high": f"{estimate.high:.6f}",
+        "seeds": column.seeds[name],
+        "seed_sd": f"{column.seed_sd[name]:.6f}",
+        "n_images": table.test_images,
+        "n_patients": table.test_patients,
+        "best": name == column.best,
+        "tied_with_best": column.groups.get(name) == 0,
+        "tie_group": column.groups.get(name, ""),
+        **_facts(table),
+        "pretrained_on": table.notes.get(name, ""),
+    }
+
+
+def _facts(table: Table) -> dict[str, Any]:
+    return {
+        "data_kind": table.facts["data_kind"],
+        "protocol": table.facts["protocol"],
+        "profile": table.facts["profile"],
+        "data_hash": table.facts["hash:data"],
+    }
+
+
+def to_csv(tables: Sequence[Table]) -> str:
+    """Return all tables as one CSV; the columns data_kind, protocol, profile and data_hash keep them apart."""
+    return csv_text([row for table in tables for row in to_rows(table)])
+
+
+def differences_csv(tables: Sequence[Table]) -> str:
+    """Return every paired difference of every column as one CSV."""
+    rows = []
+    for table in tables:
+        for column in table.columns:
+            about = {"task": table.task.name, "label_fraction": column.fraction, "metric": table.metric}
+            for found in column.differences():
+                numbers = {name: f"{getattr(found, name):.6f}" for name in ("value", "low", "high", "p", "p_holm")}
+                rows.append({**about, "better": found.one, "worse": found.other, **numbers, **_facts(table)})
+    return csv_text(rows)
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows of the same keys as CSV; no rows, a header alone."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, fieldnames=list(rows[0]) if rows else ["task"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()

@@ -1,0 +1,151 @@
+"""Boxes of a table: checked against their image, filled into masks, merged over readers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.contracts import Dataset, Finding
+from bench.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+Box = tuple[float, float, float, float, int]
+"""x1, y1, x2, y2 in pixels of the image file, right and lower edge exclusive; and the class."""
+
+
+class BoxRows:
+    """The rows of a table with one row per box (or one without), grouped by image."""
+
+    def __init__(self) -> None:
+        self._facts: dict[str, tuple[str, ...]] = {}
+        self._boxes: dict[str, dict[Box | None, int]] = {}
+
+    def add(self, image: str, facts: tuple[str, ...], box: Box | None, line: int, where: str) -> None:
+        """Take in one row; raise DataError where its facts are not those of an earlier row of the image, or it stands twice."""
+        first = self._facts.setdefault(image, facts)
+        if facts != first:
+            raise DataError(f"{where}: {', '.join(facts)}; in an earlier row {', '.join(first)}.", "Download it again.")
+        if box in self._boxes.setdefault(image, {}):
+            raise DataError(f"{where}: this row stands twice.", "Download it again.")
+        self._boxes[image][box] = line
+
+    def table(self, names: Sequence[str]) -> pd.DataFrame:
+        """Return one row per image, sorted by `image_id`: its facts under `names`, its `boxes` and the `lines` they stand in."""
+        import pandas as pd
+
+        images = sorted(self._facts)
+        boxes = [{box: line for box, line in self._boxes[image].items() if box} for image in images]
+        facts = {name: [self._facts[image][place] for image in images] for place, name in enumerate(names)}
+        return pd.DataFrame(
+            {"image_id": images, **facts, "boxes": [tuple(own) for own in boxes], "lines": [tuple(own.values()) for own in boxes]}
+        )
+
+
+def number(word: str) -> float:
+    """Return a coordinate of a table; NaN (refused when the box is used) where the word is none."""
+    try:
+        return float(word)
+    except ValueError:
+        return math.nan
+
+
+def checked_boxes(row: pd.Series, root: Path, table: Path, classes: int = 1) -> np.ndarray:
+    """Return the boxes of an index row as they are in the table, float32 [n, 5]: x1, y1, x2, y2, class.
+
+    The row has private columns `boxes`, `lines`, `rows` and `columns`. Raise DataError naming table, line and image
+    for a coordinate that is no number, a box without area and one outside its image.
+    """
+    import numpy as np
+
+    from bench.data.boxes import check_boxes
+    from tasks.datasets._dicom import image_size
+
+    boxes = np.array(row["boxes"], np.float64).reshape(-1, 5)
+    shape = image_size(row, root) if len(boxes) else (0, 0)
+    for box, line in zip(boxes, row["lines"], strict=True):
+        try:
+            check_boxes(box[None], shape, classes)
+        except DataError as error:
+            place = f"file {table}, annotation {line}" if table.suffix == ".json" else f"table {table}, line {line}"
+            raise DataError(f"{place}, image '{row['image_id']}': {error.args[0]}", error.hint) from error
+    return boxes.astype(np.float32)
+
+
+def filled_mask(row: pd.Series, root: Path, boxes: np.ndarray, classes: int = 1) -> np.ndarray:
+    """Return the filled boxes of an index row in the pixel grid of its image, uint8 0/1 [classes, H, W]."""
+    from tasks.datasets._dicom import image_size
+
+    height, width = image_size(row, root)
+    return fill_boxes(boxes, height, width, classes)
+
+
+def box_findings(dataset: Dataset, index: pd.DataFrame, root: Path) -> list[Finding]:
+    """Say which boxes of an index cannot be, and how many reach beyond their image (they are cut at its edge)."""
+    faults, beyond = [], 0
+    for _, row in index.iterrows():
+        try:
+            boxes = dataset.boxes(row, root)
+        except DataError as error:
+            faults.append(error.args[0])
+            continue
+        far = [row["columns"], row["rows"]]
+        beyond += int(((boxes[:, :2] < 0) | (boxes[:, 2:4] > far)).any(axis=1).sum())
+    findings = [Finding("error", f"{len(faults)} images have an impossible box, e.g. {faults[0]}")] if faults else []
+    if beyond:
+        findings.append(Finding("warning", f"{beyond} boxes reach beyond their image and are cut at its edge."))
+    return findings
+
+
+def fill_boxes(boxes: Iterable[Sequence[float]], height: int, width: int, classes: int = 1) -> np.ndarray:
+    """Return the union of the filled boxes of each class, uint8 0/1 [classes, height, width].
+
+    Edges are rounded to whole pixels, a box thinner than a pixel fills one, what lies beyond the image is left out.
+    """
+    import numpy as np
+
+    mask = np.zeros((classes, height, width), np.uint8)
+    for x1, y1, x2, y2, kind in boxes:
+        left, top = (min(max(round(low), 0), side - 1) for low, side in ((x1, width), (y1, height)))
+        mask[int(kind), top : max(round(y2), top + 1), left : max(round(x2), left + 1)] = 1
+    return mask
+
+
+def overlap(one: Sequence[float], other: Sequence[float]) -> float:
+    """Return the intersection over union of two boxes."""
+    across = min(one[2], other[2]) - max(one[0], other[0])
+    down = min(one[3], other[3]) - max(one[1], other[1])
+    if across <= 0 or down <= 0:
+        return 0.0
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
+    return across * down / (sum(areas) - across * down)
+
+
+def merge_boxes(boxes: Sequence[tuple[Box, str]], least: float = 0.4) -> list[Box]:
+    """Merge the boxes that several readers drew of one thing; `boxes` holds (box, reader) in the order of the table.
+
+    A box joins the group of its class whose mean box it overlaps most, at an intersection over union of at least `least`, unless
+    its reader has one there; else it opens a group. A group becomes its mean box. One reader's box alone is kept.
+    """
+    groups: list[list[tuple[Box, str]]] = []
+    for box, reader in boxes:
+        fits = [
+            (overlap(_mean(group), box), place)
+            for place, group in enumerate(groups)
+            if group[0][0][4] == box[4] and all(other != reader for _, other in group)
+        ]
+        best, place = max(fits, key=lambda fit: (fit[0], -fit[1]), default=(0.0, -1))
+        if best >= least:
+            groups[place].append((box, reader))
+        else:
+            groups.append([(box, reader)])
+    return [_mean(group) for group in groups]
+
+
+def _mean(group: Sequence[tuple[Box, str]]) -> Box:
+    x1, y1, x2, y2 = (sum(box[side] for box, _ in group) / len(group) for side in range(4))
+    return (x1, y1, x2, y2, group[0][0][4])

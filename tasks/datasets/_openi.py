@@ -1,0 +1,55 @@
+"""The XML reports of Open-I (Indiana University chest X-rays)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+from xml.etree import ElementTree
+
+from bench.errors import DataError
+
+
+@dataclass(frozen=True)
+class OpenIReport:
+    """One report: sections as written ("" where missing), the major MeSH terms, and the ids of its images."""
+
+    name: str
+    findings: str
+    impression: str
+    mesh: tuple[str, ...]
+    images: tuple[str, ...]
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Return the columns of a dataset's index, text cleaned."""
+        from tasks.datasets._reports import clean_text, join_report
+
+        texts = {"findings": clean_text(self.findings), "impression": clean_text(self.impression)}
+        report = join_report(self.impression, self.findings)
+        return {"study_id": self.name, "patient_id": self.name, **texts, "report": report, "mesh": "; ".join(self.mesh)}
+
+
+def read_report(path: Path) -> OpenIReport:
+    """Return the report in an XML file; raise DataError naming it where it does not parse."""
+    with path.open("rb") as stream:
+        return parse_report(stream, str(path))
+
+
+def parse_report(stream: IO[bytes], path: str) -> OpenIReport:
+    """Return the report read from `stream`; `path` is named in errors."""
+    try:
+        tree = ElementTree.parse(stream).getroot()
+    except ElementTree.ParseError as error:
+        raise DataError(f"report {path} is not XML: {error}.", "Download it again.") from error
+    name = tree.find("uId")
+    if name is None or not name.get("id"):
+        raise DataError(f"report {path} has no uId.", "Is this a report of Open-I?")
+    texts = {str(part.get("Label")).lower(): (part.text or "").strip() for part in tree.iter("AbstractText")}
+    return OpenIReport(
+        name=str(name.get("id")),
+        findings=texts.get("findings", ""),
+        impression=texts.get("impression", ""),
+        mesh=tuple((term.text or "").strip() for term in tree.iter("major")),
+        images=tuple(str(image.get("id")) for image in tree.iter("parentImage")),
+    )

@@ -1,0 +1,27 @@
+"""A dataset whose demo is rendered by `tasks.datasets.demo.<name>`."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+from bench.contracts import Dataset, Progress
+
+
+class Rendered(Dataset):
+    """Render the demo of a dataset in its native layout, by the writer of its name."""
+
+    has_demo = True
+
+    def demo_version(self) -> int:
+        """Return the version of the renderer."""
+        from tasks.datasets.demo.render import RENDERER_VERSION
+
+        return RENDERER_VERSION
+
+    def make_demo(
+        self, out: Path, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None
+    ) -> None:
+        """Render a demo in the native layout."""
+        writer = importlib.import_module(f"tasks.datasets.demo.{self.name}")
+        writer.write(out, studies=studies, size=size, seed=seed, workers=workers, progress=progress)

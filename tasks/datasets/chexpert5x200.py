@@ -1,0 +1,133 @@
+"""CheXpert 5x200 and 8x200: images of CheXpert's training table with one finding alone, with their reports; the tasks on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.contracts import Finding, Progress, TaskSpec, dataset, task
+from tasks.datasets._checks import demo_counts, missing_findings
+from tasks.datasets._chexpert import FOLDERS, FRONTAL, LABELS, MARKER, PLUS
+from tasks.datasets._exclusive import EIGHT, FIVE
+from tasks.datasets._rendered import Rendered
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def _how_to_get(members: str) -> str:
+    return (
+        f"CheXpert (see dataset chexpert) with {PLUS} of CheXpert Plus (https://aimi.stanford.edu/datasets/chexpert-plus) "
+        f"beside train.csv; optional: {members} with a column Path (and Report Impression) fixes the members."
+    )
+
+
+class _Exclusive(Rendered):
+    """200 frontal images per class, drawn as MGCA draws them, or those of a list of the user's own."""
+
+    licence = "Stanford University Dataset Research Use Agreement: no redistribution"
+    folders = ("chexpert", *FOLDERS)
+    marker = MARKER
+    member_list = ""
+
+    def index(self, root: Path) -> pd.DataFrame:
+        """Return the members, all of them test images, with exclusive labels and (where there) their reports.
+
+        `report` is "" throughout where neither CheXpert Plus nor the list has reports: retrieval then says so.
+        """
+        from tasks.datasets import _exclusive
+        from tasks.datasets._chexpert import read_reports, read_split
+
+        images = read_split(root, "train.csv")
+        images = images[images["view"].isin(FRONTAL)]
+        own = root / self.member_list
+        if own.is_file():
+            return self._of_list(root, images, own)
+        rows = _exclusive.draw(images, self.label_names, LABELS)
+        return read_reports(root, _exclusive.as_test_set(rows, self.label_names, LABELS))
+
+    def _of_list(self, root: Path, images: pd.DataFrame, own: Path) -> pd.DataFrame:
+        from bench.data.tables import read_table
+        from tasks.datasets import _exclusive
+        from tasks.datasets._chexpert import read_reports
+        from tasks.datasets._reports import clean_text
+
+        table = read_table(own, ("Path",))
+        wanted = table["Path"].str.extract(r"((?:train|valid)/patient\d+/study\d+/\w+)")[0].fillna(table["Path"]).tolist()
+        rows = _exclusive.as_test_set(_exclusive.listed(images, wanted, own), self.label_names, LABELS)
+        if "Report Impression" not in table:
+            return read_reports(root, rows)
+        impressions = table["Report Impression"].map(clean_text).to_numpy()
+        return rows.assign(report=impressions, impression=impressions, findings="")
+
+    def validate(self, root: Path) -> list[Finding]:
+        """Compare the classes with 200 each; say how many have a report and which files are missing."""
+        from tasks.datasets._exclusive import class_findings
+
+        index = self.index(root)
+        classes = class_findings(index, self.label_names, demo=bool(demo_counts(root)))
+        return classes + missing_findings(root, index["path"], self.how_to_get)
+
+    def make_demo(
+        self, out: Path, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None
+    ) -> None:
+        """Render a demo in the layout of CheXpert with CheXpert Plus."""
+        from tasks.datasets.demo import chexpert5x200
+
+        chexpert5x200.write(
+            out, self.name, self.label_names, studies=studies, size=size, seed=seed, workers=workers, progress=progress
+        )
+
+
+@dataset
+class Chexpert5x200(_Exclusive):
+    """200 images each of five findings alone."""
+
+    name = "chexpert5x200"
+    title = "CheXpert 5x200 (Huang et al.; members drawn as MGCA does) with CheXpert Plus reports"
+    citation = "Huang et al., GLoRIA, ICCV 2021; Irvin et al., AAAI 2019; Chambon et al., CheXpert Plus, arXiv 2405.19538"
+    label_names = FIVE
+    member_list = "chexpert_5x200.csv"
+    how_to_get = _how_to_get(member_list)
+    demo_studies = 300
+
+
+@dataset
+class Chexpert8x200(_Exclusive):
+    """200 images each of eight classes alone, No Finding among them; the classes are those of ConVIRT's retrieval set."""
+
+    name = "chexpert8x200"
+    title = "CheXpert 8x200 (classes of ConVIRT, members drawn here) with CheXpert Plus reports"
+    citation = "Zhang et al., ConVIRT, MLHC 2022; Irvin et al., AAAI 2019; Chambon et al., CheXpert Plus, arXiv 2405.19538"
+    label_names = EIGHT
+    member_list = "chexpert_8x200.csv"
+    how_to_get = _how_to_get(member_list)
+    demo_studies = 270
+
+
+for _name, _labels in (("chexpert5x200", FIVE), ("chexpert8x200", EIGHT)):
+    _size = _name.removeprefix("chexpert")
+    task(
+        TaskSpec(
+            name=f"{_name}_ret",
+            kind="retrieval",
+            dataset=_name,
+            title=f"Image-report retrieval on CheXpert {_size}",
+            main_metric="i2t_p@10",
+            groups=("retrieval",),
+            fractions=(1.0,),
+            options={"labels": _labels},
+        )
+    )
+    task(
+        TaskSpec(
+            name=f"{_name}_zs",
+            kind="zero_shot",
+            dataset=_name,
+            title=f"Zero-shot classification on CheXpert {_size}",
+            main_metric="accuracy",
+            groups=("zero_shot",),
+            fractions=(1.0,),
+            options={"labels": _labels, "mode": "multiclass"},
+        )
+    )

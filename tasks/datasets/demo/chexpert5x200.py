@@ -1,0 +1,81 @@
+"""The demo of CheXpert 5x200 and 8x200: CheXpert's layout, reports as in CheXpert Plus, most images with one finding alone."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bench.contracts import Progress
+from tasks.datasets._chexpert import COLUMNS, PLUS
+from tasks.datasets.demo import exclusive, manifest
+from tasks.datasets.demo.chexpert import image_row
+from tasks.datasets.demo.files import write_jpeg
+from tasks.datasets.demo.render import render
+
+PLUS_COLUMNS = (
+    "path_to_image",
+    "frontal_lateral",
+    "ap_pa",
+    "deid_patient_id",
+    "report",
+    "section_findings",
+    "section_impression",
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker needs to write one study."""
+
+    out: Path
+    size: int
+    seed: int
+    classes: Sequence[str]
+
+
+def write(
+    out: Path,
+    dataset: str,
+    classes: Sequence[str],
+    *,
+    studies: int,
+    size: int,
+    seed: int,
+    workers: int = 2,
+    progress: Progress | None = None,
+) -> None:
+    """Write `studies` studies at `size` px into `out`; the same seed gives the same bytes, whatever the number of workers.
+
+    Killed, it goes on where it stopped. Raise DataError where `out` holds something else.
+    """
+    out = Path(out)
+    if not manifest.start(out, dataset, studies, size, seed):
+        return
+    job = Job(out, size, seed, tuple(classes))
+    images = manifest.run(partial(_write_study, job), studies, workers, progress, f"rendering {dataset} demo")
+    manifest.write_table(out / "train.csv", ",".join(COLUMNS), [image["row"] for image in images])
+    table = io.StringIO()
+    csv.writer(table).writerows([PLUS_COLUMNS, *(image["report"] for image in images)])
+    manifest.write_bytes(out / PLUS, table.getvalue().encode())
+    manifest.write_truth(out, [image["truth"] for image in images])
+    manifest.finish(out, dataset, studies=studies, size=size, seed=seed, counts={"rows of train.csv": len(images)})
+
+
+def _write_study(job: Job, number: int) -> dict[str, Any]:
+    """Write one frontal image; return its rows of the tables and its ground truth."""
+    study, report = exclusive.drawn(job.seed, number, job.classes)
+    patient = f"patient{number + 1:05d}"
+    image_id = f"train/{patient}/study1/view1_frontal"
+    rendering = render(study, job.size)
+    write_jpeg(job.out / f"{image_id}.jpg", rendering.image)
+    path = f"{image_id}.jpg"
+    return {
+        "row": image_row(image_id, study, study.view, report.labels),
+        "report": (path, "Frontal", study.view, patient, report.text, report.findings, report.impression),
+        "truth": manifest.truth(image_id, rendering, study.findings, study.view),
+    }

@@ -1,0 +1,107 @@
+"""The demo with COVIDx's lists: PNG files in a folder per list; COVID-19 is opacities in both lungs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.contracts import Progress
+from tasks.datasets.demo import manifest
+from tasks.datasets.demo.files import write_png
+from tasks.datasets.demo.patient import RATES, Finding, Study, sample_study
+from tasks.datasets.demo.render import render
+
+CLASSES = ("Normal", "Pneumonia", "COVID-19")
+SHARES = {"val": (0.6, 0.75), "test": (0.75, 1.0)}
+SOURCES = ("rsna", "ricord", "bimcv", "stonybrook")
+_BASE = {**dict.fromkeys(RATES, 0.0), "effusion": 0.1, "cardiomegaly": 0.15, "atelectasis": 0.08}
+"""Distractors, equally often in every class."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which set is written: its name, (split, list, folder) of each list, and the word a list has for each class."""
+
+    name: str
+    lists: tuple[tuple[str, str, str], ...]
+    words: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker needs to write one study."""
+
+    out: Path
+    size: int
+    seed: int
+    layout: Layout
+
+
+def write(
+    out: Path, layout: Layout, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None
+) -> None:
+    """Write `studies` studies at `size` px into `out`; the same seed gives the same bytes, whatever the number of workers.
+
+    Killed, it goes on where it stopped. Raise DataError where `out` holds something else.
+    """
+    out = Path(out)
+    if not manifest.start(out, layout.name, studies, size, seed):
+        return
+    job = Job(out, size, seed, layout)
+    images = manifest.run(partial(_write_study, job), studies, workers, progress, f"rendering {layout.name} demo")
+    counts = {}
+    for split, name, _ in layout.lists:
+        rows = [image["row"] for image in images if image["split"] == split]
+        manifest.write_bytes(out / name, ("\n".join(rows) + "\n").encode())
+        counts[f"rows of {name}"] = len(rows)
+    manifest.write_truth(out, [image["truth"] for image in images])
+    manifest.finish(out, layout.name, studies=studies, size=size, seed=seed, counts=counts)
+
+
+def class_of(seed: int, number: int) -> str:
+    """Return the class of study `number`; the order within a block of three is drawn."""
+    block, place = divmod(number, len(CLASSES))
+    return str(np.random.default_rng((seed, block, 21)).permutation(CLASSES)[place])
+
+
+def study_of(seed: int, number: int) -> Study:
+    """Return study `number`, of a patient of its own: devices and other findings in every class."""
+    rng = np.random.default_rng((seed, number, 22))
+    study, name = sample_study(rng, number, _BASE), class_of(seed, number)
+    side = str(rng.choice(["right", "left"]))
+    if name == "Pneumonia":
+        return replace(study, findings=(*study.findings, _opacity(rng, side, float(rng.uniform(0.45, 1)))))
+    if name == "COVID-19":
+        several = [_opacity(rng, side, float(rng.uniform(0.5, 1))) for side in ("right", "left", "right", "left")]
+        return replace(study, findings=(*study.findings, *several))
+    return study
+
+
+def _opacity(rng: np.random.Generator, side: str, amount: float) -> Finding:
+    lobe = str(rng.choice(["upper", "middle", "lower", "lower"] if side == "right" else ["upper", "lower", "lower"]))
+    return Finding("consolidation", side, lobe, amount, float(rng.uniform(0.35, 1)), int(rng.integers(2**31)), "opacity")
+
+
+def split_of(job: Job, number: int) -> str:
+    """Return the split of a study: about a quarter tests, where there is a list for it 15% validate."""
+    share = np.random.default_rng((job.seed, number, 23)).random()
+    listed = [split for split, _, _ in job.layout.lists]
+    return next((name for name, (low, high) in SHARES.items() if name in listed and low <= share < high), "train")
+
+
+def _write_study(job: Job, number: int) -> dict[str, Any]:
+    """Write one image; return its line of a list and its ground truth."""
+    study, split = study_of(job.seed, number), split_of(job, number)
+    digest = manifest.digest(job.layout.name, job.seed, number)
+    file, folder = f"{digest[:16]}.png", next(folder for name, _, folder in job.layout.lists if name == split)
+    rendering = render(study, job.size)
+    write_png(job.out / folder / file, rendering.image)
+    word = job.layout.words.get(class_of(job.seed, number), "negative")
+    source = SOURCES[int(digest[16:18], 16) % len(SOURCES)]
+    truth = manifest.truth(f"{folder}/{file}", rendering, study.findings, study.view)
+    return {"split": split, "row": f"{digest[18:26]} {file} {word} {source}", "truth": truth}

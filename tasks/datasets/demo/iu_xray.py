@@ -1,0 +1,85 @@
+"""The demo in the layout of R2Gen's IU X-Ray release: two views a study, one annotation file."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.contracts import Progress
+from tasks.datasets.demo import manifest
+from tasks.datasets.demo.patient import Study, sample_study
+from tasks.datasets.demo.render import render
+from tasks.datasets.demo.report import Report, write_report
+
+VIEWS = ("PA", "LL")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker needs to write one study."""
+
+    out: Path
+    size: int
+    seed: int
+
+
+def write(out: Path, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None) -> None:
+    """Write `studies` studies at `size` px into `out`; the same seed gives the same bytes, whatever the number of workers.
+
+    Killed, it goes on where it stopped. Raise DataError where `out` holds something else.
+    """
+    out = Path(out)
+    if not manifest.start(out, "iu_xray", studies, size, seed):
+        return
+    written = manifest.run(partial(_write_study, Job(out, size, seed)), studies, workers, progress, "rendering IU X-Ray demo")
+    entries = {
+        name: [study["entry"] for study in written if study["entry"]["split"] == name] for name in ("train", "val", "test")
+    }
+    manifest.write_bytes(out / "annotation.json", json.dumps(entries).encode())
+    manifest.write_truth(out, [truth for study in written for truth in study["truth"]])
+    counts = {**{name: len(found) for name, found in entries.items()}, "studies": studies}
+    manifest.finish(out, "iu_xray", studies=studies, size=size, seed=seed, counts=counts)
+
+
+def study_of(seed: int, number: int) -> Study:
+    """Return study `number`: an outpatient's only visit, upright, in two views."""
+    return replace(sample_study(np.random.default_rng((seed, number, 5)), number), view="PA", lateral=True)
+
+
+def report_of(study: Study, seed: int, number: int) -> Report:
+    """Return the study's report; every one has findings."""
+    reports = (write_report(study, np.random.default_rng((seed, number, 6, attempt))) for attempt in itertools.count())
+    return next(report for report in reports if report.findings)
+
+
+def _split(number: int) -> str:
+    """Return the split of a study: 70 / 10 / 20 %, as the release has."""
+    return {3: "val", 6: "test", 9: "test"}.get(number % 10, "train")
+
+
+def _write_study(job: Job, number: int) -> dict[str, Any]:
+    study = study_of(job.seed, number)
+    name = f"CXR{number + 1}_IM-{int(manifest.digest('iu', job.seed, number)[:4], 16) % 10_000:04d}"
+    truth = [_write_image(job, study, f"{name}/{place}.png", view) for place, view in enumerate(VIEWS)]
+    files = [f"{name}/{place}.png" for place in range(len(VIEWS))]
+    report = report_of(study, job.seed, number).findings
+    entry: Mapping[str, Any] = {"id": name, "report": report, "image_path": files, "split": _split(number)}
+    return {"entry": entry, "truth": truth}
+
+
+def _write_image(job: Job, study: Study, file: str, view: str) -> dict[str, Any]:
+    import cv2
+
+    rendering = render(study, job.size, view)
+    path = job.out / "images" / file
+    if not path.is_file():
+        _, data = cv2.imencode(".png", rendering.image)
+        manifest.write_bytes(path, data.tobytes())
+    return manifest.truth(file, rendering, study.findings, view)

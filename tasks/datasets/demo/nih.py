@@ -1,0 +1,109 @@
+"""The demo in the layout of NIH ChestX-ray14: PNG files in several folders, one table, and the official lists."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from bench.contracts import Progress
+from tasks.datasets.demo import manifest
+from tasks.datasets.demo.files import write_png
+from tasks.datasets.demo.patient import RATES, Finding, Study
+from tasks.datasets.demo.render import render
+from tasks.datasets.demo.visits import study_of
+from tasks.datasets.nih import LISTS, NO_FINDING, Nih
+
+STREAM = 12
+EVERY = 3
+"""One study in three is a second visit."""
+TABLE = "Data_Entry_2017.csv"
+HEADER = (
+    "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
+    "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y],"
+)
+FOLDERS = 3
+MEANS = {
+    "pneumothorax": "Pneumothorax",
+    "effusion": "Effusion",
+    "consolidation": "Consolidation",
+    "atelectasis": "Atelectasis",
+    "edema": "Edema",
+    "cardiomegaly": "Cardiomegaly",
+    "nodule": "Nodule",
+}
+KINDS = {"pneumonia": ("Consolidation", "Pneumonia"), "opacity": ("Infiltration",), "mass": ("Mass",)}
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker needs to write one study."""
+
+    out: Path
+    size: int
+    seed: int
+    studies: int
+
+
+def write(out: Path, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None) -> None:
+    """Write `studies` studies at `size` px into `out`; the same seed gives the same bytes, whatever the number of workers.
+
+    Killed, it goes on where it stopped. Raise DataError where `out` holds something else.
+    """
+    out = Path(out)
+    if not manifest.start(out, "nih", studies, size, seed):
+        return
+    job = partial(_write_study, Job(out, size, seed, studies))
+    written = manifest.run(job, studies, workers, progress, "rendering NIH demo")
+    manifest.write_table(out / TABLE, HEADER, [study["row"] for study in written])
+    for name, split in LISTS.items():
+        listed = [study["image"] for study in written if study["split"] == split]
+        manifest.write_bytes(out / name, "".join(f"{image}\n" for image in listed).encode())
+    manifest.write_truth(out, [study["truth"] for study in written])
+    manifest.finish(out, "nih", studies=studies, size=size, seed=seed, counts=_counts(written))
+
+
+def _counts(written: list[dict[str, Any]]) -> dict[str, int]:
+    counts = {"images": len(written), "patients": len({study["patient"] for study in written})}
+    counts |= {f"images of {name}": sum(study["split"] == split for study in written) for name, split in LISTS.items()}
+    return counts | {name: sum(name in study["labels"] for study in written) for name in (*Nih.label_names, NO_FINDING)}
+
+
+def finding_labels(finding: Finding) -> tuple[str, ...]:
+    """Return the NIH labels of one finding; a fracture or a device has none."""
+    if finding.name == "device" or finding.name not in MEANS:
+        return ()
+    return KINDS.get(finding.kind, (MEANS[finding.name],))
+
+
+def _write_study(job: Job, number: int) -> dict[str, Any]:
+    """Write one study's image; return its row of the table."""
+    study = study_of(job.seed, number, STREAM, RATES, EVERY)
+    patient = study.patient.number + 1
+    image = f"{patient:08d}_{study.order:03d}.png"
+    rendering = render(study, job.size)
+    folder = job.out / f"images_{1 + FOLDERS * number // job.studies:03d}" / "images"
+    write_png(folder / image, _stored(rendering.image, number))
+    labels = sorted({label for finding in study.findings for label in finding_labels(finding)}) or [NO_FINDING]
+    return {
+        "image": image,
+        "patient": patient,
+        "labels": labels,
+        "split": "test" if int(manifest.digest("nih split", job.seed, patient)[:8], 16) % 4 == 0 else "train",
+        "row": _row(image, patient, labels, study, job.size),
+        "truth": manifest.truth(image, rendering, study.findings, study.view),
+    }
+
+
+def _row(image: str, patient: int, labels: list[str], study: Study, size: int) -> str:
+    facts = (study.order, patient, study.patient.age, study.patient.sex, study.view, size, size, 0.168, 0.168)
+    return ",".join([image, "|".join(labels), *map(str, facts), ""])
+
+
+def _stored(image: np.ndarray, number: int) -> np.ndarray:
+    """Return the image as it is stored: one in 40 as RGBA, as in the real files."""
+    return cv2.cvtColor(image, cv2.COLOR_GRAY2BGRA) if number % 40 == 17 else image

@@ -1,0 +1,108 @@
+"""The demo in the layout of RSNA stage 2: DICOM files in one folder, one table row per box, and what stands beside them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.contracts import Progress
+from tasks.datasets.demo import manifest
+from tasks.datasets.demo.dicom import dicom_bytes
+from tasks.datasets.demo.patient import PATHOLOGY, RATES, Study
+from tasks.datasets.demo.render import Box, render
+from tasks.datasets.demo.visits import study_of
+from tasks.datasets.rsna import CLASSES_TABLE, COLUMNS, DETAILS, FILES, MAPPING, TABLE
+
+STREAM = 11
+RSNA_RATES = {**RATES, "consolidation": 0.23, "pneumothorax": 0.05, "effusion": 0.2, "edema": 0.1, "nodule": 0.08}
+"""Opacities in about 22% of the images, as in stage 2; the others make the images that are neither positive nor normal."""
+JPEG_QUALITY = 95
+LEAST_SIDE = 3
+"""A box is at least this many pixels wide and high: no reader draws a smaller one."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker needs to write one study."""
+
+    out: Path
+    size: int
+    seed: int
+
+
+def write(out: Path, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None) -> None:
+    """Write `studies` studies at `size` px into `out`; the same seed gives the same bytes, whatever the number of workers.
+
+    Killed, it goes on where it stopped. Raise DataError where `out` holds something else.
+    """
+    out = Path(out)
+    if not manifest.start(out, "rsna", studies, size, seed):
+        return
+    written = manifest.run(partial(_write_study, Job(out, size, seed)), studies, workers, progress, "rendering RSNA demo")
+    shuffled = [written[n] for n in np.random.default_rng(seed).permutation(studies)]
+    manifest.write_table(out / TABLE, ",".join(COLUMNS), [row for study in shuffled for row in study["rows"]])
+    details = [f"{study['image']},{study['class']}" for study in shuffled for _ in study["rows"]]
+    manifest.write_table(out / CLASSES_TABLE, "patientId,class", details)
+    mapping = [{"subset_img_id": study["image"], "img_id": study["nih"]} for study in shuffled]
+    manifest.write_bytes(out / MAPPING, (json.dumps(mapping, indent=1) + "\n").encode())
+    manifest.write_truth(out, [study["truth"] for study in written])
+    manifest.finish(out, "rsna", studies=studies, size=size, seed=seed, counts=_counts(written))
+
+
+def _counts(written: list[dict[str, Any]]) -> dict[str, int]:
+    classes = [study["class"] for study in written]
+    positive = classes.count(DETAILS[0])
+    rows = sum(len(study["rows"]) for study in written)
+    counts = {"rows": rows, "images": len(written), "positive images": positive, "boxes": rows - len(written) + positive}
+    return counts | {f"images of class '{name}'": classes.count(name) for name in DETAILS}
+
+
+def _write_study(job: Job, number: int) -> dict[str, Any]:
+    """Write one study's image; return its rows of the tables."""
+    study = study_of(job.seed, number, STREAM, RSNA_RATES)
+    rendering = render(study, job.size)
+    name = _name(job.seed, number)
+    path = job.out / FILES / f"{name}.dcm"
+    if not path.is_file():
+        uids = [manifest.uid("rsna", job.seed, number, level) for level in ("study", "series", "image")]
+        manifest.write_bytes(path, dicom_bytes(rendering.image, uids, _header(study, name), jpeg=JPEG_QUALITY))
+    boxes = [box for box in rendering.boxes.get("consolidation", []) if min(box[2:]) >= LEAST_SIDE]
+    return {
+        "image": name,
+        "nih": f"{study.patient.number + 1:08d}_{study.order:03d}.png",
+        "rows": [_row(name, box) for box in boxes] or [f"{name},,,,,0"],
+        "class": _class(study, bool(boxes)),
+        "truth": manifest.truth(name, rendering, study.findings, study.view),
+    }
+
+
+def _name(seed: int, number: int) -> str:
+    digest = manifest.digest("rsna", seed, number)
+    return "-".join((digest[:8], digest[8:12], digest[12:16], digest[16:20], digest[20:32]))
+
+
+def _row(name: str, box: Box) -> str:
+    return ",".join([name, *(f"{value:.1f}" for value in box), "1"])
+
+
+def _class(study: Study, positive: bool) -> str:
+    if positive:
+        return DETAILS[0]
+    return DETAILS[1] if any(study.has(name) for name in PATHOLOGY) else DETAILS[2]
+
+
+def _header(study: Study, name: str) -> dict[str, str]:
+    return {
+        "PatientID": name,
+        "PatientName": name,
+        "PatientSex": study.patient.sex,
+        "PatientAge": str(study.patient.age),
+        "ViewPosition": study.view,
+        "SeriesDescription": f"view: {study.view}",
+        "PhotometricInterpretation": "MONOCHROME2",
+    }

@@ -1,0 +1,118 @@
+"""MIMIC-CXR 5x200: studies of MIMIC-CXR with one of five findings alone, with their reports; and the tasks on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.contracts import Finding, Progress, TaskSpec, dataset, task
+from tasks.datasets._checks import demo_counts, missing_findings
+from tasks.datasets._exclusive import FIVE
+from tasks.datasets._rendered import Rendered
+from tasks.datasets.mimic_cxr import MimicCxr
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MEMBERS = "mimic_5x200_ids.csv"
+
+
+@dataset
+class Mimic5x200(Rendered):
+    """200 frontal images per class, held-out patients first, or those of BenchX's list of ids where it stands in the folder."""
+
+    name = "mimic5x200"
+    title = "MIMIC-CXR 5x200 (after BenchX)"
+    licence = MimicCxr.licence
+    citation = f"Zhou et al., BenchX, NeurIPS 2024; {MimicCxr.citation}"
+    how_to_get = f"{MimicCxr.how_to_get} Optional: {MEMBERS} of BenchX (dicom_id) beside the tables fixes the members."
+    folders = ("mimic_cxr", *MimicCxr.folders)
+    marker = MimicCxr.marker
+    label_names = FIVE
+    demo_studies = 300
+
+    def index(self, root: Path) -> pd.DataFrame:
+        """Return the members, all of them test images, with exclusive labels; private column: `official_split`.
+
+        Without the list, 200 per class are drawn (seed 0) from images of the official validation and test patients and, where
+        these are too few, from training patients: an encoder pre-trained on MIMIC-CXR has seen those with their reports.
+        """
+        from tasks.datasets import _exclusive
+
+        images = MimicCxr().index(root)
+        images = images.assign(official_split=images["split"])
+        path = root / MEMBERS
+        rows = _listed(images, path) if path.is_file() else _held_out_first(images)
+        return _exclusive.as_test_set(rows, FIVE, MimicCxr.label_names)
+
+    def validate(self, root: Path) -> list[Finding]:
+        """Compare the classes with 200 each; count members of the training split; find files."""
+        from tasks.datasets._exclusive import class_findings
+
+        index = self.index(root)
+        seen = int((index["official_split"] == "train").sum())
+        message = f"{seen} of {len(index)} images are of MIMIC-CXR's training split: encoders pre-trained on it have seen them."
+        findings = class_findings(index, FIVE, demo=bool(demo_counts(root)))
+        findings.append(Finding("warning" if seen and not demo_counts(root) else "ok", message))
+        return findings + missing_findings(root, index["path"], self.how_to_get)
+
+    def make_demo(
+        self, out: Path, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None
+    ) -> None:
+        """Render a demo in the layout of MIMIC-CXR."""
+        from functools import partial
+
+        from tasks.datasets.demo import exclusive, mimic_cxr
+
+        draw = partial(exclusive.drawn, classes=FIVE)
+        mimic_cxr.write(
+            out, studies=studies, size=size, seed=seed, workers=workers, progress=progress, dataset=self.name, draw=draw
+        )
+
+
+def _listed(images: pd.DataFrame, path: Path) -> pd.DataFrame:
+    from bench.data.tables import read_table
+    from tasks.datasets._exclusive import listed
+
+    return listed(images, read_table(path, ("dicom_id",))["dicom_id"].tolist(), path)
+
+
+def _held_out_first(images: pd.DataFrame) -> pd.DataFrame:
+    """Return up to 200 images per class, as many of every class, taken from held-out patients while they last."""
+    import pandas as pd
+
+    from tasks.datasets._exclusive import PER_CLASS, SEED, only
+
+    names = MimicCxr.label_names
+    shuffled = images.sample(frac=1, random_state=SEED)
+    held_out = shuffled["official_split"] != "train"
+    ordered = pd.concat([shuffled[held_out], shuffled[~held_out]])
+    rows = {name: ordered[only(ordered, name, names)] for name in FIVE}
+    count = min(PER_CLASS, *(len(found) for found in rows.values()))
+    return pd.concat([found.head(count) for found in rows.values()])
+
+
+task(
+    TaskSpec(
+        name="mimic5x200_ret",
+        kind="retrieval",
+        dataset="mimic5x200",
+        title="Image-report retrieval on MIMIC-CXR 5x200",
+        main_metric="i2t_p@10",
+        groups=("retrieval",),
+        fractions=(1.0,),
+        options={"labels": FIVE},
+    )
+)
+task(
+    TaskSpec(
+        name="mimic5x200_zs",
+        kind="zero_shot",
+        dataset="mimic5x200",
+        title="Zero-shot classification on MIMIC-CXR 5x200",
+        main_metric="accuracy",
+        groups=("zero_shot",),
+        fractions=(1.0,),
+        options={"labels": FIVE, "mode": "multiclass"},
+    )
+)

@@ -1,0 +1,182 @@
+"""Object-CXR (JF Healthcare, MIDL 2020 challenge) as downloaded; and the tasks on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.contracts import Finding, TaskSpec, dataset, task
+from tasks.datasets._boxes import box_findings, checked_boxes
+from tasks.datasets._checks import count_findings, demo_counts
+from tasks.datasets._rendered import Rendered
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    import pandas as pd
+
+    from tasks.datasets._shapes import Corners, Shape
+
+PARTS = {"train": "train", "dev": "val", "test": "test"}
+"""Folder and table of the download -> split."""
+MOST_BOXES = 20
+"""MGCA keeps this many objects of an image."""
+PUBLISHED = {"images of train": 8000, "images of dev": 1000, "images of test": 1000}
+
+
+@dataset
+class ObjectCxr(Rendered):
+    """Frontal radiographs as JPEG with foreign objects outlined as rectangles, ellipses or polygons; half have none.
+
+    Official split: dev is val. Without test.csv, test is drawn from train. Boxes are tight; masks are the filled outlines. The
+    download has no patient ids: an image counts as a patient of its own.
+    """
+
+    name = "object_cxr"
+    title = "Object-CXR: foreign objects on chest radiographs (JF Healthcare, MIDL 2020)"
+    licence = "terms of the challenge (see its page): research use"
+    citation = "JF Healthcare, Object-CXR: automatic detection of foreign objects on chest X-rays, MIDL 2020"
+    how_to_get = (
+        "https://web.archive.org/web/20201127235812/https://jfhealthcare.github.io/object-CXR/ (train and dev also at "
+        "https://academictorrents.com/details/fdc91f11d7010f7259a05403fc9d00079a09f5d5): put train/, dev/, test/, train.csv, "
+        "dev.csv and test.csv into $PLACE_BENCH_DATA/object_cxr/."
+    )
+    folders = ("object-CXR", "object-cxr", "Object-CXR", "objectcxr")
+    marker = "dev.csv"
+    mask_classes = ("foreign object",)
+    box_classes = ("foreign object",)
+    label_names = ("Foreign object",)
+    demo_studies = 300
+
+    def index(self, root: Path) -> pd.DataFrame:
+        """Return one row per image in the order of the tables; private columns: `annotation`, `line`, `rows`, `columns`, `rule`.
+
+        `rule` says how objects become boxes and masks: tight (default), mgca, benchx. Raise DataError for a table without its
+        columns, an image that stands twice and images without a file; a wrong annotation is named when it is used.
+        """
+        import pandas as pd
+
+        from bench.data.headers import read_shape
+        from bench.data.tables import remember
+
+        parts = [
+            _part(root, folder, split) for folder, split in PARTS.items() if folder != "test" or (root / "test.csv").is_file()
+        ]
+        index = pd.concat(parts, ignore_index=True)
+        files = index["path"].tolist()
+        shapes = remember(files, read_shape, root=root, name="image-shapes-v1", columns=("height", "width"))
+        sizes = {name: shapes[side].replace("", "0").astype(int) for name, side in (("rows", "height"), ("columns", "width"))}
+        return index.assign(patient_id=index["image_id"], rule="tight", **sizes)
+
+    def boxes(self, row: pd.Series, root: Path) -> np.ndarray:
+        """Return the boxes of one image, float32 [n, 5]; raise DataError naming table and line for an object that cannot be."""
+        from tasks.datasets._shapes import centred_box
+
+        shapes, table = _shapes(row, root)
+        tight = checked_boxes(_as_boxes(row, [shape.bounds for shape in shapes]), root, table)
+        if row["rule"] != "mgca":
+            return tight
+        return checked_boxes(_as_boxes(row, [centred_box(shape) for shape in shapes[:MOST_BOXES]]), root, table)
+
+    def mask(self, row: pd.Series, root: Path) -> np.ndarray:
+        """Return the union of the filled outlines, uint8 [1, H, W]."""
+        from tasks.datasets._dicom import image_size
+        from tasks.datasets._shapes import fill_shapes
+
+        self.boxes(row, root)
+        shapes, _ = _shapes(row, root)
+        return fill_shapes(shapes, *image_size(row, root), ellipses=row["rule"] != "benchx")[None]
+
+    def validate(self, root: Path) -> list[Finding]:
+        """Compare the number of images with the published ones, or a demo's with its own; name objects that cannot be."""
+        index = self.index(root)
+        found = {f"images of {folder}": int((index["split"] == split).sum()) for folder, split in PARTS.items()}
+        demo = demo_counts(root)
+        if demo:
+            found["images with objects"] = int(index["label:Foreign object"].sum())
+        return [
+            *count_findings(found, demo or PUBLISHED, "stated in DEMO.json" if demo else "published"),
+            *box_findings(self, index, root),
+        ]
+
+    def reference_split(self, index: pd.DataFrame, protocol: str, seed: int, kind: str = "") -> pd.DataFrame | None:
+        """Return MGCA's split (train.csv 90/10 with random_state 0, dev as test) with its boxes; BenchX's, the official one."""
+        from tasks.datasets._reference_splits import ordered_validation
+
+        if protocol == "mgca":
+            train, dev = (index[index["split"] == split].assign(rule="mgca") for split in ("train", "val"))
+            return ordered_validation(train, dev, 0.1)
+        return index.assign(rule="benchx") if protocol == "benchx" else None
+
+    def reference_subset(
+        self, train: pd.DataFrame, protocol: str, fraction: float, seed: int, kind: str = ""
+    ) -> pd.DataFrame | None:
+        """Return MGCA's training images of one label fraction."""
+        from tasks.datasets._reference_splits import chosen_subset
+
+        return chosen_subset(train, fraction, seed) if protocol == "mgca" else None
+
+
+def _part(root: Path, folder: str, split: str) -> pd.DataFrame:
+    """Return the images of one table; test.csv names them by path, the others by file name."""
+    import pandas as pd
+
+    from bench.data.tables import find_table, read_table, require_unique
+    from tasks.datasets._files import locate, scan
+
+    table = find_table(root, f"{folder}.csv")
+    rows = read_table(table, ("annotation",))
+    column = "image_path" if "image_path" in rows else "image_name"
+    rows = rows if column in rows else read_table(table, (column,))
+    rows = rows.assign(**{column: rows[column].map(lambda text: text.rsplit("/", 1)[-1])})
+    require_unique(rows, column, table)
+    names = rows[column]
+    return pd.DataFrame(
+        {
+            "image_id": f"{folder}/" + names,
+            "path": locate(names.tolist(), scan(root, [folder], ".jpg"), table, root / folder, ObjectCxr.how_to_get),
+            "split": split,
+            "label:Foreign object": (rows["annotation"] != "").astype(int),
+            "annotation": rows["annotation"],
+            "line": rows.index + 2,
+        }
+    )
+
+
+def _shapes(row: pd.Series, root: Path) -> tuple[list[Shape], Path]:
+    """Return the objects of an index row, and the table they stand in."""
+    from tasks.datasets._shapes import parse_shapes
+
+    table = root / f"{row['path'].split('/')[0]}.csv"
+    return parse_shapes(row["annotation"], f"table {table}, line {row['line']}, image '{row['image_id']}'"), table
+
+
+def _as_boxes(row: pd.Series, corners: Sequence[Corners]) -> pd.Series:
+    """Return an index row with the boxes of its objects, as `checked_boxes` reads it."""
+    import pandas as pd
+
+    own = {"boxes": tuple((*box, 0) for box in corners), "lines": (row["line"],) * len(corners)}
+    return pd.concat([row, pd.Series(own, dtype=object)])
+
+
+task(
+    TaskSpec(
+        name="object_cxr_seg",
+        kind="segmentation",
+        dataset="object_cxr",
+        title="Foreign object segmentation (Object-CXR)",
+        main_metric="dice_per_image",
+        groups=("segmentation",),
+    )
+)
+task(
+    TaskSpec(
+        name="object_cxr_det",
+        kind="detection",
+        dataset="object_cxr",
+        title="Foreign object detection (Object-CXR)",
+        main_metric="map_rsna",
+        groups=("detection",),
+    )
+)

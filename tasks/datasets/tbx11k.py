@@ -1,0 +1,148 @@
+"""TBX11K, simplified (Kaggle: data.csv) or as first released (COCO JSON and lists); and the task on it."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.contracts import Finding, TaskSpec, dataset, task
+from bench.errors import DataError
+from tasks.datasets._boxes import Box, BoxRows, box_findings, checked_boxes, filled_mask, number
+from tasks.datasets._checks import count_findings, demo_counts
+from tasks.datasets._rendered import Rendered
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+TABLE, FILES = "data.csv", "images"
+COLUMNS = ("fname", "image_height", "image_width", "target", "image_type", "bbox")
+TARGETS = {"tb": 1, "no_tb": 0}
+TYPES = ("healthy", "sick_but_no_tb", "tb")
+PUBLISHED = {"images": 8399, "healthy": 3800, "sick_but_no_tb": 3800, "tb": 799}
+
+
+@dataset
+class Tbx11k(Rendered):
+    """Frontal radiographs (512 px PNG): healthy, sick but no tuberculosis, tuberculosis with boxes around its areas.
+
+    Read from data.csv of the simplified version, or where that is not there from the first release: `lists/` and the COCO files
+    of `annotations/json/`, whose boxes are in pixels of the 512 px images (those of its XML files are in pixels of larger images
+    that were never released, and are not read). No official split is used: the labels of the first release's test images are
+    withheld. There are no patient ids: an image counts as a patient of its own.
+    """
+
+    name = "tbx11k"
+    title = "TBX11K: tuberculosis with boxes (simplified version or first release)"
+    licence = "research with citation, as the authors ask; simplified version: see its Kaggle page"
+    citation = "Liu et al., Rethinking Computer-aided Tuberculosis Diagnosis, CVPR 2020"
+    how_to_get = (
+        "https://www.kaggle.com/datasets/vbookshelf/tbx11k-simplified (images/ and data.csv) or "
+        "https://mmcheng.net/tb/ (imgs/, lists/, annotations/), into $PLACE_BENCH_DATA/tbx11k/."
+    )
+    folders = ("tbx11k-simplified", "TBX11K", "TBX11K/TBX11K")
+    marker = "[dl][ai][ts][at]*"  # data.csv or lists/
+    mask_classes = ("tuberculosis",)
+    box_classes = ("tuberculosis",)
+    label_names = ("Tuberculosis",)
+    demo_studies = 400
+
+    def index(self, root: Path) -> pd.DataFrame:
+        """Return one row per image, sorted by name; private columns: `boxes`, `lines`, `rows`, `columns`, `image_type`, `table`.
+
+        Raise DataError naming file and line for an unknown target or type, rows of one image that contradict each other, a
+        tuberculosis without a box or another image with one, and images without a file.
+        """
+        from tasks.datasets._files import locate, scan
+
+        if not (root / TABLE).is_file() and (root / "lists").is_dir():
+            from tasks.datasets._tbx11k_release import read_release
+
+            return read_release(root, self.how_to_get)
+        table = root / TABLE
+        images = _simplified(table)
+        images["path"] = locate(images["image_id"].tolist(), scan(root, [FILES], ".png"), table, root / FILES, self.how_to_get)
+        return images.assign(patient_id=images["image_id"], split="", table=TABLE)
+
+    def boxes(self, row: pd.Series, root: Path) -> np.ndarray:
+        """Return the boxes of one image, float32 [n, 5]; raise DataError naming file and line for one that cannot be."""
+        return checked_boxes(row, root, root / row["table"])
+
+    def mask(self, row: pd.Series, root: Path) -> np.ndarray:
+        """Return the union of the filled boxes, uint8 [1, H, W]."""
+        return filled_mask(row, root, self.boxes(row, root))
+
+    def validate(self, root: Path) -> list[Finding]:
+        """Compare images by type with the published counts, or a demo's with its own."""
+        index = self.index(root)
+        found = {"images": len(index)} | {kind: int((index["image_type"] == kind).sum()) for kind in TYPES}
+        demo = demo_counts(root)
+        if demo:
+            found["boxes"] = int(index["boxes"].map(len).sum())
+        return [
+            *count_findings(found, demo or PUBLISHED, "stated in DEMO.json" if demo else "published for the simplified version"),
+            *box_findings(self, index, root),
+        ]
+
+    def reference_split(self, index: pd.DataFrame, protocol: str, seed: int, kind: str = "") -> pd.DataFrame | None:
+        """Return BenchX's split: 70/15/15, stratified on tuberculosis."""
+        from tasks.datasets._reference_splits import stratified_split
+
+        return stratified_split(index, index["label:Tuberculosis"].to_numpy()) if protocol == "benchx" else None
+
+    def reference_subset(
+        self, train: pd.DataFrame, protocol: str, fraction: float, seed: int, kind: str = ""
+    ) -> pd.DataFrame | None:
+        """Return BenchX's training list of one label fraction."""
+        from tasks.datasets._reference_splits import stratified_subset
+
+        return stratified_subset(train, fraction, train["label:Tuberculosis"].to_numpy()) if protocol == "benchx" else None
+
+
+def _simplified(table: Path) -> pd.DataFrame:
+    """Return one row per image of data.csv, sorted by name, with its boxes and the lines they were read from."""
+    from bench.data.tables import find_table, read_table
+
+    rows, found = read_table(find_table(table.parent, TABLE), COLUMNS), BoxRows()
+    for line, (image, *facts, text) in enumerate(rows[list(COLUMNS)].itertuples(index=False, name=None), start=2):
+        where = f"table {table}, line {line}, image '{image}'"
+        _check_row(where, *facts)
+        found.add(image, tuple(facts), _box(text, facts[2], where), line, where)
+    images = found.table(["rows", "columns", "target", "image_type"])
+    images["label:Tuberculosis"] = images.pop("target").map(TARGETS)
+    return images.astype({"rows": int, "columns": int})
+
+
+def _check_row(where: str, height: str, width: str, target: str, kind: str) -> None:
+    if target not in TARGETS or kind not in TYPES or (kind == "tb") != (target == "tb"):
+        known = f"Expected {', '.join(TARGETS)}; {', '.join(TYPES)}."
+        raise DataError(f"{where}: target '{target[:20]}', image_type '{kind[:20]}'.", known)
+    if not (height.isdecimal() and width.isdecimal()):
+        raise DataError(f"{where}: image size '{width[:10]}' x '{height[:10]}'.", "Whole numbers were expected.")
+
+
+def _box(text: str, target: str, where: str) -> Box | None:
+    """Return the box of "{'xmin': 1.0, 'ymin': ..., 'width': ..., 'height': ...}"; None for "none"."""
+    if (text.lower() == "none") == (target == "tb"):
+        raise DataError(f"{where}: target '{target}' and bbox '{text[:40]}'.", "Tuberculosis has a box, another image has none.")
+    if target != "tb":
+        return None
+    try:
+        parts = ast.literal_eval(text)
+        x, y, width, height = (number(str(parts[name])) for name in ("xmin", "ymin", "width", "height"))
+    except (ValueError, SyntaxError, KeyError, TypeError) as error:
+        raise DataError(f"{where}: bbox '{text[:60]}' is no box.", "xmin, ymin, width and height were expected.") from error
+    return (x, y, x + width, y + height, 0)
+
+
+task(
+    TaskSpec(
+        name="tbx11k_seg",
+        kind="segmentation",
+        dataset="tbx11k",
+        title="Tuberculosis segmentation, filled boxes (TBX11K)",
+        main_metric="dice_per_image",
+        groups=("segmentation",),
+    )
+)

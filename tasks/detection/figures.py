@@ -1,0 +1,85 @@
+"""Pictures: each method's best, median and worst image with boxes and scores, precision-recall and FROC curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.contracts import Predictions, Subset
+from bench.pictures import COLOURS, TRUTH, best_median_worst, example_frame, save, show
+from tasks.detection.metrics import FROC_IOU, RATES, Ranked, froc_curve, image_scores, precision_recall, ranked
+
+_SHOWN = 8
+"""Most boxes drawn per image."""
+
+
+def draw_predictions(test: Subset, predictions: Mapping[str, Predictions], out: Path) -> Path:
+    """Write the picture of some methods on one test set to `out`: a row of images per method, then the curves of all."""
+    figure, axes, below = example_frame(list(predictions), columns=3, curves=2)
+    for row, own in zip(axes, predictions.values(), strict=True):
+        scores = image_scores(own)
+        chosen = best_median_worst(scores, np.asarray(own.arrays["truth_classes"] >= 0).any(axis=1))
+        for axis, (name, image) in zip(row, chosen.items(), strict=False):
+            show(axis, test.images(np.array([image]))[0], f"{name}: {np.nan_to_num(scores[image]):.2f}")
+            _draw_boxes(axis, own, image)
+    _draw_precision(below[0], predictions)
+    _draw_froc(below[1], predictions)
+    return save(figure, out)
+
+
+def _draw_boxes(axis: Any, predictions: Predictions, row: int) -> None:
+    """Draw the true boxes (red), and the detections above the confidence chosen on validation with their scores."""
+    from matplotlib.patheffects import withStroke
+
+    arrays = predictions.arrays
+    for corners in arrays["truth"][row][arrays["truth_classes"][row] >= 0]:
+        _rectangle(axis, corners, TRUTH, 1.4)
+    confidence = float(predictions.extra.get("confidence", 0.0))
+    shown = np.flatnonzero((arrays["classes"][row] >= 0) & (arrays["scores"][row] >= confidence))[:_SHOWN]
+    for place in shown:
+        colour, corners = COLOURS[arrays["classes"][row, place] % len(COLOURS)], arrays["corners"][row, place]
+        _rectangle(axis, corners, colour, 1.0)
+        text = f"{arrays['scores'][row, place]:.2f}"
+        label = axis.text(corners[0], corners[1] - 1, text, fontsize=6, color=colour, va="bottom", clip_on=True)
+        label.set_path_effects([withStroke(linewidth=1.5, foreground="black")])
+
+
+def _rectangle(axis: Any, corners: np.ndarray, colour: str, width: float) -> None:
+    from matplotlib.patches import Rectangle
+
+    x1, y1, x2, y2 = map(float, corners)
+    axis.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=colour, linewidth=width))
+
+
+def _draw_precision(axis: Any, predictions: Mapping[str, Predictions]) -> None:
+    for name, own in predictions.items():
+        recall, precision = precision_recall(pooled(own), FROC_IOU)
+        if len(recall):
+            axis.plot(np.append(0.0, recall), np.append(precision[0], precision), label=name, linewidth=1.2)
+    axis.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
+    axis.set_title("precision-recall, IoU 0.40", fontsize=9)
+    if axis.lines:
+        axis.legend(fontsize=7, loc="upper right")
+
+
+def _draw_froc(axis: Any, predictions: Mapping[str, Predictions]) -> None:
+    lowest = RATES[0] / 2
+    for own in predictions.values():
+        data = pooled(own)
+        rate, sensitivity = froc_curve(data, np.ones((1, len(data.truth))))
+        axis.step(rate[0].clip(min=lowest), sensitivity[0], where="post", linewidth=1.2)
+    axis.set(xlabel="false positives per image", ylabel="sensitivity", ylim=(0, 1.02))
+    axis.set_title("FROC, IoU 0.40", fontsize=9)
+    axis.set_xscale("log", base=2)
+    axis.set_xlim(lowest, RATES[-1] * 1.1)
+    axis.set_xticks(RATES, [f"{rate:g}" for rate in RATES])
+
+
+def pooled(predictions: Predictions) -> Ranked:
+    """Return the detections of all classes ranked together."""
+    arrays = predictions.arrays
+    one = {name: np.where(arrays[name] >= 0, 0, -1) for name in ("classes", "truth_classes")}
+    return ranked(Predictions(predictions.table, {**arrays, **one}), 0)

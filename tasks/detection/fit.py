@@ -1,0 +1,159 @@
+"""Train a detector on one encoder and predict with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench.contracts import Backbone, CellContext, InputSpec, Predictions, Subset
+from bench.errors import DataError
+from bench.mm.maps import to_device
+from bench.stats import point
+from bench.training import TrainPlan, TrainSummary, train
+from tasks.detection.data import Source, TrainBatches, encode, samples
+from tasks.detection.matching import match, pack_boxes
+from tasks.detection.metrics import best_confidence, statistics
+from tasks.detection.model import build_detector, head_name
+from tasks.detection.settings import DetectionSettings
+
+
+@dataclass(frozen=True)
+class Finder:
+    """A trained detector with its encoder: what `predict` needs."""
+
+    detector: Any
+    spec: InputSpec
+    classes: tuple[str, ...]
+    batch_size: int
+    facts: Mapping[str, Any]
+
+
+def fit(backbone: Backbone, train_set: Subset, val: Subset, context: CellContext) -> Finder:
+    """Train the detector; resume from `context.work_dir` where a killed run left a checkpoint.
+
+    The best epoch by `settings.monitor` is kept. `confidence` among the facts is the score at which F1 (IoU 0.40) is highest on
+    validation: pictures show what is above it.
+    """
+    settings: DetectionSettings = context.settings
+    for name, subset in (("training", train_set), ("validation", val)):
+        require_boxes(subset, name, context)
+    detector = build_detector(backbone, len(context.box_classes), settings, context.seed).to(context.device)
+    sources = [Source(subset, backbone.input) for subset in (train_set, val)]
+    if settings.cache_features:
+        sources = [encode(sources[0], detector, context, settings.cached_views), encode(sources[1], detector, context)]
+    validation = Validation(sources[1], settings, context.device, context.box_classes)
+    summary = _train(detector, sources[0], validation, context)
+    confidence = best_confidence(validation.predictions(detector))
+    facts = {"head": head_name(backbone, settings), "epochs": summary.epochs, "best_epoch": summary.best_epoch}
+    facts |= {"best_metric": summary.best_metric, "stopped_early": summary.stopped_early, "confidence": confidence}
+    return Finder(detector, backbone.input, context.box_classes, settings.batch_size, facts)
+
+
+def require_boxes(subset: Subset, name: str, context: CellContext) -> None:
+    """Raise DataError for a subset without a single box: nothing could be learnt from it or measured on it."""
+    if not sum(len(subset.boxes(row)) for row in range(len(subset))):
+        raise DataError(
+            f"task '{context.task.name}': none of the {len(subset)} {name} images has a box.",
+            "Use a larger label fraction, more data, or another split.",
+        )
+
+
+def _train(detector: Any, source: Source, validation: Validation, context: CellContext) -> TrainSummary:
+    settings: DetectionSettings = context.settings
+    plan = TrainPlan(
+        epochs=settings.epochs,
+        steps_per_epoch=settings.steps_per_epoch,
+        lr=settings.lr,
+        weight_decay=settings.weight_decay,
+        schedule=settings.schedule,
+        warmup=settings.warmup,
+        clip=settings.clip,
+        amp=settings.amp,
+        monitor=settings.monitor,
+        mode="max",
+        val_every=settings.val_every,
+        patience=settings.patience,
+        seed=context.seed,
+    )
+    return train(
+        detector,
+        TrainBatches(source, settings.batch_size, settings.augment, settings.positive_share),
+        plan,
+        context.work_dir,
+        evaluate=validation.evaluate,
+        device=context.device,
+        progress=context.progress,
+        title=f"training the detector of {context.task.name}",
+    )
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The validation images and how a detector is judged on them."""
+
+    source: Source
+    settings: DetectionSettings
+    device: str
+    classes: tuple[str, ...]
+
+    def predictions(self, detector: Any) -> Predictions:
+        """Return what would be kept of the validation images."""
+        found = list(detections(detector, self.source, self.settings.batch_size, self.device))
+        return to_predictions(self.source.subset, found, self.classes, {"mgca_filter": self.settings.mgca_filter})
+
+    def evaluate(self, detector: Any) -> dict[str, float]:
+        """Return what the trainer may monitor; a metric without a single counted image is 0."""
+        functions = statistics(self.predictions(detector))
+        wanted = dict.fromkeys(("map_rsna", "ap50", "froc", self.settings.monitor))
+        return {name: float(np.nan_to_num(point(functions[name], len(self.source)))) for name in wanted}
+
+
+def detections(detector: Any, source: Source, batch_size: int, device: str) -> Iterator[np.ndarray]:
+    """Yield per image its detections, float32 [k, 6]: x1, y1, x2, y2, class, score."""
+    detector.eval()
+    size = source.subset.image_store.shape[-1]
+    empty = np.zeros((0, 5), np.float32)
+    for rows in source.chunks(batch_size):
+        with torch.no_grad():
+            found = detector(to_device(source.inputs(rows), device), samples([empty] * len(rows), size), mode="predict")
+        for sample in found:
+            own = sample.pred_instances
+            columns = (own.bboxes, own.labels[:, None].float(), own.scores[:, None])
+            yield torch.cat(columns, dim=1).float().cpu().numpy()
+
+
+def to_predictions(subset: Subset, found: list[np.ndarray], classes: tuple[str, ...], extra: Mapping[str, Any]) -> Predictions:
+    """Return the record of detections [k, 6] per image: padded arrays (see `matching.Boxes`), hits as bits, true boxes per class.
+
+    Corners are pixels of the padded square the images were read at.
+    """
+    true_boxes = [subset.boxes(row) for row in range(len(subset))]
+    truth, ours = pack_boxes(true_boxes, scored=False), pack_boxes(found, scored=True)
+    table = subset.index[["image_id", "patient_id"]].reset_index(drop=True)
+    for kind, name in enumerate(classes):
+        table[f"boxes:{name}"] = (truth.classes == kind).sum(axis=1)
+    arrays = {"corners": ours.corners, "classes": ours.classes, "scores": ours.scores, "matches": match(ours, truth)}
+    arrays |= {"truth": truth.corners, "truth_classes": truth.classes}
+    return Predictions(table, arrays, dict(extra))
+
+
+def predict(finder: Finder, test: Subset, context: CellContext) -> Predictions:
+    """Return the detections of every test image; raise DataError where no test image has a box."""
+    require_boxes(test, "test", context)
+    source, found = Source(test, finder.spec), []
+    with context.progress.track("predicting", total=len(test)) as advance:
+        for own in detections(finder.detector, source, finder.batch_size, context.device):
+            found.append(own)
+            advance(1)
+    settings: DetectionSettings = context.settings
+    without = [name for kind, name in enumerate(finder.classes) if not _has_class(test, kind)]
+    extra = {**finder.facts, "mgca_filter": settings.mgca_filter, "classes_without_test_boxes": ", ".join(without)}
+    return to_predictions(test, found, finder.classes, extra)
+
+
+def _has_class(subset: Subset, kind: int) -> bool:
+    return any((subset.boxes(row)[:, 4] == kind).any() for row in range(len(subset)))

@@ -1,0 +1,70 @@
+"""The detection task kind: what the engine asks of it; the body is imported when first needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.contracts import Backbone, CellContext, Predictions, Profile, Subset, TaskKind, TaskSpec
+from tasks.detection.settings import PRESETS, DetectionSettings, resolve
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+
+class DetectionKind(TaskKind):
+    """Boxes with a class and a score; scored by average precision and FROC over all images, healthy ones included."""
+
+    name = "detection"
+    evaluator_version = 1
+    metrics = ("map_rsna", "map", "ap50", "ar", "froc")
+    needs = "boxes"
+
+    def settings(self, task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]) -> DetectionSettings:
+        """Return the preset of `protocol` and `profile` with `overrides`."""
+        return resolve(protocol, profile, overrides)
+
+    def protocols(self) -> tuple[str, ...]:
+        """Return the names of the protocol presets."""
+        return tuple(PRESETS)
+
+    def split(self, index: pd.DataFrame, task: TaskSpec, protocol: str, seed: int) -> pd.DataFrame:
+        """Return the default split, or under a reference protocol that reference's own, its leaks counted in a warning."""
+        from bench.data.reference import reference_split
+
+        return (
+            super().split(index, task, protocol, seed) if protocol == "default" else reference_split(index, task, protocol, seed)
+        )
+
+    def subset(self, train: pd.DataFrame, fraction: float, task: TaskSpec, protocol: str, seed: int) -> pd.DataFrame:
+        """Return the training rows of one label fraction; a reference protocol may have a rule of its own."""
+        from bench.data.reference import reference_subset
+
+        found = reference_subset(train, task, protocol, fraction, seed)
+        return super().subset(train, fraction, task, protocol, seed) if found is None else found
+
+    def fit(self, backbone: Backbone, train: Subset, val: Subset, context: CellContext) -> Any:
+        """Train the detector; return a `tasks.detection.fit.Finder`."""
+        from tasks.detection.fit import fit
+
+        return fit(backbone, train, val, context)
+
+    def predict(self, predictor: Any, test: Subset, context: CellContext) -> Predictions:
+        """Return the detections of every image, and which true box each one hits at which IoU."""
+        from tasks.detection.fit import predict
+
+        return predict(predictor, test, context)
+
+    def statistics(self, predictions: Predictions, task: TaskSpec) -> Mapping[str, Callable[[np.ndarray], np.ndarray]]:
+        """Return every metric as a function of resampling weights [R, n]."""
+        from tasks.detection.metrics import statistics
+
+        return statistics(predictions)
+
+    def figure(self, task: TaskSpec, test: Subset, predictions: Mapping[str, Predictions], out: Path) -> Path | None:
+        """Draw each method's best, median and worst images with boxes and scores, and the PR and FROC curves."""
+        from tasks.detection.figures import draw_predictions
+
+        return draw_predictions(test, predictions, out)

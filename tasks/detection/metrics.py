@@ -1,0 +1,222 @@
+"""Average precision, average recall and FROC from kept matches; all are functions of resampling weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from bench.contracts import Predictions
+from bench.metrics.weights import Once, in_blocks, ratio, weighted_sums
+from tasks.detection.matching import IOUS, hits
+
+Statistic = Callable[[np.ndarray], np.ndarray]
+
+COCO = tuple(range(2, 12))
+RSNA = tuple(range(8))
+FROC_IOU = 0
+"""Places in IOUS: 0.50:0.05:0.95 (COCO), 0.40:0.05:0.75 (RSNA 2018), 0.40 (FROC)."""
+RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+"""False positives per image at which FROC is read."""
+RECALLS = np.linspace(0, 1, 101)
+MGCA_CONFIDENCE = 0.5
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """The detections of one class over all images, by falling score, and its true boxes per image.
+
+    `image` [D] row of each detection; `bits` [D] its hits; `score` [D]; `truth` [n] true boxes per image.
+    """
+
+    image: np.ndarray
+    bits: np.ndarray
+    score: np.ndarray
+    truth: np.ndarray
+
+
+def ranked(predictions: Predictions, kind: int) -> Ranked:
+    """Return the detections of class `kind` in COCO's order: by score, equal ones by image."""
+    arrays = predictions.arrays
+    image, rank = np.nonzero(arrays["classes"] == kind)
+    score = arrays["scores"][image, rank]
+    order = np.argsort(-score, kind="stable")
+    truth = (arrays["truth_classes"] == kind).sum(axis=1)
+    return Ranked(image[order], arrays["matches"][image, rank][order], score[order], truth)
+
+
+def confident(data: Ranked, confidence: float) -> Ranked:
+    """Return only the detections whose score is at least `confidence`."""
+    kept = data.score >= confidence
+    return Ranked(data.image[kept], data.bits[kept], data.score[kept], data.truth)
+
+
+# ------------------------------------------------------------------------------------------------ average precision
+def average_precision(data: Ranked, weights: np.ndarray, levels: Sequence[int]) -> np.ndarray:
+    """Return COCO's AP [R, len(levels)] at `IOUS[levels]` per row of `weights` [R, n]; NaN where no true box is counted.
+
+    101 points of interpolated precision (Lin et al. 2014; cocoeval). An image of weight w counts as w images.
+    """
+    columns = max(1, len(data.image)) * 2
+    return in_blocks(lambda block: _ap_block(data, block, levels), weights, columns=columns)
+
+
+def _ap_block(data: Ranked, weights: np.ndarray, levels: Sequence[int]) -> np.ndarray:
+    total = np.cumsum(weights[:, data.image], axis=1)
+    positives = weights @ data.truth
+    values = [_ap_level(data, weights, total, positives, level) for level in levels]
+    return np.stack(values, axis=1)
+
+
+def _ap_level(data: Ranked, weights: np.ndarray, total: np.ndarray, positives: np.ndarray, level: int) -> np.ndarray:
+    """Precision falls between hits, so that the curve is needed at hits alone."""
+    place = np.flatnonzero(hits(data.bits, level))
+    if not len(place):
+        return np.where(positives > 0, 0.0, np.nan)
+    found = np.cumsum(weights[:, data.image[place]], axis=1)
+    precision = ratio(found, total[:, place], empty=0.0)
+    envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    recall = ratio(found, positives[:, None], empty=np.nan)
+    return np.array([_interpolated(*row) for row in zip(recall, envelope, strict=True)])
+
+
+def _interpolated(recall: np.ndarray, precision: np.ndarray) -> float:
+    if np.isnan(recall[0]):
+        return float("nan")
+    at = np.searchsorted(recall, RECALLS, side="left")
+    return float(np.append(precision, 0.0)[at].mean())
+
+
+def precision_recall(data: Ranked, level: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return recall and precision after each detection [D], for a picture."""
+    found = np.cumsum(hits(data.bits, level))
+    return found / max(1, data.truth.sum()), found / np.arange(1, len(found) + 1)
+
+
+def average_recall(data: Ranked, weights: np.ndarray, levels: Sequence[int] = COCO) -> np.ndarray:
+    """Return the recall with every detection kept, the mean over `IOUS[levels]` [R]."""
+    n = len(data.truth)
+    share = [np.bincount(data.image, hits(data.bits, level), minlength=n) for level in levels]
+    sums = weighted_sums(np.stack([np.mean(share, axis=0), data.truth], axis=1), weights)
+    return ratio(sums[:, 0], sums[:, 1])
+
+
+# --------------------------------------------------------------------------------------------------------------- FROC
+def froc(data: Ranked, weights: np.ndarray, rates: Sequence[float] = RATES) -> np.ndarray:
+    """Return the sensitivity at each rate of false positives per image [R, len(rates)]; NaN where no true box is counted.
+
+    The highest sensitivity any score threshold reaches at not more than that rate (no interpolation). Every detection that hits
+    no true box is a false positive, on healthy images too, and so is a second one on the same box.
+    """
+    return in_blocks(lambda block: _froc_block(data, block, rates), weights, columns=max(1, len(data.image)) * 3)
+
+
+def froc_curve(data: Ranked, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return false positives per image and sensitivity [R, D + 1] at every threshold: none, then after each group of ties."""
+    hit = hits(data.bits, FROC_IOU)
+    counted = weights[:, data.image].astype(float)
+    last = np.append(data.score[1:] != data.score[:-1], True)[: len(data.score)]
+    false = np.cumsum(counted * ~hit, axis=1)[:, last]
+    found = np.cumsum(counted * hit, axis=1)[:, last]
+    start = np.zeros((len(weights), 1))
+    rate = ratio(np.hstack([start, false]), weights.sum(axis=1, keepdims=True))
+    return rate, ratio(np.hstack([start, found]), (weights @ data.truth)[:, None])
+
+
+def _froc_block(data: Ranked, weights: np.ndarray, rates: Sequence[float]) -> np.ndarray:
+    rate, sensitivity = froc_curve(data, weights)
+    slack = 1e-12  # a rate that is met exactly counts as met
+    place = np.array([np.searchsorted(row, np.array(rates) + slack, side="right") - 1 for row in rate])
+    return np.take_along_axis(sensitivity, np.clip(place, 0, None), axis=1)
+
+
+# --------------------------------------------------------------------------------------------------------- statistics
+def statistics(predictions: Predictions) -> Mapping[str, Statistic]:
+    """Return every metric as a function of weights [R, n]; with several classes the mean over them and `<metric>:<class>`.
+
+    A class without a true box (among the images counted) has no value and is left out of the mean, as in COCO.
+    """
+    names = class_names(predictions)
+    data = [ranked(predictions, kind) for kind in range(len(names))]
+    found: dict[str, Statistic] = {}
+    for name, functions in _functions(predictions, data):
+        found[name] = partial(_macro, functions)
+        if len(names) > 1:
+            found |= {f"{name}:{label}": function for label, function in zip(names, functions, strict=True)}
+    return found | {"rsna_score": partial(rsna_score, image_scores(predictions))}
+
+
+def class_names(predictions: Predictions) -> list[str]:
+    """Return the classes, in the order of their numbers."""
+    return [name.removeprefix("boxes:") for name in map(str, predictions.table) if name.startswith("boxes:")]
+
+
+def _functions(predictions: Predictions, data: list[Ranked]) -> Iterator[tuple[str, list[Statistic]]]:
+    precision = [Once(partial(average_precision, one, levels=range(len(IOUS)))) for one in data]
+    sensitivity = [Once(partial(froc, one)) for one in data]
+    yield "map", [partial(_mean_of, once, COCO) for once in precision]
+    yield "map_rsna", [partial(_mean_of, once, RSNA) for once in precision]
+    yield "ap40", [partial(_mean_of, once, (0,)) for once in precision]
+    yield "ap50", [partial(_mean_of, once, (2,)) for once in precision]
+    yield "ar", [partial(average_recall, one) for one in data]
+    yield "froc", [partial(_mean_of, once, range(len(RATES))) for once in sensitivity]
+    for place, rate in enumerate(RATES):
+        yield f"froc_{rate:g}", [partial(_mean_of, once, (place,)) for once in sensitivity]
+    if predictions.extra.get("mgca_filter"):
+        yield "map_mgca", [partial(map_mgca, one) for one in data]
+
+
+def map_mgca(data: Ranked, weights: np.ndarray) -> np.ndarray:
+    """Return MGCA's mAP [R]: detections of confidence >= 0.5, and only images with a true box and a detection.
+
+    Misses on images without a detection and false alarms on healthy images do not count (PROTOCOLS 3.4): comparable with
+    MGCA's published figures alone.
+    """
+    data = confident(data, MGCA_CONFIDENCE)
+    counted = (np.bincount(data.image, minlength=len(data.truth)) > 0) & (data.truth > 0)
+    return average_precision(data, weights * counted, RSNA).mean(axis=1)
+
+
+def _mean_of(once: Callable[[np.ndarray], np.ndarray], columns: Sequence[int], weights: np.ndarray) -> np.ndarray:
+    return once(weights)[:, list(columns)].mean(axis=1)
+
+
+def _macro(functions: Sequence[Statistic], weights: np.ndarray) -> np.ndarray:
+    values = np.stack([function(weights) for function in functions])
+    known = ~np.isnan(values)
+    return ratio(np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0))
+
+
+def best_confidence(predictions: Predictions) -> float:
+    """Return the score at which F1 over all classes and images is highest (hits at IoU 0.40); 1 where nothing is hit."""
+    arrays = predictions.arrays
+    real = arrays["classes"] >= 0
+    scores, hit = arrays["scores"][real], hits(arrays["matches"][real], FROC_IOU)
+    order = np.argsort(-scores, kind="stable")
+    found = np.cumsum(hit[order])
+    if not len(found) or not found[-1]:
+        return 1.0
+    f1 = 2 * found / (np.arange(1, len(found) + 1) + (arrays["truth_classes"] >= 0).sum())
+    return float(scores[order][int(f1.argmax())])
+
+
+def image_scores(predictions: Predictions) -> np.ndarray:
+    """Return the RSNA 2018 score of each image [n]: TP / (TP + FP + FN), the mean over IoU 0.40:0.05:0.75.
+
+    Counted are detections of at least the confidence chosen on validation (`extra["confidence"]`); NaN where an image has neither
+    a true box nor such a detection, 0 where it has only one of both.
+    """
+    arrays = predictions.arrays
+    kept = (arrays["classes"] >= 0) & (arrays["scores"] >= predictions.extra.get("confidence", 0.0))
+    truth = (arrays["truth_classes"] >= 0).sum(axis=1)
+    found = [(hits(arrays["matches"], level) & kept).sum(axis=1) for level in RSNA]
+    return np.mean([ratio(tp, truth + kept.sum(axis=1) - tp) for tp in found], axis=0)
+
+
+def rsna_score(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the mean of `image_scores` over the images that have one [R]."""
+    known = ~np.isnan(scores)
+    sums = weighted_sums(np.stack([np.where(known, scores, 0.0), known], axis=1), weights)
+    return ratio(sums[:, 0], sums[:, 1])

@@ -1,0 +1,62 @@
+"""From a report to the words that are generated and scored: one named cleaning per source, sentences ending in " ."."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+STOP = "."
+_ENUMERATOR = re.compile(r"(?:(?<=^)|(?<=[.\s]))\(?\d{1,2}[.)]\s+(?=\D)")
+_DECIMAL = re.compile(r"(?<=\d)\.(?=\d)")
+_SENTENCE = re.compile(r"(?<!\d)\.+|\.+(?!\d)|[!?;]+\s")
+_POINT = "\ue000"
+_WORD = re.compile(rf"[^\W_]+(?:[{_POINT}'-][^\W_]+)*")
+
+
+def sentences(text: str) -> list[str]:
+    """Return the sentences of a report, lower case, words by single blanks, without punctuation; decimals (1.5) stay whole.
+
+    White space of every kind, also U+2028 and U+0085, separates words; list numbers go; text of any script is kept.
+    """
+    flat = _ENUMERATOR.sub(" ", " ".join(text.split()))
+    parts = _SENTENCE.split(_DECIMAL.sub(_POINT, flat.lower()) + " ")
+    found = [" ".join(_WORD.findall(part)).replace(_POINT, ".") for part in parts]
+    return [sentence for sentence in found if sentence]
+
+
+def clean_plain(text: str) -> str:
+    """Return all sentences joined by " . ", with a full stop at the end; "" for a text without a word."""
+    found = sentences(text)
+    return f" {STOP} ".join(found) + f" {STOP}" if found else ""
+
+
+_R2GEN_MARKS = re.compile(r"[.,?;*!%^&_+():-\[\]{}\"/\\\\']")  # ":-[" is a range, as in the reference: hyphens stay
+
+
+def clean_r2gen(text: str, repeated: str = ".") -> str:
+    """Return text as R2Gen's tokenizer cleans it (PROTOCOLS.md 3.7): lower case, list numbers out, " . " between sentences.
+
+    Marks are deleted, not replaced: "1.5" becomes "15". `repeated` characters are first reduced to one.
+    """
+    flat = re.sub(f"([{repeated}])\\1+", r"\1", " ".join(text.split()))
+    parts = re.sub(r"(^|[. ])[1-5]\. ", r"\1", flat).lower().split(". ")
+    found = [" ".join(_R2GEN_MARKS.sub("", part).split()) for part in parts]
+    return f" {STOP} ".join(part for part in found if part) + f" {STOP}" if any(found) else ""
+
+
+def clean_mimic(text: str) -> str:
+    """Return a MIMIC-CXR report as R2Gen cleans it: marks of de-identification (`___`) go as well."""
+    return clean_r2gen(text, repeated="._")
+
+
+CLEANINGS: Mapping[str, Callable[[str], str]] = {"plain": clean_plain, "iu": clean_r2gen, "mimic": clean_mimic}
+
+
+def clean(text: object, how: str) -> str:
+    """Return `text` cleaned; what is no text (a missing value) is ""."""
+    return CLEANINGS[how](text) if isinstance(text, str) else ""
+
+
+def split_sentences(cleaned: str) -> list[str]:
+    """Return the sentences of cleaned text."""
+    return [part for sentence in f" {cleaned} ".split(f" {STOP} ") if (part := sentence.strip())]

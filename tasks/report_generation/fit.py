@@ -1,0 +1,136 @@
+"""Train a report writer on one encoder (or make a baseline), write the test reports and count what the metrics need."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from bench.baselines import Baseline
+from bench.contracts import Backbone, CellContext, Predictions, Subset
+from bench.errors import SettingError
+from tasks.report_generation.cleaning import STOP, split_sentences
+from tasks.report_generation.data import Studies, group_studies, require_studies
+from tasks.report_generation.labeler import OBSERVATIONS, make_labeler
+from tasks.report_generation.metrics.scoring import count_all
+from tasks.report_generation.settings import ReportSettings
+
+
+class Writer(Protocol):
+    """Writes a report for each study."""
+
+    def write(self, studies: Studies) -> list[str]:
+        """Return one cleaned report per study."""
+        ...
+
+    def reread(self, texts: Sequence[str]) -> list[str]:
+        """Return texts as the writer's vocabulary holds them."""
+        ...
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What `predict` needs: the writer, the sentences it was trained on, and what happened in training."""
+
+    writer: Writer
+    sentences: frozenset[str]
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ConstantReport:
+    """Writes the most frequent sentences of the training reports, as many as a report has on average: one report for all."""
+
+    text: str
+
+    @classmethod
+    def learn(cls, texts: Sequence[str]) -> ConstantReport:
+        """Return the constant report of training texts; ties go to the sentence first in the alphabet."""
+        parts = [split_sentences(text) for text in texts]
+        counts = Counter(sentence for sentences in parts for sentence in set(sentences))
+        ranked = sorted(counts, key=lambda sentence: (-counts[sentence], sentence))
+        chosen = ranked[: max(1, round(float(np.mean([len(sentences) for sentences in parts]))))]
+        return cls(f" {STOP} ".join(chosen) + f" {STOP}")
+
+    def write(self, studies: Studies) -> list[str]:
+        """Return the one report for every study."""
+        return [self.text] * len(studies)
+
+    def reread(self, texts: Sequence[str]) -> list[str]:
+        """Return the texts: there is no vocabulary."""
+        return list(texts)
+
+
+@dataclass(frozen=True)
+class RandomReport:
+    """Writes the report of a training study drawn at random."""
+
+    texts: tuple[str, ...]
+    seed: int
+
+    def write(self, studies: Studies) -> list[str]:
+        """Return a training report for every study."""
+        rows = np.random.default_rng([self.seed, 9]).integers(0, len(self.texts), len(studies))
+        return [self.texts[row] for row in rows]
+
+    def reread(self, texts: Sequence[str]) -> list[str]:
+        """Return the texts: there is no vocabulary."""
+        return list(texts)
+
+
+def fit(backbone: Backbone, train: Subset, val: Subset, context: CellContext) -> Fitted:
+    """Return the trained writer, or the baseline that stands where the encoder does."""
+    settings: ReportSettings = context.settings
+    known = require_studies(group_studies(train, settings), "training")
+    sentences = frozenset(sentence for text in known.texts for sentence in split_sentences(text))
+    if isinstance(backbone, Baseline):
+        return Fitted(_baseline(backbone, known, context), sentences, {"train_studies": len(known)})
+    from tasks.report_generation.model import parameters, train_writer
+
+    held_out = require_studies(group_studies(val, settings), "validation")
+    writer, summary = train_writer(backbone, known, held_out, context)
+    facts = {"epochs": summary.epochs, "best_epoch": summary.best_epoch, "best_metric": summary.best_metric}
+    facts |= {"train_studies": len(known), "vocabulary": len(writer.vocabulary), "parameters": parameters(writer.model)}
+    return Fitted(writer, sentences, facts)
+
+
+def _baseline(baseline: Baseline, known: Studies, context: CellContext) -> Writer:
+    if baseline.which == "constant_report":
+        return ConstantReport.learn(known.texts)
+    if baseline.which == "random_report":
+        return RandomReport(known.texts, context.seed)
+    raise SettingError(f"report generation has no baseline '{baseline.which}'.", "Known: constant_report, random_report.")
+
+
+def predict(fitted: Fitted, test: Subset, context: CellContext) -> Predictions:
+    """Return one row per study with a reference: its first image, its patient, and the counts of `metrics.statistics`.
+
+    The texts themselves are kept where the data is rendered or `show_text` asks for it, and nowhere else.
+    """
+    settings: ReportSettings = context.settings
+    studies = require_studies(group_studies(test, settings), "test")
+    with context.progress.track("writing reports"):
+        hypotheses = fitted.writer.write(studies)
+    references = list(studies.texts) if settings.reference == "full" else fitted.writer.reread(studies.texts)
+    labeler = make_labeler(settings, context.device)
+    arrays, facts = count_all(hypotheses, references, fitted.sentences, settings, labeler)
+    for reason in facts.values():
+        context.progress.say(reason)
+    table = studies.subset.index.iloc[studies.first][["image_id", "patient_id"]].reset_index(drop=True)
+    if context.data_kind == "demo" or settings.show_text:
+        table = table.assign(hypothesis=hypotheses, reference=references)
+        arrays |= _attention(fitted.writer, studies, hypotheses, arrays["reference_named"])
+    facts = {**fitted.facts, **facts, "studies": len(studies), "studies_without_report": studies.without_text}
+    return Predictions(table, arrays, facts)
+
+
+def _attention(writer: Writer, studies: Studies, hypotheses: Sequence[str], named: np.ndarray) -> dict[str, np.ndarray]:
+    """Return where the words of a few reports looked, for the picture; nothing for a writer that does not look."""
+    from tasks.report_generation.attention import Looking, example_rows, look
+
+    if not isinstance(writer, Looking):
+        return {}
+    return look(writer, studies, hypotheses, example_rows(named[:, : len(OBSERVATIONS) - 1]))

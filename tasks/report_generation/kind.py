@@ -1,0 +1,55 @@
+"""The report generation task kind: what the engine asks of it; the body is imported when first needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.contracts import Backbone, CellContext, Predictions, Profile, Subset, TaskKind, TaskSpec
+from tasks.report_generation.settings import PRESETS, ReportSettings, resolve
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class ReportGenerationKind(TaskKind):
+    """Write the report of a study; scored by the words it shares with the reference and by the findings both name."""
+
+    name = "report_generation"
+    evaluator_version = 1
+    metrics = ("ce_f1_micro", "ce_f1_macro", "bleu1", "bleu4", "meteor", "rouge_l", "cider", "repeated_reports")
+    baselines = ("constant_report", "random_report")
+    needs = "reports"
+
+    def settings(self, task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]) -> ReportSettings:
+        """Return the preset of `protocol` and `profile` for `task`, with `overrides`."""
+        return resolve(task, protocol, profile, overrides)
+
+    def protocols(self) -> tuple[str, ...]:
+        """Return the names of the protocol presets."""
+        return tuple(PRESETS)
+
+    def fit(self, backbone: Backbone, train: Subset, val: Subset, context: CellContext) -> Any:
+        """Train the decoder, or prepare the baseline that was asked for; return a `tasks.report_generation.fit.Writer`."""
+        from tasks.report_generation.fit import fit
+
+        return fit(backbone, train, val, context)
+
+    def predict(self, predictor: Any, test: Subset, context: CellContext) -> Predictions:
+        """Return one row per study that has a reference, with the counts that every metric is made of."""
+        from tasks.report_generation.fit import predict
+
+        return predict(predictor, test, context)
+
+    def statistics(self, predictions: Predictions, task: TaskSpec) -> Mapping[str, Callable[[np.ndarray], np.ndarray]]:
+        """Return every metric as a function of resampling weights [R, n]; METEOR is missing where Java was."""
+        from tasks.report_generation.metrics import statistics
+
+        return statistics(predictions)
+
+    def figure(self, task: TaskSpec, test: Subset, predictions: Mapping[str, Predictions], out: Path) -> Path | None:
+        """Draw images with reference and generated text, findings coloured; the findings alone where text may not be shown."""
+        from tasks.report_generation.figures import draw_reports
+
+        return draw_reports(test, predictions, out)

@@ -1,0 +1,84 @@
+"""A rule-based labeler of the 14 CheXpert observations: mentions, then negation and doubt around each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from tasks.report_generation.cleaning import sentences
+from tasks.report_generation.labeler import NEGATIVE, OBSERVATIONS, POSITIVE, UNCERTAIN, UNMENTIONED
+from tasks.report_generation.labeler import mentions as words
+
+_NEGATION = re.compile(rf"\b(?:{words.NEGATIONS})\b")
+_PSEUDO = re.compile(rf"\b(?:{words.PSEUDO_NEGATIONS})\b")
+_DOUBT = re.compile(rf"\b(?:{words.DOUBTS})\b")
+_SOFT_DOUBT = re.compile(rf"\b{words.SOFT_DOUBTS}\b")
+_END = re.compile(rf"\b(?:{words.ENDS})\b")
+_NEGATED_AFTER = re.compile(rf"\b(?:{words.NEGATED_AFTER})\b")
+_DOUBTED_AFTER = re.compile(rf"\b(?:{words.DOUBTED_AFTER})\b")
+_REACH_AFTER = 60
+"""Characters behind a mention within which it may still be negated or doubted."""
+_RANK = {POSITIVE: 3, UNCERTAIN: 2, NEGATIVE: 1}
+_DISEASE = [place for place, name in enumerate(OBSERVATIONS) if name not in ("Support Devices", "No Finding")]
+
+
+def label_reports(texts: Sequence[str]) -> np.ndarray:
+    """Return the observations of reports, int8 [n, 14] in the order of OBSERVATIONS: 1, 0, -1, or -2 where not mentioned.
+
+    Over the sentences of a report, positive wins over uncertain over negative (CheXpert). No Finding is 1 where nothing but
+    support devices is positive or uncertain.
+    """
+    return np.stack([_label(text) for text in texts]) if len(texts) else np.zeros((0, len(OBSERVATIONS)), np.int8)
+
+
+def _label(text: str) -> np.ndarray:
+    found = np.full(len(OBSERVATIONS), UNMENTIONED, np.int8)
+    for sentence in sentences(text):
+        for place, status in label_sentence(sentence):
+            if found[place] == UNMENTIONED or _RANK[status] > _RANK[int(found[place])]:
+                found[place] = status
+    if not np.isin(found[_DISEASE], (POSITIVE, UNCERTAIN)).any():
+        found[OBSERVATIONS.index("No Finding")] = POSITIVE
+    return found
+
+
+@lru_cache(maxsize=200_000)
+def label_sentence(sentence: str) -> tuple[tuple[int, int], ...]:
+    """Return (place in OBSERVATIONS, status) of everything a cleaned sentence mentions."""
+    found: list[tuple[int, int]] = []
+    for name, pattern in words.MENTION_PATTERNS.items():
+        own = {_status(sentence, match.start(), match.end()) for match in pattern.finditer(sentence)}
+        found += [(OBSERVATIONS.index(name), status) for status in sorted(_whole(sentence, name, own))]
+    return tuple(found)
+
+
+def _whole(sentence: str, name: str, own: set[int]) -> set[int]:
+    """Return what a sentence says of an observation, also where it does so without its name: normal, or at the border."""
+    if name in words.BORDERLINE_PATTERNS and words.BORDERLINE_PATTERNS[name].search(sentence):
+        return {UNCERTAIN}
+    if not own and name in words.NORMAL_PATTERNS and words.NORMAL_PATTERNS[name].search(sentence):
+        return {NEGATIVE}
+    return own
+
+
+def _status(sentence: str, start: int, end: int) -> int:
+    before, after = _reach_before(sentence[:start]), _reach_after(sentence[end:])
+    negated = _NEGATION.search(_PSEUDO.sub(" ", f"{before} {sentence[start:end]}"))
+    if _DOUBTED_AFTER.match(after) or _DOUBT.search(_SOFT_DOUBT.sub(" ", before) if negated else before):
+        return UNCERTAIN
+    return NEGATIVE if negated or _NEGATED_AFTER.search(after) else POSITIVE
+
+
+def _reach_before(text: str) -> str:
+    """Return the text before a mention back to where a cue's reach would have ended."""
+    ends = [match.end() for match in _END.finditer(text)]
+    # "there is no effusion": what follows the last end still counts, the end itself does not.
+    return text[ends[-1] :] if ends else text
+
+
+def _reach_after(text: str) -> str:
+    stop = _END.search(text)
+    return text[: stop.start() if stop else len(text)][:_REACH_AFTER].lstrip()

@@ -1,0 +1,25 @@
+"""Scores of generated reports: per-report counts in, metrics with intervals out."""
+
+from __future__ import annotations
+
+from bench.contracts import Predictions
+from bench.metrics.weights import Statistic
+from tasks.report_generation.metrics import captions, clinical, language
+
+
+def statistics(predictions: Predictions) -> dict[str, Statistic]:
+    """Return every metric that the kept counts allow as a function of resampling weights [R, n].
+
+    Where Java or a program of it failed, the metrics that need it are missing, and `extra` says why.
+    """
+    arrays = predictions.arrays
+    found = clinical.clinical_statistics(arrays["named"].astype(bool), arrays["reference_named"].astype(bool))
+    if "bleu" in arrays:
+        found |= {f"bleu{order}": captions.bleu(arrays["bleu"], order) for order in (1, 2, 3, 4)}
+        found |= {"rouge_l": captions.mean(arrays["rouge_l"]), "cider": captions.mean(arrays["cider"])}
+    if "meteor" in arrays:
+        found["meteor"] = captions.meteor(arrays["meteor"])
+    found |= language.language_statistics(arrays["language"])
+    for order in (1, 2):
+        found[f"distinct{order}"] = language.distinct(arrays[f"grams{order}"], len(predictions.table))
+    return found

@@ -1,0 +1,96 @@
+"""What generated text is like: how much is copied, how varied it is, how often a report repeats."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+
+import numpy as np
+
+from bench.metrics.weights import Statistic, in_blocks, ratio, weighted_mean, weighted_sums
+from tasks.report_generation.cleaning import split_sentences
+from tasks.report_generation.labeler import POSITIVE, UNCERTAIN, Labeler
+
+COLUMNS = ("words", "reference_words", "sentences", "normal", "normal_copied", "copied", "repeated", "empty")
+
+
+def language_counts(
+    hypotheses: Sequence[str], references: Sequence[str], training: Collection[str], labeler: Labeler
+) -> np.ndarray:
+    """Return COLUMNS per cleaned report [n, 8].
+
+    `training`: the sentences of the training reports. A sentence is normal where it names no observation as present or possible.
+    A report is repeated where another generated report of the same test set is the same.
+    """
+    parts = [split_sentences(text) for text in hypotheses]
+    different = sorted({sentence for sentences in parts for sentence in sentences})
+    labels = labeler(different)[:, :13] if different else np.zeros((0, 13))  # without No Finding
+    normal = {sentence for sentence, row in zip(different, labels, strict=True) if not np.isin(row, (POSITIVE, UNCERTAIN)).any()}
+    times = Counter(hypotheses)
+    return np.array(
+        [
+            (
+                len(" ".join(sentences).split()),
+                len(" ".join(split_sentences(reference)).split()),
+                len(sentences),
+                sum(sentence in normal for sentence in sentences),
+                sum(sentence in normal and sentence in training for sentence in sentences),
+                sum(sentence in training for sentence in sentences),
+                times[text] > 1,
+                not sentences,
+            )
+            for text, reference, sentences in zip(hypotheses, references, parts, strict=True)
+        ],
+        float,
+    ).reshape(len(hypotheses), len(COLUMNS))
+
+
+def ngram_numbers(hypotheses: Sequence[str], order: int) -> np.ndarray:
+    """Return [m, 3]: report, number of an n-gram, and how often it stands in the report; numbers say nothing of the words."""
+    numbers: dict[tuple[str, ...], int] = {}
+    rows = []
+    for report, text in enumerate(hypotheses):
+        words = text.split()
+        counts = Counter(tuple(words[place : place + order]) for place in range(len(words) - order + 1))
+        rows += [(report, numbers.setdefault(gram, len(numbers)), count) for gram, count in counts.items()]
+    return np.array(rows, np.int64).reshape(-1, 3)
+
+
+def language_statistics(counts: np.ndarray) -> dict[str, Statistic]:
+    """Return the statistics of `language_counts`."""
+    column = {name: counts[:, place] for place, name in enumerate(COLUMNS)}
+    return {
+        "normal_copied": _share(column["normal_copied"], column["sentences"]),
+        "normal_sentences": _share(column["normal"], column["sentences"]),
+        "copied_sentences": _share(column["copied"], column["sentences"]),
+        "words": _mean(column["words"]),
+        "words_ratio": _share(column["words"], column["reference_words"]),
+        "repeated_reports": _mean(column["repeated"]),
+        "empty_reports": _mean(column["empty"]),
+    }
+
+
+def distinct(grams: np.ndarray, reports: int) -> Statistic:
+    """Return the share of n-grams that are different (Li et al. 2016) from `ngram_numbers`.
+
+    A resample holds fewer different reports than the test set, so its value is a little lower: the interval may lie below the
+    value.
+    """
+    from scipy.sparse import csr_matrix
+
+    different = int(grams[:, 1].max()) + 1 if len(grams) else 0
+    there = csr_matrix((np.ones(len(grams)), (grams[:, 0], grams[:, 1])), shape=(reports, different))
+    totals = np.bincount(grams[:, 0], weights=grams[:, 2], minlength=reports)
+
+    def block(weights: np.ndarray) -> np.ndarray:
+        return np.asarray(((weights > 0).astype(float) @ there) > 0).sum(axis=1).astype(float)
+
+    return lambda weights: ratio(in_blocks(block, weights, max(1, different)), weighted_sums(totals[:, None], weights)[:, 0])
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> Statistic:
+    return lambda weights: ratio(weighted_sums(part[:, None], weights)[:, 0], weighted_sums(whole[:, None], weights)[:, 0])
+
+
+def _mean(values: np.ndarray) -> Statistic:
+    return lambda weights: weighted_mean(values, weights)

@@ -1,0 +1,186 @@
+"""From settings to a trained writer: vocabulary, model, training, and the texts it writes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from bench.contracts import Backbone, CellContext
+from bench.metrics.weights import Statistic
+from bench.stats import point
+from bench.training import TrainPlan, TrainSummary, train
+from tasks.report_generation.data import ReportBatches, Studies, framed
+from tasks.report_generation.decoder import ReportDecoder, TrainedReporter
+from tasks.report_generation.decoding import SearchOptions, search
+from tasks.report_generation.settings import ReportSettings
+from tasks.report_generation.visual import VisualMemory, VisualSource, visual_shape, visual_source
+from tasks.report_generation.vocabulary import Vocabulary, learn_vocabulary
+
+
+class Reporter(Protocol):
+    """A model that is trained on batches and writes one word at a time."""
+
+    def losses(self, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
+        """Return the losses of a batch."""
+        ...
+
+    def start(self, batch: dict[str, Any], beams: int) -> Any:
+        """Return the state before the first word."""
+        ...
+
+    def step(self, ids: torch.Tensor, state: Any) -> torch.Tensor:
+        """Return logits after the newest ids."""
+        ...
+
+
+@dataclass(frozen=True)
+class TrainedWriter:
+    """A trained model with what it takes to write: its vocabulary and how it searches."""
+
+    model: Any
+    vocabulary: Vocabulary
+    options: SearchOptions
+    backbone: Backbone
+    context: CellContext
+
+    def write(self, studies: Studies) -> list[str]:
+        """Return one report per study."""
+        return self.write_from(visual_source(self.backbone, studies, self.context), self.options)
+
+    def write_from(self, source: VisualSource, options: SearchOptions) -> list[str]:
+        """Return one report per study of `source`."""
+        self.model.eval()
+        size, count, found = self.context.settings.decode_batch, len(source.studies), list[str]()
+        for start in range(0, count, size):
+            rows = np.arange(start, min(start + size, count))
+            batch = to_device(source.inputs(rows), self.context.device)
+            ids = search(self.model, batch, len(rows), options, self.context.device)
+            found += [self.vocabulary.decode(each) for each in ids]
+        return found
+
+    def reread(self, texts: Sequence[str]) -> list[str]:
+        """Return texts as they come back from the vocabulary, cut at the limit (R2Gen scores against these)."""
+        return [self.vocabulary.decode(self.vocabulary.encode(text)[: self.options.limit]) for text in texts]
+
+    @torch.no_grad()
+    def looks(self, studies: Studies, rows: np.ndarray, texts: Sequence[str]) -> list[tuple[list[str], np.ndarray]]:
+        """Return per study of `rows` the pieces of its text and where each looked, float32 [T, images, h, w].
+
+        Nothing for a language model with a prefix: its attention runs over words and images together.
+        """
+        if not hasattr(self.model, "looks"):
+            return []
+        self.model.eval()
+        source, found = visual_source(self.backbone, studies, self.context), []
+        for row, text in zip(rows, texts, strict=True):
+            ids = self.vocabulary.encode(text)
+            batch = to_device(source.inputs(np.array([row])), self.context.device)
+            found.append((self.vocabulary.pieces(ids), self.model.looks(ids, batch) if ids else np.zeros(0)))
+        return found
+
+
+def to_device(batch: dict[str, Any], device: str) -> dict[str, Any]:
+    """Return the tensors of a batch on `device`."""
+    return {name: value.to(device) for name, value in batch.items()}
+
+
+def train_writer(
+    backbone: Backbone, known: Studies, held_out: Studies, context: CellContext
+) -> tuple[TrainedWriter, TrainSummary]:
+    """Train the decoder of the settings on `known`, watched on `held_out`; a killed run goes on in `context.work_dir`."""
+    settings: ReportSettings = context.settings
+    sources = [visual_source(backbone, studies, context) for studies in (known, held_out)]
+    model, vocabulary, options = _build(backbone, known.texts, context)
+    writer = TrainedWriter(model.to(context.device), vocabulary, options, backbone, context)
+    batches = [
+        ReportBatches(source, [framed(vocabulary.encode(text), options.limit) for text in source.studies.texts], size)
+        for source, size in zip(sources, (settings.batch_size, settings.decode_batch), strict=True)
+    ]
+    watched = settings.monitor != "none"
+    summary = train(
+        model,
+        batches[0],
+        _plan(settings, context.seed),
+        context.work_dir,
+        evaluate=(lambda _: _validate(writer, batches[1])) if watched else None,
+        device=context.device,
+        progress=context.progress,
+        title=f"training {settings.decoder} decoder of {context.task.name}",
+    )
+    return writer, summary
+
+
+def _build(backbone: Backbone, texts: Sequence[str], context: CellContext) -> tuple[Any, Vocabulary, SearchOptions]:
+    """Return model, vocabulary and search options; the weights depend on the cell's seed alone."""
+    settings: ReportSettings = context.settings
+    shape = visual_shape(backbone, settings, context.device)
+    tuned = backbone if settings.encoder == "finetune" else None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(context.seed)
+        visual = VisualMemory(shape, settings, tuned)
+        model, vocabulary = _language_side(visual, texts, settings)
+    options = SearchOptions(
+        beam=settings.beam,
+        limit=settings.max_words,
+        length_penalty=settings.length_penalty,
+        no_repeat_ngram=settings.no_repeat_ngram,
+        forbid_unknown=settings.reference == "full",  # where <unk> is part of the reference it may be written
+    )
+    return model, vocabulary, options
+
+
+def _language_side(visual: VisualMemory, texts: Sequence[str], settings: ReportSettings) -> tuple[Any, Vocabulary]:
+    if settings.decoder == "causal_lm":
+        from tasks.report_generation.causal_lm import build
+
+        return build(visual, settings)
+    vocabulary = learn_vocabulary(texts, settings)
+    return TrainedReporter(visual, ReportDecoder(len(vocabulary), settings), settings.label_smoothing), vocabulary
+
+
+def _plan(settings: ReportSettings, seed: int) -> TrainPlan:
+    return TrainPlan(
+        epochs=settings.epochs,
+        steps_per_epoch=math.ceil(settings.updates / settings.epochs) if settings.updates else None,
+        optimizer=settings.optimizer,
+        lr=settings.lr,
+        min_lr=settings.min_lr,
+        weight_decay=settings.weight_decay,
+        amsgrad=settings.amsgrad,
+        schedule=settings.schedule,
+        warmup=settings.warmup,
+        clip=settings.clip,
+        amp=settings.amp,
+        monitor=None if settings.monitor == "none" else settings.monitor,
+        mode="min" if settings.monitor == "loss" else "max",
+        patience=settings.patience,
+        val_every=settings.val_every,
+        seed=seed,
+    )
+
+
+@torch.no_grad()
+def _validate(writer: TrainedWriter, batches: ReportBatches) -> dict[str, float]:
+    """Return the validation loss, and where it is watched BLEU-4 on the full cleaned reports (no Java: words as they are)."""
+    device, count, size = writer.context.device, len(batches.ids), batches.batch_size
+    parts = [np.arange(start, min(start + size, count)) for start in range(0, count, size)]
+    losses = [float(writer.model.losses(to_device(batches.batch(rows), device))["loss"]) * len(rows) for rows in parts]
+    found = {"loss": sum(losses) / count}
+    if writer.context.settings.monitor == "bleu4":
+        from tasks.report_generation.metrics.captions import bleu, bleu_counts
+
+        texts = writer.write_from(batches.visual, writer.options)
+        score: Statistic = bleu(bleu_counts(texts, batches.visual.studies.texts), 4)
+        found["bleu4"] = point(score, count)
+    return found
+
+
+def parameters(model: nn.Module) -> int:
+    """Return how many numbers are trained."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

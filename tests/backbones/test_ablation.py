@@ -1,0 +1,61 @@
+"""The ablation treats every variant alike: same rates to choose from, same seeds, same changes; its table says what differs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from backbones import ablation
+from backbones.settings import settings_type_of
+from bench.contracts import BACKBONES, Progress
+from bench.errors import SettingError
+from bench.plan import EncoderRef
+from bench.pretraining import PretrainRequest
+from bench.progress import Silent
+from bench.settings import override
+from bench.stats import Estimate
+
+
+def estimate(value: float) -> Estimate:
+    resampled = value + np.linspace(-0.01, 0.01, 50)
+    return Estimate(value, value - 0.01, value + 0.01, resampled)
+
+
+def test_every_variant_is_a_possible_setting() -> None:
+    for method, changes in ablation.VARIANTS.values():
+        override(settings_type_of(BACKBONES.get(method))(), changes)
+
+
+def test_all_variants_get_the_same_choices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[PretrainRequest] = []
+
+    def train(request: PretrainRequest, progress: Progress) -> EncoderRef:
+        asked.append(request)
+        folder = tmp_path / f"{len(asked)}"
+        folder.mkdir()
+        card = {"last_epoch": {"val/rank": float(request.settings["lr"]), "train/observation_cosine": 0.25}}
+        (folder / "card.json").write_text(json.dumps(card))
+        return EncoderRef("resnet_demo", folder, str(len(asked)))
+
+    monkeypatch.setattr(ablation, "train_encoder", train)
+    monkeypatch.setattr(ablation, "score_task", lambda task, trained, study, progress: dict(zip(trained, scores, strict=True)))
+    scores = [estimate(0.5), estimate(0.6), estimate(0.5)]
+    chosen = ["--variants", "ITA;PLACE;GLoRIA", "--tasks", "siim_seg", "--rates", "1e-3,3e-3,1e-4", "--set", "epochs=4"]
+    study = ablation.parse([*chosen, "--results", str(tmp_path)])
+    table = ablation.run(study, Silent()).read_text(encoding="utf-8")
+    for method in ("place", "gloria"):
+        own = [r for r in asked if r.method == method and (method != "place" or "lambda_cce" not in r.settings)]
+        assert [(r.seed, r.settings["lr"]) for r in own] == [(0, "1e-3"), (0, "3e-3"), (0, "1e-4"), (1, "3e-3"), (2, "3e-3")]
+    assert all(r.settings["epochs"] == "4" for r in asked) and len(asked) == 15
+    rows = table.splitlines()[-3:]
+    assert rows[0].startswith("| ITA | 3e-3 | 0.25 | 0.500 [0.490, 0.510] |  |")
+    assert "| **+0.100 [+0.100, +0.100]** |" in rows[1] and "| +0.000 [+0.000, +0.000] |" in rows[2]
+    assert "says nothing clinical" in table
+
+
+def test_an_unknown_variant_is_named() -> None:
+    with pytest.raises(SettingError, match="no variant 'PLACES'"):
+        ablation.parse(["--variants", "PLACES"])

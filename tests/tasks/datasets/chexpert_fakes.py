@@ -1,0 +1,54 @@
+"""A tiny CheXpert in its layout, and a large label table in memory."""
+
+import csv
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from tasks.datasets._chexpert import COLUMNS, LABELS, PLUS
+
+FIVE = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion")
+
+
+def write_chexpert(root, train=24, valid=6, folder="CheXpert-v1.0-small", reports=True):
+    """Write images, train.csv, valid.csv and CheXpert Plus; image i of train has class i % 6 of FIVE alone (5: a mixture)."""
+    rows, told = {"train": [], "valid": []}, []
+    for number in range(train + valid):
+        split = "train" if number < train else "valid"
+        lateral = number % 8 == 7
+        view = f"view1_{'lateral' if lateral else 'frontal'}.jpg"
+        path = f"{split}/patient{number // 2:05d}/study{number % 2 + 1}/{view}"
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((20, 16), 7 * number % 251, np.uint8)).save(root / path)
+        values = dict.fromkeys(LABELS, "")
+        if number % 6 < 5:
+            values |= {FIVE[number % 6]: "1.0", "Pneumonia": "0.0"}
+        else:
+            values |= {"Edema": "-1.0", "Fracture": "1.0"}
+        place = ("Lateral", "") if lateral else ("Frontal", "PA" if number % 3 else "AP")
+        rows[split].append((f"{folder}/{path}", "Female" if number % 2 else "Male", 40 + number, *place, *values.values()))
+        told.append((path, f"Findings of {number}\nnext line", f"1. Impression of {number}"))
+    for split, lines in rows.items():
+        _write(root / f"{split}.csv", COLUMNS, lines)
+    if reports:
+        _write(root / PLUS, ("path_to_image", "section_findings", "section_impression"), told)
+
+
+def _write(path, header, lines):
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([header, *lines])
+
+
+def big_table(rows=30000, seed=0):
+    """Return train rows (and 40 of valid.csv) as the index has them, labels drawn at random; laterals among them."""
+    rng = np.random.default_rng(seed)
+    n = rows + 40
+    index = pd.DataFrame({"image_id": [f"train/i{i}" for i in range(n)], "patient_id": [f"p{i // 3}" for i in range(n)]})
+    index["path"] = index["image_id"] + ".jpg"
+    index["split"] = ["train"] * rows + ["test"] * 40
+    index.loc[rows:, "patient_id"] = [f"v{i}" for i in range(40)]
+    index["view"] = rng.choice(["PA", "AP", "LL"], n, p=[0.4, 0.45, 0.15])
+    for name in LABELS:
+        index[f"label:{name}"] = rng.choice([1.0, 0.0, -1.0, np.nan], n, p=[0.12, 0.1, 0.03, 0.75])
+    return index

@@ -1,0 +1,109 @@
+"""Demos of the labelled sets: read by the loaders, labels as the truth, whatever the workers, after a kill, not by metadata."""
+
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+
+from tasks.datasets._exclusive import EIGHT, FIVE
+from tasks.datasets.chexpert import Chexpert
+from tasks.datasets.chexpert5x200 import Chexpert5x200
+from tasks.datasets.covidx import Covidx, Covidx4
+from tasks.datasets.demo import chexpert, chexpert5x200, covidx, exclusive, manifest
+from tasks.datasets.demo.labels import true_labels
+from tasks.datasets.demo.patient import sample_study
+from tasks.datasets.mimic5x200 import Mimic5x200
+from tests.tasks.datasets.demo.conftest import content
+
+DATASETS = (Chexpert(), Chexpert5x200(), Covidx(), Covidx4(), Mimic5x200())
+
+
+@pytest.fixture(scope="module", params=DATASETS, ids=lambda dataset: dataset.name)
+def demo(request, tmp_path_factory):
+    out = tmp_path_factory.mktemp("labelled") / request.param.name
+    request.param.make_demo(out, studies=14, size=64, seed=3, workers=1)
+    return request.param, out
+
+
+def test_the_loaders_agree_with_the_manifest(demo):
+    dataset, root = demo
+    assert {finding.level for finding in dataset.validate(root)} == {"ok"}
+    truth = [json.loads(line)["image_id"] for line in (root / manifest.TRUTH).read_text().splitlines()]
+    assert set(dataset.index(root)["image_id"]) <= set(truth)
+
+
+@pytest.mark.parametrize("dataset", [DATASETS[1], DATASETS[4]], ids=lambda dataset: dataset.name)
+def test_two_workers_write_the_same_bytes_as_one(dataset, tmp_path):
+    for workers in (1, 2):
+        dataset.make_demo(tmp_path / str(workers), studies=5, size=64, seed=3, workers=workers)
+    assert content(tmp_path / "1") == content(tmp_path / "2")
+
+
+@pytest.mark.parametrize("module", [chexpert, chexpert5x200, covidx])
+def test_restart_after_a_kill_completes_the_same_folder(module, tmp_path, monkeypatch):
+    dataset = {chexpert: DATASETS[0], chexpert5x200: DATASETS[1], covidx: DATASETS[2]}[module]
+    write = partial(dataset.make_demo, studies=5, size=64, seed=1, workers=1)
+    write(tmp_path / "whole")
+    real, calls = module.render, []
+
+    def dying(*arguments):
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(module, "render", dying)
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "killed")
+    assert not (tmp_path / "killed" / manifest.MANIFEST).exists()
+    write(tmp_path / "killed")
+    assert content(tmp_path / "killed") == content(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("classes", [FIVE, EIGHT])
+def test_reports_say_the_class_and_nothing_else(classes):
+    for number in range(3 * (len(classes) + 1)):
+        name = exclusive.class_of(0, number, classes)
+        study, report = exclusive.drawn(0, number, classes)
+        if name:
+            others = [value for label, value in report.labels.items() if label not in (name, "No Finding")]
+            assert report.labels[name] == 1 and not any(others)
+            assert {finding.name for finding in study.findings} == {exclusive.FINDING[name]} - {""}
+
+
+def test_the_order_of_classes_is_drawn():
+    block = len(FIVE) + 1
+    orders = {tuple(exclusive.class_of(0, block * b + i, FIVE) for i in range(block)) for b in range(20)}
+    assert len(orders) > 15
+    assert len({tuple(covidx.class_of(0, 3 * b + i) for i in range(3)) for b in range(40)}) == 6
+
+
+def test_labels_of_a_study_are_those_of_its_findings():
+    study = sample_study(
+        np.random.default_rng(4),
+        0,
+        {
+            "pneumothorax": 1.0,
+            **dict.fromkeys(("effusion", "consolidation", "atelectasis", "edema", "cardiomegaly", "nodule", "fracture"), 0.0),
+        },
+    )
+    labels = true_labels(study)
+    assert labels["Pneumothorax"] == 1 and labels["Edema"] == labels["No Finding"] == 0
+    assert len(labels) == 14
+
+
+def test_metadata_does_not_tell_the_labels():
+    """Logistic regression on sex, age, view, place in the file and number of devices ranks at chance."""
+    rows, labels = [], []
+    for number in range(1500):
+        study = chexpert.study_of(0, number)
+        rows.append([study.patient.sex == "M", study.patient.age, study.view == "PA", number % 100, study.order, study.lateral])
+        labels.append([true_labels(study)[name] for name in FIVE])
+    facts, truth = np.array(rows, float), np.array(labels)
+    facts = (facts - facts.mean(0)) / facts.std(0)
+    for c in range(len(FIVE)):
+        scores = LogisticRegression().fit(facts[:1000], truth[:1000, c]).decision_function(facts[1000:])
+        assert abs(roc_auc_score(truth[1000:, c], scores) - 0.5) < 0.1

@@ -1,0 +1,176 @@
+"""Training and prediction end to end on tiny images: every head learns, freezing, resuming, refusals."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from bench.errors import DataError, SettingError
+from bench.stats import point
+from tasks.detection import DetectionKind
+from tasks.detection import fit as fitting
+from tasks.detection.data import Source, TrainBatches, moved
+
+HEADS = [("yolov3", "resnet"), ("faster_rcnn", "resnet"), ("vitdet", "vit")]
+
+
+def _figures(kind, predictions, task):
+    return {name: point(f, len(predictions.table)) for name, f in kind.statistics(predictions, task).items()}
+
+
+def _run(kind, toy, context, classes=1, backbone=None, n=32):
+    finder = kind.fit(backbone or toy.Backbone(), toy.squares(n, classes), toy.squares(10, classes, seed=1), context)
+    return finder, kind.predict(finder, toy.squares(16, classes, seed=2), context)
+
+
+@pytest.fixture
+def kind():
+    return DetectionKind()
+
+
+@pytest.mark.parametrize("family", ["resnet", "vit"])
+def test_a_fit_learns_the_squares(kind, toy, make_context, family):
+    context = make_context(epochs=2, steps_per_epoch=30, val_every=2, lr=1e-2)
+    _, predictions = _run(kind, toy, context, backbone=toy.Backbone(family), n=48)
+    assert _figures(kind, predictions, toy.task)["froc_1"] > 0.4
+    assert predictions.extra["head"] == "fcos"
+
+
+@pytest.mark.parametrize(("head", "family"), HEADS)
+def test_every_head_trains_and_finds(kind, toy, make_context, head, family):
+    context = make_context(head=head, epochs=3, steps_per_epoch=5, val_every=3, lr=5e-3, min_score=1e-4)
+    _, predictions = _run(kind, toy, context, backbone=toy.Backbone(family))
+    curve = [json.loads(line) for line in (context.work_dir / "curve.jsonl").read_text().splitlines()]
+    fell = "train/loss" if head == "yolov3" else "train/loss_rpn_cls"  # the second stage's rises with what the first one finds
+    assert curve[-1][fell] < 0.9 * curve[0][fell]
+    assert predictions.extra["head"] == head and (predictions.arrays["scores"] > 0).any()
+
+
+def test_default_protocol_leaves_the_encoder_untouched(kind, toy, make_context):
+    backbone = toy.Backbone()
+    before = {name: value.clone() for name, value in backbone.module.state_dict().items()}
+    context = make_context(cache_features=False, augment=True)
+    _run(kind, toy, context, backbone=backbone)
+    for name, value in backbone.module.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    assert not any(layer.training for layer in backbone.module.modules())
+    saved = torch.load(next(context.work_dir.glob("epoch_*.pth")), weights_only=True)["state_dict"]
+    assert not [name for name in saved if name.startswith("backbone.")]
+
+
+def test_mgca_trains_batchnorm_statistics_of_a_copy_and_reports_its_own_map(kind, toy, make_context):
+    backbone = toy.Backbone()
+    before = {name: value.clone() for name, value in backbone.module.state_dict().items()}
+    finder, predictions = _run(kind, toy, make_context("mgca"), backbone=backbone)
+    after = finder.detector.backbone.encoder.module.state_dict()
+    for name, value in before.items():
+        assert torch.equal(backbone.module.state_dict()[name], value), name
+        assert torch.equal(after[name], value) != ("running" in name or "num_batches" in name), name
+    assert "map_mgca" in kind.statistics(predictions, toy.task)
+    assert predictions.extra["head"] == "yolov3"
+
+
+def test_fine_tuning_changes_a_copy_of_the_weights(kind, toy, make_context):
+    backbone = toy.Backbone()
+    before = backbone.module[3][0].weight.clone()
+    finder, _ = _run(kind, toy, make_context(frozen=False, cache_features=False), backbone=backbone)
+    assert torch.equal(backbone.module[3][0].weight, before)
+    assert not torch.equal(finder.detector.backbone.encoder.module[3][0].weight, before)
+
+
+@pytest.mark.parametrize("changes", [{"cache_features": True}, {"cache_features": False, "augment": True}])
+def test_stopped_and_resumed_equals_uninterrupted(kind, toy, make_context, monkeypatch, changes):
+    common = {"epochs": 3, **changes}
+    _, whole = _run(kind, toy, make_context(folder="whole", **common))
+    evaluate, calls = fitting.Validation.evaluate, []
+
+    def stop_in_second_epoch(self, detector):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return evaluate(self, detector)
+
+    monkeypatch.setattr(fitting.Validation, "evaluate", stop_in_second_epoch)
+    with pytest.raises(KeyboardInterrupt):
+        _run(kind, toy, make_context(folder="parts", **common))
+    monkeypatch.undo()
+    _, resumed = _run(kind, toy, make_context(folder="parts", **common))
+    assert resumed.extra == whole.extra
+    for name, array in whole.arrays.items():
+        np.testing.assert_array_equal(resumed.arrays[name], array, err_msg=name)
+
+
+def test_same_seed_same_numbers_and_the_global_generator_is_no_input(kind, toy, make_context):
+    _, one = _run(kind, toy, make_context(folder="one"))
+    torch.rand(7)
+    _, two = _run(kind, toy, make_context(folder="two"))
+    _, other = _run(kind, toy, make_context(folder="other", seed=1))
+    np.testing.assert_array_equal(one.arrays["corners"], two.arrays["corners"])
+    assert not np.array_equal(one.arrays["scores"], other.arrays["scores"])
+
+
+@pytest.mark.parametrize(("head", "family"), [("yolov3", "vit"), ("faster_rcnn", "vit"), ("vitdet", "resnet")])
+def test_head_of_another_family_is_refused(kind, toy, make_context, head, family):
+    with pytest.raises(SettingError, match=rf"'{head}' does not fit.*'tiny' of family {family}.*head=fcos"):
+        _run(kind, toy, make_context(head=head), backbone=toy.Backbone(family))
+
+
+def test_image_size_between_strides_is_refused(kind, toy, make_context):
+    with pytest.raises(SettingError, match="image_size 60 does not divide by 32.*image_size=64"):
+        _run(kind, toy, make_context(image_size=60))
+
+
+def _healthy(subset):
+    return replace(subset, box_lists=tuple(np.zeros((0, 5), np.float32) for _ in subset.box_lists))
+
+
+def test_subsets_without_a_box_are_refused_by_name(kind, toy, make_context):
+    full, context = toy.squares(8), make_context()
+    with pytest.raises(DataError, match="none of the 8 training images has a box"):
+        kind.fit(toy.Backbone(), _healthy(full), full, context)
+    with pytest.raises(DataError, match="none of the 8 validation images has a box"):
+        kind.fit(toy.Backbone(), full, _healthy(full), context)
+    finder = kind.fit(toy.Backbone(), full, full, context)
+    with pytest.raises(DataError, match="none of the 8 test images has a box"):
+        kind.predict(finder, _healthy(full), context)
+
+
+def test_a_class_without_test_boxes_is_named(kind, toy, make_context):
+    context = make_context(classes=("box", "pit"))
+    finder = kind.fit(toy.Backbone(), toy.squares(24, 2), toy.squares(12, 2, seed=1), context)
+    predictions = kind.predict(finder, toy.squares(12, 1, seed=2), context)
+    assert predictions.extra["classes_without_test_boxes"] == "pit"
+    found = _figures(kind, predictions, toy.task)
+    assert np.isnan(found["map:pit"]) and not np.isnan(found["map"])
+
+
+# ------------------------------------------------------------------------------------------------------------- data
+def test_boxes_move_with_the_image(toy):
+    boxes = [np.array([[10, 20, 30, 44, 0]], np.float32)] * 40
+    grey = torch.zeros(40, 1, 64, 64)
+    grey[:, :, 20:44, 10:30] = 1
+    images, found = moved(grey, boxes, np.random.default_rng(0))
+    mirrored = 0
+    for image, own in zip(images[:, 0], found, strict=True):
+        rows, columns = (image.max(dim=axis).values > 0.5 for axis in (1, 0))
+        edges = [t.nonzero()[0].item() for t in (columns, rows)] + [t.nonzero()[-1].item() + 1 for t in (columns, rows)]
+        np.testing.assert_allclose(own[0, :4], edges, atol=0.8)
+        mirrored += own[0, 0] > 24
+    assert 8 < mirrored < 32
+
+
+def test_a_box_that_leaves_the_view_is_clipped_or_dropped():
+    boxes = [np.array([[0, 0, 3, 3, 0], [20, 20, 64, 64, 1]], np.float32)] * 60
+    _, found = moved(torch.zeros(60, 1, 64, 64), boxes, np.random.default_rng(1))
+    counts = [len(own) for own in found]
+    assert set(counts) == {1, 2} and all((own[:, :4] >= 0).all() and (own[:, :4] <= 64).all() for own in found)
+
+
+def test_every_image_is_in_an_epoch_once_with_its_boxes(toy):
+    subset = toy.squares(11)
+    batches = list(TrainBatches(Source(subset, toy.Backbone.input), 4, augment=False).batches(np.random.default_rng(0)))
+    assert [len(batch["inputs"]) for batch in batches] == [4, 4, 3]
+    counts = sorted(len(sample.gt_instances.bboxes) for batch in batches for sample in batch["data_samples"])
+    assert counts == sorted(len(own) for own in subset.box_lists)

@@ -1,0 +1,190 @@
+"""Average precision against pycocotools and faster-coco-eval, FROC against a hand-made case and a loop."""
+
+import contextlib
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.stats import point
+from tasks.detection.matching import IOUS, hits, match, pack_boxes, pairwise_iou
+from tasks.detection.metrics import RATES, average_precision, froc, ranked, statistics
+from tests.tasks.detection.cases import as_predictions, random_case
+
+
+def _coco(truth, found, classes, engine, ious):
+    """Return COCO's precision-based AP per IoU and its AR@100, from pycocotools or faster-coco-eval."""
+    if engine == "pycocotools":
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
+    else:
+        from faster_coco_eval import COCO
+        from faster_coco_eval import COCOeval_faster as COCOeval
+    annotations, results = [], []
+    for image, (t, f) in enumerate(zip(truth, found, strict=True), start=1):
+        for x1, y1, x2, y2, kind in t.astype(float).tolist():
+            box = [x1, y1, x2 - x1, y2 - y1]
+            row = {"id": len(annotations) + 1, "image_id": image, "category_id": int(kind) + 1, "bbox": box}
+            annotations.append({**row, "area": box[2] * box[3], "iscrowd": 0})
+        for x1, y1, x2, y2, kind, score in f.astype(float).tolist():
+            results.append({"image_id": image, "category_id": int(kind) + 1, "bbox": [x1, y1, x2 - x1, y2 - y1], "score": score})
+    gt = COCO()
+    gt.dataset = {
+        "info": {},
+        "images": [{"id": k + 1, "width": 64, "height": 64} for k in range(len(truth))],
+        "annotations": annotations,
+        "categories": [{"id": k + 1, "name": str(k)} for k in range(classes)],
+    }
+    with contextlib.redirect_stdout(io.StringIO()):
+        gt.createIndex()
+        evaluation = COCOeval(gt, gt.loadRes(results), "bbox")
+        evaluation.params.iouThrs = np.array(ious)
+        evaluation.evaluate()
+        evaluation.accumulate()
+    precision, recall = evaluation.eval["precision"][:, :, :, 0, -1], evaluation.eval["recall"][:, :, 0, -1]
+    return precision, recall
+
+
+@pytest.mark.parametrize("engine", ["pycocotools", "faster_coco_eval"])
+@pytest.mark.parametrize("seed", range(12))
+def test_map_equals_coco(seed, engine):
+    truth, found = random_case(seed, ties=seed % 2 == 0)
+    if not any(len(one) for one in found):
+        pytest.skip("no detection")
+    precision, recall = _coco(truth, found, 2, engine, IOUS)
+    values = {name: point(f, len(truth)) for name, f in statistics(as_predictions(truth, found)).items()}
+
+    def mean(levels):
+        part = precision[levels]
+        return part[part > -1].mean()
+
+    assert values["map"] == pytest.approx(mean(slice(2, 12)), abs=1e-9)
+    assert values["map_rsna"] == pytest.approx(mean(slice(0, 8)), abs=1e-9)
+    assert values["ap50"] == pytest.approx(mean(slice(2, 3)), abs=1e-9)
+    kept = recall[2:12]
+    assert values["ar"] == pytest.approx(kept[kept > -1].mean(), abs=1e-9)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.lists(st.integers(0, 3), min_size=8, max_size=8))
+def test_weights_equal_repeated_images(seed, weights):
+    truth, found = random_case(seed, images=8, ties=False)
+    repeated = [k for k, w in enumerate(weights) for _ in range(w)]
+    extra = {"mgca_filter": True, "confidence": 0.5}
+    again = (
+        statistics(as_predictions([truth[k] for k in repeated], [found[k] for k in repeated], extra=extra)) if repeated else {}
+    )
+    for name, function in statistics(as_predictions(truth, found, extra=extra)).items():
+        expected = point(again[name], len(repeated)) if repeated else np.nan
+        np.testing.assert_allclose(function(np.array([weights]))[0], expected, rtol=1e-9, err_msg=name)
+
+
+def _naive_matches(truth, found, iou):
+    order = sorted(range(len(found)), key=lambda k: -found[k, 5])
+    taken, hit = set(), np.zeros(len(found), bool)
+    for k in order:
+        best, chosen = iou, None
+        for g in range(len(truth)):
+            value = pairwise_iou(found[k : k + 1, :4], truth[g : g + 1, :4])[0, 0]
+            if g not in taken and truth[g, 4] == found[k, 4] and value >= best:
+                best, chosen = value, g
+        if chosen is not None:
+            taken.add(chosen)
+            hit[k] = True
+    return hit[order]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000))
+def test_matching_all_images_at_once_equals_a_loop(seed):
+    truth, found = random_case(seed, images=4)
+    bits = match(pack_boxes(found, scored=True), pack_boxes(truth, scored=False))
+    for i, (t, f) in enumerate(zip(truth, found, strict=True)):
+        for level, iou in enumerate(IOUS):
+            np.testing.assert_array_equal(hits(bits[i], level)[: len(f)], _naive_matches(t, f, iou))
+            assert not hits(bits[i], level)[len(f) :].any()
+
+
+# --------------------------------------------------------------------------------------------------------------- FROC
+HIT, MISS = [10, 10, 30, 30, 0], [40, 40, 60, 60, 0]
+
+
+def test_froc_equals_a_hand_made_case():
+    """Four images, 3 true boxes. By score: hit .9, false .8, hit .7 and false .7 (one threshold), false .6, hit .5."""
+    truth = [[HIT], [HIT], [HIT], []]
+    found = [[[*HIT, 0.9], [*MISS, 0.8]], [[*HIT, 0.7], [*MISS, 0.6]], [[*HIT, 0.5]], [[*MISS, 0.7]]]
+    truth = [np.array(one, np.float32).reshape(-1, 5) for one in truth]
+    found = [np.array(one, np.float32).reshape(-1, 6) for one in found]
+    values = froc(ranked(as_predictions(truth, found, ("a",)), 0), np.ones((1, 4)))[0]
+    # false positives per image after each threshold: 0 (1/3), 1/4 (1/3), 2/4 (2/3), 3/4 (2/3), 3/4 (3/3)
+    expected = {0.125: 1 / 3, 0.25: 1 / 3, 0.5: 2 / 3, 1.0: 1.0, 2.0: 1.0, 4.0: 1.0, 8.0: 1.0}
+    assert values.tolist() == pytest.approx([expected[rate] for rate in RATES])
+
+
+def test_a_second_detection_of_the_same_box_is_a_false_positive():
+    truth = [np.array([HIT], np.float32)]
+    found = [np.array([[*HIT, 0.9], [*HIT, 0.8]], np.float32)]
+    data = ranked(as_predictions(truth, found, ("a",)), 0)
+    assert hits(data.bits, 0).tolist() == [True, False]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000))
+def test_froc_equals_trying_every_threshold(seed):
+    truth, found = random_case(seed, classes=1)
+    predictions = as_predictions(truth, found, ("a",))
+    data = ranked(predictions, 0)
+    values = froc(data, np.ones((1, len(truth))))[0]
+    total = sum(len(one) for one in truth)
+    hit = hits(data.bits, 0)
+    for rate, value in zip(RATES, values, strict=True):
+        best = 0.0
+        for threshold in {*data.score.tolist(), 2.0}:
+            kept = data.score >= threshold
+            if (kept & ~hit).sum() / len(truth) <= rate + 1e-12:
+                best = max(best, (kept & hit).sum() / total) if total else best
+        assert (np.isnan(value) and not total) or value == pytest.approx(best)
+
+
+# ------------------------------------------------------------------------------------------------------------- others
+def test_mgca_counts_only_images_with_truth_and_detection():
+    truth = [np.array([HIT], np.float32), np.array([HIT], np.float32), np.zeros((0, 5), np.float32)]
+    found = [np.array([[*HIT, 0.9]], np.float32), np.zeros((0, 6), np.float32), np.array([[*HIT, 0.95]], np.float32)]
+    predictions = as_predictions(truth, found, ("a",), {"mgca_filter": True})
+    values = {name: point(f, 3) for name, f in statistics(predictions).items()}
+    assert values["map_mgca"] == pytest.approx(1.0)
+    assert values["map_rsna"] == pytest.approx(0.5 * 51 / 101)
+    low = [np.array([[*HIT, 0.4]], np.float32), *found[1:]]
+    assert np.isnan(point(statistics(as_predictions(truth, low, ("a",), {"mgca_filter": True}))["map_mgca"], 3))
+
+
+def test_a_class_without_truth_is_left_out_of_the_mean():
+    truth, found = [np.array([HIT], np.float32)], [np.array([[*HIT, 0.9], [*MISS[:4], 1, 0.8]], np.float32)]
+    values = {name: point(f, 1) for name, f in statistics(as_predictions(truth, found)).items()}
+    assert values["map"] == pytest.approx(1.0) and np.isnan(values["map:b"])
+
+
+def test_no_detection_is_zero_and_no_truth_is_undefined():
+    empty, truth = np.zeros((0, 6), np.float32), [np.array([HIT], np.float32)]
+    values = statistics(as_predictions(truth, [empty], ("a",)))
+    assert {point(f, 1) for f in values.values()} == {0.0}
+    nothing = statistics(as_predictions([np.zeros((0, 5), np.float32)], [empty], ("a",)))
+    assert all(np.isnan(point(f, 1)) for f in nothing.values())
+
+
+def test_more_than_a_hundred_detections_are_cut_by_score():
+    many = np.tile(np.array([[*MISS, 0.5]], np.float32), (150, 1))
+    many[149, :4], many[149, 5] = HIT[:4], 0.9
+    packed = pack_boxes([many], scored=True)
+    assert packed.scores.shape == (1, 100) and packed.scores[0, 0] == np.float32(0.9)
+
+
+def test_average_precision_in_blocks_equals_whole(monkeypatch):
+    truth, found = random_case(3, images=30)
+    data = ranked(as_predictions(truth, found), 0)
+    weights = np.random.default_rng(0).integers(0, 3, (20, 30))
+    whole = average_precision(data, weights, range(12))
+    monkeypatch.setattr("bench.metrics.weights.BLOCK", 100)
+    np.testing.assert_array_equal(average_precision(data, weights, range(12)), whole)

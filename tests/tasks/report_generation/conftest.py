@@ -1,0 +1,76 @@
+"""Studies with two views whose report follows from the pixels, and a decoder small enough to train in a second."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from bench.contracts import Features, InputSpec, Subset, TaskSpec
+from tasks.report_generation import ReportGenerationKind
+from tests.tasks.fakes import context
+
+KIND = ReportGenerationKind()
+TASK = TaskSpec("fake_rg", "report_generation", "fake", "Fake", "ce_f1_micro", options={"text": "findings", "images": 2})
+TINY = {
+    "width": "32", "layers": "1", "heads": "2", "feedforward": "32", "epochs": "2", "updates": "80", "batch_size": "8",
+    "lr": "0.01", "min_count": "1", "dropout": "0", "max_words": "20", "monitor": "loss", "tokenizer": "cleaned",
+    "warmup": "0", "patience": "none",
+}  # fmt: skip
+
+
+class GridEncoder:
+    """Brightness of the cells of a 2 x 2 grid, one token each."""
+
+    name, architecture, family, has_text = "grid", "grid", "resnet", False
+    input = InputSpec(size=16, resize=16)
+    pooled_dim = patch_dim = 4
+    pyramid_channels, pyramid_strides = (4,), (8,)
+
+    def __init__(self):
+        self.module = torch.nn.Conv2d(3, 4, 1).eval()
+        self.module.weight.data = torch.arange(12.0).view(4, 3, 1, 1) / 12
+
+    def features(self, images):
+        maps = self.module(torch.nn.functional.avg_pool2d(images, 8))
+        patches = maps.flatten(2).transpose(1, 2)
+        return Features(patches.mean(1), patches, (2, 2), (maps,))
+
+
+class SeeingEncoder(GridEncoder):
+    """The same with tokens of its own."""
+
+    def observations(self, images):
+        return self.features(images).patches.mean(1, keepdim=True).repeat(1, 3, 2)
+
+
+def studies(n=40, seed=0, views=2):
+    """Return studies whose first image is bright on the left where there is an effusion; some have one image only."""
+    rng = np.random.default_rng(seed)
+    rows, pixels = [], []
+    for number in range(n):
+        ill = bool(rng.random() < 0.5)
+        text = "There is a left pleural effusion. The heart is normal." if ill else "No pleural effusion. The heart is normal."
+        for view in range(views if number % 5 else 1):
+            image = rng.integers(0, 40, (16, 16))
+            image[:, :8] += 150 * ill
+            rows.append(
+                {
+                    "image_id": f"i{seed}_{number}_{view}",
+                    "study_id": f"s{seed}_{number}",
+                    "patient_id": f"p{seed}_{number // 2}",
+                    "findings": text,
+                }
+            )
+            pixels.append(image)
+    return Subset(pd.DataFrame(rows), np.arange(len(rows)), np.stack(pixels).astype(np.uint8))
+
+
+def cell(folder, protocol="default", **changes):
+    """Return a cell's context of the tiny decoder."""
+    settings = KIND.settings(TASK, protocol, "demo", {**TINY, **changes})
+    return context(TASK, settings, folder, data_kind="demo")
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("PLACE_BENCH_CACHE", str(tmp_path / "cache"))

@@ -1,0 +1,150 @@
+"""The labeler's classes, negation and doubt, sentence by sentence; its measure against MeSH; the metrics made of it."""
+
+import io
+import tarfile
+
+import numpy as np
+import pytest
+from sklearn.metrics import precision_recall_fscore_support
+
+from bench.errors import DataError
+from tasks.report_generation.labeler import NEGATIVE, OBSERVATIONS, POSITIVE, UNCERTAIN, UNMENTIONED, measure
+from tasks.report_generation.labeler.rules import label_reports
+from tasks.report_generation.metrics.clinical import FIVE, clinical_statistics, named
+from tasks.report_generation.metrics.language import COLUMNS, distinct, language_counts, language_statistics, ngram_numbers
+
+
+def status(text, name):
+    return int(label_reports([text])[0, OBSERVATIONS.index(name)])
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "wanted"),
+    [
+        ("There is a small left pleural effusion.", "Pleural Effusion", POSITIVE),
+        ("No pleural effusion or pneumothorax.", "Pleural Effusion", NEGATIVE),
+        ("No pleural effusion or pneumothorax.", "Pneumothorax", NEGATIVE),
+        ("No focal consolidation, pleural effusion, or pneumothorax.", "Pneumothorax", NEGATIVE),
+        ("No pneumothorax but there is a small effusion.", "Pleural Effusion", POSITIVE),
+        ("Pneumothorax is not seen.", "Pneumothorax", NEGATIVE),
+        ("The pneumothorax has resolved.", "Pneumothorax", NEGATIVE),
+        ("Interval resolution of the pleural effusion.", "Pleural Effusion", NEGATIVE),
+        ("A small effusion cannot be excluded.", "Pleural Effusion", UNCERTAIN),
+        ("Cannot exclude pneumonia.", "Pneumonia", UNCERTAIN),
+        ("Possible trace right pleural effusion.", "Pleural Effusion", UNCERTAIN),
+        ("Opacity in the left lower lobe may represent early pneumonia.", "Lung Opacity", POSITIVE),
+        ("Opacity in the left lower lobe may represent early pneumonia.", "Pneumonia", UNCERTAIN),
+        ("No opacity to suggest pneumonia.", "Pneumonia", NEGATIVE),
+        ("Malignancy cannot be confidently excluded.", "Lung Lesion", UNCERTAIN),
+        ("Interval removal of the right chest tube.", "Support Devices", NEGATIVE),
+        ("No significant change in the small left effusion.", "Pleural Effusion", POSITIVE),
+        ("Small pericardial effusion.", "Pleural Effusion", UNMENTIONED),
+        ("The heart is mildly enlarged.", "Cardiomegaly", POSITIVE),
+        ("Heart size is within normal limits.", "Cardiomegaly", NEGATIVE),
+        ("The heart is not enlarged.", "Cardiomegaly", NEGATIVE),
+        ("The heart is borderline enlarged.", "Cardiomegaly", UNCERTAIN),
+        ("The mediastinal contours are unremarkable.", "Enlarged Cardiomediastinum", NEGATIVE),
+        ("Widened superior mediastinum.", "Enlarged Cardiomediastinum", POSITIVE),
+        ("Subsegmental atelectasis at the right base.", "Atelectasis", POSITIVE),
+        ("A 9 mm nodule projects over the left upper lobe.", "Lung Lesion", POSITIVE),
+        ("Fracture of the lateral left sixth rib is noted.", "Fracture", POSITIVE),
+        ("A right chest tube is in place.", "Support Devices", POSITIVE),
+        ("Biapical pleural thickening.", "Pleural Other", POSITIVE),
+        ("Mild interstitial pulmonary edema.", "Edema", POSITIVE),
+    ],
+)
+def test_sentences(text, name, wanted):
+    assert status(text, name) == wanted
+
+
+def test_no_finding_is_what_is_left():
+    assert status("The lungs are clear. A pacemaker is in place.", "No Finding") == POSITIVE
+    assert status("Possible pneumonia.", "No Finding") == UNMENTIONED
+    assert status("", "No Finding") == POSITIVE
+
+
+def test_positive_wins_over_uncertain_over_negative():
+    assert status("No effusion. Possible effusion.", "Pleural Effusion") == UNCERTAIN
+    assert status("Possible effusion. Large effusion. No effusion.", "Pleural Effusion") == POSITIVE
+
+
+def test_rules_agree_with_the_demo_labels():
+    from tasks.datasets.demo.phrases import ABSENT, ABSENT_LABEL, PRESENT
+
+    fill = {"side": "left", "lobe": "upper", "where": "apical", "size": "small", "degree": "mild", "dense": "dense", "mm": 9,
+            "cm": 2, "rib": "sixth", "portion": "lateral", "tip": 4, "line": "PICC", "depth": "mid SVC"}  # fmt: skip
+    wrong = []
+    for phrases in PRESENT.values():
+        for text, labels in phrases:
+            written = text.format(**fill)
+            wrong += [(written, name) for name, value in labels.items() if status(written, name) != value]
+    for name, texts in ABSENT.items():
+        wrong += [(text, name) for text in texts if status(text, ABSENT_LABEL[name]) != NEGATIVE]
+    assert len(wrong) <= 1, wrong
+
+
+REPORT = """<eCitation><uId id="CXR{n}"/><AbstractText Label="FINDINGS">{text}</AbstractText><MeSH><major>{mesh}</major></MeSH>
+<parentImage id="CXR{n}_1"/></eCitation>"""
+
+
+def test_measure_counts_against_mesh_terms(tmp_path):
+    rows = [
+        ("Small effusion.", "Pleural Effusion/left"),
+        ("No effusion.", "normal"),
+        ("Effusion.", "normal"),
+        ("Clear.", "Pneumothorax"),
+    ]
+    path = tmp_path / "reports.tgz"
+    with tarfile.open(path, "w:gz") as archive:
+        for n, (text, mesh) in enumerate(rows):
+            data = REPORT.format(n=n, text=text, mesh=mesh).encode()
+            info = tarfile.TarInfo(f"ecgen-radiology/{n}.xml")
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    found = {name: values for name, *values in measure.measure(measure.read_archive(path))}
+    assert found["Pleural Effusion"] == [1, 0.5, 1.0, pytest.approx(2 / 3)]
+    assert found["Pneumothorax"][:3] == [1, 0.0, 0.0]
+
+
+def test_measure_names_what_is_missing(monkeypatch):
+    monkeypatch.setattr(measure.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(DataError, match="torchxrayvision is not installed"):
+        measure.find_archive()
+
+
+def test_clinical_scores_equal_sklearn():
+    rng = np.random.default_rng(0)
+    found, truth = rng.random((30, 14)) < 0.3, rng.random((30, 14)) < 0.3
+    found[:, 3] = truth[:, 3] = False
+    found[4] = truth[4] = False
+    ours = {name: f(np.ones((1, 30)))[0] for name, f in clinical_statistics(found, truth).items()}
+    for suffix, columns in (("", slice(None)), ("_5", list(FIVE))):
+        for average in ("micro", "macro"):
+            wanted = precision_recall_fscore_support(truth[:, columns], found[:, columns], average=average, zero_division=0)
+            np.testing.assert_allclose([ours[f"ce_{s}_{average}{suffix}"] for s in ("precision", "recall", "f1")], wanted[:3])
+    wanted = precision_recall_fscore_support(truth, found, average="samples", zero_division=0)
+    np.testing.assert_allclose([ours[f"ce_{s}_example"] for s in ("precision", "recall", "f1")], wanted[:3])
+    weights = np.zeros((1, 30), int)
+    weights[0, [2, 2, 5]] = 1
+    again = clinical_statistics(found, truth)["ce_f1_macro"](weights)
+    np.testing.assert_allclose(again, clinical_statistics(found[[2, 5]], truth[[2, 5]])["ce_f1_macro"](np.ones((1, 2))))
+
+
+def test_uncertain_counts_as_named_or_not():
+    labels = np.array([[POSITIVE, UNCERTAIN, NEGATIVE, UNMENTIONED]])
+    assert named(labels, "positive").tolist() == [[True, True, False, False]]
+    assert named(labels, "negative").tolist() == [[True, False, False, False]]
+
+
+def test_language_of_copied_and_repeated_reports():
+    hypotheses = ["no effusion . large effusion .", "no effusion . large effusion .", "new words here .", ""]
+    counts = language_counts(hypotheses, ["a b ."] * 4, {"no effusion"}, label_reports)
+    assert counts.shape == (4, len(COLUMNS))
+    found = {name: float(f(np.ones((1, 4)))[0]) for name, f in language_statistics(counts).items()}
+    assert found["normal_copied"] == pytest.approx(2 / 5) and found["copied_sentences"] == pytest.approx(2 / 5)
+    assert found["normal_sentences"] == pytest.approx(3 / 5)
+    assert found["repeated_reports"] == 0.5 and found["empty_reports"] == 0.25
+    grams = ngram_numbers(["a b a", "a c", ""], 1)
+    assert distinct(grams, 3)(np.array([[1, 1, 1], [0, 2, 0], [0, 0, 1]])).tolist() == pytest.approx(
+        [3 / 5, 2 / 4, np.nan], nan_ok=True
+    )
