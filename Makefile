@@ -13,7 +13,7 @@ RUN_OPTIONS = $(if $(BACKBONES),--backbones $(BACKBONES)) $(if $(FRACTIONS),--fr
   $(if $(SEEDS),--seeds $(SEEDS)) $(if $(PROFILE),--profile $(PROFILE)) $(if $(PROTOCOL),--protocol $(PROTOCOL)) \
   $(if $(DATA),--data-root $(DATA)) $(if $(DEVICE),--device $(DEVICE)) $(ARGS)
 
-.PHONY: help setup setup-ops bench pretrain leaderboard data doctor test test-slow test-gpu lint perf clean
+.PHONY: help setup setup-ops bench pretrain leaderboard data doctor test test-slow test-gpu lint perf ablation clean
 
 help:  ## list the targets
 	@echo "place-bench. Start: make setup && make bench TASK=siim_seg"
@@ -73,6 +73,10 @@ lint: $(STAMP)  ## ruff and mypy
 perf: $(STAMP)  ## measure the performance table (benchmarks/)
 	@echo "perf"
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+ablation: $(STAMP)  ## pre-train PLACE without each of its parts, on equal terms (hours; docs/methods.md)
+	@echo "ablation"
+	@$(BIN)/python -m backbones.ablation $(ARGS)
 
 clean:  ## remove caches of the tools (no results, no .venv)
 	@echo "clean"

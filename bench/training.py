@@ -139,10 +139,10 @@ def train(
     """Train `model` in place and return the summary; a killed run goes on from the last whole epoch found in `work_dir`.
 
     `model` is a mmengine BaseModel, or any module with `losses(batch) -> dict` of scalar tensors: those whose name contains
-    "loss" are summed and minimised, the others logged. Batches are moved to `device` for the latter, and its `start_epoch(epoch)`,
-    where it has one, is called before each epoch (from 0). `work_dir` gets `epoch_N.pth` (the last two), `best.pth`,
-    `curve.jsonl` and mmengine's log. A resumed run equals an uninterrupted one: random numbers and batch order are drawn from
-    (seed, epoch).
+    "loss" are summed and minimised, the others logged. Batches are moved to `device` for the latter, and its
+    `start_epoch(epoch)`, where it has one, is called before each epoch (from 0). `work_dir` gets `epoch_N.pth` (the last
+    two), `best.pth`, `curve.jsonl` and mmengine's log. A resumed run equals an uninterrupted one: random numbers and batch
+    order are drawn from (seed, epoch).
 
     Among several processes (`bench.processes`), each runs its part of every batch and process 0 validates and writes.
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.errors import SettingError
@@ -12,6 +12,7 @@ from bench.training import TrainPlan, learning_rate, plateaus
 @given(
     st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.30001, 0.5, 0.9]), max_size=14), st.sampled_from(["max", "min"]), st.integers(0, 3)
 )
+@settings(deadline=None)
 def test_equals_torch(values, mode, hold):
     plan = TrainPlan(schedule="plateau", monitor="score", mode=mode, hold=hold, lr=1.0, factor=0.5, min_lr=0.0)
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)

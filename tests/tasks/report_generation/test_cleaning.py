@@ -1,7 +1,7 @@
 """Named cleanings and the vocabulary: what becomes words, and that only the training split is learned from."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.errors import DataError
@@ -31,6 +31,7 @@ def test_no_word_is_no_text(how, text):
 
 
 @given(st.text(max_size=200))
+@settings(deadline=None)
 def test_cleaned_text_is_one_line_and_clean(text):
     cleaned = clean_plain(text)
     assert cleaned == " ".join(cleaned.split())
