@@ -122,6 +122,10 @@ class VisionLanguageMethod(nn.Module, ABC):
         """Return the method's image-text score [B images, T texts]; by default the cosine of the global embeddings."""
         return self.embed_features(features) @ self.text_states(text)[1].T
 
+    def local_score(self, features: Features, text: TextBatch) -> torch.Tensor:
+        """Return the part of the score over words (or sentences) and regions [B, T]; only where the method has one."""
+        raise NotImplementedError(f"{type(self).__name__} has no local score")
+
 
 def text_batch(batch: Batch) -> TextBatch:
     """Return the text side of a training batch."""
@@ -148,3 +152,11 @@ class LoadedMethod(LoadedBackbone):
     def similarity(self, images: torch.Tensor, texts: Sequence[str]) -> torch.Tensor:
         """Return the method's own image-text score [B, T]."""
         return self.method.score(self.features(images), self.method.encode_text(texts))
+
+
+class LoadedLocalMethod(LoadedMethod):
+    """A method whose score has a part over words (or sentences) and regions."""
+
+    def local_similarity(self, images: torch.Tensor, texts: Sequence[str]) -> torch.Tensor:
+        """Return that part alone [B, T]; for a text without words, the global cosine."""
+        return self.method.local_score(self.features(images), self.method.encode_text(texts))

@@ -96,7 +96,7 @@ def _publish(plan: TaskPlan, request: RunRequest, changed: bool, progress: Progr
 def _figures(plan: TaskPlan, tables: Sequence[Table], request: RunRequest, progress: Progress) -> None:
     store = ResultStore(request.results)
     for table in tables:
-        if table.facts["hash:test"] != plan.test_hash or table.facts["hash:data"] != plan.prepared.data_hash:
+        if table.facts["hash:test"] != plan.test_hash or table.facts["hash:data"] != plan.data_hash:
             continue
         last = table.columns[-1].fraction
         shown = {table.names[r["key"]]: store.load_predictions(r["key"]) for r in table.records if r["label_fraction"] == last}

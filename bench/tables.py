@@ -30,7 +30,7 @@ def _head(table: Table) -> list[str]:
 
 
 def _body(table: Table) -> list[str]:
-    lines = ["| encoder | " + " | ".join(f"{c.fraction:.0%} of labels" for c in table.columns) + " | seeds | n |"]
+    lines = ["| encoder | " + " | ".join(f"{share(c.fraction)} of labels" for c in table.columns) + " | seeds | n |"]
     lines.append("|---|" + "---|" * (len(table.columns) + 2))
     for name in table.rows:
         cells = [_cell(column, name) for column in table.columns]
@@ -74,7 +74,9 @@ def _differences(table: Table) -> list[str]:
     rows = [found for found in column.differences() if found.one == column.best]
     if not rows:
         return []
-    head = f"Paired differences to {escape(column.best)} at {column.fraction:.0%} of labels (p corrected for all pairs by Holm):"
+    head = (
+        f"Paired differences to {escape(column.best)} at {share(column.fraction)} of labels (p corrected for all pairs by Holm):"
+    )
     return ["", head, "", "| against | difference | p (Holm) |", "|---|---|---|", *(_line(found) for found in rows)]
 
 
@@ -87,9 +89,14 @@ def comparison(table: Table, among: Collection[str]) -> str:
     """Return every paired difference of the rows `among` (none named: of all), per label fraction, as Markdown."""
     lines = [*_head(table), ""]
     for column in table.columns:
-        lines += [f"{column.fraction:.0%} of labels:", "", "| better | against | difference | p (Holm) |", "|---|---|---|---|"]
+        lines += [f"{share(column.fraction)} of labels:", "", "| better | against | difference | p (Holm) |", "|---|---|---|---|"]
         lines += [f"| {escape(found.one)} {_line(found)}" for found in column.differences(among)] + [""]
     return "\n".join(lines)
+
+
+def share(fraction: float) -> str:
+    """Return a label fraction as a percentage with the digits it needs: 100%, 10%, 0.5%."""
+    return f"{100 * fraction:g}%"
 
 
 def escape(text: str) -> str:

@@ -42,6 +42,7 @@ def case(images: int, seed: int = 0) -> tuple[Lists, Lists]:
         far = rng.uniform(0, 700, (BOXES, 2))
         near = np.repeat(boxes, 2, axis=0) + rng.normal(0, 25, (2 * len(boxes), 4))
         corners = np.concatenate([near, np.concatenate([far, far + rng.uniform(60, 300, far.shape)], axis=1)])
+        corners[:, 2:] = np.maximum(corners[:, 2:], corners[:, :2] + 1)
         truth.append(np.column_stack([boxes, np.zeros(len(boxes))]).astype(np.float32))
         scores = rng.random(len(corners))
         found.append(np.column_stack([corners, np.zeros(len(corners)), scores]).astype(np.float32))
@@ -146,7 +147,7 @@ def _step_row(head: str, family: str) -> dict[str, Any]:
         detector.zero_grad()
         losses, _ = detector.parse_losses(detector(inputs, targets, mode="loss"))
         losses.backward()
-        return float(losses)
+        return float(losses.detach())
 
     step(maps)
     usual_s, expected = _timed(lambda: step(images))

@@ -21,5 +21,6 @@ from bench.contracts import Backbone, BackboneRequest, backbone
 def build(request: BackboneRequest) -> Backbone:
     """Return the encoders of a checkpoint written by `place-bench pretrain gloria`."""
     from backbones.checkpoint import load_method
+    from backbones.vision_language import LoadedLocalMethod
 
-    return load_method("gloria", request)
+    return load_method("gloria", request, LoadedLocalMethod)

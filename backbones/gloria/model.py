@@ -90,11 +90,19 @@ class Gloria(VisionLanguageMethod):
 
     # -------------------------------------------------------------------------------------------------- inference
     def score(self, features: Features, text: TextBatch) -> torch.Tensor:
-        """Return the mean of the global cosine and the local similarity [B, T]; the former alone for a text without words.
+        """Return the mean of the global cosine and the local similarity [B, T]; the former alone for a text without words."""
+        cosine, local = self._scores(features, text)
+        return (cosine + local) / 2
 
-        The local one is the log-mean-exp of the words' cosines, so that both are cosines and long texts have no advantage; with
-        `quirks` it is 5 times the best word's cosine, as in the published code.
+    def local_score(self, features: Features, text: TextBatch) -> torch.Tensor:
+        """Return the local similarity [B, T]; the global cosine for a text without words.
+
+        It is the log-mean-exp of the words' cosines, so that both are cosines and long texts have no advantage; with `quirks` it
+        is 5 times the best word's cosine, as in the published code.
         """
+        return self._scores(features, text)[1]
+
+    def _scores(self, features: Features, text: TextBatch) -> tuple[torch.Tensor, torch.Tensor]:
         own = cast(Settings, self.settings)
         words, mask, sentences = self.words(text)
         cosine = self.embed_features(features) @ project(self.text_head, sentences).T
@@ -103,4 +111,4 @@ class Gloria(VisionLanguageMethod):
             local = self._local(words, mask, regions, "max").T
         else:
             local = ((self._local(words, mask, regions) - mask.sum(1, keepdim=True).clamp(min=1).log()) / own.word_scale).T
-        return torch.where(mask.any(1), (cosine + local) / 2, cosine)
+        return cosine, torch.where(mask.any(1), local, cosine)

@@ -16,7 +16,7 @@ from backbones.place.attention import CorrelationHead, ObservationExtractor, pos
 from backbones.place.losses import pairwise_cosine, patch_pixels, pcma_query_loss, pcma_sentence_loss
 from backbones.place.settings import Settings
 from backbones.settings import MethodSettings
-from backbones.vision_language import Batch, LoadedMethod, VisionLanguageMethod, project, projection, text_batch
+from backbones.vision_language import Batch, LoadedLocalMethod, VisionLanguageMethod, project, projection, text_batch
 from bench.contracts import Features
 
 
@@ -112,26 +112,29 @@ class Place(VisionLanguageMethod):
     # ------------------------------------------------------------------------------------------------- inference
     def score(self, features: Features, text: TextBatch) -> torch.Tensor:
         """Return the mean of the global cosine and of the pathological one [B, T]; the former alone for a text of no sentence."""
+        cosine, local = self._scores(features, text)
+        return (cosine + local) / 2
+
+    def local_score(self, features: Features, text: TextBatch) -> torch.Tensor:
+        """Return the pathological cosine [B, T]; the global one for a text of no sentence."""
+        return self._scores(features, text)[1]
+
+    def _scores(self, features: Features, text: TextBatch) -> tuple[torch.Tensor, torch.Tensor]:
         states, texts = self.text_states(text)
         cosine = self.embed_features(features) @ texts.T
         visual = self.visual_observations(features)[0]
         textual = self.textual_observations(states, text)
         if self.settings.t_por == "query":
-            return (cosine + torch.einsum("ikd,jkd->ijk", visual, textual).mean(2)) / 2
+            return cosine, torch.einsum("ikd,jkd->ijk", visual, textual).mean(2)
         mask = text.sentence_mask
+        scale = 1 / self.settings.tau2
         local = attention_pooled_similarity(
-            textual,
-            visual,
-            text_mask=mask,
-            order="regions",
-            attention_scale=1 / self.settings.tau2,
-            score_scale=1.0,
-            aggregate="mean",
+            textual, visual, text_mask=mask, order="regions", attention_scale=scale, score_scale=1.0, aggregate="mean"
         ).T
-        return torch.where(mask.any(1), (cosine + local) / 2, cosine)
+        return cosine, torch.where(mask.any(1), local, cosine)
 
 
-class LoadedPlace(LoadedMethod):
+class LoadedPlace(LoadedLocalMethod):
     """PLACE at inference: also gives its observations and where they were read."""
 
     method: Place

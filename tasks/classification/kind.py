@@ -23,6 +23,7 @@ class ClassificationKind(TaskKind):
     name = "classification"
     evaluator_version = 1
     metrics = ("auroc", "auprc", "accuracy", "f1", "sensitivity", "specificity", "precision", "mcc", "brier", "ece")
+    lower_is_better = ("brier*", "ece*")
     needs = "labels"
 
     def settings(self, task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]) -> ClassificationSettings:

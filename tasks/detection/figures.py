@@ -21,7 +21,7 @@ def draw_predictions(test: Subset, predictions: Mapping[str, Predictions], out: 
     figure, axes, below = example_frame(list(predictions), columns=3, curves=2)
     for row, own in zip(axes, predictions.values(), strict=True):
         scores = image_scores(own)
-        chosen = best_median_worst(scores, np.asarray(own.arrays["truth_classes"] >= 0).any(axis=1))
+        chosen = best_median_worst(scores, np.any(own.arrays["truth_classes"] >= 0, axis=1))
         for axis, (name, image) in zip(row, chosen.items(), strict=False):
             show(axis, test.images(np.array([image]))[0], f"{name}: {np.nan_to_num(scores[image]):.2f}")
             _draw_boxes(axis, own, image)

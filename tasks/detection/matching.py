@@ -67,7 +67,7 @@ def match(found: Boxes, truth: Boxes, ious: np.ndarray = IOUS) -> np.ndarray:
     overlap[~same] = -1.0
     limits = np.minimum(ious, 1 - 1e-10)[:, None]
     bits = np.zeros(found.classes.shape, np.uint16)
-    boxes = truth.classes.shape[1]
+    boxes = overlap.shape[-1]
     if not boxes:
         return bits
     free = np.ones((len(bits), len(ious), boxes), bool)

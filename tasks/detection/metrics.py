@@ -126,10 +126,17 @@ def froc_curve(data: Ranked, weights: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def _froc_block(data: Ranked, weights: np.ndarray, rates: Sequence[float]) -> np.ndarray:
-    rate, sensitivity = froc_curve(data, weights)
-    slack = 1e-12  # a rate that is met exactly counts as met
-    place = np.array([np.searchsorted(row, np.array(rates) + slack, side="right") - 1 for row in rate])
-    return np.take_along_axis(sensitivity, np.clip(place, 0, None), axis=1)
+    """Sensitivity grows at hits alone, so that false positives are needed only there: those of all scores not below the hit's."""
+    hit = np.flatnonzero(hits(data.bits, FROC_IOU))
+    ends = np.flatnonzero(np.append(data.score[1:] != data.score[:-1], True)[: len(data.score)])
+    end = ends[np.searchsorted(ends, hit)]
+    kept = np.cumsum(weights[:, data.image], axis=1)[:, end]
+    found = np.cumsum(weights[:, data.image[hit]], axis=1)[:, np.searchsorted(hit, end, side="right") - 1]
+    rate = ratio(kept - found, weights.sum(axis=1, keepdims=True))
+    limits = np.array(rates) + 1e-12  # a rate that is met exactly counts as met
+    place = np.array([np.searchsorted(row, limits, side="right") for row in rate])
+    reached = np.take_along_axis(np.hstack([np.zeros((len(weights), 1)), found]), place, axis=1)
+    return ratio(reached, (weights @ data.truth)[:, None])
 
 
 # --------------------------------------------------------------------------------------------------------- statistics

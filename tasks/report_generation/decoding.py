@@ -59,9 +59,9 @@ class SearchOptions:
 def search(writer: Writer, batch: dict[str, Any], images: int, options: SearchOptions, device: str = "cpu") -> list[list[int]]:
     """Return the best report of each of `images` images as ids, without begin and end.
 
-    Beam search as commonly done (fairseq, transformers with early stopping): of the 2 * beam best continuations of an image,
-    those that end among the first `beam` are finished, the best `beam` others live on; an image is done when `beam` are finished,
-    or at the limit, where what still lives counts as finished.
+    Beam search as commonly done (transformers' rule): of the 2 * beam best continuations of an image, those that end among the
+    first `beam` are finished and the best `beam` others live on; an image is done when `beam` are finished and the best living
+    one would not be among them if it ended now, or at the limit, where what still lives counts as finished.
     """
     run = _Search(writer, batch, images, options, device)
     for _ in range(options.limit):
@@ -97,8 +97,15 @@ class _Search:
         parents, words = parents.gather(1, live), words.gather(1, live)
         self.scores = scores.gather(1, live).masked_fill(words == END, NEVER)
         self._take(parents, words)
-        done = torch.tensor([len(self.finished[image]) >= beam for image in self.images.tolist()], device=self.device)
-        self.close(done, unfinished=False)
+        best = (self.scores.max(1).values / self.ids.shape[2] ** self.options.length_penalty).tolist()
+        done = [self._is_done(int(image), bound) for image, bound in zip(self.images, best, strict=True)]
+        self.close(torch.tensor(done, device=self.device), unfinished=False)
+
+    def _is_done(self, image: int, bound: float) -> bool:
+        """Say whether `beam` reports are finished and the best living one, ended now, would not be among the best of them."""
+        kept = sorted(self.finished[image], key=lambda item: -item[0])[: self.options.beam]
+        self.finished[image] = kept
+        return len(kept) >= self.options.beam and kept[-1][0] >= bound
 
     def _continuations(self) -> Tensor:
         """Return the log-probability of every continuation [B, K * V]."""

@@ -17,6 +17,7 @@ from tasks.report_generation.labeler import OBSERVATIONS, POSITIVE, UNCERTAIN
 MATCHED, MISSED, INVENTED, PLAIN = "#127a3a", "#c77700", "#c01530", "#303030"
 DISEASE = len(OBSERVATIONS) - 1
 WORDS_SHOWN = 8
+SENTENCES_SHOWN = 14
 WIDTH = 44
 Line = tuple[str, str]
 
@@ -92,10 +93,12 @@ def _lines_of_row(predictions: Mapping[str, Predictions], row: int) -> list[list
 def _sentences(text: str, named: np.ndarray, other: np.ndarray, alone: str) -> list[Line]:
     """Return the lines of a text, each sentence in the colour of what it names: in both texts, or in this one alone."""
     lines: list[Line] = []
-    for sentence in split_sentences(text):
+    for sentence in split_sentences(text)[:SENTENCES_SHOWN]:
         here = _named_in(sentence) & named
         colour = PLAIN if not here.any() else MATCHED if (here & other).any() else alone
         lines += [(line, colour) for line in textwrap.wrap(sentence + ".", WIDTH)]
+    if len(split_sentences(text)) > SENTENCES_SHOWN:
+        lines.append(("(cut for the picture)", PLAIN))
     return lines or [("(empty)", alone)]
 
 
@@ -121,6 +124,7 @@ def _missed(missed: np.ndarray) -> list[Line]:
 def _image(axis: Any, image: np.ndarray) -> None:
     axis.imshow(image, cmap="gray", vmin=0, vmax=255)
     axis.axis("off")
+    axis.set_anchor("N")
 
 
 def _text(axis: Any, lines: Sequence[Line], height: float) -> None:

@@ -20,6 +20,7 @@ class ReportGenerationKind(TaskKind):
     evaluator_version = 1
     metrics = ("ce_f1_micro", "ce_f1_macro", "bleu1", "bleu4", "meteor", "rouge_l", "cider", "repeated_reports")
     baselines = ("constant_report", "random_report")
+    lower_is_better = ("repeated_reports", "normal_copied", "copied_sentences", "empty*")
     needs = "reports"
 
     def settings(self, task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]) -> ReportSettings:

@@ -19,6 +19,7 @@ class RetrievalKind(TaskKind):
     name = "retrieval"
     evaluator_version = 1
     metrics = ("i2t_p@5", "i2t_hit@5", "i2t_r@5", "i2t_ndcg@10", "i2t_mean_rank", "i2t_median_rank", "t2i_r@5")
+    lower_is_better = ("*_rank",)
     needs = "reports"
 
     def settings(self, task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]) -> RetrievalSettings:

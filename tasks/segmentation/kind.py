@@ -20,6 +20,7 @@ class SegmentationKind(TaskKind):
     name = "segmentation"
     evaluator_version = 2
     metrics = ("dice_per_image", "dice_global", "iou", "mdice", "dice_positive", "surface_dice")
+    lower_is_better = ("hd95*",)
     needs = "masks"
 
     def settings(self, task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]) -> SegmentationSettings:

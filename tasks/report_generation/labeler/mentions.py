@@ -117,7 +117,7 @@ PSEUDO_NEGATIONS = (
 NEGATED_AFTER = (
     r"(?:(?:is|are|was|were|has|have|been|be|can be) )*(?:not|no longer) (?:\w+ )?(?:seen|identified|"
     r"visuali[sz]ed|evident|noted|present|"
-    r"appreciated|demonstrated|visible|detected|apparent|suspected)"
+    r"appreciated|demonstrated|visible|detected|apparent|suspected)(?! (?:on|in|at) (?:the |any )?(?:prior|previous|earlier))"
     r"|(?:(?:is|are|was|were|has|have|been|now|since|interval|completely) )+(?:absent|resolved|cleared|gone|removed)|ruled out"
     r"|(?:has|have) been (?:removed|withdrawn)|(?:seen previously )?(?:is|are) no longer"
 )

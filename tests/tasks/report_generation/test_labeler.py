@@ -34,6 +34,7 @@ def status(text, name):
         ("Possible trace right pleural effusion.", "Pleural Effusion", UNCERTAIN),
         ("Opacity in the left lower lobe may represent early pneumonia.", "Lung Opacity", POSITIVE),
         ("Opacity in the left lower lobe may represent early pneumonia.", "Pneumonia", UNCERTAIN),
+        ("Left basal atelectasis not seen on the prior radiograph.", "Atelectasis", POSITIVE),
         ("No opacity to suggest pneumonia.", "Pneumonia", NEGATIVE),
         ("Malignancy cannot be confidently excluded.", "Lung Lesion", UNCERTAIN),
         ("Interval removal of the right chest tube.", "Support Devices", NEGATIVE),
