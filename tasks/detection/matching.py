@@ -66,7 +66,7 @@ def match(found: Boxes, truth: Boxes, ious: np.ndarray = IOUS) -> np.ndarray:
     same = (found.classes[:, :, None] == truth.classes[:, None, :]) & found.real[:, :, None]
     overlap[~same] = -1.0
     limits = np.minimum(ious, 1 - 1e-10)[:, None]
-    bits = np.zeros(found.classes.shape, np.uint16)
+    bits: np.ndarray = np.zeros(found.classes.shape, np.uint16)
     boxes = overlap.shape[-1]
     if not boxes:
         return bits
