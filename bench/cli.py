@@ -48,6 +48,13 @@ class DataChoice(StrEnum):
     demo = "demo"
 
 
+class FrameworkName(StrEnum):
+    """Where a user goes on with an encoder."""
+
+    mmseg = "mmseg"
+    mmdet = "mmdet"
+
+
 class ErrorPolicy(StrEnum):
     """What a bad file or a failed cell does."""
 
@@ -228,6 +235,34 @@ def compare(
     from bench.commands import compare_command
 
     compare_command(task, tuple(encoders or ()), metric, results)
+
+
+@app.command()
+def export(
+    framework: Annotated[FrameworkName, typer.Argument(help="mmseg: UPerNet. mmdet: Faster R-CNN.")],
+    encoder: Annotated[str, typer.Argument(help="Encoder; see `place-bench list backbones`.")],
+    out: Annotated[Path, typer.Option(help="Folder of the config and the weights.")] = Path("export"),
+    checkpoint: Annotated[Path | None, typer.Option(help="Weights. Default: those `run` would use.")] = None,
+    classes: Annotated[str, typer.Option(help="Class names, comma separated, without the background.")] = "finding",
+    images: Annotated[str, typer.Option(help="Folder of the training data, as it shall stand in the config.")] = "data",
+    image_size: Annotated[int | None, typer.Option(min=32, help="Image side in px. Default: the encoder's.")] = None,
+    frozen: Annotated[bool, typer.Option("--frozen", help="Train the head alone.")] = False,
+    profile: ProfileOption = ProfileName.demo,
+    arch: ArchOption = "",
+    force: Annotated[bool, typer.Option("--force", help="Write over a config that is there.")] = False,
+) -> None:
+    """Write a mmsegmentation or mmdetection config that goes on from an encoder, with its weights beside.
+
+    Example: `place-bench export mmdet place --classes nodule,mass --images my_data --out my_detector`
+    """
+    from bench.commands import export_command
+    from bench.pretraining import PretrainRequest
+
+    request = PretrainRequest(method=encoder, profile=profile.value, architecture=arch, checkpoint=checkpoint)
+    names = [name.strip() for name in classes.split(",") if name.strip()]
+    export_command(
+        framework.value, request, out, classes=names, images=images, image_size=image_size, frozen=frozen, overwrite=force
+    )
 
 
 @app.command()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
-from bench.contracts import BACKBONES, TASKS, Progress
+from bench.contracts import BACKBONES, TASKS, BackboneRequest, Progress
 from bench.engines.local import Job, Outcome, run_jobs
 from bench.errors import PlaceBenchError, UnknownNameError
 from bench.leaderboard import Table, build, write
@@ -111,6 +112,38 @@ def pretrain_command(request: PretrainRequest, *, force: bool) -> None:
     progress = default_progress()
     encoder = train_encoder(request, progress, force=force)
     print(encoder.checkpoint)
+
+
+def export_command(
+    framework: Literal["mmseg", "mmdet"],
+    request: PretrainRequest,
+    out: Path,
+    *,
+    classes: Sequence[str],
+    images: str,
+    image_size: int | None,
+    frozen: bool,
+    overwrite: bool,
+) -> None:
+    """Write the config and print how to train with it."""
+    from bench.mm.export import export_config
+
+    encoder = resolve_encoder(request, default_progress())
+    wanted = BackboneRequest(request.profile, request.architecture, checkpoint=encoder.checkpoint)
+    path = export_config(
+        framework,
+        request.method,
+        wanted,
+        out,
+        classes=classes,
+        data_root=images,
+        frozen=frozen,
+        image_size=image_size,
+        overwrite=overwrite,
+    )
+    print(path)
+    runner = "from mmengine.config import Config; from mmengine.runner import Runner"
+    print(f"Train: python -c \"{runner}; Runner.from_cfg(Config.fromfile('{path}')).train()\"")
 
 
 def leaderboard_command(names: Sequence[str], metric: str, results: Path) -> None:

@@ -75,3 +75,11 @@ def test_mistakes_end_in_one_sentence_and_exit_code_2(words: list[str], message:
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.rglob("*.jsonl")), "a mistake left something half-written"
+
+
+def test_export_writes_a_config_and_never_over_one(tmp_path: Path) -> None:
+    words = ["export", "mmseg", "random", "--out", "mine", "--classes", "lesion"]
+    done = place_bench(*words, cwd=tmp_path)
+    assert "mine/random_mmseg.py" in done.stdout and "lesion" in (tmp_path / "mine" / "random_mmseg.py").read_text()
+    again = place_bench(*words, cwd=tmp_path, code=2)
+    assert "random_mmseg.py is there already" in again.stderr
