@@ -154,13 +154,19 @@ def _draw(recipe: Recipe, data: PairData, method: VisionLanguageMethod, folder: 
     import numpy as np
 
     from backbones.pictures import draw_attention, plot_curve
+    from bench.contracts import DEMO_NOTE
+    from bench.pictures import stamp
 
-    plot_curve(folder / CURVE, folder / "curve.png", f"{recipe.method}, {data.name} ({data.kind} data)")
+    title = f"{recipe.method}, {data.name} ({data.kind} data)"
+    drawn: list[Path | None] = [plot_curve(folder / CURVE, folder / "curve.png", title)]
     spec = method.image_encoder.architecture.input
     edge = (spec.resize - spec.size) // 2
     images = data.val.images(np.arange(min(3, len(data.val))))[:, edge : edge + spec.size, edge : edge + spec.size]
     method.eval()
-    draw_attention(method.cpu(), spec, images, folder / "attention.png")
+    drawn.append(draw_attention(method.cpu(), spec, images, folder / "attention.png"))
+    for path in drawn:
+        if path and data.kind == "demo":
+            stamp(path, DEMO_NOTE)
 
 
 def _card(recipe: Recipe, data: PairData, method: VisionLanguageMethod, summary: TrainSummary, folder: Path) -> dict[str, Any]:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from bench.contracts import BACKBONES, TASKS, BackboneRequest, Progress
+from bench.contracts import BACKBONES, DEMO_NOTE, TASKS, BackboneRequest, Progress
 from bench.engines.local import Job, Outcome, run_jobs
 from bench.errors import PlaceBenchError, UnknownNameError
 from bench.leaderboard import Table, build, write
 from bench.overview import overview_markdown, write_overview
+from bench.pictures import stamp
 from bench.plan import RunRequest, TaskPlan, check_request, entrants, expand_tasks, make_cell, plan_task
 from bench.pretraining import PretrainRequest, preview, resolve_encoder, train_encoder
 from bench.progress import default_progress
@@ -104,6 +105,8 @@ def _figures(plan: TaskPlan, tables: Sequence[Table], request: RunRequest, progr
         test = plan.prepared.subset(plan.index[plan.index["split"] == "test"])
         path = plan.kind.figure(plan.task, test, shown, request.results / "leaderboards" / f"{plan.task.name}.png")
         if path:
+            if plan.root.kind == "demo":
+                stamp(path, DEMO_NOTE)
             progress.say(f"Figure: {path}")
 
 

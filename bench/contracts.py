@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Profile = Literal["demo", "paper"]
 DataKind = Literal["real", "demo"]
 OnError = Literal["stop", "skip"]
+DEMO_NOTE = "Rendered data: shows that the pipeline works, says nothing clinical."
 
 
 # ---------------------------------------------------------------------------------------------------------- datasets

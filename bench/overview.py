@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.contracts import KINDS
+from bench.contracts import DEMO_NOTE, KINDS
 from bench.leaderboard import Table, build, lower_is_better
 from bench.results import ResultStore, write_atomically
 from bench.stats import Estimate, interval
-from bench.tables import DEMO_NOTE, csv_text, escape
+from bench.tables import csv_text, escape
 
 COMMON = ("data_kind", "protocol", "profile")
 

@@ -53,3 +53,17 @@ def save(figure: Any, out: Path) -> Path:
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out)
     return out
+
+
+def stamp(path: Path, text: str) -> None:
+    """Write one line on a white strip below a PNG, in place."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    with Image.open(path) as opened:
+        picture = opened.convert("RGB")
+    size = max(12, picture.width // 80)
+    stamped = Image.new("RGB", (picture.width, picture.height + 2 * size), "white")
+    stamped.paste(picture, (0, 0))
+    place = (size // 2, picture.height + size // 3)
+    ImageDraw.Draw(stamped).text(place, text, fill="#a00000", font=ImageFont.load_default(size))
+    stamped.save(path)

@@ -9,11 +9,10 @@ import string
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from bench.contracts import DEMO_NOTE
 from bench.leaderboard import Column, Table
 from bench.metrics.paired import Difference
 from bench.published import published_markdown
-
-DEMO_NOTE = "Rendered data: shows that the pipeline works, says nothing clinical."
 
 
 def to_markdown(table: Table) -> str:

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from bench import contracts, leaderboard, tables
 from bench.commands import compare_command
 from bench.contracts import Predictions, TaskSpec
 from bench.errors import PlaceBenchError, UnknownNameError
 from bench.overview import write_overview
+from bench.pictures import stamp
 from bench.published import FOLDER, _rows, published_markdown
 from bench.results import ResultStore
 
@@ -190,3 +192,13 @@ def test_compare_names_rows_by_their_encoder(store: ResultStore, tmp_path: Path,
     assert "| a (net) | c (net) | +0.200 [+0.200, +0.200] |" in shown and "b (net)" not in shown
     with pytest.raises(UnknownNameError, match="no row 'd'"):
         compare_command("fake_task", ["d"], "", tmp_path)
+
+
+def test_a_picture_of_demo_data_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "picture.png"
+    Image.new("RGB", (400, 100), "black").save(path)
+    stamp(path, "Rendered data.")
+    with Image.open(path) as stamped:
+        strip = np.asarray(stamped)[100:]
+        assert stamped.width == 400 and (strip == 255).mean() > 0.5 and (strip[..., 1] < 128).any()
+        assert not np.asarray(stamped)[:100].any()
