@@ -83,18 +83,20 @@ def differ(one: Estimate, other: Estimate) -> bool:
 
 
 def tie_groups(estimates: Mapping[str, Estimate], *, lower_is_better: bool = False) -> dict[str, int]:
-    """Return the group of every name, 0 for the best: a group is a leader and all behind it that do not differ from it.
+    """Return the group of every name: that of the first group, from the best down, whose leader it does not differ from.
 
-    The first that differs from its group's leader leads the next. Names with an undefined value belong to no group.
+    A name that differs from every leader so far leads the next group; group 0 are the ties with the best. Names with an
+    undefined value belong to no group.
     """
     groups: dict[str, int] = {}
     leaders: list[str] = []
     for name in ranked(estimates, lower_is_better=lower_is_better):
         if np.isnan(estimates[name].value):
             continue
-        if not leaders or differ(estimates[leaders[-1]], estimates[name]):
+        tied = [place for place, leader in enumerate(leaders) if not differ(estimates[leader], estimates[name])]
+        groups[name] = tied[0] if tied else len(leaders)
+        if not tied:
             leaders.append(name)
-        groups[name] = len(leaders) - 1
     return groups
 
 

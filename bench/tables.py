@@ -58,8 +58,8 @@ def _foot(table: Table) -> list[str]:
     legend = (
         f"Data: {facts['data_kind']}. Protocol: {facts['protocol']}. Profile: {facts['profile']}. "
         f"Test set: {table.test_images} images of {table.test_patients} patients. **Bold**: best of the column. "
-        "Letters: tie groups; a row differs from the first of the group above its own (the 95% interval of the paired difference "
-        "leaves 0 out) and not from the first of its own."
+        "Letters: `a` ties with the best (the 95% interval of the paired difference contains 0); `b` leads those that do not, "
+        "and so on: a row's letter is that of the first leader it ties with."
     )
     several = any(count > 1 for column in table.columns for count in column.seeds.values())
     sd = [" ±: standard deviation over seeds, which the interval leaves out."] if several else []

@@ -70,6 +70,8 @@ def test_tie_groups_start_at_their_leaders() -> None:
     own = np.random.default_rng(4).normal(scale=0.05, size=500)
     samples = {"best": 0.9 + noise, "near": 0.89 + noise + own, "mid": 0.7 + noise, "last": 0.2 + noise}
     found = {name: Estimate(float(v.mean()), *interval(v), v) for name, v in samples.items()}
+    samples["wide"] = 0.65 + noise + 40 * own  # worse than mid, and yet it does not differ from the best
+    assert tie_groups({n: Estimate(float(v.mean()), *interval(v), v) for n, v in samples.items()})["wide"] == 0
     found["none"] = Estimate(float("nan"), float("nan"), float("nan"), np.full(500, np.nan))
     assert tie_groups(found) == {"best": 0, "near": 0, "mid": 1, "last": 2}
     assert tie_groups(found, lower_is_better=True) == {"last": 0, "mid": 1, "near": 2, "best": 2}
