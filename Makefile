@@ -56,7 +56,7 @@ doctor: $(STAMP)  ## say what is ready, what is blocked and what to do next
 
 test: $(STAMP)  ## run the tests (under 15 minutes, no GPU, no network)
 	@echo "test: everything but the slow and GPU tests"
-	@$(BIN)/python -m pytest -m "not slow and not gpu" $(ARGS)
+	@OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 -m "not slow and not gpu" $(ARGS)
 
 test-slow: $(STAMP)  ## run the tests that take minutes
 	@echo "test-slow"
