@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.contracts import BACKBONES, Profile, Progress
+from bench.contracts import BACKBONES, DEMO_NOTE, DataKind, Profile, Progress
 from bench.engines.local import Job, run_jobs
 from bench.errors import PlaceBenchError, SettingError
 from bench.plan import EncoderRef, RunRequest, TaskPlan, make_cell, plan_task
@@ -22,6 +22,7 @@ from bench.pretraining import PretrainRequest, train_encoder
 from bench.progress import default_progress
 from bench.registry import discover
 from bench.results import ResultStore, write_atomically
+from bench.settings import parse_pairs
 from bench.stats import Estimate, cluster_weights, difference, mean_estimate
 
 REFERENCE = "ITA"
@@ -62,6 +63,11 @@ class Study:
     architecture: str
     profile: Profile
 
+    @property
+    def data(self) -> DataKind:
+        """Return what is read: rendered data in the demo profile, whatever real data there is; else real data."""
+        return "demo" if self.profile == "demo" else "real"
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -87,12 +93,12 @@ def _train(name: str, study: Study, seed: int, rate: str, progress: Progress) ->
     settings = {**study.shared, **changes, "lr": rate}
     wanted = PretrainRequest(
         method,
-        "",
-        study.profile,
-        study.architecture,
-        seed,
-        settings,
+        profile=study.profile,
+        architecture=study.architecture,
+        seed=seed,
+        settings=settings,
         device=study.device,
+        data=study.data,
     )
     progress.say(f"{name}: seed {seed}, lr {rate}")
     return train_encoder(wanted, progress)
@@ -106,7 +112,7 @@ def _last_row(encoder: EncoderRef) -> Mapping[str, float]:
 
 def score_task(task: str, trained: Mapping[str, Trained], study: Study, progress: Progress) -> dict[str, Estimate]:
     """Return every variant's main metric of a task: mean over the seeds, interval by resampling patients."""
-    request = RunRequest((task,), device=study.device, profile=study.profile, results=study.results)
+    request = RunRequest((task,), device=study.device, profile=study.profile, results=study.results, data=study.data)
     plan, store = plan_task(task, request, progress), ResultStore(study.results)
     jobs = {name: list(_jobs(name, found, plan, study, request)) for name, found in trained.items()}
     known = store.records()
@@ -165,9 +171,9 @@ def run(study: Study, progress: Progress) -> Path:
 
 
 def _head(study: Study) -> str:
-    data = "rendered data: shows that the pipeline works, says nothing clinical" if study.profile == "demo" else "real data"
+    note = f"**{DEMO_NOTE}**\n\n" if study.data == "demo" else ""
     return (
-        f"# Ablation ({data})\n\nSeeds {', '.join(map(str, study.seeds))}; learning rates to choose from "
+        f"# Ablation\n\n{note}Seeds {', '.join(map(str, study.seeds))}; learning rates to choose from "
         f"{', '.join(study.rates)}; shared changes {dict(study.shared) or 'none'}; labels {study.fraction:g}. Value: mean over "
         "the seeds with the 95% interval under resampling of patients. Bold: the interval of the paired difference leaves 0 out."
     )
@@ -191,7 +197,7 @@ def parse(arguments: Sequence[str]) -> Study:
     unknown = [name for name in names if name not in VARIANTS]
     if unknown:
         raise SettingError(f"no variant {unknown[0]!r}.", f"Known: {'; '.join(VARIANTS)}.")
-    shared = dict(part.split("=", 1) for part in found.set)
+    shared = parse_pairs(found.set)
     seeds = tuple(int(part) for part in found.seeds.split(","))
     rest = (found.fraction, found.results, found.device, found.arch, found.profile)
     return Study(names, tuple(found.tasks.split(",")), seeds, tuple(found.rates.split(",")), shared, *rest)

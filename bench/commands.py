@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -31,10 +31,10 @@ def run_command(request: RunRequest, *, dry_run: bool) -> int:
     jobs = [job for plan in plans for job in _jobs(plan, request, progress)]
     outcome = run_jobs(_missing(jobs, request), request, progress) if _missing(jobs, request) else Outcome()
     progress.say(_tally(len(jobs), outcome))
-    for plan in plans:
-        _publish(plan, request, bool(outcome.done), progress)
+    tables = {plan.task.name: _publish(plan, request, bool(outcome.done), progress) for plan in plans}
     if len(plans) > 1:
-        _print_overview(ResultStore(request.results), [plan.task.name for plan in plans], request.results)
+        store = ResultStore(request.results)
+        _print_overview({name: found or build(store, name)[0] for name, found in tables.items()}, request.results)
     return 1 if outcome.failed else 0
 
 
@@ -86,13 +86,16 @@ def _print_plan(request: RunRequest, progress: Progress) -> None:
     progress.say("Dry run: nothing was run, made or downloaded. Cells with a result are left out when it runs.")
 
 
-def _publish(plan: TaskPlan, request: RunRequest, changed: bool, progress: Progress) -> None:
+def _publish(plan: TaskPlan, request: RunRequest, changed: bool, progress: Progress) -> list[Table]:
+    """Write the tables where a result is new, print the page; return the tables that were made."""
     folder = request.results / "leaderboards"
+    tables: list[Table] = []
     if changed or not (folder / f"{plan.task.name}.md").is_file():
         tables, _ = write(ResultStore(request.results), plan.task.name, folder)
         _figures(plan, tables, request, progress)
     print((folder / f"{plan.task.name}.md").read_text(encoding="utf-8"))
     progress.say(f"Tables: {folder / plan.task.name}.md and .csv")
+    return tables
 
 
 def _figures(plan: TaskPlan, tables: Sequence[Table], request: RunRequest, progress: Progress) -> None:
@@ -155,13 +158,15 @@ def leaderboard_command(names: Sequence[str], metric: str, results: Path) -> Non
     chosen = expand_tasks(names) if names else sorted({str(r["task"]) for r in store.records().values()})
     if not chosen:
         raise PlaceBenchError(f"no results in {store.path}.", "Run a task first, e.g. `place-bench run siim_seg`.")
+    found: dict[str, list[Table]] = {}
     for name in chosen:
         tables, left_out = write(store, name, results / "leaderboards", metric)
+        found[name] = tables
         if not tables:
             raise PlaceBenchError(f"task '{name}' has no results in {store.path}.", f"Run `place-bench run {name}`.")
         print("\n".join([to_markdown(table) for table in tables] + [f"Left out: {reason}" for reason in left_out]))
     if len(chosen) > 1:
-        _print_overview(store, chosen, results)
+        _print_overview(found, results)
 
 
 def compare_command(name: str, encoders: Sequence[str], metric: str, results: Path) -> None:
@@ -181,6 +186,6 @@ def _rows_named(table: Table, encoder: str) -> list[str]:
     return found
 
 
-def _print_overview(store: ResultStore, tasks: Sequence[str], results: Path) -> None:
-    for overview in write_overview(store, tasks, results / "leaderboards"):
+def _print_overview(tables: Mapping[str, Sequence[Table]], results: Path) -> None:
+    for overview in write_overview(tables, results / "leaderboards"):
         print(overview_markdown(overview))

@@ -441,6 +441,29 @@ class TaskKind(ABC):
         return None
 
 
+class TrainedKind(TaskKind):
+    """A kind whose head is trained: under a published protocol its split and its training rows are the dataset's own."""
+
+    def split(self, index: pd.DataFrame, task: TaskSpec, protocol: str, seed: int) -> pd.DataFrame:
+        """Return the default split, or under a reference protocol that reference's own, its leaks counted in a warning."""
+        if protocol == "default":
+            return super().split(index, task, protocol, seed)
+        from bench.data.reference import reference_split
+
+        return reference_split(index, task, protocol, seed)
+
+    def subset(self, train: pd.DataFrame, fraction: float, task: TaskSpec, protocol: str, seed: int) -> pd.DataFrame:
+        """Return the training rows of one label fraction; a reference protocol may have a rule of its own."""
+        from bench.data.reference import reference_subset
+
+        found = reference_subset(train, task, protocol, fraction, seed)
+        return self.own_subset(train, fraction, task, seed) if found is None else found
+
+    def own_subset(self, train: pd.DataFrame, fraction: float, task: TaskSpec, seed: int) -> pd.DataFrame:
+        """Return the training rows of one label fraction where no protocol has a rule."""
+        return super().subset(train, fraction, task, "default", seed)
+
+
 DATASETS: Registry[Dataset] = Registry("dataset")
 TASKS: Registry[TaskSpec] = Registry("task")
 KINDS: Registry[TaskKind] = Registry("task kind")

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from bench.contracts import DEMO_NOTE, KINDS
-from bench.leaderboard import Table, build, lower_is_better
-from bench.results import ResultStore, write_atomically
+from bench.leaderboard import Table, lower_is_better
+from bench.results import write_atomically
 from bench.stats import Estimate, interval
 from bench.tables import csv_text, escape
 
@@ -20,12 +20,11 @@ COMMON = ("data_kind", "protocol", "profile")
 
 @dataclass(frozen=True)
 class Standing:
-    """One encoder: `rank` and `score` are means over `tasks` with 95% intervals (patients of every test set resampled)."""
+    """One encoder: `rank` and `score` are means over the tasks with 95% intervals (patients of every test set resampled)."""
 
     name: str
     rank: Estimate
     score: Estimate
-    tasks: int
 
 
 @dataclass(frozen=True)
@@ -42,14 +41,17 @@ class Overview:
     left_out: Sequence[str]
 
 
-def build_overviews(store: ResultStore, tasks: Sequence[str]) -> list[Overview]:
-    """Return an overview per data kind, protocol and profile that has results of two tasks or more."""
+def build_overviews(tables: Mapping[str, Sequence[Table]]) -> list[Overview]:
+    """Return an overview per data kind, protocol and profile that has tables of two tasks or more.
+
+    Of a task with several tables of one kind (other test sets, other settings of the head) the one with most rows is taken.
+    """
     groups: dict[tuple[str, ...], dict[str, Table]] = defaultdict(dict)
-    for name in tasks:
-        for table in build(store, name)[0]:
+    for name, found in tables.items():
+        for table in found:
             key = tuple(str(table.facts[fact]) for fact in COMMON)
             held = groups[key].get(name)
-            if held is None or len(table.rows) > len(held.rows):  # a task with several test sets or settings: the fullest table
+            if held is None or len(table.rows) > len(held.rows):
                 groups[key][name] = table
     return [_overview(dict(zip(COMMON, key, strict=True)), group) for key, group in sorted(groups.items()) if len(group) > 1]
 
@@ -69,24 +71,19 @@ def _defined(table: Table) -> dict[str, Estimate]:
 
 
 def _standings(names: Sequence[str], values: Mapping[str, Mapping[str, Estimate]], tables: Mapping[str, Table]) -> list[Standing]:
+    from scipy.stats import rankdata
+
     ranks, scores = [], []
     for task, held in values.items():
         sign = -1 if lower_is_better(KINDS.get(tables[task].task.kind), tables[task].metric) else 1
         points = sign * np.array([[held[name].value] for name in names])
         samples = sign * np.stack([held[name].resampled for name in names])
         both = np.concatenate([points, samples], axis=1)
-        ranks.append(_ranks(both))
+        ranks.append(rankdata(-both, axis=0, nan_policy="propagate"))
         scores.append(_scores(both))
     rank, score = (np.nanmean(np.stack(part), axis=0) for part in (ranks, scores))
-    found = [Standing(name, _estimate(rank[i]), _estimate(score[i]), len(values)) for i, name in enumerate(names)]
+    found = [Standing(name, _estimate(rank[i]), _estimate(score[i])) for i, name in enumerate(names)]
     return sorted(found, key=lambda standing: (standing.rank.value, -standing.score.value, standing.name))
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """Return ranks [n, R] of values [n, R], 1 for the highest; equal values share the mean of their ranks."""
-    better = (values[None] > values[:, None]).sum(1)
-    equal = (values[None] == values[:, None]).sum(1)
-    return np.where(np.isnan(values), np.nan, better + (equal + 1) / 2)
 
 
 def _scores(values: np.ndarray) -> np.ndarray:
@@ -107,8 +104,8 @@ def overview_markdown(overview: Overview) -> str:
     lines = [f"### Overview of {len(overview.values)} tasks", ""]
     if facts["data_kind"] == "demo":
         lines += [f"**{DEMO_NOTE}**", ""]
-    lines += ["| encoder | mean rank | mean normalised score | tasks |", "|---|---|---|---|"]
-    lines += [f"| {escape(s.name)} | {s.rank.text} | {s.score.text} | {s.tasks} |" for s in overview.standings]
+    lines += ["| encoder | mean rank | mean normalised score |", "|---|---|---|"]
+    lines += [f"| {escape(s.name)} | {s.rank.text} | {s.score.text} |" for s in overview.standings]
     lines += ["", "| encoder | " + " | ".join(f"{name} ({metric})" for name, metric in overview.metrics.items()) + " |"]
     lines.append("|---|" + "---|" * len(overview.metrics))
     rows = [standing.name for standing in overview.standings] + list(overview.left_out)
@@ -127,8 +124,9 @@ def _legend(overview: Overview) -> str:
     facts = overview.facts
     text = (
         f"Data: {facts['data_kind']}. Protocol: {facts['protocol']}. Profile: {facts['profile']}. Every task at its largest "
-        "label fraction. Rank 1 is the best; the normalised score puts the worst encoder of a task at 0 and the best at 1. Both "
-        "are over the encoders that have a value in every task [95% interval, the patients of every test set resampled]."
+        "label fraction; of a task with several tables, the one with most rows. Rank 1 is the best; the normalised score puts "
+        "the worst encoder of a task at 0 and the best at 1. Both are means over all tasks, over the encoders that have a value in "
+        "every one [95% interval, the patients of every test set resampled]."
     )
     missing = ", ".join(escape(name) for name in overview.left_out)
     return text + (f" Without a rank, for want of some tasks: {missing}." if missing else "")
@@ -146,9 +144,12 @@ def overview_csv(overviews: Sequence[Overview]) -> str:
     return csv_text(rows)
 
 
-def write_overview(store: ResultStore, tasks: Sequence[str], folder: Path) -> list[Overview]:
-    """Write overview.md and overview.csv, of demo data overview.demo.* once there is real data; return what was written."""
-    overviews = build_overviews(store, tasks)
+def write_overview(tables: Mapping[str, Sequence[Table]], folder: Path) -> list[Overview]:
+    """Write overview.md and overview.csv over `tables` (by task), of demo data overview.demo.* once there is real data.
+
+    Return what was written.
+    """
+    overviews = build_overviews(tables)
     kinds = {overview.facts["data_kind"] for overview in overviews}
     for kind in kinds:
         chosen = [overview for overview in overviews if overview.facts["data_kind"] == kind]

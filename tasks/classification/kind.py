@@ -6,8 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from bench.contracts import DATASETS, Backbone, CellContext, Predictions, Profile, Subset, TaskKind, TaskSpec
-from bench.errors import SettingError
+from bench.contracts import Backbone, CellContext, Predictions, Profile, Subset, TaskSpec, TrainedKind
 from tasks.classification.settings import PRESETS, ClassificationSettings, resolve, task_labels
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 
-class ClassificationKind(TaskKind):
+class ClassificationKind(TrainedKind):
     """One or several findings per image; scored by ranking, by decisions at thresholds from validation, and by calibration."""
 
     name = "classification"
@@ -34,31 +33,8 @@ class ClassificationKind(TaskKind):
         """Return the names of the protocol presets."""
         return tuple(PRESETS)
 
-    def split(self, index: pd.DataFrame, task: TaskSpec, protocol: str, seed: int) -> pd.DataFrame:
-        """Return the default split, or under a reference protocol that reference's own, its leaks counted in a warning."""
-        if protocol == "default":
-            return super().split(index, task, protocol, seed)
-        from bench.data.splits import check_leaks
-
-        split = DATASETS.get(task.dataset).reference_split(index, protocol, seed, self.name)
-        if split is None:
-            raise SettingError(
-                f"dataset '{task.dataset}' has no '{protocol}' split.", "Use --protocol default, or a task of that protocol."
-            )
-        leaks = check_leaks(split, allow=True)
-        if leaks:
-            _logger.warning("%s, protocol %s: %s Use protocol default for a fair test.", task.name, protocol, leaks)
-        return split
-
-    def subset(self, train: pd.DataFrame, fraction: float, task: TaskSpec, protocol: str, seed: int) -> pd.DataFrame:
-        """Return the training rows of one label fraction, stratified on the task's class (its first label where several).
-
-        A reference protocol may have a rule of its own.
-        """
-        if protocol != "default":
-            found = DATASETS.get(task.dataset).reference_subset(train, protocol, fraction, seed, self.name)
-            if found is not None:
-                return found
+    def own_subset(self, train: pd.DataFrame, fraction: float, task: TaskSpec, seed: int) -> pd.DataFrame:
+        """Return the training rows of one label fraction, stratified on the task's class (its first label where several)."""
         from bench.data.splits import label_subset
 
         columns = [name for name in (f"label:{label}" for label in task_labels(task)) if name in train]

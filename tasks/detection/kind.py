@@ -6,15 +6,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.contracts import Backbone, CellContext, Predictions, Profile, Subset, TaskKind, TaskSpec
+from bench.contracts import Backbone, CellContext, Predictions, Profile, Subset, TaskSpec, TrainedKind
 from tasks.detection.settings import PRESETS, DetectionSettings, resolve
 
 if TYPE_CHECKING:
     import numpy as np
-    import pandas as pd
 
 
-class DetectionKind(TaskKind):
+class DetectionKind(TrainedKind):
     """Boxes with a class and a score; scored by average precision and FROC over all images, healthy ones included."""
 
     name = "detection"
@@ -29,21 +28,6 @@ class DetectionKind(TaskKind):
     def protocols(self) -> tuple[str, ...]:
         """Return the names of the protocol presets."""
         return tuple(PRESETS)
-
-    def split(self, index: pd.DataFrame, task: TaskSpec, protocol: str, seed: int) -> pd.DataFrame:
-        """Return the default split, or under a reference protocol that reference's own, its leaks counted in a warning."""
-        from bench.data.reference import reference_split
-
-        return (
-            super().split(index, task, protocol, seed) if protocol == "default" else reference_split(index, task, protocol, seed)
-        )
-
-    def subset(self, train: pd.DataFrame, fraction: float, task: TaskSpec, protocol: str, seed: int) -> pd.DataFrame:
-        """Return the training rows of one label fraction; a reference protocol may have a rule of its own."""
-        from bench.data.reference import reference_subset
-
-        found = reference_subset(train, task, protocol, fraction, seed)
-        return super().subset(train, fraction, task, protocol, seed) if found is None else found
 
     def fit(self, backbone: Backbone, train: Subset, val: Subset, context: CellContext) -> Any:
         """Train the detector; return a `tasks.detection.fit.Finder`."""

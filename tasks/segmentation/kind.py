@@ -6,15 +6,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.contracts import Backbone, CellContext, Predictions, Profile, Subset, TaskKind, TaskSpec
+from bench.contracts import Backbone, CellContext, Predictions, Profile, Subset, TaskSpec, TrainedKind
 from tasks.segmentation.settings import PRESETS, SegmentationSettings, resolve
 
 if TYPE_CHECKING:
     import numpy as np
-    import pandas as pd
 
 
-class SegmentationKind(TaskKind):
+class SegmentationKind(TrainedKind):
     """One mask per class and image, several may overlap; scored by overlap, boundary and decision per image."""
 
     name = "segmentation"
@@ -30,21 +29,6 @@ class SegmentationKind(TaskKind):
     def protocols(self) -> tuple[str, ...]:
         """Return the names of the protocol presets."""
         return tuple(PRESETS)
-
-    def split(self, index: pd.DataFrame, task: TaskSpec, protocol: str, seed: int) -> pd.DataFrame:
-        """Return the default split, or under a reference protocol that reference's own, its leaks counted in a warning."""
-        from bench.data.reference import reference_split
-
-        return (
-            super().split(index, task, protocol, seed) if protocol == "default" else reference_split(index, task, protocol, seed)
-        )
-
-    def subset(self, train: pd.DataFrame, fraction: float, task: TaskSpec, protocol: str, seed: int) -> pd.DataFrame:
-        """Return the training rows of one label fraction; a reference protocol may have a rule of its own."""
-        from bench.data.reference import reference_subset
-
-        found = reference_subset(train, task, protocol, fraction, seed)
-        return super().subset(train, fraction, task, protocol, seed) if found is None else found
 
     def fit(self, backbone: Backbone, train: Subset, val: Subset, context: CellContext) -> Any:
         """Train the head; return a `tasks.segmentation.fit.Segmenter`."""

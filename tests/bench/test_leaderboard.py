@@ -177,7 +177,8 @@ def test_overview_ranks_encoders_over_tasks(store: ResultStore, monkeypatch: pyt
         add(store, name, score)
         add(store, name, rank, task="other")
     add(store, "partial", 0.9)
-    (overview,) = write_overview(store, ["fake_task", "other"], tmp_path)
+    found = {name: leaderboard.build(store, name)[0] for name in ("fake_task", "other")}
+    (overview,) = write_overview(found, tmp_path)
     assert [(s.name, s.rank.value) for s in overview.standings] == [("a (net)", 1), ("b (net)", 2), ("c (net)", 3)]
     assert overview.standings[1].score.value == pytest.approx((0.5 + 0.75) / 2) and overview.left_out == ["partial (net)"]
     page = (tmp_path / "overview.md").read_text()
