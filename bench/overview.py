@@ -125,8 +125,8 @@ def _legend(overview: Overview) -> str:
     text = (
         f"Data: {facts['data_kind']}. Protocol: {facts['protocol']}. Profile: {facts['profile']}. Every task at its largest "
         "label fraction; of a task with several tables, the one with most rows. Rank 1 is the best; the normalised score puts "
-        "the worst encoder of a task at 0 and the best at 1. Both are means over all tasks, over the encoders that have a value in "
-        "every one [95% interval, the patients of every test set resampled]."
+        "the worst encoder of a task at 0 and the best at 1. Both are means over all tasks, over the encoders that have a "
+        "value in every one [95% interval, the patients of every test set resampled]."
     )
     missing = ", ".join(escape(name) for name in overview.left_out)
     return text + (f" Without a rank, for want of some tasks: {missing}." if missing else "")

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -82,6 +82,12 @@ class TrainPlan:
             raise SettingError("schedule plateau watches a validation and monitor is none.", "Name a monitor.")
         if not 0 <= self.warmup <= 1 or self.lr <= 0:
             raise SettingError(f"lr={self.lr}, warmup={self.warmup}.", "lr must be positive and warmup within 0..1.")
+
+
+def plan_from(settings: Any, **own: Any) -> TrainPlan:
+    """Return the plan of a settings dataclass: its fields of the same name, then `own`."""
+    shared = {each.name: getattr(settings, each.name) for each in fields(TrainPlan) if hasattr(settings, each.name)}
+    return TrainPlan(**(shared | own))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 from bench.metrics import counting
 from bench.metrics.decision import sigmoid
 from bench.metrics.ranking import auroc, average_precision, rank
-from bench.metrics.weights import Named, Once, Statistic, weighted_mean
+from bench.metrics.weights import Named, Once, Statistic, mean_of_defined, weighted_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,14 +31,6 @@ SUBGROUP_METRICS: Mapping[str, tuple[str, ...]] = {
     "multilabel": ("auroc", "sensitivity", "specificity"),
     "multiclass": ("auroc", "accuracy"),
 }
-
-
-def mean_of_defined(parts: Sequence[Statistic], weights: np.ndarray) -> np.ndarray:
-    """Return the mean over `parts` [R] of those that are defined (not NaN) in a resample; NaN where none is."""
-    values = np.stack([part(weights) for part in parts])
-    known = ~np.isnan(values)
-    total, count = np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0)
-    return np.divide(total, count, out=np.full(len(weights), np.nan), where=count > 0)
 
 
 def classification_statistics(table: pd.DataFrame, mode: Mode) -> dict[str, Statistic]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -38,6 +38,19 @@ def weighted_sums(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 def weighted_mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return the weighted mean of `values` [n] per row of `weights` [R, n]; undefined (NaN) where all weights are 0."""
     return ratio(weighted_sums(values[:, None], weights)[:, 0], weights.sum(axis=1))
+
+
+def mean_of_known(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the weighted mean of those `values` [n] that are not NaN [R]; NaN where none is."""
+    known = ~np.isnan(values)
+    return weighted_mean(values[known], weights[:, known])
+
+
+def mean_of_defined(parts: Sequence[Statistic], weights: np.ndarray) -> np.ndarray:
+    """Return the mean over `parts` [R] of those that are defined (not NaN) in a resample; NaN where none is."""
+    values = np.stack([part(weights) for part in parts])
+    known = ~np.isnan(values)
+    return ratio(np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0))
 
 
 def weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

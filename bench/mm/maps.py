@@ -2,15 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from bench.contracts import CellContext
+from bench.contracts import CellContext, InputSpec, Subset
+from bench.features import normalise, to_grey
 
 FeatureMaps = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class MapSource:
+    """The inputs of one subset: its pixels, or where `maps` are given the encoder's kept feature maps (half precision)."""
+
+    subset: Subset
+    spec: InputSpec
+    maps: FeatureMaps = ()
+
+    def __len__(self) -> int:
+        return len(self.subset)
+
+    def inputs(self, rows: np.ndarray) -> Tensor | FeatureMaps:
+        """Return what the model takes for `rows`."""
+        return take_maps(self.maps, rows) if self.maps else normalise(to_grey(self.subset.images(rows)), self.spec)
+
+    def chunks(self, size: int) -> Iterator[np.ndarray]:
+        """Yield the rows in order, `size` at a time."""
+        for start in range(0, len(self), size):
+            yield np.arange(start, min(start + size, len(self)))
 
 
 def encode_maps(model: Any, batches: Iterable[Tensor], context: CellContext, total: int) -> FeatureMaps:

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.contracts import CellContext, InputSpec, Subset
+from bench.contracts import CellContext
 from bench.features import normalise, to_grey
-from bench.mm.maps import FeatureMaps, encode_maps, take_maps
+from bench.mm.maps import MapSource, encode_maps
 
 KEPT_AREA = 0.25
 """A box of which less than this share is left in a moved view is dropped from it."""
@@ -51,32 +51,17 @@ def _area(corners: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Source:
-    """The inputs of one subset: its pixels, or where `maps` are given the encoder's kept feature maps (half precision).
+class Source(MapSource):
+    """The inputs of one subset and its boxes.
 
     With `view_boxes` the maps are of several views of every image, the image itself first: view v of row r stands at v n + r.
     """
 
-    subset: Subset
-    spec: InputSpec
-    maps: FeatureMaps = ()
     view_boxes: tuple[np.ndarray, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.subset)
-
-    def inputs(self, rows: np.ndarray) -> Tensor | FeatureMaps:
-        """Return what the detector takes for `rows`."""
-        return take_maps(self.maps, rows) if self.maps else normalise(to_grey(self.subset.images(rows)), self.spec)
 
     def boxes(self, rows: np.ndarray) -> list[np.ndarray]:
         """Return the true boxes of `rows`."""
         return [self.subset.boxes(int(row)) for row in rows]
-
-    def chunks(self, size: int) -> Iterator[np.ndarray]:
-        """Yield the rows in order, `size` at a time."""
-        for start in range(0, len(self), size):
-            yield np.arange(start, min(start + size, len(self)))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from bench.contracts import Predictions, Subset
 from bench.pictures import COLOURS, TRUTH, best_median_worst, example_frame, save, show
+from tasks.detection.matching import IOUS
 from tasks.detection.metrics import FROC_IOU, RATES, Ranked, froc_curve, image_scores, precision_recall, ranked
 
 _SHOWN = 8
@@ -60,7 +61,7 @@ def _draw_precision(axis: Any, predictions: Mapping[str, Predictions]) -> None:
         if len(recall):
             axis.plot(np.append(0.0, recall), np.append(precision[0], precision), label=name, linewidth=1.2)
     axis.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
-    axis.set_title("precision-recall, IoU 0.40", fontsize=9)
+    axis.set_title(f"precision-recall, IoU {IOUS[FROC_IOU]:.2f}", fontsize=9)
     if axis.lines:
         axis.legend(fontsize=7, loc="upper right")
 
@@ -72,7 +73,7 @@ def _draw_froc(axis: Any, predictions: Mapping[str, Predictions]) -> None:
         rate, sensitivity = froc_curve(data, np.ones((1, len(data.truth))))
         axis.step(rate[0].clip(min=lowest), sensitivity[0], where="post", linewidth=1.2)
     axis.set(xlabel="false positives per image", ylabel="sensitivity", ylim=(0, 1.02))
-    axis.set_title("FROC, IoU 0.40", fontsize=9)
+    axis.set_title(f"FROC, IoU {IOUS[FROC_IOU]:.2f}", fontsize=9)
     axis.set_xscale("log", base=2)
     axis.set_xlim(lowest, RATES[-1] * 1.1)
     axis.set_xticks(RATES, [f"{rate:g}" for rate in RATES])

@@ -13,7 +13,7 @@ from bench.contracts import Backbone, CellContext, InputSpec, Predictions, Subse
 from bench.errors import DataError
 from bench.mm.maps import to_device
 from bench.stats import point
-from bench.training import TrainPlan, TrainSummary, train
+from bench.training import TrainSummary, plan_from, train
 from tasks.detection.data import Source, TrainBatches, encode, samples
 from tasks.detection.matching import match, pack_boxes
 from tasks.detection.metrics import best_confidence, statistics
@@ -64,21 +64,7 @@ def require_boxes(subset: Subset, name: str, context: CellContext) -> None:
 
 def _train(detector: Any, source: Source, validation: Validation, context: CellContext) -> TrainSummary:
     settings: DetectionSettings = context.settings
-    plan = TrainPlan(
-        epochs=settings.epochs,
-        steps_per_epoch=settings.steps_per_epoch,
-        lr=settings.lr,
-        weight_decay=settings.weight_decay,
-        schedule=settings.schedule,
-        warmup=settings.warmup,
-        clip=settings.clip,
-        amp=settings.amp,
-        monitor=settings.monitor,
-        mode="max",
-        val_every=settings.val_every,
-        patience=settings.patience,
-        seed=context.seed,
-    )
+    plan = plan_from(settings, mode="max", seed=context.seed)
     return train(
         detector,
         TrainBatches(source, settings.batch_size, settings.augment, settings.positive_share),

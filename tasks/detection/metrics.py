@@ -9,10 +9,8 @@ from functools import partial
 import numpy as np
 
 from bench.contracts import Predictions
-from bench.metrics.weights import Once, in_blocks, ratio, weighted_sums
+from bench.metrics.weights import Once, Statistic, in_blocks, mean_of_defined, mean_of_known, ratio, weighted_sums
 from tasks.detection.matching import IOUS, hits
-
-Statistic = Callable[[np.ndarray], np.ndarray]
 
 COCO = tuple(range(2, 12))
 RSNA = tuple(range(8))
@@ -149,10 +147,10 @@ def statistics(predictions: Predictions) -> Mapping[str, Statistic]:
     data = [ranked(predictions, kind) for kind in range(len(names))]
     found: dict[str, Statistic] = {}
     for name, functions in _functions(predictions, data):
-        found[name] = partial(_macro, functions)
+        found[name] = partial(mean_of_defined, functions)
         if len(names) > 1:
             found |= {f"{name}:{label}": function for label, function in zip(names, functions, strict=True)}
-    return found | {"rsna_score": partial(rsna_score, image_scores(predictions))}
+    return found | {"rsna_score": partial(mean_of_known, image_scores(predictions))}
 
 
 def class_names(predictions: Predictions) -> list[str]:
@@ -190,12 +188,6 @@ def _mean_of(once: Callable[[np.ndarray], np.ndarray], columns: Sequence[int], w
     return once(weights)[:, list(columns)].mean(axis=1)
 
 
-def _macro(functions: Sequence[Statistic], weights: np.ndarray) -> np.ndarray:
-    values = np.stack([function(weights) for function in functions])
-    known = ~np.isnan(values)
-    return ratio(np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0))
-
-
 def best_confidence(predictions: Predictions) -> float:
     """Return the score at which F1 over all classes and images is highest (hits at IoU 0.40); 1 where nothing is hit."""
     arrays = predictions.arrays
@@ -220,10 +212,3 @@ def image_scores(predictions: Predictions) -> np.ndarray:
     truth = (arrays["truth_classes"] >= 0).sum(axis=1)
     found = [(hits(arrays["matches"], level) & kept).sum(axis=1) for level in RSNA]
     return np.mean([ratio(tp, truth + kept.sum(axis=1) - tp) for tp in found], axis=0)
-
-
-def rsna_score(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the mean of `image_scores` over the images that have one [R]."""
-    known = ~np.isnan(scores)
-    sums = weighted_sums(np.stack([np.where(known, scores, 0.0), known], axis=1), weights)
-    return ratio(sums[:, 0], sums[:, 1])

@@ -69,7 +69,7 @@ class ReportDecoder(nn.Module):
         """Return visual tokens [B, M, D] after the encoder layers, where there are some."""
         return self.encoder(tokens, src_key_padding_mask=~mask) if self.encoder is not None else tokens
 
-    def embed(self, ids: Tensor, start: int = 0) -> Tensor:
+    def embed(self, ids: Tensor) -> Tensor:
         """Return word embeddings [B, L, D] without positions, scaled."""
         return self.embedding(ids) * math.sqrt(self.embedding.embedding_dim)
 

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.contracts import Backbone, CellContext, Predictions, Profile, Subset, TaskKind, TaskSpec
+from bench.errors import SettingError
 from tasks.report_generation.settings import PRESETS, ReportSettings, resolve
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
 
 
 class ReportGenerationKind(TaskKind):
@@ -31,8 +33,15 @@ class ReportGenerationKind(TaskKind):
         """Return the names of the protocol presets."""
         return tuple(PRESETS)
 
+    def split(self, index: pd.DataFrame, task: TaskSpec, protocol: str, seed: int) -> pd.DataFrame:
+        """Return the official split, or under `default` one by patient where there is none."""
+        if protocol != "default" and not (index["split"] != "").any():
+            message = f"dataset '{task.dataset}' in this layout has no published split for protocol {protocol}."
+            raise SettingError(message, "Use R2Gen's annotation.json, or --protocol default.")
+        return super().split(index, task, protocol, seed)
+
     def fit(self, backbone: Backbone, train: Subset, val: Subset, context: CellContext) -> Any:
-        """Train the decoder, or prepare the baseline that was asked for; return a `tasks.report_generation.fit.Writer`."""
+        """Train the decoder, or prepare the baseline that was asked for; return a `tasks.report_generation.fit.Fitted`."""
         from tasks.report_generation.fit import fit
 
         return fit(backbone, train, val, context)

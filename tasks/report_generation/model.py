@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,29 +14,13 @@ from torch import nn
 from bench.contracts import Backbone, CellContext
 from bench.metrics.weights import Statistic
 from bench.stats import point
-from bench.training import TrainPlan, TrainSummary, train
+from bench.training import TrainPlan, TrainSummary, plan_from, train
 from tasks.report_generation.data import ReportBatches, Studies, framed
 from tasks.report_generation.decoder import ReportDecoder, TrainedReporter
 from tasks.report_generation.decoding import SearchOptions, search
 from tasks.report_generation.settings import ReportSettings
 from tasks.report_generation.visual import VisualMemory, VisualSource, visual_shape, visual_source
 from tasks.report_generation.vocabulary import Vocabulary, learn_vocabulary
-
-
-class Reporter(Protocol):
-    """A model that is trained on batches and writes one word at a time."""
-
-    def losses(self, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
-        """Return the losses of a batch."""
-        ...
-
-    def start(self, batch: dict[str, Any], beams: int) -> Any:
-        """Return the state before the first word."""
-        ...
-
-    def step(self, ids: torch.Tensor, state: Any) -> torch.Tensor:
-        """Return logits after the newest ids."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -145,22 +129,11 @@ def _language_side(visual: VisualMemory, texts: Sequence[str], settings: ReportS
 
 
 def _plan(settings: ReportSettings, seed: int) -> TrainPlan:
-    return TrainPlan(
-        epochs=settings.epochs,
+    return plan_from(
+        settings,
         steps_per_epoch=math.ceil(settings.updates / settings.epochs) if settings.updates else None,
-        optimizer=settings.optimizer,
-        lr=settings.lr,
-        min_lr=settings.min_lr,
-        weight_decay=settings.weight_decay,
-        amsgrad=settings.amsgrad,
-        schedule=settings.schedule,
-        warmup=settings.warmup,
-        clip=settings.clip,
-        amp=settings.amp,
         monitor=None if settings.monitor == "none" else settings.monitor,
         mode="min" if settings.monitor == "loss" else "max",
-        patience=settings.patience,
-        val_every=settings.val_every,
         seed=seed,
     )
 

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.contracts import CellContext, InputSpec, Subset
+from bench.contracts import CellContext, Subset
 from bench.features import normalise, to_grey
-from bench.mm.maps import FeatureMaps, encode_maps, take_maps
+from bench.mm.maps import FeatureMaps, MapSource, encode_maps
 
 
 def load_masks(subset: Subset, rows: np.ndarray) -> Tensor:
@@ -51,30 +51,13 @@ def _sample(pixels: Tensor, grid: Tensor, mode: str) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Source:
-    """The inputs of one subset: its pixels, or where `maps` are given the encoder's kept feature maps (half precision).
+class Source(MapSource):
+    """The inputs of one subset.
 
     With `masks` [V n, C, S, S] the maps are of V views of every image, the image itself first: view v of row r stands at v n + r.
     """
 
-    subset: Subset
-    spec: InputSpec
-    maps: FeatureMaps = ()
     masks: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.subset)
-
-    def inputs(self, rows: np.ndarray) -> Tensor | FeatureMaps:
-        """Return what the segmentor takes for `rows`."""
-        if self.maps:
-            return take_maps(self.maps, rows)
-        return normalise(to_grey(self.subset.images(rows)), self.spec)
-
-    def chunks(self, size: int) -> Iterator[np.ndarray]:
-        """Yield the rows in order, `size` at a time."""
-        for start in range(0, len(self), size):
-            yield np.arange(start, min(start + size, len(self)))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 from bench.contracts import Backbone, CellContext, InputSpec, Predictions, Subset
 from bench.errors import DataError
 from bench.mm.maps import to_device
-from bench.training import TrainPlan, TrainSummary, train
+from bench.training import TrainSummary, plan_from, train
 from tasks.segmentation import operating
 from tasks.segmentation.boundary import boundary_scores
 from tasks.segmentation.data import Source, TrainBatches, encode, load_masks, pack
@@ -46,6 +46,7 @@ def fit(backbone: Backbone, train_set: Subset, val: Subset, context: CellContext
     for name, subset in (("training", train_set), ("validation", val)):
         if not len(subset):
             raise DataError(f"task '{context.task.name}' has no {name} image.", "Use a larger label fraction or more data.")
+    require_masks(val, "validation", context)
     segmentor = build_segmentor(backbone, len(context.mask_classes), settings, context.seed).to(context.device)
     sources = [Source(subset, backbone.input) for subset in (train_set, val)]
     if settings.cache_features:
@@ -58,22 +59,17 @@ def fit(backbone: Backbone, train_set: Subset, val: Subset, context: CellContext
     return Segmenter(segmentor, backbone.input, context.mask_classes, points, settings.batch_size, facts)
 
 
+def require_masks(subset: Subset, name: str, context: CellContext) -> None:
+    """Raise DataError where no image of `subset` has a mask: predicting nothing would score 1 on it."""
+    parts = (subset.masks(np.arange(start, min(start + 64, len(subset)))) for start in range(0, len(subset), 64))
+    if not any(part.any() for part in parts):
+        message = f"task '{context.task.name}': none of the {len(subset)} {name} images has a mask."
+        raise DataError(message, "Use more data, or another split.")
+
+
 def _train(segmentor: Any, source: Source, validation: Validation, context: CellContext) -> TrainSummary:
     settings: SegmentationSettings = context.settings
-    plan = TrainPlan(
-        epochs=settings.epochs,
-        steps_per_epoch=settings.steps_per_epoch,
-        lr=settings.lr,
-        weight_decay=settings.weight_decay,
-        optimizer=settings.optimizer,
-        schedule=settings.schedule,
-        warmup=settings.warmup,
-        amp=settings.amp,
-        monitor=settings.monitor,
-        mode="min" if settings.monitor == "loss" else "max",
-        patience=settings.patience,
-        seed=context.seed,
-    )
+    plan = plan_from(settings, mode="min" if settings.monitor == "loss" else "max", seed=context.seed)
     return train(
         segmentor,
         TrainBatches(source, settings.batch_size, settings.augment, settings.augmentation),
@@ -163,6 +159,7 @@ def predict(segmenter: Segmenter, test: Subset, context: CellContext) -> Predict
     `arrays["masks"]`: bits [n, C, S, ceil(S / 8)] along the last axis.
     """
     source = Source(test, segmenter.spec)
+    require_masks(test, "test", context)
     counts, edges, packed = [], [], []
     with context.progress.track("predicting", total=len(test)) as advance:
         for rows, found in segmenter.probabilities(source, context.device):
@@ -176,10 +173,6 @@ def predict(segmenter: Segmenter, test: Subset, context: CellContext) -> Predict
 
 
 def _table(test: Subset, counts: np.ndarray, edges: np.ndarray, classes: tuple[str, ...], context: CellContext) -> Any:
-    if not counts[:, :, 2].any():
-        raise DataError(
-            f"task '{context.task.name}': none of the {len(test)} test images has a mask.", "Use more data, or another split."
-        )
     table = test.index[["image_id", "patient_id"]].reset_index(drop=True)
     table["pixels"] = test.image_store.shape[-1] ** 2
     for c, name in enumerate(classes):

@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.metrics import counting
-from bench.metrics.weights import ratio, weighted_mean
+from bench.metrics.weights import Statistic, mean_of_defined, mean_of_known, ratio
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Statistic = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ class Counts:
     tp: np.ndarray
     pred: np.ndarray
     target: np.ndarray
-    pixels: int = 0
+    pixels: int
 
     @property
     def background(self) -> Counts:
@@ -165,13 +163,7 @@ def statistics(table: pd.DataFrame) -> Mapping[str, Statistic]:
 def _named(name: str, labels: list[str], functions: list[Statistic]) -> dict[str, Statistic]:
     """Return the mean over classes under `name`, and where there are several each one under `name:<class>`."""
     own = {f"{name}:{label}": function for label, function in zip(labels, functions, strict=True)}
-    return {name: partial(_macro, functions), **(own if len(labels) > 1 else {})}
-
-
-def mean_of_known(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the weighted mean of those `values` [n] that are not NaN [R]; NaN where none is."""
-    known = ~np.isnan(values)
-    return weighted_mean(values[known], weights[:, known])
+    return {name: partial(mean_of_defined, functions), **(own if len(labels) > 1 else {})}
 
 
 def _variants(table: pd.DataFrame) -> Iterator[tuple[str, Callable[[Counts, np.ndarray], np.ndarray]]]:
@@ -179,13 +171,6 @@ def _variants(table: pd.DataFrame) -> Iterator[tuple[str, Callable[[Counts, np.n
     if "batch_weight" in table:
         share = table["batch_weight"].to_numpy()
         yield "dice_batch_mean", lambda counts, weights: dice_per_image(counts, weights * share)
-
-
-def _macro(functions: list[Statistic], weights: np.ndarray) -> np.ndarray:
-    """Return the mean over classes; one that is undefined (no such image) is left out."""
-    values = np.stack([function(weights) for function in functions])
-    known = ~np.isnan(values)
-    return ratio(np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0))
 
 
 def _counts(table: pd.DataFrame, label: str) -> Counts:

@@ -28,7 +28,7 @@ class Choice:
     point: OperatingPoint
     dice_per_image: float
     dice_global: float
-    mdice: float = 0.0
+    mdice: float
 
     @property
     def score(self) -> float:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,32 +24,22 @@ CHEXPERT_RATES = {**RATES, "effusion": 0.34, "consolidation": 0.28, "atelectasis
 SEXES = {"M": "Male", "F": "Female"}
 
 
-@dataclass(frozen=True)
-class Job:
-    """What a worker needs to write one study."""
-
-    out: Path
-    size: int
-    seed: int
-
-
 def write(out: Path, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None) -> None:
-    """Write `studies` studies at `size` px into `out`; the same seed gives the same bytes, whatever the number of workers.
+    """Write `studies` studies at `size` px into `out`, as `manifest.write` says."""
+    manifest.write(
+        "chexpert", _write_study, _tables, out, studies=studies, size=size, seed=seed, workers=workers, progress=progress
+    )
 
-    Killed, it goes on where it stopped. Raise DataError where `out` holds something else.
-    """
-    out = Path(out)
-    if not manifest.start(out, "chexpert", studies, size, seed):
-        return
-    written = manifest.run(partial(_write_study, Job(out, size, seed)), studies, workers, progress, "rendering CheXpert demo")
-    images = [image for study in written for image in study]
+
+def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, int]:
+    """Write the tables; return their counts."""
+    images = [image for study in written for image in study["images"]]
     parts = {name: [image for image in images if image["folder"] == name] for name in ("train", "valid")}
     for name, rows in parts.items():
         manifest.write_table(out / f"{name}.csv", ",".join(COLUMNS), [image["row"] for image in rows])
-    manifest.write_truth(out, [image["truth"] for image in images])
     counts = {f"rows of {name}.csv": len(rows) for name, rows in parts.items()}
     counts["frontal images of valid.csv"] = sum(image["frontal"] for image in parts["valid"])
-    manifest.finish(out, "chexpert", studies=studies, size=size, seed=seed, counts=counts)
+    return counts
 
 
 def study_of(seed: int, number: int) -> Study:
@@ -81,17 +70,20 @@ def folder_of(seed: int, study: Study) -> str:
     return "valid" if np.random.default_rng((seed, study.patient.number, 7)).random() < 0.25 else "train"
 
 
-def _write_study(job: Job, number: int) -> list[dict[str, Any]]:
+def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
     """Write one study's images; return a row of a table and the ground truth of each."""
     study = study_of(job.seed, number)
     folder = folder_of(job.seed, study)
     reported = report_of(job.seed, number, study).labels
     labels: Mapping[str, int] = reported if folder == "train" else true_labels(study)
     views = (study.view, "LL") if study.lateral else (study.view,)
-    return [_write_image(job, study, folder, labels, view, place) for place, view in enumerate(views, 1)]
+    images = [_write_image(job, study, folder, labels, view, place) for place, view in enumerate(views, 1)]
+    return {"images": images, "truth": [image["truth"] for image in images]}
 
 
-def _write_image(job: Job, study: Study, folder: str, labels: Mapping[str, int], view: str, place: int) -> dict[str, Any]:
+def _write_image(
+    job: manifest.Job, study: Study, folder: str, labels: Mapping[str, int], view: str, place: int
+) -> dict[str, Any]:
     kind = "lateral" if view == "LL" else "frontal"
     image_id = f"{folder}/patient{study.patient.number + 1:05d}/study{study.order + 1}/view{place}_{kind}"
     rendering = render(study, job.size, view)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,16 +27,6 @@ PLUS_COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
-class Job:
-    """What a worker needs to write one study."""
-
-    out: Path
-    size: int
-    seed: int
-    classes: Sequence[str]
-
-
 def write(
     out: Path,
     dataset: str,
@@ -49,26 +38,23 @@ def write(
     workers: int = 2,
     progress: Progress | None = None,
 ) -> None:
-    """Write `studies` studies at `size` px into `out`; the same seed gives the same bytes, whatever the number of workers.
+    """Write `studies` studies at `size` px into `out`, as `manifest.write` says."""
+    study = partial(_write_study, tuple(classes))
+    manifest.write(dataset, study, _tables, out, studies=studies, size=size, seed=seed, workers=workers, progress=progress)
 
-    Killed, it goes on where it stopped. Raise DataError where `out` holds something else.
-    """
-    out = Path(out)
-    if not manifest.start(out, dataset, studies, size, seed):
-        return
-    job = Job(out, size, seed, tuple(classes))
-    images = manifest.run(partial(_write_study, job), studies, workers, progress, f"rendering {dataset} demo")
-    manifest.write_table(out / "train.csv", ",".join(COLUMNS), [image["row"] for image in images])
+
+def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, int]:
+    """Write the tables; return their counts."""
+    manifest.write_table(out / "train.csv", ",".join(COLUMNS), [image["row"] for image in written])
     table = io.StringIO()
-    csv.writer(table).writerows([PLUS_COLUMNS, *(image["report"] for image in images)])
+    csv.writer(table).writerows([PLUS_COLUMNS, *(image["report"] for image in written)])
     manifest.write_bytes(out / PLUS, table.getvalue().encode())
-    manifest.write_truth(out, [image["truth"] for image in images])
-    manifest.finish(out, dataset, studies=studies, size=size, seed=seed, counts={"rows of train.csv": len(images)})
+    return {"rows of train.csv": len(written)}
 
 
-def _write_study(job: Job, number: int) -> dict[str, Any]:
+def _write_study(classes: Sequence[str], job: manifest.Job, number: int) -> dict[str, Any]:
     """Write one frontal image; return its rows of the tables and its ground truth."""
-    study, report = exclusive.drawn(job.seed, number, job.classes)
+    study, report = exclusive.drawn(job.seed, number, classes)
     patient = f"patient{number + 1:05d}"
     image_id = f"train/{patient}/study1/view1_frontal"
     rendering = render(study, job.size)
@@ -77,5 +63,5 @@ def _write_study(job: Job, number: int) -> dict[str, Any]:
     return {
         "row": image_row(image_id, study, study.view, report.labels),
         "report": (path, "Frontal", study.view, patient, report.text, report.findings, report.impression),
-        "truth": manifest.truth(image_id, rendering, study.findings, study.view),
+        "truth": [manifest.truth(image_id, rendering, study.findings, study.view)],
     }

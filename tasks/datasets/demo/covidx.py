@@ -32,35 +32,22 @@ class Layout:
     words: Mapping[str, str]
 
 
-@dataclass(frozen=True)
-class Job:
-    """What a worker needs to write one study."""
-
-    out: Path
-    size: int
-    seed: int
-    layout: Layout
-
-
 def write(
     out: Path, layout: Layout, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None
 ) -> None:
-    """Write `studies` studies at `size` px into `out`; the same seed gives the same bytes, whatever the number of workers.
+    """Write `studies` studies at `size` px into `out`, as `manifest.write` says."""
+    study, tables = partial(_write_study, layout), partial(_tables, layout)
+    manifest.write(layout.name, study, tables, out, studies=studies, size=size, seed=seed, workers=workers, progress=progress)
 
-    Killed, it goes on where it stopped. Raise DataError where `out` holds something else.
-    """
-    out = Path(out)
-    if not manifest.start(out, layout.name, studies, size, seed):
-        return
-    job = Job(out, size, seed, layout)
-    images = manifest.run(partial(_write_study, job), studies, workers, progress, f"rendering {layout.name} demo")
+
+def _tables(layout: Layout, out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, int]:
+    """Write the lists; return their counts."""
     counts = {}
     for split, name, _ in layout.lists:
-        rows = [image["row"] for image in images if image["split"] == split]
+        rows = [image["row"] for image in written if image["split"] == split]
         manifest.write_bytes(out / name, ("\n".join(rows) + "\n").encode())
         counts[f"rows of {name}"] = len(rows)
-    manifest.write_truth(out, [image["truth"] for image in images])
-    manifest.finish(out, layout.name, studies=studies, size=size, seed=seed, counts=counts)
+    return counts
 
 
 def class_of(seed: int, number: int) -> str:
@@ -87,21 +74,21 @@ def _opacity(rng: np.random.Generator, side: str, amount: float) -> Finding:
     return Finding("consolidation", side, lobe, amount, float(rng.uniform(0.35, 1)), int(rng.integers(2**31)), "opacity")
 
 
-def split_of(job: Job, number: int) -> str:
+def split_of(layout: Layout, seed: int, number: int) -> str:
     """Return the split of a study: about a quarter tests, where there is a list for it 15% validate."""
-    share = np.random.default_rng((job.seed, number, 23)).random()
-    listed = [split for split, _, _ in job.layout.lists]
+    share = np.random.default_rng((seed, number, 23)).random()
+    listed = [split for split, _, _ in layout.lists]
     return next((name for name, (low, high) in SHARES.items() if name in listed and low <= share < high), "train")
 
 
-def _write_study(job: Job, number: int) -> dict[str, Any]:
+def _write_study(layout: Layout, job: manifest.Job, number: int) -> dict[str, Any]:
     """Write one image; return its line of a list and its ground truth."""
-    study, split = study_of(job.seed, number), split_of(job, number)
-    digest = manifest.digest(job.layout.name, job.seed, number)
-    file, folder = f"{digest[:16]}.png", next(folder for name, _, folder in job.layout.lists if name == split)
+    study, split = study_of(job.seed, number), split_of(layout, job.seed, number)
+    digest = manifest.digest(layout.name, job.seed, number)
+    file, folder = f"{digest[:16]}.png", next(folder for name, _, folder in layout.lists if name == split)
     rendering = render(study, job.size)
     write_png(job.out / folder / file, rendering.image)
-    word = job.layout.words.get(class_of(job.seed, number), "negative")
+    word = layout.words.get(class_of(job.seed, number), "negative")
     source = SOURCES[int(digest[16:18], 16) % len(SOURCES)]
-    truth = manifest.truth(f"{folder}/{file}", rendering, study.findings, study.view)
+    truth = [manifest.truth(f"{folder}/{file}", rendering, study.findings, study.view)]
     return {"split": split, "row": f"{digest[18:26]} {file} {word} {source}", "truth": truth}

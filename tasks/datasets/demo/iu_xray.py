@@ -5,8 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,31 +20,20 @@ from tasks.datasets.demo.report import Report, write_report
 VIEWS = ("PA", "LL")
 
 
-@dataclass(frozen=True)
-class Job:
-    """What a worker needs to write one study."""
-
-    out: Path
-    size: int
-    seed: int
-
-
 def write(out: Path, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None) -> None:
-    """Write `studies` studies at `size` px into `out`; the same seed gives the same bytes, whatever the number of workers.
+    """Write `studies` studies at `size` px into `out`, as `manifest.write` says."""
+    manifest.write(
+        "iu_xray", _write_study, _tables, out, studies=studies, size=size, seed=seed, workers=workers, progress=progress
+    )
 
-    Killed, it goes on where it stopped. Raise DataError where `out` holds something else.
-    """
-    out = Path(out)
-    if not manifest.start(out, "iu_xray", studies, size, seed):
-        return
-    written = manifest.run(partial(_write_study, Job(out, size, seed)), studies, workers, progress, "rendering IU X-Ray demo")
+
+def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, int]:
+    """Write the tables; return their counts."""
     entries = {
         name: [study["entry"] for study in written if study["entry"]["split"] == name] for name in ("train", "val", "test")
     }
     manifest.write_bytes(out / "annotation.json", json.dumps(entries).encode())
-    manifest.write_truth(out, [truth for study in written for truth in study["truth"]])
-    counts = {**{name: len(found) for name, found in entries.items()}, "studies": studies}
-    manifest.finish(out, "iu_xray", studies=studies, size=size, seed=seed, counts=counts)
+    return {**{name: len(found) for name, found in entries.items()}, "studies": len(written)}
 
 
 def study_of(seed: int, number: int) -> Study:
@@ -64,7 +52,7 @@ def _split(number: int) -> str:
     return {3: "val", 6: "test", 9: "test"}.get(number % 10, "train")
 
 
-def _write_study(job: Job, number: int) -> dict[str, Any]:
+def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
     study = study_of(job.seed, number)
     name = f"CXR{number + 1}_IM-{int(manifest.digest('iu', job.seed, number)[:4], 16) % 10_000:04d}"
     truth = [_write_image(job, study, f"{name}/{place}.png", view) for place, view in enumerate(VIEWS)]
@@ -74,7 +62,7 @@ def _write_study(job: Job, number: int) -> dict[str, Any]:
     return {"entry": entry, "truth": truth}
 
 
-def _write_image(job: Job, study: Study, file: str, view: str) -> dict[str, Any]:
+def _write_image(job: manifest.Job, study: Study, file: str, view: str) -> dict[str, Any]:
     import cv2
 
     rendering = render(study, job.size, view)

@@ -9,6 +9,8 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,47 @@ from tasks.datasets.demo.render import RENDERER_VERSION, Rendering
 MANIFEST, TRUTH = "DEMO.json", "DEMO_truth.jsonl"
 SMALLEST = 64
 _CHUNK = 4
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker needs to write one study of a demo."""
+
+    out: Path
+    size: int
+    seed: int
+    studies: int
+
+
+Study = Callable[[Job, int], dict[str, Any]]
+"""(job, number) -> what the tables say of the study that was written, and its ground truth: a list named `truth`."""
+Tables = Callable[[Path, list[dict[str, Any]], int], Mapping[str, int]]
+"""(out, written studies, seed) -> the counts of the tables that were written; the studies may be sorted in place."""
+
+
+def write(
+    dataset: str,
+    study: Study,
+    tables: Tables,
+    out: Path,
+    *,
+    studies: int,
+    size: int,
+    seed: int,
+    workers: int = 2,
+    progress: Progress | None = None,
+) -> None:
+    """Write a demo; the same seed gives the same bytes, whatever the number of workers. `study` must be picklable.
+
+    Killed, it goes on where it stopped. Raise SettingError for an impossible size or count, DataError where `out` holds something
+    else.
+    """
+    if not start(out, dataset, studies, size, seed):
+        return
+    written = run(partial(study, Job(out, size, seed, studies)), studies, workers, progress, f"rendering {dataset} demo")
+    counts = tables(out, written, seed)
+    write_truth(out, [record for each in written for record in each["truth"]])
+    finish(out, dataset, studies=studies, size=size, seed=seed, counts=counts)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

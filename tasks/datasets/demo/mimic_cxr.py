@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,16 +35,6 @@ Draw = Callable[[int, int], tuple[Study, Report]]
 """(seed, number) -> a study and its report."""
 
 
-@dataclass(frozen=True)
-class Job:
-    """What a worker needs to write one study."""
-
-    out: Path
-    size: int
-    seed: int
-    draw: Draw
-
-
 def write(
     out: Path,
     *,
@@ -57,24 +46,22 @@ def write(
     dataset: str = "mimic_cxr",
     draw: Draw | None = None,
 ) -> None:
-    """Write `studies` studies at `size` px into `out`; the same seed gives the same bytes, whatever the number of workers.
+    """Write `studies` studies at `size` px into `out`, as `manifest.write` says.
 
-    `dataset` and `draw` are for other sets of studies in this layout. Killed, it goes on where it stopped. Raise DataError where
-    `out` holds something else.
+    `dataset` and `draw` are for other sets of studies in this layout.
     """
-    out = Path(out)
-    if not manifest.start(out, dataset, studies, size, seed):
-        return
-    job = Job(out, size, seed, draw or drawn)
-    written = manifest.run(partial(_write_study, job), studies, workers, progress, f"rendering {dataset} demo")
+    study = partial(_write_study, draw or drawn)
+    manifest.write(dataset, study, _tables, out, studies=studies, size=size, seed=seed, workers=workers, progress=progress)
+
+
+def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, int]:
+    """Write the tables; return their counts."""
     images = [image for study in written for image in study["images"]]
     names = ",".join(LABELS)
     manifest.write_table(out / TABLE.format("metadata"), METADATA, [image["metadata"] for image in images])
     manifest.write_table(out / TABLE.format("split"), "dicom_id,study_id,subject_id,split", [image["split"] for image in images])
     manifest.write_table(out / TABLE.format("chexpert"), f"subject_id,study_id,{names}", [study["labels"] for study in written])
-    manifest.write_truth(out, [image["truth"] for image in images])
-    counts = {"images": len(images), "studies": studies, "patients": len({study["patient"] for study in written})}
-    manifest.finish(out, dataset, studies=studies, size=size, seed=seed, counts=counts)
+    return {"images": len(images), "studies": len(written), "patients": len({study["patient"] for study in written})}
 
 
 def study_of(seed: int, number: int) -> Study:
@@ -101,21 +88,20 @@ def _split(patient: int) -> str:
     return {3: "validate", 11: "test"}.get(patient % 20, "train")
 
 
-def _write_study(job: Job, number: int) -> dict[str, Any]:
+def _write_study(draw: Draw, job: manifest.Job, number: int) -> dict[str, Any]:
     """Write one study's images and report; return its rows of the tables."""
-    study, report = job.draw(job.seed, number)
-    subject, name = (
-        _subject(job.seed, study),
-        str(50_000_000 + int(manifest.digest("study", job.seed, number)[:12], 16) % 9_999_999),
-    )
+    study, report = draw(job.seed, number)
+    subject = _subject(job.seed, study)
+    name = str(50_000_000 + int(manifest.digest("study", job.seed, number)[:12], 16) % 9_999_999)
     folder = job.out / "files" / f"p{subject[:2]}" / f"p{subject}"
     manifest.write_bytes(folder / f"s{name}.txt", report.text.encode())
     views = (study.view, "LL") if study.lateral else (study.view,)
     images = [_write_image(job, study, number, view, (subject, name), folder / f"s{name}") for view in views]
-    return {"patient": subject, "images": images, "labels": _labels(subject, name, report)}
+    truth = [image["truth"] for image in images]
+    return {"patient": subject, "images": images, "labels": _labels(subject, name, report), "truth": truth}
 
 
-def _write_image(job: Job, study: Study, number: int, view: str, ids: Sequence[str], folder: Path) -> dict[str, Any]:
+def _write_image(job: manifest.Job, study: Study, number: int, view: str, ids: Sequence[str], folder: Path) -> dict[str, Any]:
     digest = manifest.digest("image", job.seed, number, view)
     image_id = "-".join(digest[n : n + 8] for n in range(0, 40, 8))
     rendering = render(study, job.size, view)

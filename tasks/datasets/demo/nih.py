@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,32 +37,18 @@ MEANS = {
 KINDS = {"pneumonia": ("Consolidation", "Pneumonia"), "opacity": ("Infiltration",), "mass": ("Mass",)}
 
 
-@dataclass(frozen=True)
-class Job:
-    """What a worker needs to write one study."""
-
-    out: Path
-    size: int
-    seed: int
-    studies: int
-
-
 def write(out: Path, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None) -> None:
-    """Write `studies` studies at `size` px into `out`; the same seed gives the same bytes, whatever the number of workers.
+    """Write `studies` studies at `size` px into `out`, as `manifest.write` says."""
+    manifest.write("nih", _write_study, _tables, out, studies=studies, size=size, seed=seed, workers=workers, progress=progress)
 
-    Killed, it goes on where it stopped. Raise DataError where `out` holds something else.
-    """
-    out = Path(out)
-    if not manifest.start(out, "nih", studies, size, seed):
-        return
-    job = partial(_write_study, Job(out, size, seed, studies))
-    written = manifest.run(job, studies, workers, progress, "rendering NIH demo")
+
+def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, int]:
+    """Write the tables; return their counts."""
     manifest.write_table(out / TABLE, HEADER, [study["row"] for study in written])
     for name, split in LISTS.items():
         listed = [study["image"] for study in written if study["split"] == split]
         manifest.write_bytes(out / name, "".join(f"{image}\n" for image in listed).encode())
-    manifest.write_truth(out, [study["truth"] for study in written])
-    manifest.finish(out, "nih", studies=studies, size=size, seed=seed, counts=_counts(written))
+    return _counts(written)
 
 
 def _counts(written: list[dict[str, Any]]) -> dict[str, int]:
@@ -80,7 +64,7 @@ def finding_labels(finding: Finding) -> tuple[str, ...]:
     return KINDS.get(finding.kind, (MEANS[finding.name],))
 
 
-def _write_study(job: Job, number: int) -> dict[str, Any]:
+def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
     """Write one study's image; return its row of the table."""
     study = study_of(job.seed, number, STREAM, RATES, EVERY)
     patient = study.patient.number + 1
@@ -95,7 +79,7 @@ def _write_study(job: Job, number: int) -> dict[str, Any]:
         "labels": labels,
         "split": "test" if int(manifest.digest("nih split", job.seed, patient)[:8], 16) % 4 == 0 else "train",
         "row": _row(image, patient, labels, study, job.size),
-        "truth": manifest.truth(image, rendering, study.findings, study.view),
+        "truth": [manifest.truth(image, rendering, study.findings, study.view)],
     }
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,32 +22,22 @@ COLUMNS = {"train": "image_name", "dev": "image_name", "test": "image_path"}
 Point = tuple[int, int]
 
 
-@dataclass(frozen=True)
-class Job:
-    """What a worker needs to write one study."""
-
-    out: Path
-    size: int
-    seed: int
-
-
 def write(out: Path, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None) -> None:
-    """Write `studies` images at `size` px into `out`; the same seed gives the same bytes, whatever the number of workers.
+    """Write `studies` images at `size` px into `out`, as `manifest.write` says."""
+    manifest.write(
+        "object_cxr", _write_study, _tables, out, studies=studies, size=size, seed=seed, workers=workers, progress=progress
+    )
 
-    Killed, it goes on where it stopped. Raise DataError where `out` holds something else.
-    """
-    out = Path(out)
-    if not manifest.start(out, "object_cxr", studies, size, seed):
-        return
-    written = manifest.run(partial(_write_study, Job(out, size, seed)), studies, workers, progress, "rendering Object-CXR demo")
+
+def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, int]:
+    """Write the tables; return their counts."""
     counts: dict[str, int] = {}
     for folder, column in COLUMNS.items():
         rows = [study["row"] for study in written if study["folder"] == folder]
         manifest.write_table(out / f"{folder}.csv", f"{column},annotation", rows)
         counts[f"images of {folder}"] = len(rows)
-    manifest.write_truth(out, [study["truth"] for study in written])
     counts["images with objects"] = sum(bool(study["objects"]) for study in written)
-    manifest.finish(out, "object_cxr", studies=studies, size=size, seed=seed, counts=counts)
+    return counts
 
 
 def _folder(number: int) -> str:
@@ -57,7 +45,7 @@ def _folder(number: int) -> str:
     return {3: "dev", 6: "test", 9: "test"}.get(number % 10, "train")
 
 
-def _write_study(job: Job, number: int) -> dict[str, Any]:
+def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
     """Write one image, on average every second one with foreign objects; support devices stay without annotation."""
     study = sample_study(np.random.default_rng((job.seed, number, STREAM)), number, RATES)
     rendering = render(study, job.size)
@@ -73,7 +61,7 @@ def _write_study(job: Job, number: int) -> dict[str, Any]:
         "folder": folder,
         "row": f"{named},{';'.join(objects)}",
         "objects": objects,
-        "truth": {**manifest.truth(name, rendering, study.findings, study.view), "boxes": {**rendering.boxes, **boxes}},
+        "truth": [{**manifest.truth(name, rendering, study.findings, study.view), "boxes": {**rendering.boxes, **boxes}}],
     }
 
 

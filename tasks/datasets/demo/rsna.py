@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,32 +24,20 @@ LEAST_SIDE = 3
 """A box is at least this many pixels wide and high: no reader draws a smaller one."""
 
 
-@dataclass(frozen=True)
-class Job:
-    """What a worker needs to write one study."""
-
-    out: Path
-    size: int
-    seed: int
-
-
 def write(out: Path, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None) -> None:
-    """Write `studies` studies at `size` px into `out`; the same seed gives the same bytes, whatever the number of workers.
+    """Write `studies` studies at `size` px into `out`, as `manifest.write` says."""
+    manifest.write("rsna", _write_study, _tables, out, studies=studies, size=size, seed=seed, workers=workers, progress=progress)
 
-    Killed, it goes on where it stopped. Raise DataError where `out` holds something else.
-    """
-    out = Path(out)
-    if not manifest.start(out, "rsna", studies, size, seed):
-        return
-    written = manifest.run(partial(_write_study, Job(out, size, seed)), studies, workers, progress, "rendering RSNA demo")
-    shuffled = [written[n] for n in np.random.default_rng(seed).permutation(studies)]
+
+def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, int]:
+    """Write the tables; return their counts."""
+    shuffled = [written[n] for n in np.random.default_rng(seed).permutation(len(written))]
     manifest.write_table(out / TABLE, ",".join(COLUMNS), [row for study in shuffled for row in study["rows"]])
     details = [f"{study['image']},{study['class']}" for study in shuffled for _ in study["rows"]]
     manifest.write_table(out / CLASSES_TABLE, "patientId,class", details)
     mapping = [{"subset_img_id": study["image"], "img_id": study["nih"]} for study in shuffled]
     manifest.write_bytes(out / MAPPING, (json.dumps(mapping, indent=1) + "\n").encode())
-    manifest.write_truth(out, [study["truth"] for study in written])
-    manifest.finish(out, "rsna", studies=studies, size=size, seed=seed, counts=_counts(written))
+    return _counts(written)
 
 
 def _counts(written: list[dict[str, Any]]) -> dict[str, int]:
@@ -62,7 +48,7 @@ def _counts(written: list[dict[str, Any]]) -> dict[str, int]:
     return counts | {f"images of class '{name}'": classes.count(name) for name in DETAILS}
 
 
-def _write_study(job: Job, number: int) -> dict[str, Any]:
+def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
     """Write one study's image; return its rows of the tables."""
     study = study_of(job.seed, number, STREAM, RSNA_RATES)
     rendering = render(study, job.size)
@@ -77,7 +63,7 @@ def _write_study(job: Job, number: int) -> dict[str, Any]:
         "nih": f"{study.patient.number + 1:08d}_{study.order:03d}.png",
         "rows": [_row(name, box) for box in boxes] or [f"{name},,,,,0"],
         "class": _class(study, bool(boxes)),
-        "truth": manifest.truth(name, rendering, study.findings, study.view),
+        "truth": [manifest.truth(name, rendering, study.findings, study.view)],
     }
 
 

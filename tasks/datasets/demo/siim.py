@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,36 +20,23 @@ SIIM_RATES = {**RATES, "pneumothorax": 0.24, "effusion": 0.15, "consolidation": 
 """Pneumothorax in about 22% of the images, as in stage 1; the others as distractors."""
 
 
-@dataclass(frozen=True)
-class Job:
-    """What a worker needs to write one study."""
-
-    out: Path
-    size: int
-    seed: int
-
-
 def write(out: Path, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None) -> None:
-    """Write `studies` studies at `size` px into `out`; the same seed gives the same bytes, whatever the number of workers.
+    """Write `studies` studies at `size` px into `out`, as `manifest.write` says."""
+    manifest.write("siim", _write_study, _tables, out, studies=studies, size=size, seed=seed, workers=workers, progress=progress)
 
-    Killed, it goes on where it stopped. Raise DataError where `out` holds something else.
-    """
-    out = Path(out)
-    if not manifest.start(out, "siim", studies, size, seed):
-        return
-    written = manifest.run(partial(_write_study, Job(out, size, seed)), studies, workers, progress, "rendering SIIM-ACR demo")
+
+def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, int]:
+    """Write the tables; return their counts."""
     rows = [row for study in written for row in study["rows"]]
     order = np.random.default_rng(seed).permutation(len(rows))
     manifest.write_table(out / TABLE, HEADER, [rows[n] for n in order])
-    manifest.write_truth(out, [study["truth"] for study in written])
     masks = [len(study["rows"]) for study in written]
-    counts = {
-        "images": studies,
+    return {
+        "images": len(written),
         "positive images": sum(study["positive"] for study in written),
         "rows": len(rows),
         "images with several masks": sum(n > 1 for n in masks),
     }
-    manifest.finish(out, "siim", studies=studies, size=size, seed=seed, counts=counts)
 
 
 def study_of(seed: int, number: int) -> Study:
@@ -59,7 +44,7 @@ def study_of(seed: int, number: int) -> Study:
     return visits.study_of(seed, number, 1, SIIM_RATES)
 
 
-def _write_study(job: Job, number: int) -> dict[str, Any]:
+def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
     """Write one DICOM file and return its rows of the table and its ground truth."""
     study = study_of(job.seed, number)
     rendering = render(study, job.size)
@@ -74,7 +59,7 @@ def _write_study(job: Job, number: int) -> dict[str, Any]:
     return {
         "rows": [f"{names[2]}, {code}" for code in codes or ["-1"]],
         "positive": bool(codes),
-        "truth": manifest.truth(names[2], rendering, study.findings, study.view),
+        "truth": [manifest.truth(names[2], rendering, study.findings, study.view)],
     }
 
 

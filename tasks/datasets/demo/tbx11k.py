@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,31 +22,21 @@ LETTERS = dict(zip(TYPES, ("h", "s", "tb"), strict=True))
 LEAST_SIDE = 3
 
 
-@dataclass(frozen=True)
-class Job:
-    """What a worker needs to write one study."""
-
-    out: Path
-    size: int
-    seed: int
-
-
 def write(out: Path, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None) -> None:
-    """Write `studies` images at `size` px into `out`; the same seed gives the same bytes, whatever the number of workers.
+    """Write `studies` images at `size` px into `out`, as `manifest.write` says."""
+    manifest.write(
+        "tbx11k", _write_study, _tables, out, studies=studies, size=size, seed=seed, workers=workers, progress=progress
+    )
 
-    Killed, it goes on where it stopped. Raise DataError where `out` holds something else.
-    """
-    out = Path(out)
-    if not manifest.start(out, "tbx11k", studies, size, seed):
-        return
-    written = manifest.run(partial(_write_study, Job(out, size, seed)), studies, workers, progress, "rendering TBX11K demo")
-    written = sorted(written, key=lambda study: study["name"])
+
+def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, int]:
+    """Write the tables; return their counts."""
+    written.sort(key=lambda study: study["name"])
     manifest.write_table(out / TABLE, HEADER, [row for study in written for row in study["rows"]])
-    manifest.write_truth(out, [study["truth"] for study in written])
     kinds = [study["type"] for study in written]
-    counts = {"images": studies} | {kind: kinds.count(kind) for kind in TYPES}
+    counts = {"images": len(written)} | {kind: kinds.count(kind) for kind in TYPES}
     counts["boxes"] = sum(len(study["rows"]) for study in written if study["type"] == TYPES[2])
-    manifest.finish(out, "tbx11k", studies=studies, size=size, seed=seed, counts=counts)
+    return counts
 
 
 def study_of(seed: int, number: int) -> Study:
@@ -72,7 +61,7 @@ def _is_tuberculosis(finding: Finding) -> bool:
     return finding.name in ("consolidation", "nodule") and finding.location == "upper"
 
 
-def _write_study(job: Job, number: int) -> dict[str, Any]:
+def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
     study = study_of(job.seed, number)
     rendering = render(study, job.size)
     boxes = _boxes(study, rendering.boxes)
@@ -86,7 +75,7 @@ def _write_study(job: Job, number: int) -> dict[str, Any]:
         "name": name,
         "type": kind,
         "rows": [f'{facts},"{_text(box)}",{tail}' for box in boxes] or [f"{facts},none,{tail}"],
-        "truth": manifest.truth(name, rendering, study.findings, study.view),
+        "truth": [manifest.truth(name, rendering, study.findings, study.view)],
     }
 
 

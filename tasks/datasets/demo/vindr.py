@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,24 +36,13 @@ Mark = tuple[str, float, tuple[int, int, int, int]]
 """What can be marked on an image: its class, how often a reader sees it, and its box x, y, width, height."""
 
 
-@dataclass(frozen=True)
-class Job:
-    """What a worker needs to write one study."""
-
-    out: Path
-    size: int
-    seed: int
-
-
 def write(out: Path, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None) -> None:
-    """Write `studies` studies of `size` px height into `out`; the same seed gives the same bytes, whatever the number of workers.
+    """Write `studies` studies of `size` px height into `out`, as `manifest.write` says."""
+    manifest.write("vindr", _write_study, _tables, out, studies=studies, size=size, seed=seed, workers=workers, progress=progress)
 
-    Killed, it goes on where it stopped. Raise DataError where `out` holds something else.
-    """
-    out = Path(out)
-    if not manifest.start(out, "vindr", studies, size, seed):
-        return
-    written = manifest.run(partial(_write_study, Job(out, size, seed)), studies, workers, progress, "rendering VinDr-CXR demo")
+
+def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, int]:
+    """Write the tables; return their counts."""
     counts: dict[str, int] = {}
     for split in SPLITS:
         own = [study for study in written if study["split"] == split]
@@ -65,8 +52,7 @@ def write(out: Path, *, studies: int, size: int, seed: int, workers: int = 2, pr
         manifest.write_table(out / BOXES.format(split), f"image_id{reader},class_name,{','.join(CORNERS)}", boxes)
         manifest.write_table(out / LABELS.format(split), f"image_id{reader},{','.join(CLASSES)}", labels)
         counts |= {f"images of {split}": len(own), f"readings of {split}": len(labels)}
-    manifest.write_truth(out, [study["truth"] for study in written])
-    manifest.finish(out, "vindr", studies=studies, size=size, seed=seed, counts=counts)
+    return counts
 
 
 def finding_class(finding: Finding) -> str:
@@ -76,7 +62,7 @@ def finding_class(finding: Finding) -> str:
     return MEANS[finding.name]
 
 
-def _write_study(job: Job, number: int) -> dict[str, Any]:
+def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
     """Write one study's image; return its rows of the tables, one reading after another."""
     study = study_of(job.seed, number, STREAM, RATES)
     rendering = render(study, job.size)
@@ -94,7 +80,7 @@ def _write_study(job: Job, number: int) -> dict[str, Any]:
         "split": split,
         "boxes": [row for key, seen in zip(keys, readings, strict=True) for row in _box_rows(key, seen)],
         "labels": [_label_row(key, seen) for key, seen in zip(keys, readings, strict=True)],
-        "truth": manifest.truth(name, rendering, study.findings, study.view),
+        "truth": [manifest.truth(name, rendering, study.findings, study.view)],
     }
 
 

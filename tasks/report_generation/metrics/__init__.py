@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from bench.contracts import Predictions
-from bench.metrics.weights import Statistic
+from bench.metrics.weights import Statistic, weighted_mean
 from tasks.report_generation.metrics import captions, clinical, language
 
 
@@ -16,7 +18,7 @@ def statistics(predictions: Predictions) -> dict[str, Statistic]:
     found = clinical.clinical_statistics(arrays["named"].astype(bool), arrays["reference_named"].astype(bool))
     if "bleu" in arrays:
         found |= {f"bleu{order}": captions.bleu(arrays["bleu"], order) for order in (1, 2, 3, 4)}
-        found |= {"rouge_l": captions.mean(arrays["rouge_l"]), "cider": captions.mean(arrays["cider"])}
+        found |= {name: partial(weighted_mean, arrays[name]) for name in ("rouge_l", "cider")}
     if "meteor" in arrays:
         found["meteor"] = captions.meteor(arrays["meteor"])
     found |= language.language_statistics(arrays["language"])

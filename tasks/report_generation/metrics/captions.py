@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bench.metrics.weights import Statistic, ratio, weighted_mean, weighted_sums
+from bench.metrics.weights import Statistic, ratio, weighted_sums
 
 TINY, SMALL = 1e-15, 1e-9
 """pycocoevalcap's guards against empty corpora."""
@@ -82,8 +82,3 @@ def cider(hypotheses: Sequence[str], references: Sequence[str]) -> np.ndarray:
     for hypothesis, reference in zip(hypotheses, references, strict=True):
         scorer += (hypothesis, [reference])
     return np.asarray(scorer.compute_score()[1], float)
-
-
-def mean(values: np.ndarray) -> Statistic:
-    """Return the mean over reports."""
-    return lambda weights: weighted_mean(values, weights)

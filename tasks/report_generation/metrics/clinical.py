@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from bench.metrics.weights import Once, Statistic, ratio, weighted_mean, weighted_sums
@@ -29,7 +31,9 @@ def clinical_statistics(hypothesis: np.ndarray, reference: np.ndarray) -> dict[s
         for place, score in enumerate(("precision", "recall", "f1")):
             found[f"ce_{score}_micro{suffix}"] = _pooled(counts, chosen, place)
             found[f"ce_{score}_macro{suffix}"] = _averaged(counts, chosen, place)
-    found |= {f"ce_{name}_example": _mean(values) for name, values in _per_example(hypothesis, reference).items()}
+    found |= {
+        f"ce_{name}_example": partial(weighted_mean, values) for name, values in _per_example(hypothesis, reference).items()
+    }
     return found | {f"ce_f1:{name}": _single(counts, place) for place, name in enumerate(OBSERVATIONS)}
 
 
@@ -47,10 +51,6 @@ def _averaged(counts: Once[np.ndarray], chosen: tuple[int, ...], place: int) -> 
 
 def _single(counts: Once[np.ndarray], observation: int) -> Statistic:
     return lambda weights: _scores(*counts(weights)[:, :, observation].T)[2]
-
-
-def _mean(values: np.ndarray) -> Statistic:
-    return lambda weights: weighted_mean(values, weights)
 
 
 def _per_example(hypothesis: np.ndarray, reference: np.ndarray) -> dict[str, np.ndarray]:

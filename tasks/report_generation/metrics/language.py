@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -63,10 +64,10 @@ def language_statistics(counts: np.ndarray) -> dict[str, Statistic]:
         "normal_copied": _share(column["normal_copied"], column["sentences"]),
         "normal_sentences": _share(column["normal"], column["sentences"]),
         "copied_sentences": _share(column["copied"], column["sentences"]),
-        "words": _mean(column["words"]),
+        "words": partial(weighted_mean, column["words"]),
         "words_ratio": _share(column["words"], column["reference_words"]),
-        "repeated_reports": _mean(column["repeated"]),
-        "empty_reports": _mean(column["empty"]),
+        "repeated_reports": partial(weighted_mean, column["repeated"]),
+        "empty_reports": partial(weighted_mean, column["empty"]),
     }
 
 
@@ -90,7 +91,3 @@ def distinct(grams: np.ndarray, reports: int) -> Statistic:
 
 def _share(part: np.ndarray, whole: np.ndarray) -> Statistic:
     return lambda weights: ratio(weighted_sums(part[:, None], weights)[:, 0], weighted_sums(whole[:, None], weights)[:, 0])
-
-
-def _mean(values: np.ndarray) -> Statistic:
-    return lambda weights: weighted_mean(values, weights)

@@ -84,5 +84,5 @@ def test_parity_with_the_reference_implementation():
     for name, value in found.items():
         assert value.item() == pytest.approx(float(reference[name]), abs=1e-4), name
     masks = (logits.sigmoid() > 0.5).numpy(), (target > 0.5).numpy()
-    dice = image_dice(Counts(*count_pixels(*masks)[:, 0].T)).mean()
+    dice = image_dice(Counts(*count_pixels(*masks)[:, 0].T, masks[0][0].size)).mean()
     assert dice == pytest.approx(json.loads(str(reference["meta_json"]))["get_dice_05"], abs=1e-6)

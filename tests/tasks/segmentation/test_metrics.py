@@ -80,7 +80,7 @@ def test_one_class_has_no_suffix():
 
 
 def test_empty_target_scores_one_only_when_nothing_is_predicted():
-    counts = Counts(np.array([0, 0, 0]), np.array([0, 5, 0]), np.array([0, 0, 7]))
+    counts = Counts(np.array([0, 0, 0]), np.array([0, 5, 0]), np.array([0, 0, 7]), 64)
     assert image_dice(counts).tolist() == [1.0, 0.0, 0.0]
 
 
