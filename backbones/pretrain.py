@@ -21,6 +21,7 @@ from backbones.keys import (
 )
 from backbones.settings import MethodSettings
 from bench.contracts import BACKBONES, PairData, Progress
+from bench.errors import SettingError
 
 if TYPE_CHECKING:
     from backbones.vision_language import VisionLanguageMethod
@@ -74,7 +75,7 @@ def _train(recipe: Recipe, data: PairData, folder: Path, device: str, progress: 
     spec = resolve_architecture(recipe.profile, recipe.architecture).input
     reports = reports_of(data.train, data.name)
     method = build_method(recipe, settings, reports)
-    speed_up(method, settings)
+    speed_up(method, settings, device)
     synchronise_norms(method.to(device))
     loaders = [
         PairLoader(subset, encode_reports(texts, method.vocabulary, settings), method.vocabulary, spec, settings.batch_size)
@@ -108,14 +109,33 @@ def build_method(recipe: Recipe, settings: MethodSettings, reports: list[str]) -
         return method_class(recipe.method)(architecture, text, vocabulary, settings, recipe.seed)
 
 
-def speed_up(method: VisionLanguageMethod, settings: MethodSettings) -> None:
-    """Turn on what trades time for memory or back: recomputed activations and compiled encoders."""
+def speed_up(method: VisionLanguageMethod, settings: MethodSettings, device: str = "cpu") -> None:
+    """Turn on what trades time for memory or back: recomputed activations and compiled encoders.
+
+    Raise SettingError where torch.compile does not work on `device`.
+    """
     if settings.recompute:
         method.image_encoder.recompute()
         method.text_encoder.recompute()
     if settings.compile:
+        _require_compiler(device)
         method.image_encoder.compile_features()
         method.text_encoder.model.compile()
+
+
+def _require_compiler(device: str) -> None:
+    """Compile one addition; raise SettingError saying what to install where that fails."""
+    import torch
+
+    try:
+        torch.compile(lambda numbers: numbers + 1)(torch.zeros(2, device=device))
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise SettingError(
+            f"compile=true: torch.compile does not work here ({type(error).__name__}: {reason}).",
+            "Install a C++ compiler and Python's headers (apt-get install g++ python3-dev; on a GPU also `pip install triton`), "
+            "or leave compile out.",
+        ) from error
 
 
 def train_plan(settings: MethodSettings, seed: int) -> TrainPlan:

@@ -26,7 +26,7 @@ class MethodSettings:
     negatives. `ema` is the decay of the weights' moving average, which then is what is validated and kept. `monitor` names the
     validation figure (rank, recall_1, recall_5) whose best weights are kept (none: the last), `patience` how many validations
     without improvement end the training. `recompute` trades time for memory: the activations of blocks are computed again in the
-    backward pass. `compile` passes both encoders through torch.compile (about a minute at the start).
+    backward pass. `compile` passes both encoders through torch.compile (minutes at the start; a C++ compiler is needed).
     """
 
     epochs: int = 50

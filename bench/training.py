@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -170,6 +171,14 @@ def _mm_trainer() -> Any:
     except ImportError as error:
         raise MissingDependencyError(f"mmengine does not import: {error}.", "Run `make setup`.") from error
     return _mm_trainer
+
+
+def batch_slices(count: int, size: int) -> list[slice]:
+    """Cut `count` samples into batches of `size`; a last batch of one joins the one before: BatchNorm cannot train on one."""
+    starts = list(range(0, count, size))
+    if size > 1 and count > size and count % size == 1:
+        starts.pop()
+    return [slice(start, end) for start, end in itertools.pairwise([*starts, count])]
 
 
 def fingerprint(plan: TrainPlan, loader: Loader, shapes: Mapping[str, tuple[int, ...]]) -> str:

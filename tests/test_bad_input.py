@@ -39,6 +39,17 @@ def _remove_an_image(root: Path) -> str:
     return path.stem
 
 
+def test_a_report_in_another_encoding_is_named(tmp_path: Path) -> None:
+    from tests.tasks.datasets.fakes import write_mimic
+
+    (tmp_path / "data" / "mimic_cxr").mkdir(parents=True)
+    write_mimic(tmp_path / "data" / "mimic_cxr")
+    path = next(tmp_path.rglob("s50000001.txt"))
+    path.write_bytes(path.read_bytes() + b"\xff")
+    done = place_bench("run", "mimic_cls", "--backbones", "random", "--data-root", str(tmp_path / "data"), cwd=tmp_path, code=2)
+    assert str(path) in "".join(done.stderr.split()) and "is no UTF-8" in done.stderr and "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("damage", [_truncate_a_dicom, _rename_a_column, _lengthen_a_run, _remove_an_image])
 def test_bad_data_is_named(damage: Callable[[Path], str], tmp_path: Path) -> None:
     write_siim(tmp_path / "data" / "siim")

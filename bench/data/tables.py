@@ -28,6 +28,17 @@ def find_table(root: Path, *names: str) -> Path:
     raise DataError(f"file {root / names[0]} does not exist.", "Check the download.")
 
 
+def read_text(path: Path) -> str:
+    """Return the text of a file; raise DataError naming it where it is not there or no UTF-8."""
+    if not path.is_file():
+        raise DataError(f"file {path} does not exist.", "Check the download.")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        message = f"file {path} is no UTF-8 text (byte {error.object[error.start]:#04x} at {error.start})."
+        raise DataError(message, f"Download it again, or convert it: iconv -f latin1 -t utf-8 {path.name}.") from error
+
+
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """Read a CSV (plain or .gz) as text, names and values stripped of white space, blanks as "".
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from bench.contracts import Backbone, CellContext, InputSpec, Subset
 from bench.features import FeatureCache, normalise, resize, to_grey, to_input
 from bench.metrics.decision import log_softmax
 from bench.metrics.ranking import auroc, rank
-from bench.training import TrainPlan, TrainSummary, train
+from bench.training import TrainPlan, TrainSummary, batch_slices, train
 from tasks.classification.augment import augment
 from tasks.classification.settings import ClassificationSettings
 
@@ -91,13 +90,13 @@ class Batches:
     device: str
 
     def __len__(self) -> int:
-        return math.ceil(len(self.source.values) / self.settings.batch_size)
+        return len(batch_slices(len(self.source.values), self.settings.batch_size))
 
     def batches(self, generator: np.random.Generator) -> Iterator[dict[str, Tensor]]:
         """Yield one pass of `{"inputs", "values"}`."""
         order = generator.permutation(len(self.source.values))
-        for start in range(0, len(order), self.settings.batch_size):
-            rows = order[start : start + self.settings.batch_size]
+        for part in batch_slices(len(order), self.settings.batch_size):
+            rows = order[part]
             values = torch.from_numpy(self.source.values[rows]).float().to(self.device)
             yield {"inputs": self._inputs(rows, generator), "values": values}
 

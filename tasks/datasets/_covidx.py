@@ -19,9 +19,9 @@ def read_list(path: Path, folder: str, split: str, classes: Mapping[str, str]) -
     """
     import pandas as pd
 
-    if not path.is_file():
-        raise DataError(f"file {path} does not exist.", "Check the download.")
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    from bench.data.tables import read_text
+
+    lines = read_text(path).splitlines()
     rows = [_fields(line, number, path, classes) for number, line in enumerate(lines, 1) if line.strip()]
     if not rows:
         raise DataError(f"list {path} has no rows.", "Download it again.")

@@ -40,7 +40,7 @@ def parse_report(stream: IO[bytes], path: str) -> OpenIReport:
     """Return the report read from `stream`; `path` is named in errors."""
     try:
         tree = ElementTree.parse(stream).getroot()
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # the last two: an encoding that is not known
         raise DataError(f"report {path} is not XML: {error}.", "Download it again.") from error
     name = tree.find("uId")
     if name is None or not name.get("id"):

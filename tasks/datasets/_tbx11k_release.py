@@ -53,12 +53,12 @@ def read_release(root: Path, how_to_get: str) -> pd.DataFrame:
 
 def _lists(root: Path) -> dict[str, str]:
     """Return image name (relative to `imgs/`) -> the list it stands in."""
+    from bench.data.tables import read_text
+
     found: dict[str, str] = {}
     for part in PARTS:
         path = root / LIST.format(part)
-        if not path.is_file():
-            raise DataError(f"file {path} does not exist.", "Check the download.")
-        for line, name in enumerate(path.read_text().split(), start=1):
+        for line, name in enumerate(read_text(path).split(), start=1):
             if name.split("/")[0] not in TYPES or name in found:
                 reason = f"also in the list of {found[name]}" if name in found else f"not in {', '.join(TYPES)}"
                 raise DataError(f"list {path}, line {line}: image '{name}' is {reason}.", "Download it again.")

@@ -188,11 +188,12 @@ def _report_files(root: Path, images: pd.DataFrame) -> pd.DataFrame:
 
 
 def _read_report(path: Path) -> Mapping[str, str]:
+    from bench.data.tables import read_text
     from tasks.datasets._reports import parse_sections
 
     if not path.is_file():
         return dict.fromkeys(SECTIONS, "")
-    sections = parse_sections(path.read_text(encoding="utf-8", errors="replace"))
+    sections = parse_sections(read_text(path))
     return {name: sections.get(name, "") for name in SECTIONS}
 
 

@@ -159,9 +159,11 @@ def _labels(findings: pd.Series, table: Path) -> dict[str, pd.Series]:
 
 def _read_list(path: Path) -> list[str]:
     """Return the first word of every line."""
+    from bench.data.tables import read_text
+
     if not path.is_file():
         raise DataError(f"file {path} does not exist.", f"How to get it: {Nih.how_to_get}")
-    return [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
+    return [line.split()[0] for line in read_text(path).splitlines() if line.strip()]
 
 
 def _assigned(folder: Path, lists: Mapping[str, str]) -> dict[str, str]:

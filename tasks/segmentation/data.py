@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from torch import Tensor
 from bench.contracts import CellContext, Subset
 from bench.features import normalise, to_grey
 from bench.mm.maps import FeatureMaps, MapSource, encode_maps
+from bench.training import batch_slices
 
 
 def load_masks(subset: Subset, rows: np.ndarray) -> Tensor:
@@ -73,13 +73,13 @@ class TrainBatches:
     moves: str = "scale_rotate"
 
     def __len__(self) -> int:
-        return math.ceil(len(self.source) / self.batch_size)
+        return len(batch_slices(len(self.source), self.batch_size))
 
     def batches(self, generator: np.random.Generator) -> Iterator[dict[str, Any]]:
         """Yield one pass of `{"inputs", "data_samples"}`."""
         order = generator.permutation(len(self.source))
-        for rows in self.source.chunks(self.batch_size):
-            yield self._batch(order[rows], generator)
+        for part in batch_slices(len(order), self.batch_size):
+            yield self._batch(order[part], generator)
 
     def _batch(self, rows: np.ndarray, generator: np.random.Generator) -> dict[str, Any]:
         kept = self.source.masks

@@ -212,6 +212,9 @@ def test_bad_pairs_are_named(pairs: PairData) -> None:
     broken = replace(pairs, train=replace(pairs.train, index=empty))
     with pytest.raises(DataError, match="s1-3"):
         pretrain(recipe(), broken, progress=Silent())
+    empty.loc[3, "report"] = None
+    with pytest.raises(DataError, match="s1-3 has an empty report"):
+        pretrain(recipe(), broken, progress=Silent())
     empty.loc[3, "report"] = " ?! ___. "
     with pytest.raises(DataError, match=r"s1-3 has the report ' \?! ___\. ', which has no word"):
         pretrain(recipe(), replace(pairs, train=replace(pairs.train, index=empty)), progress=Silent())
@@ -220,6 +223,8 @@ def test_bad_pairs_are_named(pairs: PairData) -> None:
     with pytest.raises(DataError, match="no reports"):
         unread = replace(pairs.train, index=pd.DataFrame({"image_id": pairs.train.index["image_id"]}))
         pretrain(recipe(), replace(pairs, train=unread), progress=Silent())
+    with pytest.raises(DataError, match="1 training pairs"):
+        pretrain(recipe(), replace(pairs, train=make_subset(1, 144, 1)), progress=Silent())
 
 
 # -------------------------------------------------------------------------------------------------- refused checkpoints

@@ -156,7 +156,20 @@ def test_a_batch_of_one_is_scored(method: str) -> None:
     assert all(abs(float(value)) < 1e-5 for value in contrasts)
 
 
+def test_compile_without_a_compiler_says_what_to_install(
+    pairs: PairData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch._inductor.config as inductor
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
+    monkeypatch.setattr(inductor.cpp, "cxx", (None, "no-such-compiler"))
+    with pytest.raises(SettingError, match=r"compile=true: torch.compile does not work here .*Install a C\+\+ compiler"):
+        pretrain(recipe("convirt", compile="true"), pairs, progress=Silent(), out=tmp_path / "out")
+    assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_compiled_encoders_train_to_the_same_names(pairs: PairData) -> None:
     plain, compiled = (
         pretrain(recipe("convirt", compile=value, epochs="1"), pairs, progress=Silent()) for value in ("false", "true")

@@ -17,7 +17,7 @@ from torch import nn
 
 from bench.errors import SettingError
 from bench.progress import Silent
-from bench.training import TrainingError, TrainPlan, TrainSummary, learning_rate, train
+from bench.training import TrainingError, TrainPlan, TrainSummary, batch_slices, learning_rate, train
 
 PLAN = TrainPlan(epochs=5, lr=1e-2, warmup=0.2, seed=3)
 
@@ -226,3 +226,13 @@ def test_impossible_plans_are_refused() -> None:
     for wrong in ({"epochs": 0}, {"lr": 0.0}, {"warmup": 1.5}, {"steps_per_epoch": 0}):
         with pytest.raises(SettingError):
             TrainPlan(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "batches"), [(9, 4, [4, 5]), (8, 4, [4, 4]), (10, 4, [4, 4, 2]), (1, 4, [1]), (3, 1, [1, 1, 1]), (0, 4, [])]
+)
+def test_no_batch_of_one_is_left_over(count: int, size: int, batches: list[int]) -> None:
+    rows = np.arange(count)
+    parts = [rows[part] for part in batch_slices(count, size)]
+    assert [len(part) for part in parts] == batches
+    assert [int(row) for part in parts for row in part] == rows.tolist()

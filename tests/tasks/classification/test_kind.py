@@ -53,6 +53,12 @@ def _run_with_val(folder, spec, data, **changes):
     return KIND.predict(KIND.fit(Encoder(), data[0], val, cell), data[1], cell)
 
 
+@pytest.mark.parametrize("head", ["linear", "finetune"])
+def test_one_image_more_than_whole_batches_trains(tmp_path, head):
+    found = run(tmp_path, task(), train=subset(17, 1), head=head, batch_size="8", epochs="1")
+    assert np.isfinite(found.table[["score:a", "score:b"]]).all(axis=None)
+
+
 def test_statistics_equal_scikit_learn(tmp_path):
     found = run(tmp_path, task())
     table, statistics = found.table, {name: point(f, 100) for name, f in KIND.statistics(found, task()).items()}

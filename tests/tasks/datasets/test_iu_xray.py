@@ -93,6 +93,18 @@ def test_a_damaged_xml_is_named(tmp_path):
     path.write_text("<eCitation/>")
     with pytest.raises(DataError, match="has no uId"):
         read_report(path)
+    for damage in (XML.format(n=1, findings="Caf\xe9").encode("latin1"), b"<?xml version='1.0' encoding='nonsense'?><a/>"):
+        path.write_bytes(damage)
+        with pytest.raises(DataError, match=r"1\.xml is not XML: .* Download it again"):
+            read_report(path)
+
+
+def test_an_annotation_that_is_no_utf_8_is_named(tmp_path):
+    annotation(tmp_path)
+    path = tmp_path / "annotation.json"
+    path.write_bytes(path.read_bytes().replace(b"Heart", b"H\xe9art"))
+    with pytest.raises(DataError, match=r"annotation\.json cannot be read: .*0xe9"):
+        IuXray().index(tmp_path)
 
 
 def test_neither_layout(tmp_path):

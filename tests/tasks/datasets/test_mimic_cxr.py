@@ -105,6 +105,13 @@ def test_validate(one):
 
 
 # ------------------------------------------------------------------------------------------------------------- errors
+def test_a_report_that_is_no_utf_8_is_named(one):
+    path = next(one.rglob("s50000001.txt"))
+    path.write_bytes(b"\n FINDINGS:  Caf\xe9 au lait.\n")
+    with pytest.raises(DataError, match=rf"file {path} is no UTF-8 text \(byte 0xe9 at 16\)\. Download it again"):
+        MIMIC.index(one)
+
+
 def test_missing_table(one):
     (one / "mimic-cxr-2.0.0-split.csv.gz").unlink()
     with pytest.raises(DataError, match=r"mimic-cxr-2\.0\.0-split\.csv does not exist"):

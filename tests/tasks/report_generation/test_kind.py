@@ -155,6 +155,13 @@ def test_studies_without_a_report_are_counted(tmp_path):
         group_studies(data, KIND.settings(TASK, "default", "demo", {**TINY, "text": "impression"}))
 
 
+def test_reports_of_one_word_and_a_last_batch_of_one_train(tmp_path):
+    data = studies(9, 1)
+    data.index["findings"] = "Normal"
+    found, _ = run(cell(tmp_path, **SHORT), train=data)
+    assert set(found.table["hypothesis"]) == {"normal ."}
+
+
 def test_statistics_resample_and_picture_is_drawn(tmp_path):
     found, _ = run(cell(tmp_path, **SHORT))
     weights = cluster_weights(found.table["patient_id"].tolist(), 50)

@@ -47,6 +47,13 @@ def test_heads_for_both_families_learn(kind, toy, make_context, head, family):
     assert hasattr(segmenter.segmentor, "auxiliary_head") == (head == "upernet")
 
 
+@pytest.mark.parametrize("head", ["unet", "upernet"])
+def test_one_image_more_than_whole_batches_trains(kind, toy, make_context, head):
+    context = make_context(head=head, upernet_channels=8, epochs=1, steps_per_epoch=None, batch_size=4)
+    _, predictions = _run(kind, toy, context, n=9)
+    assert np.isfinite(predictions.extra["best_metric"])
+
+
 @pytest.mark.parametrize("protocol", ["gloria", "benchx"])
 def test_other_protocols_run(kind, toy, make_context, protocol):
     context = make_context(protocol, epochs=2, upernet_channels=8, cache_features=False, cached_views=1)
