@@ -20,6 +20,12 @@ def count_findings(found: Mapping[str, int], expected: Mapping[str, int], source
     return findings
 
 
+def compare(root: Path, found: Mapping[str, int], published: Mapping[str, int], source: str = "published") -> list[Finding]:
+    """Compare the counts of a folder with the published ones (`source` says where or of what), or a demo's with its own."""
+    demo = demo_counts(root)
+    return count_findings(found, demo or published, "stated in DEMO.json" if demo else source)
+
+
 def demo_counts(root: Path) -> dict[str, int]:
     """Return the counts that DEMO.json states (key `counts`), or {} for real data."""
     path = root / "DEMO.json"

@@ -94,7 +94,7 @@ def read_reports(root: Path, images: pd.DataFrame) -> pd.DataFrame:
     Raise DataError where an image stands twice in it.
     """
     from bench.data.tables import read_table, require_unique
-    from tasks.datasets._reports import clean_text, join_report
+    from tasks.datasets._reports import report_columns
 
     path = next((found for name in (PLUS, f"{PLUS}.gz") if (found := root / name).is_file()), None)
     if path is None:
@@ -103,12 +103,7 @@ def read_reports(root: Path, images: pd.DataFrame) -> pd.DataFrame:
     plus = plus[plus["path_to_image"].isin(set(images["path"]))]
     require_unique(plus, "path_to_image", path)
     texts = plus.set_index("path_to_image")[["section_findings", "section_impression"]].reindex(images["path"]).fillna("")
-    pairs = list(zip(texts["section_impression"], texts["section_findings"], strict=True))
-    return images.assign(
-        report=[join_report(*pair) for pair in pairs],
-        findings=[clean_text(findings) for _, findings in pairs],
-        impression=[clean_text(impression) for impression, _ in pairs],
-    )
+    return images.assign(**report_columns(texts["section_impression"], texts["section_findings"]))
 
 
 def reference_split(index: pd.DataFrame, seed: int = 0) -> pd.DataFrame:

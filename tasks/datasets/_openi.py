@@ -22,12 +22,9 @@ class OpenIReport:
 
     @property
     def columns(self) -> dict[str, str]:
-        """Return the columns of a dataset's index, text cleaned."""
-        from tasks.datasets._reports import clean_text, join_report
-
-        texts = {"findings": clean_text(self.findings), "impression": clean_text(self.impression)}
-        report = join_report(self.impression, self.findings)
-        return {"study_id": self.name, "patient_id": self.name, **texts, "report": report, "mesh": "; ".join(self.mesh)}
+        """Return what a dataset's index takes from it, text as written."""
+        texts = {"findings": self.findings, "impression": self.impression}
+        return {"study_id": self.name, "patient_id": self.name, **texts, "mesh": "; ".join(self.mesh)}
 
 
 def read_report(path: Path) -> OpenIReport:

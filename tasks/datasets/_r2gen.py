@@ -15,6 +15,20 @@ ANNOTATION = "annotation.json"
 SPLITS = ("train", "val", "test")
 
 
+def read_index(root: Path, *, image_is_study: bool = False) -> pd.DataFrame:
+    """Return the index of a release: one row per image, the entry's text as `findings`.
+
+    With `image_is_study` every image is a study of its own, as R2Gen trains and scores MIMIC-CXR. Raises as `read_annotation`.
+    """
+    from tasks.datasets._reports import report_columns
+
+    table = read_annotation(root / ANNOTATION)
+    image = table["entry"] + "_" + table["number"].astype(str)
+    texts = report_columns([""] * len(table), table["report"])
+    study = image if image_is_study else table["study_id"]
+    return table[["patient_id", "path", "split"]].assign(image_id=image, study_id=study, view="", **texts)
+
+
 def read_annotation(path: Path, images: str = "images") -> pd.DataFrame:
     """Return one row per image: `study_id`, `patient_id`, `number` (of the image in its study), `path`, `split`, `report`.
 

@@ -15,7 +15,7 @@ class Rendered(Dataset):
 
     def demo_version(self) -> int:
         """Return the version of the renderer."""
-        from tasks.datasets.demo.render import RENDERER_VERSION
+        from tasks.datasets.demo import RENDERER_VERSION
 
         return RENDERER_VERSION
 

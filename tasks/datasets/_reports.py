@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterable
 
 _HEADER = re.compile(r"(?:^|\n) *([A-Z][A-Z ()/,-]*):(?=\s)")
 _SECTIONS = ("findings", "impression", "comparison", "indication", "technique", "examination", "recommendation", "history")
@@ -78,6 +79,11 @@ def clean_text(text: str) -> str:
     return text if not text or text[-1] in ".!?" else text + "."
 
 
-def join_report(impression: str, findings: str) -> str:
-    """Return cleaned impression + findings, the order in which MGCA and BenchX read them."""
-    return " ".join(part for part in (clean_text(impression), clean_text(findings)) if part)
+def report_columns(impression: Iterable[str], findings: Iterable[str]) -> dict[str, list[str]]:
+    """Return the columns `impression`, `findings` and `report` of an index from texts as written, one of each per row.
+
+    All are cleaned; `report` is impression + findings, the order in which MGCA and BenchX read them.
+    """
+    parts = {"impression": [clean_text(text) for text in impression], "findings": [clean_text(text) for text in findings]}
+    joined = [" ".join(part for part in pair if part) for pair in zip(*parts.values(), strict=True)]
+    return {**parts, "report": joined}

@@ -32,23 +32,39 @@ def read_release(root: Path, how_to_get: str) -> pd.DataFrame:
     files = {name: f"{FILES}/{name}" for name in listed if (root / FILES / name).is_file()}
     paths = locate(list(listed), files, root / "lists", root / FILES, how_to_get)
     facts = {part: _annotations(root / BOXES.format(part), listed) for part in PARTS}
+    bare = _sizes(root, [path for (name, part), path in zip(listed.items(), paths, strict=True) if name not in facts[part]])
     rows = [
         {
             "image_id": name.rsplit("/", 1)[-1],
             "path": path,
             "image_type": TYPES[name.split("/")[0]],
             "table": BOXES.format(part),
-            **facts[part].get(name, {"rows": 512, "columns": 512, "boxes": (), "lines": ()}),
+            **(facts[part][name] if name in facts[part] else bare[path]),
         }
         for (name, part), path in zip(listed.items(), paths, strict=True)
     ]
     index = pd.DataFrame(rows).sort_values("image_id")
-    bare = (index["image_type"] == "tb") & (index["boxes"].map(len) == 0)
-    kept = index[~bare].reset_index(drop=True)
+    boxless = (index["image_type"] == "tb") & (index["boxes"].map(len) == 0)
+    kept = index[~boxless].reset_index(drop=True)
     kept["label:Tuberculosis"] = (kept["image_type"] == "tb").astype(int)
     kept = kept.assign(patient_id=kept["image_id"], split="")
-    kept.attrs["dropped"] = {"tuberculosis without a box": int(bare.sum())}
+    kept.attrs["dropped"] = {"tuberculosis without a box": int(boxless.sum())}
     return kept
+
+
+def _sizes(root: Path, paths: list[str]) -> dict[str, dict[str, Any]]:
+    """Return path -> size, without a box, of images not in the boxes file; raise DataError where a header does not say."""
+    from bench.data.headers import read_shape
+    from bench.data.tables import remember
+
+    shapes = remember(paths, read_shape, root=root, name="image-shapes-v1", columns=("height", "width"))
+    unread = shapes["path"][shapes["height"] == ""].tolist()
+    if unread:
+        raise DataError(f"image {root / unread[0]} does not state its size.", "Download it again.")
+    return {
+        path: {"rows": int(height), "columns": int(width), "boxes": (), "lines": ()}
+        for path, height, width in shapes[["path", "height", "width"]].itertuples(index=False, name=None)
+    }
 
 
 def _lists(root: Path) -> dict[str, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.contracts import Finding, TaskSpec, dataset, task
-from tasks.datasets._checks import count_findings, demo_counts, missing_findings
+from tasks.datasets._checks import compare, missing_findings
 from tasks.datasets._chexpert import FOLDERS, FRONTAL, LABELS, MARKER, UNCERTAIN
 from tasks.datasets._rendered import Rendered
 
@@ -50,8 +50,7 @@ class Chexpert(Rendered):
         train, valid = (index[index["split"] == name] for name in ("train", "test"))
         found = {"rows of train.csv": len(train), "rows of valid.csv": len(valid)}
         found["frontal images of valid.csv"] = int(valid["view"].isin(FRONTAL).sum())
-        demo = demo_counts(root)
-        findings = count_findings(found, demo or PUBLISHED, "stated in DEMO.json" if demo else "published")
+        findings = compare(root, found, PUBLISHED)
         shared = len(set(train["patient_id"]) & set(valid["patient_id"]))
         message = f"{index['patient_id'].nunique()} patients, {shared} in train.csv and valid.csv."
         findings.append(Finding("error" if shared else "ok", message))

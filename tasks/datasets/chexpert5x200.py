@@ -50,15 +50,14 @@ class _Exclusive(Rendered):
         from bench.data.tables import read_table
         from tasks.datasets import _exclusive
         from tasks.datasets._chexpert import read_reports
-        from tasks.datasets._reports import clean_text
+        from tasks.datasets._reports import report_columns
 
         table = read_table(own, ("Path",))
         wanted = table["Path"].str.extract(r"((?:train|valid)/patient\d+/study\d+/\w+)")[0].fillna(table["Path"]).tolist()
         rows = _exclusive.as_test_set(_exclusive.listed(images, wanted, own), self.label_names, LABELS)
         if "Report Impression" not in table:
             return read_reports(root, rows)
-        impressions = table["Report Impression"].map(clean_text).to_numpy()
-        return rows.assign(report=impressions, impression=impressions, findings="")
+        return rows.assign(**report_columns(table["Report Impression"], [""] * len(table)))
 
     def validate(self, root: Path) -> list[Finding]:
         """Compare the classes with 200 each; say how many have a report and which files are missing."""

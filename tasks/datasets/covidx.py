@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.contracts import Finding, Progress, TaskSpec, dataset, task
-from tasks.datasets._checks import count_findings, demo_counts, missing_findings
+from tasks.datasets._checks import compare, missing_findings
 from tasks.datasets._rendered import Rendered
 
 if TYPE_CHECKING:
@@ -44,8 +44,7 @@ class _Covidx(Rendered):
         """Compare the lists with the published ones, or a demo's with its own; count patients in several lists; find files."""
         index = self.index(root)
         found = {f"rows of {name}": int((index["split"] == split).sum()) for split, name, _ in self.lists}
-        demo, published = demo_counts(root), {f"rows of {name}": rows for name, rows in self.published}
-        findings = count_findings(found, demo or published, "stated in DEMO.json" if demo else "published")
+        findings = compare(root, found, {f"rows of {name}": rows for name, rows in self.published})
         spread = ", ".join(f"{int(index[f'label:{name}'].sum())} {name}" for name in self.label_names)
         findings.append(Finding("ok", f"classes: {spread}."))
         several = int((index.groupby("patient_id")["split"].nunique() > 1).sum())

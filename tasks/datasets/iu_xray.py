@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.contracts import Dataset, Finding, Progress, TaskSpec, dataset, task
+from bench.contracts import Finding, TaskSpec, dataset, task
 from bench.errors import DataError
-from tasks.datasets._checks import count_findings, demo_counts, missing_findings
+from tasks.datasets._checks import compare, missing_findings
+from tasks.datasets._rendered import Rendered
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,7 +19,7 @@ XML_IMAGES = ("NLMCXR_png", "images", ".")
 
 
 @dataset
-class IuXray(Dataset):
+class IuXray(Rendered):
     """Frontal and lateral radiograph of a study with its findings.
 
     `annotation.json` (R2Gen's release, official split) is read where it is there, else the XML reports of Open-I
@@ -36,7 +37,6 @@ class IuXray(Dataset):
     folders = ("IU-Xray", "iu-xray", "IU_XRay", "openi", "NLMCXR")
     marker = "[ae][nc][ng][oe]*"  # annotation.json, or ecgen-radiology
     has_reports = True
-    has_demo = True
     demo_studies = 640
 
     def index(self, root: Path) -> pd.DataFrame:
@@ -45,61 +45,40 @@ class IuXray(Dataset):
         Raise DataError for a file that does not parse, lacks a field or holds an id twice.
         """
         if (root / "annotation.json").is_file():
-            return _from_annotation(root)
+            from tasks.datasets._r2gen import read_index
+
+            return read_index(root)
         if (root / XML_FOLDER).is_dir():
             return _from_xml(root)
         raise DataError(f"neither annotation.json nor {XML_FOLDER}/ is in {root}.", f"How to get it: {self.how_to_get}")
 
     def validate(self, root: Path) -> list[Finding]:
         """Compare the number of studies with the published ones (or a demo's with its own), and look for the files."""
-        index, demo = self.index(root), demo_counts(root)
+        index = self.index(root)
         studies = index.drop_duplicates("study_id")
         found = {**{split: int((studies["split"] == split).sum()) for split in PUBLISHED}, "studies": len(studies)}
-        expected = demo or (PUBLISHED if (studies["split"] != "").any() else {"studies": XML_REPORTS})
+        published = PUBLISHED if (studies["split"] != "").any() else {"studies": XML_REPORTS}
         empty = int((studies["findings"] == "").sum())
         return [
-            *count_findings(found, expected, "stated in DEMO.json" if demo else "published"),
+            *compare(root, found, published),
             Finding("ok", f"{empty} of {len(studies)} studies have no findings; they are not scored."),
             *missing_findings(root, index["path"], self.how_to_get),
         ]
-
-    def demo_version(self) -> int:
-        """Return the version of the renderer."""
-        from tasks.datasets.demo.render import RENDERER_VERSION
-
-        return RENDERER_VERSION
-
-    def make_demo(
-        self, out: Path, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None
-    ) -> None:
-        """Render a demo in the layout of R2Gen's release."""
-        from tasks.datasets.demo import iu_xray
-
-        iu_xray.write(out, studies=studies, size=size, seed=seed, workers=workers, progress=progress)
-
-
-def _from_annotation(root: Path) -> pd.DataFrame:
-    from tasks.datasets._r2gen import ANNOTATION, read_annotation
-    from tasks.datasets._reports import clean_text
-
-    table = read_annotation(root / ANNOTATION)
-    findings = table["report"].map(clean_text)
-    image = table["entry"] + "_" + table["number"].astype(str)
-    kept = table[["study_id", "patient_id", "path", "split"]]
-    return kept.assign(image_id=image, findings=findings, impression="", report=findings, view="")
 
 
 def _from_xml(root: Path) -> pd.DataFrame:
     import pandas as pd
 
     from tasks.datasets._openi import read_report
+    from tasks.datasets._reports import report_columns
 
     reports = [read_report(path) for path in sorted((root / XML_FOLDER).glob("*.xml"))]
     base = next((name for name in XML_IMAGES if next((root / name).glob("CXR*.png"), None)), XML_IMAGES[0])
     rows = [{**report.columns, "image_id": image, "path": f"{base}/{image}.png"} for report in reports for image in report.images]
     if not rows:
         raise DataError(f"no report in {root / XML_FOLDER} names an image.", "Download it again.")
-    return pd.DataFrame(rows).assign(split="", view="")
+    table = pd.DataFrame(rows).assign(split="", view="")
+    return table.assign(**report_columns(table["impression"], table["findings"]))
 
 
 task(

@@ -49,11 +49,11 @@ class Mimic5x200(Rendered):
         """Compare the classes with 200 each; count members of the training split; find files."""
         from tasks.datasets._exclusive import class_findings
 
-        index = self.index(root)
+        index, demo = self.index(root), bool(demo_counts(root))
         seen = int((index["official_split"] == "train").sum())
         message = f"{seen} of {len(index)} images are of MIMIC-CXR's training split: encoders pre-trained on it have seen them."
-        findings = class_findings(index, FIVE, demo=bool(demo_counts(root)))
-        findings.append(Finding("warning" if seen and not demo_counts(root) else "ok", message))
+        findings = class_findings(index, FIVE, demo=demo)
+        findings.append(Finding("warning" if seen and not demo else "ok", message))
         return findings + missing_findings(root, index["path"], self.how_to_get)
 
     def make_demo(

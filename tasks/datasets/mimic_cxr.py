@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.contracts import Dataset, Finding, Progress, TaskSpec, dataset, task
+from bench.contracts import Finding, TaskSpec, dataset, task
 from bench.errors import DataError
-from tasks.datasets._checks import count_findings, demo_counts, missing_findings
-from tasks.datasets._chexpert import UNCERTAIN
+from tasks.datasets._checks import compare, missing_findings
+from tasks.datasets._chexpert import LABELS, UNCERTAIN
+from tasks.datasets._rendered import Rendered
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +24,7 @@ PUBLISHED = {"images": 377110, "studies": 227835, "patients": 65379}
 
 
 @dataset
-class MimicCxr(Dataset):
+class MimicCxr(Rendered):
     """Frontal radiographs as JPEG with the study's report; official split; CheXpert labels of the report."""
 
     name = "mimic_cxr"
@@ -37,24 +38,8 @@ class MimicCxr(Dataset):
     )
     folders = ("mimic-cxr-jpg", "MIMIC-CXR-JPG", "mimic-cxr-jpg/2.1.0", "mimic-cxr-jpg/2.0.0", "mimic-cxr", "MIMIC-CXR")
     marker = "mimic-cxr-2.?.0-metadata.csv*"
-    label_names = (
-        "Atelectasis",
-        "Cardiomegaly",
-        "Consolidation",
-        "Edema",
-        "Enlarged Cardiomediastinum",
-        "Fracture",
-        "Lung Lesion",
-        "Lung Opacity",
-        "No Finding",
-        "Pleural Effusion",
-        "Pleural Other",
-        "Pneumonia",
-        "Pneumothorax",
-        "Support Devices",
-    )
+    label_names = tuple(sorted(LABELS))
     has_reports = True
-    has_demo = True
     demo_studies = 1200
 
     def __init__(self, views: tuple[str, ...] = ("PA", "AP")) -> None:
@@ -82,27 +67,12 @@ class MimicCxr(Dataset):
         """Compare the counts with the published ones (or a demo's with its own); count what the index leaves out; find files."""
         images, index = _images(root), self.index(root)
         found = {"images": len(images), "studies": images["study_id"].nunique(), "patients": images["patient_id"].nunique()}
-        demo = demo_counts(root)
-        findings = count_findings(found, demo or PUBLISHED, "stated in DEMO.json" if demo else "published")
+        findings = compare(root, found, PUBLISHED)
         for why, count in index.attrs["dropped"].items():
             findings.append(Finding("ok", f"{count} images {why} are left out; {len(index)} image-report pairs are kept."))
         if not _chexpert(root):
             findings.append(Finding("warning", f"{root / TABLE.format('chexpert')} is missing: the index has no labels."))
         return findings + missing_findings(root, index["path"], self.how_to_get)
-
-    def demo_version(self) -> int:
-        """Return the version of the renderer."""
-        from tasks.datasets.demo.render import RENDERER_VERSION
-
-        return RENDERER_VERSION
-
-    def make_demo(
-        self, out: Path, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None
-    ) -> None:
-        """Render a demo in the MIMIC-CXR layout."""
-        from tasks.datasets.demo import mimic_cxr
-
-        mimic_cxr.write(out, studies=studies, size=size, seed=seed, workers=workers, progress=progress)
 
     def reference_split(self, index: pd.DataFrame, protocol: str, seed: int, kind: str = "") -> pd.DataFrame | None:
         """Return MGCA's split for `mgca`: validation and test are one and the same, both official parts together."""
@@ -152,16 +122,11 @@ def _study(images: pd.DataFrame) -> pd.Series:
 
 def _report_texts(root: Path, images: pd.DataFrame) -> pd.DataFrame:
     """Return study_id, findings, impression and report, from the sectioned table or else from the report files."""
-    from tasks.datasets._reports import clean_text, join_report
+    from tasks.datasets._reports import report_columns
 
     folder = next((folder for folder in REPORT_FOLDERS if (root / folder / SECTIONED).is_file()), None)
     texts = _sectioned(root / folder / SECTIONED) if folder is not None else _report_files(root, images)
-    reports = [
-        join_report(impression, findings) for impression, findings in zip(texts["impression"], texts["findings"], strict=True)
-    ]
-    return texts.assign(
-        report=reports, findings=texts["findings"].map(clean_text), impression=texts["impression"].map(clean_text)
-    )
+    return texts.assign(**report_columns(texts["impression"], texts["findings"]))
 
 
 def _sectioned(path: Path) -> pd.DataFrame:

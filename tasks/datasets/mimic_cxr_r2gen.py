@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.contracts import Dataset, Finding, TaskSpec, dataset, task
-from tasks.datasets._checks import count_findings, missing_findings
+from tasks.datasets._checks import compare, missing_findings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,21 +31,15 @@ class MimicCxrR2Gen(Dataset):
 
     def index(self, root: Path) -> pd.DataFrame:
         """Return one row per image; raise DataError for an annotation that does not parse, lacks a field or repeats an image."""
-        from tasks.datasets._r2gen import ANNOTATION, read_annotation
-        from tasks.datasets._reports import clean_text
+        from tasks.datasets._r2gen import read_index
 
-        table = read_annotation(root / ANNOTATION)
-        findings = table["report"].map(clean_text)
-        image = table["entry"] + "_" + table["number"].astype(str)
-        kept = table[["patient_id", "path", "split"]]
-        # R2Gen trains and scores every image on its own, also two of one study.
-        return kept.assign(image_id=image, study_id=image, findings=findings, impression="", report=findings, view="")
+        return read_index(root, image_is_study=True)
 
     def validate(self, root: Path) -> list[Finding]:
         """Compare the number of entries per split with the published ones, and look for the files."""
         index = self.index(root)
         found = {split: int((index["split"] == split).sum()) for split in PUBLISHED}
-        return [*count_findings(found, PUBLISHED, "published"), *missing_findings(root, index["path"], self.how_to_get)]
+        return [*compare(root, found, PUBLISHED), *missing_findings(root, index["path"], self.how_to_get)]
 
 
 task(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bench.contracts import Finding, TaskSpec, dataset, task
 from bench.errors import DataError
-from tasks.datasets._checks import count_findings, demo_counts
+from tasks.datasets._checks import compare
 from tasks.datasets._dicom import OLDEST
 from tasks.datasets._rendered import Rendered
 
@@ -117,8 +117,7 @@ class Nih(Rendered):
         found |= {f"images of {name}": int((index["split"] == split).sum()) for name, split in LISTS.items()}
         found |= {str(name).removeprefix("label:"): int(count) for name, count in labels.sum().items()}
         found[NO_FINDING] = int((labels.sum(axis=1) == 0).sum())
-        demo = demo_counts(root)
-        findings = count_findings(found, demo or PUBLISHED, "stated in DEMO.json" if demo else "published")
+        findings = compare(root, found, PUBLISHED)
         unknown = int(index["age"].isna().sum())
         if unknown:
             findings.append(Finding("warning", f"{unknown} images without an age of 0 to {OLDEST} years: it counts as unknown."))
@@ -128,21 +127,29 @@ class Nih(Rendered):
         """Return BenchX's split, which is that of MRM's lists; raise DataError where they are not there."""
         if protocol != "benchx":
             return None
-        if "mrm_split" not in index:
-            lists = ", ".join([*MRM_LISTS, *MRM_PARTS])
-            raise DataError(
-                "BenchX splits NIH by the lists of MRM, which are not part of the download.",
-                f"Put {lists} from https://github.com/RL4M/MRM-pytorch into {MRM_FOLDER}/ beside the table.",
-            )
+        _require_mrm(index)
         return index[index["mrm_split"] != ""].assign(split=index["mrm_split"])
 
     def reference_subset(
         self, train: pd.DataFrame, protocol: str, fraction: float, seed: int, kind: str = ""
     ) -> pd.DataFrame | None:
-        """Return MRM's training lists of 1 % and 10 % for BenchX."""
-        if protocol != "benchx" or fraction not in MRM_PARTS.values() or "mrm_part" not in train:
+        """Return MRM's training lists of 1 % and 10 % for BenchX; raise DataError without them, and for another fraction."""
+        if protocol != "benchx" or fraction == 1:
             return None
+        _require_mrm(train)
+        if fraction not in MRM_PARTS.values():
+            raise DataError(f"BenchX has no list of {fraction:g} of NIH's training images.", "Use 0.01, 0.1 or 1.")
         return train[train["mrm_part"] <= fraction]
+
+
+def _require_mrm(index: pd.DataFrame) -> None:
+    """Raise DataError where the index was read without MRM's lists."""
+    if "mrm_split" not in index:
+        raise DataError(
+            "BenchX takes NIH's split and label fractions from the lists of MRM, which are not part of the download.",
+            f"Put {', '.join([*MRM_LISTS, *MRM_PARTS])} from https://github.com/RL4M/MRM-pytorch into {MRM_FOLDER}/ beside the "
+            "table.",
+        )
 
 
 def _labels(findings: pd.Series, table: Path) -> dict[str, pd.Series]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bench.contracts import Finding, TaskSpec, dataset, task
 from tasks.datasets._boxes import box_findings, checked_boxes
-from tasks.datasets._checks import count_findings, demo_counts
+from tasks.datasets._checks import compare
 from tasks.datasets._rendered import Rendered
 
 if TYPE_CHECKING:
@@ -73,18 +73,16 @@ class ObjectCxr(Rendered):
         """Return the boxes of one image, float32 [n, 5]; raise DataError naming table and line for an object that cannot be."""
         from tasks.datasets._shapes import centred_box
 
-        shapes, table = _shapes(row, root)
-        tight = checked_boxes(_as_boxes(row, [shape.bounds for shape in shapes]), root, table)
+        shapes, tight = _shapes(row, root)
         if row["rule"] != "mgca":
             return tight
-        return checked_boxes(_as_boxes(row, [centred_box(shape) for shape in shapes[:MOST_BOXES]]), root, table)
+        return _checked(row, [centred_box(shape) for shape in shapes[:MOST_BOXES]], root)
 
     def mask(self, row: pd.Series, root: Path) -> np.ndarray:
         """Return the union of the filled outlines, uint8 [1, H, W]."""
         from tasks.datasets._dicom import image_size
         from tasks.datasets._shapes import fill_shapes
 
-        self.boxes(row, root)
         shapes, _ = _shapes(row, root)
         return fill_shapes(shapes, *image_size(row, root), ellipses=row["rule"] != "benchx")[None]
 
@@ -92,13 +90,8 @@ class ObjectCxr(Rendered):
         """Compare the number of images with the published ones, or a demo's with its own; name objects that cannot be."""
         index = self.index(root)
         found = {f"images of {folder}": int((index["split"] == split).sum()) for folder, split in PARTS.items()}
-        demo = demo_counts(root)
-        if demo:
-            found["images with objects"] = int(index["label:Foreign object"].sum())
-        return [
-            *count_findings(found, demo or PUBLISHED, "stated in DEMO.json" if demo else "published"),
-            *box_findings(self, index, root),
-        ]
+        found["images with objects"] = int(index["label:Foreign object"].sum())
+        return [*compare(root, found, PUBLISHED), *box_findings(self, index, root)]
 
     def reference_split(self, index: pd.DataFrame, protocol: str, seed: int, kind: str = "") -> pd.DataFrame | None:
         """Return MGCA's split (train.csv 90/10 with random_state 0, dev as test) with its boxes; BenchX's, the official one."""
@@ -144,20 +137,26 @@ def _part(root: Path, folder: str, split: str) -> pd.DataFrame:
     )
 
 
-def _shapes(row: pd.Series, root: Path) -> tuple[list[Shape], Path]:
-    """Return the objects of an index row, and the table they stand in."""
+def _table(row: pd.Series, root: Path) -> Path:
+    """Return the table an index row was read from."""
+    return root / f"{row['path'].split('/')[0]}.csv"
+
+
+def _shapes(row: pd.Series, root: Path) -> tuple[list[Shape], np.ndarray]:
+    """Return the objects of an index row and their tight boxes; raise DataError for one that cannot be."""
     from tasks.datasets._shapes import parse_shapes
 
-    table = root / f"{row['path'].split('/')[0]}.csv"
-    return parse_shapes(row["annotation"], f"table {table}, line {row['line']}, image '{row['image_id']}'"), table
+    where = f"table {_table(row, root)}, line {row['line']}, image '{row['image_id']}'"
+    shapes = parse_shapes(row["annotation"], where)
+    return shapes, _checked(row, [shape.bounds for shape in shapes], root)
 
 
-def _as_boxes(row: pd.Series, corners: Sequence[Corners]) -> pd.Series:
-    """Return an index row with the boxes of its objects, as `checked_boxes` reads it."""
+def _checked(row: pd.Series, corners: Sequence[Corners], root: Path) -> np.ndarray:
+    """Return the boxes of an index row's objects, float32 [n, 5]; raise DataError for one that cannot be."""
     import pandas as pd
 
     own = {"boxes": tuple((*box, 0) for box in corners), "lines": (row["line"],) * len(corners)}
-    return pd.concat([row, pd.Series(own, dtype=object)])
+    return checked_boxes(pd.concat([row, pd.Series(own, dtype=object)]), root, _table(row, root))
 
 
 task(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bench.contracts import Finding, TaskSpec, dataset, task
 from bench.errors import DataError
-from tasks.datasets._checks import count_findings, demo_counts
+from tasks.datasets._checks import compare
 from tasks.datasets._rendered import Rendered
 
 if TYPE_CHECKING:
@@ -41,18 +41,20 @@ class Siim(Rendered):
         """Return one row per annotated image; private columns: `rle` and `csv_rows` (per mask, in file order), `rows`, `columns`.
 
         The patient is the DICOM PatientID (the study where it is blank). Images of the tree without a row in the table have no
-        annotation and are left out (37 in the real stage 1). Raise DataError for a table without its columns, an image of the
-        table without a file, or a blank run length.
+        annotation: they are left out (37 in the real stage 1) and counted in `attrs["dropped"]`. Raise DataError for a table
+        without its columns, an image of the table without a file, or a blank run length.
         """
         from bench.data.tables import find_table
         from tasks.datasets._dicom import header_columns
-        from tasks.datasets._files import locate
+        from tasks.datasets._files import locate, scan
 
         table = find_table(root, *TABLES)
         images = _annotated_images(table)
-        names = [f"{image}.dcm" for image in images["image_id"]]
-        images["path"] = locate(names, _dicom_files(root), table, root / FILES, self.how_to_get)
-        return _with_headers(images, header_columns(root, images["path"].tolist(), "siim-headers-v1"))
+        names, files = [f"{image}.dcm" for image in images["image_id"]], scan(root, [FILES], ".dcm")
+        images["path"] = locate(names, files, table, root / FILES, self.how_to_get)
+        index = _with_headers(images, header_columns(root, images["path"].tolist(), "siim-headers-v1"))
+        index.attrs["dropped"] = {"without a row in the table": len(files) - len(index)}
+        return index
 
     def mask(self, row: pd.Series, root: Path) -> np.ndarray:
         """Return the union of the image's runs, uint8 [1, H, W]; an empty mask where there are none."""
@@ -76,9 +78,8 @@ class Siim(Rendered):
         positive = int((index["label:Pneumothorax"] == 1).sum())
         found = {"images": len(index), "positive images": positive, "rows": int(masks.sum())}
         found["images with several masks"] = int((masks > 1).sum())
-        demo = demo_counts(root)
-        findings = count_findings(found, demo or PUBLISHED, "stated in DEMO.json" if demo else "published for stage 1")
-        spare = len(_dicom_files(root)) - len(index)
+        findings = compare(root, found, PUBLISHED, "published for stage 1")
+        spare = index.attrs["dropped"]["without a row in the table"]
         if spare:
             findings.append(Finding("warning", f"{spare} DICOM files have no row in the table and are left out."))
         return findings
@@ -119,13 +120,6 @@ def _annotated_images(table: Path) -> pd.DataFrame:
             "csv_rows": [tuple(own) for own in lines.values()],
         }
     )
-
-
-def _dicom_files(root: Path) -> dict[str, str]:
-    """Return file name (SOPInstanceUID = ImageId, .dcm) -> path relative to `root`."""
-    from tasks.datasets._files import scan
-
-    return scan(root, [FILES], ".dcm")
 
 
 def _with_headers(images: pd.DataFrame, headers: pd.DataFrame) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bench.contracts import Finding, TaskSpec, dataset, task
 from bench.errors import DataError
 from tasks.datasets._boxes import Box, BoxRows, box_findings, checked_boxes, filled_mask, number
-from tasks.datasets._checks import count_findings, demo_counts
+from tasks.datasets._checks import compare
 from tasks.datasets._rendered import Rendered
 
 if TYPE_CHECKING:
@@ -77,11 +77,9 @@ class Tbx11k(Rendered):
         """Compare images by type with the published counts, or a demo's with its own."""
         index = self.index(root)
         found = {"images": len(index)} | {kind: int((index["image_type"] == kind).sum()) for kind in TYPES}
-        demo = demo_counts(root)
-        if demo:
-            found["boxes"] = int(index["boxes"].map(len).sum())
+        found["boxes"] = int(index["boxes"].map(len).sum())
         return [
-            *count_findings(found, demo or PUBLISHED, "stated in DEMO.json" if demo else "published for the simplified version"),
+            *compare(root, found, PUBLISHED, "published for the simplified version"),
             *box_findings(self, index, root),
         ]
 

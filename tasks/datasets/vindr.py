@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bench.contracts import Finding, TaskSpec, dataset, task
 from bench.errors import DataError
 from tasks.datasets._boxes import Box, box_findings, checked_boxes, filled_mask, merge_boxes, number
-from tasks.datasets._checks import count_findings, demo_counts
+from tasks.datasets._checks import compare
 from tasks.datasets._rendered import Rendered
 
 if TYPE_CHECKING:
@@ -123,11 +123,7 @@ class Vindr(Rendered):
         index = self.index(root)
         found = {f"images of {split}": int((index["split"] == split).sum()) for split in SPLITS}
         found |= {f"readings of {split}": int(index.loc[index["split"] == split, "readings"].sum()) for split in SPLITS}
-        demo = demo_counts(root)
-        return [
-            *count_findings(found, demo or PUBLISHED, "stated in DEMO.json" if demo else "published"),
-            *box_findings(self, index, root),
-        ]
+        return [*compare(root, found, PUBLISHED), *box_findings(self, index, root)]
 
     def reference_split(self, index: pd.DataFrame, protocol: str, seed: int, kind: str = "") -> pd.DataFrame | None:
         """Return BenchX's split: of the official train, as many images as test has are val, stratified on any finding."""

@@ -76,17 +76,16 @@ def _remap(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def assemble(view: View, patient: Patient, heart: float, mediastinum: float, lift: tuple[float, float]) -> Body:
+def assemble(view: View, patient: Patient, heart: float, lift: tuple[float, float]) -> Body:
     """Warp the structures of one patient in a view.
 
-    `heart` scales the base patient's heart, `mediastinum` this patient's great vessels; `lift`: mm by which the right and the
-    left diaphragm are lower.
+    `heart` scales the base patient's heart; `lift`: mm by which the right and the left diaphragm are lower.
     """
     rng = np.random.default_rng(patient.seed)
     layers = dict(view.layers)
     air, vessels, frames = _breathe(view, patient, lift, rng)
     _scale_heart(layers, air, view, heart, patient, frames["left"])
-    _widen_vessels(layers, air, view, mediastinum * patient.aorta)
+    _widen_vessels(layers, air, view, patient.aorta)
     seen = {side: _visible(air[side], side if view.name != "lateral" else "") for side in SIDES}
     _lower_heart(layers, air, seen, view)
     _shift_shoulders(layers, rng)

@@ -13,22 +13,27 @@ import numpy as np
 from tasks.datasets.demo import manifest
 
 
-def dicom_bytes(pixels: np.ndarray, uids: Sequence[str], header: Mapping[str, Any], *, bits: int = 8, jpeg: int = 0) -> bytes:
+def uids(*parts: object) -> list[str]:
+    """Return the UIDs of study, series and image of a demo file known by `parts` (dataset, seed, number)."""
+    return [manifest.uid(*parts, level) for level in ("study", "series", "image")]
+
+
+def dicom_bytes(pixels: np.ndarray, names: Sequence[str], header: Mapping[str, Any], *, bits: int = 8, jpeg: int = 0) -> bytes:
     """Return a DICOM file of stored values [H, W], uint8 or uint16.
 
-    `uids` are those of study, series and image; `header` sets further fields by keyword; `bits` are the bits stored. Explicit
+    `names` are the UIDs of study, series and image; `header` sets further fields by keyword; `bits` are the bits stored. Explicit
     little endian, or with `jpeg` (a quality, 8 bit only) JPEG baseline.
     """
     from pydicom.dataset import FileDataset, FileMetaDataset
     from pydicom.uid import UID, ExplicitVRLittleEndian, JPEGBaseline8Bit, SecondaryCaptureImageStorage
 
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = SecondaryCaptureImageStorage, UID(uids[2])
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = SecondaryCaptureImageStorage, UID(names[2])
     meta.TransferSyntaxUID = JPEGBaseline8Bit if jpeg else ExplicitVRLittleEndian
     meta.ImplementationClassUID = UID(manifest.uid("place-bench demo"))
     file = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
-    file.SOPClassUID, file.SOPInstanceUID = SecondaryCaptureImageStorage, UID(uids[2])
-    file.StudyInstanceUID, file.SeriesInstanceUID = uids[0], uids[1]
+    file.SOPClassUID, file.SOPInstanceUID = SecondaryCaptureImageStorage, UID(names[2])
+    file.StudyInstanceUID, file.SeriesInstanceUID = names[0], names[1]
     file.Modality, file.BodyPartExamined = "CR", "CHEST"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a field may be written as the real data set has it, against the standard

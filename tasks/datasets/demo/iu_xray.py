@@ -13,6 +13,7 @@ import numpy as np
 
 from bench.contracts import Progress
 from tasks.datasets.demo import manifest
+from tasks.datasets.demo.files import write_png
 from tasks.datasets.demo.patient import Study, sample_study
 from tasks.datasets.demo.render import render
 from tasks.datasets.demo.report import Report, write_report
@@ -63,11 +64,6 @@ def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
 
 
 def _write_image(job: manifest.Job, study: Study, file: str, view: str) -> dict[str, Any]:
-    import cv2
-
     rendering = render(study, job.size, view)
-    path = job.out / "images" / file
-    if not path.is_file():
-        _, data = cv2.imencode(".png", rendering.image)
-        manifest.write_bytes(path, data.tobytes())
+    write_png(job.out / "images" / file, rendering.image)
     return manifest.truth(file, rendering, study.findings, view)

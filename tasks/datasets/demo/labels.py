@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from tasks.datasets._chexpert import LABELS
 from tasks.datasets.demo.patient import Finding, Study
-from tasks.datasets.demo.phrases import LABELS
 from tasks.datasets.demo.report import UNSPOKEN
 
 MEANS: dict[str, tuple[str, ...]] = {

@@ -18,7 +18,8 @@ from typing import Any
 from bench.contracts import Progress
 from bench.errors import DataError, SettingError
 from bench.progress import Silent
-from tasks.datasets.demo.render import RENDERER_VERSION, Rendering
+from tasks.datasets.demo import RENDERER_VERSION
+from tasks.datasets.demo.render import Rendering
 
 MANIFEST, TRUTH = "DEMO.json", "DEMO_truth.jsonl"
 SMALLEST = 64

@@ -13,9 +13,9 @@ from bench.contracts import Progress
 from tasks.datasets.demo import manifest
 from tasks.datasets.demo.files import write_jpeg
 from tasks.datasets.demo.patient import Study, sample_study
-from tasks.datasets.demo.phrases import LABELS
 from tasks.datasets.demo.render import render
 from tasks.datasets.demo.report import Report, write_report
+from tasks.datasets.mimic_cxr import MimicCxr
 
 TABLE = "mimic-cxr-2.0.0-{}.csv.gz"
 METADATA = (
@@ -57,7 +57,7 @@ def write(
 def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, int]:
     """Write the tables; return their counts."""
     images = [image for study in written for image in study["images"]]
-    names = ",".join(LABELS)
+    names = ",".join(MimicCxr.label_names)
     manifest.write_table(out / TABLE.format("metadata"), METADATA, [image["metadata"] for image in images])
     manifest.write_table(out / TABLE.format("split"), "dicom_id,study_id,subject_id,split", [image["split"] for image in images])
     manifest.write_table(out / TABLE.format("chexpert"), f"subject_id,study_id,{names}", [study["labels"] for study in written])
@@ -124,5 +124,5 @@ def _metadata(image_id: str, study: Study, view: str, ids: Sequence[str], size: 
 
 
 def _labels(subject: str, name: str, report: Report) -> str:
-    values = ["" if (value := report.labels.get(label)) is None else f"{value:.1f}" for label in LABELS]
+    values = ["" if (value := report.labels.get(label)) is None else f"{value:.1f}" for label in MimicCxr.label_names]
     return ",".join([subject, name, *values])

@@ -7,11 +7,6 @@ from __future__ import annotations
 
 Phrase = tuple[str, dict[str, int]]
 
-LABELS = (
-    "Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Enlarged Cardiomediastinum", "Fracture", "Lung Lesion",
-    "Lung Opacity", "No Finding", "Pleural Effusion", "Pleural Other", "Pneumonia", "Pneumothorax", "Support Devices",
-)  # fmt: skip
-
 PRESENT: dict[str, tuple[Phrase, ...]] = {
     "pneumothorax": (
         ("there is a {size} {side} {where} pneumothorax", {"Pneumothorax": 1}),

@@ -13,11 +13,12 @@ from tasks.datasets.demo.devices import add_device
 from tasks.datasets.demo.findings import add_finding, heart_outline
 from tasks.datasets.demo.patient import Study
 
-RENDERER_VERSION = 2
 BONES = ("ribs_back", "ribs_front", "spine", "sternum", "clavicles", "shoulders")
 POSES = {"PA": ("pa_0", "pa_left", "pa_right"), "AP": ("ap_0", "ap_left"), "LL": ("lateral",)}
 FRONTAL_ONLY = ("pneumothorax", "fracture", "edema", "device", "atelectasis")
 Box = tuple[int, int, int, int]
+LEAST_SIDE = 3
+"""A box is at least this many pixels wide and high: no reader draws a smaller one."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def _compose(study: Study, pose: str, view: str) -> Body:
         side: sum(6 + 12 * f.amount for f in study.named("atelectasis") if f.side == side and f.kind == "patchy")
         for side in SIDES
     }
-    body = assemble(atlas.load()[pose], patient, heart, 1.0, (-lift["right"], -lift["left"]))
+    body = assemble(atlas.load()[pose], patient, heart, (-lift["right"], -lift["left"]))
     order = sorted(study.findings, key=lambda finding: finding.name != "pneumothorax")
     for finding in order:
         if view == "LL" and finding.name in FRONTAL_ONLY:

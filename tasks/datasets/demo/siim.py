@@ -11,7 +11,7 @@ import numpy as np
 from bench.contracts import Progress
 from tasks.datasets._rle import encode_rle
 from tasks.datasets.demo import manifest, visits
-from tasks.datasets.demo.dicom import dicom_bytes
+from tasks.datasets.demo.dicom import dicom_bytes, uids
 from tasks.datasets.demo.patient import RATES, Study
 from tasks.datasets.demo.render import render
 
@@ -48,7 +48,7 @@ def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
     """Write one DICOM file and return its rows of the table and its ground truth."""
     study = study_of(job.seed, number)
     rendering = render(study, job.size)
-    names = [manifest.uid("siim", job.seed, number, level) for level in ("study", "series", "image")]
+    names = uids("siim", job.seed, number)
     path = job.out / "dicom-images-train" / names[0] / names[1] / f"{names[2]}.dcm"
     if not path.is_file():
         header = _header(job.seed, study, number)

@@ -12,14 +12,13 @@ from bench.contracts import Progress
 from tasks.datasets.demo import manifest
 from tasks.datasets.demo.files import write_png
 from tasks.datasets.demo.patient import PATHOLOGY, RATES, Finding, Study, sample_study
-from tasks.datasets.demo.render import Box, render
+from tasks.datasets.demo.render import LEAST_SIDE, Box, render
 from tasks.datasets.tbx11k import FILES, TABLE, TYPES
 
 STREAM = 15
 HEADER = "fname,image_height,image_width,source,bbox,target,tb_type,image_type"
 TB_SHARE, HEALTHY_SHARE = 0.2, 0.35
 LETTERS = dict(zip(TYPES, ("h", "s", "tb"), strict=True))
-LEAST_SIDE = 3
 
 
 def write(out: Path, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None) -> None:

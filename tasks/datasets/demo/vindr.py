@@ -10,9 +10,9 @@ import numpy as np
 
 from bench.contracts import Progress
 from tasks.datasets.demo import manifest
-from tasks.datasets.demo.dicom import dicom_bytes
+from tasks.datasets.demo.dicom import dicom_bytes, uids
 from tasks.datasets.demo.patient import RATES, Finding, Study
-from tasks.datasets.demo.render import Rendering, render
+from tasks.datasets.demo.render import LEAST_SIDE, Rendering, render
 from tasks.datasets.demo.visits import study_of
 from tasks.datasets.vindr import BOXES, CORNERS, FINDINGS, LABELS, NO_FINDING, OTHERS, SPLITS
 
@@ -31,7 +31,6 @@ MEANS = {
 SEES = {"easy": 1.0, "medium": 0.9, "hard": 0.7}
 """How often a reader notices a finding, by how plain it is."""
 BITS = 12
-LEAST_SIDE = 3
 Mark = tuple[str, float, tuple[int, int, int, int]]
 """What can be marked on an image: its class, how often a reader sees it, and its box x, y, width, height."""
 
@@ -127,7 +126,6 @@ def _dicom(image: np.ndarray, study: Study, key: tuple[int, int]) -> bytes:
     inverted = np.random.default_rng((*key, STREAM, 2)).random() < 1 / 8
     grey = image.astype(np.uint16) << (BITS - 8)
     top = np.uint16((1 << BITS) - 1)
-    uids = [manifest.uid("vindr", *key, level) for level in ("study", "series", "image")]
     header = {
         "PatientSex": study.patient.sex,
         "PatientAge": f"{study.patient.age:03d}Y",
@@ -135,4 +133,4 @@ def _dicom(image: np.ndarray, study: Study, key: tuple[int, int]) -> bytes:
         "WindowCenter": 1 << (BITS - 1),
         "WindowWidth": 1 << BITS,
     }
-    return dicom_bytes(np.ascontiguousarray(top - grey if inverted else grey), uids, header, bits=BITS)
+    return dicom_bytes(np.ascontiguousarray(top - grey if inverted else grey), uids("vindr", *key), header, bits=BITS)

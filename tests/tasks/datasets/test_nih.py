@@ -109,8 +109,10 @@ def test_published_counts_add_up():
 
 
 def test_benchx_follows_mrms_lists(root):
-    with pytest.raises(DataError, match="splits NIH by the lists of MRM"):
+    with pytest.raises(DataError, match="from the lists of MRM.*Put train_list.txt.*into mrm/"):
         NIH.reference_split(NIH.index(root), "benchx", 0, "classification")
+    with pytest.raises(DataError, match="label fractions from the lists of MRM.*train_1.txt, train_10.txt"):
+        NIH.reference_subset(NIH.index(root), "benchx", 0.1, 0)
     folder = root / "mrm"
     folder.mkdir()
     parts = {"train_list.txt": range(20), "val_list.txt": range(20, 24), "test_list.txt": range(24, 36)}
@@ -123,6 +125,9 @@ def test_benchx_follows_mrms_lists(root):
     for fraction, count in ((0.01, 2), (0.1, 6)):
         assert len(NIH.reference_subset(train, "benchx", fraction, 0)) == count
     assert NIH.reference_subset(train, "benchx", 1.0, 0) is None
+    assert NIH.reference_subset(train, "default", 0.1, 0) is None
+    with pytest.raises(DataError, match=r"no list of 0\.5 .*Use 0\.01, 0\.1 or 1"):
+        NIH.reference_subset(train, "benchx", 0.5, 0)
     assert NIH.reference_split(NIH.index(root), "default", 0) is None
 
 

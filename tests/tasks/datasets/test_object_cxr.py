@@ -90,6 +90,12 @@ def test_mgca_splits_the_rows_of_train_and_widens_polygons(root):
     assert len(OBJECTS.reference_subset(split[split["split"] == "train"], "mgca", 0.5, 0)) == 9
 
 
+def test_a_mask_needs_no_box_of_mgca(root, monkeypatch):
+    split = OBJECTS.reference_split(OBJECTS.index(root), "mgca", 0, "segmentation")
+    monkeypatch.setattr("tasks.datasets._shapes.centred_box", lambda _: pytest.fail("a box was made for a mask"))
+    assert OBJECTS.mask(row_of(root, "train/00002.jpg", split), root).any()
+
+
 def test_mgca_keeps_twenty_objects(root):
     edit(root, ANNOTATIONS[1], ";".join(["0 1 1 5 5"] * 30))
     split = OBJECTS.reference_split(OBJECTS.index(root), "mgca", 0, "detection")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.datasets._reports import clean_text, join_report, parse_sections, section_name
+from tasks.datasets._reports import clean_text, parse_sections, report_columns, section_name
 from tests.tasks.datasets.fakes import REPORT
 
 
@@ -78,6 +78,15 @@ def test_cleaning_twice_changes_nothing_and_stays_on_one_line(text):
     assert not clean or clean[-1] in ".!?"
 
 
-def test_joined_sections_do_not_fuse():
-    assert join_report("Nodule", "Lungs clear") == "Nodule. Lungs clear."
-    assert join_report("", "Lungs clear") == "Lungs clear."
+def test_columns_are_cleaned_once_and_the_impression_comes_first(monkeypatch):
+    from tasks.datasets import _reports
+
+    seen = []
+    monkeypatch.setattr(_reports, "clean_text", lambda text: seen.append(text) or clean_text(text))
+    columns = report_columns(["Nodule", ""], ["Lungs  clear", "Lungs clear"])
+    assert columns == {
+        "impression": ["Nodule.", ""],
+        "findings": ["Lungs clear.", "Lungs clear."],
+        "report": ["Nodule. Lungs clear.", "Lungs clear."],
+    }
+    assert len(seen) == 4

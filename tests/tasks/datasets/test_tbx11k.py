@@ -195,6 +195,22 @@ def test_an_impossible_box_of_the_release_names_its_annotation(release):
         TBX.boxes(row_of(release, "tb0.png"), release)
 
 
+def test_an_image_that_the_boxes_file_leaves_out_has_its_own_size(release):
+    edit(
+        release,
+        f', {{"id": 1, "file_name": "health/h1.png", "height": {SIDE}, "width": {SIDE}}}',
+        "",
+        "annotations/json/TBX11K_train.json",
+    )
+    path = release / "imgs" / "health" / "h1.png"
+    Image.fromarray(np.zeros((20, 30), np.uint8)).save(path)
+    row = row_of(release, "h1.png")
+    assert (row["rows"], row["columns"]) == (20, 30) and TBX.mask(row, release).shape == (1, 20, 30)
+    path.write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"image .*h1\.png does not state its size"):
+        TBX.index(release)
+
+
 def test_a_list_that_is_missing(release):
     (release / "lists" / "TBX11K_val.txt").unlink()
     with pytest.raises(DataError, match=r"TBX11K_val\.txt does not exist"):

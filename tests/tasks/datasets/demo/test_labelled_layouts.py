@@ -1,13 +1,17 @@
 """Demos of the labelled sets: read by the loaders, labels as the truth, whatever the workers, after a kill, not by metadata."""
 
 import json
+import subprocess
+import sys
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
+from bench.errors import DataError
 from tasks.datasets._exclusive import EIGHT, FIVE
 from tasks.datasets.chexpert import Chexpert
 from tasks.datasets.chexpert5x200 import Chexpert5x200
@@ -18,6 +22,7 @@ from tasks.datasets.demo.patient import sample_study
 from tasks.datasets.mimic5x200 import Mimic5x200
 from tests.tasks.datasets.demo.conftest import content
 
+ROOT = Path(__file__).parents[4]
 DATASETS = (Chexpert(), Chexpert5x200(), Covidx(), Covidx4(), Mimic5x200())
 
 
@@ -26,6 +31,22 @@ def demo(request, tmp_path_factory):
     out = tmp_path_factory.mktemp("labelled") / request.param.name
     request.param.make_demo(out, studies=14, size=64, seed=3, workers=1)
     return request.param, out
+
+
+def test_a_class_that_no_report_says_alone_stops_the_demo(monkeypatch):
+    monkeypatch.setattr(exclusive, "_says_only", lambda *_: False)
+    number = next(n for n in range(9) if exclusive.class_of(3, n, FIVE))
+    with pytest.raises(DataError, match=rf"no report of demo study {number} \(seed 3\) says .* alone in 400 attempts"):
+        exclusive.drawn(3, number, FIVE)
+
+
+def test_the_version_of_the_renderer_is_known_without_it():
+    code = (
+        "import sys\nfrom tasks.datasets.iu_xray import IuXray\nfrom tasks.datasets.mimic_cxr import MimicCxr\n"
+        "assert IuXray().demo_version() == MimicCxr().demo_version() >= 2\nassert not {'cv2', 'numpy'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_loaders_agree_with_the_manifest(demo):

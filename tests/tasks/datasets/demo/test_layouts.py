@@ -10,9 +10,9 @@ import pydicom
 import pytest
 
 from bench.errors import DataError, SettingError
+from tasks.datasets._chexpert import LABELS
 from tasks.datasets._rle import decode_rle
 from tasks.datasets.demo import manifest, mimic_cxr, siim
-from tasks.datasets.demo.phrases import LABELS
 from tasks.datasets.mimic_cxr import MimicCxr
 from tasks.datasets.siim import Siim
 from tests.tasks.datasets.demo.conftest import SEED, SIZE, content

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 
+from tasks.datasets._chexpert import LABELS
 from tasks.datasets._reports import parse_sections
 from tasks.datasets.demo import phrases
 from tasks.datasets.demo.patient import sample_study
@@ -100,6 +101,6 @@ def test_reports_vary():
 def test_phrases_name_known_labels(group):
     for options in group.values():
         for text, labels in options:
-            assert set(labels) <= set(phrases.LABELS)
+            assert set(labels) <= set(LABELS)
             assert set(labels.values()) <= {1, -1}
             assert not text.endswith(".")
