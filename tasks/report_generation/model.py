@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -32,10 +32,17 @@ class TrainedWriter:
     options: SearchOptions
     backbone: Backbone
     context: CellContext
+    _last: list[VisualSource] = field(default_factory=list, repr=False)
+
+    def source(self, studies: Studies) -> VisualSource:
+        """Return the visual inputs of `studies`; the last ones stay, since where the words looked is asked after writing."""
+        if not self._last or self._last[0].studies is not studies:
+            self._last[:] = [visual_source(self.backbone, studies, self.context)]
+        return self._last[0]
 
     def write(self, studies: Studies) -> list[str]:
         """Return one report per study."""
-        return self.write_from(visual_source(self.backbone, studies, self.context), self.options)
+        return self.write_from(self.source(studies), self.options)
 
     def write_from(self, source: VisualSource, options: SearchOptions) -> list[str]:
         """Return one report per study of `source`."""
@@ -61,7 +68,7 @@ class TrainedWriter:
         if not hasattr(self.model, "looks"):
             return []
         self.model.eval()
-        source, found = visual_source(self.backbone, studies, self.context), []
+        source, found = self.source(studies), []
         for row, text in zip(rows, texts, strict=True):
             ids = self.vocabulary.encode(text)
             batch = to_device(source.inputs(np.array([row])), self.context.device)

@@ -174,3 +174,22 @@ def test_every_image_is_in_an_epoch_once_with_its_boxes(toy):
     assert [len(batch["inputs"]) for batch in batches] == [4, 4, 3]
     counts = sorted(len(sample.gt_instances.bboxes) for batch in batches for sample in batch["data_samples"])
     assert counts == sorted(len(own) for own in subset.box_lists)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.8])
+def test_the_share_of_images_with_boxes_is_drawn(toy, share):
+    subset = toy.squares(400)
+    without = sum(not len(own) for own in subset.box_lists) / 400
+    assert 0.25 < without < 0.75, "what is drawn differs from what is there"
+    batches = TrainBatches(Source(subset, toy.Backbone.input), 100, augment=False, positive_share=share)
+    samples = [sample for batch in batches.batches(np.random.default_rng(0)) for sample in batch["data_samples"]]
+    drawn = [len(sample.gt_instances.bboxes) > 0 for sample in samples]
+    assert len(drawn) == 400 and np.mean(drawn) == pytest.approx(share, abs=0.06)
+
+
+def test_a_share_of_images_that_all_have_boxes_is_all_of_them(toy):
+    full = toy.squares(40)
+    subset = replace(full, box_lists=tuple(np.array([[1, 1, 9, 9, 0]], np.float32) for _ in full.box_lists))
+    batches = TrainBatches(Source(subset, toy.Backbone.input), 7, augment=False, positive_share=0.5)
+    order = batches._order(np.random.default_rng(0))
+    assert sorted(order) == list(range(40))

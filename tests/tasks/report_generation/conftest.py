@@ -36,6 +36,16 @@ class GridEncoder:
         return Features(patches.mean(1), patches, (2, 2), (maps,))
 
 
+class CountingEncoder(GridEncoder):
+    """The same, counting the batches of images it is given; the blank one that asks for its sizes does not count."""
+
+    batches = 0
+
+    def features(self, images):
+        self.batches += bool(images.any())
+        return super().features(images)
+
+
 class SeeingEncoder(GridEncoder):
     """The same with tokens of its own."""
 

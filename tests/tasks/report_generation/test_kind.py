@@ -10,9 +10,9 @@ from bench.baselines import declare
 from bench.contracts import BACKBONES, BackboneRequest
 from bench.errors import DataError, NotApplicableError, PlaceBenchError, SettingError, UnknownNameError
 from bench.stats import cluster_weights, point
-from tasks.report_generation.data import group_studies
+from tasks.report_generation.data import ReportBatches, group_studies
 from tasks.report_generation.fit import ConstantReport
-from tests.tasks.report_generation.conftest import KIND, TASK, TINY, GridEncoder, SeeingEncoder, cell, studies
+from tests.tasks.report_generation.conftest import KIND, TASK, TINY, CountingEncoder, GridEncoder, SeeingEncoder, cell, studies
 
 SHORT = {"epochs": "1", "updates": "4"}
 
@@ -122,17 +122,27 @@ def test_extra_tokens_of_an_encoder_are_seen(tmp_path):
 
 
 def test_features_are_kept_and_the_second_run_is_the_same(tmp_path):
+    encoder = CountingEncoder()
     context = dataclasses.replace(cell(tmp_path / "one", **SHORT), data_key="d")
-    first, _ = run(context)
-    second, _ = run(dataclasses.replace(context, work_dir=tmp_path / "two"))
+    first, _ = run(context, encoder)
+    assert encoder.batches == 6, "71, 21 and 43 images, 32 in a batch, each encoded once"
+    second, _ = run(dataclasses.replace(context, work_dir=tmp_path / "two"), encoder)
+    assert encoder.batches == 6
     assert first.table["hypothesis"].tolist() == second.table["hypothesis"].tolist()
     np.testing.assert_array_equal(first.arrays["named"], second.arrays["named"])
 
 
-def test_a_finished_training_is_not_repeated(tmp_path):
-    context = cell(tmp_path, **SHORT)
-    first, _ = run(context)
-    again, _ = run(context)
+def test_attention_is_read_from_the_inputs_of_the_writing(tmp_path):
+    encoder = CountingEncoder()
+    found, _ = run(cell(tmp_path, **SHORT), encoder)
+    assert "look:maps" in found.arrays and encoder.batches == 6
+
+
+def test_a_finished_training_is_not_repeated(tmp_path, monkeypatch):
+    context, encoder = cell(tmp_path, **SHORT), GridEncoder()
+    first, _ = run(context, encoder)
+    monkeypatch.setattr(ReportBatches, "batches", lambda *_: pytest.fail("trained again"))
+    again, _ = run(context, encoder)
     assert again.table["hypothesis"].tolist() == first.table["hypothesis"].tolist()
 
 
