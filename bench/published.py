@@ -24,20 +24,37 @@ def _protocols(folder: Path) -> list[Row]:
         return list(csv.DictReader(file))
 
 
-def published_rows(task: TaskSpec, protocol: str, folder: Path = FOLDER) -> list[Row]:
-    """Return the published numbers of a task's dataset under a protocol that equals ours; none where the files are not there."""
+def published_groups(task: TaskSpec, protocol: str, folder: Path = FOLDER) -> list[tuple[Row, list[Row]]]:
+    """Return each published set-up that belongs under a task and protocol, and its numbers; none where the files are not there.
+
+    A set-up is a row of `protocols.csv`; its `dataset` names ours where the source's name is another, its `difference` says what
+    is not as in our protocol.
+    """
     if not folder.is_dir():  # a wheel carries the packages only
         return []
-    same = {row["published"] for row in _protocols(folder) if (row["kind"], row["protocol"]) == (task.kind, protocol)}
-    rows = [row for row in _rows(folder) if row["protocol"] in same and row["dataset"] == task.dataset]
-    return [row for row in rows if "not linear" not in row["note"]]
+    same = [row for row in _protocols(folder) if (row["kind"], row["protocol"]) == (task.kind, protocol)]
+    groups = [(setup, [row for row in _rows(folder) if _belongs(row, setup, task)]) for setup in same]
+    return [(setup, rows) for setup, rows in groups if rows]
+
+
+def _belongs(row: Row, setup: Row, task: TaskSpec) -> bool:
+    data = setup["dataset"] or row["dataset"]
+    return row["protocol"] == setup["published"] and data == task.dataset and "not linear" not in row["note"]
 
 
 def published_markdown(task: TaskSpec, protocol: str, data_kind: str, folder: Path = FOLDER) -> str:
-    """Return a Markdown table of `published_rows`, one line per method and source; "" for demo data or where there are none."""
-    rows = published_rows(task, protocol, folder) if data_kind == "real" else []
-    if not rows:
-        return ""
+    """Return a Markdown table per published set-up, one line per method and source; "" for demo data or where there are none."""
+    groups = published_groups(task, protocol, folder) if data_kind == "real" else []
+    return "\n".join(_table(_heading(setup, protocol), rows) for setup, rows in groups)
+
+
+def _heading(setup: Row, protocol: str) -> str:
+    if not setup["difference"]:
+        return f"Published for protocol {protocol} (other code, seeds and test images: not ranked, no interval):"
+    return f"Published on the same dataset, but not with protocol {protocol}: {setup['difference']} (not ranked, no interval):"
+
+
+def _table(head: str, rows: list[Row]) -> str:
     columns = list(dict.fromkeys((row["metric"], row["label_fraction"]) for row in rows))
     lines: dict[tuple[str, str], dict[tuple[str, str], str]] = {}
     for row in rows:
@@ -45,7 +62,6 @@ def published_markdown(task: TaskSpec, protocol: str, data_kind: str, folder: Pa
         source = row["source"] + ("" if row["first_hand"] == "yes" else " (second-hand)")
         lines.setdefault((name, source), {})[row["metric"], row["label_fraction"]] = _fraction(row)
     titles = [metric + (f" at {float(share):.0%}" if share else "") for metric, share in columns]
-    head = f"Published for protocol {protocol} (other code, seeds and test images: not ranked, no interval):"
     table = ["| method | " + " | ".join(titles) + " | source |", "|---|" + "---|" * (len(titles) + 1)]
     table += [
         f"| {name} | " + " | ".join(values.get(column, "n/a") for column in columns) + f" | {source} |"

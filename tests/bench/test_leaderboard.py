@@ -16,7 +16,7 @@ from bench.contracts import Predictions, TaskSpec
 from bench.errors import PlaceBenchError, UnknownNameError
 from bench.overview import write_overview
 from bench.pictures import stamp
-from bench.published import FOLDER, _rows, published_markdown
+from bench.published import FOLDER, _protocols, _rows, published_groups, published_markdown
 from bench.results import ResultStore
 
 
@@ -169,6 +169,36 @@ def test_published_numbers_stand_under_real_tables_of_their_protocol_only(store:
     assert "not ranked" in text and "| mgca (vit_b16) |" in text and "G2D Table" in text
     assert published_markdown(task, "mgca", "demo") == "" == published_markdown(task, "default", "real")
     assert not [row for row in _rows(FOLDER) if row["method"].startswith("place")]
+
+
+def test_published_set_ups_are_never_in_one_table() -> None:
+    kept = TaskSpec("mimic_r2gen_rg", "report_generation", "mimic_cxr_r2gen", "t", "bleu4")
+    text = published_markdown(kept, "r2gen", "real")
+    assert "but not with protocol r2gen: whole models" in text and "Published for protocol" not in text
+    assert "| r2gen | 0.353 |" in text and "| vlci |" in text
+    other = TaskSpec("mimic_rg", "report_generation", "mimic_cxr", "t", "bleu4")
+    assert published_markdown(other, "r2gen", "real") == "" == published_markdown(kept, "default", "real")
+    iu = TaskSpec("iu_rg", "report_generation", "iu_xray", "t", "bleu4")
+    benchx, whole = published_markdown(iu, "r2gen", "real").split("\n\nPublished on")
+    assert "BenchX Table 4" in benchx and "VLCI" not in benchx and "VLCI" in whole and "BenchX" not in whole
+    for row in _protocols(FOLDER):
+        spec = TaskSpec("t", row["kind"], row["dataset"] or "rsna", "t", "m")
+        assert row["published"] in {each["protocol"] for each in _rows(FOLDER)}
+        assert all(len({each["protocol"] for each in rows}) == 1 for _, rows in published_groups(spec, row["protocol"]))
+
+
+def test_two_set_ups_of_one_protocol_are_two_tables(tmp_path: Path) -> None:
+    (tmp_path / "protocols.csv").write_text("published,kind,protocol,dataset,difference\na,k,p,,\nb,k,p,ours,another head\n")
+    head = "protocol,task_kind,dataset,metric,label_fraction,method,backbone,value,unit,source,first_hand,note\n"
+    rows = [
+        "a,k,ours,dice,,one,,0.5,fraction,s,yes,",
+        "b,k,theirs,dice,,two,,60.5,percent,s,no,",
+        "b,k,ours,dice,,three,,0.7,fraction,s,no,",
+    ]
+    (tmp_path / "results.csv").write_text(head + "\n".join(rows) + "\n")
+    first, second = published_markdown(TaskSpec("t", "k", "ours", "t", "dice"), "p", "real", tmp_path).split("\n\nPublished on")
+    assert "| one | 0.5 | s |" in first and "two" not in first and "another head" not in first
+    assert "another head" in second and "| two | 0.605 | s (second-hand) |" in second and "| one |" not in second
 
 
 def test_overview_ranks_encoders_over_tasks(store: ResultStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
