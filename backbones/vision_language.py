@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -118,6 +118,10 @@ class VisionLanguageMethod(nn.Module, ABC):
         """Return where the method's observations were read, [B, K, h, w], every map summing to one; None where it has none."""
         return None
 
+    def grounding(self, features: Features, text: TextBatch) -> torch.Tensor | None:
+        """Return how much the method reads each text where in each image [B, T, h, w]; None where it has no local part."""
+        return None
+
     def score(self, features: Features, text: TextBatch) -> torch.Tensor:
         """Return the method's image-text score [B images, T texts]; by default the cosine of the global embeddings."""
         return self.embed_features(features) @ self.text_states(text)[1].T
@@ -127,9 +131,41 @@ class VisionLanguageMethod(nn.Module, ABC):
         raise NotImplementedError(f"{type(self).__name__} has no local score")
 
 
+def word_cosines(words: torch.Tensor, weights: torch.Tensor, patches: torch.Tensor) -> torch.Tensor:
+    """Return the cosine of every patch with the words of a text, averaged over these with `weights`: [B, T, N].
+
+    words [T, W, d], weights [T, W] (need not sum to one; a text without a word gets 0), patches [B, N, d].
+    """
+    shares = weights.float() / weights.float().sum(1, keepdim=True).clamp(min=1e-12)
+    means = torch.einsum("tw,twd->td", shares, functional.normalize(words, dim=-1))
+    return torch.einsum("td,bnd->btn", means, functional.normalize(patches, dim=-1))
+
+
 def text_batch(batch: Batch) -> TextBatch:
     """Return the text side of a training batch."""
     return TextBatch(batch["ids"], batch["mask"], batch["sentence"], batch["keys"])
+
+
+@runtime_checkable
+class GivesGrounding(Protocol):
+    """A backbone that can say where in an image it reads a text: optional, asked for by `isinstance`."""
+
+    def grounding(self, images: torch.Tensor, texts: Sequence[str]) -> torch.Tensor | None:
+        """Return maps [B, T, h, w] of normalised images [B, 3, H, W]; None where the method has no local part."""
+        ...
+
+
+@runtime_checkable
+class GivesQueries(Protocol):
+    """A backbone whose maps are made of those of its observations: optional, asked for by `isinstance`."""
+
+    def attention_maps(self, images: torch.Tensor) -> torch.Tensor:
+        """Return where each observation was read [B, K, h, w]."""
+        ...
+
+    def query_weights(self, images: torch.Tensor, texts: Sequence[str]) -> torch.Tensor:
+        """Return how much each observation counts for each text [B, T, K]; rows sum to one."""
+        ...
 
 
 class LoadedMethod(LoadedBackbone):
@@ -152,6 +188,10 @@ class LoadedMethod(LoadedBackbone):
     def similarity(self, images: torch.Tensor, texts: Sequence[str]) -> torch.Tensor:
         """Return the method's own image-text score [B, T]."""
         return self.method.score(self.features(images), self.method.encode_text(texts))
+
+    def grounding(self, images: torch.Tensor, texts: Sequence[str]) -> torch.Tensor | None:
+        """Return how much the method reads each text where in each image [B, T, h, w]; None where it has no local part."""
+        return self.method.grounding(self.features(images), self.method.encode_text(texts))
 
 
 class LoadedLocalMethod(LoadedMethod):

@@ -15,7 +15,7 @@ from backbones.encoders.text import TextEncoder, sum_words
 from backbones.encoders.vocabulary import TextBatch, Vocabulary
 from backbones.gloria.settings import Settings
 from backbones.settings import MethodSettings
-from backbones.vision_language import Batch, VisionLanguageMethod, embed, project, projection, text_batch
+from backbones.vision_language import Batch, VisionLanguageMethod, embed, project, projection, text_batch, word_cosines
 from bench.contracts import Features
 
 
@@ -101,6 +101,16 @@ class Gloria(VisionLanguageMethod):
         is 5 times the best word's cosine, as in the published code.
         """
         return self._scores(features, text)[1]
+
+    def grounding(self, features: Features, text: TextBatch) -> torch.Tensor:
+        """Return the mean cosine of every region with the words of a text [B, T, h, w].
+
+        The attention of the local score would not do: it shares every region out among the words, so that its mean over them is
+        nearly flat.
+        """
+        words, mask, _ = self.words(text)
+        regions = embed(self.region_head, features.patches)
+        return word_cosines(embed(self.word_head, words, mask), mask, regions).unflatten(2, features.grid)
 
     def _scores(self, features: Features, text: TextBatch) -> tuple[torch.Tensor, torch.Tensor]:
         own = cast(Settings, self.settings)

@@ -19,7 +19,8 @@ from backbones.encoders.text import TextEncoder, pool_tokens, sum_words
 from backbones.encoders.vocabulary import TextBatch, Vocabulary
 from backbones.mgca.settings import Settings
 from backbones.settings import MethodSettings
-from backbones.vision_language import Batch, VisionLanguageMethod, project, projection, text_batch
+from backbones.vision_language import Batch, VisionLanguageMethod, project, projection, text_batch, word_cosines
+from bench.contracts import Features
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class Mgca(VisionLanguageMethod):
     def _cta(self, patches: torch.Tensor, seen: list[torch.Tensor], report: Report) -> torch.Tensor:
         own = cast(Settings, self.settings)
         return token_contrast(
-            project(self.word_head, report.words, None if own.quirks else report.mask),  # BatchNorm sees padding with `quirks`
+            self._words(report),
             project(self.patch_head, patches),
             report.mask,
             report.weights,
@@ -103,11 +104,22 @@ class Mgca(VisionLanguageMethod):
             normalise_attended_words=not (own.quirks and seen),
         )
 
+    def _words(self, report: Report) -> torch.Tensor:
+        """Return the embedded words [B, W, d], normalised; BatchNorm sees padding with `quirks`."""
+        return project(self.word_head, report.words, None if cast(Settings, self.settings).quirks else report.mask)
+
     def _cpa(self, images: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:
         own = cast(Settings, self.settings)
         self.prototypes.normalise()
         scores = self.prototypes(images), self.prototypes(texts)
         return prototype_loss(*scores, tau=own.tau3, epsilon=own.epsilon, iterations=own.sinkhorn_iterations)
+
+    # -------------------------------------------------------------------------------------------------- inference
+    def grounding(self, features: Features, text: TextBatch) -> torch.Tensor:
+        """Return the cosine of every patch with the words of a text, averaged with their weights [B, T, h, w]."""
+        report = self.report(text)
+        patches = project(self.patch_head, features.patches)
+        return word_cosines(self._words(report), report.weights, patches).unflatten(2, features.grid)
 
 
 @contextmanager

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 import torch
 
 from backbones.alignment.correlation import correlation_loss, standardise_rows
 from backbones.alignment.gather import gather, gather_padded, local_part
-from backbones.alignment.kernels import attention_pooled_similarity, symmetric_info_nce
+from backbones.alignment.kernels import Pooling, attention_pooled_similarity, region_attention, symmetric_info_nce
 from backbones.architectures import Architecture
 from backbones.encoders.text import TextEncoder, pool_sentences
 from backbones.encoders.vocabulary import TextBatch, Vocabulary
@@ -16,7 +17,14 @@ from backbones.place.attention import CorrelationHead, ObservationExtractor, pos
 from backbones.place.losses import pairwise_cosine, patch_pixels, pcma_query_loss, pcma_sentence_loss
 from backbones.place.settings import Settings
 from backbones.settings import MethodSettings
-from backbones.vision_language import Batch, LoadedLocalMethod, VisionLanguageMethod, project, projection, text_batch
+from backbones.vision_language import (
+    Batch,
+    LoadedLocalMethod,
+    VisionLanguageMethod,
+    project,
+    projection,
+    text_batch,
+)
 from bench.contracts import Features
 
 
@@ -49,10 +57,13 @@ class Place(VisionLanguageMethod):
     def attention_maps(self, images: torch.Tensor) -> torch.Tensor:
         """Return where each observation was read, [B, K, h, w]; every map sums to one."""
         features = self.image_encoder.features(images)
-        weights = self.visual_observations(features, maps=True)[1]
+        return self._observations_and_maps(features)[1].unflatten(2, features.grid)
+
+    def _observations_and_maps(self, features: Features) -> tuple[torch.Tensor, torch.Tensor]:
+        observations, weights = self.visual_observations(features, maps=True)
         if weights is None:
             raise RuntimeError("the extractor returned no attention maps")
-        return weights.unflatten(2, features.grid)
+        return observations, weights
 
     def textual_observations(self, states: torch.Tensor, text: TextBatch) -> torch.Tensor:
         """Return the T-PORs, normalised: one per sentence [B, S, d] (zero where there is none), or per query [B, K, d]."""
@@ -119,6 +130,24 @@ class Place(VisionLanguageMethod):
         """Return the pathological cosine [B, T]; the global one for a text of no sentence."""
         return self._scores(features, text)[1]
 
+    def query_weights(self, visual: torch.Tensor, text: TextBatch) -> torch.Tensor:
+        """Return how much each V-POR [B, K, d] counts for each text [B, T, K]; rows sum to one (a text without a sentence: 0).
+
+        The attention of PCMA, softmax over K of cosine / tau2, averaged over the sentences of a text; with `t_por` "query" the
+        softmax of the cosines that the pairs have.
+        """
+        textual = self.textual_observations(self.text_states(text)[0], text)
+        if self.settings.t_por == "query":
+            return (torch.einsum("ikd,jkd->ijk", visual, textual) / self.settings.tau2).softmax(2)
+        attention = region_attention(textual, visual, Pooling("regions", 1 / self.settings.tau2))
+        shares = text.sentence_mask / text.sentence_mask.sum(1, keepdim=True).clamp(min=1)
+        return torch.einsum("ts,tsbk->btk", shares, attention)
+
+    def grounding(self, features: Features, text: TextBatch) -> torch.Tensor:
+        """Return the maps of the V-PORs summed with the weight each has for a text, [B, T, h, w]; every map sums to one."""
+        visual, maps = self._observations_and_maps(features)
+        return (self.query_weights(visual, text) @ maps).unflatten(2, features.grid)
+
     def _scores(self, features: Features, text: TextBatch) -> tuple[torch.Tensor, torch.Tensor]:
         states, texts = self.text_states(text)
         cosine = self.embed_features(features) @ texts.T
@@ -146,3 +175,7 @@ class LoadedPlace(LoadedLocalMethod):
     def attention_maps(self, images: torch.Tensor) -> torch.Tensor:
         """Return where each observation was read, [B, K, h, w]; every map sums to one."""
         return self.method.attention_maps(images)
+
+    def query_weights(self, images: torch.Tensor, texts: Sequence[str]) -> torch.Tensor:
+        """Return how much each observation counts for each text [B, T, K]; rows sum to one."""
+        return self.method.query_weights(self.observations(images), self.method.encode_text(texts))
