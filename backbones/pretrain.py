@@ -130,7 +130,7 @@ def _require_compiler(device: str) -> None:
     try:
         torch.compile(lambda numbers: numbers + 1)(torch.zeros(2, device=device))
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split("Set TORCHDYNAMO")[0].split())[:300].rstrip(".")
         raise SettingError(
             f"compile=true: torch.compile does not work here ({type(error).__name__}: {reason}).",
             "Install a C++ compiler and Python's headers (apt-get install g++ python3-dev; on a GPU also `pip install triton`), "
