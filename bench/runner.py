@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from bench.baselines import Baseline
 from bench.cell import Cell, digest
 from bench.contracts import BACKBONES, Backbone, CellContext, Predictions, Progress, Score, Subset
+from bench.errors import NotApplicableError
 from bench.plan import EncoderRef, TaskPlan, settings_id
 from bench.results import ResultStore, provenance
 from bench.stats import cluster_weights, interval, point
@@ -39,6 +41,7 @@ def run_cell(
     cell: Cell, plan: TaskPlan, encoder: EncoderRef, backbone: Backbone, store: ResultStore, device: str, progress: Progress
 ) -> dict[str, Any]:
     """Run one cell and append its result; a killed run continues from the checkpoint in its work folder."""
+    _check_baseline(backbone, plan)
     watch = Stopwatch()
     work_dir = store.work_dir(cell.key)
     work_dir.mkdir(parents=True, exist_ok=True)
@@ -55,6 +58,13 @@ def run_cell(
     store.append(record)
     shutil.rmtree(work_dir, ignore_errors=True)
     return record
+
+
+def _check_baseline(backbone: Backbone, plan: TaskPlan) -> None:
+    """Raise NotApplicableError for a row without an encoder that belongs to another kind of task."""
+    if isinstance(backbone, Baseline) and backbone.which not in plan.kind.baselines:
+        known = ", ".join(f"baseline:{name}" for name in plan.kind.baselines) or "none"
+        raise NotApplicableError(f"{plan.kind.name} has no {backbone.name}.", f"Its rows without an encoder: {known}.")
 
 
 def _subsets(cell: Cell, plan: TaskPlan) -> dict[str, Subset]:

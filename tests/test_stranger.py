@@ -38,14 +38,15 @@ def strangers_data(tmp_path: Path) -> Path:
 def test_plugin_file_runs_and_is_not_run_twice(strangers_data: Path, tmp_path: Path) -> None:
     words = ["run", "stranger_seg", "--backbones", "stranger_net", "--data-root", str(strangers_data), "--set", "epochs=2"]
     first = place_bench("--plugin", str(EXAMPLE), *words, cwd=tmp_path)
-    assert "1 cell(s) run" in first.stderr
-    record = json.loads((tmp_path / "results" / "results.jsonl").read_text())
+    assert "2 cell(s) run" in first.stderr  # the encoder's and the baseline's
+    record, chance = map(json.loads, (tmp_path / "results" / "results.jsonl").read_text().splitlines())
+    assert (record["backbone"], chance["backbone"]) == ("stranger_net", "baseline:prior_mask")
     assert record["data_kind"] == "real" and record["n:test"] >= 3 and 0 <= record["metric:dice_per_image"] <= 1
     table = (tmp_path / "results" / "leaderboards" / "stranger_seg.md").read_text()
     assert "stranger_net" in table and "Rendered data" not in table
     second = place_bench("--plugin", str(EXAMPLE), *words, cwd=tmp_path)
-    assert "0 cell(s) run, 1 had a result" in second.stderr
-    assert len((tmp_path / "results" / "results.jsonl").read_text().splitlines()) == 1
+    assert "0 cell(s) run, 2 had a result" in second.stderr
+    assert len((tmp_path / "results" / "results.jsonl").read_text().splitlines()) == 2
 
 
 def test_entry_point_is_found(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from bench.baselines import Baseline
 from bench.contracts import Backbone, CellContext, InputSpec, Predictions, Subset
 from bench.errors import DataError
 from bench.mm.maps import to_device
@@ -18,6 +19,7 @@ from tasks.detection.data import Source, TrainBatches, encode, samples
 from tasks.detection.matching import match, pack_boxes
 from tasks.detection.metrics import best_confidence, statistics
 from tasks.detection.model import build_detector, head_name
+from tasks.detection.prior import learn_boxes
 from tasks.detection.settings import DetectionSettings
 
 
@@ -36,21 +38,30 @@ def fit(backbone: Backbone, train_set: Subset, val: Subset, context: CellContext
     """Train the detector; resume from `context.work_dir` where a killed run left a checkpoint.
 
     The best epoch by `settings.monitor` is kept. `confidence` among the facts is the score at which F1 (IoU 0.40) is highest on
-    validation: pictures show what is above it.
+    validation: pictures show what is above it. The baseline `frequent_boxes` finds the same boxes in every image.
     """
     settings: DetectionSettings = context.settings
     for name, subset in (("training", train_set), ("validation", val)):
         require_boxes(subset, name, context)
+    if isinstance(backbone, Baseline):
+        frequent = learn_boxes(train_set).to(context.device)
+        validation = Validation(Source(val, backbone.input), settings, context.device, context.box_classes)
+        return _read_out(frequent, backbone, validation, {}, context)
     detector = build_detector(backbone, len(context.box_classes), settings, context.seed).to(context.device)
     sources = [Source(subset, backbone.input) for subset in (train_set, val)]
     if settings.cache_features:
         sources = [encode(sources[0], detector, context, settings.cached_views), encode(sources[1], detector, context)]
     validation = Validation(sources[1], settings, context.device, context.box_classes)
     summary = _train(detector, sources[0], validation, context)
-    confidence = best_confidence(validation.predictions(detector))
     facts = {"head": head_name(backbone, settings), "epochs": summary.epochs, "best_epoch": summary.best_epoch}
-    facts |= {"best_metric": summary.best_metric, "stopped_early": summary.stopped_early, "confidence": confidence}
-    return Finder(detector, backbone.input, context.box_classes, settings.batch_size, facts)
+    facts |= {"best_metric": summary.best_metric, "stopped_early": summary.stopped_early}
+    return _read_out(detector, backbone, validation, facts, context)
+
+
+def _read_out(detector: Any, backbone: Backbone, validation: Validation, facts: dict[str, Any], context: CellContext) -> Finder:
+    """Return the finder, with the confidence chosen on validation among the facts."""
+    facts |= {"confidence": best_confidence(validation.predictions(detector))}
+    return Finder(detector, backbone.input, context.box_classes, context.settings.batch_size, facts)
 
 
 def require_boxes(subset: Subset, name: str, context: CellContext) -> None:

@@ -19,6 +19,7 @@ class DetectionKind(TrainedKind):
     name = "detection"
     evaluator_version = 1
     metrics = ("map_rsna", "map", "ap50", "ar", "froc")
+    baselines = ("frequent_boxes",)
     needs = "boxes"
 
     def settings(self, task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]) -> DetectionSettings:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from bench.baselines import Baseline
 from bench.contracts import Backbone, CellContext, InputSpec, Predictions, Subset
 from bench.errors import DataError
 from bench.mm.maps import to_device
@@ -18,6 +19,7 @@ from tasks.segmentation.boundary import boundary_scores
 from tasks.segmentation.data import Source, TrainBatches, encode, load_masks, pack
 from tasks.segmentation.metrics import BOUNDARY, batch_mean_weights, count_pixels
 from tasks.segmentation.model import build_segmentor, head_name
+from tasks.segmentation.prior import learn_prior
 from tasks.segmentation.settings import SegmentationSettings
 
 
@@ -40,23 +42,37 @@ class Segmenter:
 def fit(backbone: Backbone, train_set: Subset, val: Subset, context: CellContext) -> Segmenter:
     """Train the head; resume from `context.work_dir` where a killed run left a checkpoint.
 
-    The best epoch by `settings.monitor` is kept and every class gets its operating point on validation.
+    The best epoch by `settings.monitor` is kept and every class gets its operating point on validation. The baseline
+    `prior_mask` is read out in the same way.
     """
     settings: SegmentationSettings = context.settings
     for name, subset in (("training", train_set), ("validation", val)):
         if not len(subset):
             raise DataError(f"task '{context.task.name}' has no {name} image.", "Use a larger label fraction or more data.")
     require_masks(val, "validation", context)
+    if isinstance(backbone, Baseline):
+        prior = learn_prior(train_set).to(context.device)
+        return _read_out(prior, backbone, Validation(Source(val, backbone.input), settings, context.device), {}, context)
     segmentor = build_segmentor(backbone, len(context.mask_classes), settings, context.seed).to(context.device)
     sources = [Source(subset, backbone.input) for subset in (train_set, val)]
     if settings.cache_features:
         sources = [encode(sources[0], segmentor, context, settings.cached_views), encode(sources[1], segmentor, context)]
     validation = Validation(sources[1], settings, context.device)
     summary = _train(segmentor, sources[0], validation, context)
-    choices = validation.choices(segmentor)
-    facts = _facts(summary, choices, context.mask_classes, head_name(backbone, settings))
+    facts = {"head": head_name(backbone, settings), "epochs": summary.epochs, "best_epoch": summary.best_epoch}
+    facts |= {"best_metric": summary.best_metric, "stopped_early": summary.stopped_early}
+    return _read_out(segmentor, backbone, validation, facts, context)
+
+
+def _read_out(
+    segmentor: Any, backbone: Backbone, validation: Validation, facts: dict[str, Any], context: CellContext
+) -> Segmenter:
+    """Return the segmenter with the operating point of every class, chosen on validation and told among the facts."""
+    choices, classes = validation.choices(segmentor), context.mask_classes
+    for name, choice in zip(classes, choices, strict=True):
+        facts |= {f"threshold:{name}": choice.point.threshold, f"min_area:{name}": choice.point.min_area}
     points = tuple(choice.point for choice in choices)
-    return Segmenter(segmentor, backbone.input, context.mask_classes, points, settings.batch_size, facts)
+    return Segmenter(segmentor, backbone.input, classes, points, context.settings.batch_size, facts)
 
 
 def require_masks(subset: Subset, name: str, context: CellContext) -> None:
@@ -80,14 +96,6 @@ def _train(segmentor: Any, source: Source, validation: Validation, context: Cell
         progress=context.progress,
         title=f"training the head of {context.task.name}",
     )
-
-
-def _facts(summary: TrainSummary, choices: list[operating.Choice], classes: tuple[str, ...], head: str) -> dict[str, Any]:
-    facts: dict[str, Any] = {"head": head, "epochs": summary.epochs, "best_epoch": summary.best_epoch}
-    facts |= {"best_metric": summary.best_metric, "stopped_early": summary.stopped_early}
-    for name, choice in zip(classes, choices, strict=True):
-        facts |= {f"threshold:{name}": choice.point.threshold, f"min_area:{name}": choice.point.min_area}
-    return facts
 
 
 def _logits(segmentor: Any, inputs: Any, size: int, device: str) -> torch.Tensor:

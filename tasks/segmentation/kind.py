@@ -19,6 +19,7 @@ class SegmentationKind(TrainedKind):
     name = "segmentation"
     evaluator_version = 2
     metrics = ("dice_per_image", "dice_global", "iou", "mdice", "dice_positive", "surface_dice")
+    baselines = ("prior_mask",)
     lower_is_better = ("hd95*",)
     needs = "masks"
 

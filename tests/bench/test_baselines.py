@@ -1,16 +1,20 @@
 """Baselines: rows that a kind declares, in every run of its tasks; they have no encoder."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from bench.contracts import BACKBONES, KINDS, TASKS, BackboneRequest
 from bench.errors import NotApplicableError
 from bench.plan import RunRequest, entrants
+from bench.runner import _check_baseline
 
 
 def test_a_kinds_baselines_stand_behind_the_encoders(monkeypatch):
     kind = KINDS.get(TASKS.get("siim_seg").kind)
     request = RunRequest(("siim_seg",), ("random",))
+    monkeypatch.setattr(kind, "baselines", ())
     assert entrants(TASKS.get("siim_seg"), request) == ["random"]
     monkeypatch.setattr(kind, "baselines", ("a", "b"))
     assert entrants(TASKS.get("siim_seg"), request) == ["random", "baseline:a", "baseline:b"]
@@ -27,3 +31,11 @@ def test_a_baseline_has_no_encoder():
             ask(torch.zeros(1, 3, 2, 2))
     with pytest.raises(NotApplicableError):
         built.similarity(torch.zeros(1, 3, 2, 2), [""])
+
+
+def test_another_kinds_baseline_is_refused():
+    plan = SimpleNamespace(kind=KINDS.get("segmentation"))
+    _check_baseline(BACKBONES.get("baseline:prior_mask").build(BackboneRequest("demo")), plan)
+    other = BACKBONES.get("baseline:constant_report").build(BackboneRequest("demo"))
+    with pytest.raises(NotApplicableError, match="segmentation has no baseline:constant_report.*baseline:prior_mask"):
+        _check_baseline(other, plan)

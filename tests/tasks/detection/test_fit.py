@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from bench.baselines import declare
+from bench.contracts import BackboneRequest
 from bench.errors import DataError, SettingError
 from bench.stats import point
-from tasks.detection import DetectionKind
+from tasks.detection import DetectionKind, prior
 from tasks.detection import fit as fitting
 from tasks.detection.data import Source, TrainBatches, moved
 
@@ -193,3 +195,22 @@ def test_a_share_of_images_that_all_have_boxes_is_all_of_them(toy):
     batches = TrainBatches(Source(subset, toy.Backbone.input), 7, augment=False, positive_share=0.5)
     order = batches._order(np.random.default_rng(0))
     assert sorted(order) == list(range(40))
+
+
+def test_frequent_boxes_are_those_of_training_and_see_no_image(kind, toy, make_context):
+    frequent = declare("frequent_boxes").build(BackboneRequest("demo"))
+    finder, predictions = _run(kind, toy, make_context(), backbone=frequent, n=48)
+    corners, scores = predictions.arrays["corners"], predictions.arrays["scores"]
+    assert corners.shape[1] == prior.GROUPS and (corners == corners[:1]).all()
+    known = sum(len(boxes) for boxes in toy.squares(48).box_lists)
+    assert scores[0].sum() == pytest.approx(known / 48, abs=1e-5)
+    trained = _run(kind, toy, make_context(epochs=2, steps_per_epoch=30, val_every=2, lr=1e-2), n=48)[1]
+    chance, ours = (_figures(kind, one, toy.task)["map_rsna"] for one in (predictions, trained))
+    assert chance < ours and 0 < finder.facts["confidence"] <= 1
+
+
+def test_a_class_of_one_box_has_one_frequent_box(toy):
+    images = toy.squares(3)
+    boxes = (np.array([[1, 2, 9, 8, 0]], np.float32), np.zeros((0, 5), np.float32), np.zeros((0, 5), np.float32))
+    found = prior.learn_boxes(replace(images, box_lists=boxes)).boxes.numpy()
+    np.testing.assert_allclose(found, [[1, 2, 9, 8, 0, 1 / 3]], rtol=1e-6)

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from bench.baselines import declare
+from bench.contracts import BackboneRequest
 from bench.errors import DataError, SettingError
 from bench.stats import point
 from tasks.segmentation import SegmentationKind
@@ -223,3 +225,19 @@ def test_every_image_is_in_an_epoch_once(toy):
     sums = torch.from_numpy(subset.images(slice(None)).astype(np.float32)).sum((1, 2)) / 255
     restored = (found[:, 0] * 0.5 + 0.5).sum((1, 2))
     np.testing.assert_allclose(np.sort(restored), np.sort(sums), rtol=1e-4)
+
+
+BOTH = ("blob", "square")
+
+
+def test_the_prior_mask_is_that_of_training_and_sees_no_image(kind, toy, make_context):
+    prior = declare("prior_mask").build(BackboneRequest("demo"))
+    segmenter, predictions = _run(kind, toy, make_context(classes=BOTH, min_area=0.0), classes=2, backbone=prior)
+    share = toy.blobs(32, 2).masks(np.arange(32)).mean(axis=0)
+    found = segmenter.segmentor.logits.sigmoid().numpy()
+    np.testing.assert_allclose(found, share / share.max(axis=(1, 2), keepdims=True), atol=1e-4)
+    masks = np.unpackbits(predictions.arrays["masks"], axis=-1)
+    assert masks.any() and (masks == masks[:1]).all()
+    trained = _run(kind, toy, make_context(classes=BOTH, epochs=8, steps_per_epoch=8, lr=1e-2), classes=2)[1]
+    chance, ours = (_figures(kind, one, toy.task)["dice_global"] for one in (predictions, trained))
+    assert 0 < chance < ours
