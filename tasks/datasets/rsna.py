@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bench.contracts import Finding, TaskSpec, dataset, task
 from bench.errors import DataError
 from tasks.datasets._boxes import Box, BoxRows, box_findings, checked_boxes, filled_mask, number
-from tasks.datasets._checks import count_findings, demo_counts
+from tasks.datasets._checks import compare
 from tasks.datasets._rendered import Rendered
 
 if TYPE_CHECKING:
@@ -93,9 +93,8 @@ class Rsna(Rendered):
         found = {"rows": len(index) - positive + boxes, "images": len(index), "positive images": positive, "boxes": boxes}
         details = _details(root, index)
         found |= {f"images of class '{name}'": details.count(name) for name in DETAILS}
-        demo = demo_counts(root)
         return [
-            *count_findings(found, demo or PUBLISHED, "stated in DEMO.json" if demo else "published for stage 2"),
+            *compare(root, found, PUBLISHED, "published for stage 2"),
             *box_findings(self, index, root),
             *_patient_findings(index),
         ]

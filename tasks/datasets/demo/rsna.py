@@ -10,18 +10,16 @@ import numpy as np
 
 from bench.contracts import Progress
 from tasks.datasets.demo import manifest
-from tasks.datasets.demo.dicom import dicom_bytes
+from tasks.datasets.demo.dicom import dicom_bytes, uids
+from tasks.datasets.demo.files import JPEG_QUALITY
 from tasks.datasets.demo.patient import PATHOLOGY, RATES, Study
-from tasks.datasets.demo.render import Box, render
+from tasks.datasets.demo.render import LEAST_SIDE, Box, render
 from tasks.datasets.demo.visits import study_of
 from tasks.datasets.rsna import CLASSES_TABLE, COLUMNS, DETAILS, FILES, MAPPING, TABLE
 
 STREAM = 11
 RSNA_RATES = {**RATES, "consolidation": 0.23, "pneumothorax": 0.05, "effusion": 0.2, "edema": 0.1, "nodule": 0.08}
 """Opacities in about 22% of the images, as in stage 2; the others make the images that are neither positive nor normal."""
-JPEG_QUALITY = 95
-LEAST_SIDE = 3
-"""A box is at least this many pixels wide and high: no reader draws a smaller one."""
 
 
 def write(out: Path, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None) -> None:
@@ -55,8 +53,8 @@ def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
     name = _name(job.seed, number)
     path = job.out / FILES / f"{name}.dcm"
     if not path.is_file():
-        uids = [manifest.uid("rsna", job.seed, number, level) for level in ("study", "series", "image")]
-        manifest.write_bytes(path, dicom_bytes(rendering.image, uids, _header(study, name), jpeg=JPEG_QUALITY))
+        header = _header(study, name)
+        manifest.write_bytes(path, dicom_bytes(rendering.image, uids("rsna", job.seed, number), header, jpeg=JPEG_QUALITY))
     boxes = [box for box in rendering.boxes.get("consolidation", []) if min(box[2:]) >= LEAST_SIDE]
     return {
         "image": name,
