@@ -183,7 +183,7 @@ def parse(arguments: Sequence[str]) -> Study:
     """Return the study of a command line."""
     parser = argparse.ArgumentParser(prog="python -m backbones.ablation", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--variants", default=";".join(VARIANTS), help=f"separated by ';'; default: {'; '.join(VARIANTS)}")
-    parser.add_argument("--tasks", default="mimic_cls,mimic5x200_ret,siim_seg", help="probe, retrieval, segmentation")
+    parser.add_argument("--tasks", default="chexpert_cls,mimic5x200_ret,siim_seg", help="probe, retrieval, segmentation")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--rates", default="3e-4,1e-3,3e-3", help="learning rates every variant chooses from")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of all, e.g. epochs=4")
