@@ -140,11 +140,11 @@ Trigram blocking is off: the reference configures it and its beam search does no
 begin, end and padding are three ids here, which changes no output."""
 
 DEMO: dict[str, Any] = {
-    "width": 128, "layers": 2, "heads": 4, "feedforward": 256, "dropout": 0.0, "updates": 600, "epochs": 8, "lr": 2e-3,
+    "width": 128, "layers": 2, "heads": 4, "feedforward": 256, "dropout": 0.0, "epochs": 12, "lr": 2e-3,
     "image_size": 144, "max_words": 70, "monitor": "none",
 }  # fmt: skip
 """A small decoder first learns the language, then to look: the validation loss is best before it does, when nearly all reports
-are the same. So the number of updates is fixed and nothing is watched."""
+are the same. So the length of the training is fixed and nothing is watched."""
 DEMO_R2GEN: dict[str, Any] = {"width": 128, "encoder_layers": 1, "layers": 2, "feedforward": 128, "epochs": 12, "image_size": 144}
 
 
