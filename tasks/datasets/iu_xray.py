@@ -37,7 +37,7 @@ class IuXray(Rendered):
     folders = ("IU-Xray", "iu-xray", "IU_XRay", "openi", "NLMCXR")
     marker = "[ae][nc][ng][oe]*"  # annotation.json, or ecgen-radiology
     has_reports = True
-    demo_studies = 1200
+    demo_studies = 1000
 
     def index(self, root: Path) -> pd.DataFrame:
         """Return one row per image, `study_id` joining the views of a study; `findings` is what R2Gen generates.
