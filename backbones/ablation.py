@@ -14,15 +14,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from backbones.command import print_page
 from bench.contracts import BACKBONES, DEMO_NOTE, DataKind, Profile, Progress
 from bench.engines.local import Job, run_jobs
 from bench.errors import PlaceBenchError, SettingError
 from bench.plan import EncoderRef, RunRequest, TaskPlan, make_cell, plan_task
 from bench.pretraining import PretrainRequest, train_encoder
 from bench.progress import default_progress
-from bench.registry import discover
 from bench.results import ResultStore, write_atomically
-from bench.settings import parse_pairs
+from bench.settings import parse_list, parse_pairs
 from bench.stats import Estimate, cluster_weights, difference, mean_estimate
 
 REFERENCE = "ITA"
@@ -198,21 +198,17 @@ def parse(arguments: Sequence[str]) -> Study:
     if unknown:
         raise SettingError(f"no variant {unknown[0]!r}.", f"Known: {'; '.join(VARIANTS)}.")
     shared = parse_pairs(found.set)
-    seeds = tuple(int(part) for part in found.seeds.split(","))
+    seeds = parse_list(found.seeds, int, "--seeds")
+    rates, tasks = parse_list(found.rates, str, "--rates"), parse_list(found.tasks, str, "--tasks")
+    if not (seeds and rates and tasks):
+        raise SettingError("--seeds, --rates and --tasks need one value each.", "Leave them out for the defaults.")
     rest = (found.fraction, found.results, found.device, found.arch, found.profile)
-    return Study(names, tuple(found.tasks.split(",")), seeds, tuple(found.rates.split(",")), shared, *rest)
+    return Study(names, tasks, seeds, rates, shared, *rest)
 
 
 def main() -> int:
     """Run the ablation of the command line and print its table."""
-    discover()
-    try:
-        path = run(parse(sys.argv[1:]), default_progress())
-    except PlaceBenchError as error:
-        print(f"ablation: {error}", file=sys.stderr)
-        return 2
-    print(path.read_text(encoding="utf-8"))
-    return 0
+    return print_page("ablation", lambda: run(parse(sys.argv[1:]), default_progress()))
 
 
 if __name__ == "__main__":

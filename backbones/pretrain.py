@@ -25,7 +25,7 @@ from bench.errors import SettingError
 
 if TYPE_CHECKING:
     from backbones.vision_language import VisionLanguageMethod
-    from bench.training import TrainPlan, TrainSummary
+    from bench.training import TrainSummary
 
 __all__ = ["Recipe", "check", "checkpoint_folder", "is_complete", "pretrain", "pretrain_image_size"]
 
@@ -69,7 +69,7 @@ def _train(recipe: Recipe, data: PairData, folder: Path, device: str, progress: 
     from backbones.pairs import PairLoader, encode_reports, reports_of
     from backbones.retrieval import retrieval_scores
     from bench.processes import rank
-    from bench.training import train
+    from bench.training import plan_from, train
 
     settings = recipe_settings(recipe)
     spec = resolve_architecture(recipe.profile, recipe.architecture).input
@@ -83,7 +83,7 @@ def _train(recipe: Recipe, data: PairData, folder: Path, device: str, progress: 
     ]
     watch = partial(retrieval_scores, pairs=loaders[1], device=device)
     title = f"pre-training {recipe.method} on {data.name}"
-    plan = train_plan(settings, recipe.seed)
+    plan = plan_from(settings, seed=recipe.seed)
     summary = train(method, loaders[0], plan, folder / "work", progress=progress, title=title, evaluate=watch, device=device)
     if rank() == 0:
         save_method(method, folder)
@@ -136,25 +136,6 @@ def _require_compiler(device: str) -> None:
             "Install a C++ compiler and Python's headers (apt-get install g++ python3-dev; on a GPU also `pip install triton`), "
             "or leave compile out.",
         ) from error
-
-
-def train_plan(settings: MethodSettings, seed: int) -> TrainPlan:
-    """Return the recipe of a method's settings as the trainer wants it."""
-    from bench.training import TrainPlan
-
-    return TrainPlan(
-        epochs=settings.epochs,
-        lr=settings.lr,
-        weight_decay=settings.weight_decay,
-        warmup=settings.warmup,
-        clip=settings.clip,
-        amp=settings.amp,
-        accumulate=settings.accumulate,
-        ema=settings.ema,
-        monitor=settings.monitor,
-        patience=settings.patience,
-        seed=seed,
-    )
 
 
 def _finish(recipe: Recipe, data: PairData, method: VisionLanguageMethod, summary: TrainSummary, folder: Path) -> None:

@@ -13,7 +13,7 @@ from bench.leaderboard import Table, build, write
 from bench.overview import overview_markdown, write_overview
 from bench.pictures import stamp
 from bench.plan import RunRequest, TaskPlan, check_request, entrants, expand_tasks, make_cell, plan_task
-from bench.pretraining import PretrainRequest, preview, resolve_encoder, train_encoder
+from bench.pretraining import PretrainRequest, encoder_request, preview, resolve_encoder, train_encoder
 from bench.progress import default_progress
 from bench.registry import suggest
 from bench.results import ResultStore
@@ -48,26 +48,10 @@ def _jobs(plan: TaskPlan, request: RunRequest, progress: Progress) -> list[Job]:
     found = []
     for name in entrants(plan.task, request):
         spec = BACKBONES.get(name)
-        encoder = resolve_encoder(_pretrain_request(name, request), progress)
+        encoder = resolve_encoder(encoder_request(name, request), progress)
         for fraction in request.fractions or plan.task.fractions:
             found += [Job(make_cell(plan, spec, encoder, fraction, seed, request), plan, encoder) for seed in request.seeds]
     return found
-
-
-def _pretrain_request(name: str, request: RunRequest) -> PretrainRequest:
-    # In the demo profile encoders learn from rendered studies, whatever data the task has: the checkpoint card says so.
-    return PretrainRequest(
-        method=name,
-        profile=request.profile,
-        architecture=request.architecture,
-        settings=request.scoped("pretrain"),
-        backbone_settings=request.scoped("backbone"),
-        device=request.device,
-        data="demo" if request.profile == "demo" else "real",
-        data_root=None if request.profile == "demo" else request.data_root,
-        workers=request.workers,
-        checkpoint=request.checkpoints.get(name),
-    )
 
 
 def _missing(jobs: Sequence[Job], request: RunRequest) -> list[Job]:
@@ -82,7 +66,7 @@ def _print_plan(request: RunRequest, progress: Progress) -> None:
         for backbone in entrants(task, request):
             for fraction in fractions:
                 print(f"would run {name} | {backbone} | {fraction:g} of labels | seeds {', '.join(map(str, request.seeds))}")
-            print(f"    encoder: {preview(_pretrain_request(backbone, request))}")
+            print(f"    encoder: {preview(encoder_request(backbone, request))}")
     progress.say("Dry run: nothing was run, made or downloaded. Cells with a result are left out when it runs.")
 
 

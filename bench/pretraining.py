@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from bench.contracts import BACKBONES, DATASETS, BackboneRequest, BackboneSpec, PairData, Profile, Progress, Subset
 from bench.errors import CheckpointError, DataError, PlaceBenchError
 from bench.paths import cache_home
-from bench.plan import EncoderRef
+from bench.plan import EncoderRef, RunRequest
 
 if TYPE_CHECKING:
     from bench.data.loading import Prepared
@@ -40,6 +40,25 @@ class PretrainRequest:
     out: Path | None = None
     workers: int = 2
     checkpoint: Path | None = None
+
+
+def encoder_request(name: str, request: RunRequest) -> PretrainRequest:
+    """Return what a run asks of the encoder `name`.
+
+    In the demo profile encoders learn from rendered studies, whatever data the task has: the checkpoint's card says so.
+    """
+    return PretrainRequest(
+        method=name,
+        profile=request.profile,
+        architecture=request.architecture,
+        settings=request.scoped("pretrain"),
+        backbone_settings=request.scoped("backbone"),
+        device=request.device,
+        data="demo" if request.profile == "demo" else "real",
+        data_root=None if request.profile == "demo" else request.data_root,
+        workers=request.workers,
+        checkpoint=request.checkpoints.get(name),
+    )
 
 
 def resolve_encoder(request: PretrainRequest, progress: Progress) -> EncoderRef:

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
+from backbones.command import print_page
 from backbones.look.request import parse
-from bench.errors import PlaceBenchError
 from bench.progress import default_progress
-from bench.registry import discover
 
 
 def main() -> int:
-    """Look as the command line asks and print the table; exit code 2 with one sentence where that cannot be."""
-    discover()
-    try:
-        look = parse(sys.argv[1:])
-        from backbones.look.run import run  # torch, only once the question is clear
+    """Look as the command line asks and print the table."""
+    return print_page("look", _look)
 
-        path = run(look, default_progress())
-    except PlaceBenchError as error:
-        print(f"look: {error}", file=sys.stderr)
-        return 2
-    print(path.read_text(encoding="utf-8"))
-    return 0
+
+def _look() -> Path:
+    look = parse(sys.argv[1:])
+    from backbones.look.run import run  # torch, only once the question is clear
+
+    return run(look, default_progress())
 
 
 if __name__ == "__main__":

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from backbones.look.lesions import Lesions
+from bench.metrics.weights import mean_of_defined, weighted_mean
 from bench.stats import Estimate, Statistic, cluster_weights, differ, difference, mean_estimate
 from bench.tables import escape
 
@@ -56,15 +58,11 @@ def play(lesions: Lesions, maps: Mapping[str, np.ndarray | None]) -> Game:
 
 def _accuracy(values: np.ndarray, groups: Sequence[np.ndarray]) -> Statistic:
     """Return the statistic: mean over groups (bool [P] each) of the mean value; a group that a resample lacks is left out."""
+    return partial(mean_of_defined, [partial(_within, values, own) for own in groups])
 
-    def statistic(weights: np.ndarray) -> np.ndarray:
-        sums = np.stack([weights[:, own] @ values[own] for own in groups])
-        counts = np.stack([weights[:, own].sum(1) for own in groups])
-        means = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
-        present = (counts > 0).sum(0)
-        return np.divide(means.sum(0), present, out=np.full(len(weights), np.nan), where=present > 0)
 
-    return statistic
+def _within(values: np.ndarray, group: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    return weighted_mean(values[group], weights[:, group])
 
 
 # -------------------------------------------------------------------------------------------------------------- tables

@@ -19,7 +19,7 @@ from bench.engines.local import EncoderShelf, Job
 from bench.errors import DataError
 from bench.pictures import stamp
 from bench.plan import TaskPlan, make_cell, plan_task
-from bench.pretraining import PretrainRequest, resolve_encoder
+from bench.pretraining import encoder_request, resolve_encoder
 from bench.results import write_atomically
 from bench.similarity import need_text_side
 from bench.tables import csv_text
@@ -53,17 +53,7 @@ def run(look: Look, progress: Progress) -> Path:
 
 def _load(name: str, plan: TaskPlan, look: Look, shelf: EncoderShelf, progress: Progress) -> Backbone:
     request = look.request
-    demo = request.profile == "demo"
-    wanted = PretrainRequest(
-        name,
-        profile=request.profile,
-        architecture=request.architecture,
-        device=request.device,
-        data="demo" if demo else "real",
-        data_root=None if demo else request.data_root,
-        checkpoint=request.checkpoints.get(name),
-    )
-    encoder = resolve_encoder(wanted, progress)
+    encoder = resolve_encoder(encoder_request(name, request), progress)
     backbone = shelf.get(Job(make_cell(plan, BACKBONES.get(name), encoder, 1.0, 0, request), plan, encoder))
     need_text_side(backbone, "looking for a finding")
     return backbone

@@ -17,14 +17,7 @@ from backbones.place.attention import CorrelationHead, ObservationExtractor, pos
 from backbones.place.losses import pairwise_cosine, patch_pixels, pcma_query_loss, pcma_sentence_loss
 from backbones.place.settings import Settings
 from backbones.settings import MethodSettings
-from backbones.vision_language import (
-    Batch,
-    LoadedLocalMethod,
-    VisionLanguageMethod,
-    project,
-    projection,
-    text_batch,
-)
+from backbones.vision_language import Batch, LoadedLocalMethod, VisionLanguageMethod, project, projection, text_batch
 from bench.contracts import Features
 
 

@@ -56,6 +56,15 @@ def test_all_variants_get_the_same_choices(tmp_path: Path, monkeypatch: pytest.M
     assert "says nothing clinical" in table
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [(["--seeds", "0,one"], "--seeds '0,one' is not"), (["--rates", ","], "need one value"), (["--tasks", ""], "need one value")],
+)
+def test_a_list_that_is_none_is_refused(words: list[str], message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        ablation.parse(words)
+
+
 def test_an_unknown_variant_is_named() -> None:
     with pytest.raises(SettingError, match="no variant 'PLACES'"):
         ablation.parse(["--variants", "PLACES"])

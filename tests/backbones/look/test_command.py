@@ -64,7 +64,7 @@ def plan(kind: str) -> Any:
 
 def loaded(name: str) -> Backbone:
     kind = LoadedPlace if name == "place" else LoadedMethod
-    return kind(name, build(name).eval())  # type: ignore[arg-type]
+    return kind(name, build(name).eval())
 
 
 def looked(names: list[str], kind: str, out: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, set[str]]:
