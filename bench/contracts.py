@@ -391,6 +391,7 @@ class TaskKind(ABC):
     name: str
     evaluator_version: int = 1
     metrics: tuple[str, ...]
+    """Those a table shows beside the task's main one, where results have them; `statistics` may give more."""
     lower_is_better: tuple[str, ...] = ()
     """Patterns (fnmatch) of the metrics whose smallest value is the best, e.g. "*_rank"."""
     baselines: tuple[str, ...] = ()

@@ -9,15 +9,15 @@ import string
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from bench.contracts import DEMO_NOTE
-from bench.leaderboard import Column, Table
+from bench.contracts import DEMO_NOTE, KINDS
+from bench.leaderboard import Column, Table, lower_is_better
 from bench.metrics.paired import Difference
 from bench.published import published_markdown
 
 
 def to_markdown(table: Table) -> str:
-    """Return the table as it stands in a README: best in bold, a letter for the tie group, then the paired differences."""
-    lines = [*_head(table), "", *_body(table), "", *_foot(table), *_differences(table)]
+    """Return the table as it stands in a README: best in bold, letters of the tie groups, paired differences, other metrics."""
+    lines = [*_head(table), "", *_body(table), "", *_foot(table), *_differences(table), *_others(table)]
     published = published_markdown(table.task, str(table.facts["protocol"]), str(table.facts["data_kind"]))
     return "\n".join(lines) + "\n" + (f"\n{published}" if published else "")
 
@@ -77,6 +77,30 @@ def _differences(table: Table) -> list[str]:
         f"Paired differences to {escape(column.best)} at {share(column.fraction)} of labels (p corrected for all pairs by Holm):"
     )
     return ["", head, "", "| against | difference | p (Holm) |", "|---|---|---|", *(_line(found) for found in rows)]
+
+
+def _others(table: Table) -> list[str]:
+    """Return the kind's other metrics at the largest fraction, mean over seeds; `place-bench compare --metric` has intervals."""
+    kind, fraction = KINDS.get(table.task.kind), table.columns[-1].fraction
+    records = [record for record in table.records if float(record["label_fraction"]) == fraction]
+    known = [name for name in kind.metrics if any(f"metric:{name}" in record for record in records)]
+    metrics = [name for name in known if name != table.metric]
+    if not metrics:
+        return []
+    hint = f"intervals and differences: `place-bench compare {table.task.name} --metric {metrics[0]}`"
+    lines = ["", f"Other metrics at {share(fraction)} of labels ({hint}):", ""]
+    heads = [f"{name} ↓" if lower_is_better(kind, name) else name for name in metrics]
+    lines += ["| encoder | " + " | ".join(heads) + " |", "|---|" + "---|" * len(heads)]
+    for name in table.rows:
+        own = [record for record in records if table.names[str(record["key"])] == name]
+        if own:
+            lines.append(f"| {escape(name)} | " + " | ".join(_mean([r.get(f"metric:{m}") for r in own]) for m in metrics) + " |")
+    return lines
+
+
+def _mean(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None and not math.isnan(value)]
+    return f"{sum(known) / len(known):.3f}" if len(known) == len(values) else "undefined"
 
 
 def _line(found: Difference) -> str:

@@ -4,32 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import io
-import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 
+from benchmarks._steps import row, step_row, timed
 from tasks.detection.matching import match, pack_boxes
 from tasks.detection.metrics import COCO, RATES, Ranked, average_precision, froc
 
 SIZES = (100, 300, 1000, 3000)
 BOXES = 10
 WANTED_MAP, WANTED_FROC = 3.0, 20.0
-STEP = {"batch": 8, "size": 224}
+BATCH, SIZE = 8, 224
 HEADS = (("fcos", "resnet"), ("yolov3", "resnet"), ("faster_rcnn", "resnet"), ("fcos", "vit"), ("vitdet", "vit"))
 
 Lists = list[np.ndarray]
-
-
-def _timed(function: Callable[[], Any], repeats: int = 1) -> tuple[float, Any]:
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        found = function()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds), found
 
 
 def case(images: int, seed: int = 0) -> tuple[Lists, Lists]:
@@ -90,11 +80,11 @@ def our_map(truth: Lists, found: Lists) -> float:
 
 def _map_row(images: int) -> dict[str, Any]:
     truth, found = case(images)
-    usual_s, expected = _timed(lambda: usual_map(truth, found))
-    ours_s, value = _timed(lambda: our_map(truth, found), repeats=2)
+    usual_s, expected = timed(lambda: usual_map(truth, found))
+    ours_s, value = timed(lambda: our_map(truth, found), repeats=2)
     equal = abs(expected - value) < 1e-6
     wanted = WANTED_MAP if images == SIZES[-1] else ""
-    return _row("COCO mAP against pycocotools", f"{images} images", usual_s, ours_s, equal, wanted)
+    return row("COCO mAP against pycocotools", f"{images} images", usual_s, ours_s, equal, wanted)
 
 
 # ----------------------------------------------------------------------------------------------------------------- FROC
@@ -117,48 +107,29 @@ def usual_froc(data: Ranked, weights: np.ndarray) -> np.ndarray:
 def _froc_row(images: int, resamples: int = 100) -> dict[str, Any]:
     data = ranked(*case(images, seed=1))
     weights = np.random.default_rng(0).multinomial(images, np.full(images, 1 / images), size=resamples)
-    usual_s, expected = _timed(lambda: usual_froc(data, weights))
-    ours_s, value = _timed(lambda: froc(data, weights), repeats=2)
+    usual_s, expected = timed(lambda: usual_froc(data, weights))
+    ours_s, value = timed(lambda: froc(data, weights), repeats=2)
     wanted = WANTED_FROC if images == SIZES[-1] else ""
     size = f"{images} images, {resamples} resamples"
-    return _row("FROC, resampled", size, usual_s, ours_s, bool(np.allclose(expected, value)), wanted)
+    return row("FROC, resampled", size, usual_s, ours_s, bool(np.allclose(expected, value)), wanted)
 
 
 # -------------------------------------------------------------------------------------------------------- training step
 def _step_row(head: str, family: str) -> dict[str, Any]:
-    """Time one step of a frozen cell: encoder and head (usual), against the head on kept maps (ours)."""
     from bench.contracts import BACKBONES, BackboneRequest
     from tasks.detection.data import samples
     from tasks.detection.model import build_detector
     from tasks.detection.settings import DetectionSettings
 
     backbone = BACKBONES.get("random").build(BackboneRequest("paper", family))
-    settings = DetectionSettings(head=head, image_size=STEP["size"])
-    detector = build_detector(backbone, 1, settings, 0).train()
-    rng = np.random.default_rng(0)
-    images = torch.from_numpy(rng.normal(0, 1, (STEP["batch"], 3, STEP["size"], STEP["size"]))).float()
-    box = np.array([[40, 60, 120, 150, 0]], np.float32)
-    targets = samples([box] * STEP["batch"], STEP["size"])
-    with torch.no_grad():
-        maps = detector.backbone(images)
+    detector = build_detector(backbone, 1, DetectionSettings(head=head, image_size=SIZE), 0)
+    images = torch.randn(BATCH, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    targets = samples([np.array([[40, 60, 120, 150, 0]], np.float32)] * BATCH, SIZE)
 
-    def step(inputs: Any) -> float:
-        torch.manual_seed(0)
-        detector.zero_grad()
-        losses, _ = detector.parse_losses(detector(inputs, targets, mode="loss"))
-        losses.backward()
-        return float(losses.detach())
+    def batch(inputs: Any) -> dict[str, Any]:
+        return {"inputs": inputs, "data_samples": targets}
 
-    step(maps)
-    usual_s, expected = _timed(lambda: step(images))
-    ours_s, value = _timed(lambda: step(maps), repeats=2)
-    size = f"{STEP['batch']} images of {STEP['size']} px, {STEP['batch'] / ours_s:.1f} images/s"
-    return _row(f"step of {head} on {backbone.architecture}", size, usual_s, ours_s, abs(expected - value) < 1e-4 * expected, "")
-
-
-def _row(name: str, size: str, usual_s: float, ours_s: float, equal: bool, wanted: float | str) -> dict[str, Any]:
-    times = {"usual_s": usual_s, "ours_s": ours_s, "ratio": usual_s / ours_s}
-    return {"name": name, "size": size, **times, "equal": equal, "wanted": wanted}
+    return step_row(f"step of {head} on {backbone.architecture}", detector, images, batch)
 
 
 def run() -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.contracts import InputSpec, Subset
+from bench.data.boxes import fill_boxes
 from bench.features import centre_crop, resize, to_grey
 
 SPREAD = 0.03
@@ -59,17 +60,11 @@ class Lesions:
 def outlines(subset: Subset, row: int, classes: int, spec: InputSpec) -> np.ndarray:
     """Return the pixels of each class in one image as the encoder sees it, bool [classes, size, size]; boxes are filled."""
     side = subset.image_store.shape[-1]
-    stored = subset.masks(np.array([row]))[0] if subset.mask_store is not None else _filled(subset.boxes(row), classes, side)
+    if subset.mask_store is not None:
+        stored = subset.masks(np.array([row]))[0]
+    else:
+        stored = fill_boxes(subset.boxes(row), side, side, classes)
     return (centre_crop(resize(255 * to_grey(stored), spec), spec.size)[:, 0] >= 0.5).numpy()
-
-
-def _filled(boxes: np.ndarray, classes: int, side: int) -> np.ndarray:
-    """Return uint8 0/1 [classes, side, side]: every pixel that a box [n, 5] touches."""
-    masks = np.zeros((classes, side, side), np.uint8)
-    low, high = np.floor(boxes[:, :2]).astype(int), np.ceil(boxes[:, 2:4]).astype(int)
-    for (x1, y1), (x2, y2), kind in zip(low, high, boxes[:, 4].astype(int), strict=True):
-        masks[kind, y1:y2, x1:x2] = 1
-    return masks
 
 
 def find_lesions(train: Subset, test: Subset, names: Sequence[str], spec: InputSpec) -> Lesions:

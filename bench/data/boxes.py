@@ -1,9 +1,10 @@
-"""Boxes of a dataset on the padded square its images are cached on."""
+"""Boxes of a dataset: on the padded square its images are cached on, checked, filled."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,6 +78,18 @@ def _fault(box: np.ndarray, shape: tuple[int, int], classes: int) -> str:
     if x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
         return f"lies outside the image of {width} x {height} px"
     return "" if kind == int(kind) and 0 <= kind < classes else f"has class {kind:g} of {classes}"
+
+
+def fill_boxes(boxes: Iterable[Sequence[float]], height: int, width: int, classes: int = 1) -> np.ndarray:
+    """Return the union of the filled boxes of each class, uint8 0/1 [classes, height, width].
+
+    Edges are rounded to whole pixels, a box thinner than a pixel fills one, what lies beyond the image is left out.
+    """
+    mask = np.zeros((classes, height, width), np.uint8)
+    for x1, y1, x2, y2, kind in boxes:
+        left, top = (min(max(round(low), 0), side - 1) for low, side in ((x1, width), (y1, height)))
+        mask[int(kind), top : max(round(y2), top + 1), left : max(round(x2), left + 1)] = 1
+    return mask
 
 
 def box_store(

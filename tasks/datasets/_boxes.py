@@ -1,9 +1,9 @@
-"""Boxes of a table: checked against their image, filled into masks, merged over readers."""
+"""Boxes of a table: checked against their image, made into masks, merged over readers."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,6 +78,7 @@ def checked_boxes(row: pd.Series, root: Path, table: Path, classes: int = 1) -> 
 
 def filled_mask(row: pd.Series, root: Path, boxes: np.ndarray, classes: int = 1) -> np.ndarray:
     """Return the filled boxes of an index row in the pixel grid of its image, uint8 0/1 [classes, H, W]."""
+    from bench.data.boxes import fill_boxes
     from tasks.datasets._dicom import image_size
 
     height, width = image_size(row, root)
@@ -99,20 +100,6 @@ def box_findings(dataset: Dataset, index: pd.DataFrame, root: Path) -> list[Find
     if beyond:
         findings.append(Finding("warning", f"{beyond} boxes reach beyond their image and are cut at its edge."))
     return findings
-
-
-def fill_boxes(boxes: Iterable[Sequence[float]], height: int, width: int, classes: int = 1) -> np.ndarray:
-    """Return the union of the filled boxes of each class, uint8 0/1 [classes, height, width].
-
-    Edges are rounded to whole pixels, a box thinner than a pixel fills one, what lies beyond the image is left out.
-    """
-    import numpy as np
-
-    mask = np.zeros((classes, height, width), np.uint8)
-    for x1, y1, x2, y2, kind in boxes:
-        left, top = (min(max(round(low), 0), side - 1) for low, side in ((x1, width), (y1, height)))
-        mask[int(kind), top : max(round(y2), top + 1), left : max(round(x2), left + 1)] = 1
-    return mask
 
 
 def overlap(one: Sequence[float], other: Sequence[float]) -> float:

@@ -68,7 +68,7 @@ def fill_shapes(shapes: Sequence[Shape], height: int, width: int, *, ellipses: b
     import cv2
     import numpy as np
 
-    from tasks.datasets._boxes import fill_boxes
+    from bench.data.boxes import fill_boxes
 
     mask = np.zeros((height, width), np.uint8)
     for shape in shapes:

@@ -57,7 +57,7 @@ class Rsna(Rendered):
     label_names = ("Pneumonia",)
     mask_classes = ("pneumonia",)
     box_classes = ("pneumonia",)
-    demo_studies = 400
+    demo_studies = 640
 
     def index(self, root: Path) -> pd.DataFrame:
         """Return one row per image of the table, sorted by id; private columns: `boxes`, `lines`, `rows`, `columns`.

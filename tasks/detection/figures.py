@@ -32,20 +32,35 @@ def draw_predictions(test: Subset, predictions: Mapping[str, Predictions], out: 
 
 
 def _draw_boxes(axis: Any, predictions: Predictions, row: int) -> None:
-    """Draw the true boxes (red), and the detections above the confidence chosen on validation with their scores."""
-    from matplotlib.patheffects import withStroke
+    """Draw the true boxes (red), and the detections above the confidence chosen on validation with their scores.
 
-    arrays = predictions.arrays
-    for corners in arrays["truth"][row][arrays["truth_classes"][row] >= 0]:
+    With several classes each box also has the name of its own.
+    """
+    arrays, names = predictions.arrays, _class_names(predictions)
+    for place in np.flatnonzero(arrays["truth_classes"][row] >= 0):
+        corners = arrays["truth"][row, place]
         _rectangle(axis, corners, TRUTH, 1.4)
+        _label(axis, corners[0], corners[3] + 1, names[arrays["truth_classes"][row, place]], TRUTH, "top")
     confidence = float(predictions.extra.get("confidence", 0.0))
     shown = np.flatnonzero((arrays["classes"][row] >= 0) & (arrays["scores"][row] >= confidence))[:_SHOWN]
     for place in shown:
-        colour, corners = COLOURS[arrays["classes"][row, place] % len(COLOURS)], arrays["corners"][row, place]
+        kind, corners = arrays["classes"][row, place], arrays["corners"][row, place]
+        colour = COLOURS[kind % len(COLOURS)]
         _rectangle(axis, corners, colour, 1.0)
-        text = f"{arrays['scores'][row, place]:.2f}"
-        label = axis.text(corners[0], corners[1] - 1, text, fontsize=6, color=colour, va="bottom", clip_on=True)
-        label.set_path_effects([withStroke(linewidth=1.5, foreground="black")])
+        _label(axis, corners[0], corners[1] - 1, f"{names[kind]} {arrays['scores'][row, place]:.2f}".strip(), colour, "bottom")
+
+
+def _class_names(predictions: Predictions) -> list[str]:
+    """Return the name of every class, or an empty one where there is but one."""
+    names = [column.removeprefix("boxes:") for column in predictions.table.columns if column.startswith("boxes:")]
+    return names if len(names) > 1 else [""] * len(names)
+
+
+def _label(axis: Any, x: float, y: float, text: str, colour: str, edge: str) -> None:
+    from matplotlib.patheffects import withStroke
+
+    label = axis.text(x, y, text, fontsize=6, color=colour, va=edge, clip_on=True)
+    label.set_path_effects([withStroke(linewidth=1.5, foreground="black")])
 
 
 def _rectangle(axis: Any, corners: np.ndarray, colour: str, width: float) -> None:

@@ -74,6 +74,8 @@ def _legend(figure: Any) -> None:
 
 def _draw_sizes(axis: Any, predictions: Mapping[str, Predictions]) -> None:
     """Draw Dice against the share of the image a lesion takes, with the mean per size class."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     for place, (name, own) in enumerate(predictions.items()):
         counts = pooled_counts(own)
         present = counts.target > 0
@@ -85,8 +87,9 @@ def _draw_sizes(axis: Any, predictions: Mapping[str, Predictions]) -> None:
                 edges = [max(low, share.min()), min(high, share.max())]
                 axis.plot(edges, [dice[inside].mean()] * 2, color=f"C{place}", linewidth=1.6)
     axis.set_xscale("log")
-    for level in (axis.xaxis.set_major_formatter, axis.xaxis.set_minor_formatter):
-        level(lambda share, _: f"{100 * share:g}%")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
+    axis.xaxis.set_minor_formatter(NullFormatter())
     axis.set(xlabel="lesion, share of the image", ylabel="Dice", ylim=(-0.03, 1.03))
     axis.set_title("Dice against lesion size (lines: mean of small, medium, large)", fontsize=9)
     axis.legend(fontsize=7, loc="lower right")

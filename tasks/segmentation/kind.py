@@ -18,7 +18,16 @@ class SegmentationKind(TrainedKind):
 
     name = "segmentation"
     evaluator_version = 2
-    metrics = ("dice_per_image", "dice_global", "iou", "mdice", "dice_positive", "surface_dice")
+    metrics = (
+        "dice_per_image",
+        "dice_positive",
+        "dice_global",
+        "mdice",
+        "surface_dice",
+        "hd95",
+        "image_sensitivity",
+        "image_specificity",
+    )
     baselines = ("prior_mask",)
     lower_is_better = ("hd95*",)
     needs = "masks"

@@ -23,6 +23,7 @@ from bench.results import ResultStore
 class _FakeKind:
     name = "fake"
     evaluator_version = 1
+    metrics = ("score", "mean_rank", "nothing", "never_measured")
     lower_is_better = ("*_rank",)
 
     def statistics(self, predictions: Predictions, task: TaskSpec) -> dict[str, Any]:
@@ -66,6 +67,14 @@ def add(store: ResultStore, backbone: str, mean: float, *, fraction: float = 1.0
         "evaluator_version": 1,
     }
     store.append(record | facts)
+
+
+def test_other_metrics_stand_below_as_means_over_seeds_and_undefined_ones_say_so(store: ResultStore) -> None:
+    for seed, rank in enumerate((2.0, 4.0)):
+        add(store, "good", 0.8, seed=seed, **{"metric:score": 0.8, "metric:mean_rank": rank, "metric:nothing": None})
+    (table,), _ = leaderboard.build(store, "fake_task")
+    below = tables.to_markdown(table).split("Other metrics at 100% of labels")[1]
+    assert "| encoder | mean_rank ↓ | nothing |" in below and "| good (net) | 3.000 | undefined |" in below
 
 
 def test_best_is_bold_and_only_paired_ties_are_marked(store: ResultStore) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,11 @@ from tasks.datasets.demo.visits import study_of
 from tasks.datasets.rsna import CLASSES_TABLE, COLUMNS, DETAILS, FILES, MAPPING, TABLE
 
 STREAM = 11
-RSNA_RATES = {**RATES, "consolidation": 0.23, "pneumothorax": 0.05, "effusion": 0.2, "edema": 0.1, "nodule": 0.08}
-"""Opacities in about 22% of the images, as in stage 2; the others make the images that are neither positive nor normal."""
+RSNA_RATES = {**RATES, "consolidation": 0.35, "pneumothorax": 0.05, "effusion": 0.2, "edema": 0.1, "nodule": 0.08}
+"""Opacities in about a third of the images (22% in stage 2), so that a small demo's test set has enough of them; the others make
+the images that are neither positive nor normal."""
+LEAST_AMOUNT, LEAST_CONTRAST = 0.35, 0.6
+"""Opacities start at this size and plainness: boxes about as large as those of stage 2, and most can be seen at 128 px."""
 
 
 def write(out: Path, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None) -> None:
@@ -48,7 +52,7 @@ def _counts(written: list[dict[str, Any]]) -> dict[str, int]:
 
 def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
     """Write one study's image; return its rows of the tables."""
-    study = study_of(job.seed, number, STREAM, RSNA_RATES)
+    study = _plain(study_of(job.seed, number, STREAM, RSNA_RATES))
     rendering = render(study, job.size)
     name = _name(job.seed, number)
     path = job.out / FILES / f"{name}.dcm"
@@ -63,6 +67,21 @@ def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
         "class": _class(study, bool(boxes)),
         "truth": [manifest.truth(name, rendering, study.findings, study.view)],
     }
+
+
+def _plain(study: Study) -> Study:
+    """Return the study with its opacities large and plain enough, in the order they were of size and plainness."""
+    findings = [
+        replace(one, amount=_from(LEAST_AMOUNT, one.amount), contrast=_from(LEAST_CONTRAST, one.contrast))
+        if one.name == "consolidation"
+        else one
+        for one in study.findings
+    ]
+    return replace(study, findings=tuple(findings))
+
+
+def _from(least: float, share: float) -> float:
+    return least + (1 - least) * share
 
 
 def _name(seed: int, number: int) -> str:

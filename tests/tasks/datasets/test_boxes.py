@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.data.boxes import fill_boxes
 from bench.errors import DataError
-from tasks.datasets._boxes import box_findings, checked_boxes, fill_boxes, merge_boxes, number, overlap
+from tasks.datasets._boxes import box_findings, checked_boxes, merge_boxes, number, overlap
 
 SIDE = 12
 corner = st.integers(-4, SIDE + 4)
