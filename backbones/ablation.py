@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from backbones.command import print_page
-from bench.contracts import BACKBONES, DEMO_NOTE, DataKind, Profile, Progress
+from bench.contracts import BACKBONES, DEMO_NOTE, KINDS, TASKS, DataKind, Profile, Progress
 from bench.engines.local import Job, run_jobs
 from bench.errors import PlaceBenchError, SettingError
 from bench.plan import EncoderRef, RunRequest, TaskPlan, make_cell, plan_task
@@ -25,7 +25,7 @@ from bench.results import ResultStore, write_atomically
 from bench.settings import parse_list, parse_pairs
 from bench.stats import Estimate, cluster_weights, difference, mean_estimate
 
-REFERENCE = "ITA"
+ALONE, WHOLE = "ITA", "PLACE"
 VARIANTS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "ITA": ("place", {"lambda_pcma": "0", "lambda_cce": "0"}),
     "ITA+PCMA": ("place", {"lambda_cce": "0"}),
@@ -45,7 +45,9 @@ VARIANTS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "GLoRIA": ("gloria", {}),
     "MGCA": ("mgca", {}),
 }
-"""Row of the table -> method and its changes to the defaults."""
+"""Row of the table -> method and its changes to the defaults. A switch ("PLACE, ...") is compared with PLACE, all else with ITA."""
+
+TASKS_HELP = "probe, retrieval, segmentation; TASK:METRIC for another than the task's main metric"
 
 
 @dataclass(frozen=True)
@@ -110,19 +112,23 @@ def _last_row(encoder: EncoderRef) -> Mapping[str, float]:
     return json.loads((encoder.checkpoint / "card.json").read_text())["last_epoch"]
 
 
-def score_task(task: str, trained: Mapping[str, Trained], study: Study, progress: Progress) -> dict[str, Estimate]:
-    """Return every variant's main metric of a task: mean over the seeds, interval by resampling patients."""
+def score_task(column: str, trained: Mapping[str, Trained], study: Study, progress: Progress) -> dict[str, Estimate]:
+    """Return every variant's score by a column, "task" (its main metric) or "task:metric": mean over the seeds, interval by
+    resampling patients. Two columns of one task share its cells."""
+    task, _, asked = column.partition(":")
     request = RunRequest((task,), device=study.device, profile=study.profile, results=study.results, data=study.data)
     plan, store = plan_task(task, request, progress), ResultStore(study.results)
     jobs = {name: list(_jobs(name, found, plan, study, request)) for name, found in trained.items()}
-    known = store.records()
-    run_jobs([job for row in jobs.values() for job in row if job.cell.key not in known], request, progress)
+    done = store.records()
+    run_jobs([job for row in jobs.values() for job in row if job.cell.key not in done], request, progress)
     found = {name: [store.load_predictions(job.cell.key) for job in row] for name, row in jobs.items()}
     weights = cluster_weights(next(iter(found.values()))[0].table["patient_id"].tolist())
-    metric = plan.task.main_metric
-    return {
-        name: mean_estimate([plan.kind.statistics(one, plan.task)[metric] for one in row], weights) for name, row in found.items()
-    }
+    metric = asked or plan.task.main_metric
+    statistics = {name: [plan.kind.statistics(one, plan.task) for one in row] for name, row in found.items()}
+    known = next(iter(statistics.values()))[0]
+    if metric not in known:
+        raise SettingError(f"task '{task}' has no metric '{metric}'.", f"Known: {', '.join(known)}.")
+    return {name: mean_estimate([one[metric] for one in row], weights) for name, row in statistics.items()}
 
 
 def _jobs(name: str, trained: Trained, plan: TaskPlan, study: Study, request: RunRequest) -> Iterator[Job]:
@@ -140,8 +146,8 @@ def _registered(name: str) -> str:
 
 
 def table(trained: Mapping[str, Trained], scores: Mapping[str, Mapping[str, Estimate]]) -> str:
-    """Return the Markdown table: per task value [interval] and paired difference to the reference, bold where not 0."""
-    heads = ["variant", "lr", "V-POR cosine", *(part for task in scores for part in (task, f"minus {REFERENCE}"))]
+    """Return the Markdown table: per task value [interval] and paired difference to the row's reference, bold where not 0."""
+    heads = ["variant", "lr", "V-POR cosine", *(part for task in scores for part in (task, "difference"))]
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for name, found in trained.items():
         cells = [name, found.rate, "" if found.cosine is None else f"{found.cosine:.2f}"]
@@ -152,10 +158,11 @@ def table(trained: Mapping[str, Trained], scores: Mapping[str, Mapping[str, Esti
 
 
 def _minus(estimates: Mapping[str, Estimate], name: str) -> str:
-    if name == REFERENCE or REFERENCE not in estimates:
+    reference = WHOLE if name.startswith(f"{WHOLE},") else ALONE
+    if name == reference or reference not in estimates:
         return ""
-    low, high = difference(estimates[name], estimates[REFERENCE])
-    text = f"{estimates[name].value - estimates[REFERENCE].value:+.3f} [{low:+.3f}, {high:+.3f}]"
+    low, high = difference(estimates[name], estimates[reference])
+    text = f"{estimates[name].value - estimates[reference].value:+.3f} [{low:+.3f}, {high:+.3f}]"
     return f"**{text}**" if low > 0 or high < 0 else text
 
 
@@ -164,8 +171,8 @@ def run(study: Study, progress: Progress) -> Path:
     trained = {name: train_variant(name, study, progress) for name in study.variants}
     scores: dict[str, Mapping[str, Estimate]] = {}
     path = study.results / "ablation.md"
-    for task in study.tasks:
-        scores[task] = score_task(task, trained, study, progress)
+    for column in study.tasks:
+        scores[column] = score_task(column, trained, study, progress)
         write_atomically(path, f"{_head(study)}\n\n{table(trained, scores)}\n")
     return path
 
@@ -175,7 +182,8 @@ def _head(study: Study) -> str:
     return (
         f"# Ablation\n\n{note}Seeds {', '.join(map(str, study.seeds))}; learning rates to choose from "
         f"{', '.join(study.rates)}; shared changes {dict(study.shared) or 'none'}; labels {study.fraction:g}. Value: mean over "
-        "the seeds with the 95% interval under resampling of patients. Bold: the interval of the paired difference leaves 0 out."
+        "the seeds with the 95% interval under resampling of patients. Difference: of a switch (PLACE, ...) to PLACE, of all "
+        "else to ITA, paired over patients; bold where its interval leaves 0 out. No correction for the number of rows."
     )
 
 
@@ -183,7 +191,7 @@ def parse(arguments: Sequence[str]) -> Study:
     """Return the study of a command line."""
     parser = argparse.ArgumentParser(prog="python -m backbones.ablation", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--variants", default=";".join(VARIANTS), help=f"separated by ';'; default: {'; '.join(VARIANTS)}")
-    parser.add_argument("--tasks", default="chexpert_cls,mimic5x200_ret,siim_seg", help="probe, retrieval, segmentation")
+    parser.add_argument("--tasks", default="chexpert_cls,mimic5x200_ret,siim_seg,siim_seg:dice_global", help=TASKS_HELP)
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--rates", default="3e-4,1e-3,3e-3", help="learning rates every variant chooses from")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of all, e.g. epochs=4")
@@ -202,8 +210,19 @@ def parse(arguments: Sequence[str]) -> Study:
     rates, tasks = parse_list(found.rates, str, "--rates"), parse_list(found.tasks, str, "--tasks")
     if not (seeds and rates and tasks):
         raise SettingError("--seeds, --rates and --tasks need one value each.", "Leave them out for the defaults.")
+    for column in tasks:
+        _check_column(column)
     rest = (found.fraction, found.results, found.device, found.arch, found.profile)
     return Study(names, tasks, seeds, rates, shared, *rest)
+
+
+def _check_column(column: str) -> None:
+    """Raise for a task or metric there is not: now, not after hours of training."""
+    name, _, metric = column.partition(":")
+    task = TASKS.get(name)
+    known = {task.main_metric, *KINDS.get(task.kind).metrics}
+    if metric and metric not in known:
+        raise SettingError(f"task '{name}' has no metric '{metric}' to rank by.", f"Known: {', '.join(sorted(known))}.")
 
 
 def main() -> int:

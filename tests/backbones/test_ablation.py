@@ -11,7 +11,7 @@ import pytest
 from backbones import ablation
 from backbones.settings import settings_type_of
 from bench.contracts import BACKBONES, Progress
-from bench.errors import SettingError
+from bench.errors import PlaceBenchError, SettingError
 from bench.plan import EncoderRef
 from bench.pretraining import PretrainRequest
 from bench.progress import Silent
@@ -63,6 +63,20 @@ def test_all_variants_get_the_same_choices(tmp_path: Path, monkeypatch: pytest.M
 def test_a_list_that_is_none_is_refused(words: list[str], message: str) -> None:
     with pytest.raises(SettingError, match=message):
         ablation.parse(words)
+
+
+@pytest.mark.parametrize("words", ["siim_segg", "siim_seg:dice_globl"])
+def test_a_task_or_metric_there_is_not_stops_before_any_training(words: str) -> None:
+    with pytest.raises(PlaceBenchError, match="siim_seg"):
+        ablation.parse(["--tasks", f"chexpert_cls,{words}"])
+
+
+def test_a_switch_is_compared_with_place_and_a_part_with_ita() -> None:
+    trained = {name: ablation.Trained({}, "1e-3", None) for name in ("ITA", "PLACE", "PLACE, K=4", "GLoRIA")}
+    scores = {"siim_seg": dict(zip(trained, map(estimate, (0.5, 0.7, 0.6, 0.4)), strict=True))}
+    rows = ablation.table(trained, scores).splitlines()[2:]
+    differences = [row.split("|")[-2].strip().strip("*").split(" ")[0] for row in rows]
+    assert differences == ["", "+0.200", "-0.100", "-0.100"]
 
 
 def test_an_unknown_variant_is_named() -> None:
