@@ -45,7 +45,7 @@ VARIANTS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "GLoRIA": ("gloria", {}),
     "MGCA": ("mgca", {}),
 }
-"""Row of the table -> method and its changes to the defaults. A switch ("PLACE, ...") is compared with PLACE, all else with ITA."""
+"""Row -> method and its changes to the defaults. A switch ("PLACE, ...") is compared with PLACE, all else with ITA."""
 
 TASKS_HELP = "probe, retrieval, segmentation; TASK:METRIC for another than the task's main metric"
 
