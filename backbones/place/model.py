@@ -115,12 +115,15 @@ class Place(VisionLanguageMethod):
 
     # ------------------------------------------------------------------------------------------------- inference
     def score(self, features: Features, text: TextBatch) -> torch.Tensor:
-        """Return the mean of the global cosine and of the pathological one [B, T]; the former alone for a text of no sentence."""
+        """Return the mean of the global cosine and of the pathological one [B, T].
+
+        The former alone for a text of no sentence, and where PCMA was not trained: its heads are then noise.
+        """
         cosine, local = self._scores(features, text)
         return (cosine + local) / 2
 
     def local_score(self, features: Features, text: TextBatch) -> torch.Tensor:
-        """Return the pathological cosine [B, T]; the global one for a text of no sentence."""
+        """Return the pathological cosine [B, T]; the global one for a text of no sentence, and where PCMA was not trained."""
         return self._scores(features, text)[1]
 
     def query_weights(self, visual: torch.Tensor, text: TextBatch) -> torch.Tensor:
@@ -144,6 +147,8 @@ class Place(VisionLanguageMethod):
     def _scores(self, features: Features, text: TextBatch) -> tuple[torch.Tensor, torch.Tensor]:
         states, texts = self.text_states(text)
         cosine = self.embed_features(features) @ texts.T
+        if not self.settings.lambda_pcma:
+            return cosine, cosine
         visual = self.visual_observations(features)[0]
         textual = self.textual_observations(states, text)
         if self.settings.t_por == "query":

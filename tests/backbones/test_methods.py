@@ -120,6 +120,16 @@ def test_gloria_scores_a_text_of_punctuation_by_the_cosine_alone() -> None:
     assert bool(scores.isfinite().all()) and not torch.allclose(scores[:, 1], cosine[:, 1])
 
 
+# -------------------------------------------------------------------------------------------------------------- place
+@pytest.mark.parametrize(("weight", "alone"), [("0", True), ("1", False)])
+def test_place_scores_by_the_cosine_alone_where_pcma_was_not_trained(weight: str, alone: bool) -> None:
+    method = build("place", **PLACE_TINY, lambda_pcma=weight).eval()
+    features, text = method.image_encoder.features(batch_of(method)["images"]), method.encode_text(TEXTS)
+    with torch.no_grad():
+        cosine = method.embed_features(features) @ method.text_states(text)[1].T
+        assert torch.allclose(method.score(features, text), cosine) is alone
+
+
 # --------------------------------------------------------------------------------------------------------------- mgca
 def test_mgca_quirks_make_the_text_encoder_blind_to_order() -> None:
     turned = ["nodule pneumothorax", "pneumothorax nodule"]
