@@ -18,6 +18,7 @@ from backbones.command import print_page
 from bench.contracts import BACKBONES, DEMO_NOTE, KINDS, TASKS, DataKind, Profile, Progress
 from bench.engines.local import Job, run_jobs
 from bench.errors import PlaceBenchError, SettingError
+from bench.metrics.paired import holm, paired_p_value
 from bench.plan import EncoderRef, RunRequest, TaskPlan, make_cell, plan_task
 from bench.pretraining import PretrainRequest, train_encoder
 from bench.progress import default_progress
@@ -26,6 +27,8 @@ from bench.settings import parse_list, parse_pairs
 from bench.stats import Estimate, cluster_weights, difference, mean_estimate
 
 ALONE, WHOLE = "ITA", "PLACE"
+CERTAIN, RESAMPLES = 0.05, 10_000
+"""So many resamples that a p-value can stay below 0.05 when it is corrected for every difference of the table."""
 VARIANTS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "ITA": ("place", {"lambda_pcma": "0", "lambda_cce": "0"}),
     "ITA+PCMA": ("place", {"lambda_cce": "0"}),
@@ -122,7 +125,7 @@ def score_task(column: str, trained: Mapping[str, Trained], study: Study, progre
     done = store.records()
     run_jobs([job for row in jobs.values() for job in row if job.cell.key not in done], request, progress)
     found = {name: [store.load_predictions(job.cell.key) for job in row] for name, row in jobs.items()}
-    weights = cluster_weights(next(iter(found.values()))[0].table["patient_id"].tolist())
+    weights = cluster_weights(next(iter(found.values()))[0].table["patient_id"].tolist(), RESAMPLES)
     metric = asked or plan.task.main_metric
     statistics = {name: [plan.kind.statistics(one, plan.task) for one in row] for name, row in found.items()}
     known = next(iter(statistics.values()))[0]
@@ -146,24 +149,35 @@ def _registered(name: str) -> str:
 
 
 def table(trained: Mapping[str, Trained], scores: Mapping[str, Mapping[str, Estimate]]) -> str:
-    """Return the Markdown table: per task value [interval] and paired difference to the row's reference, bold where not 0."""
+    """Return the Markdown table: per task value [interval] and paired difference to the row's reference, marked where not 0."""
+    pairs = {(task, name): _pair(own, name) for task, own in scores.items() for name in own}
+    known = {place: pair for place, pair in pairs.items() if pair is not None}
+    certain = dict(
+        zip(known, holm([paired_p_value(one.resampled, other.resampled) for one, other in known.values()]), strict=True)
+    )
     heads = ["variant", "lr", "V-POR cosine", *(part for task in scores for part in (task, "difference"))]
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for name, found in trained.items():
         cells = [name, found.rate, "" if found.cosine is None else f"{found.cosine:.2f}"]
-        for estimates in scores.values():
-            cells += [estimates[name].text, _minus(estimates, name)]
+        for task, estimates in scores.items():
+            cells += [estimates[name].text, _difference(known.get((task, name)), corrected.get((task, name), 1.0))]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _minus(estimates: Mapping[str, Estimate], name: str) -> str:
+def _pair(estimates: Mapping[str, Estimate], name: str) -> tuple[Estimate, Estimate] | None:
+    """Return a row and its reference; None where it is the reference, or that was not asked for."""
     reference = WHOLE if name.startswith(f"{WHOLE},") else ALONE
-    if name == reference or reference not in estimates:
+    return None if name == reference or reference not in estimates else (estimates[name], estimates[reference])
+
+
+def _difference(pair: tuple[Estimate, Estimate] | None, p: float) -> str:
+    if pair is None:
         return ""
-    low, high = difference(estimates[name], estimates[reference])
-    text = f"{estimates[name].value - estimates[reference].value:+.3f} [{low:+.3f}, {high:+.3f}]"
-    return f"**{text}**" if low > 0 or high < 0 else text
+    low, high = difference(*pair)
+    text = f"{pair[0].value - pair[1].value:+.3f} [{low:+.3f}, {high:+.3f}]"
+    text = f"**{text}**" if low > 0 or high < 0 else text
+    return f"{text} \\*" if p < CERTAIN else text
 
 
 def run(study: Study, progress: Progress) -> Path:
@@ -183,7 +197,8 @@ def _head(study: Study) -> str:
         f"# Ablation\n\n{note}Seeds {', '.join(map(str, study.seeds))}; learning rates to choose from "
         f"{', '.join(study.rates)}; shared changes {dict(study.shared) or 'none'}; labels {study.fraction:g}. Value: mean over "
         "the seeds with the 95% interval under resampling of patients. Difference: of a switch (PLACE, ...) to PLACE, of all "
-        "else to ITA, paired over patients; bold where its interval leaves 0 out. No correction for the number of rows."
+        f"else to ITA, paired over patients; bold where its interval leaves 0 out, \\* where its p-value is below {CERTAIN:g} "
+        "after Holm's correction for all differences of the table."
     )
 
 

@@ -79,6 +79,17 @@ def test_a_switch_is_compared_with_place_and_a_part_with_ita() -> None:
     assert differences == ["", "+0.200", "-0.100", "-0.100"]
 
 
+def test_a_star_needs_more_than_an_interval_without_zero() -> None:
+    shift = np.random.default_rng(0).normal(size=ablation.RESAMPLES)
+    scores = {"ITA": Estimate(0.5, 0.5, 0.5, 0 * shift), "GLoRIA": Estimate(0.7, 0.6, 0.8, 2.3 + shift)}
+    scores["MGCA"] = Estimate(0.9, 0.8, 1.0, 5 + shift)  # the former is 2.3 standard errors from 0, this one 5
+    scores |= {f"PLACE, {n}": scores["GLoRIA"] for n in range(8)} | {"PLACE": scores["ITA"]}
+    trained = {name: ablation.Trained({}, "1e-3", None) for name in scores}
+    rows = {row.split("|")[1].strip(): row for row in ablation.table(trained, {"siim_seg": scores}).splitlines()[2:]}
+    assert rows["GLoRIA"].count("**") == 2 and "\\*" not in rows["GLoRIA"]
+    assert "** \\* |" in rows["MGCA"]
+
+
 def test_an_unknown_variant_is_named() -> None:
     with pytest.raises(SettingError, match="no variant 'PLACES'"):
         ablation.parse(["--variants", "PLACES"])
