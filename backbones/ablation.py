@@ -152,9 +152,8 @@ def table(trained: Mapping[str, Trained], scores: Mapping[str, Mapping[str, Esti
     """Return the Markdown table: per task value [interval] and paired difference to the row's reference, marked where not 0."""
     pairs = {(task, name): _pair(own, name) for task, own in scores.items() for name in own}
     known = {place: pair for place, pair in pairs.items() if pair is not None}
-    certain = dict(
-        zip(known, holm([paired_p_value(one.resampled, other.resampled) for one, other in known.values()]), strict=True)
-    )
+    p_values = [paired_p_value(one.resampled, other.resampled) for one, other in known.values()]
+    corrected = dict(zip(known, holm(p_values), strict=True))
     heads = ["variant", "lr", "V-POR cosine", *(part for task in scores for part in (task, "difference"))]
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for name, found in trained.items():
