@@ -88,8 +88,9 @@ def _others(table: Table) -> list[str]:
     if not metrics:
         return []
     hint = f"intervals and differences: `place-bench compare {table.task.name} --metric {metrics[0]}`"
-    lines = ["", f"Other metrics at {share(fraction)} of labels ({hint}):", ""]
     heads = [f"{name} ↓" if lower_is_better(kind, name) else name for name in metrics]
+    arrow = "; ↓: lower is better" if heads != metrics else ""
+    lines = ["", f"Other metrics at {share(fraction)} of labels ({hint}{arrow}):", ""]
     lines += ["| encoder | " + " | ".join(heads) + " |", "|---|" + "---|" * len(heads)]
     for name in table.rows:
         own = [record for record in records if table.names[str(record["key"])] == name]
