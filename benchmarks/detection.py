@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks._steps import row, step_row, timed
+from benchmarks._steps import step_row
+from benchmarks._timing import row, timed
 from tasks.detection.matching import match, pack_boxes
 from tasks.detection.metrics import COCO, RATES, Ranked, average_precision, froc
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 
+from benchmarks._timing import row, timed
 from tasks.segmentation.metrics import count_pixels
 
 SIZES = (128, 256, 512, 1024)
@@ -26,37 +25,14 @@ def usual(pred: np.ndarray, target: np.ndarray) -> np.ndarray:
     return counts
 
 
-def _best_of(function: Callable[[], np.ndarray], repeats: int) -> tuple[float, np.ndarray]:
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        found = function()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds), found
-
-
 def run() -> list[dict[str, Any]]:
     """Return a row per image size, both ways timed side by side on the same masks."""
     rows = []
     rng = np.random.default_rng(0)
     for size in SIZES:
         pred, target = (rng.random((IMAGES, 1, size, size)) < 0.1 for _ in range(2))
-        usual_s, expected = _best_of(lambda p=pred, t=target: usual(p, t), repeats=3)
-        ours_s, found = _best_of(lambda p=pred, t=target: count_pixels(p, t), repeats=7)
-        rows.append(
-            {
-                "name": "dice counts",
-                "size": f"{IMAGES} x {size}^2",
-                "usual_s": usual_s,
-                "ours_s": ours_s,
-                "ratio": usual_s / ours_s,
-                "equal": bool((expected == found).all()),
-                "wanted": WANTED if size == SIZES[-1] else "",
-            }
-        )
+        usual_s, expected = timed(lambda p=pred, t=target: usual(p, t), repeats=3)
+        ours_s, found = timed(lambda p=pred, t=target: count_pixels(p, t), repeats=7)
+        equal, wanted = bool((expected == found).all()), WANTED if size == SIZES[-1] else ""
+        rows.append(row("dice counts", f"{IMAGES} x {size}^2", usual_s, ours_s, equal, wanted))
     return rows
-
-
-if __name__ == "__main__":
-    for row in run():
-        print(row)
