@@ -49,6 +49,15 @@ def test_plugin_file_runs_and_is_not_run_twice(strangers_data: Path, tmp_path: P
     assert len((tmp_path / "results" / "results.jsonl").read_text().splitlines()) == 2
 
 
+def test_a_mask_of_another_size_stops_the_run_and_can_be_left_out(strangers_data: Path, tmp_path: Path) -> None:
+    cv2.imwrite(str(strangers_data / "stranger" / "masks" / "3.png"), np.zeros((48, 40), np.uint8))
+    words = ["run", "stranger_seg", "--backbones", "stranger_net", "--data-root", str(strangers_data), "--set", "epochs=1"]
+    stopped = place_bench("--plugin", str(EXAMPLE), *words, code=2, cwd=tmp_path)
+    assert "3.png" in stopped.stderr and "has 40 x 48 px, the image 80 x 96" in stopped.stderr
+    went_on = place_bench("--plugin", str(EXAMPLE), *words, "--on-error", "skip", cwd=tmp_path)
+    assert "3.png" in went_on.stderr and "2 cell(s) run" in went_on.stderr
+
+
 def test_entry_point_is_found(tmp_path: Path) -> None:
     site = tmp_path / "site"
     info = site / "strangers_package-1.0.dist-info"

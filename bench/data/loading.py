@@ -14,6 +14,7 @@ from bench.cell import digest
 from bench.contracts import Dataset, OnError, Progress, Subset
 from bench.data.boxes import BoxStore, box_store
 from bench.data.cache import Item, Skipped, Store, data_hash, open_store
+from bench.data.headers import read_shape
 from bench.data.images import RECIPE_VERSION, Interpolation, Scaling, decode_image, resize_pad, resize_pad_mask
 from bench.errors import DataError
 
@@ -74,7 +75,8 @@ def mask_store(
     items = _mask_items(index, root)
 
     def decode(number: int, blobs: tuple[bytes, ...]) -> np.ndarray:
-        return resize_pad_mask(_checked(dataset, dataset.mask(index.iloc[number], Path(root))), size, interpolation)
+        row = index.iloc[number]
+        return resize_pad_mask(_checked(dataset, dataset.mask(row, Path(root)), Path(root, row["path"])), size, interpolation)
 
     parts = {"recipe": RECIPE_VERSION, "what": "mask", "interpolation": interpolation, "dataset": dataset.name}
     parts |= {"version": dataset.version, "classes": list(dataset.mask_classes)}
@@ -98,10 +100,19 @@ def _is_public(column: str) -> bool:
     return column in PUBLIC_COLUMNS or column.startswith("label:") or column in ("path", "mask_paths")
 
 
-def _checked(dataset: Dataset, mask: np.ndarray) -> np.ndarray:
+def _checked(dataset: Dataset, mask: np.ndarray, image: Path) -> np.ndarray:
+    """Return the mask; raise DataError where it has not one layer per class, or is of another size than its image's file."""
     if mask.ndim != 3 or len(mask) != len(dataset.mask_classes):
         message = f"masks of dataset '{dataset.name}' have shape {list(mask.shape)}."
         raise DataError(message, f"Return [{len(dataset.mask_classes)}, H, W], one per class.")
+    stored, (height, width) = read_shape(image), mask.shape[1:]
+    known = bool(stored["height"])  # else the header does not read: decoding the image says so
+    if known and (stored["height"], stored["width"]) != (str(height), str(width)):
+        raise DataError(
+            f"dataset '{dataset.name}': the mask of {image} has {width} x {height} px, "
+            f"the image {stored['width']} x {stored['height']}.",
+            "Return masks in the pixel grid of the image file; or leave such images out with --on-error skip.",
+        )
     return mask
 
 
@@ -192,12 +203,17 @@ def prepare(
         index = _without(index, boxes.skipped)
         skipped += boxes.skipped
         content = digest([content, boxes.data_hash()])
+    if skipped and progress is not None:
+        progress.say(f"{dataset.name}: {len(skipped)} image(s) left out{_example(skipped)}")
     return Prepared(dataset, Path(root), index, images, masks, content, skipped, size, workers, boxes)
 
 
 def _without(index: pd.DataFrame, skipped: tuple[Skipped, ...]) -> pd.DataFrame:
     left = index[~index["image_id"].isin({item.id for item in skipped})].reset_index(drop=True)
     if left.empty:
-        first = f", e.g. {skipped[0].path}: {skipped[0].reason}" if skipped else ""
-        raise DataError(f"no image is left: {len(skipped)} were skipped{first}", "Check the download.")
+        raise DataError(f"no image is left: {len(skipped)} were skipped{_example(skipped)}", "Check the download.")
     return left
+
+
+def _example(skipped: tuple[Skipped, ...]) -> str:
+    return f", e.g. {skipped[0].path}: {skipped[0].reason}" if skipped else ""
