@@ -101,13 +101,17 @@ def _context(cell: Cell, plan: TaskPlan, work_dir: Any, device: str, progress: P
 
 
 def score(plan: TaskPlan, predictions: Predictions) -> list[Score]:
-    """Return every metric with its 95% interval, bootstrap clustered by patient."""
+    """Return every metric with its 95% interval, bootstrap clustered by patient.
+
+    All intervals come before all values: metrics that share a part keep it for one matrix of weights at a time.
+    """
     weights = cluster_weights(predictions.table["patient_id"].tolist())
-    scores = []
-    for metric, statistic in plan.kind.statistics(predictions, plan.task).items():
-        low, high = interval(statistic(weights))
-        counted = int(getattr(statistic, "n", None) or weights.shape[1])  # a subgroup's metric knows its own number of images
-        scores.append(Score(metric, point(statistic, weights.shape[1]), low, high, counted))
+    images, scores = weights.shape[1], []
+    statistics = plan.kind.statistics(predictions, plan.task)
+    intervals = {metric: interval(statistic(weights)) for metric, statistic in statistics.items()}
+    for metric, statistic in statistics.items():
+        counted = int(getattr(statistic, "n", None) or images)  # a subgroup's metric knows its own number of images
+        scores.append(Score(metric, point(statistic, images), *intervals[metric], counted))
     return scores
 
 
