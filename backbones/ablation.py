@@ -18,6 +18,7 @@ from backbones.command import print_page
 from bench.contracts import BACKBONES, DEMO_NOTE, KINDS, TASKS, DataKind, Profile, Progress
 from bench.engines.local import Job, run_jobs
 from bench.errors import PlaceBenchError, SettingError
+from bench.leaderboard import statistic_of
 from bench.metrics.paired import holm, paired_p_value
 from bench.plan import EncoderRef, RunRequest, TaskPlan, make_cell, plan_task
 from bench.pretraining import PretrainRequest, train_encoder
@@ -127,11 +128,10 @@ def score_task(column: str, trained: Mapping[str, Trained], study: Study, progre
     found = {name: [store.load_predictions(job.cell.key) for job in row] for name, row in jobs.items()}
     weights = cluster_weights(next(iter(found.values()))[0].table["patient_id"].tolist(), RESAMPLES)
     metric = asked or plan.task.main_metric
-    statistics = {name: [plan.kind.statistics(one, plan.task) for one in row] for name, row in found.items()}
-    known = next(iter(statistics.values()))[0]
-    if metric not in known:
-        raise SettingError(f"task '{task}' has no metric '{metric}'.", f"Known: {', '.join(known)}.")
-    return {name: mean_estimate([one[metric] for one in row], weights) for name, row in statistics.items()}
+    return {
+        name: mean_estimate([statistic_of(plan.kind, plan.task, metric, one) for one in row], weights)
+        for name, row in found.items()
+    }
 
 
 def _jobs(name: str, trained: Trained, plan: TaskPlan, study: Study, request: RunRequest) -> Iterator[Job]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from backbones.architectures import Architecture, resolve_architecture
 from backbones.encoders.text import build_text_encoder
@@ -18,8 +18,6 @@ from backbones.weights.reading import read_weights, state_dict_of
 from bench.contracts import BACKBONES, BackboneRequest
 from bench.errors import CheckpointError, SettingError
 from bench.settings import override
-
-L = TypeVar("L", bound=LoadedMethod)
 
 
 def save_method(method: VisionLanguageMethod, folder: Path) -> Path:
@@ -48,7 +46,9 @@ def read_card(path: Path) -> tuple[Path, dict[str, Any]]:
         raise CheckpointError(f"{card} is damaged: {error}.", "Train the checkpoint again.") from error
 
 
-def load_method(name: str, request: BackboneRequest, loaded: type[L] = LoadedMethod) -> L:  # type: ignore[assignment]
+def load_method(
+    name: str, request: BackboneRequest, loaded: Callable[[str, VisionLanguageMethod], LoadedMethod] = LoadedMethod
+) -> LoadedMethod:
     """Build the backbone `name` from `request.checkpoint`.
 
     Raises CheckpointError where there is none, where it is of another method or architecture, or lacks weights.

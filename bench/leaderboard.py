@@ -16,7 +16,7 @@ from bench.contracts import KINDS, TASKS, Predictions, TaskKind, TaskSpec
 from bench.errors import PlaceBenchError
 from bench.metrics.paired import Difference, all_differences
 from bench.results import ResultStore, write_atomically
-from bench.stats import Estimate, cluster_weights, mean_estimate, point, ranked, tie_groups
+from bench.stats import Estimate, Statistic, cluster_weights, mean_estimate, point, ranked, tie_groups
 
 Record = Mapping[str, Any]
 _COMPARABLE = ("task", "protocol", "profile", "data_kind", "hash:data", "hash:test", "evaluator_version", "settings_id")
@@ -128,10 +128,7 @@ def _column(
 ) -> Column:
     rows: dict[str, list[Any]] = defaultdict(list)
     for record in records:
-        statistics = kind.statistics(predictions[str(record["key"])], task)
-        if metric not in statistics:
-            raise PlaceBenchError(f"task '{task.name}' has no metric '{metric}'.", f"Known: {', '.join(statistics)}.")
-        rows[names[str(record["key"])]].append(statistics[metric])
+        rows[names[str(record["key"])]].append(statistic_of(kind, task, metric, predictions[str(record["key"])]))
     estimates = {name: mean_estimate(found, weights) for name, found in rows.items()}
     lower = lower_is_better(kind, metric)
     return Column(
@@ -142,6 +139,14 @@ def _column(
         {name: _spread(found, weights.shape[1]) for name, found in rows.items()},
         ranked(estimates, lower_is_better=lower),
     )
+
+
+def statistic_of(kind: TaskKind, task: TaskSpec, metric: str, predictions: Predictions) -> Statistic:
+    """Return one metric of some predictions; raise PlaceBenchError naming the known ones where it is none of the task."""
+    statistics = kind.statistics(predictions, task)
+    if metric not in statistics:
+        raise PlaceBenchError(f"task '{task.name}' has no metric '{metric}'.", f"Known: {', '.join(statistics)}.")
+    return statistics[metric]
 
 
 def lower_is_better(kind: TaskKind, metric: str) -> bool:

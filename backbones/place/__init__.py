@@ -22,6 +22,6 @@ from bench.contracts import Backbone, BackboneRequest, backbone
 def build(request: BackboneRequest) -> Backbone:
     """Return the encoders of a checkpoint written by `place-bench pretrain place`."""
     from backbones.checkpoint import load_method
-    from backbones.place.model import LoadedPlace
+    from backbones.place.model import loaded
 
-    return load_method("place", request, LoadedPlace)
+    return load_method("place", request, loaded)

@@ -17,7 +17,15 @@ from backbones.place.attention import CorrelationHead, ObservationExtractor, pos
 from backbones.place.losses import pairwise_cosine, patch_pixels, pcma_query_loss, pcma_sentence_loss
 from backbones.place.settings import Settings
 from backbones.settings import MethodSettings
-from backbones.vision_language import Batch, LoadedLocalMethod, VisionLanguageMethod, project, projection, text_batch
+from backbones.vision_language import (
+    Batch,
+    LoadedLocalMethod,
+    LoadedMethod,
+    VisionLanguageMethod,
+    project,
+    projection,
+    text_batch,
+)
 from bench.contracts import Features
 
 
@@ -47,12 +55,20 @@ class Place(VisionLanguageMethod):
         observations, weights = self.visual(features.patches, positions, maps=maps)
         return project(self.visual_head, observations), weights
 
-    def attention_maps(self, images: torch.Tensor) -> torch.Tensor:
-        """Return where each observation was read, [B, K, h, w]; every map sums to one."""
-        features = self.image_encoder.features(images)
-        return self._observations_and_maps(features)[1].unflatten(2, features.grid)
+    @property
+    def observes(self) -> bool:
+        """Whether PCMA is part of the training: without it the extractor and its heads are noise, and PLACE has no local part."""
+        return self.settings.lambda_pcma > 0
 
-    def _observations_and_maps(self, features: Features) -> tuple[torch.Tensor, torch.Tensor]:
+    def attention_maps(self, images: torch.Tensor) -> torch.Tensor | None:
+        """Return where each observation was read, [B, K, h, w], every map summing to one; None without PCMA."""
+        if not self.observes:
+            return None
+        features = self.image_encoder.features(images)
+        return self.observations_and_maps(features)[1].unflatten(2, features.grid)
+
+    def observations_and_maps(self, features: Features) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the V-PORs [B, K, d], normalised, and where each was read [B, K, h * w]."""
         observations, weights = self.visual_observations(features, maps=True)
         if weights is None:
             raise RuntimeError("the extractor returned no attention maps")
@@ -117,13 +133,15 @@ class Place(VisionLanguageMethod):
     def score(self, features: Features, text: TextBatch) -> torch.Tensor:
         """Return the mean of the global cosine and of the pathological one [B, T].
 
-        The former alone for a text of no sentence, and where PCMA was not trained: its heads are then noise.
+        The former alone for a text of no sentence, and without PCMA.
         """
+        if not self.observes:
+            return super().score(features, text)
         cosine, local = self._scores(features, text)
         return (cosine + local) / 2
 
     def local_score(self, features: Features, text: TextBatch) -> torch.Tensor:
-        """Return the pathological cosine [B, T]; the global one for a text of no sentence, and where PCMA was not trained."""
+        """Return the pathological cosine [B, T]; the global one for a text of no sentence."""
         return self._scores(features, text)[1]
 
     def query_weights(self, visual: torch.Tensor, text: TextBatch) -> torch.Tensor:
@@ -139,16 +157,19 @@ class Place(VisionLanguageMethod):
         shares = text.sentence_mask / text.sentence_mask.sum(1, keepdim=True).clamp(min=1)
         return torch.einsum("ts,tsbk->btk", shares, attention)
 
-    def grounding(self, features: Features, text: TextBatch) -> torch.Tensor:
-        """Return the maps of the V-PORs summed with the weight each has for a text, [B, T, h, w]; every map sums to one."""
-        visual, maps = self._observations_and_maps(features)
+    def grounding(self, features: Features, text: TextBatch) -> torch.Tensor | None:
+        """Return the maps of the V-PORs summed with the weight each has for a text, [B, T, h, w]; None without PCMA.
+
+        Every map sums to one.
+        """
+        if not self.observes:
+            return None
+        visual, maps = self.observations_and_maps(features)
         return (self.query_weights(visual, text) @ maps).unflatten(2, features.grid)
 
     def _scores(self, features: Features, text: TextBatch) -> tuple[torch.Tensor, torch.Tensor]:
         states, texts = self.text_states(text)
         cosine = self.embed_features(features) @ texts.T
-        if not self.settings.lambda_pcma:
-            return cosine, cosine
         visual = self.visual_observations(features)[0]
         textual = self.textual_observations(states, text)
         if self.settings.t_por == "query":
@@ -172,8 +193,14 @@ class LoadedPlace(LoadedLocalMethod):
 
     def attention_maps(self, images: torch.Tensor) -> torch.Tensor:
         """Return where each observation was read, [B, K, h, w]; every map sums to one."""
-        return self.method.attention_maps(images)
+        features = self.features(images)
+        return self.method.observations_and_maps(features)[1].unflatten(2, features.grid)
 
     def query_weights(self, images: torch.Tensor, texts: Sequence[str]) -> torch.Tensor:
         """Return how much each observation counts for each text [B, T, K]; rows sum to one."""
         return self.method.query_weights(self.observations(images), self.method.encode_text(texts))
+
+
+def loaded(name: str, method: VisionLanguageMethod) -> LoadedMethod:
+    """Return PLACE at inference: with its observations, or, trained without PCMA, with the global embeddings alone."""
+    return LoadedPlace(name, method) if cast(Place, method).observes else LoadedMethod(name, method)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 
-def read_header(path: Path, tags: Sequence[str]) -> Mapping[str, str]:
+def read_header(file: Path | BinaryIO, tags: Sequence[str]) -> Mapping[str, str]:
     """Return the header fields `tags` (DICOM keywords) as text, "" where absent, without reading the pixels.
 
     An unreadable header gives "" throughout: such a file is named, or skipped and counted, when its pixels are decoded.
@@ -18,21 +19,21 @@ def read_header(path: Path, tags: Sequence[str]) -> Mapping[str, str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(tags))
+            header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(tags))
             return {tag: str(header.get(tag) or "").strip() for tag in tags}
         except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, NotImplementedError, TypeError):
             return dict.fromkeys(tags, "")
 
 
-def read_shape(path: Path) -> Mapping[str, str]:
-    """Return `height` and `width` of an image file in stored pixels as text, "" where the header does not read."""
-    dicom = read_header(path, ("Rows", "Columns"))
+def read_shape(file: Path | BinaryIO) -> Mapping[str, str]:
+    """Return `height` and `width` of an image file (or its bytes) in stored pixels as text, "" where the header does not read."""
+    dicom = read_header(file, ("Rows", "Columns"))
     if dicom["Rows"]:
         return {"height": dicom["Rows"], "width": dicom["Columns"]}
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(path) as picture:
+        with Image.open(file) as picture:
             return {"height": str(picture.height), "width": str(picture.width)}
     except (UnidentifiedImageError, OSError):
         return {"height": "", "width": ""}

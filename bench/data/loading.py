@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -76,7 +78,8 @@ def mask_store(
 
     def decode(number: int, blobs: tuple[bytes, ...]) -> np.ndarray:
         row = index.iloc[number]
-        return resize_pad_mask(_checked(dataset, dataset.mask(row, Path(root)), Path(root, row["path"])), size, interpolation)
+        mask = _checked(dataset, dataset.mask(row, Path(root)), Path(root, row["path"]), read_shape(io.BytesIO(blobs[0])))
+        return resize_pad_mask(mask, size, interpolation)
 
     parts = {"recipe": RECIPE_VERSION, "what": "mask", "interpolation": interpolation, "dataset": dataset.name}
     parts |= {"version": dataset.version, "classes": list(dataset.mask_classes)}
@@ -100,12 +103,12 @@ def _is_public(column: str) -> bool:
     return column in PUBLIC_COLUMNS or column.startswith("label:") or column in ("path", "mask_paths")
 
 
-def _checked(dataset: Dataset, mask: np.ndarray, image: Path) -> np.ndarray:
-    """Return the mask; raise DataError where it has not one layer per class, or is of another size than its image's file."""
+def _checked(dataset: Dataset, mask: np.ndarray, image: Path, stored: Mapping[str, str]) -> np.ndarray:
+    """Return the mask; raise DataError where it has not one layer per class, or is of another size than `image` (`stored`)."""
     if mask.ndim != 3 or len(mask) != len(dataset.mask_classes):
         message = f"masks of dataset '{dataset.name}' have shape {list(mask.shape)}."
         raise DataError(message, f"Return [{len(dataset.mask_classes)}, H, W], one per class.")
-    stored, (height, width) = read_shape(image), mask.shape[1:]
+    height, width = mask.shape[1:]
     known = bool(stored["height"])  # else the header does not read: decoding the image says so
     if known and (stored["height"], stored["width"]) != (str(height), str(width)):
         raise DataError(

@@ -11,7 +11,7 @@ import numpy as np
 from bench.contracts import Predictions, Subset
 from bench.pictures import COLOURS, TRUTH, best_median_worst, example_frame, save, show
 from tasks.detection.matching import IOUS
-from tasks.detection.metrics import FROC_IOU, RATES, Ranked, froc_curve, image_scores, precision_recall, ranked
+from tasks.detection.metrics import FROC_IOU, RATES, Ranked, class_names, froc_curve, image_scores, precision_recall, ranked
 
 _SHOWN = 8
 """Most boxes drawn per image."""
@@ -36,7 +36,8 @@ def _draw_boxes(axis: Any, predictions: Predictions, row: int) -> None:
 
     With several classes each box also has the name of its own.
     """
-    arrays, names = predictions.arrays, _class_names(predictions)
+    arrays, names = predictions.arrays, class_names(predictions)
+    names = names if len(names) > 1 else [""]
     for place in np.flatnonzero(arrays["truth_classes"][row] >= 0):
         corners = arrays["truth"][row, place]
         _rectangle(axis, corners, TRUTH, 1.4)
@@ -48,12 +49,6 @@ def _draw_boxes(axis: Any, predictions: Predictions, row: int) -> None:
         colour = COLOURS[kind % len(COLOURS)]
         _rectangle(axis, corners, colour, 1.0)
         _label(axis, corners[0], corners[1] - 1, f"{names[kind]} {arrays['scores'][row, place]:.2f}".strip(), colour, "bottom")
-
-
-def _class_names(predictions: Predictions) -> list[str]:
-    """Return the name of every class, or an empty one where there is but one."""
-    names = [column.removeprefix("boxes:") for column in predictions.table.columns if column.startswith("boxes:")]
-    return names if len(names) > 1 else [""] * len(names)
 
 
 def _label(axis: Any, x: float, y: float, text: str, colour: str, edge: str) -> None:

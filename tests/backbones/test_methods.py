@@ -13,10 +13,11 @@ from backbones.encoders.text import sum_words
 from backbones.encoders.vocabulary import Vocabulary, number_words
 from backbones.gloria.model import Gloria
 from backbones.mgca.model import Mgca
+from backbones.place.model import loaded
 from backbones.pretrain import build_method
 from backbones.settings import resolve_settings, settings_type_of
-from backbones.vision_language import VisionLanguageMethod, embed, text_batch
-from bench.contracts import BACKBONES
+from backbones.vision_language import GivesQueries, VisionLanguageMethod, embed, text_batch
+from bench.contracts import BACKBONES, GivesLocalSimilarity, GivesObservations
 from tests.backbones.test_pretrain import PLACE_TINY, TINY, pair_loader, recipe
 
 TEXTS = ["No pneumothorax. There is a small pleural effusion!", "Nodule.", "There is a 1.5 cm nodule in the right lung."]
@@ -121,13 +122,19 @@ def test_gloria_scores_a_text_of_punctuation_by_the_cosine_alone() -> None:
 
 
 # -------------------------------------------------------------------------------------------------------------- place
-@pytest.mark.parametrize(("weight", "alone"), [("0", True), ("1", False)])
-def test_place_scores_by_the_cosine_alone_where_pcma_was_not_trained(weight: str, alone: bool) -> None:
-    method = build("place", **PLACE_TINY, lambda_pcma=weight).eval()
-    features, text = method.image_encoder.features(batch_of(method)["images"]), method.encode_text(TEXTS)
-    with torch.no_grad():
-        cosine = method.embed_features(features) @ method.text_states(text)[1].T
-        assert torch.allclose(method.score(features, text), cosine) is alone
+def test_place_without_pcma_has_the_global_cosine_and_no_local_part() -> None:
+    alone, whole = (build("place", **PLACE_TINY, lambda_pcma=weight).eval() for weight in ("0", "1"))
+    for method in (alone, whole):
+        batch, text = batch_of(method), method.encode_text(TEXTS)
+        features = method.image_encoder.features(batch["images"])
+        with torch.no_grad():
+            cosine = method.embed_features(features) @ method.text_states(text)[1].T
+            assert torch.allclose(method.score(features, text), cosine) is (method is alone)
+            assert (method.grounding(features, text) is None) is (method is alone)
+            assert (method.attention_maps(batch["images"]) is None) is (method is alone)
+    optional = (GivesLocalSimilarity, GivesObservations, GivesQueries)
+    assert not any(isinstance(loaded("place", alone), part) for part in optional)
+    assert all(isinstance(loaded("place", whole), part) for part in optional)
 
 
 # --------------------------------------------------------------------------------------------------------------- mgca

@@ -23,7 +23,7 @@ RSNA_RATES = {**RATES, "consolidation": 0.35, "pneumothorax": 0.05, "effusion": 
 """Opacities in about a third of the images (22% in stage 2), so that a small demo's test set has enough of them; the others make
 the images that are neither positive nor normal."""
 LEAST_AMOUNT, LEAST_CONTRAST = 0.35, 0.6
-"""Opacities start at this size and plainness: boxes about as large as those of stage 2, and most can be seen at 128 px."""
+"""Opacities start at this size and plainness: from smaller and fainter ones no detector learnt anything at 128 px."""
 
 
 def write(out: Path, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None) -> None:
