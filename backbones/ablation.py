@@ -1,8 +1,9 @@
 """PLACE's parts and the other methods on equal terms: `python -m backbones.ablation`.
 
-Every variant has the same encoder, data, number of steps, learning rates to choose from (by retrieval on the validation studies,
-first seed) and seeds; then every encoder is scored frozen, on test patients no variant has seen. Nothing is tuned for one variant
-that is not tuned for all. What has been trained or scored is found again: a killed run goes on.
+Every variant has the same encoder, data, number of steps, learning rates to choose from (by
+retrieval on the validation studies, first seed) and seeds; then every encoder is scored frozen, on
+test patients no variant has seen. Nothing is tuned for one variant that is not tuned for all. What
+has been trained or scored is found again: a killed run goes on.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from bench.stats import Estimate, cluster_weights, difference, mean_estimate
 
 ALONE, WHOLE = "ITA", "PLACE"
 CERTAIN, RESAMPLES = 0.05, 10_000
-"""So many resamples that a p-value can stay below 0.05 when it is corrected for every difference of the table."""
+"""So many resamples that a p-value can stay below 0.05 when it is corrected for every difference of
+the table."""
 VARIANTS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "ITA": ("place", {"lambda_pcma": "0", "lambda_cce": "0"}),
     "ITA+PCMA": ("place", {"lambda_cce": "0"}),
@@ -49,7 +51,8 @@ VARIANTS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "GLoRIA": ("gloria", {}),
     "MGCA": ("mgca", {}),
 }
-"""Row -> method and its changes to the defaults. A switch ("PLACE, ...") is compared with PLACE, all else with ITA."""
+"""Row -> method and its changes to the defaults. A switch ("PLACE, ...") is compared with PLACE,
+all else with ITA."""
 
 TASKS_HELP = "probe, retrieval, segmentation; TASK:METRIC for another than the task's main metric"
 
@@ -71,13 +74,15 @@ class Study:
 
     @property
     def data(self) -> DataKind:
-        """Return what is read: rendered data in the demo profile, whatever real data there is; else real data."""
+        """Return what is read: rendered data in the demo profile, whatever real data there is; else
+        real data."""
         return "demo" if self.profile == "demo" else "real"
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A variant's encoders, one per seed, the learning rate all have, and their V-POR cosine (None: it has no V-PORs)."""
+    """A variant's encoders, one per seed, the learning rate all have, and their V-POR cosine (None:
+    it has no V-PORs)."""
 
     encoders: Mapping[int, EncoderRef]
     rate: str
@@ -90,7 +95,11 @@ def train_variant(name: str, study: Study, progress: Progress) -> Trained:
     rate = max(first, key=lambda one: _last_row(first[one])["val/rank"])
     encoders = {study.seeds[0]: first[rate]}
     encoders |= {seed: _train(name, study, seed, rate, progress) for seed in study.seeds[1:]}
-    cosines = [row["train/observation_cosine"] for row in map(_last_row, encoders.values()) if "train/observation_cosine" in row]
+    cosines = [
+        row["train/observation_cosine"]
+        for row in map(_last_row, encoders.values())
+        if "train/observation_cosine" in row
+    ]
     return Trained(encoders, rate, sum(cosines) / len(cosines) if cosines else None)
 
 
@@ -116,32 +125,45 @@ def _last_row(encoder: EncoderRef) -> Mapping[str, float]:
     return json.loads((encoder.checkpoint / "card.json").read_text())["last_epoch"]
 
 
-def score_task(column: str, trained: Mapping[str, Trained], study: Study, progress: Progress) -> dict[str, Estimate]:
-    """Return every variant's score by a column, "task" (its main metric) or "task:metric": mean over the seeds, interval by
-    resampling patients. Two columns of one task share its cells."""
+def score_task(
+    column: str, trained: Mapping[str, Trained], study: Study, progress: Progress
+) -> dict[str, Estimate]:
+    """Return every variant's score by a column, "task" (its main metric) or "task:metric": mean
+    over the seeds, interval by resampling patients. Two columns of one task share its cells."""
     task, _, asked = column.partition(":")
-    request = RunRequest((task,), device=study.device, profile=study.profile, results=study.results, data=study.data)
+    request = RunRequest(
+        (task,), device=study.device, profile=study.profile, results=study.results, data=study.data
+    )
     plan, store = plan_task(task, request, progress), ResultStore(study.results)
     jobs = {name: list(_jobs(name, found, plan, study, request)) for name, found in trained.items()}
     done = store.records()
-    run_jobs([job for row in jobs.values() for job in row if job.cell.key not in done], request, progress)
-    found = {name: [store.load_predictions(job.cell.key) for job in row] for name, row in jobs.items()}
+    run_jobs(
+        [job for row in jobs.values() for job in row if job.cell.key not in done], request, progress
+    )
+    found = {
+        name: [store.load_predictions(job.cell.key) for job in row] for name, row in jobs.items()
+    }
     weights = cluster_weights(next(iter(found.values()))[0].table["patient_id"].tolist(), RESAMPLES)
     metric = asked or plan.task.main_metric
     return {
-        name: mean_estimate([statistic_of(plan.kind, plan.task, metric, one) for one in row], weights)
+        name: mean_estimate(
+            [statistic_of(plan.kind, plan.task, metric, one) for one in row], weights
+        )
         for name, row in found.items()
     }
 
 
-def _jobs(name: str, trained: Trained, plan: TaskPlan, study: Study, request: RunRequest) -> Iterator[Job]:
+def _jobs(
+    name: str, trained: Trained, plan: TaskPlan, study: Study, request: RunRequest
+) -> Iterator[Job]:
     spec = BACKBONES.get(_registered(name))
     for seed, encoder in trained.encoders.items():
         yield Job(make_cell(plan, spec, encoder, study.fraction, seed, request), plan, encoder)
 
 
 def _registered(name: str) -> str:
-    """Register a variant as a backbone of its own, so that its results stand apart, and return the name."""
+    """Register a variant as a backbone of its own, so that its results stand apart, and return the
+    name."""
     own = f"{name} (ablation)"
     if own not in BACKBONES.names():
         BACKBONES.add(own, replace(BACKBONES.get(VARIANTS[name][0]), name=own, default=False))
@@ -149,17 +171,26 @@ def _registered(name: str) -> str:
 
 
 def table(trained: Mapping[str, Trained], scores: Mapping[str, Mapping[str, Estimate]]) -> str:
-    """Return the Markdown table: per task value [interval] and paired difference to the row's reference, marked where not 0."""
+    """Return the Markdown table: per task value [interval] and paired difference to the row's
+    reference, marked where not 0."""
     pairs = {(task, name): _pair(own, name) for task, own in scores.items() for name in own}
     known = {place: pair for place, pair in pairs.items() if pair is not None}
     p_values = [paired_p_value(one.resampled, other.resampled) for one, other in known.values()]
     corrected = dict(zip(known, holm(p_values), strict=True))
-    heads = ["variant", "lr", "V-POR cosine", *(part for task in scores for part in (task, "difference"))]
+    heads = [
+        "variant",
+        "lr",
+        "V-POR cosine",
+        *(part for task in scores for part in (task, "difference")),
+    ]
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for name, found in trained.items():
         cells = [name, found.rate, "" if found.cosine is None else f"{found.cosine:.2f}"]
         for task, estimates in scores.items():
-            cells += [estimates[name].text, _difference(known.get((task, name)), corrected.get((task, name), 1.0))]
+            cells += [
+                estimates[name].text,
+                _difference(known.get((task, name)), corrected.get((task, name), 1.0)),
+            ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -167,7 +198,11 @@ def table(trained: Mapping[str, Trained], scores: Mapping[str, Mapping[str, Esti
 def _pair(estimates: Mapping[str, Estimate], name: str) -> tuple[Estimate, Estimate] | None:
     """Return a row and its reference; None where it is the reference, or that was not asked for."""
     reference = WHOLE if name.startswith(f"{WHOLE},") else ALONE
-    return None if name == reference or reference not in estimates else (estimates[name], estimates[reference])
+    return (
+        None
+        if name == reference or reference not in estimates
+        else (estimates[name], estimates[reference])
+    )
 
 
 def _difference(pair: tuple[Estimate, Estimate] | None, p: float) -> str:
@@ -180,7 +215,8 @@ def _difference(pair: tuple[Estimate, Estimate] | None, p: float) -> str:
 
 
 def run(study: Study, progress: Progress) -> Path:
-    """Train and score all variants and return the path of the table, which is written anew after every task."""
+    """Train and score all variants and return the path of the table, which is written anew after
+    every task."""
     trained = {name: train_variant(name, study, progress) for name in study.variants}
     scores: dict[str, Mapping[str, Estimate]] = {}
     path = study.results / "ablation.md"
@@ -193,22 +229,44 @@ def run(study: Study, progress: Progress) -> Path:
 def _head(study: Study) -> str:
     note = f"**{DEMO_NOTE}**\n\n" if study.data == "demo" else ""
     return (
-        f"# Ablation\n\n{note}Seeds {', '.join(map(str, study.seeds))}; learning rates to choose from "
-        f"{', '.join(study.rates)}; shared changes {dict(study.shared) or 'none'}; labels {study.fraction:g}. Value: mean over "
-        "the seeds with the 95% interval under resampling of patients. Difference: of a switch (PLACE, ...) to PLACE, of all "
-        f"else to ITA, paired over patients; bold where its interval leaves 0 out, \\* where its p-value is below {CERTAIN:g} "
+        f"# Ablation\n\n{note}Seeds {', '.join(map(str, study.seeds))}; learning rates to "
+        "choose from "
+        f"{', '.join(study.rates)}; shared changes {dict(study.shared) or 'none'}; labels "
+        f"{study.fraction:g}. Value: mean over "
+        "the seeds with the 95% interval under resampling of patients. Difference: of a "
+        "switch (PLACE, ...) to PLACE, of all "
+        "else to ITA, paired over patients; bold where its interval leaves 0 out, \\* where "
+        f"its p-value is below {CERTAIN:g} "
         "after Holm's correction for all differences of the table."
     )
 
 
 def parse(arguments: Sequence[str]) -> Study:
     """Return the study of a command line."""
-    parser = argparse.ArgumentParser(prog="python -m backbones.ablation", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--variants", default=";".join(VARIANTS), help=f"separated by ';'; default: {'; '.join(VARIANTS)}")
-    parser.add_argument("--tasks", default="chexpert_cls,mimic5x200_ret,siim_seg,siim_seg:dice_global", help=TASKS_HELP)
+    parser = argparse.ArgumentParser(
+        prog="python -m backbones.ablation", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument(
+        "--variants",
+        default=";".join(VARIANTS),
+        help=f"separated by ';'; default: {'; '.join(VARIANTS)}",
+    )
+    parser.add_argument(
+        "--tasks",
+        default="chexpert_cls,mimic5x200_ret,siim_seg,siim_seg:dice_global",
+        help=TASKS_HELP,
+    )
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--rates", default="3e-4,1e-3,3e-3", help="learning rates every variant chooses from")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of all, e.g. epochs=4")
+    parser.add_argument(
+        "--rates", default="3e-4,1e-3,3e-3", help="learning rates every variant chooses from"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a setting of all, e.g. epochs=4",
+    )
     parser.add_argument("--fraction", type=float, default=1.0, help="label fraction of the heads")
     parser.add_argument("--results", type=Path, default=Path("results/ablation"))
     parser.add_argument("--device", default="auto")
@@ -223,7 +281,9 @@ def parse(arguments: Sequence[str]) -> Study:
     seeds = parse_list(found.seeds, int, "--seeds")
     rates, tasks = parse_list(found.rates, str, "--rates"), parse_list(found.tasks, str, "--tasks")
     if not (seeds and rates and tasks):
-        raise SettingError("--seeds, --rates and --tasks need one value each.", "Leave them out for the defaults.")
+        raise SettingError(
+            "--seeds, --rates and --tasks need one value each.", "Leave them out for the defaults."
+        )
     for column in tasks:
         _check_column(column)
     rest = (found.fraction, found.results, found.device, found.arch, found.profile)
@@ -236,7 +296,10 @@ def _check_column(column: str) -> None:
     task = TASKS.get(name)
     known = {task.main_metric, *KINDS.get(task.kind).metrics}
     if metric and metric not in known:
-        raise SettingError(f"task '{name}' has no metric '{metric}' to rank by.", f"Known: {', '.join(sorted(known))}.")
+        raise SettingError(
+            f"task '{name}' has no metric '{metric}' to rank by.",
+            f"Known: {', '.join(sorted(known))}.",
+        )
 
 
 def main() -> int:

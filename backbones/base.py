@@ -1,4 +1,5 @@
-"""What every backbone is made of: an image encoder, its loaded form for the heads, and what frozen means."""
+"""What every backbone is made of: an image encoder, its loaded form for the heads, and what frozen
+means."""
 
 from __future__ import annotations
 
@@ -37,10 +38,16 @@ class ImageEncoder(nn.Module, ABC):
         self.recomputed = True
 
     def block(self, part: nn.Module, maps: torch.Tensor) -> torch.Tensor:
-        """Run a part of the network; where wanted, recompute it in the backward pass with BatchNorm's statistics left alone."""
+        """Run a part of the network; where wanted, recompute it in the backward pass with
+        BatchNorm's statistics left alone."""
         if not (self.recomputed and torch.is_grad_enabled()):
             return part(maps)
-        return checkpoint(part, maps, use_reentrant=False, context_fn=lambda: (nullcontext(), _statistics_fixed(part)))
+        return checkpoint(
+            part,
+            maps,
+            use_reentrant=False,
+            context_fn=lambda: (nullcontext(), _statistics_fixed(part)),
+        )
 
     def compile_features(self) -> None:
         """Pass `features` through torch.compile; the names of the weights stay."""
@@ -62,7 +69,8 @@ class ImageEncoder(nn.Module, ABC):
 
 @contextmanager
 def _statistics_fixed(module: nn.Module) -> Iterator[None]:
-    """Keep the running statistics of every BatchNorm as they are: a second forward pass must not move them again."""
+    """Keep the running statistics of every BatchNorm as they are: a second forward pass must not
+    move them again."""
     norms = [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     try:
@@ -108,12 +116,16 @@ class LoadedBackbone:
         raise self._no_text()
 
     def _no_text(self) -> SettingError:
-        return SettingError(f"backbone '{self.name}' has no text encoder.", "Choose one that was trained on reports.")
+        return SettingError(
+            f"backbone '{self.name}' has no text encoder.",
+            "Choose one that was trained on reports.",
+        )
 
 
 # ------------------------------------------------------------------------------------------------------------ freezing
 class _StaysInEval:
-    """Mixed into the class of a frozen module: `train()` from a parent changes nothing, so BatchNorm keeps its statistics."""
+    """Mixed into the class of a frozen module: `train()` from a parent changes nothing, so
+    BatchNorm keeps its statistics."""
 
     def train(self, mode: bool = True) -> Any:
         return self
@@ -125,7 +137,8 @@ def _frozen_class(cls: Any) -> type[nn.Module]:
 
 
 def freeze(module: M) -> M:
-    """Freeze a module for good and return it: eval mode that `train()` cannot leave, no gradient, BatchNorm statistics fixed."""
+    """Freeze a module for good and return it: eval mode that `train()` cannot leave, no gradient,
+    BatchNorm statistics fixed."""
     module.eval().requires_grad_(False)
     if not isinstance(module, _StaysInEval):
         module.__class__ = cast(type[M], _frozen_class(cast(Hashable, type(module))))
@@ -134,7 +147,8 @@ def freeze(module: M) -> M:
 
 @contextmanager
 def frozen(module: M) -> Iterator[M]:
-    """Freeze a module for the length of a `with` block, and put class, mode and gradients back as they were."""
+    """Freeze a module for the length of a `with` block, and put class, mode and gradients back as
+    they were."""
     cls, modes = type(module), {part: part.training for part in module.modules()}
     gradients = {parameter: parameter.requires_grad for parameter in module.parameters()}
     try:

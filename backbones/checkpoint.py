@@ -21,13 +21,16 @@ from bench.settings import override
 
 
 def save_method(method: VisionLanguageMethod, folder: Path) -> Path:
-    """Write weights and vocabulary into `folder`, each beside and renamed; return the path of the weights."""
+    """Write weights and vocabulary into `folder`, each beside and renamed; return the path of the
+    weights."""
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
     method.vocabulary.save(folder / "vocab.tmp")
     (folder / "vocab.tmp").replace(folder / PIECES)
-    tensors = {name: value.detach().cpu().contiguous() for name, value in method.state_dict().items()}
+    tensors = {
+        name: value.detach().cpu().contiguous() for name, value in method.state_dict().items()
+    }
     save_file(tensors, folder / "model.tmp", metadata={"format": "pt"})
     return (folder / "model.tmp").replace(folder / WEIGHTS)
 
@@ -37,39 +40,67 @@ def read_card(path: Path) -> tuple[Path, dict[str, Any]]:
     weights = path / WEIGHTS if path.is_dir() else path
     card = weights.parent / CARD
     if not weights.is_file():
-        raise CheckpointError(f"checkpoint {weights} does not exist.", "Train it with `place-bench pretrain`.")
+        raise CheckpointError(
+            f"checkpoint {weights} does not exist.", "Train it with `place-bench pretrain`."
+        )
     if not card.is_file():
-        raise CheckpointError(f"{weights} has no {CARD} beside it.", "Keep card.json, vocab.txt and model.safetensors together.")
+        raise CheckpointError(
+            f"{weights} has no {CARD} beside it.",
+            "Keep card.json, vocab.txt and model.safetensors together.",
+        )
     try:
         return weights, json.loads(card.read_text())
     except json.JSONDecodeError as error:
-        raise CheckpointError(f"{card} is damaged: {error}.", "Train the checkpoint again.") from error
+        raise CheckpointError(
+            f"{card} is damaged: {error}.", "Train the checkpoint again."
+        ) from error
 
 
 def load_method(
-    name: str, request: BackboneRequest, loaded: Callable[[str, VisionLanguageMethod], LoadedMethod] = LoadedMethod
+    name: str,
+    request: BackboneRequest,
+    loaded: Callable[[str, VisionLanguageMethod], LoadedMethod] = LoadedMethod,
 ) -> LoadedMethod:
     """Build the backbone `name` from `request.checkpoint`.
 
-    Raises CheckpointError where there is none, where it is of another method or architecture, or lacks weights.
+    Raises CheckpointError where there is none, where it is of another method or architecture, or
+    lacks weights.
     """
     if request.checkpoint is None:
         raise CheckpointError(
-            f"backbone '{name}' has no checkpoint.", f"Run `place-bench pretrain {name}`, or `place-bench run`."
+            f"backbone '{name}' has no checkpoint.",
+            f"Run `place-bench pretrain {name}`, or `place-bench run`.",
         )
     if request.settings:
-        raise SettingError(f"backbone '{name}' takes its settings from its checkpoint.", "Use --set pretrain.key=value instead.")
+        raise SettingError(
+            f"backbone '{name}' takes its settings from its checkpoint.",
+            "Use --set pretrain.key=value instead.",
+        )
     weights, card = read_card(request.checkpoint)
     _check_card(name, request, weights, card)
     method = _rebuild(name, resolve_architecture("demo", card["architecture"]), card, weights)
-    fill(method, state_dict_of(read_weights(weights), weights), weights, name, minimum=1.0, silent=True)
+    fill(
+        method,
+        state_dict_of(read_weights(weights), weights),
+        weights,
+        name,
+        minimum=1.0,
+        silent=True,
+    )
     return loaded(name, method)
 
 
-def _check_card(name: str, request: BackboneRequest, weights: Path, card: Mapping[str, Any]) -> None:
+def _check_card(
+    name: str, request: BackboneRequest, weights: Path, card: Mapping[str, Any]
+) -> None:
     if card.get("method") != name:
-        raise CheckpointError(f"{weights} was trained with '{card.get('method')}', not '{name}'.", "Choose another checkpoint.")
-    wanted = resolve_architecture(request.profile, request.architecture or card.get("architecture", "")).name
+        raise CheckpointError(
+            f"{weights} was trained with '{card.get('method')}', not '{name}'.",
+            "Choose another checkpoint.",
+        )
+    wanted = resolve_architecture(
+        request.profile, request.architecture or card.get("architecture", "")
+    ).name
     if card.get("architecture") != wanted:
         raise CheckpointError(
             f"{weights} is of architecture '{card.get('architecture')}', wanted is '{wanted}'.",
@@ -77,10 +108,14 @@ def _check_card(name: str, request: BackboneRequest, weights: Path, card: Mappin
         )
 
 
-def _rebuild(name: str, architecture: Architecture, card: Mapping[str, Any], weights: Path) -> VisionLanguageMethod:
+def _rebuild(
+    name: str, architecture: Architecture, card: Mapping[str, Any], weights: Path
+) -> VisionLanguageMethod:
     settings = override(settings_type_of(BACKBONES.get(name))(), card["settings"])
     text = build_text_encoder(card["text_encoder"])
-    return method_class(name)(architecture, text, Vocabulary.load(weights.parent / PIECES), settings)
+    return method_class(name)(
+        architecture, text, Vocabulary.load(weights.parent / PIECES), settings
+    )
 
 
 def method_class(name: str) -> type[VisionLanguageMethod]:

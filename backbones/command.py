@@ -1,4 +1,5 @@
-"""What the commands of this package (`python -m backbones.ablation`, `python -m backbones.look`) share."""
+"""What the commands of this package (`python -m backbones.ablation`, `python -m backbones.look`)
+share."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from bench.registry import discover
 
 
 def print_page(program: str, make: Callable[[], Path]) -> int:
-    """Print the page that `make` writes and return 0; a PlaceBenchError is one sentence and exit code 2."""
+    """Print the page that `make` writes and return 0; a PlaceBenchError is one sentence and exit
+    code 2."""
     discover()
     try:
         path = make()

@@ -30,10 +30,19 @@ class Recipe:
 
 
 def checkpoint_key(recipe: Recipe, data_hash: str) -> str:
-    """Return a short hash of everything the weights depend on; an unknown setting or architecture is refused here already."""
+    """Return a short hash of everything the weights depend on; an unknown setting or architecture
+    is refused here already."""
     settings = recipe_settings(recipe)
     architecture = resolve_architecture(recipe.profile, recipe.architecture)
-    parts = [RECIPE_VERSION, recipe.method, architecture.name, recipe.profile, recipe.seed, asdict(settings), data_hash]
+    parts = [
+        RECIPE_VERSION,
+        recipe.method,
+        architecture.name,
+        recipe.profile,
+        recipe.seed,
+        asdict(settings),
+        data_hash,
+    ]
     return digest(parts, 12)
 
 
@@ -50,17 +59,21 @@ def is_complete(folder: Path) -> bool:
 
 
 def pretrain_image_size(recipe: Recipe) -> int:
-    """Return the long side (px) at which images are cached for pre-training: random crops are cut from it."""
+    """Return the long side (px) at which images are cached for pre-training: random crops are cut
+    from it."""
     return resolve_architecture(recipe.profile, recipe.architecture).input.resize
 
 
 def recipe_settings(recipe: Recipe) -> MethodSettings:
     """Return the method's settings as resolved."""
-    return resolve_settings(settings_type_of(BACKBONES.get(recipe.method)), recipe.profile, recipe.settings)
+    return resolve_settings(
+        settings_type_of(BACKBONES.get(recipe.method)), recipe.profile, recipe.settings
+    )
 
 
 def check(recipe: Recipe) -> None:
-    """Raise at once for what could not be trained: an unknown method, architecture or setting, an absent text model."""
+    """Raise at once for what could not be trained: an unknown method, architecture or setting, an
+    absent text model."""
     resolve_architecture(recipe.profile, recipe.architecture)
     model = recipe_settings(recipe).text_model
     if model:
@@ -68,16 +81,23 @@ def check(recipe: Recipe) -> None:
 
 
 def require_text_model(folder: Path) -> Path:
-    """Return the weights file of a local BERT folder; raise MissingDependencyError, saying how to bring it, without one."""
-    weights = [name for name in ("model.safetensors", "pytorch_model.bin") if (folder / name).is_file()]
+    """Return the weights file of a local BERT folder; raise MissingDependencyError, saying how to
+    bring it, without one."""
+    weights = [
+        name for name in ("model.safetensors", "pytorch_model.bin") if (folder / name).is_file()
+    ]
     absent = [name for name in ("config.json", "vocab.txt") if not (folder / name).is_file()]
     if absent or not weights:
         lacking = absent or ["model.safetensors"]
-        raise MissingDependencyError(f"text model folder {folder} lacks {', '.join(lacking)}.", HOW_TO_BRING)
+        raise MissingDependencyError(
+            f"text model folder {folder} lacks {', '.join(lacking)}.", HOW_TO_BRING
+        )
     return folder / weights[0]
 
 
 HOW_TO_BRING = (
-    "Download emilyalsentzer/Bio_ClinicalBERT (config.json, vocab.txt, pytorch_model.bin) on a machine with network access and "
-    "pass its folder, text_model=PATH; or text_model=none, text_width=256 trains a small encoder from the reports."
+    "Download emilyalsentzer/Bio_ClinicalBERT (config.json, vocab.txt, pytorch_model.bin) on "
+    "a machine with network access and "
+    "pass its folder, text_model=PATH; or text_model=none, text_width=256 trains a small "
+    "encoder from the reports."
 )

@@ -1,4 +1,5 @@
-"""Radiographs with their reports as training batches: sentences encoded once, images cropped from the cached store."""
+"""Radiographs with their reports as training batches: sentences encoded once, images cropped from
+the cached store."""
 
 from __future__ import annotations
 
@@ -17,44 +18,69 @@ from bench.processes import rank, world_size
 
 
 def reports_of(subset: Subset, name: str) -> list[str]:
-    """Return the reports of a subset; raise DataError naming the first image whose report is missing or has no word."""
+    """Return the reports of a subset; raise DataError naming the first image whose report is
+    missing or has no word."""
     if "report" not in subset.index.columns:
-        raise DataError(f"dataset '{name}' has no reports.", "Pre-train on an image-report dataset, e.g. mimic_cxr.")
+        raise DataError(
+            f"dataset '{name}' has no reports.",
+            "Pre-train on an image-report dataset, e.g. mimic_cxr.",
+        )
     reports = subset.index["report"].fillna("").astype(str).tolist()
     for number, report in enumerate(reports):
         if not words_of(report):
             image = subset.index["image_id"].iloc[number]
-            shown = f"the report {report!r}, which has no word" if report.strip() else "an empty report"
-            raise DataError(f"dataset '{name}': image {image} has {shown}.", "Leave such rows out of the index.")
+            shown = (
+                f"the report {report!r}, which has no word" if report.strip() else "an empty report"
+            )
+            raise DataError(
+                f"dataset '{name}': image {image} has {shown}.", "Leave such rows out of the index."
+            )
     return reports
 
 
-def encode_reports(reports: Sequence[str], vocabulary: Vocabulary, settings: MethodSettings) -> list[EncodedReport]:
+def encode_reports(
+    reports: Sequence[str], vocabulary: Vocabulary, settings: MethodSettings
+) -> list[EncodedReport]:
     """Encode reports with a method's limits."""
-    limits = {"max_tokens": settings.max_tokens, "max_sentences": settings.max_sentences, "min_words": settings.min_words}
+    limits = {
+        "max_tokens": settings.max_tokens,
+        "max_sentences": settings.max_sentences,
+        "min_words": settings.min_words,
+    }
     return [vocabulary.encode(report, **limits) for report in reports]
 
 
 class PairLoader:
-    """Batches of a training subset: shuffled, randomly cropped; the last incomplete batch is left out.
+    """Batches of a training subset: shuffled, randomly cropped; the last incomplete batch is left
+    out.
 
     Several processes share each batch: process r gets the r-th part of its rows.
     """
 
     def __init__(
-        self, subset: Subset, reports: Sequence[EncodedReport], vocabulary: Vocabulary, spec: InputSpec, batch_size: int
+        self,
+        subset: Subset,
+        reports: Sequence[EncodedReport],
+        vocabulary: Vocabulary,
+        spec: InputSpec,
+        batch_size: int,
     ) -> None:
         if subset.image_store.shape[1] != spec.resize:
             raise DataError(
-                f"images are cached at {subset.image_store.shape[1]} px, the encoder wants {spec.resize} px.",
+                f"images are cached at {subset.image_store.shape[1]} px, the encoder wants "
+                f"{spec.resize} px.",
                 "Prepare the data with pretrain_image_size().",
             )
         if len(subset) < 2:
-            raise DataError(f"{len(subset)} training pairs.", "Contrastive training needs at least 2.")
+            raise DataError(
+                f"{len(subset)} training pairs.", "Contrastive training needs at least 2."
+            )
         self.subset, self.reports, self.pad, self.spec = subset, reports, vocabulary.pad, spec
         self.batch_size = min(batch_size, len(subset))
         if self.batch_size % world_size():
-            raise SettingError(f"a batch of {self.batch_size} on {world_size()} processes.", "Choose a multiple.")
+            raise SettingError(
+                f"a batch of {self.batch_size} on {world_size()} processes.", "Choose a multiple."
+            )
 
     def __len__(self) -> int:
         return len(self.subset) // self.batch_size
@@ -70,11 +96,15 @@ class PairLoader:
             yield self.batch(rows[own], corners[own])
 
     def batch(self, rows: np.ndarray, corners: np.ndarray) -> dict[str, Any]:
-        """Return the pairs of `rows` with their image ids, images cropped at `corners` [n, 2] (top, left)."""
+        """Return the pairs of `rows` with their image ids, images cropped at `corners` [n, 2] (top,
+        left)."""
         size = self.spec.size
         stored = self.subset.images(rows)
         crops = np.stack(
-            [image[top : top + size, left : left + size] for image, (top, left) in zip(stored, corners, strict=True)]
+            [
+                image[top : top + size, left : left + size]
+                for image, (top, left) in zip(stored, corners, strict=True)
+            ]
         )
         text = collate([self.reports[row] for row in rows], self.pad)
         return {
@@ -93,6 +123,10 @@ class PairLoader:
 
 
 def normalise_images(images: torch.Tensor, spec: InputSpec) -> torch.Tensor:
-    """Return uint8 images [B, H, W] as an encoder wants them: float [B, 3, H, W], (x / 255 - mean) / std."""
-    mean, std = (torch.tensor(values, device=images.device).view(1, -1, 1, 1) for values in (spec.mean, spec.std))
+    """Return uint8 images [B, H, W] as an encoder wants them: float [B, 3, H, W], (x / 255 - mean)
+    / std."""
+    mean, std = (
+        torch.tensor(values, device=images.device).view(1, -1, 1, 1)
+        for values in (spec.mean, spec.std)
+    )
     return (images[:, None].float() / 255 - mean) / std

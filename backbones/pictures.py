@@ -1,4 +1,5 @@
-"""Pictures of a method: the curve of its training, where it reads, how alike its observations are, a map of its embeddings."""
+"""Pictures of a method: the curve of its training, where it reads, how alike its observations are,
+a map of its embeddings."""
 
 from __future__ import annotations
 
@@ -52,9 +53,15 @@ class HasMaps(Protocol):
 
 @torch.no_grad()
 def draw_attention(
-    method: HasMaps, spec: InputSpec, images: np.ndarray, out: Path, titles: Sequence[str] = (), shown: int = 6
+    method: HasMaps,
+    spec: InputSpec,
+    images: np.ndarray,
+    out: Path,
+    titles: Sequence[str] = (),
+    shown: int = 6,
 ) -> Path | None:
-    """Draw where the observations of uint8 images [n, S, S] were read: image, mean map, the `shown` most peaked maps.
+    """Draw where the observations of uint8 images [n, S, S] were read: image, mean map, the `shown`
+    most peaked maps.
 
     Return None, drawing nothing, for a method without such maps.
     """
@@ -65,7 +72,11 @@ def draw_attention(
     figure, axes = _figure(len(images), shown + 2, (1.5 * (shown + 2), 1.62 * len(images)))
     for number, (image, own) in enumerate(zip(images, maps, strict=True)):
         order = own.flatten(1).max(1).values.argsort(descending=True)[:shown]
-        panels = [("radiograph", None), ("mean", own.mean(0)), *((f"query {int(k)}", own[k]) for k in order)]
+        panels = [
+            ("radiograph", None),
+            ("mean", own.mean(0)),
+            *((f"query {int(k)}", own[k]) for k in order),
+        ]
         for axis, (title, heat) in zip(axes[number], panels, strict=False):
             _panel(axis, image, heat, title if number == 0 or title.startswith("query") else "")
         if number < len(titles):
@@ -74,7 +85,9 @@ def draw_attention(
     return out
 
 
-def _panel(axis: Any, image: np.ndarray, heat: torch.Tensor | np.ndarray | None, title: str) -> None:
+def _panel(
+    axis: Any, image: np.ndarray, heat: torch.Tensor | np.ndarray | None, title: str
+) -> None:
     show(axis, image, title)
     axis.set_axis_on()
     axis.set(xticks=[], yticks=[])
@@ -84,7 +97,15 @@ def _panel(axis: Any, image: np.ndarray, heat: torch.Tensor | np.ndarray | None,
     scaled = (values - values.min()) / max(float(np.ptp(values)), 1e-12)
     extent = (-0.5, image.shape[1] - 0.5, image.shape[0] - 0.5, -0.5)
     # The radiograph stays as it is where little is read.
-    axis.imshow(scaled, cmap="inferno", alpha=0.6 * scaled, extent=extent, interpolation="bilinear", vmin=0, vmax=1)
+    axis.imshow(
+        scaled,
+        cmap="inferno",
+        alpha=0.6 * scaled,
+        extent=extent,
+        interpolation="bilinear",
+        vmin=0,
+        vmax=1,
+    )
 
 
 # ------------------------------------------------------------------------------------------------------ maps of findings
@@ -96,8 +117,8 @@ PANELS = 6
 class Example:
     """An image as the encoder sees it, uint8 [S, S], and where it reads the finding `asked`.
 
-    `outlines`: masks, bool [S, S], by finding; `heats`: maps [h, w] by title, the first that of the finding, with its peak at
-    `peak` (row, column).
+    `outlines`: masks, bool [S, S], by finding; `heats`: maps [h, w] by title, the first that of the
+    finding, with its peak at `peak` (row, column).
     """
 
     image: np.ndarray
@@ -108,9 +129,11 @@ class Example:
 
 
 def draw_grounding(examples: Sequence[Example], out: Path, title: str) -> Path:
-    """Draw per example the image with all its lesions named, then every map with the outline of what was asked.
+    """Draw per example the image with all its lesions named, then every map with the outline of
+    what was asked.
 
-    Maps are scaled from their smallest to their largest value. Examples of few maps stand side by side.
+    Maps are scaled from their smallest to their largest value. Examples of few maps stand side by
+    side.
     """
     columns = 1 + max(len(example.heats) for example in examples)
     beside = min(len(examples), max(1, PANELS // columns))
@@ -131,24 +154,32 @@ def _draw_example(row: np.ndarray, example: Example) -> None:
     for axis, (name, heat) in zip(row[1:], example.heats.items(), strict=False):
         _panel(axis, example.image, heat, name)
         _outline(axis, example.outlines[example.asked], TRUTH)
-    row[1].plot(example.peak[1], example.peak[0], "+", color="white", markersize=9, markeredgewidth=1.6)
+    row[1].plot(
+        example.peak[1], example.peak[0], "+", color="white", markersize=9, markeredgewidth=1.6
+    )
 
 
 def _outline(axis: Any, mask: np.ndarray, colour: str, label: str = "") -> None:
-    """Draw the edge of a mask [S, S], closed where it meets the edge of the image; `label` stands above it."""
+    """Draw the edge of a mask [S, S], closed where it meets the edge of the image; `label` stands
+    above it."""
     rows, columns = (np.arange(-1, side + 1) for side in mask.shape)
-    axis.contour(columns, rows, np.pad(mask, 1).astype(float), levels=[0.5], colors=[colour], linewidths=1.0)
+    axis.contour(
+        columns, rows, np.pad(mask, 1).astype(float), levels=[0.5], colors=[colour], linewidths=1.0
+    )
     axis.set(xlim=(-0.5, mask.shape[1] - 0.5), ylim=(mask.shape[0] - 0.5, -0.5))
     if label:
         y = int(np.flatnonzero(mask.any(axis=1))[0])
         left, right = np.flatnonzero(mask[y])[[0, -1]]
         x, side = (left, "left") if left < 0.65 * mask.shape[1] else (right, "right")
         box = {"facecolor": colour, "edgecolor": "none", "pad": 0.6}
-        axis.text(x, y, label, fontsize=5, color="black", va="bottom", ha=side, clip_on=True, bbox=box)
+        axis.text(
+            x, y, label, fontsize=5, color="black", va="bottom", ha=side, clip_on=True, bbox=box
+        )
 
 
 def draw_cosines(cosines: Mapping[str, np.ndarray], out: Path, title: str) -> Path:
-    """Draw mean cosines [K, K] within images side by side; the titles have the mean of different ones."""
+    """Draw mean cosines [K, K] within images side by side; the titles have the mean of different
+    ones."""
     figure, axes = _figure(1, len(cosines), (3.9 * len(cosines) + 0.7, 4.0))
     for axis, (name, cosine) in zip(axes[0], cosines.items(), strict=True):
         count = len(cosine)
@@ -162,8 +193,15 @@ def draw_cosines(cosines: Mapping[str, np.ndarray], out: Path, title: str) -> Pa
     return save(figure, out)
 
 
-def draw_embeddings(points: Mapping[str, np.ndarray], labels: list[str], greys: Mapping[str, str], out: Path, title: str) -> Path:
-    """Draw points [n, 2] per encoder side by side, coloured by the label of each image; those in `greys` have that colour."""
+def draw_embeddings(
+    points: Mapping[str, np.ndarray],
+    labels: list[str],
+    greys: Mapping[str, str],
+    out: Path,
+    title: str,
+) -> Path:
+    """Draw points [n, 2] per encoder side by side, coloured by the label of each image; those in
+    `greys` have that colour."""
     from matplotlib import colormaps
 
     own = np.array(labels)
@@ -177,6 +215,11 @@ def draw_embeddings(points: Mapping[str, np.ndarray], labels: list[str], greys: 
             axis.scatter(*places[own == name].T, s=18, color=colour, label=name, linewidths=0)
         axis.set(xticks=[], yticks=[])
         axis.set_title(method, fontsize=9)
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
+    figure.legend(
+        *axes[0, 0].get_legend_handles_labels(),
+        loc="outside right center",
+        fontsize=8,
+        frameon=False,
+    )
     figure.suptitle(title, fontsize=9)
     return save(figure, out)

@@ -31,12 +31,20 @@ __all__ = ["Recipe", "check", "checkpoint_folder", "is_complete", "pretrain", "p
 
 
 def pretrain(
-    recipe: Recipe, data: PairData, *, progress: Progress, out: Path | None = None, device: str = "cpu", force: bool = False
+    recipe: Recipe,
+    data: PairData,
+    *,
+    progress: Progress,
+    out: Path | None = None,
+    device: str = "cpu",
+    force: bool = False,
 ) -> Path:
-    """Train `recipe.method` on `data` and return the folder of the checkpoint: weights, vocabulary, card and loss curve.
+    """Train `recipe.method` on `data` and return the folder of the checkpoint: weights, vocabulary,
+    card and loss curve.
 
-    A finished checkpoint is returned as it is unless `force`; a killed training goes on from its last whole epoch, and a second
-    process waits for the first. The card is written last. Under `torchrun` the processes share every batch.
+    A finished checkpoint is returned as it is unless `force`; a killed training goes on from its
+    last whole epoch, and a second process waits for the first. The card is written last. Under
+    `torchrun` the processes share every batch.
     """
     from contextlib import nullcontext
 
@@ -78,20 +86,38 @@ def _train(recipe: Recipe, data: PairData, folder: Path, device: str, progress: 
     speed_up(method, settings, device)
     synchronise_norms(method.to(device))
     loaders = [
-        PairLoader(subset, encode_reports(texts, method.vocabulary, settings), method.vocabulary, spec, settings.batch_size)
+        PairLoader(
+            subset,
+            encode_reports(texts, method.vocabulary, settings),
+            method.vocabulary,
+            spec,
+            settings.batch_size,
+        )
         for subset, texts in ((data.train, reports), (data.val, reports_of(data.val, data.name)))
     ]
     watch = partial(retrieval_scores, pairs=loaders[1], device=device)
     title = f"pre-training {recipe.method} on {data.name}"
     plan = plan_from(settings, seed=recipe.seed)
-    summary = train(method, loaders[0], plan, folder / "work", progress=progress, title=title, evaluate=watch, device=device)
+    summary = train(
+        method,
+        loaders[0],
+        plan,
+        folder / "work",
+        progress=progress,
+        title=title,
+        evaluate=watch,
+        device=device,
+    )
     if rank() == 0:
         save_method(method, folder)
         _finish(recipe, data, method, summary, folder)
 
 
-def build_method(recipe: Recipe, settings: MethodSettings, reports: list[str]) -> VisionLanguageMethod:
-    """Return the untrained method; weights depend on the seed alone, a vocabulary of its own on the training reports."""
+def build_method(
+    recipe: Recipe, settings: MethodSettings, reports: list[str]
+) -> VisionLanguageMethod:
+    """Return the untrained method; weights depend on the seed alone, a vocabulary of its own on the
+    training reports."""
     import torch
 
     from backbones.checkpoint import method_class
@@ -133,12 +159,19 @@ def _require_compiler(device: str) -> None:
         reason = " ".join(str(error).split("Set TORCHDYNAMO")[0].split())[:300].rstrip(".")
         raise SettingError(
             f"compile=true: torch.compile does not work here ({type(error).__name__}: {reason}).",
-            "Install a C++ compiler and Python's headers (apt-get install g++ python3-dev; on a GPU also `pip install triton`), "
+            "Install a C++ compiler and Python's headers (apt-get install g++ python3-dev; "
+            "on a GPU also `pip install triton`), "
             "or leave compile out.",
         ) from error
 
 
-def _finish(recipe: Recipe, data: PairData, method: VisionLanguageMethod, summary: TrainSummary, folder: Path) -> None:
+def _finish(
+    recipe: Recipe,
+    data: PairData,
+    method: VisionLanguageMethod,
+    summary: TrainSummary,
+    folder: Path,
+) -> None:
     """Write curve, pictures and card, then drop the training's own checkpoints."""
     import json
 
@@ -146,12 +179,15 @@ def _finish(recipe: Recipe, data: PairData, method: VisionLanguageMethod, summar
 
     write_atomically(folder / CURVE, "".join(json.dumps(row) + "\n" for row in summary.curve))
     _draw(recipe, data, method, folder)
-    write_atomically(folder / CARD, json.dumps(_card(recipe, data, method, summary, folder), indent=2) + "\n")
+    write_atomically(
+        folder / CARD, json.dumps(_card(recipe, data, method, summary, folder), indent=2) + "\n"
+    )
     shutil.rmtree(folder / "work", ignore_errors=True)
 
 
 def _draw(recipe: Recipe, data: PairData, method: VisionLanguageMethod, folder: Path) -> None:
-    """Draw the curve and, where the method has observations, where they were read on the first three validation images."""
+    """Draw the curve and, where the method has observations, where they were read on the first
+    three validation images."""
     import numpy as np
 
     from backbones.pictures import draw_attention, plot_curve
@@ -162,7 +198,9 @@ def _draw(recipe: Recipe, data: PairData, method: VisionLanguageMethod, folder: 
     drawn: list[Path | None] = [plot_curve(folder / CURVE, folder / "curve.png", title)]
     spec = method.image_encoder.architecture.input
     edge = (spec.resize - spec.size) // 2
-    images = data.val.images(np.arange(min(3, len(data.val))))[:, edge : edge + spec.size, edge : edge + spec.size]
+    images = data.val.images(np.arange(min(3, len(data.val))))[
+        :, edge : edge + spec.size, edge : edge + spec.size
+    ]
     method.eval()
     drawn.append(draw_attention(method.cpu(), spec, images, folder / "attention.png"))
     for path in drawn:
@@ -170,7 +208,13 @@ def _draw(recipe: Recipe, data: PairData, method: VisionLanguageMethod, folder: 
             stamp(path, DEMO_NOTE)
 
 
-def _card(recipe: Recipe, data: PairData, method: VisionLanguageMethod, summary: TrainSummary, folder: Path) -> dict[str, Any]:
+def _card(
+    recipe: Recipe,
+    data: PairData,
+    method: VisionLanguageMethod,
+    summary: TrainSummary,
+    folder: Path,
+) -> dict[str, Any]:
     from backbones.hashing import file_sha256
     from bench.results import provenance
 

@@ -13,11 +13,13 @@ MAXIMUM = 512
 
 
 @torch.no_grad()
-def retrieval_scores(method: VisionLanguageMethod, pairs: PairLoader, device: str) -> dict[str, float]:
+def retrieval_scores(
+    method: VisionLanguageMethod, pairs: PairLoader, device: str
+) -> dict[str, float]:
     """Return image-to-text retrieval on the first pairs of a subset, every report a candidate.
 
-    `recall_1`, `recall_5`: the image's own report is among the first K (chance K / n); `rank`: the share of other reports that
-    score below the own one, ties counting half (chance 0.5).
+    `recall_1`, `recall_5`: the image's own report is among the first K (chance K / n); `rank`: the
+    share of other reports that score below the own one, ties counting half (chance 0.5).
     """
     scores = _score_matrix(method, pairs, device)
     own = scores.diagonal()[:, None]

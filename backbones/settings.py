@@ -17,16 +17,20 @@ S = TypeVar("S", bound="MethodSettings")
 
 @dataclass(frozen=True)
 class MethodSettings:
-    """The paper-scale recipe (MGCA's, PROTOCOLS.md 4.2); `DEMO` holds what the demo profile changes.
+    """The paper-scale recipe (MGCA's, PROTOCOLS.md 4.2); `DEMO` holds what the demo profile
+    changes.
 
-    `text_model` is the folder of a BERT whose first `text_layers` layers are used; none trains an encoder of `text_width` from
-    the reports, with a vocabulary of `vocabulary` pieces learnt from them.
+    `text_model` is the folder of a BERT whose first `text_layers` layers are used; none trains an
+    encoder of `text_width` from the reports, with a vocabulary of `vocabulary` pieces learnt from
+    them.
 
-    `batch_size` is the batch of one step over all processes; `accumulate` such batches make one update, each with its own
-    negatives. `ema` is the decay of the weights' moving average, which then is what is validated and kept. `monitor` names the
-    validation figure (rank, recall_1, recall_5) whose best weights are kept (none: the last), `patience` how many validations
-    without improvement end the training. `recompute` trades time for memory: the activations of blocks are computed again in the
-    backward pass. `compile` passes both encoders through torch.compile (minutes at the start; a C++ compiler is needed).
+    `batch_size` is the batch of one step over all processes; `accumulate` such batches make one
+    update, each with its own negatives. `ema` is the decay of the weights' moving average, which
+    then is what is validated and kept. `monitor` names the validation figure (rank, recall_1,
+    recall_5) whose best weights are kept (none: the last), `patience` how many validations without
+    improvement end the training. `recompute` trades time for memory: the activations of blocks are
+    computed again in the backward pass. `compile` passes both encoders through torch.compile
+    (minutes at the start; a C++ compiler is needed).
     """
 
     epochs: int = 50
@@ -73,7 +77,8 @@ DEMO: Mapping[str, Any] = {
 
 
 def resolve_settings(settings_type: type[S], profile: Profile, changes: Mapping[str, str]) -> S:
-    """Return a method's settings in a profile with `key=value` changes; raise SettingError on an unknown key.
+    """Return a method's settings in a profile with `key=value` changes; raise SettingError on an
+    unknown key.
 
     A method's own demo values stand in its class attribute `demo`.
     """
@@ -86,10 +91,14 @@ def resolve_settings(settings_type: type[S], profile: Profile, changes: Mapping[
 def settings_type_of(spec: BackboneSpec) -> type[MethodSettings]:
     """Return the settings class of a method without importing its network.
 
-    `package.model:Class` has it as `Settings` in `package.settings`; a method in one file has it as `Class.settings_type`.
+    `package.model:Class` has it as `Settings` in `package.settings`; a method in one file has it as
+    `Class.settings_type`.
     """
     if not spec.method:
-        raise PlaceBenchError(f"backbone '{spec.name}' is not pre-trained here.", "`place-bench list backbones` shows which are.")
+        raise PlaceBenchError(
+            f"backbone '{spec.name}' is not pre-trained here.",
+            "`place-bench list backbones` shows which are.",
+        )
     module, _, name = spec.method.partition(":")
     package = module.rpartition(".")[0]
     if package and importlib.util.find_spec(f"{package}.settings"):

@@ -1,4 +1,5 @@
-"""Reports as sentences: splitting that keeps decimals and abbreviations, and the form in which two sentences are the same."""
+"""Reports as sentences: splitting that keeps decimals and abbreviations, and the form in which two
+sentences are the same."""
 
 from __future__ import annotations
 
@@ -6,7 +7,26 @@ import hashlib
 import re
 
 _ABBREVIATIONS = frozenset(
-    {"dr", "mr", "mrs", "ms", "st", "vs", "no", "nos", "approx", "e.g", "i.e", "eg", "etc", "resp", "incl", "cf", "fig", "ca"}
+    {
+        "dr",
+        "mr",
+        "mrs",
+        "ms",
+        "st",
+        "vs",
+        "no",
+        "nos",
+        "approx",
+        "e.g",
+        "i.e",
+        "eg",
+        "etc",
+        "resp",
+        "incl",
+        "cf",
+        "fig",
+        "ca",
+    }
     | {"al", "a.m", "p.m", "lt", "rt", "inf", "sup", "lat", "med", "prof", "dept", "mm", "cm"}
 )
 _UNITS = frozenset({"mm", "cm", "etc", "no", "a.m", "p.m"})
@@ -17,7 +37,8 @@ _WORD = re.compile(r"[^\W_]+(?:[.,/'][^\W_]+)*")
 
 
 def split_sentences(report: str) -> list[str]:
-    """Split a report into sentences, list numbers taken off; decimals ("1.5 cm") and abbreviations ("Dr. Hale") stay whole."""
+    """Split a report into sentences, list numbers taken off; decimals ("1.5 cm") and abbreviations
+    ("Dr. Hale") stay whole."""
     text = " ".join(report.split())
     sentences, start = [], 0
     for match in _END.finditer(text):
@@ -30,7 +51,8 @@ def split_sentences(report: str) -> list[str]:
 
 
 def _closes(before: str, after: str) -> bool:
-    """Tell whether the full stop between `before` (the sentence so far) and `after` ends a sentence."""
+    """Tell whether the full stop between `before` (the sentence so far) and `after` ends a
+    sentence."""
     words = before.split()
     if not words or (len(words) == 1 and words[0].isdigit() and len(words[0]) <= 2):
         return False  # a list number: "1. No pneumothorax"
@@ -53,6 +75,7 @@ def normalise(sentence: str) -> str:
 
 
 def sentence_key(sentence: str) -> int:
-    """Return a 63-bit number that is equal for sentences equal after normalisation, on every machine and rank."""
+    """Return a 63-bit number that is equal for sentences equal after normalisation, on every
+    machine and rank."""
     digest = hashlib.blake2b(normalise(sentence).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1

@@ -1,4 +1,5 @@
-"""mmengine's Runner made quiet and device-explicit, and what it runs: adapted models, optimisers, mixed precision."""
+"""mmengine's Runner made quiet and device-explicit, and what it runs: adapted models, optimisers,
+mixed precision."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from bench.training import TrainingError, TrainPlan
 
 
 class NotFiniteError(Exception):
-    """A step whose loss is not finite, before it changed any weight: the losses, and what is known of its samples."""
+    """A step whose loss is not finite, before it changed any weight: the losses, and what is known
+    of its samples."""
 
     def __init__(self, values: dict[str, float], samples: str) -> None:
         super().__init__(str(values))
@@ -49,11 +51,14 @@ class Parallel(nn.parallel.DistributedDataParallel):
     """A Trainable on several processes, gradients averaged over them."""
 
     def train_step(self, data: Any, optim_wrapper: OptimWrapper) -> dict[str, torch.Tensor]:
-        """Run this process's part of one batch; return the losses as means over the processes, with their sum under `loss`."""
+        """Run this process's part of one batch; return the losses as means over the processes, with
+        their sum under `loss`."""
         return _train_step(self, self.module, data, optim_wrapper)
 
 
-def _train_step(model: nn.Module, trainable: Trainable, data: Any, optim_wrapper: OptimWrapper) -> dict[str, torch.Tensor]:
+def _train_step(
+    model: nn.Module, trainable: Trainable, data: Any, optim_wrapper: OptimWrapper
+) -> dict[str, torch.Tensor]:
     with optim_wrapper.optim_context(model):
         losses = model(data)
     total = torch.stack([value for name, value in losses.items() if "loss" in name]).sum()
@@ -88,30 +93,49 @@ class _Bf16(OptimWrapper):
 
 
 def build_optimizer(model: nn.Module, plan: TrainPlan, device: str) -> OptimWrapper:
-    """Return the plan's optimiser over what is trained, wrapped for accumulation, clipping and mixed precision."""
+    """Return the plan's optimiser over what is trained, wrapped for accumulation, clipping and
+    mixed precision."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not trained:
-        raise TrainingError("the model has no parameter that is trained.", "Unfreeze something, or do not train.")
+        raise TrainingError(
+            "the model has no parameter that is trained.", "Unfreeze something, or do not train."
+        )
     common: dict[str, Any] = {"lr": plan.lr, "weight_decay": plan.weight_decay}
     if plan.optimizer == "sgd":
-        optimizer: torch.optim.Optimizer = torch.optim.SGD(trained, momentum=plan.momentum, **common)
+        optimizer: torch.optim.Optimizer = torch.optim.SGD(
+            trained, momentum=plan.momentum, **common
+        )
     else:
         kind = torch.optim.AdamW if plan.optimizer == "adamw" else torch.optim.Adam
-        optimizer = kind(trained, betas=(plan.betas[0], plan.betas[1]), amsgrad=plan.amsgrad, **common)
-    options = {"accumulative_counts": plan.accumulate, "clip_grad": {"max_norm": plan.clip} if plan.clip else None}
+        optimizer = kind(
+            trained, betas=(plan.betas[0], plan.betas[1]), amsgrad=plan.amsgrad, **common
+        )
+    options = {
+        "accumulative_counts": plan.accumulate,
+        "clip_grad": {"max_norm": plan.clip} if plan.clip else None,
+    }
     return _wrap(optimizer, plan, torch.device(device).type, options)
 
 
-def _wrap(optimizer: torch.optim.Optimizer, plan: TrainPlan, device_type: str, options: dict[str, Any]) -> OptimWrapper:
+def _wrap(
+    optimizer: torch.optim.Optimizer, plan: TrainPlan, device_type: str, options: dict[str, Any]
+) -> OptimWrapper:
     if plan.amp == "bf16":
         return _Bf16(optimizer, device_type=device_type, **options)
     if plan.amp == "fp16" and device_type != "cuda":
-        raise SettingError(f"amp=fp16 on device '{device_type}'.", "fp16 needs a GPU; choose bf16 or off.")
-    return AmpOptimWrapper(optimizer=optimizer, **options) if plan.amp == "fp16" else OptimWrapper(optimizer, **options)
+        raise SettingError(
+            f"amp=fp16 on device '{device_type}'.", "fp16 needs a GPU; choose bf16 or off."
+        )
+    return (
+        AmpOptimWrapper(optimizer=optimizer, **options)
+        if plan.amp == "fp16"
+        else OptimWrapper(optimizer, **options)
+    )
 
 
 class QuietRunner(Runner):
-    """mmengine's Runner without what a library must not do: no console output, no environment scan, the device it is told."""
+    """mmengine's Runner without what a library must not do: no console output, no environment scan,
+    the device it is told."""
 
     def __init__(self, device: str, **kwargs: Any) -> None:
         self._device = device
@@ -119,22 +143,31 @@ class QuietRunner(Runner):
 
     def setup_env(self, env_cfg: dict) -> None:
         """Keep the process's start method, and one log folder per work folder."""
-        super().setup_env(env_cfg | {"mp_cfg": {"mp_start_method": torch.multiprocessing.get_start_method()}})
+        super().setup_env(
+            env_cfg | {"mp_cfg": {"mp_start_method": torch.multiprocessing.get_start_method()}}
+        )
         self._timestamp = "log"
 
-    def build_logger(self, log_level: int | str = "INFO", log_file: str | None = None, **kwargs: Any) -> Any:
+    def build_logger(
+        self, log_level: int | str = "INFO", log_file: str | None = None, **kwargs: Any
+    ) -> Any:
         """Log to the file only."""
         logger = super().build_logger(log_level, log_file, **kwargs)
-        logger.handlers = [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
+        logger.handlers = [
+            handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)
+        ]
         return logger
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
-        """Put the model on the device asked for (mmengine takes the first GPU it sees), and among several processes share it."""
+        """Put the model on the device asked for (mmengine takes the first GPU it sees), and among
+        several processes share it."""
         model = model.to(self._device)
         if processes.world_size() == 1:
             return model
         ids = [torch.device(self._device)] if self._device.startswith("cuda") else None
-        return Parallel(model, device_ids=ids, find_unused_parameters=True)  # a loss of weight 0 leaves its parameters unused
+        return Parallel(
+            model, device_ids=ids, find_unused_parameters=True
+        )  # a loss of weight 0 leaves its parameters unused
 
     def dump_config(self) -> None:
         """Write nothing: settings are recorded by the caller."""

@@ -22,7 +22,15 @@ from bench import processes
 from bench._mm_runner import NotFiniteError, QuietRunner, Trainable, build_optimizer
 from bench.contracts import Progress
 from bench.errors import SettingError
-from bench.training import Evaluate, Loader, TrainingError, TrainPlan, TrainSummary, fingerprint, learning_rate
+from bench.training import (
+    Evaluate,
+    Loader,
+    TrainingError,
+    TrainPlan,
+    TrainSummary,
+    fingerprint,
+    learning_rate,
+)
 
 _run_number = itertools.count()
 
@@ -77,16 +85,26 @@ class _Epochs:
 
     def __iter__(self) -> Iterator[Any]:
         generator = np.random.default_rng([self.seed, self.epoch])
-        passes = itertools.chain.from_iterable(self.loader.batches(generator) for _ in itertools.count())
+        passes = itertools.chain.from_iterable(
+            self.loader.batches(generator) for _ in itertools.count()
+        )
         return itertools.islice(passes, self.steps)
 
 
 def _build(
-    model: nn.Module, batches: _Epochs, plan: TrainPlan, work_dir: Path, device: str, hook: _EpochHook, last: Path | None
+    model: nn.Module,
+    batches: _Epochs,
+    plan: TrainPlan,
+    work_dir: Path,
+    device: str,
+    hook: _EpochHook,
+    last: Path | None,
 ) -> QuietRunner:
     trainable = model if hasattr(model, "train_step") else Trainable(model, device)
     trainable.to(device)
-    off = dict.fromkeys(("runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint"))
+    off = dict.fromkeys(
+        ("runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint")
+    )
     return QuietRunner(
         device,
         model=trainable,
@@ -105,14 +123,27 @@ def _build(
 
 
 class _EpochHook(Hook):
-    """Seeds and schedules every step; after every epoch validates, keeps the best weights and writes a whole checkpoint."""
+    """Seeds and schedules every step; after every epoch validates, keeps the best weights and
+    writes a whole checkpoint."""
 
     priority = "VERY_LOW"
 
     def __init__(
-        self, model: nn.Module, batches: _Epochs, plan: TrainPlan, work_dir: Path, title: str, evaluate: Evaluate | None
+        self,
+        model: nn.Module,
+        batches: _Epochs,
+        plan: TrainPlan,
+        work_dir: Path,
+        title: str,
+        evaluate: Evaluate | None,
     ) -> None:
-        self.model, self.batches, self.plan, self.work_dir, self.title = model, batches, plan, work_dir, title
+        self.model, self.batches, self.plan, self.work_dir, self.title = (
+            model,
+            batches,
+            plan,
+            work_dir,
+            title,
+        )
         self.evaluate = evaluate
         self.ema_hooks = [EMAHook(momentum=1 - plan.ema)] if plan.ema else []
         shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
@@ -124,7 +155,8 @@ class _EpochHook(Hook):
 
     # ------------------------------------------------------------------------------------------------- resuming
     def newest_checkpoint(self) -> Path | None:
-        """Return the newest checkpoint that reads whole; one cut short by a full disk is passed over for the one before."""
+        """Return the newest checkpoint that reads whole; one cut short by a full disk is passed
+        over for the one before."""
         for path in sorted(self.work_dir.glob("epoch_*.pth"), key=_epoch_of, reverse=True):
             state = _read(path)
             if state is not None:
@@ -151,7 +183,8 @@ class _EpochHook(Hook):
         runner.train_loop.stop_training = self._patience_is_over()
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Draw everything of this epoch from (seed, epoch), so that a resumed run continues as if never stopped."""
+        """Draw everything of this epoch from (seed, epoch), so that a resumed run continues as if
+        never stopped."""
         self.sums = {}
         self.batches.epoch = runner.epoch
         _seed_everything(self.plan.seed, runner.epoch)
@@ -161,11 +194,15 @@ class _EpochHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Set the learning rate of this step."""
-        rate = learning_rate(self.plan, runner.iter, runner.max_iters, [value for _, value in self._history()])
+        rate = learning_rate(
+            self.plan, runner.iter, runner.max_iters, [value for _, value in self._history()]
+        )
         for group in runner.optim_wrapper.param_groups:
             group["lr"] = rate
 
-    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
         """Sum the losses; refuse one that is not finite."""
         values = {name: float(torch.as_tensor(value).detach()) for name, value in outputs.items()}
         if not np.isfinite(values["loss"]):
@@ -174,9 +211,14 @@ class _EpochHook(Hook):
             self.sums[name] = self.sums.get(name, 0.0) + value
         self.advance()
 
-    def not_finite(self, epoch: int, step: int, values: dict[str, float], samples: str) -> TrainingError:
+    def not_finite(
+        self, epoch: int, step: int, values: dict[str, float], samples: str
+    ) -> TrainingError:
         """Return the error that ends a training whose loss is not finite, naming step and samples."""
-        found = f"{self.title}: the loss is {values} in epoch {epoch + 1}, step {step % len(self.batches) + 1}"
+        found = (
+            f"{self.title}: the loss is {values} in epoch {epoch + 1}, step "
+            f"{step % len(self.batches) + 1}"
+        )
         kept = f" The weights of epoch {epoch} are kept in {self.work_dir}." if self.curve else ""
         return TrainingError(
             f"{found}{f', samples {samples}' if samples else ''}.{kept}",
@@ -187,7 +229,9 @@ class _EpochHook(Hook):
         """Validate, keep the best weights, write the checkpoint and the curve."""
         row: dict[str, float] = {"epoch": runner.epoch + 1}
         row |= {f"train/{name}": total / len(self.batches) for name, total in self.sums.items()}
-        if self.evaluate and (row["epoch"] % self.plan.val_every == 0 or row["epoch"] == self.plan.epochs):
+        if self.evaluate and (
+            row["epoch"] % self.plan.val_every == 0 or row["epoch"] == self.plan.epochs
+        ):
             row |= processes.agree(self._validate(runner) if processes.rank() == 0 else {})
         self.curve.append(row)
         runner.train_loop.stop_training = self._patience_is_over()
@@ -210,13 +254,20 @@ class _EpochHook(Hook):
             scores = self.evaluate(self.model) if self.evaluate else {}
         self.model.train(training)
         if self.plan.monitor and self.plan.monitor not in scores:
-            raise SettingError(f"monitor '{self.plan.monitor}' is not among {sorted(scores)}.", "Name one of these.")
+            raise SettingError(
+                f"monitor '{self.plan.monitor}' is not among {sorted(scores)}.",
+                "Name one of these.",
+            )
         return scores
 
     # --------------------------------------------------------------------------------------------- best and stop
     def _history(self) -> list[tuple[int, float]]:
         key = f"val/{self.plan.monitor}"
-        return [(int(row["epoch"]), row[key]) for row in self.curve if key in row] if self.plan.monitor else []
+        return (
+            [(int(row["epoch"]), row[key]) for row in self.curve if key in row]
+            if self.plan.monitor
+            else []
+        )
 
     def _best(self) -> tuple[int, float] | None:
         finite = [(epoch, value) for epoch, value in self._history() if np.isfinite(value)]
@@ -237,12 +288,15 @@ class _EpochHook(Hook):
 
     # --------------------------------------------------------------------------------------------------- writing
     def _save(self, runner: Runner) -> None:
-        """Write beside, then rename: a kill leaves the previous checkpoint whole. The last two are kept."""
+        """Write beside, then rename: a kill leaves the previous checkpoint whole. The last two are
+        kept."""
         epoch = runner.epoch + 1
         if processes.rank() > 0:
             return
         meta = {"fingerprint": self.fingerprint, "curve": self.curve}
-        runner.save_checkpoint(str(self.work_dir), "writing.pth", meta=meta, save_param_scheduler=False)
+        runner.save_checkpoint(
+            str(self.work_dir), "writing.pth", meta=meta, save_param_scheduler=False
+        )
         (self.work_dir / "writing.pth").replace(self.work_dir / f"epoch_{epoch}.pth")
         for path in self.work_dir.glob("epoch_*.pth"):
             if _epoch_of(path) < epoch - 1:

@@ -21,7 +21,8 @@ def _empty_module() -> Any:
 
 @dataclass
 class Baseline:
-    """Stands where a Backbone does and sees nothing; `which` is the kind's name of it (an entry of `TaskKind.baselines`)."""
+    """Stands where a Backbone does and sees nothing; `which` is the kind's name of it (an entry of
+    `TaskKind.baselines`)."""
 
     name: str
     which: str
@@ -52,11 +53,14 @@ class Baseline:
         raise self._none()
 
     def _none(self) -> NotApplicableError:
-        return NotApplicableError(f"{self.name} has no encoder.", "It is a row of the tasks that name it.")
+        return NotApplicableError(
+            f"{self.name} has no encoder.", "It is a row of the tasks that name it."
+        )
 
 
 def declare(which: str) -> BackboneSpec:
-    """Return the declaration of `baseline:<which>`; it depends on the cell's seed where the kind draws at random."""
+    """Return the declaration of `baseline:<which>`; it depends on the cell's seed where the kind
+    draws at random."""
     name = f"baseline:{which}"
 
     def build(request: BackboneRequest) -> Baseline:

@@ -1,4 +1,5 @@
-"""Cell = task x backbone x label fraction x seed under one protocol and profile; its key says what makes it the same run."""
+"""Cell = task x backbone x label fraction x seed under one protocol and profile; its key says what
+makes it the same run."""
 
 from __future__ import annotations
 
@@ -16,8 +17,9 @@ from bench.contracts import DataKind, Profile
 class Cell:
     """One measurement, everything that decides its numbers included.
 
-    `settings` are the resolved settings of the head (flat dict); the three hashes are of the pixels and labels read, of who is
-    in which split, and of the encoder's weights ("" for an encoder made from its seed).
+    `settings` are the resolved settings of the head (flat dict); the three hashes are of the pixels
+    and labels read, of who is in which split, and of the encoder's weights ("" for an encoder made
+    from its seed).
     """
 
     task: str
@@ -57,4 +59,7 @@ def digest(value: Any, length: int = 16) -> str:
 
 def flatten(settings: Any) -> dict[str, Any]:
     """Return a settings dataclass as a flat dict with JSON values."""
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(settings).items()}
+    return {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in dataclasses.asdict(settings).items()
+    }

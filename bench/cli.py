@@ -1,4 +1,5 @@
-"""place-bench: which pre-trained chest-radiograph encoder is best, at what, by how much, and is the difference real?"""
+"""place-bench: which pre-trained chest-radiograph encoder is best, at what, by how much, and is the
+difference real?"""
 
 from __future__ import annotations
 
@@ -21,7 +22,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start here: **place-bench doctor**, then **place-bench run siim_seg**.",
 )
-data_app = typer.Typer(help="See, check and make datasets.", no_args_is_help=True, rich_markup_mode="markdown")
+data_app = typer.Typer(
+    help="See, check and make datasets.", no_args_is_help=True, rich_markup_mode="markdown"
+)
 app.add_typer(data_app, name="data")
 
 
@@ -64,26 +67,42 @@ class ErrorPolicy(StrEnum):
 
 DataRootOption = Annotated[
     Path | None,
-    typer.Option("--data-root", help="Folder holding the datasets as downloaded, one folder each. Default: $PLACE_BENCH_DATA."),
+    typer.Option(
+        "--data-root",
+        help=(
+            "Folder holding the datasets as downloaded, one folder each. Default: "
+            "$PLACE_BENCH_DATA."
+        ),
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="Change a setting of the head; `pretrain.KEY`, `backbone.KEY` for the encoder."
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a setting of the head; `pretrain.KEY`, `backbone.KEY` for the encoder.",
     ),
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-ArchOption = Annotated[str, typer.Option("--arch", help="Encoder architecture: resnet or vit. Default: the profile's.")]
-ResultsOption = Annotated[Path, typer.Option("--results", help="Results folder.", envvar="PLACE_BENCH_RESULTS")]
+ArchOption = Annotated[
+    str, typer.Option("--arch", help="Encoder architecture: resnet or vit. Default: the profile's.")
+]
+ResultsOption = Annotated[
+    Path, typer.Option("--results", help="Results folder.", envvar="PLACE_BENCH_RESULTS")
+]
 ProfileOption = Annotated[
-    ProfileName, typer.Option(help="demo: minutes on two cores. paper: ViT-B/16 or ResNet-50 at 224 px and more.")
+    ProfileName,
+    typer.Option(
+        help="demo: minutes on two cores. paper: ViT-B/16 or ResNet-50 at 224 px and more."
+    ),
 ]
 
 
 @app.callback()
 def _common(
     plugin: Annotated[
-        list[Path] | None, typer.Option("--plugin", help="A Python file that registers datasets, tasks, backbones.")
+        list[Path] | None,
+        typer.Option("--plugin", help="A Python file that registers datasets, tasks, backbones."),
     ] = None,
 ) -> None:
     from bench.registry import load_plugin
@@ -106,38 +125,65 @@ def list_names(
 
 @app.command()
 def run(
-    tasks: Annotated[list[str], typer.Argument(metavar="TASK...", help="Task or group names; see `place-bench list tasks`.")],
-    backbones: Annotated[str, typer.Option(help="Encoders, comma separated. Default: the built-in comparison.")] = "",
-    fractions: Annotated[
-        str, typer.Option(help="Label fractions, comma separated, e.g. 0.01,0.1,1.0. Default: the task's.")
+    tasks: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TASK...", help="Task or group names; see `place-bench list tasks`."
+        ),
+    ],
+    backbones: Annotated[
+        str, typer.Option(help="Encoders, comma separated. Default: the built-in comparison.")
     ] = "",
-    seeds: Annotated[str, typer.Option(help="Seeds of the head and of the label subsets, comma separated.")] = "0",
+    fractions: Annotated[
+        str,
+        typer.Option(
+            help="Label fractions, comma separated, e.g. 0.01,0.1,1.0. Default: the task's."
+        ),
+    ] = "",
+    seeds: Annotated[
+        str, typer.Option(help="Seeds of the head and of the label subsets, comma separated.")
+    ] = "0",
     profile: ProfileOption = ProfileName.demo,
     protocol: Annotated[
-        str, typer.Option(help="default (correct), or a published procedure with its quirks, e.g. mgca.")
+        str,
+        typer.Option(
+            help="default (correct), or a published procedure with its quirks, e.g. mgca."
+        ),
     ] = "default",
     arch: ArchOption = "",
     settings: SetOption = None,
-    checkpoint: Annotated[list[str] | None, typer.Option(metavar="NAME=PATH", help="Weights to use for an encoder.")] = None,
+    checkpoint: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=PATH", help="Weights to use for an encoder.")
+    ] = None,
     device: DeviceOption = "auto",
     data: Annotated[
-        DataChoice, typer.Option(help="auto: real files where found, else rendered ones, saying so.")
+        DataChoice,
+        typer.Option(help="auto: real files where found, else rendered ones, saying so."),
     ] = DataChoice.auto,
     data_root: DataRootOption = None,
     results: ResultsOption = Path("results"),
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and run nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would run, and run nothing.")
+    ] = False,
     on_error: Annotated[
         ErrorPolicy, typer.Option(help="stop at the first bad file or cell, or skip and count it.")
     ] = ErrorPolicy.stop,
-    force: Annotated[bool, typer.Option("--force", help="Run cells again that have a result.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Run cells again that have a result.")
+    ] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes that decode images.")] = 2,
     show_text: Annotated[
-        bool, typer.Option("--show-text", help="Keep and draw texts of licensed reports (report generation); else they are not.")
+        bool,
+        typer.Option(
+            "--show-text",
+            help="Keep and draw texts of licensed reports (report generation); else they are not.",
+        ),
     ] = False,
 ) -> None:
     """Run every missing cell (task x encoder x label fraction x seed) and write the leaderboard.
 
-    A cell that has a result is not run again; a killed run continues where it stopped: give the same command.
+    A cell that has a result is not run again; a killed run continues where it stopped: give the
+    same command.
 
     Example: `place-bench run siim_seg --backbones random,place --fractions 0.1,1.0 --seeds 0,1,2`
     """
@@ -154,7 +200,10 @@ def run(
         protocol=protocol,
         architecture=arch,
         settings=parse_pairs([*(settings or []), *(["show_text=true"] if show_text else [])]),
-        checkpoints={name: Path(path) for name, path in parse_pairs(checkpoint or [], "--checkpoint NAME=PATH").items()},
+        checkpoints={
+            name: Path(path)
+            for name, path in parse_pairs(checkpoint or [], "--checkpoint NAME=PATH").items()
+        },
         device=device,
         data=data.value,
         data_root=data_root,
@@ -168,22 +217,36 @@ def run(
 
 @app.command()
 def pretrain(
-    method: Annotated[str, typer.Argument(help="A backbone that can be pre-trained; see `place-bench list backbones`.")],
-    dataset: Annotated[str, typer.Option(help="Image-report dataset. Default: the method's own choice.")] = "",
+    method: Annotated[
+        str,
+        typer.Argument(
+            help="A backbone that can be pre-trained; see `place-bench list backbones`."
+        ),
+    ],
+    dataset: Annotated[
+        str, typer.Option(help="Image-report dataset. Default: the method's own choice.")
+    ] = "",
     profile: ProfileOption = ProfileName.demo,
     arch: ArchOption = "",
     seed: Annotated[int, typer.Option(help="Seed of weights, order and crops.")] = 0,
     settings: SetOption = None,
     device: DeviceOption = "auto",
     data: Annotated[
-        DataChoice, typer.Option(help="auto: real files where found, else rendered ones, saying so.")
+        DataChoice,
+        typer.Option(help="auto: real files where found, else rendered ones, saying so."),
     ] = DataChoice.auto,
     data_root: DataRootOption = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the checkpoint. Default: the cache, where `run` finds it.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Train again although the checkpoint exists.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the checkpoint. Default: the cache, where `run` finds it."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Train again although the checkpoint exists.")
+    ] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes that decode images.")] = 2,
 ) -> None:
-    """Pre-train an encoder on radiographs and their reports; writes a safetensors checkpoint with a card.
+    """Pre-train an encoder on radiographs and their reports; writes a safetensors checkpoint with a
+    card.
 
     A killed run continues from its last epoch: give the same command.
 
@@ -211,8 +274,13 @@ def pretrain(
 
 @app.command()
 def leaderboard(
-    tasks: Annotated[list[str] | None, typer.Argument(metavar="[TASK...]", help="Default: every task that has results.")] = None,
-    metric: Annotated[str, typer.Option(help="Metric to rank by. Default: the task's main metric.")] = "",
+    tasks: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TASK...]", help="Default: every task that has results."),
+    ] = None,
+    metric: Annotated[
+        str, typer.Option(help="Metric to rank by. Default: the task's main metric.")
+    ] = "",
     results: ResultsOption = Path("results"),
 ) -> None:
     """Write and show the tables of the results made so far; no cell is run."""
@@ -224,11 +292,17 @@ def leaderboard(
 @app.command()
 def compare(
     task: Annotated[str, typer.Argument(help="A task that has results.")],
-    encoders: Annotated[list[str] | None, typer.Argument(metavar="[ENCODER...]", help="Rows to compare. Default: all.")] = None,
-    metric: Annotated[str, typer.Option(help="Metric to compare by. Default: the task's main metric.")] = "",
+    encoders: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ENCODER...]", help="Rows to compare. Default: all."),
+    ] = None,
+    metric: Annotated[
+        str, typer.Option(help="Metric to compare by. Default: the task's main metric.")
+    ] = "",
     results: ResultsOption = Path("results"),
 ) -> None:
-    """Say which encoders really differ: every paired difference with its interval and p-value, corrected for all shown pairs.
+    """Say which encoders really differ: every paired difference with its interval and p-value,
+    corrected for all shown pairs.
 
     Example: `place-bench compare siim_seg place convirt --metric dice_global`
     """
@@ -239,35 +313,61 @@ def compare(
 
 @app.command()
 def export(
-    framework: Annotated[FrameworkName, typer.Argument(help="mmseg: UPerNet. mmdet: Faster R-CNN.")],
+    framework: Annotated[
+        FrameworkName, typer.Argument(help="mmseg: UPerNet. mmdet: Faster R-CNN.")
+    ],
     encoder: Annotated[str, typer.Argument(help="Encoder; see `place-bench list backbones`.")],
-    out: Annotated[Path, typer.Option(help="Folder of the config and the weights.")] = Path("export"),
-    checkpoint: Annotated[Path | None, typer.Option(help="Weights. Default: those `run` would use.")] = None,
-    classes: Annotated[str, typer.Option(help="Class names, comma separated, without the background.")] = "finding",
-    images: Annotated[str, typer.Option(help="Folder of the training data, as it shall stand in the config.")] = "data",
-    image_size: Annotated[int | None, typer.Option(min=32, help="Image side in px. Default: the encoder's.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the config and the weights.")] = Path(
+        "export"
+    ),
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Weights. Default: those `run` would use.")
+    ] = None,
+    classes: Annotated[
+        str, typer.Option(help="Class names, comma separated, without the background.")
+    ] = "finding",
+    images: Annotated[
+        str, typer.Option(help="Folder of the training data, as it shall stand in the config.")
+    ] = "data",
+    image_size: Annotated[
+        int | None, typer.Option(min=32, help="Image side in px. Default: the encoder's.")
+    ] = None,
     frozen: Annotated[bool, typer.Option("--frozen", help="Train the head alone.")] = False,
     profile: ProfileOption = ProfileName.demo,
     arch: ArchOption = "",
-    force: Annotated[bool, typer.Option("--force", help="Write over a config that is there.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write over a config that is there.")
+    ] = False,
 ) -> None:
-    """Write a mmsegmentation or mmdetection config that goes on from an encoder, with its weights beside.
+    """Write a mmsegmentation or mmdetection config that goes on from an encoder, with its weights
+    beside.
 
-    Example: `place-bench export mmdet place --classes nodule,mass --images my_data --out my_detector`
+    Example: `place-bench export mmdet place --classes nodule,mass --images my_data --out
+    my_detector`
     """
     from bench.commands import export_command
     from bench.pretraining import PretrainRequest
 
-    request = PretrainRequest(method=encoder, profile=profile.value, architecture=arch, checkpoint=checkpoint)
+    request = PretrainRequest(
+        method=encoder, profile=profile.value, architecture=arch, checkpoint=checkpoint
+    )
     names = [name.strip() for name in classes.split(",") if name.strip()]
     export_command(
-        framework.value, request, out, classes=names, images=images, image_size=image_size, frozen=frozen, overwrite=force
+        framework.value,
+        request,
+        out,
+        classes=names,
+        images=images,
+        image_size=image_size,
+        frozen=frozen,
+        overwrite=force,
     )
 
 
 @app.command()
 def doctor(data_root: DataRootOption = None) -> None:
-    """Say what is ready, what to be warned of and what is blocked on this machine, and the next action of each."""
+    """Say what is ready, what to be warned of and what is blocked on this machine, and the next
+    action of each."""
     from bench.doctor import doctor_command
 
     raise typer.Exit(doctor_command(data_root))
@@ -283,16 +383,20 @@ def data_list(data_root: DataRootOption = None) -> None:
 
 @data_app.command("verify")
 def data_verify(
-    names: Annotated[list[str] | None, typer.Argument(help="Default: all.")] = None, data_root: DataRootOption = None
+    names: Annotated[list[str] | None, typer.Argument(help="Default: all.")] = None,
+    data_root: DataRootOption = None,
 ) -> None:
-    """Compare what is on the disk with the published counts; exit code 2 where something is missing or wrong."""
+    """Compare what is on the disk with the published counts; exit code 2 where something is missing
+    or wrong."""
     from bench.data_commands import verify_command
 
     raise typer.Exit(verify_command(tuple(names or ()), data_root))
 
 
 @data_app.command("path")
-def data_path(name: Annotated[str, typer.Argument(help="Dataset.")], data_root: DataRootOption = None) -> None:
+def data_path(
+    name: Annotated[str, typer.Argument(help="Dataset.")], data_root: DataRootOption = None
+) -> None:
     """Print the folder a dataset is read from."""
     from bench.data_commands import path_command
 
@@ -301,12 +405,21 @@ def data_path(name: Annotated[str, typer.Argument(help="Dataset.")], data_root: 
 
 @data_app.command("make-demo")
 def data_make_demo(
-    names: Annotated[list[str] | None, typer.Argument(help="Datasets. Default: all that have a demo.")] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder to write <dataset>/ into. Default: the cache, where `run` finds it.")
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Datasets. Default: all that have a demo.")
     ] = None,
-    studies: Annotated[int | None, typer.Option(min=1, help="Studies to render. Default: the dataset's demo size.")] = None,
-    size: Annotated[int | None, typer.Option(min=64, max=2048, help="Image size in px. Default: 256.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder to write <dataset>/ into. Default: the cache, where `run` finds it."
+        ),
+    ] = None,
+    studies: Annotated[
+        int | None, typer.Option(min=1, help="Studies to render. Default: the dataset's demo size.")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(min=64, max=2048, help="Image size in px. Default: 256.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes that render.")] = 2,
 ) -> None:
@@ -318,7 +431,8 @@ def data_make_demo(
 
 def main() -> None:
     """Run the command line: a PlaceBenchError is one sentence and exit code 2, Ctrl-C is 130."""
-    # Waiting threads that spin instead of sleeping make two busy processes on two cores several times slower.
+    # Waiting threads that spin instead of sleeping make two busy processes on two cores several
+    # times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
@@ -326,7 +440,9 @@ def main() -> None:
         print(f"place-bench: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("\nplace-bench: stopped. The same command continues where it stopped.", file=sys.stderr)
+        print(
+            "\nplace-bench: stopped. The same command continues where it stopped.", file=sys.stderr
+        )
         sys.exit(130)
 
 

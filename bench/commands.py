@@ -12,8 +12,22 @@ from bench.errors import PlaceBenchError, UnknownNameError
 from bench.leaderboard import Table, build, write
 from bench.overview import overview_markdown, write_overview
 from bench.pictures import stamp
-from bench.plan import RunRequest, TaskPlan, check_request, entrants, expand_tasks, make_cell, plan_task
-from bench.pretraining import PretrainRequest, encoder_request, preview, resolve_encoder, train_encoder
+from bench.plan import (
+    RunRequest,
+    TaskPlan,
+    check_request,
+    entrants,
+    expand_tasks,
+    make_cell,
+    plan_task,
+)
+from bench.pretraining import (
+    PretrainRequest,
+    encoder_request,
+    preview,
+    resolve_encoder,
+    train_encoder,
+)
 from bench.progress import default_progress
 from bench.registry import suggest
 from bench.results import ResultStore
@@ -21,7 +35,8 @@ from bench.tables import comparison, to_markdown
 
 
 def run_command(request: RunRequest, *, dry_run: bool) -> int:
-    """Run what is missing, then write and print the leaderboards; return the exit code (1 where a cell failed)."""
+    """Run what is missing, then write and print the leaderboards; return the exit code (1 where a
+    cell failed)."""
     progress = default_progress()
     check_request(request)
     if dry_run:
@@ -29,19 +44,36 @@ def run_command(request: RunRequest, *, dry_run: bool) -> int:
         return 0
     plans = [plan_task(name, request, progress) for name in expand_tasks(request.tasks)]
     jobs = [job for plan in plans for job in _jobs(plan, request, progress)]
-    outcome = run_jobs(_missing(jobs, request), request, progress) if _missing(jobs, request) else Outcome()
+    outcome = (
+        run_jobs(_missing(jobs, request), request, progress)
+        if _missing(jobs, request)
+        else Outcome()
+    )
     progress.say(_tally(len(jobs), outcome))
-    tables = {plan.task.name: _publish(plan, request, bool(outcome.done), progress) for plan in plans}
+    tables = {
+        plan.task.name: _publish(plan, request, bool(outcome.done), progress) for plan in plans
+    }
     if len(plans) > 1:
         store = ResultStore(request.results)
-        _print_overview({name: found or build(store, name)[0] for name, found in tables.items()}, request.results)
+        _print_overview(
+            {name: found or build(store, name)[0] for name, found in tables.items()},
+            request.results,
+        )
     return 1 if outcome.failed else 0
 
 
 def _tally(planned: int, outcome: Outcome) -> str:
     failed, left_out = len(outcome.failed), len(outcome.left_out)
-    parts = [f"{len(outcome.done)} cell(s) run", f"{planned - len(outcome.done) - failed - left_out} had a result"]
-    return ", ".join(parts + [f"{failed} failed"] * bool(failed) + [f"{left_out} left out"] * bool(left_out)) + "."
+    parts = [
+        f"{len(outcome.done)} cell(s) run",
+        f"{planned - len(outcome.done) - failed - left_out} had a result",
+    ]
+    return (
+        ", ".join(
+            parts + [f"{failed} failed"] * bool(failed) + [f"{left_out} left out"] * bool(left_out)
+        )
+        + "."
+    )
 
 
 def _jobs(plan: TaskPlan, request: RunRequest, progress: Progress) -> list[Job]:
@@ -50,7 +82,10 @@ def _jobs(plan: TaskPlan, request: RunRequest, progress: Progress) -> list[Job]:
         spec = BACKBONES.get(name)
         encoder = resolve_encoder(encoder_request(name, request), progress)
         for fraction in request.fractions or plan.task.fractions:
-            found += [Job(make_cell(plan, spec, encoder, fraction, seed, request), plan, encoder) for seed in request.seeds]
+            found += [
+                Job(make_cell(plan, spec, encoder, fraction, seed, request), plan, encoder)
+                for seed in request.seeds
+            ]
     return found
 
 
@@ -65,9 +100,15 @@ def _print_plan(request: RunRequest, progress: Progress) -> None:
         fractions = request.fractions or task.fractions
         for backbone in entrants(task, request):
             for fraction in fractions:
-                print(f"would run {name} | {backbone} | {fraction:g} of labels | seeds {', '.join(map(str, request.seeds))}")
+                print(
+                    f"would run {name} | {backbone} | {fraction:g} of labels | seeds "
+                    f"{', '.join(map(str, request.seeds))}"
+                )
             print(f"    encoder: {preview(encoder_request(backbone, request))}")
-    progress.say("Dry run: nothing was run, made or downloaded. Cells with a result are left out when it runs.")
+    progress.say(
+        "Dry run: nothing was run, made or downloaded. Cells with a result are left out when "
+        "it runs."
+    )
 
 
 def _publish(plan: TaskPlan, request: RunRequest, changed: bool, progress: Progress) -> list[Table]:
@@ -82,15 +123,23 @@ def _publish(plan: TaskPlan, request: RunRequest, changed: bool, progress: Progr
     return tables
 
 
-def _figures(plan: TaskPlan, tables: Sequence[Table], request: RunRequest, progress: Progress) -> None:
+def _figures(
+    plan: TaskPlan, tables: Sequence[Table], request: RunRequest, progress: Progress
+) -> None:
     store = ResultStore(request.results)
     for table in tables:
         if table.facts["hash:test"] != plan.test_hash or table.facts["hash:data"] != plan.data_hash:
             continue
         last = table.columns[-1].fraction
-        shown = {table.names[r["key"]]: store.load_predictions(r["key"]) for r in table.records if r["label_fraction"] == last}
+        shown = {
+            table.names[r["key"]]: store.load_predictions(r["key"])
+            for r in table.records
+            if r["label_fraction"] == last
+        }
         test = plan.prepared.subset(plan.index[plan.index["split"] == "test"])
-        path = plan.kind.figure(plan.task, test, shown, request.results / "leaderboards" / f"{plan.task.name}.png")
+        path = plan.kind.figure(
+            plan.task, test, shown, request.results / "leaderboards" / f"{plan.task.name}.png"
+        )
         if path:
             if plan.root.kind == "demo":
                 stamp(path, DEMO_NOTE)
@@ -139,34 +188,52 @@ def export_command(
 def leaderboard_command(names: Sequence[str], metric: str, results: Path) -> None:
     """Write and print the tables of the named tasks, or of all that have results."""
     store = ResultStore(results)
-    chosen = expand_tasks(names) if names else sorted({str(r["task"]) for r in store.records().values()})
+    chosen = (
+        expand_tasks(names) if names else sorted({str(r["task"]) for r in store.records().values()})
+    )
     if not chosen:
-        raise PlaceBenchError(f"no results in {store.path}.", "Run a task first, e.g. `place-bench run siim_seg`.")
+        raise PlaceBenchError(
+            f"no results in {store.path}.", "Run a task first, e.g. `place-bench run siim_seg`."
+        )
     found: dict[str, list[Table]] = {}
     for name in chosen:
         tables, left_out = write(store, name, results / "leaderboards", metric)
         found[name] = tables
         if not tables:
-            raise PlaceBenchError(f"task '{name}' has no results in {store.path}.", f"Run `place-bench run {name}`.")
-        print("\n".join([to_markdown(table) for table in tables] + [f"Left out: {reason}" for reason in left_out]))
+            raise PlaceBenchError(
+                f"task '{name}' has no results in {store.path}.", f"Run `place-bench run {name}`."
+            )
+        print(
+            "\n".join(
+                [to_markdown(table) for table in tables]
+                + [f"Left out: {reason}" for reason in left_out]
+            )
+        )
     if len(chosen) > 1:
         _print_overview(found, results)
 
 
 def compare_command(name: str, encoders: Sequence[str], metric: str, results: Path) -> None:
-    """Print the paired differences of a task's rows; a row is named as in the table, or by its encoder's name alone."""
+    """Print the paired differences of a task's rows; a row is named as in the table, or by its
+    encoder's name alone."""
     store = ResultStore(results)
     tables, _ = build(store, expand_tasks([name])[0], metric)
     if not tables:
-        raise PlaceBenchError(f"task '{name}' has no results in {store.path}.", f"Run `place-bench run {name}`.")
+        raise PlaceBenchError(
+            f"task '{name}' has no results in {store.path}.", f"Run `place-bench run {name}`."
+        )
     for table in tables:
-        print(comparison(table, [row for encoder in encoders for row in _rows_named(table, encoder)]))
+        print(
+            comparison(table, [row for encoder in encoders for row in _rows_named(table, encoder)])
+        )
 
 
 def _rows_named(table: Table, encoder: str) -> list[str]:
     found = [row for row in table.rows if encoder in (row, row.split(" ")[0])]
     if not found:
-        raise UnknownNameError(f"no row '{encoder}' in the table of '{table.task.name}'.", suggest(encoder, table.rows))
+        raise UnknownNameError(
+            f"no row '{encoder}' in the table of '{table.task.name}'.", suggest(encoder, table.rows)
+        )
     return found
 
 

@@ -1,6 +1,7 @@
 """The seams: what a dataset, a backbone and a task declare, and what crosses between them.
 
-This module imports neither torch nor pandas, so that declarations stay light; heavy types are named for the checker only.
+This module imports neither torch nor pandas, so that declarations stay light; heavy types are named
+for the checker only.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ DEMO_NOTE = "Rendered data: shows that the pipeline works, says nothing clinical
 # ---------------------------------------------------------------------------------------------------------- datasets
 @dataclass(frozen=True)
 class Finding:
-    """One line of a validation: `level` is ok, warning or error; `message` names the path or count and the next step."""
+    """One line of a validation: `level` is ok, warning or error; `message` names the path or count
+    and the next step."""
 
     level: Literal["ok", "warning", "error"]
     message: str
@@ -37,8 +39,9 @@ class Finding:
 class Dataset(ABC):
     """One dataset in the layout it is downloaded in.
 
-    A subclass sets the class attributes below and implements `index` and `validate`; with masks it implements `mask`, and with
-    an embedded demo `make_demo`. Heavy imports (pandas, pydicom, cv2) stand inside the methods.
+    A subclass sets the class attributes below and implements `index` and `validate`; with masks it
+    implements `mask`, and with an embedded demo `make_demo`. Heavy imports (pandas, pydicom, cv2)
+    stand inside the methods.
     """
 
     name: str
@@ -47,14 +50,16 @@ class Dataset(ABC):
     citation: str
     how_to_get: str
     folders: tuple[str, ...] = ()
-    """Folder names under the data root, tried in this order; the dataset's own name is always tried first."""
+    """Folder names under the data root, tried in this order; the dataset's own name is always tried
+    first."""
     marker: str = ""
     """A file or folder (relative) by which the dataset is recognised in a folder."""
     mask_classes: tuple[str, ...] = ()
     box_classes: tuple[str, ...] = ()
     label_names: tuple[str, ...] = ()
     official_lists: tuple[str, ...] = ()
-    """Files of the download with the names of split lists (`train.txt`): they are the dataset's own, not the user's."""
+    """Files of the download with the names of split lists (`train.txt`): they are the dataset's
+    own, not the user's."""
     has_reports: bool = False
     has_demo: bool = False
     demo_studies: int = 400
@@ -66,29 +71,41 @@ class Dataset(ABC):
     def index(self, root: Path) -> pd.DataFrame:
         """Return one row per image, read from the files as downloaded.
 
-        Columns always present: `image_id` (str, unique), `patient_id` (str), `path` (str, relative to `root`),
-        `split` (str: train/val/test, or "" where the dataset has no official split). Where known: `study_id`, `view` (PA, AP,
-        LL), `sex` (M/F/""), `age` (float), `report` (str, cleaned impression + findings), `findings`, `impression`, one column
-        `label:<name>` (0/1/-1/NaN) per entry of `label_names`; a dataset may keep further private columns its `mask` reads,
-        and names the files of an image's masks in `mask_paths` (tuple of str, relative to `root`): the cache sees them change.
-        Raise DataError naming the file for a missing file or column, a duplicate or an impossible value.
+        Columns always present: `image_id` (str, unique), `patient_id` (str), `path` (str, relative
+        to `root`), `split` (str: train/val/test, or "" where the dataset has no official split).
+        Where known: `study_id`, `view` (PA, AP, LL), `sex` (M/F/""), `age` (float), `report` (str,
+        cleaned impression + findings), `findings`, `impression`, one column `label:<name>`
+        (0/1/-1/NaN) per entry of `label_names`; a dataset may keep further private columns its
+        `mask` reads, and names the files of an image's masks in `mask_paths` (tuple of str,
+        relative to `root`): the cache sees them change. Raise DataError naming the file for a
+        missing file or column, a duplicate or an impossible value.
         """
 
     @abstractmethod
     def validate(self, root: Path) -> list[Finding]:
-        """Compare what is on disk with the published counts; name what is missing and how to get it."""
+        """Compare what is on disk with the published counts; name what is missing and how to get
+        it."""
 
     def mask(self, row: pd.Series, root: Path) -> np.ndarray:
-        """Return the masks of one image as uint8 0/1 [len(mask_classes), H, W] in the pixel grid of the image file."""
+        """Return the masks of one image as uint8 0/1 [len(mask_classes), H, W] in the pixel grid of
+        the image file."""
         raise NotImplementedError(f"dataset '{self.name}' has no masks")
 
     def boxes(self, row: pd.Series, root: Path) -> np.ndarray:
-        """Return the boxes of one image, float32 [n, 5]: x1, y1, x2, y2 in pixels of the image file (exclusive right and lower
-        edge) and the class as an index into `box_classes`; [0, 5] where there are none."""
+        """Return the boxes of one image, float32 [n, 5]: x1, y1, x2, y2 in pixels of the image file
+        (exclusive right and lower edge) and the class as an index into `box_classes`; [0, 5] where
+        there are none."""
         raise NotImplementedError(f"dataset '{self.name}' has no boxes")
 
     def make_demo(
-        self, out: Path, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None
+        self,
+        out: Path,
+        *,
+        studies: int,
+        size: int,
+        seed: int,
+        workers: int = 2,
+        progress: Progress | None = None,
     ) -> None:
         """Render `studies` studies at `size` px into `out` in this dataset's native layout."""
         raise NotImplementedError(f"dataset '{self.name}' has no demo")
@@ -97,26 +114,33 @@ class Dataset(ABC):
         """Return the version of the renderer behind `make_demo`; another version, another demo."""
         return 1
 
-    def reference_split(self, index: pd.DataFrame, protocol: str, seed: int, kind: str = "") -> pd.DataFrame | None:
-        """Return the split a published protocol made of this dataset (its leaks included), or None where it has none of its own.
+    def reference_split(
+        self, index: pd.DataFrame, protocol: str, seed: int, kind: str = ""
+    ) -> pd.DataFrame | None:
+        """Return the split a published protocol made of this dataset (its leaks included), or None
+        where it has none of its own.
 
-        `kind` is the kind of the task: a protocol may split one dataset differently for classification and detection.
+        `kind` is the kind of the task: a protocol may split one dataset differently for
+        classification and detection.
 
-        An image may come back in several rows, once per split, with other private columns (e.g. a part of its masks).
+        An image may come back in several rows, once per split, with other private columns (e.g. a
+        part of its masks).
         """
         return None
 
     def reference_subset(
         self, train: pd.DataFrame, protocol: str, fraction: float, seed: int, kind: str = ""
     ) -> pd.DataFrame | None:
-        """Return the training rows a published protocol uses at one label fraction, or None for the usual nested subset."""
+        """Return the training rows a published protocol uses at one label fraction, or None for the
+        usual nested subset."""
         return None
 
 
 # --------------------------------------------------------------------------------------------------------- backbones
 @dataclass(frozen=True)
 class InputSpec:
-    """How an encoder wants its images: the harness resizes the long side to `resize`, pads square, then crops `size`."""
+    """How an encoder wants its images: the harness resizes the long side to `resize`, pads square,
+    then crops `size`."""
 
     size: int
     resize: int
@@ -130,8 +154,9 @@ class InputSpec:
 class Features:
     """What heads see of an image batch.
 
-    pooled [B, D]; patches [B, N, D] in row-major order of `grid` = (h, w), N = h * w (no class token);
-    pyramid: maps [B, C_i, H_i, W_i] from fine to coarse (ResNet: strides 4, 8, 16, 32; ViT: four blocks at stride = patch size).
+    pooled [B, D]; patches [B, N, D] in row-major order of `grid` = (h, w), N = h * w (no class
+    token); pyramid: maps [B, C_i, H_i, W_i] from fine to coarse (ResNet: strides 4, 8, 16, 32; ViT:
+    four blocks at stride = patch size).
     """
 
     pooled: torch.Tensor
@@ -141,7 +166,8 @@ class Features:
 
 
 class Backbone(Protocol):
-    """A loaded encoder. `module` holds every parameter; freezing means `module.eval()` and requires_grad False, BatchNorm too."""
+    """A loaded encoder. `module` holds every parameter; freezing means `module.eval()` and
+    requires_grad False, BatchNorm too."""
 
     name: str
     architecture: str
@@ -173,7 +199,8 @@ class Backbone(Protocol):
 
 @runtime_checkable
 class GivesObservations(Protocol):
-    """A backbone that has tokens beside its patches, e.g. PLACE's V-PORs: optional, asked for by `isinstance`."""
+    """A backbone that has tokens beside its patches, e.g. PLACE's V-PORs: optional, asked for by
+    `isinstance`."""
 
     def observations(self, images: torch.Tensor) -> torch.Tensor:
         """Return extra visual tokens [B, K, d] of normalised images."""
@@ -182,7 +209,8 @@ class GivesObservations(Protocol):
 
 @runtime_checkable
 class GivesLocalSimilarity(Protocol):
-    """A backbone whose score has a part over words (or sentences) and regions: optional, asked for by `isinstance`."""
+    """A backbone whose score has a part over words (or sentences) and regions: optional, asked for
+    by `isinstance`."""
 
     def local_similarity(self, images: torch.Tensor, texts: Sequence[str]) -> torch.Tensor:
         """Return that part alone [B, T]."""
@@ -204,12 +232,13 @@ class BackboneRequest:
 class BackboneSpec:
     """Declaration of one backbone.
 
-    `build` returns the loaded encoder. Two answers are given without importing torch: `architecture`, the full name of the one a
-    request means, and `weights_file`, which file it will read, so that its hash can stand in the results. `settings` came with
-    the name (`name?key=value`). `method` ("module:Class") names the pre-training method where the harness can pre-train it,
-    `trainer` ("module") who trains it and `pretrain_on` the image-report dataset it uses by default; then `build` is called with
-    `request.checkpoint` set. `seeded` is True where another seed gives other weights; `default` puts it in a run that names no
-    backbones.
+    `build` returns the loaded encoder. Two answers are given without importing torch:
+    `architecture`, the full name of the one a request means, and `weights_file`, which file it will
+    read, so that its hash can stand in the results. `settings` came with the name
+    (`name?key=value`). `method` ("module:Class") names the pre-training method where the harness
+    can pre-train it, `trainer` ("module") who trains it and `pretrain_on` the image-report dataset
+    it uses by default; then `build` is called with `request.checkpoint` set. `seeded` is True where
+    another seed gives other weights; `default` puts it in a run that names no backbones.
     """
 
     name: str
@@ -240,14 +269,20 @@ def configured(spec: BackboneSpec, name: str, settings: Mapping[str, str]) -> Ba
     find = spec.weights_file
     weights_file = (lambda request: find(extended(request))) if find else None
     merged = {**spec.settings, **settings}
-    return replace(spec, name=name, build=build, weights_file=weights_file, settings=merged, default=False)
+    return replace(
+        spec, name=name, build=build, weights_file=weights_file, settings=merged, default=False
+    )
 
 
-def backbone(name: str, **meta: Any) -> Callable[[Callable[[BackboneRequest], Backbone]], Callable[[BackboneRequest], Backbone]]:
+def backbone(
+    name: str, **meta: Any
+) -> Callable[[Callable[[BackboneRequest], Backbone]], Callable[[BackboneRequest], Backbone]]:
     """Decorate a builder function: `@backbone("mine", title="...", licence="...")`."""
 
-    def decorate(build: Callable[[BackboneRequest], Backbone]) -> Callable[[BackboneRequest], Backbone]:
-        meta.setdefault("title", (build.__doc__ or name).strip().splitlines()[0])
+    def decorate(
+        build: Callable[[BackboneRequest], Backbone],
+    ) -> Callable[[BackboneRequest], Backbone]:
+        meta.setdefault("title", " ".join((build.__doc__ or name).strip().split("\n\n")[0].split()))
         BACKBONES.add(name, BackboneSpec(name=name, build=build, **meta))
         return build
 
@@ -265,8 +300,8 @@ def dataset(cls: type[Dataset]) -> type[Dataset]:
 class TaskSpec:
     """Declaration of one task: a kind of head on one dataset.
 
-    `groups` are names that run many tasks at once. `presets` gives, per protocol, setting values of this dataset that differ
-    from the kind's preset (e.g. {"mgca": {"batch_size": "8"}}).
+    `groups` are names that run many tasks at once. `presets` gives, per protocol, setting values of
+    this dataset that differ from the kind's preset (e.g. {"mgca": {"batch_size": "8"}}).
     """
 
     name: str
@@ -284,10 +319,11 @@ class TaskSpec:
 class Subset:
     """Some images of one dataset, decoded once.
 
-    `index` holds the rows in order; row r's pixels stand at `positions[r]` of the stores (memory maps, never written):
-    `image_store` uint8 [M, S, S] and, where the dataset has masks, `mask_store` uint8 0/1 [M, C, S, S] on the same padded grid;
-    masks stand at `mask_positions` where given. `box_lists[r]` are the boxes of row r, float32 [n, 5]: x1, y1, x2, y2 in pixels
-    of the padded square, and the class.
+    `index` holds the rows in order; row r's pixels stand at `positions[r]` of the stores (memory
+    maps, never written): `image_store` uint8 [M, S, S] and, where the dataset has masks,
+    `mask_store` uint8 0/1 [M, C, S, S] on the same padded grid; masks stand at `mask_positions`
+    where given. `box_lists[r]` are the boxes of row r, float32 [n, 5]: x1, y1, x2, y2 in pixels of
+    the padded square, and the class.
     """
 
     index: pd.DataFrame
@@ -312,7 +348,8 @@ class Subset:
         return self.mask_store[positions[rows]]
 
     def boxes(self, row: int) -> np.ndarray:
-        """Return a copy of the boxes of one row, float32 [n, 5]: x1, y1, x2, y2 on the padded square, class."""
+        """Return a copy of the boxes of one row, float32 [n, 5]: x1, y1, x2, y2 on the padded
+        square, class."""
         if self.box_lists is None:
             raise DataError("these images have no boxes.", "Choose a task whose dataset has boxes.")
         return self.box_lists[row].copy()
@@ -320,8 +357,9 @@ class Subset:
 
 @dataclass(frozen=True)
 class PairData:
-    """Radiographs with their reports, split by patient: the subsets' index has a column `report`, their images are cached at the
-    encoder's `resize`. `data_hash` identifies images, reports and split."""
+    """Radiographs with their reports, split by patient: the subsets' index has a column `report`,
+    their images are cached at the encoder's `resize`. `data_hash` identifies images, reports and
+    split."""
 
     name: str
     kind: DataKind
@@ -344,7 +382,8 @@ class Progress(Protocol):
 
 @dataclass(frozen=True)
 class CellContext:
-    """What a task kind gets beside data and backbone: its resolved settings, a folder to resume from, device, seed, progress."""
+    """What a task kind gets beside data and backbone: its resolved settings, a folder to resume
+    from, device, seed, progress."""
 
     task: TaskSpec
     settings: Any
@@ -359,15 +398,17 @@ class CellContext:
     data_kind: DataKind = "real"
     """Texts of real reports are licensed: a kind shows them only where it was asked to."""
     encoder_key: str = ""
-    """Names the encoder (backbone, architecture, checkpoint, settings, seed); part of the key of kept features."""
+    """Names the encoder (backbone, architecture, checkpoint, settings, seed); part of the key of
+    kept features."""
     data_key: str = ""
     """Hash of the images read; without it features are not kept on disk."""
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Kept per cell. `table`: one row per test image (`image_id`, `patient_id`, then what `score` needs); `arrays`: optional
-    numpy arrays aligned with the table (e.g. packed masks for figures); `extra`: scalars of the fit (epochs, best step)."""
+    """Kept per cell. `table`: one row per test image (`image_id`, `patient_id`, then what `score`
+    needs); `arrays`: optional numpy arrays aligned with the table (e.g. packed masks for figures);
+    `extra`: scalars of the fit (epochs, best step)."""
 
     table: pd.DataFrame
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -376,7 +417,8 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Score:
-    """One metric of one cell with its 95% interval (bootstrap clustered by patient), `n` images it was computed on."""
+    """One metric of one cell with its 95% interval (bootstrap clustered by patient), `n` images it
+    was computed on."""
 
     metric: str
     value: float
@@ -386,36 +428,47 @@ class Score:
 
 
 class TaskKind(ABC):
-    """One kind of task: its settings and presets, its head, its metrics. Sees a backbone only through the protocol above."""
+    """One kind of task: its settings and presets, its head, its metrics. Sees a backbone only
+    through the protocol above."""
 
     name: str
     evaluator_version: int = 1
     metrics: tuple[str, ...]
-    """Those a table shows beside the task's main one, where results have them; `statistics` may give more."""
+    """Those a table shows beside the task's main one, where results have them; `statistics` may
+    give more."""
     lower_is_better: tuple[str, ...] = ()
     """Patterns (fnmatch) of the metrics whose smallest value is the best, e.g. "*_rank"."""
     baselines: tuple[str, ...] = ()
-    """Rows beside the encoders that need none, e.g. "constant_report": `fit` gets a `bench.baselines.Baseline` of that name."""
+    """Rows beside the encoders that need none, e.g. "constant_report": `fit` gets a
+    `bench.baselines.Baseline` of that name."""
     needs: Literal["images", "masks", "boxes", "labels", "reports"] = "images"
 
     @abstractmethod
-    def settings(self, task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]) -> Any:
-        """Return the resolved frozen settings dataclass; must not import torch. Raise UnknownNameError on an unknown protocol.
+    def settings(
+        self, task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]
+    ) -> Any:
+        """Return the resolved frozen settings dataclass; must not import torch. Raise
+        UnknownNameError on an unknown protocol.
 
-        The dataclass has at least: `image_size` (int, px of the square the subsets are cached at)."""
+        The dataclass has at least: `image_size` (int, px of the square the subsets are cached at).
+        """
 
     @abstractmethod
     def protocols(self) -> tuple[str, ...]:
         """Return the names of the protocol presets."""
 
     def split(self, index: pd.DataFrame, task: TaskSpec, protocol: str, seed: int) -> pd.DataFrame:
-        """Return `index` with `split` filled (train/val/test); default: the official split, else 70/15/15 by patient, seed 0."""
+        """Return `index` with `split` filled (train/val/test); default: the official split, else
+        70/15/15 by patient, seed 0."""
         from bench.data.splits import default_split
 
         return default_split(index, seed=0)
 
-    def subset(self, train: pd.DataFrame, fraction: float, task: TaskSpec, protocol: str, seed: int) -> pd.DataFrame:
-        """Return the training rows used at one label fraction; default: nested, stratified on the first label, never empty."""
+    def subset(
+        self, train: pd.DataFrame, fraction: float, task: TaskSpec, protocol: str, seed: int
+    ) -> pd.DataFrame:
+        """Return the training rows used at one label fraction; default: nested, stratified on the
+        first label, never empty."""
         from bench.data.splits import label_subset
 
         labels = [name for name in train.columns if str(name).startswith("label:")]
@@ -430,37 +483,50 @@ class TaskKind(ABC):
         """Return one row per image of `test`."""
 
     @abstractmethod
-    def statistics(self, predictions: Predictions, task: TaskSpec) -> Mapping[str, Callable[[np.ndarray], np.ndarray]]:
-        """Return, per metric, a function of resampling weights [R, n_images] giving its value per resample [R].
+    def statistics(
+        self, predictions: Predictions, task: TaskSpec
+    ) -> Mapping[str, Callable[[np.ndarray], np.ndarray]]:
+        """Return, per metric, a function of resampling weights [R, n_images] giving its value per
+        resample [R].
 
-        Weights of one give the point estimate. The engine makes one shared, patient-clustered weight matrix, so that intervals
-        and paired tests of all backbones use the same resamples.
+        Weights of one give the point estimate. The engine makes one shared, patient-clustered
+        weight matrix, so that intervals and paired tests of all backbones use the same resamples.
         """
 
-    def figure(self, task: TaskSpec, test: Subset, predictions: Mapping[str, Predictions], out: Path) -> Path | None:
-        """Draw a few of `test` with what each method predicted, into `out` (.png); None where the kind has no figure."""
+    def figure(
+        self, task: TaskSpec, test: Subset, predictions: Mapping[str, Predictions], out: Path
+    ) -> Path | None:
+        """Draw a few of `test` with what each method predicted, into `out` (.png); None where the
+        kind has no figure."""
         return None
 
 
 class TrainedKind(TaskKind):
-    """A kind whose head is trained: under a published protocol its split and its training rows are the dataset's own."""
+    """A kind whose head is trained: under a published protocol its split and its training rows are
+    the dataset's own."""
 
     def split(self, index: pd.DataFrame, task: TaskSpec, protocol: str, seed: int) -> pd.DataFrame:
-        """Return the default split, or under a reference protocol that reference's own, its leaks counted in a warning."""
+        """Return the default split, or under a reference protocol that reference's own, its leaks
+        counted in a warning."""
         if protocol == "default":
             return super().split(index, task, protocol, seed)
         from bench.data.reference import reference_split
 
         return reference_split(index, task, protocol, seed)
 
-    def subset(self, train: pd.DataFrame, fraction: float, task: TaskSpec, protocol: str, seed: int) -> pd.DataFrame:
-        """Return the training rows of one label fraction; a reference protocol may have a rule of its own."""
+    def subset(
+        self, train: pd.DataFrame, fraction: float, task: TaskSpec, protocol: str, seed: int
+    ) -> pd.DataFrame:
+        """Return the training rows of one label fraction; a reference protocol may have a rule of
+        its own."""
         from bench.data.reference import reference_subset
 
         found = reference_subset(train, task, protocol, fraction, seed)
         return self.own_subset(train, fraction, task, seed) if found is None else found
 
-    def own_subset(self, train: pd.DataFrame, fraction: float, task: TaskSpec, seed: int) -> pd.DataFrame:
+    def own_subset(
+        self, train: pd.DataFrame, fraction: float, task: TaskSpec, seed: int
+    ) -> pd.DataFrame:
         """Return the training rows of one label fraction where no protocol has a rule."""
         return super().subset(train, fraction, task, "default", seed)
 
@@ -483,5 +549,8 @@ def _baseline(name: str) -> BackboneSpec:
 
 
 BACKBONES.add_scheme(
-    "baseline", _baseline, title="No encoder: a row that every encoder has to beat", example="baseline:constant_report"
+    "baseline",
+    _baseline,
+    title="No encoder: a row that every encoder has to beat",
+    example="baseline:constant_report",
 )

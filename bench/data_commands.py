@@ -7,17 +7,33 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.contracts import DATASETS, Dataset
-from bench.data.roots import DEMO_MARK, DataRoot, DemoSize, data_kind, demo_path, demo_root, find_dataset
+from bench.data.roots import (
+    DEMO_MARK,
+    DataRoot,
+    DemoSize,
+    data_kind,
+    demo_path,
+    demo_root,
+    find_dataset,
+)
 from bench.errors import DataError, PlaceBenchError
 from bench.listing import print_table
 from bench.progress import default_progress
 
 
 def locate(dataset: Dataset, data_root: Path | None) -> DataRoot | None:
-    """Return where a dataset is now, real files first, then a demo already rendered; None where there is neither."""
-    given = data_root or (Path(os.environ["PLACE_BENCH_DATA"]) if os.environ.get("PLACE_BENCH_DATA") else None)
+    """Return where a dataset is now, real files first, then a demo already rendered; None where
+    there is neither."""
+    given = data_root or (
+        Path(os.environ["PLACE_BENCH_DATA"]) if os.environ.get("PLACE_BENCH_DATA") else None
+    )
     found = find_dataset(dataset, given) if given else None
-    if found is None and dataset.has_demo and not data_root and (demo_path(dataset) / DEMO_MARK).is_file():
+    if (
+        found is None
+        and dataset.has_demo
+        and not data_root
+        and (demo_path(dataset) / DEMO_MARK).is_file()
+    ):
         found = demo_path(dataset)
     return DataRoot(found, data_kind(found)) if found else None
 
@@ -29,7 +45,11 @@ def list_command(data_root: Path | None) -> None:
 
 def _row(dataset: Dataset, data_root: Path | None) -> dict[str, str]:
     root = locate(dataset, data_root)
-    found = f"{root.kind}: {root.path}" if root else ("demo is rendered when needed" if dataset.has_demo else "not found")
+    found = (
+        f"{root.kind}: {root.path}"
+        if root
+        else ("demo is rendered when needed" if dataset.has_demo else "not found")
+    )
     return {
         "name": dataset.name,
         "title": dataset.title,
@@ -62,13 +82,20 @@ def path_command(name: str, data_root: Path | None) -> None:
     dataset = DATASETS.get(name)
     root = locate(dataset, data_root)
     if root is None:
-        hint = f"Make the demo with `place-bench data make-demo {name}`. " if dataset.has_demo else ""
+        hint = (
+            f"Make the demo with `place-bench data make-demo {name}`. " if dataset.has_demo else ""
+        )
         raise DataError(f"dataset '{name}' is not on this machine.", f"{hint}{dataset.how_to_get}")
     print(root.path)
 
 
 def make_demo_command(
-    names: Sequence[str], out: Path | None, studies: int | None, size: int | None, seed: int, workers: int
+    names: Sequence[str],
+    out: Path | None,
+    studies: int | None,
+    size: int | None,
+    seed: int,
+    workers: int,
 ) -> None:
     """Render demos into `out/<dataset>` or into the cache, and print the folders."""
     progress = default_progress()
@@ -77,4 +104,8 @@ def make_demo_command(
         if not dataset.has_demo:
             raise PlaceBenchError(f"dataset '{name}' has no demo.", dataset.how_to_get)
         wanted = DemoSize(studies or 0, size or DemoSize.size, seed)
-        print(demo_root(dataset, wanted, out=out / name if out else None, workers=workers, progress=progress).path)
+        print(
+            demo_root(
+                dataset, wanted, out=out / name if out else None, workers=workers, progress=progress
+            ).path
+        )

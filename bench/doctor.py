@@ -17,7 +17,16 @@ from bench.paths import cache_home
 
 Level = Literal["ready", "warning", "blocked"]
 _STYLES = {"ready": "green", "warning": "yellow", "blocked": "red"}
-_PACKAGES = ("torch", "torchvision", "timm", "transformers", "pydicom", "pandas", "scikit-learn", "safetensors")
+_PACKAGES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "transformers",
+    "pydicom",
+    "pandas",
+    "scikit-learn",
+    "safetensors",
+)
 _MM_PACKAGES = ("onedl-mmengine", "onedl-mmcv", "onedl-mmsegmentation", "onedl-mmdetection")
 
 
@@ -54,18 +63,31 @@ def _operators() -> Check:
 
     usable, reason = mm_available()
     if not usable:
-        return Check("mm operators", "blocked", reason, "Run `make setup`; segmentation and detection need the mm packages.")
-    found = "compiled mmcv" if mmcv_is_compiled() else "pure-Python stand-ins (segmentation and one-stage detection work)"
+        return Check(
+            "mm operators",
+            "blocked",
+            reason,
+            "Run `make setup`; segmentation and detection need the mm packages.",
+        )
+    found = (
+        "compiled mmcv"
+        if mmcv_is_compiled()
+        else "pure-Python stand-ins (segmentation and one-stage detection work)"
+    )
     return Check("mm operators", "ready", found)
 
 
 def _java() -> Check:
     java = shutil.which("java")
-    action = "Install a Java runtime (8 or newer) for METEOR and the PTB tokeniser of report metrics."
+    action = (
+        "Install a Java runtime (8 or newer) for METEOR and the PTB tokeniser of report metrics."
+    )
     if java is None:
         return Check("Java", "warning", "not found", action)
     try:
-        result = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=20, check=True)
+        result = subprocess.run(
+            [java, "-version"], capture_output=True, text=True, timeout=20, check=True
+        )
     except (OSError, subprocess.SubprocessError) as error:
         return Check("Java", "warning", f"{java} does not run: {error}", action)
     return Check("Java", "ready", (result.stderr or result.stdout).splitlines()[0])
@@ -77,7 +99,12 @@ def _gpu() -> Check:
     if torch.cuda.is_available():
         return Check("GPU", "ready", torch.cuda.get_device_name(0))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return Check("GPU", "warning", f"none; {cores} CPU core(s)", "The demo profile runs; use a CUDA machine for --profile paper.")
+    return Check(
+        "GPU",
+        "warning",
+        f"none; {cores} CPU core(s)",
+        "The demo profile runs; use a CUDA machine for --profile paper.",
+    )
 
 
 def _disk() -> Check:
@@ -86,7 +113,11 @@ def _disk() -> Check:
         folder = folder.parent
     free = shutil.disk_usage(folder).free / 2**30
     level: Level = "ready" if free > 10 else "warning" if free > 1 else "blocked"
-    action = "" if level == "ready" else f"Free some space, or set PLACE_BENCH_CACHE to another disk (now {cache_home()})."
+    action = (
+        ""
+        if level == "ready"
+        else f"Free some space, or set PLACE_BENCH_CACHE to another disk (now {cache_home()})."
+    )
     return Check("disk for caches", level, f"{free:.0f} GiB free", action)
 
 
@@ -102,7 +133,10 @@ def _dataset(name: str, data_root: Path | None) -> Check:
         return Check(f"data {name}", "ready", f"{root.kind} files in {root.path}")
     if dataset.has_demo:
         return Check(
-            f"data {name}", "ready", "no real files; rendered demo is made when needed", f"For real files: {dataset.how_to_get}"
+            f"data {name}",
+            "ready",
+            "no real files; rendered demo is made when needed",
+            f"For real files: {dataset.how_to_get}",
         )
     return Check(f"data {name}", "warning", "no files", dataset.how_to_get)
 
@@ -118,7 +152,12 @@ def doctor_command(data_root: Path | None) -> int:
     for column in ("check", "state", "found", "next action"):
         table.add_column(column, overflow="fold")
     for check in found:
-        table.add_row(Text(check.name), Text(check.level, style=_STYLES[check.level]), Text(check.found), Text(check.action))
+        table.add_row(
+            Text(check.name),
+            Text(check.level, style=_STYLES[check.level]),
+            Text(check.found),
+            Text(check.action),
+        )
     Console().print(table)
     blocked = sum(check.level == "blocked" for check in found)
     print(f"{blocked} blocked. " + ("" if blocked else "Next: place-bench run siim_seg"))

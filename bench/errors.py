@@ -39,4 +39,5 @@ class MissingDependencyError(PlaceBenchError):
 
 
 class NotApplicableError(PlaceBenchError):
-    """A cell that cannot be, such as zero-shot without a text encoder: it is left out, saying why, and the run goes on."""
+    """A cell that cannot be, such as zero-shot without a text encoder: it is left out, saying why,
+    and the run goes on."""

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 What = Literal["pooled", "embedding", "patches", "observations"]
 BATCH = 32
-"""Images encoded together. Constant, and the last batch is filled up: a feature does not depend on what else is encoded."""
+"""Images encoded together. Constant, and the last batch is filled up: a feature does not depend on
+what else is encoded."""
 PART = 4096
 """Images per file: a killed run loses at most these."""
 VERSION = 1
@@ -31,9 +32,11 @@ TOKENS_PART = 256
 
 
 def to_input(images: np.ndarray, spec: InputSpec, device: str = "cpu") -> torch.Tensor:
-    """Return grey uint8 images [n, S, S] as the encoder wants them: float [n, channels, size, size].
+    """Return grey uint8 images [n, S, S] as the encoder wants them: float [n, channels, size,
+    size].
 
-    Resized to `spec.resize` (the subset is square and padded already), centre-cropped to `spec.size`, normalised.
+    Resized to `spec.resize` (the subset is square and padded already), centre-cropped to
+    `spec.size`, normalised.
     """
     return normalise(centre_crop(resize(to_grey(images, device), spec), spec.size), spec)
 
@@ -55,19 +58,25 @@ def resize(grey: torch.Tensor, spec: InputSpec) -> torch.Tensor:
     if spec.interpolation == "area" and grey.shape[-1] > spec.resize:
         return functional.interpolate(grey, size=side, mode="area")
     mode = "bilinear" if spec.interpolation == "area" else spec.interpolation
-    return functional.interpolate(grey, size=side, mode=mode, align_corners=False, antialias=True).clamp(0, 1)
+    return functional.interpolate(
+        grey, size=side, mode=mode, align_corners=False, antialias=True
+    ).clamp(0, 1)
 
 
 def centre_crop(grey: torch.Tensor, size: int) -> torch.Tensor:
     """Return the middle [..., size, size]; raise DataError where the images are smaller."""
     if grey.shape[-1] < size:
-        raise DataError(f"images of {grey.shape[-1]} px cannot be cropped to {size} px.", "The encoder's resize is too small.")
+        raise DataError(
+            f"images of {grey.shape[-1]} px cannot be cropped to {size} px.",
+            "The encoder's resize is too small.",
+        )
     start = (grey.shape[-1] - size) // 2
     return grey[..., start : start + size, start : start + size]
 
 
 def normalise(grey: torch.Tensor, spec: InputSpec) -> torch.Tensor:
-    """Return grey images [n, 1, H, W] in 0..1 as [n, channels, H, W], mean and deviation as the encoder was trained with."""
+    """Return grey images [n, 1, H, W] in 0..1 as [n, channels, H, W], mean and deviation as the
+    encoder was trained with."""
     mean, std = (grey.new_tensor(values)[None, :, None, None] for values in (spec.mean, spec.std))
     return (grey.expand(-1, spec.channels, -1, -1) - mean) / std
 
@@ -88,8 +97,9 @@ def weights_hash(module: torch.nn.Module) -> str:
 class FeatureCache:
     """Features of one encoder, kept as half precision under the cache folder, one row per image.
 
-    The key holds the weights, the encoder's name and settings, its input contract, the size of the decoded images, the hash of
-    the data and the arithmetic (bfloat16 on a GPU). Without `context.data_key` nothing is kept on disk.
+    The key holds the weights, the encoder's name and settings, its input contract, the size of the
+    decoded images, the hash of the data and the arithmetic (bfloat16 on a GPU). Without
+    `context.data_key` nothing is kept on disk.
     """
 
     backbone: Backbone
@@ -100,15 +110,21 @@ class FeatureCache:
         return self.get(subset, "pooled")
 
     def embeddings(self, subset: Subset) -> np.ndarray:
-        """Return the L2-normalised image embeddings of a subset, float32 [n, d]; only where the encoder has a text side."""
+        """Return the L2-normalised image embeddings of a subset, float32 [n, d]; only where the
+        encoder has a text side."""
         return self.get(subset, "embedding")
 
-    def tokens(self, subset: Subset, what: Literal["patches", "observations"] = "patches") -> Tokens:
-        """Return the patch tokens (or extra tokens) of every row of `subset`, read from disk only where they are asked for."""
+    def tokens(
+        self, subset: Subset, what: Literal["patches", "observations"] = "patches"
+    ) -> Tokens:
+        """Return the patch tokens (or extra tokens) of every row of `subset`, read from disk only
+        where they are asked for."""
         if not len(subset):
             return Tokens(np.empty((0, 1, self.backbone.patch_dim), np.float16), None)
         if not self.context.data_key:
-            return Tokens(np.concatenate(list(self._encode(subset, np.arange(len(subset)), what))), None)
+            return Tokens(
+                np.concatenate(list(self._encode(subset, np.arange(len(subset)), what))), None
+            )
         return Tokens(self._kept(subset, what), subset.index["image_id"].astype(str).to_numpy())
 
     def get(self, subset: Subset, what: What) -> np.ndarray:
@@ -116,7 +132,9 @@ class FeatureCache:
         if not len(subset):
             return np.empty((0, self.backbone.pooled_dim), np.float32)
         if not self.context.data_key:
-            return np.concatenate(list(self._encode(subset, np.arange(len(subset)), what))).astype(np.float32)
+            return np.concatenate(list(self._encode(subset, np.arange(len(subset)), what))).astype(
+                np.float32
+            )
         return self._kept(subset, what).read(subset.index["image_id"].astype(str).tolist())
 
     def _kept(self, subset: Subset, what: What) -> Shelf:
@@ -126,14 +144,28 @@ class FeatureCache:
         kept = Shelf(folder)
         if kept.missing(ids):
             with file_lock(folder / "lock"):
-                kept = Shelf(folder)  # read again under the lock: another process may have made them meanwhile
+                kept = Shelf(
+                    folder
+                )  # read again under the lock: another process may have made them meanwhile
                 self._fill(kept, subset, ids, what)
         return kept
 
     def _folder(self, subset: Subset, what: What) -> Path:
-        facts: dict[str, Any] = {"weights": weights_hash(self.backbone.module), "encoder": self.context.encoder_key, "what": what}
-        facts |= {"input": asdict(self.backbone.input), "size": subset.image_store.shape[-1], "data": self.context.data_key}
-        facts |= {"architecture": self.backbone.architecture, "precision": self.precision, "version": VERSION}
+        facts: dict[str, Any] = {
+            "weights": weights_hash(self.backbone.module),
+            "encoder": self.context.encoder_key,
+            "what": what,
+        }
+        facts |= {
+            "input": asdict(self.backbone.input),
+            "size": subset.image_store.shape[-1],
+            "data": self.context.data_key,
+        }
+        facts |= {
+            "architecture": self.backbone.architecture,
+            "precision": self.precision,
+            "version": VERSION,
+        }
         return cache_home() / "features" / digest(facts)
 
     @property
@@ -147,7 +179,9 @@ class FeatureCache:
         size = PART if what in ("pooled", "embedding") else TOKENS_PART
         for start in range(0, len(rows), size):
             part = rows[start : start + size]
-            kept.add([ids[row] for row in part], np.concatenate(list(self._encode(subset, part, what))))
+            kept.add(
+                [ids[row] for row in part], np.concatenate(list(self._encode(subset, part, what)))
+            )
 
     def _encode(self, subset: Subset, rows: np.ndarray, what: What) -> Iterator[np.ndarray]:
         """Yield half-precision features of `rows`, a batch at a time."""
@@ -161,7 +195,9 @@ class FeatureCache:
         with self.context.progress.track(title, total=len(rows)) as advance, torch.inference_mode():
             for start in range(0, len(rows), BATCH):
                 batch = rows[start : start + BATCH]
-                pixels = to_input(subset.images(np.resize(batch, BATCH)), self.backbone.input, self.context.device)
+                pixels = to_input(
+                    subset.images(np.resize(batch, BATCH)), self.backbone.input, self.context.device
+                )
                 with torch.autocast("cuda", torch.bfloat16, enabled=cuda):
                     found = _read(self.backbone, pixels, what)
                 yield _half(found[: len(batch)].float().cpu().numpy(), self.backbone.name)
@@ -174,7 +210,9 @@ def _read(backbone: Backbone, pixels: torch.Tensor, what: What) -> torch.Tensor:
         return backbone.embed_images(pixels)
     if what == "observations":
         if not isinstance(backbone, GivesObservations):
-            raise NotApplicableError(f"encoder '{backbone.name}' has no observations.", "Use its patches.")
+            raise NotApplicableError(
+                f"encoder '{backbone.name}' has no observations.", "Use its patches."
+            )
         return backbone.observations(pixels)
     features = backbone.features(pixels)
     return features.pooled if what == "pooled" else features.patches
@@ -182,13 +220,20 @@ def _read(backbone: Backbone, pixels: torch.Tensor, what: What) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Tokens of some images, on a shelf (`ids` names them) or in memory: `tokens[rows]` is float32 [n, N, D]."""
+    """Tokens of some images, on a shelf (`ids` names them) or in memory: `tokens[rows]` is float32
+    [n, N, D]."""
 
     store: Shelf | np.ndarray
     ids: np.ndarray | None
 
     def __len__(self) -> int:
-        return len(self.store if isinstance(self.store, np.ndarray) else self.ids if self.ids is not None else ())
+        return len(
+            self.store
+            if isinstance(self.store, np.ndarray)
+            else self.ids
+            if self.ids is not None
+            else ()
+        )
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
         """Return the tokens of `rows`."""
@@ -198,22 +243,31 @@ class Tokens:
 
 
 def _half(features: np.ndarray, name: str) -> np.ndarray:
-    if not np.isfinite(features).all() or np.abs(features).max(initial=0) > np.finfo(np.float16).max:
+    if (
+        not np.isfinite(features).all()
+        or np.abs(features).max(initial=0) > np.finfo(np.float16).max
+    ):
         raise DataError(
-            f"encoder '{name}' gives features that are not finite or beyond {np.finfo(np.float16).max:.0f}.", "Check its weights."
+            f"encoder '{name}' gives features that are not finite or beyond "
+            f"{np.finfo(np.float16).max:.0f}.",
+            "Check its weights.",
         )
     return features.astype(np.float16)
 
 
 class Shelf:
-    """The kept features of one folder: pairs of `<part>.npy` (float16 [n, D], memory-mapped) and `<part>.json` (image ids)."""
+    """The kept features of one folder: pairs of `<part>.npy` (float16 [n, D], memory-mapped) and
+    `<part>.json` (image ids)."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._parts: list[np.ndarray] = []
         self._place: dict[str, tuple[int, int]] = {}
         for names in sorted(folder.glob("*.json")):
-            self._take(json.loads(names.read_text(encoding="utf-8")), np.load(names.with_suffix(".npy"), mmap_mode="r"))
+            self._take(
+                json.loads(names.read_text(encoding="utf-8")),
+                np.load(names.with_suffix(".npy"), mmap_mode="r"),
+            )
 
     def _take(self, ids: list[str], features: np.ndarray) -> None:
         self._place |= {image: (len(self._parts), row) for row, image in enumerate(ids)}
@@ -224,7 +278,8 @@ class Shelf:
         return [image for image in ids if image not in self._place]
 
     def add(self, ids: list[str], features: np.ndarray) -> None:
-        """Keep `features` [n, D] of `ids`; the list of names is written last, so that half a part is never seen."""
+        """Keep `features` [n, D] of `ids`; the list of names is written last, so that half a part
+        is never seen."""
         import io
 
         buffer = io.BytesIO()

@@ -16,17 +16,36 @@ from bench.contracts import KINDS, TASKS, Predictions, TaskKind, TaskSpec
 from bench.errors import PlaceBenchError
 from bench.metrics.paired import Difference, all_differences
 from bench.results import ResultStore, write_atomically
-from bench.stats import Estimate, Statistic, cluster_weights, mean_estimate, point, ranked, tie_groups
+from bench.stats import (
+    Estimate,
+    Statistic,
+    cluster_weights,
+    mean_estimate,
+    point,
+    ranked,
+    tie_groups,
+)
 
 Record = Mapping[str, Any]
-_COMPARABLE = ("task", "protocol", "profile", "data_kind", "hash:data", "hash:test", "evaluator_version", "settings_id")
+_COMPARABLE = (
+    "task",
+    "protocol",
+    "profile",
+    "data_kind",
+    "hash:data",
+    "hash:test",
+    "evaluator_version",
+    "settings_id",
+)
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: every row's estimate at one label fraction, its tie group (0 holds the best), and its seeds.
+    """One column: every row's estimate at one label fraction, its tie group (0 holds the best), and
+    its seeds.
 
-    `seed_sd` is the standard deviation over seeds, apart from the interval, which is of the mean under resampling of patients.
+    `seed_sd` is the standard deviation over seeds, apart from the interval, which is of the mean
+    under resampling of patients.
     """
 
     fraction: float
@@ -42,14 +61,18 @@ class Column:
         return self.order[0] if self.groups else ""
 
     def differences(self, among: Collection[str] = ()) -> list[Difference]:
-        """Return every paired difference (of the rows `among`), better minus worse, with p-values corrected for their number."""
-        names = [name for name in self.order if name in self.groups and (not among or name in among)]
+        """Return every paired difference (of the rows `among`), better minus worse, with p-values
+        corrected for their number."""
+        names = [
+            name for name in self.order if name in self.groups and (not among or name in among)
+        ]
         return all_differences({name: self.estimates[name] for name in names})
 
 
 @dataclass(frozen=True)
 class Table:
-    """Results that may stand side by side: same task, protocol, profile, data, test split, settings and evaluator."""
+    """Results that may stand side by side: same task, protocol, profile, data, test split, settings
+    and evaluator."""
 
     task: TaskSpec
     facts: Mapping[str, Any]
@@ -65,42 +88,62 @@ class Table:
     def rows(self) -> list[str]:
         """Return the row names, best at the largest fraction first."""
         last = list(self.columns[-1].order)
-        return last + sorted({name for column in self.columns for name in column.estimates}.difference(last))
+        return last + sorted(
+            {name for column in self.columns for name in column.estimates}.difference(last)
+        )
 
 
 def build(store: ResultStore, task_name: str, metric: str = "") -> tuple[list[Table], list[str]]:
     """Return the tables of a task, and a sentence for every result that was left out."""
-    task, records = TASKS.get(task_name), [r for r in store.records().values() if r["task"] == task_name]
+    task, records = (
+        TASKS.get(task_name),
+        [r for r in store.records().values() if r["task"] == task_name],
+    )
     kind = KINDS.get(task.kind)
     groups: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
     left_out = []
     for record in records:
         if record["evaluator_version"] != kind.evaluator_version:
-            left_out.append(f"{record['title']}: evaluator version {record['evaluator_version']}, now {kind.evaluator_version}.")
+            left_out.append(
+                f"{record['title']}: evaluator version {record['evaluator_version']}, now "
+                f"{kind.evaluator_version}."
+            )
         elif not store.predictions_path(record["key"]).is_file():
             left_out.append(f"{record['title']}: its predictions are gone.")
         else:
             groups[tuple(record.get(name) for name in _COMPARABLE)].append(record)
-    tables = [_table(store, task, kind, metric or task.main_metric, group) for _, group in sorted(groups.items(), key=str)]
+    tables = [
+        _table(store, task, kind, metric or task.main_metric, group)
+        for _, group in sorted(groups.items(), key=str)
+    ]
     return tables, left_out
 
 
 def row_names(records: Sequence[Record]) -> dict[str, str]:
-    """Return the row of every result (by key): backbone, architecture and settings; two checkpoints of a name are told apart."""
+    """Return the row of every result (by key): backbone, architecture and settings; two checkpoints
+    of a name are told apart."""
     checkpoints: dict[str, set[str]] = defaultdict(set)
     for record in records:
         checkpoints[_name(record)].add(str(record["hash:checkpoint"]))
     return {
-        str(r["key"]): _name(r) + (f" [{r['hash:checkpoint'][:6]}]" if len(checkpoints[_name(r)]) > 1 else "") for r in records
+        str(r["key"]): _name(r)
+        + (f" [{r['hash:checkpoint'][:6]}]" if len(checkpoints[_name(r)]) > 1 else "")
+        for r in records
     }
 
 
 def _name(record: Record) -> str:
-    words = [str(record["backbone"])] + ([f"({record['architecture']})"] if record["architecture"] else [])
-    return " ".join(words + [f"{key}={value}" for key, value in sorted(record["backbone_settings"].items())])
+    words = [str(record["backbone"])] + (
+        [f"({record['architecture']})"] if record["architecture"] else []
+    )
+    return " ".join(
+        words + [f"{key}={value}" for key, value in sorted(record["backbone_settings"].items())]
+    )
 
 
-def _table(store: ResultStore, task: TaskSpec, kind: TaskKind, metric: str, records: Sequence[Record]) -> Table:
+def _table(
+    store: ResultStore, task: TaskSpec, kind: TaskKind, metric: str, records: Sequence[Record]
+) -> Table:
     predictions = {str(r["key"]): store.load_predictions(str(r["key"])) for r in records}
     first = next(iter(predictions.values())).table
     weights = cluster_weights(first["patient_id"].tolist())
@@ -108,12 +151,31 @@ def _table(store: ResultStore, task: TaskSpec, kind: TaskKind, metric: str, reco
     for fraction in sorted({float(r["label_fraction"]) for r in records}):
         columns.append(
             _column(
-                task, kind, metric, fraction, [r for r in records if r["label_fraction"] == fraction], names, predictions, weights
+                task,
+                kind,
+                metric,
+                fraction,
+                [r for r in records if r["label_fraction"] == fraction],
+                names,
+                predictions,
+                weights,
             )
         )
     facts = dict(zip(_COMPARABLE, (records[0].get(name) for name in _COMPARABLE), strict=True))
-    notes = {names[str(r["key"])]: str(r["pretrained_on"]) for r in records if r.get("pretrained_on")}
-    return Table(task, facts, metric, columns, len(first), int(first["patient_id"].nunique()), records, names, notes)
+    notes = {
+        names[str(r["key"])]: str(r["pretrained_on"]) for r in records if r.get("pretrained_on")
+    }
+    return Table(
+        task,
+        facts,
+        metric,
+        columns,
+        len(first),
+        int(first["patient_id"].nunique()),
+        records,
+        names,
+        notes,
+    )
 
 
 def _column(
@@ -128,7 +190,9 @@ def _column(
 ) -> Column:
     rows: dict[str, list[Any]] = defaultdict(list)
     for record in records:
-        rows[names[str(record["key"])]].append(statistic_of(kind, task, metric, predictions[str(record["key"])]))
+        rows[names[str(record["key"])]].append(
+            statistic_of(kind, task, metric, predictions[str(record["key"])])
+        )
     estimates = {name: mean_estimate(found, weights) for name, found in rows.items()}
     lower = lower_is_better(kind, metric)
     return Column(
@@ -141,11 +205,16 @@ def _column(
     )
 
 
-def statistic_of(kind: TaskKind, task: TaskSpec, metric: str, predictions: Predictions) -> Statistic:
-    """Return one metric of some predictions; raise PlaceBenchError naming the known ones where it is none of the task."""
+def statistic_of(
+    kind: TaskKind, task: TaskSpec, metric: str, predictions: Predictions
+) -> Statistic:
+    """Return one metric of some predictions; raise PlaceBenchError naming the known ones where it
+    is none of the task."""
     statistics = kind.statistics(predictions, task)
     if metric not in statistics:
-        raise PlaceBenchError(f"task '{task.name}' has no metric '{metric}'.", f"Known: {', '.join(statistics)}.")
+        raise PlaceBenchError(
+            f"task '{task.name}' has no metric '{metric}'.", f"Known: {', '.join(statistics)}."
+        )
     return statistics[metric]
 
 
@@ -160,9 +229,11 @@ def _spread(statistics: Sequence[Any], n: int) -> float:
     return stdev(values) if len(values) > 1 and not np.isnan(values).any() else float("nan")
 
 
-def write(store: ResultStore, task_name: str, folder: Path, metric: str = "") -> tuple[list[Table], list[str]]:
-    """Write `<task>.md`, `<task>.csv` and `<task>.differences.csv` into `folder`; demo results go to `<task>.demo.*` once real
-    ones exist."""
+def write(
+    store: ResultStore, task_name: str, folder: Path, metric: str = ""
+) -> tuple[list[Table], list[str]]:
+    """Write `<task>.md`, `<task>.csv` and `<task>.differences.csv` into `folder`; demo results go
+    to `<task>.demo.*` once real ones exist."""
     from bench.tables import differences_csv, escape, to_csv, to_markdown
 
     tables, left_out = build(store, task_name, metric)

@@ -1,4 +1,5 @@
-"""`place-bench list`: what can be named, for people and (`--json`) for programs. Imports no torch and no pandas."""
+"""`place-bench list`: what can be named, for people and (`--json`) for programs. Imports no torch
+and no pandas."""
 
 from __future__ import annotations
 
@@ -64,7 +65,10 @@ def show(what: str, as_json: bool) -> None:
         print(json.dumps(found, indent=2, ensure_ascii=False))
         return
     left_out = {"citation", "licence", "groups", "metric"}  # in --json
-    print_table(what, [{key: _text(value) for key, value in row.items() if key not in left_out} for row in found])
+    print_table(
+        what,
+        [{key: _text(value) for key, value in row.items() if key not in left_out} for row in found],
+    )
     if what == "backbones":
         for scheme, facts in BACKBONES.schemes().items():
             print(f"{scheme}:NAME  {facts.title}, e.g. --backbones {facts.example}")

@@ -1,4 +1,5 @@
-"""One page over many tasks: where every encoder ranks, and how far it is between the worst and the best."""
+"""One page over many tasks: where every encoder ranks, and how far it is between the worst and the
+best."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ COMMON = ("data_kind", "protocol", "profile")
 
 @dataclass(frozen=True)
 class Standing:
-    """One encoder: `rank` and `score` are means over the tasks with 95% intervals (patients of every test set resampled)."""
+    """One encoder: `rank` and `score` are means over the tasks with 95% intervals (patients of
+    every test set resampled)."""
 
     name: str
     rank: Estimate
@@ -29,9 +31,11 @@ class Standing:
 
 @dataclass(frozen=True)
 class Overview:
-    """Encoders over tasks of one data kind, protocol and profile; `values`: task -> encoder -> estimate at the largest fraction.
+    """Encoders over tasks of one data kind, protocol and profile; `values`: task -> encoder ->
+    estimate at the largest fraction.
 
-    Ranks and scores are over the encoders in `standings`, which have a defined value in every task; `left_out` lack some.
+    Ranks and scores are over the encoders in `standings`, which have a defined value in every task;
+    `left_out` lack some.
     """
 
     facts: Mapping[str, str]
@@ -44,7 +48,8 @@ class Overview:
 def build_overviews(tables: Mapping[str, Sequence[Table]]) -> list[Overview]:
     """Return an overview per data kind, protocol and profile that has tables of two tasks or more.
 
-    Of a task with several tables of one kind (other test sets, other settings of the head) the one with most rows is taken.
+    Of a task with several tables of one kind (other test sets, other settings of the head) the one
+    with most rows is taken.
     """
     groups: dict[tuple[str, ...], dict[str, Table]] = defaultdict(dict)
     for name, found in tables.items():
@@ -53,7 +58,11 @@ def build_overviews(tables: Mapping[str, Sequence[Table]]) -> list[Overview]:
             held = groups[key].get(name)
             if held is None or len(table.rows) > len(held.rows):
                 groups[key][name] = table
-    return [_overview(dict(zip(COMMON, key, strict=True)), group) for key, group in sorted(groups.items()) if len(group) > 1]
+    return [
+        _overview(dict(zip(COMMON, key, strict=True)), group)
+        for key, group in sorted(groups.items())
+        if len(group) > 1
+    ]
 
 
 def _overview(facts: Mapping[str, str], tables: Mapping[str, Table]) -> Overview:
@@ -62,7 +71,9 @@ def _overview(facts: Mapping[str, str], tables: Mapping[str, Table]) -> Overview
     complete = [name for name in names if all(name in held for held in values.values())]
     metrics = {name: table.metric for name, table in tables.items()}
     standings = _standings(complete, values, tables) if len(complete) > 1 else []
-    return Overview(facts, metrics, values, standings, [name for name in names if name not in complete])
+    return Overview(
+        facts, metrics, values, standings, [name for name in names if name not in complete]
+    )
 
 
 def _defined(table: Table) -> dict[str, Estimate]:
@@ -70,7 +81,9 @@ def _defined(table: Table) -> dict[str, Estimate]:
     return {name: column.estimates[name] for name in column.groups}
 
 
-def _standings(names: Sequence[str], values: Mapping[str, Mapping[str, Estimate]], tables: Mapping[str, Table]) -> list[Standing]:
+def _standings(
+    names: Sequence[str], values: Mapping[str, Mapping[str, Estimate]], tables: Mapping[str, Table]
+) -> list[Standing]:
     from scipy.stats import rankdata
 
     ranks, scores = [], []
@@ -82,8 +95,12 @@ def _standings(names: Sequence[str], values: Mapping[str, Mapping[str, Estimate]
         ranks.append(rankdata(-both, axis=0, nan_policy="propagate"))
         scores.append(_scores(both))
     rank, score = (np.nanmean(np.stack(part), axis=0) for part in (ranks, scores))
-    found = [Standing(name, _estimate(rank[i]), _estimate(score[i])) for i, name in enumerate(names)]
-    return sorted(found, key=lambda standing: (standing.rank.value, -standing.score.value, standing.name))
+    found = [
+        Standing(name, _estimate(rank[i]), _estimate(score[i])) for i, name in enumerate(names)
+    ]
+    return sorted(
+        found, key=lambda standing: (standing.rank.value, -standing.score.value, standing.name)
+    )
 
 
 def _scores(values: np.ndarray) -> np.ndarray:
@@ -106,11 +123,19 @@ def overview_markdown(overview: Overview) -> str:
         lines += [f"**{DEMO_NOTE}**", ""]
     lines += ["| encoder | mean rank | mean normalised score |", "|---|---|---|"]
     lines += [f"| {escape(s.name)} | {s.rank.text} | {s.score.text} |" for s in overview.standings]
-    lines += ["", "| encoder | " + " | ".join(f"{name} ({metric})" for name, metric in overview.metrics.items()) + " |"]
+    lines += [
+        "",
+        "| encoder | "
+        + " | ".join(f"{name} ({metric})" for name, metric in overview.metrics.items())
+        + " |",
+    ]
     lines.append("|---|" + "---|" * len(overview.metrics))
     rows = [standing.name for standing in overview.standings] + list(overview.left_out)
     lines += [
-        f"| {escape(name)} | " + " | ".join(_value(held, name) for held in overview.values.values()) + " |" for name in rows
+        f"| {escape(name)} | "
+        + " | ".join(_value(held, name) for held in overview.values.values())
+        + " |"
+        for name in rows
     ]
     lines += ["", _legend(overview)]
     return "\n".join(lines) + "\n"
@@ -123,9 +148,12 @@ def _value(held: Mapping[str, Estimate], name: str) -> str:
 def _legend(overview: Overview) -> str:
     facts = overview.facts
     text = (
-        f"Data: {facts['data_kind']}. Protocol: {facts['protocol']}. Profile: {facts['profile']}. Every task at its largest "
-        "label fraction; of a task with several tables, the one with most rows. Rank 1 is the best; the normalised score puts "
-        "the worst encoder of a task at 0 and the best at 1. Both are means over all tasks, over the encoders that have a "
+        f"Data: {facts['data_kind']}. Protocol: {facts['protocol']}. Profile: "
+        f"{facts['profile']}. Every task at its largest "
+        "label fraction; of a task with several tables, the one with most rows. Rank 1 is "
+        "the best; the normalised score puts "
+        "the worst encoder of a task at 0 and the best at 1. Both are means over all tasks, "
+        "over the encoders that have a "
         "value in every one [95% interval, the patients of every test set resampled]."
     )
     missing = ", ".join(escape(name) for name in overview.left_out)
@@ -140,12 +168,15 @@ def overview_csv(overviews: Sequence[Overview]) -> str:
             numbers = {"rank": s.rank, "score": s.score}
             flat = {f"{k}{end}": f"{getattr(e, part):.6f}" for k, e in numbers.items()
                     for end, part in (("", "value"), ("_low", "low"), ("_high", "high"))}  # fmt: skip
-            rows.append({"encoder": s.name, **flat, "tasks": " ".join(overview.values), **overview.facts})
+            rows.append(
+                {"encoder": s.name, **flat, "tasks": " ".join(overview.values), **overview.facts}
+            )
     return csv_text(rows)
 
 
 def write_overview(tables: Mapping[str, Sequence[Table]], folder: Path) -> list[Overview]:
-    """Write overview.md and overview.csv over `tables` (by task), of demo data overview.demo.* once there is real data.
+    """Write overview.md and overview.csv over `tables` (by task), of demo data overview.demo.* once
+    there is real data.
 
     Return what was written.
     """

@@ -1,4 +1,5 @@
-"""The frame of a task's picture: a row of example images per method, and below it curves over all methods."""
+"""The frame of a task's picture: a row of example images per method, and below it curves over all
+methods."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ TRUTH = "#ff2020"
 
 
 def best_median_worst(scores: np.ndarray, among: np.ndarray) -> dict[str, int]:
-    """Return the rows of the best, median and worst image by `scores` [n] (NaN counts as 0), of those `among` (bool [n])."""
+    """Return the rows of the best, median and worst image by `scores` [n] (NaN counts as 0), of
+    those `among` (bool [n])."""
     rows = np.flatnonzero(among)
     ordered = rows[np.argsort(-np.nan_to_num(scores[rows]), kind="stable")]
     places = {"best": 0, "median": len(ordered) // 2, "worst": len(ordered) - 1}
@@ -21,7 +23,8 @@ def best_median_worst(scores: np.ndarray, among: np.ndarray) -> dict[str, int]:
 
 
 def example_frame(methods: Sequence[str], columns: int, curves: int) -> tuple[Any, Any, Any]:
-    """Return (figure, image axes [methods, columns], curve axes [curves]); rows carry the names of the methods."""
+    """Return (figure, image axes [methods, columns], curve axes [curves]); rows carry the names of
+    the methods."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -1,4 +1,5 @@
-"""What a run means before anything runs: tasks, data, splits, encoders, cells and their keys. Imports no torch."""
+"""What a run means before anything runs: tasks, data, splits, encoders, cells and their keys.
+Imports no torch."""
 
 from __future__ import annotations
 
@@ -59,15 +60,21 @@ class RunRequest:
     workers: int = 2
 
     def scoped(self, scope: str) -> dict[str, str]:
-        """Return the settings of one scope: `backbone.x=1`, `pretrain.x=1`, or (scope "") those of the head."""
+        """Return the settings of one scope: `backbone.x=1`, `pretrain.x=1`, or (scope "") those of
+        the head."""
         if not scope:
             return {key: value for key, value in self.settings.items() if "." not in key}
-        return {key.removeprefix(f"{scope}."): value for key, value in self.settings.items() if key.startswith(f"{scope}.")}
+        return {
+            key.removeprefix(f"{scope}."): value
+            for key, value in self.settings.items()
+            if key.startswith(f"{scope}.")
+        }
 
 
 @dataclass(frozen=True)
 class TaskPlan:
-    """One task with its data in hand: the split index, the decoded pixels and who is in which split."""
+    """One task with its data in hand: the split index, the decoded pixels and who is in which
+    split."""
 
     task: TaskSpec
     kind: TaskKind
@@ -85,7 +92,8 @@ class TaskPlan:
     """Images whose very file also stands under another name in another split."""
 
     def training_rows(self, fraction: float, protocol: str, seed: int) -> pd.DataFrame:
-        """Return the training images of one label fraction: those of the user's list where there is one, else the kind's."""
+        """Return the training images of one label fraction: those of the user's list where there is
+        one, else the kind's."""
         train = self.index[self.index["split"] == "train"]
         own = self.lists.subset(train, fraction) if self.lists else None
         return self.kind.subset(train, fraction, self.task, protocol, seed) if own is None else own
@@ -97,11 +105,14 @@ def check_request(request: RunRequest) -> None:
         scope, dot, _ = key.partition(".")
         if dot and scope not in ("backbone", "pretrain"):
             raise SettingError(
-                f"unknown scope '{scope}' in --set {key}.", "Use key=value, backbone.key=value or pretrain.key=value."
+                f"unknown scope '{scope}' in --set {key}.",
+                "Use key=value, backbone.key=value or pretrain.key=value.",
             )
     for fraction in request.fractions:
         if not 0 < fraction <= 1:
-            raise SettingError(f"label fraction {fraction:g} is not in (0, 1].", "Write 0.01, 0.1 or 1.0.")
+            raise SettingError(
+                f"label fraction {fraction:g} is not in (0, 1].", "Write 0.01, 0.1 or 1.0."
+            )
     for name in expand_tasks(request.tasks):
         task = TASKS.get(name)
         DATASETS.get(task.dataset)
@@ -112,11 +123,15 @@ def check_request(request: RunRequest) -> None:
         spec.architecture(BackboneRequest(request.profile, request.architecture))
     for name in request.checkpoints:
         if name not in names:
-            raise SettingError(f"--checkpoint names '{name}', which is not among the backbones.", suggest(name, names))
+            raise SettingError(
+                f"--checkpoint names '{name}', which is not among the backbones.",
+                suggest(name, names),
+            )
 
 
 def expand_tasks(names: Sequence[str]) -> list[str]:
-    """Replace group names (and `all`) by their tasks; raise UnknownNameError with the nearest names."""
+    """Replace group names (and `all`) by their tasks; raise UnknownNameError with the nearest
+    names."""
     groups: dict[str, list[str]] = {"all": TASKS.names()}
     for name, task in TASKS.items():
         for group in task.groups:
@@ -124,7 +139,9 @@ def expand_tasks(names: Sequence[str]) -> list[str]:
     found: list[str] = []
     for name in names:
         if name not in TASKS and name not in groups:
-            raise UnknownNameError(f"unknown task '{name}'.", suggest(name, [*TASKS.names(), *groups]))
+            raise UnknownNameError(
+                f"unknown task '{name}'.", suggest(name, [*TASKS.names(), *groups])
+            )
         found += groups[name] if name not in TASKS else [name]
     return list(dict.fromkeys(found))
 
@@ -155,8 +172,14 @@ def plan_task(name: str, request: RunRequest, progress: Progress) -> TaskPlan:
     from bench.data.splits import split_hash
 
     task = TASKS.get(name)
-    kind, dataset, settings = KINDS.get(task.kind), DATASETS.get(task.dataset), head_settings(task, request)
-    root = resolve_root(dataset, request.data_root, request.data, workers=request.workers, progress=progress)
+    kind, dataset, settings = (
+        KINDS.get(task.kind),
+        DATASETS.get(task.dataset),
+        head_settings(task, request),
+    )
+    root = resolve_root(
+        dataset, request.data_root, request.data, workers=request.workers, progress=progress
+    )
     prepared = prepare(
         dataset,
         root.path,
@@ -176,47 +199,103 @@ def plan_task(name: str, request: RunRequest, progress: Progress) -> TaskPlan:
         whole = digest([whole, lists.digest()])
     content, twins = _content_hash(prepared, kind), _twins(prepared, index)
     if twins:
-        progress.say(f"{task.name}: {twins} images have the same file as one of another name in another split.")
-    return TaskPlan(task, kind, dataset, root, settings, index, prepared, whole, test, content, source, lists, twins)
+        progress.say(
+            f"{task.name}: {twins} images have the same file as one of another name in "
+            "another split."
+        )
+    return TaskPlan(
+        task,
+        kind,
+        dataset,
+        root,
+        settings,
+        index,
+        prepared,
+        whole,
+        test,
+        content,
+        source,
+        lists,
+        twins,
+    )
 
 
 def _twins(prepared: Prepared, index: pd.DataFrame) -> int:
     """Return how many images have the same file content as another image in another split."""
-    content = index["image_id"].astype(str).map(dict(zip(prepared.image_store.ids, prepared.image_store.digests, strict=True)))
+    content = (
+        index["image_id"]
+        .astype(str)
+        .map(dict(zip(prepared.image_store.ids, prepared.image_store.digests, strict=True)))
+    )
     groups = index.groupby(content)
-    several = (groups["image_id"].transform("nunique") > 1) & (groups["split"].transform("nunique") > 1)
+    several = (groups["image_id"].transform("nunique") > 1) & (
+        groups["split"].transform("nunique") > 1
+    )
     return int(index.loc[several, "image_id"].nunique())
 
 
 def _content_hash(prepared: Prepared, kind: TaskKind) -> str:
-    """Return a hash of all that a kind reads: pixels (masks, boxes), and where it needs them labels, reports and facts."""
+    """Return a hash of all that a kind reads: pixels (masks, boxes), and where it needs them
+    labels, reports and facts."""
     if kind.needs not in ("labels", "reports"):
         return prepared.data_hash
     import pandas as pd
 
     index = prepared.index
-    read = [name for name in sorted(map(str, index.columns)) if name in READ or name.startswith("label:")]
+    read = [
+        name
+        for name in sorted(map(str, index.columns))
+        if name in READ or name.startswith("label:")
+    ]
     rows = pd.util.hash_pandas_object(index[["image_id", *read]].astype(str), index=False)
     return digest([prepared.data_hash, read, sorted(rows.tolist())])
 
 
 def _split(
-    images: pd.DataFrame, lists: SplitLists | None, kind: TaskKind, task: TaskSpec, request: RunRequest, progress: Progress
+    images: pd.DataFrame,
+    lists: SplitLists | None,
+    kind: TaskKind,
+    task: TaskSpec,
+    request: RunRequest,
+    progress: Progress,
 ) -> tuple[pd.DataFrame, str]:
-    """Return the images with their split, leaks checked, and where it comes from: the user's lists win."""
+    """Return the images with their split, leaks checked, and where it comes from: the user's lists
+    win."""
     from bench.data.splits import check_leaks
 
     own = lists is not None and bool(lists.members)
     index = lists.apply(images) if lists and own else kind.split(images, task, request.protocol, 0)
-    if request.protocol == "default":  # a published procedure may leak: it is repeated as it was, and its kind says so
+    if (
+        request.protocol == "default"
+    ):  # a published procedure may leak: it is repeated as it was, and its kind says so
         check_leaks(index)
     elif own and (leaks := check_leaks(index, allow=True)):
         progress.say(f"{task.name}, protocol {request.protocol}: {leaks}")
-    source = request.protocol if request.protocol != "default" else "official" if images["split"].any() else "drawn by patient"
-    return index, f"lists: {lists.names}" if lists and own else f"{source}; {lists.names}" if lists else source
+    source = (
+        request.protocol
+        if request.protocol != "default"
+        else "official"
+        if images["split"].any()
+        else "drawn by patient"
+    )
+    return (
+        index,
+        f"lists: {lists.names}"
+        if lists and own
+        else f"{source}; {lists.names}"
+        if lists
+        else source,
+    )
 
 
-def make_cell(plan: TaskPlan, spec: BackboneSpec, encoder: EncoderRef, fraction: float, seed: int, request: RunRequest) -> Cell:
+def make_cell(
+    plan: TaskPlan,
+    spec: BackboneSpec,
+    encoder: EncoderRef,
+    fraction: float,
+    seed: int,
+    request: RunRequest,
+) -> Cell:
     """Return the cell of one encoder, fraction and seed."""
     return Cell(
         task=plan.task.name,
@@ -240,7 +319,8 @@ def make_cell(plan: TaskPlan, spec: BackboneSpec, encoder: EncoderRef, fraction:
 
 @dataclass(frozen=True)
 class EncoderRef:
-    """Which encoder a cell uses: architecture, checkpoint and what it was trained on ("" for an untrained one)."""
+    """Which encoder a cell uses: architecture, checkpoint and what it was trained on ("" for an
+    untrained one)."""
 
     architecture: str
     checkpoint: Path | None = None

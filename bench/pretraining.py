@@ -1,4 +1,5 @@
-"""From a backbone's name to its weights: found where they exist, trained where they may be, saying so. Imports no torch."""
+"""From a backbone's name to its weights: found where they exist, trained where they may be, saying
+so. Imports no torch."""
 
 from __future__ import annotations
 
@@ -10,7 +11,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from bench.contracts import BACKBONES, DATASETS, BackboneRequest, BackboneSpec, PairData, Profile, Progress, Subset
+from bench.contracts import (
+    BACKBONES,
+    DATASETS,
+    BackboneRequest,
+    BackboneSpec,
+    PairData,
+    Profile,
+    Progress,
+    Subset,
+)
 from bench.errors import CheckpointError, DataError, PlaceBenchError
 from bench.paths import cache_home
 from bench.plan import EncoderRef, RunRequest
@@ -24,7 +34,8 @@ if TYPE_CHECKING:
 class PretrainRequest:
     """Which method to pre-train on what.
 
-    `out` None means the cache, where `run` finds it; `checkpoint` names weights to use instead of training.
+    `out` None means the cache, where `run` finds it; `checkpoint` names weights to use instead of
+    training.
     """
 
     method: str
@@ -45,7 +56,8 @@ class PretrainRequest:
 def encoder_request(name: str, request: RunRequest) -> PretrainRequest:
     """Return what a run asks of the encoder `name`.
 
-    In the demo profile encoders learn from rendered studies, whatever data the task has: the checkpoint's card says so.
+    In the demo profile encoders learn from rendered studies, whatever data the task has: the
+    checkpoint's card says so.
     """
     return PretrainRequest(
         method=name,
@@ -62,7 +74,8 @@ def encoder_request(name: str, request: RunRequest) -> PretrainRequest:
 
 
 def resolve_encoder(request: PretrainRequest, progress: Progress) -> EncoderRef:
-    """Return the encoder a run uses: given, untrained, found in the cache, or (demo profile) trained now."""
+    """Return the encoder a run uses: given, untrained, found in the cache, or (demo profile)
+    trained now."""
     spec = BACKBONES.get(request.method)
     if request.checkpoint:
         return _given(spec, request, request.checkpoint)
@@ -73,28 +86,50 @@ def resolve_encoder(request: PretrainRequest, progress: Progress) -> EncoderRef:
     return _described(_only_checkpoint(spec, request))
 
 
-def train_encoder(request: PretrainRequest, progress: Progress, *, force: bool = False) -> EncoderRef:
+def train_encoder(
+    request: PretrainRequest, progress: Progress, *, force: bool = False
+) -> EncoderRef:
     """Return the checkpoint of this request, trained where it is missing."""
     spec = BACKBONES.get(request.method)
     if not spec.method:
         able = ", ".join(name for name, other in BACKBONES.items() if other.method)
-        raise PlaceBenchError(f"backbone '{request.method}' is not pre-trained here.", f"These are: {able}.")
+        raise PlaceBenchError(
+            f"backbone '{request.method}' is not pre-trained here.", f"These are: {able}."
+        )
     trainer = importlib.import_module(spec.trainer)
-    recipe = trainer.Recipe(spec.name, request.profile, request.architecture, request.seed, dict(request.settings))
+    recipe = trainer.Recipe(
+        spec.name, request.profile, request.architecture, request.seed, dict(request.settings)
+    )
     trainer.check(recipe)  # a wrong setting or architecture stops here, before any data is made
-    root, prepared = _image_report_data(spec, request, trainer.pretrain_image_size(recipe), progress)
+    root, prepared = _image_report_data(
+        spec, request, trainer.pretrain_image_size(recipe), progress
+    )
     train, val = (_rows(prepared, name) for name in ("train", "val"))
-    pairs = PairData(prepared.dataset.name, root.kind, train, val, _pairs_hash(prepared, (train, val)))
+    pairs = PairData(
+        prepared.dataset.name, root.kind, train, val, _pairs_hash(prepared, (train, val))
+    )
     folder = request.out or trainer.checkpoint_folder(recipe, pairs.data_hash)
     if force or not trainer.is_complete(folder):
         from bench.engines.local import pick_device
 
-        progress.say(f"{spec.name}: pre-training on {len(train)} studies of {pairs.name} ({root.kind} data) into {folder}")
-        trainer.pretrain(recipe, pairs, progress=progress, out=folder, device=pick_device(request.device), force=force)
+        progress.say(
+            f"{spec.name}: pre-training on {len(train)} studies of {pairs.name} ({root.kind} "
+            f"data) into {folder}"
+        )
+        trainer.pretrain(
+            recipe,
+            pairs,
+            progress=progress,
+            out=folder,
+            device=pick_device(request.device),
+            force=force,
+        )
     return _described(folder)
 
 
-def _image_report_data(spec: BackboneSpec, request: PretrainRequest, size: int, progress: Progress) -> tuple[DataRoot, Prepared]:
+def _image_report_data(
+    spec: BackboneSpec, request: PretrainRequest, size: int, progress: Progress
+) -> tuple[DataRoot, Prepared]:
     from bench.data.loading import prepare
     from bench.data.roots import resolve_root
     from bench.data.splits import check_leaks, default_split
@@ -102,8 +137,12 @@ def _image_report_data(spec: BackboneSpec, request: PretrainRequest, size: int, 
     dataset = DATASETS.get(request.dataset or spec.pretrain_on)
     if not dataset.has_reports:
         able = ", ".join(name for name, other in DATASETS.items() if other.has_reports)
-        raise DataError(f"dataset '{dataset.name}' has no reports.", f"Pre-train on one that has: {able}.")
-    root = resolve_root(dataset, request.data_root, request.data, workers=request.workers, progress=progress)
+        raise DataError(
+            f"dataset '{dataset.name}' has no reports.", f"Pre-train on one that has: {able}."
+        )
+    root = resolve_root(
+        dataset, request.data_root, request.data, workers=request.workers, progress=progress
+    )
     prepared = prepare(dataset, root.path, size=size, workers=request.workers, progress=progress)
     index = default_split(prepared.index, seed=0)
     check_leaks(index)
@@ -115,7 +154,8 @@ def _rows(prepared: Prepared, split: str) -> Subset:
 
 
 def _pairs_hash(prepared: Prepared, subsets: Sequence[Subset]) -> str:
-    """Return a hash of images, reports and split: the hash of the image cache sees neither of the latter."""
+    """Return a hash of images, reports and split: the hash of the image cache sees neither of the
+    latter."""
     digest = hashlib.blake2b(prepared.data_hash.encode(), digest_size=8)
     for subset in subsets:
         for image, report in zip(subset.index["image_id"], subset.index["report"], strict=True):
@@ -125,7 +165,8 @@ def _pairs_hash(prepared: Prepared, subsets: Sequence[Subset]) -> str:
 
 
 def _only_checkpoint(spec: BackboneSpec, request: PretrainRequest) -> Path:
-    """Return the one trained checkpoint of a method and profile in the cache; several are an error that names them."""
+    """Return the one trained checkpoint of a method and profile in the cache; several are an error
+    that names them."""
     trainer = importlib.import_module(spec.trainer)
     name = spec.architecture(BackboneRequest(request.profile, request.architecture))
     folders = sorted((cache_home() / "checkpoints").glob(f"{spec.name}-{name}-{request.profile}-*"))
@@ -140,24 +181,35 @@ def _only_checkpoint(spec: BackboneSpec, request: PretrainRequest) -> Path:
         )
     listed = ", ".join(str(folder) for folder in found)
     raise CheckpointError(
-        f"'{spec.name}' has {len(found)} checkpoints: {listed}.", f"Choose with --checkpoint {spec.name}=FOLDER."
+        f"'{spec.name}' has {len(found)} checkpoints: {listed}.",
+        f"Choose with --checkpoint {spec.name}=FOLDER.",
     )
 
 
 def _as_declared(spec: BackboneSpec, request: PretrainRequest) -> EncoderRef:
-    wanted = BackboneRequest(request.profile, request.architecture, settings=dict(request.backbone_settings))
+    wanted = BackboneRequest(
+        request.profile, request.architecture, settings=dict(request.backbone_settings)
+    )
     weights = spec.weights_file(wanted) if spec.weights_file else None
-    return EncoderRef(spec.architecture(wanted), None, file_digest(weights) if weights and weights.is_file() else "")
+    return EncoderRef(
+        spec.architecture(wanted),
+        None,
+        file_digest(weights) if weights and weights.is_file() else "",
+    )
 
 
 def _given(spec: BackboneSpec, request: PretrainRequest, path: Path) -> EncoderRef:
     if not path.exists():
-        raise CheckpointError(f"checkpoint {path} does not exist.", "Give a checkpoint folder or a weights file.")
+        raise CheckpointError(
+            f"checkpoint {path} does not exist.", "Give a checkpoint folder or a weights file."
+        )
     if path.is_dir():
         return _described(path)
     if (path.parent / "card.json").is_file():
         return _described(path.parent)
-    name = spec.architecture(BackboneRequest(request.profile, request.architecture, checkpoint=path))
+    name = spec.architecture(
+        BackboneRequest(request.profile, request.architecture, checkpoint=path)
+    )
     return EncoderRef(name, path, file_digest(path), "")
 
 
@@ -170,9 +222,13 @@ def _described(folder: Path) -> EncoderRef:
         note = f"{trained_on} ({'rendered data' if data['kind'] == 'demo' else 'real data'})"
         return EncoderRef(card["architecture"], folder, card["weights_sha256"][:16], note)
     except FileNotFoundError as error:
-        raise CheckpointError(f"{folder} has no card.json.", "Give the folder that `place-bench pretrain` wrote.") from error
+        raise CheckpointError(
+            f"{folder} has no card.json.", "Give the folder that `place-bench pretrain` wrote."
+        ) from error
     except (json.JSONDecodeError, KeyError) as error:
-        raise CheckpointError(f"{card_path} is damaged: {error}.", "Train the checkpoint again.") from error
+        raise CheckpointError(
+            f"{card_path} is damaged: {error}.", "Train the checkpoint again."
+        ) from error
 
 
 def file_digest(path: Path) -> str:
@@ -189,5 +245,8 @@ def preview(request: PretrainRequest) -> str:
     if not spec.method:
         return spec.title
     if request.profile == "demo":
-        return f"pre-trained on {request.dataset or spec.pretrain_on} (rendered) where its checkpoint is missing"
+        return (
+            f"pre-trained on {request.dataset or spec.pretrain_on} (rendered) where its "
+            "checkpoint is missing"
+        )
     return "its only checkpoint in the cache, or --checkpoint"

@@ -1,4 +1,5 @@
-"""One training on several processes (`torchrun`), each with its part of every batch; alone, nothing of this does anything."""
+"""One training on several processes (`torchrun`), each with its part of every batch; alone, nothing
+of this does anything."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ T = TypeVar("T")
 
 
 def join(device: str) -> str:
-    """Join the processes that `torchrun` announces in the environment and return this one's device; alone, return `device`."""
+    """Join the processes that `torchrun` announces in the environment and return this one's device;
+    alone, return `device`."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return device
     import torch

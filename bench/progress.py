@@ -9,7 +9,8 @@ from contextlib import contextmanager
 
 
 class RichProgress:
-    """Report long work on the terminal; without one, print a line at the start and every 30 seconds."""
+    """Report long work on the terminal; without one, print a line at the start and every 30
+    seconds."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -29,7 +30,14 @@ class RichProgress:
             yield from self._lines(title, total)
 
     def _bar(self, title: str, total: int | None) -> Iterator[Callable[..., None]]:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
         columns = (
             TextColumn("{task.description}"),
@@ -51,7 +59,11 @@ class RichProgress:
             done += n
             now = time.monotonic()
             if now - last > 30:
-                left = f", {(now - start) * (total - done) / done:.0f} s left" if total and done else ""
+                left = (
+                    f", {(now - start) * (total - done) / done:.0f} s left"
+                    if total and done
+                    else ""
+                )
                 self.say(f"{title}: {done}/{total or '?'} in {now - start:.0f} s{left}")
                 last = now
 

@@ -23,7 +23,8 @@ ENTRY_POINT_GROUP = "place_bench.plugins"
 
 @dataclass(frozen=True)
 class Scheme(Generic[T]):
-    """A family of names: `declare` makes the declaration of `scheme:rest` from its rest; `title` and `example` are for people."""
+    """A family of names: `declare` makes the declaration of `scheme:rest` from its rest; `title`
+    and `example` are for people."""
 
     declare: Callable[[str], T]
     title: str = ""
@@ -33,11 +34,14 @@ class Scheme(Generic[T]):
 class Registry(Generic[T]):
     """Map names to declarations of one kind; fills itself on first use.
 
-    Beside plain names, `scheme:rest` is declared by its scheme when it is asked for, and where the kind has a `configure`,
-    `name?key=value&key=value` is the declaration of `name` with these settings.
+    Beside plain names, `scheme:rest` is declared by its scheme when it is asked for, and where the
+    kind has a `configure`, `name?key=value&key=value` is the declaration of `name` with these
+    settings.
     """
 
-    def __init__(self, kind: str, configure: Callable[[T, str, dict[str, str]], T] | None = None) -> None:
+    def __init__(
+        self, kind: str, configure: Callable[[T, str, dict[str, str]], T] | None = None
+    ) -> None:
         self.kind = kind
         self._items: dict[str, T] = {}
         self._schemes: dict[str, Scheme[T]] = {}
@@ -46,7 +50,9 @@ class Registry(Generic[T]):
     def add(self, name: str, item: T) -> T:
         """Register `item` under `name`; a second registration of a name is refused."""
         if name in self._items:
-            raise PlaceBenchError(f"{self.kind} '{name}' is registered twice.", "Rename one of the two.")
+            raise PlaceBenchError(
+                f"{self.kind} '{name}' is registered twice.", "Rename one of the two."
+            )
         self._items[name] = item
         return item
 
@@ -54,10 +60,14 @@ class Registry(Generic[T]):
         """Decorate a declaration: `@DATASETS.register("siim")`."""
         return lambda item: self.add(name, item)
 
-    def add_scheme(self, scheme: str, declare: Callable[[str], T], *, title: str = "", example: str = "") -> None:
+    def add_scheme(
+        self, scheme: str, declare: Callable[[str], T], *, title: str = "", example: str = ""
+    ) -> None:
         """Register all names `scheme:rest`; a second registration of a scheme is refused."""
         if scheme in self._schemes:
-            raise PlaceBenchError(f"{self.kind} scheme '{scheme}:' is registered twice.", "Rename one of the two.")
+            raise PlaceBenchError(
+                f"{self.kind} scheme '{scheme}:' is registered twice.", "Rename one of the two."
+            )
         self._schemes[scheme] = Scheme(declare, title, example)
 
     def get(self, name: str) -> T:
@@ -95,7 +105,8 @@ class Registry(Generic[T]):
 
 
 def parse_query(name: str, query: str) -> dict[str, str]:
-    """Parse `key=value&key=value` (percent escapes are decoded: %26 is an ampersand); raise SettingError naming `name`."""
+    """Parse `key=value&key=value` (percent escapes are decoded: %26 is an ampersand); raise
+    SettingError naming `name`."""
     settings: dict[str, str] = {}
     for pair in query.split("&"):
         key, sep, value = pair.partition("=")
@@ -121,8 +132,9 @@ _state = {"discovered": False}
 def discover() -> None:
     """Import every declaration once: built-in packages, then installed entry points.
 
-    A declaration module imports neither torch nor pandas at its top, so that listing stays under half a second.
-    Built-in: every sub-package of `backbones` and `tasks`, and every module of `tasks.datasets`.
+    A declaration module imports neither torch nor pandas at its top, so that listing stays under
+    half a second. Built-in: every sub-package of `backbones` and `tasks`, and every module of
+    `tasks.datasets`.
     """
     if _state["discovered"]:
         return
@@ -134,7 +146,9 @@ def discover() -> None:
         try:
             entry.load()
         except ImportError as error:
-            raise PlaceBenchError(f"plug-in '{entry.name}' ({entry.value}) does not import: {error}.") from error
+            raise PlaceBenchError(
+                f"plug-in '{entry.name}' ({entry.value}) does not import: {error}."
+            ) from error
 
 
 def _import_subpackages(package: str) -> None:
@@ -153,14 +167,18 @@ def load_plugin(path: Path) -> None:
     """Import one file that registers datasets, tasks or backbones (`--plugin FILE`)."""
     path = Path(path).resolve()
     if not path.is_file():
-        raise PlaceBenchError(f"plug-in file {path} does not exist.", "Give the path of a Python file.")
+        raise PlaceBenchError(
+            f"plug-in file {path} does not exist.", "Give the path of a Python file."
+        )
     name = f"place_bench_plugin_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     if name in sys.modules:
         return
     discover()
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise PlaceBenchError(f"plug-in file {path} is not a Python file.", "Its name must end in .py.")
+        raise PlaceBenchError(
+            f"plug-in file {path} is not a Python file.", "Its name must end in .py."
+        )
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:

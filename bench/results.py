@@ -35,10 +35,11 @@ _PACKAGES = (
 
 
 class ResultStore:
-    """Results of one folder: `results.jsonl` (one flat record a line, the last of a key counts) and `predictions/<key>.npz`.
+    """Results of one folder: `results.jsonl` (one flat record a line, the last of a key counts) and
+    `predictions/<key>.npz`.
 
-    Several processes may use one folder: a record is appended under a lock in one write, predictions are renamed into place
-    before it, and `claim` gives a cell to one process at a time.
+    Several processes may use one folder: a record is appended under a lock in one write,
+    predictions are renamed into place before it, and `claim` gives a cell to one process at a time.
     """
 
     def __init__(self, root: Path) -> None:
@@ -71,7 +72,9 @@ class ResultStore:
         self.root.mkdir(parents=True, exist_ok=True)
         with file_lock(self.root / "locks" / "results.lock"), self.path.open("a+b") as file:
             start = b"" if _ends_clean(file) else b"\n"
-            file.write(start + json.dumps(record, ensure_ascii=False, sort_keys=True).encode() + b"\n")
+            file.write(
+                start + json.dumps(record, ensure_ascii=False, sort_keys=True).encode() + b"\n"
+            )
             file.flush()
             os.fsync(file.fileno())
 
@@ -79,10 +82,13 @@ class ResultStore:
         """Keep the per-image predictions of a cell (compressed, written to a temporary name first)."""
         import numpy as np
 
-        table = {f"table:{name}": _plain(column.to_numpy()) for name, column in predictions.table.items()}
+        table = {
+            f"table:{name}": _plain(column.to_numpy()) for name, column in predictions.table.items()
+        }
         arrays = {f"array:{name}": value for name, value in predictions.arrays.items()}
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, extra=np.array(json.dumps(dict(predictions.extra))), **table, **arrays)  # type: ignore[arg-type]
+        extra = np.array(json.dumps(dict(predictions.extra)))
+        np.savez_compressed(buffer, extra=extra, **table, **arrays)  # type: ignore[arg-type]
         target = self.predictions_path(key)
         write_atomically(target, buffer.getvalue())
         return target
@@ -95,11 +101,16 @@ class ResultStore:
         path = self.predictions_path(key)
         if not path.is_file():
             raise PlaceBenchError(
-                f"the predictions of {key} are missing: {path}.", "Run the task with --force to make them again."
+                f"the predictions of {key} are missing: {path}.",
+                "Run the task with --force to make them again.",
             )
         with np.load(path, allow_pickle=False) as file:
-            table = pd.DataFrame({n.removeprefix("table:"): file[n] for n in file.files if n.startswith("table:")})
-            arrays = {n.removeprefix("array:"): file[n] for n in file.files if n.startswith("array:")}
+            table = pd.DataFrame(
+                {n.removeprefix("table:"): file[n] for n in file.files if n.startswith("table:")}
+            )
+            arrays = {
+                n.removeprefix("array:"): file[n] for n in file.files if n.startswith("array:")
+            }
             return Predictions(table, arrays, json.loads(str(file["extra"])))
 
     def predictions_path(self, key: str) -> Path:
@@ -135,7 +146,9 @@ def _parse(line: str, path: Path, number: int) -> dict[str, Any] | None:
     except json.JSONDecodeError:
         import logging
 
-        logging.getLogger("place-bench").warning("%s line %d is torn (a killed run) and is left out.", path, number)
+        logging.getLogger("place-bench").warning(
+            "%s line %d is torn (a killed run) and is left out.", path, number
+        )
         return None
     return record if isinstance(record, dict) and {"key", "status"} <= record.keys() else None
 
@@ -180,7 +193,11 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 @functools.cache
 def provenance() -> dict[str, str]:
     """Return git revision, package versions, interpreter and platform of this process."""
-    found = {"git_revision": git_revision(), "version:python": platform.python_version(), "platform": platform.machine()}
+    found = {
+        "git_revision": git_revision(),
+        "version:python": platform.python_version(),
+        "platform": platform.machine(),
+    }
     for package in _PACKAGES:
         try:
             found[f"version:{package}"] = importlib.metadata.version(package)
@@ -191,7 +208,8 @@ def provenance() -> dict[str, str]:
 
 @functools.cache
 def git_revision() -> str:
-    """Return the commit of the checkout this package runs from, '+changes' where it is dirty, 'unknown' outside git."""
+    """Return the commit of the checkout this package runs from, '+changes' where it is dirty,
+    'unknown' outside git."""
     here = Path(__file__).resolve().parent
 
     def git(*words: str) -> str:

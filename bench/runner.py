@@ -38,9 +38,16 @@ class Stopwatch:
 
 
 def run_cell(
-    cell: Cell, plan: TaskPlan, encoder: EncoderRef, backbone: Backbone, store: ResultStore, device: str, progress: Progress
+    cell: Cell,
+    plan: TaskPlan,
+    encoder: EncoderRef,
+    backbone: Backbone,
+    store: ResultStore,
+    device: str,
+    progress: Progress,
 ) -> dict[str, Any]:
-    """Run one cell and append its result; a killed run continues from the checkpoint in its work folder."""
+    """Run one cell and append its result; a killed run continues from the checkpoint in its work
+    folder."""
     _check_baseline(backbone, plan)
     watch = Stopwatch()
     work_dir = store.work_dir(cell.key)
@@ -64,7 +71,9 @@ def _check_baseline(backbone: Backbone, plan: TaskPlan) -> None:
     """Raise NotApplicableError for a row without an encoder that belongs to another kind of task."""
     if isinstance(backbone, Baseline) and backbone.which not in plan.kind.baselines:
         known = ", ".join(f"baseline:{name}" for name in plan.kind.baselines) or "none"
-        raise NotApplicableError(f"{plan.kind.name} has no {backbone.name}.", f"Its rows without an encoder: {known}.")
+        raise NotApplicableError(
+            f"{plan.kind.name} has no {backbone.name}.", f"Its rows without an encoder: {known}."
+        )
 
 
 def _subsets(cell: Cell, plan: TaskPlan) -> dict[str, Subset]:
@@ -79,10 +88,20 @@ def encoder_seed(cell: Cell) -> int:
 
 
 def _encoder_key(cell: Cell) -> str:
-    return digest([cell.backbone, cell.architecture, cell.checkpoint_hash, dict(cell.backbone_settings), encoder_seed(cell)])
+    return digest(
+        [
+            cell.backbone,
+            cell.architecture,
+            cell.checkpoint_hash,
+            dict(cell.backbone_settings),
+            encoder_seed(cell),
+        ]
+    )
 
 
-def _context(cell: Cell, plan: TaskPlan, work_dir: Any, device: str, progress: Progress) -> CellContext:
+def _context(
+    cell: Cell, plan: TaskPlan, work_dir: Any, device: str, progress: Progress
+) -> CellContext:
     return CellContext(
         task=plan.task,
         settings=plan.settings,
@@ -103,14 +122,17 @@ def _context(cell: Cell, plan: TaskPlan, work_dir: Any, device: str, progress: P
 def score(plan: TaskPlan, predictions: Predictions) -> list[Score]:
     """Return every metric with its 95% interval, bootstrap clustered by patient.
 
-    All intervals come before all values: metrics that share a part keep it for one matrix of weights at a time.
+    All intervals come before all values: metrics that share a part keep it for one matrix of
+    weights at a time.
     """
     weights = cluster_weights(predictions.table["patient_id"].tolist())
     images, scores = weights.shape[1], []
     statistics = plan.kind.statistics(predictions, plan.task)
     intervals = {metric: interval(statistic(weights)) for metric, statistic in statistics.items()}
     for metric, statistic in statistics.items():
-        counted = int(getattr(statistic, "n", None) or images)  # a subgroup's metric knows its own number of images
+        counted = int(
+            getattr(statistic, "n", None) or images
+        )  # a subgroup's metric knows its own number of images
         scores.append(Score(metric, point(statistic, images), *intervals[metric], counted))
     return scores
 
@@ -125,10 +147,28 @@ def _record(
     seconds: Mapping[str, float],
     device: str,
 ) -> dict[str, Any]:
-    facts = {k: v for k, v in asdict(cell).items() if k not in ("settings", "data_hash", "split_hash", "checkpoint_hash")}
-    record: dict[str, Any] = {"key": cell.key, "status": "done", "title": cell.title, "time": _now(), **facts}
-    record |= {"hash:data": cell.data_hash, "hash:split": cell.split_hash, "hash:test": plan.test_hash}
-    record |= {"hash:checkpoint": cell.checkpoint_hash, "settings_id": settings_id(cell), "pretrained_on": encoder.pretrained_on}
+    facts = {
+        k: v
+        for k, v in asdict(cell).items()
+        if k not in ("settings", "data_hash", "split_hash", "checkpoint_hash")
+    }
+    record: dict[str, Any] = {
+        "key": cell.key,
+        "status": "done",
+        "title": cell.title,
+        "time": _now(),
+        **facts,
+    }
+    record |= {
+        "hash:data": cell.data_hash,
+        "hash:split": cell.split_hash,
+        "hash:test": plan.test_hash,
+    }
+    record |= {
+        "hash:checkpoint": cell.checkpoint_hash,
+        "settings_id": settings_id(cell),
+        "pretrained_on": encoder.pretrained_on,
+    }
     record |= {f"setting:{name}": value for name, value in cell.settings.items()}
     record |= {f"n:{name}": len(subset) for name, subset in subsets.items()}
     record |= {"split_source": plan.split_source, "duplicates_across_splits": plan.twins}
@@ -148,10 +188,19 @@ def _record(
 
 
 def failure(cell: Cell, error: BaseException) -> dict[str, Any]:
-    """Return the record of a cell that failed: kept so that a sweep can go on and the reason is not lost."""
+    """Return the record of a cell that failed: kept so that a sweep can go on and the reason is not
+    lost."""
     facts = {name: value for name, value in asdict(cell).items() if name != "settings"}
     message = f"{type(error).__name__}: {error}"
-    return {"key": cell.key, "status": "failed", "title": cell.title, "time": _now(), "error": message, **facts, **provenance()}
+    return {
+        "key": cell.key,
+        "status": "failed",
+        "title": cell.title,
+        "time": _now(),
+        "error": message,
+        **facts,
+        **provenance(),
+    }
 
 
 def _now() -> str:

@@ -26,13 +26,16 @@ def parse_pairs(pairs: Sequence[str], form: str = "--set key=value") -> dict[str
 
 
 def override(settings: S, changes: Mapping[str, Any]) -> S:
-    """Return `settings` with `changes`; strings are parsed by the field's type, unknown keys refused."""
+    """Return `settings` with `changes`; strings are parsed by the field's type, unknown keys
+    refused."""
     hints = typing.get_type_hints(type(settings))
     known = {field.name for field in dataclasses.fields(settings)}  # type: ignore[arg-type]
     parsed = {}
     for key, value in changes.items():
         if key not in known:
-            raise SettingError(f"unknown setting '{key}' of {type(settings).__name__}.", suggest(key, known))
+            raise SettingError(
+                f"unknown setting '{key}' of {type(settings).__name__}.", suggest(key, known)
+            )
         parsed[key] = _parse(key, value, hints[key]) if isinstance(value, str) else value
     return dataclasses.replace(settings, **parsed)  # type: ignore[type-var]
 
@@ -46,7 +49,9 @@ def _parse(key: str, text: str, hint: Any) -> Any:
     if origin is typing.Literal:
         return _choice(key, text, arguments)
     if origin is tuple:
-        return tuple(_parse(key, part.strip(), arguments[0]) for part in text.split(",") if part.strip())
+        return tuple(
+            _parse(key, part.strip(), arguments[0]) for part in text.split(",") if part.strip()
+        )
     if hint is bool:
         return _boolean(key, text)
     try:
@@ -59,19 +64,34 @@ def _choice(key: str, text: str, options: tuple[Any, ...]) -> Any:
     for option in options:
         if str(option) == text:
             return option
-    raise SettingError(f"setting '{key}' is '{text}'.", f"Choose one of {', '.join(map(str, options))}.")
+    raise SettingError(
+        f"setting '{key}' is '{text}'.", f"Choose one of {', '.join(map(str, options))}."
+    )
 
 
 def _boolean(key: str, text: str) -> bool:
-    words = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+    words = {
+        "true": True,
+        "1": True,
+        "yes": True,
+        "on": True,
+        "false": False,
+        "0": False,
+        "no": False,
+        "off": False,
+    }
     if text.lower() not in words:
         raise SettingError(f"setting '{key}' wants true or false, found '{text}'.")
     return words[text.lower()]
 
 
 def parse_list(text: str, kind: Callable[[str], S], option: str) -> tuple[S, ...]:
-    """Parse `0.1,1.0` into a tuple without repeats; raise SettingError naming the option on a word of another type."""
+    """Parse `0.1,1.0` into a tuple without repeats; raise SettingError naming the option on a word
+    of another type."""
     try:
         return tuple(dict.fromkeys(kind(part.strip()) for part in text.split(",") if part.strip()))
     except ValueError as error:
-        raise SettingError(f"{option} '{text}' is not a comma-separated list: {error}.", f"Write e.g. {option} a,b.") from error
+        raise SettingError(
+            f"{option} '{text}' is not a comma-separated list: {error}.",
+            f"Write e.g. {option} a,b.",
+        ) from error

@@ -1,4 +1,5 @@
-"""Image-text scores of a backbone for all pairs of images and texts: what zero-shot and retrieval are made of."""
+"""Image-text scores of a backbone for all pairs of images and texts: what zero-shot and retrieval
+are made of."""
 
 from __future__ import annotations
 
@@ -23,31 +24,42 @@ def need_text_side(backbone: Backbone, what: str) -> None:
     """Raise NotApplicableError where the backbone cannot compare images with texts."""
     if not backbone.has_text:
         raise NotApplicableError(
-            f"{what} needs a text encoder, backbone '{backbone.name}' has none.", "Choose one trained on reports."
+            f"{what} needs a text encoder, backbone '{backbone.name}' has none.",
+            "Choose one trained on reports.",
         )
 
 
-def similarity_matrix(backbone: Backbone, subset: Subset, texts: Sequence[str], which: str, context: CellContext) -> np.ndarray:
+def similarity_matrix(
+    backbone: Backbone, subset: Subset, texts: Sequence[str], which: str, context: CellContext
+) -> np.ndarray:
     """Return scores [n, T] of every image of `subset` and every text, float32.
 
-    `which` method: the backbone's own score; global: the cosine of its embeddings, those of the images from the feature cache;
-    local: its part over words and regions alone. Raise NotApplicableError where the backbone has no such part.
+    `which` method: the backbone's own score; global: the cosine of its embeddings, those of the
+    images from the feature cache; local: its part over words and regions alone. Raise
+    NotApplicableError where the backbone has no such part.
     """
     if which == "global":
         found = _global(backbone, subset, texts, context)
     else:
         found = _own(backbone, _score(backbone, which), subset, texts, context)
     if not np.isfinite(found).all():
-        raise DataError(f"backbone '{backbone.name}' gives scores that are not finite.", "Check its weights.")
+        raise DataError(
+            f"backbone '{backbone.name}' gives scores that are not finite.", "Check its weights."
+        )
     return found
 
 
-def _global(backbone: Backbone, subset: Subset, texts: Sequence[str], context: CellContext) -> np.ndarray:
+def _global(
+    backbone: Backbone, subset: Subset, texts: Sequence[str], context: CellContext
+) -> np.ndarray:
     import torch
 
     images = FeatureCache(backbone, context).embeddings(subset).astype(np.float64)
     with torch.inference_mode():
-        blocks = [backbone.embed_texts(list(texts[i : i + TEXTS])).double().cpu().numpy() for i in range(0, len(texts), TEXTS)]
+        blocks = [
+            backbone.embed_texts(list(texts[i : i + TEXTS])).double().cpu().numpy()
+            for i in range(0, len(texts), TEXTS)
+        ]
     return (images @ np.concatenate(blocks).T).astype(np.float32)
 
 
@@ -55,11 +67,16 @@ def _score(backbone: Backbone, which: str) -> Score:
     if which != "local":
         return backbone.similarity
     if not isinstance(backbone, GivesLocalSimilarity):
-        raise NotApplicableError(f"backbone '{backbone.name}' has no local similarity.", "Use similarity=method or global.")
+        raise NotApplicableError(
+            f"backbone '{backbone.name}' has no local similarity.",
+            "Use similarity=method or global.",
+        )
     return backbone.local_similarity
 
 
-def _own(backbone: Backbone, score: Score, subset: Subset, texts: Sequence[str], context: CellContext) -> np.ndarray:
+def _own(
+    backbone: Backbone, score: Score, subset: Subset, texts: Sequence[str], context: CellContext
+) -> np.ndarray:
     import torch
 
     found = np.empty((len(subset), len(texts)), np.float32)

@@ -1,4 +1,5 @@
-"""Intervals and comparisons: one patient-clustered resampling matrix shared by every method of a test set."""
+"""Intervals and comparisons: one patient-clustered resampling matrix shared by every method of a
+test set."""
 
 from __future__ import annotations
 
@@ -11,12 +12,15 @@ Statistic = Callable[[np.ndarray], np.ndarray]
 RESAMPLES = 1000
 
 
-def cluster_weights(patients: Sequence[str], resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
+def cluster_weights(
+    patients: Sequence[str], resamples: int = RESAMPLES, seed: int = 0
+) -> np.ndarray:
     """Draw bootstrap weights clustered by patient.
 
-    Patients are drawn with replacement, all images of a patient together (cluster bootstrap; Field & Welsh 2007). The draw
-    depends on the sorted patient ids, their number, `resamples` and `seed` alone, so that all methods tested on the same
-    images share it and differences between them are paired.
+    Patients are drawn with replacement, all images of a patient together (cluster bootstrap; Field
+    & Welsh 2007). The draw depends on the sorted patient ids, their number, `resamples` and `seed`
+    alone, so that all methods tested on the same images share it and differences between them are
+    paired.
 
     Returns: integer weights [resamples, n_images].
     """
@@ -32,7 +36,8 @@ def point(statistic: Statistic, n: int) -> float:
 
 
 def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Return the percentile interval of resampled values; undefined resamples (NaN) are left out, all undefined gives NaN."""
+    """Return the percentile interval of resampled values; undefined resamples (NaN) are left out,
+    all undefined gives NaN."""
     values = np.asarray(values, dtype=float)
     values = values[~np.isnan(values)]
     if not len(values):
@@ -58,7 +63,8 @@ class Estimate:
 
 
 def mean_estimate(statistics: Sequence[Statistic], weights: np.ndarray) -> Estimate:
-    """Return the mean of one statistic over seeds: every seed sees the same resample, so that the interval is of the mean."""
+    """Return the mean of one statistic over seeds: every seed sees the same resample, so that the
+    interval is of the mean."""
     n = weights.shape[1]
     values = np.mean([point(statistic, n) for statistic in statistics])
     resampled = np.mean([statistic(weights) for statistic in statistics], axis=0)
@@ -66,34 +72,47 @@ def mean_estimate(statistics: Sequence[Statistic], weights: np.ndarray) -> Estim
 
 
 def difference(one: Estimate, other: Estimate) -> tuple[float, float]:
-    """Return the 95% interval of the paired difference one - other (both estimated on the same resamples)."""
+    """Return the 95% interval of the paired difference one - other (both estimated on the same
+    resamples)."""
     return interval(one.resampled - other.resampled)
 
 
 def ranked(estimates: Mapping[str, Estimate], *, lower_is_better: bool = False) -> list[str]:
-    """Return the names from best to worst; an undefined value (NaN) comes last, equal values by name."""
+    """Return the names from best to worst; an undefined value (NaN) comes last, equal values by
+    name."""
     sign = 1 if lower_is_better else -1
-    return sorted(estimates, key=lambda name: (np.isnan(estimates[name].value), sign * estimates[name].value, name))
+    return sorted(
+        estimates,
+        key=lambda name: (np.isnan(estimates[name].value), sign * estimates[name].value, name),
+    )
 
 
 def differ(one: Estimate, other: Estimate) -> bool:
-    """Return whether the 95% interval of the paired difference leaves 0 out; an undefined one does not tell."""
+    """Return whether the 95% interval of the paired difference leaves 0 out; an undefined one does
+    not tell."""
     low, high = difference(one, other)
     return low > 0 or high < 0
 
 
-def tie_groups(estimates: Mapping[str, Estimate], *, lower_is_better: bool = False) -> dict[str, int]:
-    """Return the group of every name: that of the first group, from the best down, whose leader it does not differ from.
+def tie_groups(
+    estimates: Mapping[str, Estimate], *, lower_is_better: bool = False
+) -> dict[str, int]:
+    """Return the group of every name: that of the first group, from the best down, whose leader it
+    does not differ from.
 
-    A name that differs from every leader so far leads the next group; group 0 are the ties with the best. Names with an
-    undefined value belong to no group.
+    A name that differs from every leader so far leads the next group; group 0 are the ties with the
+    best. Names with an undefined value belong to no group.
     """
     groups: dict[str, int] = {}
     leaders: list[str] = []
     for name in ranked(estimates, lower_is_better=lower_is_better):
         if np.isnan(estimates[name].value):
             continue
-        tied = [place for place, leader in enumerate(leaders) if not differ(estimates[leader], estimates[name])]
+        tied = [
+            place
+            for place, leader in enumerate(leaders)
+            if not differ(estimates[leader], estimates[name])
+        ]
         groups[name] = tied[0] if tied else len(leaders)
         if not tied:
             leaders.append(name)
@@ -101,6 +120,7 @@ def tie_groups(estimates: Mapping[str, Estimate], *, lower_is_better: bool = Fal
 
 
 def tied_with_best(estimates: Mapping[str, Estimate], *, lower_is_better: bool = False) -> set[str]:
-    """Return the names whose paired difference to the best has an interval containing 0 (the best itself included)."""
+    """Return the names whose paired difference to the best has an interval containing 0 (the best
+    itself included)."""
     order = ranked(estimates, lower_is_better=lower_is_better)
     return {name for name in order if not differ(estimates[order[0]], estimates[name])}

@@ -16,25 +16,45 @@ from bench.published import published_markdown
 
 
 def to_markdown(table: Table) -> str:
-    """Return the table as it stands in a README: best in bold, letters of the tie groups, paired differences, other metrics."""
-    lines = [*_head(table), "", *_body(table), "", *_foot(table), *_differences(table), *_others(table)]
-    published = published_markdown(table.task, str(table.facts["protocol"]), str(table.facts["data_kind"]))
+    """Return the table as it stands in a README: best in bold, letters of the tie groups, paired
+    differences, other metrics."""
+    lines = [
+        *_head(table),
+        "",
+        *_body(table),
+        "",
+        *_foot(table),
+        *_differences(table),
+        *_others(table),
+    ]
+    published = published_markdown(
+        table.task, str(table.facts["protocol"]), str(table.facts["data_kind"])
+    )
     return "\n".join(lines) + "\n" + (f"\n{published}" if published else "")
 
 
 def _head(table: Table) -> list[str]:
-    what = f"`{table.task.name}`: {table.metric}, mean over seeds [95% interval, bootstrap over patients]"
+    what = (
+        f"`{table.task.name}`: {table.metric}, mean over seeds [95% interval, bootstrap over "
+        "patients]"
+    )
     demo = ["", f"**{DEMO_NOTE}**"] if table.facts["data_kind"] == "demo" else []
     return [f"### {table.task.title}", "", what, *demo]
 
 
 def _body(table: Table) -> list[str]:
-    lines = ["| encoder | " + " | ".join(f"{share(c.fraction)} of labels" for c in table.columns) + " | seeds | n |"]
+    lines = [
+        "| encoder | "
+        + " | ".join(f"{share(c.fraction)} of labels" for c in table.columns)
+        + " | seeds | n |"
+    ]
     lines.append("|---|" + "---|" * (len(table.columns) + 2))
     for name in table.rows:
         cells = [_cell(column, name) for column in table.columns]
         seeds = max(column.seeds.get(name, 0) for column in table.columns)
-        lines.append(f"| {escape(name)} | " + " | ".join(cells) + f" | {seeds} | {table.test_images} |")
+        lines.append(
+            f"| {escape(name)} | " + " | ".join(cells) + f" | {seeds} | {table.test_images} |"
+        )
     return lines
 
 
@@ -57,13 +77,18 @@ def _foot(table: Table) -> list[str]:
     facts = table.facts
     legend = (
         f"Data: {facts['data_kind']}. Protocol: {facts['protocol']}. Profile: {facts['profile']}. "
-        f"Test set: {table.test_images} images of {table.test_patients} patients. **Bold**: best of the column. "
-        "Letters: `a` ties with the best (the 95% interval of the paired difference contains 0); `b` leads those that do not, "
+        f"Test set: {table.test_images} images of {table.test_patients} patients. **Bold**: "
+        "best of the column. "
+        "Letters: `a` ties with the best (the 95% interval of the paired difference contains "
+        "0); `b` leads those that do not, "
         "and so on: a row's letter is that of the first leader it ties with."
     )
     several = any(count > 1 for column in table.columns for count in column.seeds.values())
     sd = [" ±: standard deviation over seeds, which the interval leaves out."] if several else []
-    notes = [f"{escape(name)} was pre-trained on {escape(note)}." for name, note in sorted(table.notes.items())]
+    notes = [
+        f"{escape(name)} was pre-trained on {escape(note)}."
+        for name, note in sorted(table.notes.items())
+    ]
     return ["".join([legend, *sd]), *notes]
 
 
@@ -74,20 +99,31 @@ def _differences(table: Table) -> list[str]:
     if not rows:
         return []
     head = (
-        f"Paired differences to {escape(column.best)} at {share(column.fraction)} of labels (p corrected for all pairs by Holm):"
+        f"Paired differences to {escape(column.best)} at {share(column.fraction)} of labels (p "
+        "corrected for all pairs by Holm):"
     )
-    return ["", head, "", "| against | difference | p (Holm) |", "|---|---|---|", *(_line(found) for found in rows)]
+    return [
+        "",
+        head,
+        "",
+        "| against | difference | p (Holm) |",
+        "|---|---|---|",
+        *(_line(found) for found in rows),
+    ]
 
 
 def _others(table: Table) -> list[str]:
-    """Return the kind's other metrics at the largest fraction, mean over seeds; `place-bench compare --metric` has intervals."""
+    """Return the kind's other metrics at the largest fraction, mean over seeds; `place-bench
+    compare --metric` has intervals."""
     kind, fraction = KINDS.get(table.task.kind), table.columns[-1].fraction
     records = [record for record in table.records if float(record["label_fraction"]) == fraction]
     known = [name for name in kind.metrics if any(f"metric:{name}" in record for record in records)]
     metrics = [name for name in known if name != table.metric]
     if not metrics:
         return []
-    hint = f"intervals and differences: `place-bench compare {table.task.name} --metric {metrics[0]}`"
+    hint = (
+        f"intervals and differences: `place-bench compare {table.task.name} --metric {metrics[0]}`"
+    )
     heads = [f"{name} ↓" if lower_is_better(kind, name) else name for name in metrics]
     arrow = "; ↓: lower is better" if heads != metrics else ""
     lines = ["", f"Other metrics at {share(fraction)} of labels ({hint}{arrow}):", ""]
@@ -95,7 +131,11 @@ def _others(table: Table) -> list[str]:
     for name in table.rows:
         own = [record for record in records if table.names[str(record["key"])] == name]
         if own:
-            lines.append(f"| {escape(name)} | " + " | ".join(_mean([r.get(f"metric:{m}") for r in own]) for m in metrics) + " |")
+            lines.append(
+                f"| {escape(name)} | "
+                + " | ".join(_mean([r.get(f"metric:{m}") for r in own]) for m in metrics)
+                + " |"
+            )
     return lines
 
 
@@ -110,11 +150,19 @@ def _line(found: Difference) -> str:
 
 
 def comparison(table: Table, among: Collection[str]) -> str:
-    """Return every paired difference of the rows `among` (none named: of all), per label fraction, as Markdown."""
+    """Return every paired difference of the rows `among` (none named: of all), per label fraction,
+    as Markdown."""
     lines = [*_head(table), ""]
     for column in table.columns:
-        lines += [f"{share(column.fraction)} of labels:", "", "| better | against | difference | p (Holm) |", "|---|---|---|---|"]
-        lines += [f"| {escape(found.one)} {_line(found)}" for found in column.differences(among)] + [""]
+        lines += [
+            f"{share(column.fraction)} of labels:",
+            "",
+            "| better | against | difference | p (Holm) |",
+            "|---|---|---|---|",
+        ]
+        lines += [
+            f"| {escape(found.one)} {_line(found)}" for found in column.differences(among)
+        ] + [""]
     return "\n".join(lines)
 
 
@@ -130,7 +178,12 @@ def escape(text: str) -> str:
 
 def to_rows(table: Table) -> list[dict[str, Any]]:
     """Return the table as flat rows: one per encoder and fraction."""
-    return [_row(table, column, name) for column in table.columns for name in table.rows if name in column.estimates]
+    return [
+        _row(table, column, name)
+        for column in table.columns
+        for name in table.rows
+        if name in column.estimates
+    ]
 
 
 def _row(table: Table, column: Column, name: str) -> dict[str, Any]:
@@ -165,7 +218,8 @@ def _facts(table: Table) -> dict[str, Any]:
 
 
 def to_csv(tables: Sequence[Table]) -> str:
-    """Return all tables as one CSV; the columns data_kind, protocol, profile and data_hash keep them apart."""
+    """Return all tables as one CSV; the columns data_kind, protocol, profile and data_hash keep
+    them apart."""
     return csv_text([row for table in tables for row in to_rows(table)])
 
 
@@ -174,17 +228,28 @@ def differences_csv(tables: Sequence[Table]) -> str:
     rows = []
     for table in tables:
         for column in table.columns:
-            about = {"task": table.task.name, "label_fraction": column.fraction, "metric": table.metric}
+            about = {
+                "task": table.task.name,
+                "label_fraction": column.fraction,
+                "metric": table.metric,
+            }
             for found in column.differences():
-                numbers = {name: f"{getattr(found, name):.6f}" for name in ("value", "low", "high", "p", "p_holm")}
-                rows.append({**about, "better": found.one, "worse": found.other, **numbers, **_facts(table)})
+                numbers = {
+                    name: f"{getattr(found, name):.6f}"
+                    for name in ("value", "low", "high", "p", "p_holm")
+                }
+                rows.append(
+                    {**about, "better": found.one, "worse": found.other, **numbers, **_facts(table)}
+                )
     return csv_text(rows)
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return rows of the same keys as CSV; no rows, a header alone."""
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, fieldnames=list(rows[0]) if rows else ["task"], lineterminator="\n")
+    writer = csv.DictWriter(
+        buffer, fieldnames=list(rows[0]) if rows else ["task"], lineterminator="\n"
+    )
     writer.writeheader()
     writer.writerows(rows)
     return buffer.getvalue()

@@ -24,7 +24,8 @@ Evaluate = Callable[["torch.nn.Module"], Mapping[str, float]]
 
 
 class Loader(Protocol):
-    """What training iterates over: `len` batches per pass, their order and augmentation drawn from `generator` alone."""
+    """What training iterates over: `len` batches per pass, their order and augmentation drawn from
+    `generator` alone."""
 
     def __len__(self) -> int:
         """Return the number of batches of one pass."""
@@ -43,11 +44,13 @@ class TrainingError(PlaceBenchError):
 class TrainPlan:
     """How one model is trained.
 
-    An epoch is one pass over the loader, or exactly `steps_per_epoch` batches (the loader is repeated as needed).
-    `warmup` is the fraction of all steps in which the rate rises linearly; the schedule then falls to `min_lr`. With `plateau`
-    it is multiplied by `factor` after more than `hold` validations without a better `monitor` (torch's ReduceLROnPlateau).
-    With `monitor`, the weights of the best validation are restored at the end, and `patience` validations without
-    improvement stop the run. `ema` is the decay of the weights' moving average, which then is what is validated and kept.
+    An epoch is one pass over the loader, or exactly `steps_per_epoch` batches (the loader is
+    repeated as needed). `warmup` is the fraction of all steps in which the rate rises linearly; the
+    schedule then falls to `min_lr`. With `plateau` it is multiplied by `factor` after more than
+    `hold` validations without a better `monitor` (torch's ReduceLROnPlateau). With `monitor`, the
+    weights of the best validation are restored at the end, and `patience` validations without
+    improvement stop the run. `ema` is the decay of the weights' moving average, which then is what
+    is validated and kept.
     """
 
     epochs: int = 10
@@ -76,24 +79,38 @@ class TrainPlan:
     def __post_init__(self) -> None:
         for name, low in (("epochs", 1), ("accumulate", 1), ("val_every", 1)):
             if getattr(self, name) < low:
-                raise SettingError(f"{name} is {getattr(self, name)}.", f"It must be at least {low}.")
+                raise SettingError(
+                    f"{name} is {getattr(self, name)}.", f"It must be at least {low}."
+                )
         if self.steps_per_epoch is not None and self.steps_per_epoch < 1:
-            raise SettingError(f"steps_per_epoch is {self.steps_per_epoch}.", "It must be at least 1, or none.")
+            raise SettingError(
+                f"steps_per_epoch is {self.steps_per_epoch}.", "It must be at least 1, or none."
+            )
         if self.schedule == "plateau" and not self.monitor:
-            raise SettingError("schedule plateau watches a validation and monitor is none.", "Name a monitor.")
+            raise SettingError(
+                "schedule plateau watches a validation and monitor is none.", "Name a monitor."
+            )
         if not 0 <= self.warmup <= 1 or self.lr <= 0:
-            raise SettingError(f"lr={self.lr}, warmup={self.warmup}.", "lr must be positive and warmup within 0..1.")
+            raise SettingError(
+                f"lr={self.lr}, warmup={self.warmup}.",
+                "lr must be positive and warmup within 0..1.",
+            )
 
 
 def plan_from(settings: Any, **own: Any) -> TrainPlan:
     """Return the plan of a settings dataclass: its fields of the same name, then `own`."""
-    shared = {each.name: getattr(settings, each.name) for each in fields(TrainPlan) if hasattr(settings, each.name)}
+    shared = {
+        each.name: getattr(settings, each.name)
+        for each in fields(TrainPlan)
+        if hasattr(settings, each.name)
+    }
     return TrainPlan(**(shared | own))
 
 
 @dataclass(frozen=True)
 class TrainSummary:
-    """What a training did: one row of `curve` per epoch (mean losses `train/...`, validation `val/...`)."""
+    """What a training did: one row of `curve` per epoch (mean losses `train/...`, validation
+    `val/...`)."""
 
     epochs: int
     curve: tuple[dict[str, float], ...]
@@ -104,7 +121,8 @@ class TrainSummary:
 
 
 def learning_rate(plan: TrainPlan, step: int, total: int, history: Sequence[float] = ()) -> float:
-    """Return the learning rate of batch `step` (from 0) of `total`: a closed form, so that a resumed run needs no state.
+    """Return the learning rate of batch `step` (from 0) of `total`: a closed form, so that a
+    resumed run needs no state.
 
     `history` holds the monitored values so far; only the schedule `plateau` looks at it.
     """
@@ -114,12 +132,15 @@ def learning_rate(plan: TrainPlan, step: int, total: int, history: Sequence[floa
     if plan.schedule == "plateau":
         return max(plan.min_lr, plan.lr * plan.factor ** plateaus(history, plan))
     done = (step - rising) / max(1, total - rising)
-    fall = {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done))}[plan.schedule]
+    fall = {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done))}[
+        plan.schedule
+    ]
     return plan.min_lr + (plan.lr - plan.min_lr) * fall if plan.schedule != "constant" else plan.lr
 
 
 def plateaus(history: Sequence[float], plan: TrainPlan) -> int:
-    """Return how often more than `plan.hold` values in a row were not better than the best before (by a ten-thousandth of it)."""
+    """Return how often more than `plan.hold` values in a row were not better than the best before
+    (by a ten-thousandth of it)."""
     best, bad, drops = -math.inf, 0, 0
     for value in history:
         signed = value if plan.mode == "max" else -value
@@ -143,23 +164,31 @@ def train(
     evaluate: Evaluate | None = None,
     device: str = "cpu",
 ) -> TrainSummary:
-    """Train `model` in place and return the summary; a killed run goes on from the last whole epoch found in `work_dir`.
+    """Train `model` in place and return the summary; a killed run goes on from the last whole epoch
+    found in `work_dir`.
 
-    `model` is a mmengine BaseModel, or any module with `losses(batch) -> dict` of scalar tensors: those whose name contains
-    "loss" are summed and minimised, the others logged. Batches are moved to `device` for the latter, and its
-    `start_epoch(epoch)`, where it has one, is called before each epoch (from 0). `work_dir` gets `epoch_N.pth` (the last
-    two), `best.pth`, `curve.jsonl` and mmengine's log. A resumed run equals an uninterrupted one: random numbers and batch
-    order are drawn from (seed, epoch).
+    `model` is a mmengine BaseModel, or any module with `losses(batch) -> dict` of scalar tensors:
+    those whose name contains "loss" are summed and minimised, the others logged. Batches are moved
+    to `device` for the latter, and its `start_epoch(epoch)`, where it has one, is called before
+    each epoch (from 0). `work_dir` gets `epoch_N.pth` (the last two), `best.pth`, `curve.jsonl` and
+    mmengine's log. A resumed run equals an uninterrupted one: random numbers and batch order are
+    drawn from (seed, epoch).
 
-    Among several processes (`bench.processes`), each runs its part of every batch and process 0 validates and writes.
+    Among several processes (`bench.processes`), each runs its part of every batch and process 0
+    validates and writes.
 
-    Raises TrainingError for a loss that is not finite, before that step changes a weight (a model's `describe_bad_batch(batch)`
-    may name the samples), and for a work folder that holds another run.
+    Raises TrainingError for a loss that is not finite, before that step changes a weight (a model's
+    `describe_bad_batch(batch)` may name the samples), and for a work folder that holds another run.
     """
     if plan.monitor and evaluate is None:
-        raise SettingError(f"monitor '{plan.monitor}' needs a validation.", "Pass evaluate=, or set monitor to none.")
+        raise SettingError(
+            f"monitor '{plan.monitor}' needs a validation.",
+            "Pass evaluate=, or set monitor to none.",
+        )
     if len(loader) == 0:
-        raise TrainingError(f"{title}: the loader has no batch.", "Use more images or a smaller batch size.")
+        raise TrainingError(
+            f"{title}: the loader has no batch.", "Use more images or a smaller batch size."
+        )
     trainer = _mm_trainer()
     return trainer.run(model, loader, plan, Path(work_dir), progress, title, evaluate, device)
 
@@ -169,12 +198,15 @@ def _mm_trainer() -> Any:
     try:
         from bench import _mm_trainer
     except ImportError as error:
-        raise MissingDependencyError(f"mmengine does not import: {error}.", "Run `make setup`.") from error
+        raise MissingDependencyError(
+            f"mmengine does not import: {error}.", "Run `make setup`."
+        ) from error
     return _mm_trainer
 
 
 def batch_slices(count: int, size: int) -> list[slice]:
-    """Cut `count` samples into batches of `size`; a last batch of one joins the one before: BatchNorm cannot train on one."""
+    """Cut `count` samples into batches of `size`; a last batch of one joins the one before:
+    BatchNorm cannot train on one."""
     starts = list(range(0, count, size))
     if size > 1 and count > size and count % size == 1:
         starts.pop()
@@ -182,6 +214,7 @@ def batch_slices(count: int, size: int) -> list[slice]:
 
 
 def fingerprint(plan: TrainPlan, loader: Loader, shapes: Mapping[str, tuple[int, ...]]) -> str:
-    """Return a short hash of plan, passes and parameter shapes: what must be equal for a checkpoint to be resumed."""
+    """Return a short hash of plan, passes and parameter shapes: what must be equal for a checkpoint
+    to be resumed."""
     text = json.dumps([asdict(plan), len(loader), sorted((k, list(v)) for k, v in shapes.items())])
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,1 +1,2 @@
-"""The performance table: every speed claim as a ratio beside an equality check. `make perf` runs it."""
+"""The performance table: every speed claim as a ratio beside an equality check. `make perf` runs
+it."""

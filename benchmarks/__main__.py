@@ -1,7 +1,7 @@
 """Run every benchmark module (or those named) and write benchmarks/RESULTS.md.
 
-A module has `run() -> list[dict]`: `name`, `size`, `usual_s`, `ours_s`, `ratio`, `equal` (did both give the same answer) and
-`wanted` (the ratio to reach, "" where the row is a point of a curve).
+A module has `run() -> list[dict]`: `name`, `size`, `usual_s`, `ours_s`, `ratio`, `equal` (did both
+give the same answer) and `wanted` (the ratio to reach, "" where the row is a point of a curve).
 """
 
 from __future__ import annotations
@@ -25,13 +25,19 @@ COLUMNS = ("name", "size", "usual_s", "ours_s", "ratio", "equal", "wanted")
 
 def names() -> list[str]:
     """Return the benchmark modules of this package."""
-    return sorted(info.name for info in pkgutil.iter_modules(benchmarks.__path__) if not info.name.startswith("_"))
+    return sorted(
+        info.name
+        for info in pkgutil.iter_modules(benchmarks.__path__)
+        if not info.name.startswith("_")
+    )
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Return rows as a Markdown table."""
     lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
-    lines += ["| " + " | ".join(_text(row.get(column, "")) for column in COLUMNS) + " |" for row in rows]
+    lines += [
+        "| " + " | ".join(_text(row.get(column, "")) for column in COLUMNS) + " |" for row in rows
+    ]
     return "\n".join(lines)
 
 
@@ -53,8 +59,10 @@ def merge(path: Path, sections: dict[str, str]) -> str:
     known = {part.split("\n", 1)[0]: f"## {part.rstrip()}\n" for part in old} | sections
     facts = provenance()
     head = (
-        "# Measured\n\nRatios measured side by side in one run (`make perf`); seconds differ between machines. "
-        f"Last run: {len(os.sched_getaffinity(0))} CPU cores, {platform.machine()}, Python {facts['version:python']}, "
+        "# Measured\n\nRatios measured side by side in one run (`make perf`); seconds differ "
+        "between machines. "
+        f"Last run: {len(os.sched_getaffinity(0))} CPU cores, {platform.machine()}, Python "
+        f"{facts['version:python']}, "
         f"torch {facts['version:torch']}.\n"
     )
     return "\n".join([head, *(known[name] for name in sorted(known))])

@@ -1,6 +1,7 @@
 """Peak memory of one training step of the large dense models: `python -m benchmarks._dense_memory`.
 
-Prints the largest resident size of a process that does nothing else; each case is a process of its own.
+Prints the largest resident size of a process that does nothing else; each case is a process of its
+own.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ LIMIT_GB = 8.0
 
 
 def segmentation_step(images: int) -> None:
-    """Do one step of UPerNet on a frozen ViT-B/16 at 512 px, BenchX's width (eight images are its batch: minutes on two cores).
+    """Do one step of UPerNet on a frozen ViT-B/16 at 512 px, BenchX's width (eight images are its
+    batch: minutes on two cores).
 
-    In fp32, which takes more memory than its half precision: bfloat16 is emulated, at a seventh of the speed, on many CPUs.
+    In fp32, which takes more memory than its half precision: bfloat16 is emulated, at a seventh of
+    the speed, on many CPUs.
     """
     from bench.contracts import BACKBONES, BackboneRequest
     from tasks.segmentation.data import pack
@@ -28,7 +31,9 @@ def segmentation_step(images: int) -> None:
     from tasks.segmentation.settings import resolve
 
     backbone = BACKBONES.get("random").build(BackboneRequest("paper", "vit"))
-    model = build_segmentor(backbone, 1, replace(resolve("benchx", "paper", {}), batch_size=images), 0).train()
+    model = build_segmentor(
+        backbone, 1, replace(resolve("benchx", "paper", {}), batch_size=images), 0
+    ).train()
     pixels, masks = torch.randn(images, 3, 512, 512), torch.zeros(images, 1, 512, 512)
     masks[:, :, 100:200, 100:200] = 1
     batch = pack(pixels, masks)
@@ -65,7 +70,9 @@ def main() -> None:
         return
     for number, name in enumerate(CASES):
         command = [sys.executable, "-m", "benchmarks._dense_memory", str(number)]
-        found = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]
+        found = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[
+            -1
+        ]
         print(f"{name}: {found} GB (limit {LIMIT_GB:g})")
 
 

@@ -1,4 +1,5 @@
-"""One training step of a dense head on a frozen encoder: encoder and head against the head on kept feature maps."""
+"""One training step of a dense head on a frozen encoder: encoder and head against the head on kept
+feature maps."""
 
 from __future__ import annotations
 
@@ -10,8 +11,11 @@ import torch
 from benchmarks._timing import row, timed
 
 
-def step_row(name: str, model: Any, images: torch.Tensor, batch: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-    """Time forward and backward of an OpenMMLab model whose encoder is frozen, on images [B, 3, S, S] and on their kept maps.
+def step_row(
+    name: str, model: Any, images: torch.Tensor, batch: Callable[[Any], dict[str, Any]]
+) -> dict[str, Any]:
+    """Time forward and backward of an OpenMMLab model whose encoder is frozen, on images [B, 3, S,
+    S] and on their kept maps.
 
     `batch` packs the one or the other as the model takes it. Equal: both losses agree.
     """

@@ -17,7 +17,9 @@ def timed(function: Callable[[], Any], repeats: int = 1) -> tuple[float, Any]:
     return min(seconds), found
 
 
-def row(name: str, size: str, usual_s: float, ours_s: float, equal: bool, wanted: float | str) -> dict[str, Any]:
+def row(
+    name: str, size: str, usual_s: float, ours_s: float, equal: bool, wanted: float | str
+) -> dict[str, Any]:
     """Return a row of the results file."""
     times = {"usual_s": usual_s, "ours_s": ours_s, "ratio": usual_s / ours_s}
     return {"name": name, "size": size, **times, "equal": equal, "wanted": wanted}

@@ -1,8 +1,9 @@
-"""Alignment losses on 2 threads: attention-pooled similarity against a loop over captions, InfoNCE in tiles.
+"""Alignment losses on 2 threads: attention-pooled similarity against a loop over captions, InfoNCE
+in tiles.
 
-Forward and backward. GLoRIA's shape (361 regions, 25 words, 768 channels); the loop follows the published description, one
-caption at a time against all images. Peak memory is the growth of a fresh process's resident set. InfoNCE: both directions,
-128 channels.
+Forward and backward. GLoRIA's shape (361 regions, 25 words, 768 channels); the loop follows the
+published description, one caption at a time against all images. Peak memory is the growth of a
+fresh process's resident set. InfoNCE: both directions, 128 channels.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def caption_loop(text: Tensor, regions: Tensor) -> Tensor:
-    """Return GLoRIA's local similarities [captions, images] with temperatures 4, 5, 10, one caption at a time."""
+    """Return GLoRIA's local similarities [captions, images] with temperatures 4, 5, 10, one caption
+    at a time."""
     columns = []
     for words in text:
         query = words.repeat(len(regions), 1, 1)
@@ -52,9 +54,18 @@ def _plain_contrast(queries: Tensor, keys: Tensor) -> Tensor:
 
 POOLED: dict[str, Loss] = {
     "loop": partial(_local_loss, caption_loop),
-    "chunked": partial(_local_loss, partial(attention_pooled_similarity, similarity_scale=10.0, implementation="chunked")),
+    "chunked": partial(
+        _local_loss,
+        partial(attention_pooled_similarity, similarity_scale=10.0, implementation="chunked"),
+    ),
     "nothing kept": partial(
-        _local_loss, partial(attention_pooled_similarity, similarity_scale=10.0, implementation="chunked", keep_bytes=0)
+        _local_loss,
+        partial(
+            attention_pooled_similarity,
+            similarity_scale=10.0,
+            implementation="chunked",
+            keep_bytes=0,
+        ),
     ),
 }
 CONTRAST: dict[str, Loss] = {
@@ -68,7 +79,9 @@ def pooled_inputs(batch: int) -> tuple[Tensor, Tensor]:
     """Return words and regions of length 5, where both softmaxes are neither flat nor one-hot."""
     generator = torch.Generator().manual_seed(batch)
     shapes = (batch, WORDS, CHANNELS), (batch, REGIONS, CHANNELS)
-    text, regions = (5 * F.normalize(torch.randn(shape, generator=generator), dim=2) for shape in shapes)
+    text, regions = (
+        5 * F.normalize(torch.randn(shape, generator=generator), dim=2) for shape in shapes
+    )
     return text, regions
 
 
@@ -87,9 +100,17 @@ def run() -> list[dict[str, Any]]:
     threads = torch.get_num_threads()
     torch.set_num_threads(THREADS)
     try:
-        pooled = [_row("pooled", ("loop", "chunked"), batch, 3.0 if batch == 32 else "") for batch in POOLED_SIZES]
-        bounded = [_row("pooled", ("loop", "nothing kept"), batch, "") for batch in POOLED_SIZES[-1:]]
-        tiled = [_row("contrast", ("plain", "tiled"), batch, 0.83 if batch == 8192 else "") for batch in CONTRAST_SIZES]
+        pooled = [
+            _row("pooled", ("loop", "chunked"), batch, 3.0 if batch == 32 else "")
+            for batch in POOLED_SIZES
+        ]
+        bounded = [
+            _row("pooled", ("loop", "nothing kept"), batch, "") for batch in POOLED_SIZES[-1:]
+        ]
+        tiled = [
+            _row("contrast", ("plain", "tiled"), batch, 0.83 if batch == 8192 else "")
+            for batch in CONTRAST_SIZES
+        ]
         chosen = [_row("contrast", ("plain", "by size"), batch, "") for batch in CONTRAST_SIZES]
         return pooled + bounded + tiled + chosen
     finally:
@@ -101,7 +122,10 @@ def _row(family: str, forms: tuple[str, str], batch: int, wanted: float | str) -
     usual, ours = _interleaved([losses[form] for form in forms], inputs)
     megabytes = [_peak_megabytes(family, form, batch) for form in forms]
     return {
-        "name": f"{'attention-pooled similarity' if family == 'pooled' else 'InfoNCE'}, {forms[1]} against {forms[0]}",
+        "name": (
+            f"{'attention-pooled similarity' if family == 'pooled' else 'InfoNCE'}, {forms[1]} "
+            f"against {forms[0]}"
+        ),
         "size": f"B={batch}; peak {megabytes[0]:.0f} -> {megabytes[1]:.0f} MB",
         "usual_s": usual[0],
         "ours_s": ours[0],
@@ -111,7 +135,9 @@ def _row(family: str, forms: tuple[str, str], batch: int, wanted: float | str) -
     }
 
 
-def _interleaved(losses: list[Loss], inputs: tuple[Tensor, Tensor], rounds: int = 3) -> list[tuple[float, list[Tensor]]]:
+def _interleaved(
+    losses: list[Loss], inputs: tuple[Tensor, Tensor], rounds: int = 3
+) -> list[tuple[float, list[Tensor]]]:
     """Return the best time of each loss over rounds taken in turn, and its value and gradients."""
     times: list[list[float]] = [[] for _ in losses]
     results: list[list[Tensor]] = [[] for _ in losses]
@@ -138,7 +164,9 @@ def _peak_megabytes(family: str, form: str, batch: int) -> float:
     """Return by how much one step raises the resident set of a process of its own."""
     command = [sys.executable, "-m", "benchmarks.alignment", family, form, str(batch)]
     root = Path(__file__).parents[1]
-    return float(subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout)
+    return float(
+        subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout
+    )
 
 
 def _measure(family: str, form: str, batch: int) -> float:
@@ -159,7 +187,9 @@ def reset_peak() -> None:
 
 def resident(field: str) -> float:
     """Return a field of the process's memory status in MB; ru_maxrss would include the parent's."""
-    found = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"))
+    found = re.search(
+        rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8")
+    )
     if found is None:
         raise OSError(f"/proc/self/status has no {field}")
     return int(found.group(1)) / 1024

@@ -1,4 +1,5 @@
-"""Detection: COCO mAP and resampled FROC against the usual way, and a training step of each head on kept feature maps."""
+"""Detection: COCO mAP and resampled FROC against the usual way, and a training step of each head on
+kept feature maps."""
 
 from __future__ import annotations
 
@@ -18,13 +19,20 @@ SIZES = (100, 300, 1000, 3000)
 BOXES = 10
 WANTED_MAP, WANTED_FROC = 3.0, 20.0
 BATCH, SIZE = 8, 224
-HEADS = (("fcos", "resnet"), ("yolov3", "resnet"), ("faster_rcnn", "resnet"), ("fcos", "vit"), ("vitdet", "vit"))
+HEADS = (
+    ("fcos", "resnet"),
+    ("yolov3", "resnet"),
+    ("faster_rcnn", "resnet"),
+    ("fcos", "vit"),
+    ("vitdet", "vit"),
+)
 
 Lists = list[np.ndarray]
 
 
 def case(images: int, seed: int = 0) -> tuple[Lists, Lists]:
-    """Return true boxes [g, 5] and detections [k, 6] of one class per image: some near, some anywhere."""
+    """Return true boxes [g, 5] and detections [k, 6] of one class per image: some near, some
+    anywhere."""
     rng = np.random.default_rng(seed)
     truth, found = [], []
     for _ in range(images):
@@ -32,7 +40,9 @@ def case(images: int, seed: int = 0) -> tuple[Lists, Lists]:
         boxes = np.concatenate([low, low + rng.uniform(60, 300, low.shape)], axis=1)
         far = rng.uniform(0, 700, (BOXES, 2))
         near = np.repeat(boxes, 2, axis=0) + rng.normal(0, 25, (2 * len(boxes), 4))
-        corners = np.concatenate([near, np.concatenate([far, far + rng.uniform(60, 300, far.shape)], axis=1)])
+        corners = np.concatenate(
+            [near, np.concatenate([far, far + rng.uniform(60, 300, far.shape)], axis=1)]
+        )
         corners[:, 2:] = np.maximum(corners[:, 2:], corners[:, :2] + 1)
         truth.append(np.column_stack([boxes, np.zeros(len(boxes))]).astype(np.float32))
         scores = rng.random(len(corners))
@@ -46,16 +56,39 @@ def usual_map(truth: Lists, found: Lists) -> float:
     from pycocotools import coco
     from pycocotools.cocoeval import COCOeval
 
-    rows = [(image, *box.astype(float).tolist()) for image, boxes in enumerate(truth, 1) for box in boxes]
-    results = [(image, *box.astype(float).tolist()) for image, boxes in enumerate(found, 1) for box in boxes]
+    rows = [
+        (image, *box.astype(float).tolist())
+        for image, boxes in enumerate(truth, 1)
+        for box in boxes
+    ]
+    results = [
+        (image, *box.astype(float).tolist())
+        for image, boxes in enumerate(found, 1)
+        for box in boxes
+    ]
     annotations = [
-        {"id": k, "image_id": i, "category_id": 1, "bbox": [a, b, c - a, d - b], "area": (c - a) * (d - b), "iscrowd": 0}
+        {
+            "id": k,
+            "image_id": i,
+            "category_id": 1,
+            "bbox": [a, b, c - a, d - b],
+            "area": (c - a) * (d - b),
+            "iscrowd": 0,
+        }
         for k, (i, a, b, c, d, _) in enumerate(rows, 1)
     ]
-    detections = [{"image_id": i, "category_id": 1, "bbox": [a, b, c - a, d - b], "score": s} for i, a, b, c, d, _, s in results]
+    detections = [
+        {"image_id": i, "category_id": 1, "bbox": [a, b, c - a, d - b], "score": s}
+        for i, a, b, c, d, _, s in results
+    ]
     data = coco.COCO()
     images = [{"id": k + 1, "width": 1024, "height": 1024} for k in range(len(truth))]
-    data.dataset = {"info": {}, "images": images, "annotations": annotations, "categories": [{"id": 1, "name": "a"}]}
+    data.dataset = {
+        "info": {},
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": 1, "name": "a"}],
+    }
     with contextlib.redirect_stdout(io.StringIO()):
         data.createIndex()
         evaluation = COCOeval(data, data.loadRes(detections), "bbox")
@@ -71,7 +104,12 @@ def ranked(truth: Lists, found: Lists) -> Ranked:
     image, rank = np.nonzero(ours.classes == 0)
     score = ours.scores[image, rank]
     order = np.argsort(-score, kind="stable")
-    return Ranked(image[order], match(ours, theirs)[image, rank][order], score[order], (theirs.classes == 0).sum(axis=1))
+    return Ranked(
+        image[order],
+        match(ours, theirs)[image, rank][order],
+        score[order],
+        (theirs.classes == 0).sum(axis=1),
+    )
 
 
 def our_map(truth: Lists, found: Lists) -> float:
@@ -98,16 +136,26 @@ def usual_froc(data: Ranked, weights: np.ndarray) -> np.ndarray:
         repeats = own[data.image]
         flags, scores = np.repeat(hit, repeats), np.repeat(data.score, repeats)
         order = np.argsort(-scores, kind="stable")
-        false, found = np.cumsum(~flags[order]) / own.sum(), np.cumsum(flags[order]) / (own @ data.truth)
+        false, found = (
+            np.cumsum(~flags[order]) / own.sum(),
+            np.cumsum(flags[order]) / (own @ data.truth),
+        )
         edges = np.append(np.diff(scores[order]) != 0, True)
         points = list(zip(false[edges], found[edges], strict=True))
-        values.append([max((s for rate, s in points if rate <= limit + 1e-12), default=0.0) for limit in RATES])
+        values.append(
+            [
+                max((s for rate, s in points if rate <= limit + 1e-12), default=0.0)
+                for limit in RATES
+            ]
+        )
     return np.array(values)
 
 
 def _froc_row(images: int, resamples: int = 100) -> dict[str, Any]:
     data = ranked(*case(images, seed=1))
-    weights = np.random.default_rng(0).multinomial(images, np.full(images, 1 / images), size=resamples)
+    weights = np.random.default_rng(0).multinomial(
+        images, np.full(images, 1 / images), size=resamples
+    )
     usual_s, expected = timed(lambda: usual_froc(data, weights))
     ours_s, value = timed(lambda: froc(data, weights), repeats=2)
     wanted = WANTED_FROC if images == SIZES[-1] else ""

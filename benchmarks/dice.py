@@ -1,4 +1,5 @@
-"""Dice counts: histograms of float masks, the usual way, against counting set pixels of binary masks."""
+"""Dice counts: histograms of float masks, the usual way, against counting set pixels of binary
+masks."""
 
 from __future__ import annotations
 
@@ -16,12 +17,19 @@ WANTED = 30.0
 
 
 def usual(pred: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Return the counts the usual way: per image three histograms of float labels, as mmsegmentation's IoUMetric does."""
+    """Return the counts the usual way: per image three histograms of float labels, as
+    mmsegmentation's IoUMetric does."""
     counts = np.empty((*pred.shape[:2], 3), dtype=np.int64)
     for place in np.ndindex(*pred.shape[:2]):
-        ours, truth = torch.from_numpy(pred[place].astype(np.uint8)), torch.from_numpy(target[place].astype(np.uint8))
+        ours, truth = (
+            torch.from_numpy(pred[place].astype(np.uint8)),
+            torch.from_numpy(target[place].astype(np.uint8)),
+        )
         both = ours[ours == truth]
-        counts[place] = [torch.histc(values.float(), bins=2, min=0, max=1)[1].item() for values in (both, ours, truth)]
+        counts[place] = [
+            torch.histc(values.float(), bins=2, min=0, max=1)[1].item()
+            for values in (both, ours, truth)
+        ]
     return counts
 
 

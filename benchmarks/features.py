@@ -30,7 +30,8 @@ class _Counting:
 
 
 def run() -> list[dict[str, Any]]:
-    """Return a row per number of images; equal: the same features, and no image read the second time."""
+    """Return a row per number of images; equal: the same features, and no image read the second
+    time."""
     with tempfile.TemporaryDirectory() as folder:
         before = os.environ.get("PLACE_BENCH_CACHE")
         os.environ["PLACE_BENCH_CACHE"] = folder
@@ -46,7 +47,9 @@ def run() -> list[dict[str, Any]]:
 def _row(n: int, folder: Path) -> dict[str, Any]:
     backbone = BACKBONES.get("random").build(BackboneRequest("demo"))
     task = TaskSpec("features", "classification", "none", "features", "auroc")
-    context = CellContext(task, None, folder, "cpu", 0, "demo", Silent(), data_key=f"random pixels, {n}")
+    context = CellContext(
+        task, None, folder, "cpu", 0, "demo", Silent(), data_key=f"random pixels, {n}"
+    )
     store = _Counting(np.random.default_rng(n).integers(0, 255, (n, SIDE, SIDE), dtype=np.uint8))
     index = pd.DataFrame({"image_id": [f"image {i}" for i in range(n)]})
     subset = Subset(index, np.arange(n), store)  # type: ignore[arg-type]

@@ -20,7 +20,8 @@ from bench.data.images import decode_image, read_image, resize_pad
 SIZES = (256, 512, 1024, 2048)
 STORE = 224
 IMAGES = 48
-"""Per file kind and size. So few stay in the processor's cache; the rows on copying show what thousands cost."""
+"""Per file kind and size. So few stay in the processor's cache; the rows on copying show what
+thousands cost."""
 BATCH = 32
 COPY_COUNTS = (500, 1000, 2000, 4000)
 WANTED_DECODING = 50.0
@@ -30,9 +31,14 @@ CLAIMED_SIZE = 1024
 
 
 def run() -> list[dict[str, Any]]:
-    """Measure DICOM (plain and JPEG-compressed), PNG and JPEG files of four sizes, and batches against a plain copy."""
+    """Measure DICOM (plain and JPEG-compressed), PNG and JPEG files of four sizes, and batches
+    against a plain copy."""
     with tempfile.TemporaryDirectory() as folder, _cache_in(Path(folder)):
-        rows = [_decoding(Path(folder), kind, size) for kind in ("DICOM", "DICOM (JPEG)", "PNG", "JPEG") for size in SIZES]
+        rows = [
+            _decoding(Path(folder), kind, size)
+            for kind in ("DICOM", "DICOM (JPEG)", "PNG", "JPEG")
+            for size in SIZES
+        ]
         return rows + [_copying(count) for count in COPY_COUNTS]
 
 
@@ -43,29 +49,46 @@ def _cache_in(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        os.environ.pop("PLACE_BENCH_CACHE") if before is None else os.environ.update(PLACE_BENCH_CACHE=before)
+        os.environ.pop("PLACE_BENCH_CACHE") if before is None else os.environ.update(
+            PLACE_BENCH_CACHE=before
+        )
 
 
 def _decoding(folder: Path, kind: str, size: int) -> dict[str, Any]:
-    """Compare an epoch of `IMAGES` files of `size` px decoded to `STORE` px with the same epoch from the cache."""
+    """Compare an epoch of `IMAGES` files of `size` px decoded to `STORE` px with the same epoch
+    from the cache."""
     paths = _write(folder / f"{kind}-{size}", kind, size)
     items = [Item(path.stem, (str(path),)) for path in paths]
 
     def decode(number: int, blobs: tuple[bytes, ...]) -> np.ndarray:
         return resize_pad(decode_image(blobs[0], paths[number]), STORE)
 
-    store = open_store(items, decode, (STORE, STORE), name=f"{kind[:5]}-{size}", key_parts={"kind": kind, "size": size})
+    store = open_store(
+        items,
+        decode,
+        (STORE, STORE),
+        name=f"{kind[:5]}-{size}",
+        key_parts={"kind": kind, "size": size},
+    )
     fresh = np.stack([resize_pad(read_image(path), STORE) for path in paths])
     usual = _seconds(lambda: [resize_pad(read_image(path), STORE) for path in paths], 3)
     ours = _seconds(lambda: _epoch(store), 30)
     for path in paths:
         path.unlink()
     wanted = WANTED_DECODING if size == CLAIMED_SIZE and kind.startswith("DICOM") else ""
-    return _row(f"{kind}: decode each epoch", size, usual, ours, bool((store.pixels[store.positions] == fresh).all()), wanted)
+    return _row(
+        f"{kind}: decode each epoch",
+        size,
+        usual,
+        ours,
+        bool((store.pixels[store.positions] == fresh).all()),
+        wanted,
+    )
 
 
 def _copying(count: int) -> dict[str, Any]:
-    """Compare random batches of `count` cached images with one plain copy of as many bytes from the page cache."""
+    """Compare random batches of `count` cached images with one plain copy of as many bytes from the
+    page cache."""
     items = [Item(str(number), (), number.to_bytes(4, "little")) for number in range(count)]
 
     def decode(number: int, blobs: tuple[bytes, ...]) -> np.ndarray:
@@ -75,9 +98,19 @@ def _copying(count: int) -> dict[str, Any]:
     span = slice(int(store.positions.min()), int(store.positions.max()) + 1)
     out = np.empty_like(store.pixels[span][:count])
     copy = _seconds(lambda: np.copyto(out, store.pixels[span][:count]), 10)
-    equal = all((store.pixels[store.positions[number]] == decode(number, ())).all() for number in range(0, count, 50))
+    equal = all(
+        (store.pixels[store.positions[number]] == decode(number, ())).all()
+        for number in range(0, count, 50)
+    )
     wanted = WANTED_COPY if count == COPY_COUNTS[-1] else ""
-    return _row(f"plain page-cache copy of {STORE} px images", count, copy, _seconds(lambda: _epoch(store), 10), equal, wanted)
+    return _row(
+        f"plain page-cache copy of {STORE} px images",
+        count,
+        copy,
+        _seconds(lambda: _epoch(store), 10),
+        equal,
+        wanted,
+    )
 
 
 def _epoch(store: Store) -> None:
@@ -96,7 +129,9 @@ def _seconds(work: Callable[[], Any], repeats: int) -> float:
     return float(np.median(times))
 
 
-def _row(name: str, size: int, usual: float, ours: float, equal: bool, wanted: float | str) -> dict[str, Any]:
+def _row(
+    name: str, size: int, usual: float, ours: float, equal: bool, wanted: float | str
+) -> dict[str, Any]:
     return {
         "name": name,
         "size": size,
@@ -123,7 +158,9 @@ def _radiograph_like(size: int, seed: int) -> np.ndarray:
     import cv2
 
     rng = np.random.default_rng(seed)
-    smooth = cv2.resize(rng.random((12, 12)).astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
+    smooth = cv2.resize(
+        rng.random((12, 12)).astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC
+    )
     return np.clip(20 + 200 * smooth + rng.normal(0, 2, (size, size)), 0, 255).astype(np.uint8)
 
 
@@ -138,7 +175,12 @@ def _content(kind: str, pixels: np.ndarray) -> bytes:
 def _dicom(pixels: np.ndarray, *, jpeg: bool) -> bytes:
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.encaps import encapsulate
-    from pydicom.uid import UID, ComputedRadiographyImageStorage, ExplicitVRLittleEndian, JPEGBaseline8Bit
+    from pydicom.uid import (
+        UID,
+        ComputedRadiographyImageStorage,
+        ExplicitVRLittleEndian,
+        JPEGBaseline8Bit,
+    )
 
     header = Dataset()
     header.file_meta = FileMetaDataset()
@@ -146,7 +188,11 @@ def _dicom(pixels: np.ndarray, *, jpeg: bool) -> bytes:
     header.file_meta.MediaStorageSOPClassUID = header.SOPClassUID = ComputedRadiographyImageStorage
     header.file_meta.MediaStorageSOPInstanceUID = header.SOPInstanceUID = UID("1.2.3")
     header.Rows, header.Columns = pixels.shape
-    header.SamplesPerPixel, header.PhotometricInterpretation, header.PixelRepresentation = 1, "MONOCHROME2", 0
+    header.SamplesPerPixel, header.PhotometricInterpretation, header.PixelRepresentation = (
+        1,
+        "MONOCHROME2",
+        0,
+    )
     header.BitsAllocated, header.BitsStored, header.HighBit = 8, 8, 7
     header.PixelData = encapsulate([_content("JPEG", pixels)]) if jpeg else pixels.tobytes()
     header["PixelData"].VR = "OB"

@@ -1,7 +1,9 @@
-"""One pre-training step of every method (demo encoders, 2 threads): images per second beside ConVIRT's, memory over batch size.
+"""One pre-training step of every method (demo encoders, 2 threads): images per second beside
+ConVIRT's, memory over batch size.
 
-Forward, backward and update on random images and reports of about 50 words. ConVIRT is what encoders and global loss alone cost.
-Peak memory is the growth of a fresh process's resident set in its second step.
+Forward, backward and update on random images and reports of about 50 words. ConVIRT is what
+encoders and global loss alone cost. Peak memory is the growth of a fresh process's resident set in
+its second step.
 """
 
 from __future__ import annotations
@@ -26,11 +28,15 @@ from benchmarks.alignment import THREADS, reset_peak, resident
 
 METHODS = ("convirt", "place", "gloria", "mgca")
 BATCH, SIZES = 64, (16, 32, 64, 128)
-TEXT = "no small left right pleural effusion pneumothorax consolidation heart lung normal size seen base apex is the in of"
+TEXT = (
+    "no small left right pleural effusion pneumothorax consolidation heart lung normal size seen "
+    "base apex is the in of"
+)
 
 
 def run() -> list[dict[str, Any]]:
-    """Return a row per method at one batch size, then a row per method and batch size with and without recomputed activations."""
+    """Return a row per method at one batch size, then a row per method and batch size with and
+    without recomputed activations."""
     threads = torch.get_num_threads()
     torch.set_num_threads(THREADS)
     try:
@@ -60,7 +66,9 @@ def _speed_rows() -> list[dict[str, Any]]:
 
 
 def _memory_row(method: str, batch: int) -> dict[str, Any]:
-    (plain_s, plain_mb), (again_s, again_mb) = (_apart(method, batch, recompute) for recompute in ("false", "true"))
+    (plain_s, plain_mb), (again_s, again_mb) = (
+        _apart(method, batch, recompute) for recompute in ("false", "true")
+    )
     return {
         "name": f"memory, {method}, activations recomputed against kept",
         "size": f"batch {batch}; peak {plain_mb:.0f} -> {again_mb:.0f} MB",
@@ -75,7 +83,10 @@ def _memory_row(method: str, batch: int) -> dict[str, Any]:
 @cache
 def _reports(count: int) -> list[str]:
     generator = np.random.default_rng(0)
-    sentences = [" ".join(generator.choice(TEXT.split(), generator.integers(4, 12))).capitalize() + "." for _ in range(6 * count)]
+    sentences = [
+        " ".join(generator.choice(TEXT.split(), generator.integers(4, 12))).capitalize() + "."
+        for _ in range(6 * count)
+    ]
     return [" ".join(sentences[6 * n : 6 * n + 6]) for n in range(count)]
 
 
@@ -89,7 +100,9 @@ class Step:
         self.method: VisionLanguageMethod = build_method(recipe, settings, reports)
         speed_up(self.method, settings)
         self.method.train()
-        text = collate(encode_reports(reports, self.method.vocabulary, settings), self.method.vocabulary.pad)
+        text = collate(
+            encode_reports(reports, self.method.vocabulary, settings), self.method.vocabulary.pad
+        )
         images = torch.randn(batch, 3, 128, 128, generator=torch.Generator().manual_seed(0))
         fields = {"ids": text.ids, "mask": text.mask, "sentence": text.sentence, "keys": text.keys}
         self.batch = {"images": images, "image_ids": list(range(batch)), **fields}
@@ -108,7 +121,9 @@ class Step:
 def _apart(method: str, batch: int, recompute: str) -> tuple[float, float]:
     """Return seconds and peak megabytes of a step in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.pretraining", method, str(batch), recompute]
-    output = subprocess.run(command, cwd=Path(__file__).parents[1], check=True, capture_output=True, text=True).stdout
+    output = subprocess.run(
+        command, cwd=Path(__file__).parents[1], check=True, capture_output=True, text=True
+    ).stdout
     seconds, megabytes = output.split()[-2:]
     return float(seconds), float(megabytes)
 

@@ -1,4 +1,5 @@
-"""Linear probe over a sweep of penalties: all of them at once against scikit-learn one by one (logistic by L-BFGS, and ridge)."""
+"""Linear probe over a sweep of penalties: all of them at once against scikit-learn one by one
+(logistic by L-BFGS, and ridge)."""
 
 from __future__ import annotations
 
@@ -20,14 +21,19 @@ SIZES = ((1000, 256), (2000, 256), (4000, 256), (10000, 768))
 
 def run() -> list[dict[str, Any]]:
     """Return a row per kind of probe and size; equal: the best AUROC within 0.002."""
-    logistic_path(*(part[:100] for part in _data(100, 8)), PENALTIES, exclusive=False)  # imports and threads, not timed
+    logistic_path(
+        *(part[:100] for part in _data(100, 8)), PENALTIES, exclusive=False
+    )  # imports and threads, not timed
     return [row for n, width in SIZES for row in _rows(n, width)]
 
 
 def _rows(n: int, width: int) -> list[dict[str, Any]]:
     x, y = _data(n, width)
     pairs: dict[str, tuple[Callable[[], np.ndarray], Callable[[], np.ndarray]]] = {
-        "logistic": (lambda: _one_by_one(_logistic, x, y, n), lambda: _sweep(x, y, n, logistic=True)),
+        "logistic": (
+            lambda: _one_by_one(_logistic, x, y, n),
+            lambda: _sweep(x, y, n, logistic=True),
+        ),
         "ridge": (lambda: _one_by_one(_ridge, x, y, n), lambda: _sweep(x, y, n, logistic=False)),
     }
     rows = []
@@ -41,7 +47,8 @@ def _rows(n: int, width: int) -> list[dict[str, Any]]:
 
 
 def _data(n: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return correlated features and a noisy binary label, `n` to train on and the rest to choose by."""
+    """Return correlated features and a noisy binary label, `n` to train on and the rest to choose
+    by."""
     rng = np.random.default_rng(n)
     mixing = np.linspace(2, 0.1, width)[:, None] * rng.normal(size=(width, width)) / np.sqrt(width)
     x = (rng.normal(size=(n + VALIDATION, width)) @ mixing).astype(np.float32)
@@ -59,7 +66,11 @@ def _timed(scores: Callable[[], np.ndarray], label: np.ndarray) -> tuple[float, 
 
 
 def _sweep(x: np.ndarray, y: np.ndarray, n: int, logistic: bool) -> np.ndarray:
-    path = logistic_path(x[:n], y[:n], PENALTIES, exclusive=False).path if logistic else ridge_path(x[:n], y[:n], PENALTIES)
+    path = (
+        logistic_path(x[:n], y[:n], PENALTIES, exclusive=False).path
+        if logistic
+        else ridge_path(x[:n], y[:n], PENALTIES)
+    )
     return path.scores(x[n:])[:, :, 0]
 
 

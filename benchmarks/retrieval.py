@@ -13,7 +13,8 @@ KS = (1, 5, 10, 100)
 
 
 def one_hot(scores: np.ndarray, classes: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return P@K and Hit@K of every query the usual way: an n x k x n one-hot of the top K times the n x n match."""
+    """Return P@K and Hit@K of every query the usual way: an n x k x n one-hot of the top K times
+    the n x n match."""
     top = np.argsort(-scores, axis=1)[:, :k]
     chosen = np.zeros((*top.shape, scores.shape[1]), dtype=np.float32)
     np.put_along_axis(chosen, top[:, :, None], 1.0, axis=2)
@@ -37,7 +38,10 @@ def _row(n: int) -> dict[str, Any]:
     start = time.perf_counter()
     usual = {k: one_hot(scores, classes, k) for k in KS}
     usual_s = time.perf_counter() - start
-    same = all(np.allclose(ours[f"p@{k}"], usual[k][0]) and np.allclose(ours[f"hit@{k}"], usual[k][1]) for k in KS)
+    same = all(
+        np.allclose(ours[f"p@{k}"], usual[k][0]) and np.allclose(ours[f"hit@{k}"], usual[k][1])
+        for k in KS
+    )
     return {"name": "retrieval P@K, Hit@K (ours: nDCG and ties too)", "size": f"{n} x {n}, K = {', '.join(map(str, KS))}",
             "usual_s": usual_s, "ours_s": ours_s, "ratio": usual_s / ours_s, "equal": bool(same),
             "wanted": 10 if n == 1000 else ""}  # fmt: skip

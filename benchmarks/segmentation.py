@@ -1,4 +1,5 @@
-"""A training step of each segmentation head on kept feature maps, against the same step with the frozen encoder in it."""
+"""A training step of each segmentation head on kept feature maps, against the same step with the
+frozen encoder in it."""
 
 from __future__ import annotations
 
@@ -30,7 +31,12 @@ def _step(head: str, family: str) -> dict[str, Any]:
     images = torch.randn(BATCH, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
     masks = torch.zeros(BATCH, 1, SIZE, SIZE)
     masks[:, :, 60:150, 40:120] = 1
-    return step_row(f"step of {head} on {backbone.architecture}", model, images, lambda inputs: pack(inputs, masks))
+    return step_row(
+        f"step of {head} on {backbone.architecture}",
+        model,
+        images,
+        lambda inputs: pack(inputs, masks),
+    )
 
 
 def run() -> list[dict[str, Any]]:

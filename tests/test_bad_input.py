@@ -1,4 +1,5 @@
-"""Bad files end a run in one sentence that names them, with exit code 2, and leave nothing half-written."""
+"""Bad files end a run in one sentence that names them, with exit code 2, and leave nothing
+half-written."""
 
 import pickle
 from collections.abc import Callable
@@ -46,15 +47,39 @@ def test_a_report_in_another_encoding_is_named(tmp_path: Path) -> None:
     write_mimic(tmp_path / "data" / "mimic_cxr")
     path = next(tmp_path.rglob("s50000001.txt"))
     path.write_bytes(path.read_bytes() + b"\xff")
-    done = place_bench("run", "mimic_cls", "--backbones", "random", "--data-root", str(tmp_path / "data"), cwd=tmp_path, code=2)
-    assert str(path) in "".join(done.stderr.split()) and "is no UTF-8" in done.stderr and "Traceback" not in done.stderr
+    done = place_bench(
+        "run",
+        "mimic_cls",
+        "--backbones",
+        "random",
+        "--data-root",
+        str(tmp_path / "data"),
+        cwd=tmp_path,
+        code=2,
+    )
+    assert (
+        str(path) in "".join(done.stderr.split())
+        and "is no UTF-8" in done.stderr
+        and "Traceback" not in done.stderr
+    )
 
 
-@pytest.mark.parametrize("damage", [_truncate_a_dicom, _rename_a_column, _lengthen_a_run, _remove_an_image])
+@pytest.mark.parametrize(
+    "damage", [_truncate_a_dicom, _rename_a_column, _lengthen_a_run, _remove_an_image]
+)
 def test_bad_data_is_named(damage: Callable[[Path], str], tmp_path: Path) -> None:
     write_siim(tmp_path / "data" / "siim")
     named = damage(tmp_path / "data" / "siim")
-    done = place_bench("run", "siim_seg", "--backbones", "random", "--data-root", str(tmp_path / "data"), cwd=tmp_path, code=2)
+    done = place_bench(
+        "run",
+        "siim_seg",
+        "--backbones",
+        "random",
+        "--data-root",
+        str(tmp_path / "data"),
+        cwd=tmp_path,
+        code=2,
+    )
     assert named in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "results").exists()
 
@@ -86,7 +111,16 @@ def test_bad_checkpoint_is_refused(damage: Callable[[Path], str], tmp_path: Path
     path = tmp_path / "weights.pth"
     named = damage(path)
     encoder = f"file:{path}?arch=resnet18"
-    done = place_bench("run", "siim_seg", "--backbones", encoder, "--data-root", str(tmp_path / "data"), cwd=tmp_path, code=2)
+    done = place_bench(
+        "run",
+        "siim_seg",
+        "--backbones",
+        encoder,
+        "--data-root",
+        str(tmp_path / "data"),
+        cwd=tmp_path,
+        code=2,
+    )
     assert named in done.stderr and str(path) in done.stderr and "Traceback" not in done.stderr
     assert not list(tmp_path.rglob("owned")), "a pickle ran its code"
     assert not list((tmp_path / "results").rglob("*.npz"))

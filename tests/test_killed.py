@@ -1,4 +1,5 @@
-"""kill -9 through the command line, in every long phase: the same command completes and no result is lost or doubled."""
+"""kill -9 through the command line, in every long phase: the same command completes and no result
+is lost or doubled."""
 
 import csv
 import json
@@ -34,21 +35,32 @@ def many_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
         mask = np.zeros_like(image)
         top, left = rng.integers(100, 800, 2)
         mask[top : top + 400, left : left + 400] = 255
-        cv2.imwrite(str(root / "images" / f"{number}.png"), np.where(mask, image + 100, image).astype(np.uint8))
+        cv2.imwrite(
+            str(root / "images" / f"{number}.png"),
+            np.where(mask, image + 100, image).astype(np.uint8),
+        )
         cv2.imwrite(str(root / "masks" / f"{number}.png"), mask)
     with (root / "list.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerows([("image", "patient"), *((f"{number}.png", f"p{number // 2}") for number in range(200))])
+        writer.writerows(
+            [("image", "patient"), *((f"{number}.png", f"p{number // 2}") for number in range(200))]
+        )
     return root.parent
 
 
 def kill_when(happened: Callable[[], bool], *words: str, cwd: Path) -> None:
-    """Start the command line in a group of its own and kill -9 the group as soon as `happened()`; fail where it ends before."""
+    """Start the command line in a group of its own and kill -9 the group as soon as `happened()`;
+    fail where it ends before."""
     settings = {k: v for k, v in os.environ.items() if not k.startswith("PLACE_BENCH")}
     settings["PLACE_BENCH_CACHE"] = str(cwd / "cache")
     with (cwd / "killed.log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "bench.cli", *words], cwd=cwd, env=settings, stdout=log, stderr=log, start_new_session=True
+            [sys.executable, "-m", "bench.cli", *words],
+            cwd=cwd,
+            env=settings,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
         deadline = time.monotonic() + PATIENCE
         try:
@@ -68,7 +80,16 @@ def records_of(folder: Path) -> list[dict[str, object]]:
 
 @pytest.mark.slow
 def test_cache_build_and_segmentation(many_images: Path, tmp_path: Path) -> None:
-    words = ["--plugin", STRANGER, "run", "stranger_seg", "--backbones", "stranger_net", "--data-root", str(many_images)]
+    words = [
+        "--plugin",
+        STRANGER,
+        "run",
+        "stranger_seg",
+        "--backbones",
+        "stranger_net",
+        "--data-root",
+        str(many_images),
+    ]
     words += ["--set", "epochs=3", "--set", "steps_per_epoch=6", "--device", "cpu"]
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     whole.mkdir()
@@ -76,14 +97,22 @@ def test_cache_build_and_segmentation(many_images: Path, tmp_path: Path) -> None
     place_bench(*words, cwd=whole)
 
     cached = broken / "cache" / "images"
-    kill_when(lambda: any(path.stat().st_size > 200 for path in cached.rglob("records.bin")), *words, cwd=broken)
+    kill_when(
+        lambda: any(path.stat().st_size > 200 for path in cached.rglob("records.bin")),
+        *words,
+        cwd=broken,
+    )
     full = max(path.stat().st_size for path in (whole / "cache" / "images").rglob("records.bin"))
-    assert 0 < sum(path.stat().st_size for path in cached.rglob("records.bin")) < full, "killed too late: the cache was complete"
+    assert 0 < sum(path.stat().st_size for path in cached.rglob("records.bin")) < full, (
+        "killed too late: the cache was complete"
+    )
     kill_when(lambda: any((broken / "results").rglob("epoch_1.pth")), *words, cwd=broken)
     assert records_of(broken) == []
 
     again = place_bench(*words, cwd=broken).stderr
-    assert "going on after epoch" in again and "2 cell(s) run" in again  # the encoder's and the baseline's
+    assert (
+        "going on after epoch" in again and "2 cell(s) run" in again
+    )  # the encoder's and the baseline's
     for expected, found in zip(records_of(whole), records_of(broken), strict=True):
         assert found["key"] == expected["key"]
         metrics = [name for name in expected if name.startswith("metric:")]
@@ -95,7 +124,18 @@ def test_cache_build_and_segmentation(many_images: Path, tmp_path: Path) -> None
 @pytest.mark.slow
 def test_pretraining(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    place_bench("data", "make-demo", "mimic_cxr", "--studies", "48", "--size", "96", "--out", str(data), cwd=tmp_path)
+    place_bench(
+        "data",
+        "make-demo",
+        "mimic_cxr",
+        "--studies",
+        "48",
+        "--size",
+        "96",
+        "--out",
+        str(data),
+        cwd=tmp_path,
+    )
     words = ["pretrain", "convirt", "--data-root", str(data), "--device", "cpu"]
     for setting in ("epochs=3", "batch_size=16", "vocabulary=300"):
         words += ["--set", setting]
@@ -108,6 +148,8 @@ def test_pretraining(tmp_path: Path) -> None:
 
     again = place_bench(*words, cwd=broken)
     assert "going on after epoch" in again.stderr
-    (expected,), (found,) = (list((folder / "cache").rglob("*.safetensors")) for folder in (whole, broken))
+    (expected,), (found,) = (
+        list((folder / "cache").rglob("*.safetensors")) for folder in (whole, broken)
+    )
     assert sha256(found.read_bytes()).hexdigest() == sha256(expected.read_bytes()).hexdigest()
     assert found.parent.name == expected.parent.name

@@ -1,4 +1,5 @@
-"""A dataset and an encoder from one file outside the project run without any edit, by --plugin and by entry point."""
+"""A dataset and an encoder from one file outside the project run without any edit, by --plugin and
+by entry point."""
 
 import csv
 import json
@@ -25,7 +26,10 @@ def strangers_data(tmp_path: Path) -> Path:
         image, mask = rng.integers(0, 90, (96, 80), dtype=np.uint8), np.zeros((96, 80), np.uint8)
         top, left = rng.integers(5, 50, 2)
         mask[top : top + 25, left : left + 25] = 255
-        cv2.imwrite(str(root / "images" / f"{number}.png"), np.where(mask, image + 150, image).astype(np.uint8))
+        cv2.imwrite(
+            str(root / "images" / f"{number}.png"),
+            np.where(mask, image + 150, image).astype(np.uint8),
+        )
         cv2.imwrite(str(root / "masks" / f"{number}.png"), mask)
         rows.append({"image": f"{number}.png", "patient": f"p{number // 2}"})
     with (root / "list.csv").open("w", newline="") as file:
@@ -36,12 +40,27 @@ def strangers_data(tmp_path: Path) -> Path:
 
 
 def test_plugin_file_runs_and_is_not_run_twice(strangers_data: Path, tmp_path: Path) -> None:
-    words = ["run", "stranger_seg", "--backbones", "stranger_net", "--data-root", str(strangers_data), "--set", "epochs=2"]
+    words = [
+        "run",
+        "stranger_seg",
+        "--backbones",
+        "stranger_net",
+        "--data-root",
+        str(strangers_data),
+        "--set",
+        "epochs=2",
+    ]
     first = place_bench("--plugin", str(EXAMPLE), *words, cwd=tmp_path)
     assert "2 cell(s) run" in first.stderr  # the encoder's and the baseline's
-    record, chance = map(json.loads, (tmp_path / "results" / "results.jsonl").read_text().splitlines())
+    record, chance = map(
+        json.loads, (tmp_path / "results" / "results.jsonl").read_text().splitlines()
+    )
     assert (record["backbone"], chance["backbone"]) == ("stranger_net", "baseline:prior_mask")
-    assert record["data_kind"] == "real" and record["n:test"] >= 3 and 0 <= record["metric:dice_per_image"] <= 1
+    assert (
+        record["data_kind"] == "real"
+        and record["n:test"] >= 3
+        and 0 <= record["metric:dice_per_image"] <= 1
+    )
     table = (tmp_path / "results" / "leaderboards" / "stranger_seg.md").read_text()
     assert "stranger_net" in table and "Rendered data" not in table
     second = place_bench("--plugin", str(EXAMPLE), *words, cwd=tmp_path)
@@ -49,9 +68,20 @@ def test_plugin_file_runs_and_is_not_run_twice(strangers_data: Path, tmp_path: P
     assert len((tmp_path / "results" / "results.jsonl").read_text().splitlines()) == 2
 
 
-def test_a_mask_of_another_size_stops_the_run_and_can_be_left_out(strangers_data: Path, tmp_path: Path) -> None:
+def test_a_mask_of_another_size_stops_the_run_and_can_be_left_out(
+    strangers_data: Path, tmp_path: Path
+) -> None:
     cv2.imwrite(str(strangers_data / "stranger" / "masks" / "3.png"), np.zeros((48, 40), np.uint8))
-    words = ["run", "stranger_seg", "--backbones", "stranger_net", "--data-root", str(strangers_data), "--set", "epochs=1"]
+    words = [
+        "run",
+        "stranger_seg",
+        "--backbones",
+        "stranger_net",
+        "--data-root",
+        str(strangers_data),
+        "--set",
+        "epochs=1",
+    ]
     stopped = place_bench("--plugin", str(EXAMPLE), *words, code=2, cwd=tmp_path)
     assert "3.png" in stopped.stderr and "has 40 x 48 px, the image 80 x 96" in stopped.stderr
     went_on = place_bench("--plugin", str(EXAMPLE), *words, "--on-error", "skip", cwd=tmp_path)

@@ -1,4 +1,5 @@
-"""Gathering embeddings over the ranks with gradient, so that every rank sees the global batch. One process: the identity."""
+"""Gathering embeddings over the ranks with gradient, so that every rank sees the global batch. One
+process: the identity."""
 
 from __future__ import annotations
 
@@ -31,8 +32,9 @@ class _Gather(torch.autograd.Function):
 def gather(local: torch.Tensor) -> torch.Tensor:
     """Return the rows of all ranks, rank by rank; every rank must hold equally many.
 
-    The gradient of the local rows is the sum over the ranks' losses: where every rank computes the same global loss and DDP
-    averages parameter gradients, the result equals that of one process on the whole batch.
+    The gradient of the local rows is the sum over the ranks' losses: where every rank computes the
+    same global loss and DDP averages parameter gradients, the result equals that of one process on
+    the whole batch.
     """
     if world_size() == 1:
         return local
@@ -46,7 +48,8 @@ def _gather_plain(local: torch.Tensor) -> torch.Tensor:
 
 
 def gather_padded(local: torch.Tensor, fill: float | int) -> torch.Tensor:
-    """Gather [B, S, ...] where S differs between ranks: dimension 1 is padded with `fill` to the largest first."""
+    """Gather [B, S, ...] where S differs between ranks: dimension 1 is padded with `fill` to the
+    largest first."""
     if world_size() == 1:
         return local
     longest = torch.tensor(local.shape[1], device=local.device)
@@ -59,9 +62,11 @@ def gather_padded(local: torch.Tensor, fill: float | int) -> torch.Tensor:
 
 
 def local_part(shape: tuple[int, ...], device: torch.device) -> torch.Tensor:
-    """Return this rank's rows of uniform random numbers drawn for the batch of all ranks: `shape` is that of one rank.
+    """Return this rank's rows of uniform random numbers drawn for the batch of all ranks: `shape`
+    is that of one rank.
 
-    The ranks draw from generators of the same state, so that together they draw what one process on the whole batch would.
+    The ranks draw from generators of the same state, so that together they draw what one process on
+    the whole batch would.
     """
     drawn = torch.rand((shape[0] * world_size(), *shape[1:]), device=device)
     return drawn[rank() * shape[0] : (rank() + 1) * shape[0]]

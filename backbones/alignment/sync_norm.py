@@ -1,4 +1,5 @@
-"""BatchNorm whose statistics are those of the batches of all processes, so that several processes train what one would."""
+"""BatchNorm whose statistics are those of the batches of all processes, so that several processes
+train what one would."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ class _Total(torch.autograd.Function):
 
 
 class _Synced(nn.modules.batchnorm._BatchNorm):
-    """Mixed into a BatchNorm: means and variances in training are over all processes, whatever each one's number of rows."""
+    """Mixed into a BatchNorm: means and variances in training are over all processes, whatever each
+    one's number of rows."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise [B, C, ...]."""
@@ -52,7 +54,11 @@ class _Synced(nn.modules.batchnorm._BatchNorm):
     @torch.no_grad()
     def _follow(self, mean: Tensor, variance: Tensor) -> None:
         """Move the running statistics."""
-        if self.running_mean is not None and self.running_var is not None and self.momentum is not None:
+        if (
+            self.running_mean is not None
+            and self.running_var is not None
+            and self.momentum is not None
+        ):
             self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
             self.running_var.lerp_(variance.to(self.running_var.dtype), self.momentum)
 
@@ -61,7 +67,8 @@ class _Synced(nn.modules.batchnorm._BatchNorm):
 
 
 def synchronise_norms(module: M) -> M:
-    """Return the module with every BatchNorm synchronised: torch's own on a GPU, this one elsewhere. Alone: as it is."""
+    """Return the module with every BatchNorm synchronised: torch's own on a GPU, this one
+    elsewhere. Alone: as it is."""
     if world_size() == 1:
         return module
     if next(module.parameters()).is_cuda:

@@ -10,7 +10,10 @@ from bench.contracts import Backbone, BackboneRequest, backbone
     "convirt",
     title="ConVIRT, re-implemented: instance alignment only, trained here",
     licence="Apache-2.0",
-    citation="Zhang et al., Contrastive learning of medical visual representations from paired images and text, MLHC 2022",
+    citation=(
+        "Zhang et al., Contrastive learning of medical visual representations from paired images "
+        "and text, MLHC 2022"
+    ),
     source="arXiv 2010.00747",
     architecture=architecture_name,
     method="backbones.convirt.model:ConVIRT",

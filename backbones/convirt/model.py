@@ -1,4 +1,5 @@
-"""ConVIRT on equal terms: instance alignment only, with the encoders, heads and recipe of the other methods."""
+"""ConVIRT on equal terms: instance alignment only, with the encoders, heads and recipe of the other
+methods."""
 
 from __future__ import annotations
 
@@ -19,4 +20,6 @@ class ConVIRT(VisionLanguageMethod):
         """Return `loss_ita` over the global batch."""
         images = self.embed_features(self.image_encoder.features(batch["images"]))
         texts = self.text_states(text_batch(batch))[1]
-        return {"loss_ita": symmetric_info_nce(gather(images), gather(texts), tau=self.settings.tau1)}
+        return {
+            "loss_ita": symmetric_info_nce(gather(images), gather(texts), tau=self.settings.tau1)
+        }

@@ -23,14 +23,17 @@ def _tokens(maps: torch.Tensor) -> torch.Tensor:
 
 
 class ResNetEncoder(ImageEncoder):
-    """A ResNet: pooled = mean of layer4, patches = layer3, pyramid = layer1..4 (strides 4, 8, 16, 32)."""
+    """A ResNet: pooled = mean of layer4, patches = layer3, pyramid = layer1..4 (strides 4, 8, 16,
+    32)."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__(architecture)
         options: dict[str, Any] = dict(architecture.options)
         block: Any = {"basic": BasicBlock, "bottleneck": Bottleneck}[options.pop("block")]
         model: Any = ResNet(block, num_classes=0, zero_init_last=False, **options)
-        self.model: Any = model.to(memory_format=torch.channels_last)  # a quarter faster on CPUs, and what GPUs want
+        self.model: Any = model.to(
+            memory_format=torch.channels_last
+        )  # a quarter faster on CPUs, and what GPUs want
 
     def features(self, images: torch.Tensor) -> Features:
         """Encode normalised images [B, 3, H, W]."""
@@ -42,11 +45,14 @@ class ResNetEncoder(ImageEncoder):
             maps = self.block(stage, maps)
             pyramid.append(maps)
         local = pyramid[2]
-        return Features(maps.mean((2, 3)), _tokens(local), (local.shape[2], local.shape[3]), tuple(pyramid))
+        return Features(
+            maps.mean((2, 3)), _tokens(local), (local.shape[2], local.shape[3]), tuple(pyramid)
+        )
 
 
 class ViTEncoder(ImageEncoder):
-    """A ViT: pooled = class token, patches = the normalised tokens of the last block, pyramid = four blocks evenly apart.
+    """A ViT: pooled = class token, patches = the normalised tokens of the last block, pyramid =
+    four blocks evenly apart.
 
     Position embeddings are interpolated where the image is not of the size trained on.
     """
@@ -71,7 +77,12 @@ class ViTEncoder(ImageEncoder):
 
 
 def build_encoder(architecture: Architecture, seed: int = 0) -> ImageEncoder:
-    """Return a randomly initialised encoder; the same seed gives the same weights, and the global generator is left alone."""
+    """Return a randomly initialised encoder; the same seed gives the same weights, and the global
+    generator is left alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return ResNetEncoder(architecture) if architecture.family == "resnet" else ViTEncoder(architecture)
+        return (
+            ResNetEncoder(architecture)
+            if architecture.family == "resnet"
+            else ViTEncoder(architecture)
+        )

@@ -1,4 +1,5 @@
-"""The text encoder: transformers' BERT, small and trained from scratch, or the first layers of a local Bio_ClinicalBERT."""
+"""The text encoder: transformers' BERT, small and trained from scratch, or the first layers of a
+local Bio_ClinicalBERT."""
 
 from __future__ import annotations
 
@@ -19,7 +20,14 @@ torchvision_on_cpu()
 
 from transformers import BertConfig, BertModel  # noqa: E402
 
-_SIZES = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings")
+_SIZES = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "max_position_embeddings",
+)
 
 
 class TextEncoder(nn.Module):
@@ -44,12 +52,17 @@ class TextEncoder(nn.Module):
         `order_blind` gives every token position 0, as MGCA's published code does.
         """
         positions = torch.zeros_like(text.ids) if order_blind else None
-        inputs = {"input_ids": text.ids, "attention_mask": text.mask.long(), "position_ids": positions}
+        inputs = {
+            "input_ids": text.ids,
+            "attention_mask": text.mask.long(),
+            "position_ids": positions,
+        }
         return self.model(**inputs, output_hidden_states=True).hidden_states
 
     @torch.no_grad()
     def cls_attention(self, before_last: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Return what [CLS] attends to in the last layer, [B, heads, L], from the states before that layer; no gradient."""
+        """Return what [CLS] attends to in the last layer, [B, heads, L], from the states before
+        that layer; no gradient."""
         layer = cast(Any, self.model.encoder.layer[-1]).attention.self
         heads = layer.num_attention_heads
         query = layer.query(before_last[:, :1]).unflatten(2, (heads, -1)).transpose(1, 2)
@@ -64,7 +77,11 @@ class TextEncoder(nn.Module):
 
 def build_text_encoder(config: dict[str, Any]) -> TextEncoder:
     """Return an untrained encoder of the given sizes."""
-    return TextEncoder(BertModel(BertConfig.from_dict({**config, "attn_implementation": "sdpa"}), add_pooling_layer=False))
+    return TextEncoder(
+        BertModel(
+            BertConfig.from_dict({**config, "attn_implementation": "sdpa"}), add_pooling_layer=False
+        )
+    )
 
 
 def text_config(settings: MethodSettings, pieces: int) -> dict[str, Any]:
@@ -83,17 +100,27 @@ def text_config(settings: MethodSettings, pieces: int) -> dict[str, Any]:
 def load_text_encoder(folder: Path, layers: int) -> tuple[TextEncoder, Vocabulary]:
     """Return the first `layers` layers of a BERT in a local folder, with its vocabulary.
 
-    The folder is one of Hugging Face: `config.json`, `vocab.txt`, and `model.safetensors` or `pytorch_model.bin`.
-    Raises MissingDependencyError, saying how to bring it, where a file is missing.
+    The folder is one of Hugging Face: `config.json`, `vocab.txt`, and `model.safetensors` or
+    `pytorch_model.bin`. Raises MissingDependencyError, saying how to bring it, where a file is
+    missing.
     """
     weights = require_text_model(folder)
     config = BertConfig.from_pretrained(folder, local_files_only=True)
     config.num_hidden_layers = layers
-    options: dict[str, Any] = {"local_files_only": True, "add_pooling_layer": False, "output_loading_info": True}
-    model, facts = cast(tuple[BertModel, dict[str, Any]], BertModel.from_pretrained(folder, config=config, **options))
+    options: dict[str, Any] = {
+        "local_files_only": True,
+        "add_pooling_layer": False,
+        "output_loading_info": True,
+    }
+    model, facts = cast(
+        tuple[BertModel, dict[str, Any]],
+        BertModel.from_pretrained(folder, config=config, **options),
+    )
     if facts["missing_keys"]:
         missing = sorted(facts["missing_keys"])
-        raise MissingDependencyError(f"{weights} lacks {len(missing)} weights, e.g. {missing[0]}.", HOW_TO_BRING)
+        raise MissingDependencyError(
+            f"{weights} lacks {len(missing)} weights, e.g. {missing[0]}.", HOW_TO_BRING
+        )
     logging.getLogger(__name__).info("text encoder: first %d layers of %s", layers, folder)
     return TextEncoder(model), Vocabulary.load(folder / "vocab.txt")
 
@@ -105,23 +132,31 @@ def pool_tokens(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 def pool_sentences(states: torch.Tensor, text: TextBatch) -> torch.Tensor:
-    """Return the mean token state of every sentence, [B, S, D]; zero where a report has fewer sentences."""
+    """Return the mean token state of every sentence, [B, S, D]; zero where a report has fewer
+    sentences."""
     return _grouped(states, text.sentence, text.keys.shape[1], mean=True)
 
 
-def sum_words(states: torch.Tensor, numbers: torch.Tensor, count: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+def sum_words(
+    states: torch.Tensor, numbers: torch.Tensor, count: int | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return word states [B, W, D], the sum over the pieces of each word, and their mask [B, W].
 
-    numbers [B, L]: the word a token belongs to, -1 for none (`Vocabulary.word_numbers`). W is `count`, else the most words of
-    a text.
+    numbers [B, L]: the word a token belongs to, -1 for none (`Vocabulary.word_numbers`). W is
+    `count`, else the most words of a text.
     """
     words = numbers.amax(1) + 1
     width = count or max(1, int(words.max()))
-    return _grouped(states, numbers, width), torch.arange(width, device=numbers.device) < words[:, None]
+    return _grouped(states, numbers, width), torch.arange(width, device=numbers.device) < words[
+        :, None
+    ]
 
 
-def _grouped(states: torch.Tensor, numbers: torch.Tensor, count: int, mean: bool = False) -> torch.Tensor:
-    """Return the sum (or mean) of the states of each of `count` groups; a product with a 0/1 matrix, so deterministic."""
+def _grouped(
+    states: torch.Tensor, numbers: torch.Tensor, count: int, mean: bool = False
+) -> torch.Tensor:
+    """Return the sum (or mean) of the states of each of `count` groups; a product with a 0/1
+    matrix, so deterministic."""
     groups = torch.arange(count, device=states.device)
     member = (numbers[:, None, :] == groups[None, :, None]).to(states.dtype)
     total = member @ states

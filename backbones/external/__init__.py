@@ -15,10 +15,22 @@ _SCHEMES = {
         "A timm model with its pre-trained weights, by name or folder",
         "timm:vit_base_patch14_dinov2.lvd142m",
     ),
-    "hf": ("huggingface", "A transformers model (ViT, DINOv2, CLIP ...) by name or folder", "hf:microsoft/rad-dino"),
-    "torchxrayvision": ("xrayvision", "A torchxrayvision model", "torchxrayvision:densenet121-res224-all"),
+    "hf": (
+        "huggingface",
+        "A transformers model (ViT, DINOv2, CLIP ...) by name or folder",
+        "hf:microsoft/rad-dino",
+    ),
+    "torchxrayvision": (
+        "xrayvision",
+        "A torchxrayvision model",
+        "torchxrayvision:densenet121-res224-all",
+    ),
     "open_clip": ("openclip", "An open_clip model", "open_clip:ViT-B-16?pretrained=openai"),
-    "file": ("weights_file", "Any weights file of a timm architecture", "file:encoder.pth?arch=resnet50&prefix=encoder."),
+    "file": (
+        "weights_file",
+        "Any weights file of a timm architecture",
+        "file:encoder.pth?arch=resnet50&prefix=encoder.",
+    ),
 }
 
 
@@ -41,13 +53,21 @@ def _build(module: str, rest: str, request: BackboneRequest) -> Backbone:
 
 
 def _weights_file(scheme: str, rest: str, request: BackboneRequest) -> Path | None:
-    """Return the local file an external encoder is read from; None where a library keeps it in a cache of its own."""
+    """Return the local file an external encoder is read from; None where a library keeps it in a
+    cache of its own."""
     given = request.settings.get("weights", "") or (rest if scheme == "file" else "")
     if given:
         return Path(given).expanduser()
     folder = Path(rest).expanduser()
-    names = ("model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors", "open_clip_pytorch_model.bin")
-    inside = [folder / name for name in names if (folder / name).is_file()] if folder.is_dir() else []
+    names = (
+        "model.safetensors",
+        "pytorch_model.bin",
+        "open_clip_model.safetensors",
+        "open_clip_pytorch_model.bin",
+    )
+    inside = (
+        [folder / name for name in names if (folder / name).is_file()] if folder.is_dir() else []
+    )
     return inside[0] if inside else None
 
 

@@ -1,4 +1,5 @@
-"""What the external encoders share: any network that returns Features, measured once, as a Backbone."""
+"""What the external encoders share: any network that returns Features, measured once, as a
+Backbone."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from bench.errors import SettingError
 
 @dataclass(frozen=True)
 class InputSettings:
-    """Input contract of an external encoder; what is not given is taken from the model's own configuration."""
+    """Input contract of an external encoder; what is not given is taken from the model's own
+    configuration."""
 
     size: int | None = None
     resize: int | None = None
@@ -27,16 +29,25 @@ class InputSettings:
 
 
 def apply_input(spec: InputSpec, settings: InputSettings) -> InputSpec:
-    """Return the model's input contract with what the user changed; `size` alone changes `resize` in proportion."""
+    """Return the model's input contract with what the user changed; `size` alone changes `resize`
+    in proportion."""
     size = settings.size or spec.size
     resize = settings.resize or max(size, round(spec.resize * size / spec.size))
-    return replace(spec, size=size, resize=resize, mean=_three(settings.mean or spec.mean), std=_three(settings.std or spec.std))
+    return replace(
+        spec,
+        size=size,
+        resize=resize,
+        mean=_three(settings.mean or spec.mean),
+        std=_three(settings.std or spec.std),
+    )
 
 
 def _three(values: tuple[float, ...]) -> tuple[float, ...]:
     values = values * 3 if len(values) == 1 else values
     if len(values) != 3:
-        raise SettingError(f"mean or std has {len(values)} values.", "Give one, or three separated by commas.")
+        raise SettingError(
+            f"mean or std has {len(values)} values.", "Give one, or three separated by commas."
+        )
     return values
 
 
@@ -51,7 +62,8 @@ def quarters(depth: int) -> list[int]:
 
 
 def features_of(maps: Sequence[torch.Tensor], pooled: torch.Tensor, height: int) -> Features:
-    """Return the Features of a network with stages: pyramid = the last map of each stride from 4 up, patches = stride 16.
+    """Return the Features of a network with stages: pyramid = the last map of each stride from 4
+    up, patches = stride 16.
 
     Where there is no map at stride 16 the patches are those of the last map.
     """
@@ -62,9 +74,12 @@ def features_of(maps: Sequence[torch.Tensor], pooled: torch.Tensor, height: int)
 
 
 class ExternalEncoder(ImageEncoder):
-    """Any network whose forward pass returns Features; its widths and strides are measured on one blank image."""
+    """Any network whose forward pass returns Features; its widths and strides are measured on one
+    blank image."""
 
-    def __init__(self, name: str, network: nn.Module, spec: InputSpec, fixed_size: bool = False) -> None:
+    def __init__(
+        self, name: str, network: nn.Module, spec: InputSpec, fixed_size: bool = False
+    ) -> None:
         network.eval()
         super().__init__(_measure(name, network, spec))
         self.model, self.fixed_size = network, fixed_size
@@ -75,7 +90,8 @@ class ExternalEncoder(ImageEncoder):
         return self.model(images)
 
     def check_size(self, images: torch.Tensor) -> None:
-        """Raise SettingError for images that the strides do not divide, or of another size than the only one a model takes."""
+        """Raise SettingError for images that the strides do not divide, or of another size than the
+        only one a model takes."""
         super().check_size(images)
         size = self.architecture.input.size
         if self.fixed_size and tuple(images.shape[-2:]) != (size, size):
@@ -89,15 +105,22 @@ def _measure(name: str, network: nn.Module, spec: InputSpec) -> Architecture:
     with torch.inference_mode():
         found = network(torch.zeros(1, 3, spec.size, spec.size))
     strides = tuple(spec.size // item.shape[2] for item in found.pyramid)
-    family: Literal["resnet", "vit"] = "vit" if len(set(strides)) == 1 and len(strides) > 1 else "resnet"
+    family: Literal["resnet", "vit"] = (
+        "vit" if len(set(strides)) == 1 and len(strides) > 1 else "resnet"
+    )
     widths = tuple(item.shape[1] for item in found.pyramid)
-    return Architecture(name, family, spec, found.pooled.shape[1], found.patches.shape[2], widths, strides)
+    return Architecture(
+        name, family, spec, found.pooled.shape[1], found.patches.shape[2], widths, strides
+    )
 
 
 class ExternalBackbone(LoadedBackbone):
-    """An external encoder as a Backbone; `coverage` where this project read the file itself, else the library's own check."""
+    """An external encoder as a Backbone; `coverage` where this project read the file itself, else
+    the library's own check."""
 
-    def __init__(self, name: str, encoder: ExternalEncoder, coverage: Coverage | None = None) -> None:
+    def __init__(
+        self, name: str, encoder: ExternalEncoder, coverage: Coverage | None = None
+    ) -> None:
         super().__init__(name, encoder)
         self.coverage = coverage
         self.why_no_text = "it is an image encoder"
@@ -108,7 +131,13 @@ class DualBackbone(ExternalBackbone):
 
     has_text = True
 
-    def __init__(self, name: str, encoder: ExternalEncoder, dual: DualEncoder, coverage: Coverage | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        encoder: ExternalEncoder,
+        dual: DualEncoder,
+        coverage: Coverage | None = None,
+    ) -> None:
         super().__init__(name, encoder, coverage)
         self.module, self.dual = dual, dual
         self.module.eval()

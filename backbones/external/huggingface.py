@@ -50,25 +50,33 @@ class HubMaps(nn.Module):
         self.vision: Any = vision
         self.dual = dual
         names = inspect.signature(vision.forward).parameters
-        self.options: dict[str, Any] = {"interpolate_pos_encoding": True} if "interpolate_pos_encoding" in names else {}
+        self.options: dict[str, Any] = (
+            {"interpolate_pos_encoding": True} if "interpolate_pos_encoding" in names else {}
+        )
 
     def forward(self, images: torch.Tensor) -> Features:
         """Encode normalised images [B, 3, H, W]."""
-        found = self.vision(pixel_values=images, output_hidden_states=True, return_dict=True, **self.options)
+        found = self.vision(
+            pixel_values=images, output_hidden_states=True, return_dict=True, **self.options
+        )
         maps = getattr(found, "reshaped_hidden_states", None) or found.hidden_states
         if maps[-1].ndim == 4:
             return features_of(maps, self._pooler(found, maps[-1].mean((2, 3))), images.shape[2])
         return self._tokens(found, images)
 
     def _tokens(self, found: Any, images: torch.Tensor) -> Features:
-        """Return the Features of a ViT: class token (CLIP: its pooled output), normalised patches, four normalised blocks."""
+        """Return the Features of a ViT: class token (CLIP: its pooled output), normalised patches,
+        four normalised blocks."""
         patch = self._patch()
         grid = (images.shape[2] // patch, images.shape[3] // patch)
         count = grid[0] * grid[1]
         last = self._norm(found.last_hidden_state) if self.dual else found.last_hidden_state
         first = last[:, 0] if last.shape[1] > count else last.mean(1)
         pooled = self._pooler(found, first) if self.dual or last.shape[1] == count else first
-        blocks = [self._norm(found.hidden_states[index + 1][:, -count:]) for index in quarters(len(found.hidden_states) - 1)]
+        blocks = [
+            self._norm(found.hidden_states[index + 1][:, -count:])
+            for index in quarters(len(found.hidden_states) - 1)
+        ]
         maps = tuple(block.transpose(1, 2).unflatten(2, grid) for block in blocks)
         return Features(pooled, last[:, -count:], grid, maps)
 
@@ -98,7 +106,9 @@ class HubDual(DualEncoder):
         self.tokenizer = tokenizer
         config: Any = model.config
         text = getattr(config, "text_config", config)
-        self.length = min(int(getattr(text, "max_position_embeddings", 512)), int(tokenizer.model_max_length))
+        self.length = min(
+            int(getattr(text, "max_position_embeddings", 512)), int(tokenizer.model_max_length)
+        )
         self.padding = "max_length" if str(config.model_type).startswith("siglip") else "longest"
 
     def image_embedding(self, images: torch.Tensor) -> torch.Tensor:
@@ -107,9 +117,19 @@ class HubDual(DualEncoder):
 
     def text_embedding(self, texts: list[str]) -> torch.Tensor:
         """Return text embeddings [T, d]; texts are cut at the length the model takes."""
-        encoded = self.tokenizer(texts, padding=self.padding, truncation=True, max_length=self.length, return_tensors="pt")
+        encoded = self.tokenizer(
+            texts,
+            padding=self.padding,
+            truncation=True,
+            max_length=self.length,
+            return_tensors="pt",
+        )
         device = next(self.model.parameters()).device
-        return _tensor(self.model.get_text_features(**{name: value.to(device) for name, value in encoded.items()}))
+        return _tensor(
+            self.model.get_text_features(
+                **{name: value.to(device) for name, value in encoded.items()}
+            )
+        )
 
 
 def _tensor(found: Any) -> torch.Tensor:
@@ -120,8 +140,8 @@ def _tensor(found: Any) -> torch.Tensor:
 def build(rest: str, request: BackboneRequest) -> Backbone:
     """Return a transformers model.
 
-    Raises MissingDependencyError where the name cannot be downloaded or the folder lacks a file, CheckpointError where the
-    weights fill less than 95% of it.
+    Raises MissingDependencyError where the name cannot be downloaded or the folder lacks a file,
+    CheckpointError where the weights fill less than 95% of it.
     """
     settings = override(HubSettings(), request.settings)
     source = _source(rest)
@@ -131,7 +151,9 @@ def build(rest: str, request: BackboneRequest) -> Backbone:
     encoder = ExternalEncoder(rest, HubMaps(model.vision_model if dual else model, dual), spec)
     if not dual:
         return ExternalBackbone(f"hf:{rest}", encoder, coverage)
-    tokenizer = _fetched(source, lambda: AutoTokenizer.from_pretrained(source, revision=settings.revision))
+    tokenizer = _fetched(
+        source, lambda: AutoTokenizer.from_pretrained(source, revision=settings.revision)
+    )
     return DualBackbone(f"hf:{rest}", encoder, HubDual(model, tokenizer), coverage)
 
 
@@ -139,7 +161,9 @@ def _source(rest: str) -> str:
     folder = Path(rest).expanduser()
     looks_local = rest.startswith(("/", ".", "~")) or rest.count("/") > 1
     if looks_local and not folder.is_dir():
-        raise MissingDependencyError(f"folder {folder} does not exist.", "Give a folder with config.json and the weights.")
+        raise MissingDependencyError(
+            f"folder {folder} does not exist.", "Give a folder with config.json and the weights."
+        )
     return str(folder) if folder.is_dir() else rest
 
 
@@ -147,40 +171,62 @@ def _fetched(source: str, load: Any) -> Any:
     try:
         return load()
     except (OSError, ValueError, KeyError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+        reason = (
+            str(error).strip().splitlines()[0].rstrip(".")
+            if str(error).strip()
+            else type(error).__name__
+        )
         raise MissingDependencyError(
             f"hf:{source} could not be loaded: {reason}.",
-            f"On a machine with network access run `huggingface-cli download {source}`, then copy $HF_HOME here, or "
+            f"On a machine with network access run `huggingface-cli download {source}`, then "
+            "copy $HF_HOME here, or "
             f"copy the model's "
             "folder and name it: hf:FOLDER.",
         ) from error
 
 
 def _load(source: str, settings: HubSettings) -> tuple[Any, Coverage]:
-    default_progress().say(f"hf:{source}: reading it from its folder or the cache of the hub, or downloading it")
+    default_progress().say(
+        f"hf:{source}: reading it from its folder or the cache of the hub, or downloading it"
+    )
     options: dict[str, Any] = {"revision": settings.revision, "trust_remote_code": False}
     config = _fetched(source, lambda: AutoConfig.from_pretrained(source, **options))
-    loaded = _fetched(source, lambda: AutoModel.from_pretrained(source, config=config, output_loading_info=True, **options))
+    loaded = _fetched(
+        source,
+        lambda: AutoModel.from_pretrained(
+            source, config=config, output_loading_info=True, **options
+        ),
+    )
     return loaded[0], _coverage(source, *loaded)
 
 
 def _coverage(source: str, model: nn.Module, facts: Mapping[str, Any]) -> Coverage:
-    """Return the coverage transformers reports, leaving out poolers; raise CheckpointError under 95%."""
-    wanted = {key: value.numel() for key, value in model.state_dict().items() if "pooler" not in key}
-    wrong = [item[0] if isinstance(item, (tuple, list)) else item for item in facts.get("mismatched_keys", ())]
+    """Return the coverage transformers reports, leaving out poolers; raise CheckpointError under
+    95%."""
+    wanted = {
+        key: value.numel() for key, value in model.state_dict().items() if "pooler" not in key
+    }
+    wrong = [
+        item[0] if isinstance(item, (tuple, list)) else item
+        for item in facts.get("mismatched_keys", ())
+    ]
     missing = tuple(sorted(key for key in {*facts["missing_keys"], *wrong} if key in wanted))
     filled = {key: count for key, count in wanted.items() if key not in missing}
-    coverage = Coverage(len(filled), len(wanted), sum(filled.values()), sum(wanted.values()), missing)
+    coverage = Coverage(
+        len(filled), len(wanted), sum(filled.values()), sum(wanted.values()), missing
+    )
     if coverage.fraction < MINIMUM:
         raise CheckpointError(
-            f"hf:{source} fills {coverage.fraction:.0%} of {type(model).__name__}: {coverage}.", "Another model?"
+            f"hf:{source} fills {coverage.fraction:.0%} of {type(model).__name__}: {coverage}.",
+            "Another model?",
         )
     default_progress().say(f"hf:{source}: {coverage}")
     return coverage
 
 
 def _input_spec(source: str, settings: HubSettings) -> InputSpec:
-    """Return the input contract in the model's `preprocessor_config.json` (or `processor_config.json`)."""
+    """Return the input contract in the model's `preprocessor_config.json` (or
+    `processor_config.json`)."""
     for name in ("preprocessor_config.json", "processor_config.json"):
         path = _fetched(source, lambda name=name: _cached(source, name, settings))
         if path is not None:
@@ -204,11 +250,14 @@ def _cached(source: str, name: str, settings: HubSettings) -> str | None:
     )
 
 
-def parse_preprocessor(source: str, config: Mapping[str, Any], settings: InputSettings) -> InputSpec:
-    """Return the input contract of an image processor's configuration, `settings` standing in for what it leaves out.
+def parse_preprocessor(
+    source: str, config: Mapping[str, Any], settings: InputSettings
+) -> InputSpec:
+    """Return the input contract of an image processor's configuration, `settings` standing in for
+    what it leaves out.
 
-    A processor that does not normalise feeds intensities of 0..1. Raise MissingDependencyError for one that leaves size, mean or
-    std open.
+    A processor that does not normalise feeds intensities of 0..1. Raise MissingDependencyError for
+    one that leaves size, mean or std open.
     """
     normalised = config.get("do_normalize", True)
     stated = {
@@ -223,12 +272,26 @@ def parse_preprocessor(source: str, config: Mapping[str, Any], settings: InputSe
             "Look it up in the model's card and write e.g. hf:...?size=224&mean=0.5&std=0.5.",
         )
     resize = _pixels(stated["size"])
-    size = _pixels(config["crop_size"]) if config.get("do_center_crop") and "crop_size" in config else resize
-    interpolation: Literal["bicubic", "bilinear"] = "bicubic" if config.get("resample") == 3 else "bilinear"
-    return InputSpec(size, max(size, resize), tuple(stated["mean"]), tuple(stated["std"]), interpolation=interpolation)
+    size = (
+        _pixels(config["crop_size"])
+        if config.get("do_center_crop") and "crop_size" in config
+        else resize
+    )
+    interpolation: Literal["bicubic", "bilinear"] = (
+        "bicubic" if config.get("resample") == 3 else "bilinear"
+    )
+    return InputSpec(
+        size,
+        max(size, resize),
+        tuple(stated["mean"]),
+        tuple(stated["std"]),
+        interpolation=interpolation,
+    )
 
 
 def _pixels(size: Any) -> int:
     return int(
-        size if isinstance(size, (int, float)) else size.get("shortest_edge") or size.get("height") or size["longest_edge"]
+        size
+        if isinstance(size, (int, float))
+        else size.get("shortest_edge") or size.get("height") or size["longest_edge"]
     )

@@ -39,8 +39,9 @@ _ANY_SIZE = {"vision_transformer", "deit", "eva"}
 
 @dataclass(frozen=True)
 class TimmSettings(InputSettings):
-    """Settings of a timm model. `weights`: a local file (else timm's own weights), `key` the dict in it and `prefix` of its keys;
-    `pretrained=false` asks for random weights, which nothing else gives."""
+    """Settings of a timm model. `weights`: a local file (else timm's own weights), `key` the dict
+    in it and `prefix` of its keys; `pretrained=false` asks for random weights, which nothing else
+    gives."""
 
     pretrained: bool = True
     weights: str = ""
@@ -57,12 +58,17 @@ class TimmMaps(nn.Module):
         self.indices: list[int] | None = None
         self.prefix = int(getattr(model, "num_prefix_tokens", 0))
         if not hasattr(model, "forward_intermediates"):
-            raise SettingError(f"timm's {type(model).__name__} gives no intermediate maps.", "Choose another model.")
+            raise SettingError(
+                f"timm's {type(model).__name__} gives no intermediate maps.",
+                "Choose another model.",
+            )
 
     def forward(self, images: torch.Tensor) -> Features:
         """Encode normalised images [B, 3, H, W]."""
         options = {"norm": True} if self._is_plain() else {}
-        last, maps = self.model.forward_intermediates(images, indices=self.indices, output_fmt="NCHW", **options)
+        last, maps = self.model.forward_intermediates(
+            images, indices=self.indices, output_fmt="NCHW", **options
+        )
         pooled = self.model.forward_head(last, pre_logits=True).flatten(1)
         if not self._is_plain():
             return features_of(maps, pooled, images.shape[2])
@@ -70,8 +76,13 @@ class TimmMaps(nn.Module):
         return Features(pooled, patches, (maps[-1].shape[2], maps[-1].shape[3]), tuple(maps))
 
     def _is_plain(self) -> bool:
-        """Tell whether all blocks work on one grid, as in a ViT; then four of them make the pyramid."""
-        if self.indices is None and hasattr(self.model, "blocks") and hasattr(self.model, "patch_embed"):
+        """Tell whether all blocks work on one grid, as in a ViT; then four of them make the
+        pyramid."""
+        if (
+            self.indices is None
+            and hasattr(self.model, "blocks")
+            and hasattr(self.model, "patch_embed")
+        ):
             self.indices = quarters(len(self.model.blocks))
         return self.indices is not None
 
@@ -79,8 +90,8 @@ class TimmMaps(nn.Module):
 def build(rest: str, request: BackboneRequest) -> Backbone:
     """Return a timm model with pre-trained weights.
 
-    Raises UnknownNameError for a name timm does not know, MissingDependencyError where its weights cannot be had here,
-    CheckpointError for a file that does not fill it.
+    Raises UnknownNameError for a name timm does not know, MissingDependencyError where its weights
+    cannot be had here, CheckpointError for a file that does not fill it.
     """
     settings = override(TimmSettings(), request.settings)
     folder = Path(rest).expanduser()
@@ -97,48 +108,78 @@ def _weights(folder: Path, settings: TimmSettings) -> Path | None:
         return Path(settings.weights).expanduser()
     if not folder.is_dir() or not settings.pretrained:
         return None
-    names = [name for name in ("model.safetensors", "pytorch_model.bin") if (folder / name).is_file()]
+    names = [
+        name for name in ("model.safetensors", "pytorch_model.bin") if (folder / name).is_file()
+    ]
     if not names:
-        raise MissingDependencyError(f"{folder} has no model.safetensors or pytorch_model.bin.", "Copy the weights there.")
+        raise MissingDependencyError(
+            f"{folder} has no model.safetensors or pytorch_model.bin.", "Copy the weights there."
+        )
     return folder / names[0]
 
 
-def create(name: str, settings: TimmSettings, weights: Path | None, seed: int) -> tuple[nn.Module, Coverage | None]:
-    """Return the model and, where its weights come from a file of the user's, how much of it they fill."""
+def create(
+    name: str, settings: TimmSettings, weights: Path | None, seed: int
+) -> tuple[nn.Module, Coverage | None]:
+    """Return the model and, where its weights come from a file of the user's, how much of it they
+    fill."""
     _check_name(name)
     downloads = settings.pretrained and weights is None
     if downloads:
-        default_progress().say(f"timm:{name}: taking its weights from the cache of the hub, or downloading them")
+        default_progress().say(
+            f"timm:{name}: taking its weights from the cache of the hub, or downloading them"
+        )
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model = timm.create_model(name, pretrained=downloads, num_classes=0, **size_options(name, settings))
+            model = timm.create_model(
+                name, pretrained=downloads, num_classes=0, **size_options(name, settings)
+            )
     except (OSError, RuntimeError, ValueError) as error:
-        raise MissingDependencyError(f"timm:{name} could not be made: {_reason(error)}.", _how_to_bring(name)) from error
+        raise MissingDependencyError(
+            f"timm:{name} could not be made: {_reason(error)}.", _how_to_bring(name)
+        ) from error
     if weights is None:
         return model, None
     if not settings.pretrained:
-        raise SettingError(f"timm:{name} has both weights and pretrained=false.", "Give one of the two.")
+        raise SettingError(
+            f"timm:{name} has both weights and pretrained=false.", "Give one of the two."
+        )
     state = state_dict_of(read_weights(weights), weights, settings.key)
     chosen = take_prefix(state, (settings.prefix,)) if settings.prefix else state
     return model, fill_with_hint(model, chosen, state, weights, name)
 
 
 def fill_with_hint(
-    model: nn.Module, chosen: dict[str, torch.Tensor], state: dict[str, torch.Tensor], path: Path, name: str
+    model: nn.Module,
+    chosen: dict[str, torch.Tensor],
+    state: dict[str, torch.Tensor],
+    path: Path,
+    name: str,
 ) -> Coverage:
     """Fill `model`; where that fails and another prefix would fit, name it in the error."""
     try:
         return fill(model, chosen, path, name)
     except CheckpointError as error:
         wanted = set(model.state_dict())
-        found = {key[: -len(inner)] for key in state for inner in _inner(key) if inner in wanted and inner != key}
+        found = {
+            key[: -len(inner)]
+            for key in state
+            for inner in _inner(key)
+            if inner in wanted and inner != key
+        }
         best = max(
             found,
-            key=lambda prefix: sum(key.removeprefix(prefix) in wanted for key in state if key.startswith(prefix)),
+            key=lambda prefix: sum(
+                key.removeprefix(prefix) in wanted for key in state if key.startswith(prefix)
+            ),
             default="",
         )
-        hint = f"Its keys fit with prefix={best}" if best else f"Its keys begin with {', '.join(list(state)[:3])}."
+        hint = (
+            f"Its keys fit with prefix={best}"
+            if best
+            else f"Its keys begin with {', '.join(list(state)[:3])}."
+        )
         raise CheckpointError(str(error.args[0]), hint) from error
 
 
@@ -153,12 +194,16 @@ def _check_name(name: str) -> None:
     base = name.partition(".")[0]
     if not timm.is_model(base):
         near = difflib.get_close_matches(base, timm.list_models(), n=5, cutoff=0.3)
-        raise UnknownNameError(f"timm has no model '{name}'.", f"Did you mean {' or '.join(near)}?" if near else "")
+        raise UnknownNameError(
+            f"timm has no model '{name}'.", f"Did you mean {' or '.join(near)}?" if near else ""
+        )
 
 
 def size_options(name: str, settings: InputSettings) -> dict[str, Any]:
     """Return the arguments that let a ViT take images of any size (positions interpolated)."""
-    plain = name.startswith(("local-dir:", "hf-hub:", "hf_hub:")) or is_model_in_modules(name.partition(".")[0], _ANY_SIZE)
+    plain = name.startswith(("local-dir:", "hf-hub:", "hf_hub:")) or is_model_in_modules(
+        name.partition(".")[0], _ANY_SIZE
+    )
     return {"dynamic_img_size": True} if plain and _is_vit(name) else {}
 
 
@@ -169,8 +214,12 @@ def _is_vit(name: str) -> bool:
 
     config = Path(name.removeprefix("local-dir:")) / "config.json"
     if not config.is_file():
-        raise MissingDependencyError(f"{config.parent} has no config.json.", "It is no folder of a timm model.")
-    return is_model_in_modules(str(json.loads(config.read_text(encoding="utf-8")).get("architecture", "")), _ANY_SIZE)
+        raise MissingDependencyError(
+            f"{config.parent} has no config.json.", "It is no folder of a timm model."
+        )
+    return is_model_in_modules(
+        str(json.loads(config.read_text(encoding="utf-8")).get("architecture", "")), _ANY_SIZE
+    )
 
 
 def takes_one_size(model: nn.Module) -> bool:
@@ -178,25 +227,36 @@ def takes_one_size(model: nn.Module) -> bool:
     if getattr(model, "dynamic_img_size", False):
         return False
     patches = getattr(model, "patch_embed", None)
-    return bool(getattr(patches, "img_size", None)) and bool(getattr(patches, "strict_img_size", True))
+    return bool(getattr(patches, "img_size", None)) and bool(
+        getattr(patches, "strict_img_size", True)
+    )
 
 
 def input_spec(model: nn.Module) -> InputSpec:
     """Return the input contract in the model's own configuration."""
     config = resolve_model_data_config(model)
     size = int(config["input_size"][-1])
-    interpolation: Literal["bilinear", "bicubic"] = "bicubic" if config["interpolation"] == "bicubic" else "bilinear"
+    interpolation: Literal["bilinear", "bicubic"] = (
+        "bicubic" if config["interpolation"] == "bicubic" else "bilinear"
+    )
     resize = max(size, round(size / float(config["crop_pct"])))
-    return InputSpec(size, resize, tuple(config["mean"]), tuple(config["std"]), interpolation=interpolation)
+    return InputSpec(
+        size, resize, tuple(config["mean"]), tuple(config["std"]), interpolation=interpolation
+    )
 
 
 def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}".rstrip(".: ")
+    return (
+        f"{type(error).__name__}: "
+        f"{str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+    ).rstrip(".: ")
 
 
 def _how_to_bring(name: str) -> str:
     return (
-        f"Download it on a machine with network access (`huggingface-cli download timm/{name}`) and copy $HF_HOME "
+        "Download it on a machine with network access (`huggingface-cli download "
+        f"timm/{name}`) and copy $HF_HOME "
         f"here, or give its "
-        f"folder (timm:FOLDER) or a weights file (timm:{name}?weights=PATH); random weights only by ?pretrained=false."
+        f"folder (timm:FOLDER) or a weights file (timm:{name}?weights=PATH); random weights "
+        "only by ?pretrained=false."
     )

@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backbones.external.encoder import ExternalBackbone, ExternalEncoder, InputSettings, apply_input
-from backbones.external.timm_models import TimmMaps, TimmSettings, create, input_spec, takes_one_size
+from backbones.external.timm_models import (
+    TimmMaps,
+    TimmSettings,
+    create,
+    input_spec,
+    takes_one_size,
+)
 from bench.contracts import Backbone, BackboneRequest
 from bench.errors import SettingError
 from bench.settings import override
@@ -14,8 +20,9 @@ from bench.settings import override
 
 @dataclass(frozen=True)
 class FileSettings(InputSettings):
-    """`arch`: a timm name; `prefix` of the encoder's keys; `key`: the dict in the file. The input contract is that of timm's
-    default weights of the architecture (ImageNet's for most) unless mean, std, size and resize are given."""
+    """`arch`: a timm name; `prefix` of the encoder's keys; `key`: the dict in the file. The input
+    contract is that of timm's default weights of the architecture (ImageNet's for most) unless
+    mean, std, size and resize are given."""
 
     arch: str = ""
     prefix: str = ""
@@ -23,12 +30,18 @@ class FileSettings(InputSettings):
 
 
 def build(rest: str, request: BackboneRequest) -> Backbone:
-    """Return the encoder in a file; raise CheckpointError where the file does not fill the architecture."""
+    """Return the encoder in a file; raise CheckpointError where the file does not fill the
+    architecture."""
     settings = override(FileSettings(), request.settings)
     if not settings.arch:
-        raise SettingError(f"file:{rest} does not say its architecture.", f"Write file:{rest}?arch=vit_base_patch16_224.")
+        raise SettingError(
+            f"file:{rest} does not say its architecture.",
+            f"Write file:{rest}?arch=vit_base_patch16_224.",
+        )
     timm_settings = TimmSettings(key=settings.key, prefix=settings.prefix)
     model, coverage = create(settings.arch, timm_settings, Path(rest).expanduser(), request.seed)
     spec = apply_input(input_spec(model), settings)
-    encoder = ExternalEncoder(settings.arch, TimmMaps(model), spec, fixed_size=takes_one_size(model))
+    encoder = ExternalEncoder(
+        settings.arch, TimmMaps(model), spec, fixed_size=takes_one_size(model)
+    )
     return ExternalBackbone(f"file:{rest}", encoder, coverage)

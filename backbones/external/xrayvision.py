@@ -78,15 +78,19 @@ def _grey(layer: nn.Conv2d) -> nn.Conv2d:
 def build(rest: str, request: BackboneRequest) -> Backbone:
     """Return a torchxrayvision model.
 
-    Its files are pickled models; the tensors are read from them without building the classes they name. Raises
-    MissingDependencyError where package or weights are absent.
+    Its files are pickled models; the tensors are read from them without building the classes they
+    name. Raises MissingDependencyError where package or weights are absent.
     """
     settings = override(XrayVisionSettings(), request.settings)
     path = Path(settings.weights).expanduser() if settings.weights else _weights_path(rest)
     content = read_weights(path, inert=_CLASSES)
     state = module_state(content) if isinstance(content, Inert) else state_dict_of(content, path)
     network = XrayVisionMaps(rest)
-    encoder_state = {key: value for key, value in state.items() if not key.startswith(("classifier.", "fc.", "op_threshs"))}
+    encoder_state = {
+        key: value
+        for key, value in state.items()
+        if not key.startswith(("classifier.", "fc.", "op_threshs"))
+    }
     body = network.network
     for head in ("classifier", "fc"):
         if hasattr(body, head):
@@ -103,10 +107,13 @@ def _weights_path(name: str) -> Path:
     except ImportError as error:
         raise MissingDependencyError(
             f"torchxrayvision:{name} needs the package torchxrayvision: {error}.",
-            "`pip install --no-deps torchxrayvision`, or name the file: torchxrayvision:NAME?weights=PATH.",
+            "`pip install --no-deps torchxrayvision`, or name the file: "
+            "torchxrayvision:NAME?weights=PATH.",
         ) from error
     known = {
-        key: facts["weights_url"] for key, facts in package.models.model_urls.items() if key.startswith(("densenet", "resnet"))
+        key: facts["weights_url"]
+        for key, facts in package.models.model_urls.items()
+        if key.startswith(("densenet", "resnet"))
     }
     if name not in known:
         raise UnknownNameError(f"torchxrayvision has no model '{name}'.", suggest(name, known))
@@ -121,4 +128,6 @@ def _download(url: str, path: Path) -> None:
     try:
         torch.hub.download_url_to_file(url, str(path))
     except OSError as error:
-        raise MissingDependencyError(f"{url} cannot be downloaded: {error}.", f"Bring the file to {path}.") from error
+        raise MissingDependencyError(
+            f"{url} cannot be downloaded: {error}.", f"Bring the file to {path}."
+        ) from error

@@ -1,4 +1,5 @@
-"""GLoRIA: alignment of whole images with reports, and of words with the image regions they attend to."""
+"""GLoRIA: alignment of whole images with reports, and of words with the image regions they attend
+to."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from bench.contracts import Backbone, BackboneRequest, backbone
     "gloria",
     title="GLoRIA, re-implemented: global and word-to-region alignment, trained here",
     licence="Apache-2.0",
-    citation="Huang et al., GLoRIA: A multimodal global-local representation learning framework for label-efficient medical "
+    citation="Huang et al., GLoRIA: A multimodal global-local representation learning framework for "
+    "label-efficient medical "
     "image recognition, ICCV 2021",
     source="doi 10.1109/ICCV48922.2021.00391",
     architecture=architecture_name,

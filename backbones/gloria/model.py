@@ -1,4 +1,5 @@
-"""GLoRIA: global InfoNCE and a local one whose score of a pair is built from words and the regions they attend to."""
+"""GLoRIA: global InfoNCE and a local one whose score of a pair is built from words and the regions
+they attend to."""
 
 from __future__ import annotations
 
@@ -8,25 +9,43 @@ import torch
 from torch import nn
 
 from backbones.alignment.gather import gather
-from backbones.alignment.kernels import attention_pooled_similarity, score_info_nce, symmetric_info_nce
+from backbones.alignment.kernels import (
+    attention_pooled_similarity,
+    score_info_nce,
+    symmetric_info_nce,
+)
 from backbones.alignment.kernels.options import Aggregate
 from backbones.architectures import Architecture
 from backbones.encoders.text import TextEncoder, sum_words
 from backbones.encoders.vocabulary import TextBatch, Vocabulary
 from backbones.gloria.settings import Settings
 from backbones.settings import MethodSettings
-from backbones.vision_language import Batch, VisionLanguageMethod, embed, project, projection, text_batch, word_cosines
+from backbones.vision_language import (
+    Batch,
+    VisionLanguageMethod,
+    embed,
+    project,
+    projection,
+    text_batch,
+    word_cosines,
+)
 from bench.contracts import Features
 
 
 class Gloria(VisionLanguageMethod):
-    """Huang et al., ICCV 2021, re-implemented from its description; `quirks` of Settings has what its code does otherwise."""
+    """Huang et al., ICCV 2021, re-implemented from its description; `quirks` of Settings has what
+    its code does otherwise."""
 
     settings_type = Settings
     settings: Settings
 
     def __init__(
-        self, architecture: Architecture, text: TextEncoder, vocabulary: Vocabulary, settings: MethodSettings, seed: int = 0
+        self,
+        architecture: Architecture,
+        text: TextEncoder,
+        vocabulary: Vocabulary,
+        settings: MethodSettings,
+        seed: int = 0,
     ) -> None:
         super().__init__(architecture, text, vocabulary, settings, seed)
         own, widths = cast(Settings, settings), (settings.projection_hidden, settings.embed_dim)
@@ -39,7 +58,8 @@ class Gloria(VisionLanguageMethod):
 
     # ------------------------------------------------------------------------------------------------------ texts
     def words(self, text: TextBatch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return word states [B, W, D], the mask of the words that are matched [B, W], and the sentence states [B, D].
+        """Return word states [B, W, D], the mask of the words that are matched [B, W], and the
+        sentence states [B, D].
 
         Embed them with `word_head` and `text_head`.
         """
@@ -49,7 +69,9 @@ class Gloria(VisionLanguageMethod):
         words, mask = sum_words(states, numbers)
         if not own.quirks:
             return words, mask, words.sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
-        matched = mask & (torch.arange(mask.shape[1], device=mask.device) < mask.sum(1, keepdim=True) - 1)
+        matched = mask & (
+            torch.arange(mask.shape[1], device=mask.device) < mask.sum(1, keepdim=True) - 1
+        )
         return words, matched, words.mean(1)
 
     def text_states(self, text: TextBatch) -> tuple[torch.Tensor, torch.Tensor]:
@@ -59,23 +81,37 @@ class Gloria(VisionLanguageMethod):
 
     # ----------------------------------------------------------------------------------------------------- losses
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """Return `loss_global` and `loss_local` over the global batch, weighted; a term of weight 0 is not computed."""
+        """Return `loss_global` and `loss_local` over the global batch, weighted; a term of weight 0
+        is not computed."""
         own = cast(Settings, self.settings)
         features = self.image_encoder.features(batch["images"])
         words, mask, sentences = self.words(text_batch(batch))
         terms = {}
         if own.lambda_global:
-            images, texts = gather(self.embed_features(features)), gather(project(self.text_head, sentences))
-            terms["loss_global"] = own.lambda_global * symmetric_info_nce(images, texts, tau=own.tau1)
+            images, texts = (
+                gather(self.embed_features(features)),
+                gather(project(self.text_head, sentences)),
+            )
+            terms["loss_global"] = own.lambda_global * symmetric_info_nce(
+                images, texts, tau=own.tau1
+            )
         if own.lambda_local:
             # A rank scores its own reports against all images: the words stay where they are.
             regions = gather(embed(self.region_head, features.patches))
-            scores = own.report_scale * gather(self._local(embed(self.word_head, words, mask), mask, regions))
-            terms["loss_local"] = own.lambda_local * (score_info_nce(scores) + score_info_nce(scores.T))
+            scores = own.report_scale * gather(
+                self._local(embed(self.word_head, words, mask), mask, regions)
+            )
+            terms["loss_local"] = own.lambda_local * (
+                score_info_nce(scores) + score_info_nce(scores.T)
+            )
         return terms
 
     def _local(
-        self, words: torch.Tensor, mask: torch.Tensor, regions: torch.Tensor, aggregate: Aggregate = "logsumexp"
+        self,
+        words: torch.Tensor,
+        mask: torch.Tensor,
+        regions: torch.Tensor,
+        aggregate: Aggregate = "logsumexp",
     ) -> torch.Tensor:
         """Return the score of every report in every image [T, B]."""
         own = cast(Settings, self.settings)
@@ -90,35 +126,44 @@ class Gloria(VisionLanguageMethod):
 
     # -------------------------------------------------------------------------------------------------- inference
     def score(self, features: Features, text: TextBatch) -> torch.Tensor:
-        """Return the mean of the global cosine and the local similarity [B, T]; the former alone for a text without words."""
+        """Return the mean of the global cosine and the local similarity [B, T]; the former alone
+        for a text without words."""
         cosine, local = self._scores(features, text)
         return (cosine + local) / 2
 
     def local_score(self, features: Features, text: TextBatch) -> torch.Tensor:
         """Return the local similarity [B, T]; the global cosine for a text without words.
 
-        It is the log-mean-exp of the words' cosines, so that both are cosines and long texts have no advantage; with `quirks` it
-        is 5 times the best word's cosine, as in the published code.
+        It is the log-mean-exp of the words' cosines, so that both are cosines and long texts have
+        no advantage; with `quirks` it is 5 times the best word's cosine, as in the published code.
         """
         return self._scores(features, text)[1]
 
     def grounding(self, features: Features, text: TextBatch) -> torch.Tensor:
         """Return the mean cosine of every region with the words of a text [B, T, h, w].
 
-        The attention of the local score would not do: it shares every region out among the words, so that its mean over them is
-        nearly flat.
+        The attention of the local score would not do: it shares every region out among the words,
+        so that its mean over them is nearly flat.
         """
         words, mask, _ = self.words(text)
         regions = embed(self.region_head, features.patches)
-        return word_cosines(embed(self.word_head, words, mask), mask, regions).unflatten(2, features.grid)
+        return word_cosines(embed(self.word_head, words, mask), mask, regions).unflatten(
+            2, features.grid
+        )
 
     def _scores(self, features: Features, text: TextBatch) -> tuple[torch.Tensor, torch.Tensor]:
         own = cast(Settings, self.settings)
         words, mask, sentences = self.words(text)
         cosine = self.embed_features(features) @ project(self.text_head, sentences).T
-        words, regions = embed(self.word_head, words, mask), embed(self.region_head, features.patches)
+        words, regions = (
+            embed(self.word_head, words, mask),
+            embed(self.region_head, features.patches),
+        )
         if own.quirks:
             local = self._local(words, mask, regions, "max").T
         else:
-            local = ((self._local(words, mask, regions) - mask.sum(1, keepdim=True).clamp(min=1).log()) / own.word_scale).T
+            local = (
+                (self._local(words, mask, regions) - mask.sum(1, keepdim=True).clamp(min=1).log())
+                / own.word_scale
+            ).T
         return cosine, torch.where(mask.any(1), local, cosine)

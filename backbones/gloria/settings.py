@@ -12,16 +12,18 @@ from backbones.settings import MethodSettings
 class Settings(MethodSettings):
     """Those of the published code; recipe, encoders and data are what every method gets.
 
-    A region's attention is a softmax over the words, then over the regions of `attention_scale` times it (temp1); a word scores
-    `word_scale` times its cosine with what it attends to (temp2), and a report `report_scale` times the log-sum-exp of its words
-    (temp3). `tau1` is the temperature of the global loss (1 / 10). Words and sentence are sums over the last `word_layers` layers
-    of the text encoder.
+    A region's attention is a softmax over the words, then over the regions of `attention_scale`
+    times it (temp1); a word scores `word_scale` times its cosine with what it attends to (temp2),
+    and a report `report_scale` times the log-sum-exp of its words (temp3). `tau1` is the
+    temperature of the global loss (1 / 10). Words and sentence are sums over the last `word_layers`
+    layers of the text encoder.
 
-    `heads` "shared": the projection heads that every method has, which small encoders trained from scratch need; "linear": the
-    published ones, a linear layer for images and regions to the width of the text encoder and none for the text.
+    `heads` "shared": the projection heads that every method has, which small encoders trained from
+    scratch need; "linear": the published ones, a linear layer for images and regions to the width
+    of the text encoder and none for the text.
 
-    `quirks` repeats the published code: [CLS] counts as a word, and the sentence is the mean over all positions, [CLS], [SEP] and
-    the empty ones among them.
+    `quirks` repeats the published code: [CLS] counts as a word, and the sentence is the mean over
+    all positions, [CLS], [SEP] and the empty ones among them.
     """
 
     tau1: float = 0.1

@@ -1,4 +1,5 @@
-"""ImageNet weights: the usual starting point, from a file or a local hub cache; never downloaded, never silently random."""
+"""ImageNet weights: the usual starting point, from a file or a local hub cache; never downloaded,
+never silently random."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ def _weights_file(request: BackboneRequest) -> Path | None:
     weights_file=_weights_file,
 )
 def build(request: BackboneRequest) -> Backbone:
-    """Return an encoder with ImageNet weights (`backbone.weights=PATH`, or timm's from a local Hugging Face cache)."""
+    """Return an encoder with ImageNet weights (`backbone.weights=PATH`, or timm's from a local
+    Hugging Face cache)."""
     from backbones.imagenet.model import load
 
     return load(request)

@@ -8,14 +8,20 @@ from backbones.architectures import requested_architecture
 from bench.contracts import BackboneRequest
 from bench.errors import MissingDependencyError, SettingError
 
-HUB = {"resnet50": "timm/resnet50.a1_in1k", "vit_base_patch16_224": "timm/vit_base_patch16_224.augreg2_in21k_ft_in1k"}
+HUB = {
+    "resnet50": "timm/resnet50.a1_in1k",
+    "vit_base_patch16_224": "timm/vit_base_patch16_224.augreg2_in21k_ft_in1k",
+}
 
 
 def find_weights(request: BackboneRequest) -> Path | None:
-    """Return the weights file a request means (`weights=PATH`, the checkpoint, timm's in the local hub cache), or None."""
+    """Return the weights file a request means (`weights=PATH`, the checkpoint, timm's in the local
+    hub cache), or None."""
     unknown = sorted(set(request.settings) - {"weights"})
     if unknown:
-        raise SettingError(f"backbone 'imagenet' has no setting '{unknown[0]}'.", "It has: weights.")
+        raise SettingError(
+            f"backbone 'imagenet' has no setting '{unknown[0]}'.", "It has: weights."
+        )
     given = request.settings.get("weights") or request.checkpoint
     return Path(given) if given else _cached(HUB.get(requested_architecture(request).name, ""))
 
@@ -28,16 +34,19 @@ def _cached(repository: str) -> Path | None:
 
 
 def require_weights(request: BackboneRequest) -> Path:
-    """Return the weights file; raise MissingDependencyError, saying how to bring it, where there is none."""
+    """Return the weights file; raise MissingDependencyError, saying how to bring it, where there is
+    none."""
     path = find_weights(request)
     if path is not None:
         return path
     name = requested_architecture(request).name
     if name not in HUB:
         raise MissingDependencyError(
-            f"there are no ImageNet weights for '{name}'.", f"Choose one of {', '.join(sorted(HUB))}, e.g. with --profile paper."
+            f"there are no ImageNet weights for '{name}'.",
+            f"Choose one of {', '.join(sorted(HUB))}, e.g. with --profile paper.",
         )
     raise MissingDependencyError(
         f"ImageNet weights of '{name}' are not on this machine.",
-        f"Download model.safetensors of https://huggingface.co/{HUB[name]} and pass --set backbone.weights=PATH.",
+        f"Download model.safetensors of https://huggingface.co/{HUB[name]} and pass --set "
+        "backbone.weights=PATH.",
     )

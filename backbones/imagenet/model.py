@@ -17,11 +17,19 @@ _RESNET_MEAN, _RESNET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def load(request: BackboneRequest) -> LoadedBackbone:
-    """Return the encoder with its weights; raise where the file is missing or fills less than 95 % of it."""
+    """Return the encoder with its weights; raise where the file is missing or fills less than 95 %
+    of it."""
     architecture = requested_architecture(request)
     if architecture.family == "resnet":
-        architecture = replace(architecture, input=replace(architecture.input, mean=_RESNET_MEAN, std=_RESNET_STD))
+        architecture = replace(
+            architecture, input=replace(architecture.input, mean=_RESNET_MEAN, std=_RESNET_STD)
+        )
     path = require_weights(request)
     encoder = build_encoder(architecture)
-    fill(encoder.model, state_dict_of(read_weights(path), path), path, f"imagenet {architecture.name}")
+    fill(
+        encoder.model,
+        state_dict_of(read_weights(path), path),
+        path,
+        f"imagenet {architecture.name}",
+    )
     return LoadedBackbone("imagenet", encoder)

@@ -12,7 +12,8 @@ from bench.data.boxes import fill_boxes
 from bench.features import centre_crop, resize, to_grey
 
 SPREAD = 0.03
-"""Width of the blur of the training split's lesion map, as a share of the side: many pixels are equally frequent without it."""
+"""Width of the blur of the training split's lesion map, as a share of the side: many pixels are
+equally frequent without it."""
 SEVERAL, NONE = "several findings", "no finding"
 GREYS = {NONE: "#cfcfcf", SEVERAL: "#6f6f6f"}
 """Colours of the images that are of no one finding."""
@@ -20,9 +21,11 @@ GREYS = {NONE: "#cfcfcf", SEVERAL: "#6f6f6f"}
 
 @dataclass(frozen=True)
 class Lesions:
-    """Pair p is finding `classes[p]` in test image `rows[p]`, of `patients[p]`, outlined by `masks[p]`, bool [P, S, S].
+    """Pair p is finding `classes[p]` in test image `rows[p]`, of `patients[p]`, outlined by
+    `masks[p]`, bool [P, S, S].
 
-    `prior` float [C, S, S]: how often each pixel lies in each finding over the training split (slightly blurred).
+    `prior` float [C, S, S]: how often each pixel lies in each finding over the training split
+    (slightly blurred).
     """
 
     names: tuple[str, ...]
@@ -40,7 +43,8 @@ class Lesions:
         return [min(own) if len(own) == 1 else SEVERAL if own else NONE for own in found]
 
     def examples(self, count: int) -> list[int]:
-        """Return `count` pairs: the most frequent findings in turn, each time the next image not yet shown. No score decides."""
+        """Return `count` pairs: the most frequent findings in turn, each time the next image not
+        yet shown. No score decides."""
         waiting = [list(np.flatnonzero(self.classes == kind)) for kind in self.frequent()]
         chosen: list[int] = []
         while len(chosen) < count and any(waiting):
@@ -58,7 +62,8 @@ class Lesions:
 
 
 def outlines(subset: Subset, row: int, classes: int, spec: InputSpec) -> np.ndarray:
-    """Return the pixels of each class in one image as the encoder sees it, bool [classes, size, size]; boxes are filled."""
+    """Return the pixels of each class in one image as the encoder sees it, bool [classes, size,
+    size]; boxes are filled."""
     side = subset.image_store.shape[-1]
     if subset.mask_store is not None:
         stored = subset.masks(np.array([row]))[0]
@@ -74,16 +79,25 @@ def find_lesions(train: Subset, test: Subset, names: Sequence[str], spec: InputS
         own = outlines(test, row, len(names), spec)
         pairs += [(row, int(kind), own[kind]) for kind in np.flatnonzero(own.any(axis=(1, 2)))]
     rows, classes = (np.array([pair[part] for pair in pairs], np.int64) for part in (0, 1))
-    masks = np.stack([pair[2] for pair in pairs]) if pairs else np.empty((0, spec.size, spec.size), bool)
+    masks = (
+        np.stack([pair[2] for pair in pairs])
+        if pairs
+        else np.empty((0, spec.size, spec.size), bool)
+    )
     patients = tuple(test.index["patient_id"].astype(str).iloc[rows])
-    return Lesions(tuple(names), rows, classes, patients, masks, lesion_prior(train, len(names), spec))
+    return Lesions(
+        tuple(names), rows, classes, patients, masks, lesion_prior(train, len(names), spec)
+    )
 
 
 def lesion_prior(train: Subset, classes: int, spec: InputSpec) -> np.ndarray:
-    """Return how often each pixel lies in each class over `train`, float [classes, size, size], blurred by `SPREAD`."""
+    """Return how often each pixel lies in each class over `train`, float [classes, size, size],
+    blurred by `SPREAD`."""
     from scipy.ndimage import gaussian_filter
 
     total = np.zeros((classes, spec.size, spec.size))
     for row in range(len(train)):
         total += outlines(train, row, classes, spec)
-    return gaussian_filter(total / max(1, len(train)), (0, SPREAD * spec.size, SPREAD * spec.size), mode="constant")
+    return gaussian_filter(
+        total / max(1, len(train)), (0, SPREAD * spec.size, SPREAD * spec.size), mode="constant"
+    )

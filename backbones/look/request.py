@@ -29,7 +29,8 @@ are chosen by finding, not by score.
 
 @dataclass(frozen=True)
 class Look:
-    """What was asked for: `request` names one task and the encoders; `prompt` has {} for the finding, said as in `said`."""
+    """What was asked for: `request` names one task and the encoders; `prompt` has {} for the
+    finding, said as in `said`."""
 
     request: RunRequest
     images: int
@@ -56,9 +57,16 @@ def parse(arguments: Sequence[str]) -> Look:
     found = parser.parse_args(arguments)
     for path in found.plugin:
         load_plugin(path)
-    names = tuple(dict.fromkeys(name for part in found.backbones for name in parse_list(part, str, "BACKBONE")))
+    names = tuple(
+        dict.fromkeys(
+            name for part in found.backbones for name in parse_list(part, str, "BACKBONE")
+        )
+    )
     if found.images < 1 or "{}" not in found.prompt:
-        raise SettingError(f"--images {found.images}, --prompt '{found.prompt}'.", "Show at least 1; the prompt needs {}.")
+        raise SettingError(
+            f"--images {found.images}, --prompt '{found.prompt}'.",
+            "Show at least 1; the prompt needs {}.",
+        )
     _check_task(found.task)
     side = resolve_architecture(found.profile, found.arch).input.resize
     request = RunRequest(
@@ -66,8 +74,13 @@ def parse(arguments: Sequence[str]) -> Look:
         backbones=names,
         profile=found.profile,
         architecture=found.arch,
-        settings={"image_size": str(side)},  # what encoders are trained on, whatever size the task's own heads take
-        checkpoints={name: Path(path) for name, path in parse_pairs(found.checkpoint, "--checkpoint NAME=PATH").items()},
+        settings={
+            "image_size": str(side)
+        },  # what encoders are trained on, whatever size the task's own heads take
+        checkpoints={
+            name: Path(path)
+            for name, path in parse_pairs(found.checkpoint, "--checkpoint NAME=PATH").items()
+        },
         device=found.device,
         data_root=found.data_root,
         results=found.out,
@@ -78,7 +91,9 @@ def parse(arguments: Sequence[str]) -> Look:
 
 def _check_task(name: str) -> None:
     if KINDS.get(TASKS.get(name).kind).needs not in OUTLINED:
-        able = ", ".join(task for task, spec in TASKS.items() if KINDS.get(spec.kind).needs in OUTLINED)
+        able = ", ".join(
+            task for task, spec in TASKS.items() if KINDS.get(spec.kind).needs in OUTLINED
+        )
         raise SettingError(f"task '{name}' has neither boxes nor masks.", f"These have: {able}.")
 
 
@@ -89,22 +104,67 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="Examples:\n  python -m backbones.look place gloria mgca convirt\n"
         "  python -m backbones.look place --task siim_seg --images 4\n"
-        "  python -m backbones.look place --profile paper --data-root DATA --say 'ILD=interstitial lung disease'",
+        "  python -m backbones.look place --profile paper --data-root DATA --say "
+        "'ILD=interstitial lung disease'",
     )
     parser.add_argument(
-        "backbones", nargs="+", metavar="BACKBONE", help="encoders with a text side; `place-bench list backbones`"
+        "backbones",
+        nargs="+",
+        metavar="BACKBONE",
+        help="encoders with a text side; `place-bench list backbones`",
     )
-    parser.add_argument("--task", default="vindr_det", help="a task on a dataset with boxes or masks (default: vindr_det)")
+    parser.add_argument(
+        "--task",
+        default="vindr_det",
+        help="a task on a dataset with boxes or masks (default: vindr_det)",
+    )
     parser.add_argument("--images", type=int, default=6, help="images per picture (default: 6)")
-    parser.add_argument("--out", type=Path, default=Path("results/look"), help="folder to write to (default: results/look)")
-    parser.add_argument("--prompt", default="There is {}.", help="how a finding is asked for (default: 'There is {}.')")
-    parser.add_argument("--say", action="append", default=[], metavar="FINDING=WORDS", help="other words for a finding; repeat")
-    parser.add_argument("--profile", default="demo", choices=("demo", "paper"), help="encoders and sizes (default: demo)")
-    parser.add_argument("--arch", default="", help="resnet, vit or a full name (default: the profile's)")
-    parser.add_argument("--checkpoint", action="append", default=[], metavar="NAME=PATH", help="weights of an encoder; repeat")
-    parser.add_argument("--data-root", type=Path, help="where the datasets lie (default: $PLACE_BENCH_DATA, else the demo)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("results/look"),
+        help="folder to write to (default: results/look)",
+    )
+    parser.add_argument(
+        "--prompt",
+        default="There is {}.",
+        help="how a finding is asked for (default: 'There is {}.')",
+    )
+    parser.add_argument(
+        "--say",
+        action="append",
+        default=[],
+        metavar="FINDING=WORDS",
+        help="other words for a finding; repeat",
+    )
+    parser.add_argument(
+        "--profile",
+        default="demo",
+        choices=("demo", "paper"),
+        help="encoders and sizes (default: demo)",
+    )
+    parser.add_argument(
+        "--arch", default="", help="resnet, vit or a full name (default: the profile's)"
+    )
+    parser.add_argument(
+        "--checkpoint",
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        help="weights of an encoder; repeat",
+    )
+    parser.add_argument(
+        "--data-root",
+        type=Path,
+        help="where the datasets lie (default: $PLACE_BENCH_DATA, else the demo)",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     parser.add_argument(
-        "--plugin", action="append", default=[], type=Path, metavar="FILE", help="Python file that registers encoders"
+        "--plugin",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="Python file that registers encoders",
     )
     return parser

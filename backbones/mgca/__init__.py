@@ -10,7 +10,8 @@ from bench.contracts import Backbone, BackboneRequest, backbone
     "mgca",
     title="MGCA, re-implemented: instance, token and prototype alignment, trained here",
     licence="Apache-2.0",
-    citation="Wang et al., Multi-granularity cross-modal alignment for generalized medical visual representation learning, "
+    citation="Wang et al., Multi-granularity cross-modal alignment for generalized medical visual "
+    "representation learning, "
     "NeurIPS 2022",
     source="arXiv 2210.06044",
     architecture=architecture_name,

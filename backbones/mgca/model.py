@@ -1,4 +1,5 @@
-"""MGCA: instance alignment (ITA), token alignment inside a pair (CTA) and prototype alignment (CPA)."""
+"""MGCA: instance alignment (ITA), token alignment inside a pair (CTA) and prototype alignment
+(CPA)."""
 
 from __future__ import annotations
 
@@ -19,13 +20,21 @@ from backbones.encoders.text import TextEncoder, pool_tokens, sum_words
 from backbones.encoders.vocabulary import TextBatch, Vocabulary
 from backbones.mgca.settings import Settings
 from backbones.settings import MethodSettings
-from backbones.vision_language import Batch, VisionLanguageMethod, project, projection, text_batch, word_cosines
+from backbones.vision_language import (
+    Batch,
+    VisionLanguageMethod,
+    project,
+    projection,
+    text_batch,
+    word_cosines,
+)
 from bench.contracts import Features
 
 
 @dataclass(frozen=True)
 class Report:
-    """A batch of reports as MGCA sees it: words [B, W, D], their mask and weights [B, W], and the pooled state [B, D]."""
+    """A batch of reports as MGCA sees it: words [B, W, D], their mask and weights [B, W], and the
+    pooled state [B, D]."""
 
     words: torch.Tensor
     mask: torch.Tensor
@@ -34,13 +43,19 @@ class Report:
 
 
 class Mgca(VisionLanguageMethod):
-    """Wang et al., NeurIPS 2022, re-implemented from its description; `quirks` of Settings has what its code does otherwise."""
+    """Wang et al., NeurIPS 2022, re-implemented from its description; `quirks` of Settings has what
+    its code does otherwise."""
 
     settings_type = Settings
     settings: Settings
 
     def __init__(
-        self, architecture: Architecture, text: TextEncoder, vocabulary: Vocabulary, settings: MethodSettings, seed: int = 0
+        self,
+        architecture: Architecture,
+        text: TextEncoder,
+        vocabulary: Vocabulary,
+        settings: MethodSettings,
+        seed: int = 0,
     ) -> None:
         super().__init__(architecture, text, vocabulary, settings, seed)
         own = cast(Settings, settings)
@@ -56,12 +71,21 @@ class Mgca(VisionLanguageMethod):
         own = cast(Settings, self.settings)
         layers = self.text_encoder.layers(text, order_blind=own.quirks)
         states = layers[-1]
-        attention = cls_attention(self.text_encoder.cls_attention(layers[-2], text.mask), quirks=own.quirks)
+        attention = cls_attention(
+            self.text_encoder.cls_attention(layers[-2], text.mask), quirks=own.quirks
+        )
         numbers = self.vocabulary.word_numbers(text.ids, text.mask, everything=own.quirks)
-        both, mask = sum_words(torch.cat([states, attention[:, :, None].to(states.dtype)], 2), numbers)
-        if own.quirks:  # without [CLS], padded to the full length: padded positions are negatives there
+        both, mask = sum_words(
+            torch.cat([states, attention[:, :, None].to(states.dtype)], 2), numbers
+        )
+        if (
+            own.quirks
+        ):  # without [CLS], padded to the full length: padded positions are negatives there
             missing = own.max_tokens - mask.shape[1]
-            both, mask = functional.pad(both[:, 1:], (0, 0, 0, missing)), functional.pad(mask[:, 1:], (0, missing))
+            both, mask = (
+                functional.pad(both[:, 1:], (0, 0, 0, missing)),
+                functional.pad(mask[:, 1:], (0, missing)),
+            )
         pooled = states[:, 0] if own.text_pooling == "cls" else pool_tokens(states, text.mask)
         return Report(both[:, :, :-1], mask, clipped_weights(both[:, :, -1], mask), pooled)
 
@@ -76,12 +100,16 @@ class Mgca(VisionLanguageMethod):
         self.prototypes.requires_grad_(epoch >= cast(Settings, self.settings).frozen_epochs)
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """Return `loss_ita`, `loss_cta` and `loss_cpa`, weighted; a term of weight 0 is not computed."""
+        """Return `loss_ita`, `loss_cta` and `loss_cpa`, weighted; a term of weight 0 is not
+        computed."""
         own = cast(Settings, self.settings)
         with _last_block_input(self.image_encoder.model) as seen:
             features = self.image_encoder.features(batch["images"])
         report = self.report(text_batch(batch))
-        images, texts = gather(self.embed_features(features)), gather(project(self.text_head, report.pooled))
+        images, texts = (
+            gather(self.embed_features(features)),
+            gather(project(self.text_head, report.pooled)),
+        )
         terms = {}
         if own.lambda_ita:
             terms["loss_ita"] = own.lambda_ita * symmetric_info_nce(images, texts, tau=own.tau1)
@@ -106,20 +134,29 @@ class Mgca(VisionLanguageMethod):
 
     def _words(self, report: Report) -> torch.Tensor:
         """Return the embedded words [B, W, d], normalised; BatchNorm sees padding with `quirks`."""
-        return project(self.word_head, report.words, None if cast(Settings, self.settings).quirks else report.mask)
+        return project(
+            self.word_head,
+            report.words,
+            None if cast(Settings, self.settings).quirks else report.mask,
+        )
 
     def _cpa(self, images: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:
         own = cast(Settings, self.settings)
         self.prototypes.normalise()
         scores = self.prototypes(images), self.prototypes(texts)
-        return prototype_loss(*scores, tau=own.tau3, epsilon=own.epsilon, iterations=own.sinkhorn_iterations)
+        return prototype_loss(
+            *scores, tau=own.tau3, epsilon=own.epsilon, iterations=own.sinkhorn_iterations
+        )
 
     # -------------------------------------------------------------------------------------------------- inference
     def grounding(self, features: Features, text: TextBatch) -> torch.Tensor:
-        """Return the cosine of every patch with the words of a text, averaged with their weights [B, T, h, w]."""
+        """Return the cosine of every patch with the words of a text, averaged with their weights
+        [B, T, h, w]."""
         report = self.report(text)
         patches = project(self.patch_head, features.patches)
-        return word_cosines(self._words(report), report.weights, patches).unflatten(2, features.grid)
+        return word_cosines(self._words(report), report.weights, patches).unflatten(
+            2, features.grid
+        )
 
 
 @contextmanager
@@ -127,7 +164,11 @@ def _last_block_input(model: Any) -> Iterator[list[torch.Tensor]]:
     """Catch what enters the last block of a ViT within the `with` block; stays empty for a ResNet."""
     seen: list[torch.Tensor] = []
     blocks = getattr(model, "blocks", None)
-    hook = blocks[-1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])) if blocks is not None else None
+    hook = (
+        blocks[-1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        if blocks is not None
+        else None
+    )
     try:
         yield seen
     finally:
@@ -137,9 +178,17 @@ def _last_block_input(model: Any) -> Iterator[list[torch.Tensor]]:
 
 @torch.no_grad()
 def _patch_weights(model: Any, tokens: torch.Tensor) -> torch.Tensor:
-    """Return the attention of the class token in the last block over the patches, clipped, summing to 1 a row [B, N]."""
+    """Return the attention of the class token in the last block over the patches, clipped, summing
+    to 1 a row [B, N]."""
     block = model.blocks[-1]
     heads = block.attn.num_heads
-    query, keys, _ = block.attn.qkv(block.norm1(tokens)).unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4)
-    attention = (query[:, :, :1] @ keys.transpose(2, 3) * block.attn.scale).float().softmax(-1)[:, :, 0].mean(1)[:, 1:]
+    query, keys, _ = (
+        block.attn.qkv(block.norm1(tokens)).unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4)
+    )
+    attention = (
+        (query[:, :, :1] @ keys.transpose(2, 3) * block.attn.scale)
+        .float()
+        .softmax(-1)[:, :, 0]
+        .mean(1)[:, 1:]
+    )
     return clipped_weights(attention, torch.ones_like(attention, dtype=torch.bool))

@@ -13,13 +13,14 @@ from backbones.settings import MethodSettings
 class Settings(MethodSettings):
     """Those of the published code; recipe, encoders and data are what every method gets.
 
-    Tokens are contrasted with `tau2` (CTA); `prototypes` unit vectors are assigned by `sinkhorn_iterations` of Sinkhorn with
-    `epsilon` and predicted with `tau3` (CPA), and stay fixed for the first `frozen_epochs`. The report is the state of [CLS]
-    (in the demo profile the mean of all), whose attention in the last layer weighs the words.
+    Tokens are contrasted with `tau2` (CTA); `prototypes` unit vectors are assigned by
+    `sinkhorn_iterations` of Sinkhorn with `epsilon` and predicted with `tau3` (CPA), and stay fixed
+    for the first `frozen_epochs`. The report is the state of [CLS] (in the demo profile the mean of
+    all), whose attention in the last layer weighs the words.
 
-    `quirks` repeats the published code: every token has position 0 and no token type (the text encoder knows no word order), word
-    weights are shifted by one token, [SEP] is a word, padded positions are negatives, and attended words are not normalised
-    for a ViT.
+    `quirks` repeats the published code: every token has position 0 and no token type (the text
+    encoder knows no word order), word weights are shifted by one token, [SEP] is a word, padded
+    positions are negatives, and attended words are not normalised for a ViT.
     """
 
     text_pooling: Literal["mean", "cls"] = "cls"
@@ -34,5 +35,6 @@ class Settings(MethodSettings):
     lambda_cpa: float = 1.0
     quirks: bool = False
 
-    # An untrained [CLS] is nearly the same for all reports: pooled from it, a small encoder of the demo starts ill-conditioned.
+    # An untrained [CLS] is nearly the same for all reports: pooled from it, a small encoder of the
+    # demo starts ill-conditioned.
     demo: ClassVar[Mapping[str, Any]] = {"text_pooling": "mean"}

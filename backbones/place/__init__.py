@@ -1,4 +1,5 @@
-"""PLACE: pathological-level cross-modal alignment and correlation exploration, an independent re-implementation."""
+"""PLACE: pathological-level cross-modal alignment and correlation exploration, an independent
+re-implementation."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from bench.contracts import Backbone, BackboneRequest, backbone
     "place",
     title="PLACE, independent re-implementation, trained here",
     licence="Apache-2.0",
-    citation="Wang et al., Improving medical visual representation learning with pathological-level cross-modal alignment and "
+    citation="Wang et al., Improving medical visual representation learning with pathological-level "
+    "cross-modal alignment and "
     "correlation exploration, 2025",
     source="arXiv 2506.10573",
     architecture=architecture_name,

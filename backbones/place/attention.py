@@ -1,4 +1,5 @@
-"""The attention blocks of PLACE: the Visual Pathology Observation Extractor and the head that predicts correlations."""
+"""The attention blocks of PLACE: the Visual Pathology Observation Extractor and the head that
+predicts correlations."""
 
 from __future__ import annotations
 
@@ -12,8 +13,9 @@ from torch.nn import functional
 class CrossAttention(nn.Module):
     """Pre-norm multi-head attention of queries [B, Q, D] to a context [B, N, D].
 
-    `competing`: the softmax runs over the queries, and what each query won is then scaled to sum to one (slot attention,
-    Locatello et al. 2020): a token read by one query is left to it by the others.
+    `competing`: the softmax runs over the queries, and what each query won is then scaled to sum to
+    one (slot attention, Locatello et al. 2020): a token read by one query is left to it by the
+    others.
     """
 
     def __init__(self, width: int, heads: int, competing: bool = False) -> None:
@@ -23,9 +25,14 @@ class CrossAttention(nn.Module):
         self.competing = competing
 
     def forward(
-        self, queries: torch.Tensor, context: torch.Tensor, mask: torch.Tensor | None = None, maps: bool = False
+        self,
+        queries: torch.Tensor,
+        context: torch.Tensor,
+        mask: torch.Tensor | None = None,
+        maps: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return the queries with what they read added, and where they read it [B, Q, N] (mean of the heads) when asked.
+        """Return the queries with what they read added, and where they read it [B, Q, N] (mean of
+        the heads) when asked.
 
         mask [B, N]: true where the context may be read.
         """
@@ -33,7 +40,9 @@ class CrossAttention(nn.Module):
             return self._compete(queries, context, mask)
         hidden = None if mask is None else ~mask
         keys = self.norm_context(context)
-        read, weights = self.attention(self.norm_queries(queries), keys, keys, key_padding_mask=hidden, need_weights=maps)
+        read, weights = self.attention(
+            self.norm_queries(queries), keys, keys, key_padding_mask=hidden, need_weights=maps
+        )
         return queries + read, weights
 
     def _compete(
@@ -58,7 +67,9 @@ class FeedForward(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.layers = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+        )
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return the tokens with the block's output added."""
@@ -66,14 +77,25 @@ class FeedForward(nn.Module):
 
 
 class ObservationExtractor(nn.Module):
-    """VPOE: learnable query tokens read the localized tokens of one modality and give one representation each.
+    """VPOE: learnable query tokens read the localized tokens of one modality and give one
+    representation each.
 
-    Layers of {self-attention, cross-attention, feed-forward}; tokens [B, N, D] in, observations [B, K, width] out.
+    Layers of {self-attention, cross-attention, feed-forward}; tokens [B, N, D] in, observations [B,
+    K, width] out.
     """
 
-    def __init__(self, token_dim: int, width: int, queries: int, layers: int, heads: int, competing: bool = False) -> None:
+    def __init__(
+        self,
+        token_dim: int,
+        width: int,
+        queries: int,
+        layers: int,
+        heads: int,
+        competing: bool = False,
+    ) -> None:
         super().__init__()
-        # As large as what a layer adds: small queries are drowned by what they all read, and end up equal to each other.
+        # As large as what a layer adds: small queries are drowned by what they all read, and end up
+        # equal to each other.
         self.queries = nn.Parameter(torch.randn(queries, width))
         self.project = nn.Linear(token_dim, width)
         self.own = nn.ModuleList(CrossAttention(width, heads) for _ in range(layers))
@@ -82,9 +104,14 @@ class ObservationExtractor(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(
-        self, tokens: torch.Tensor, positions: torch.Tensor | None = None, mask: torch.Tensor | None = None, maps: bool = False
+        self,
+        tokens: torch.Tensor,
+        positions: torch.Tensor | None = None,
+        mask: torch.Tensor | None = None,
+        maps: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return observations [B, K, width] and, when asked, the attention maps of the last layer [B, K, N]."""
+        """Return observations [B, K, width] and, when asked, the attention maps of the last layer
+        [B, K, N]."""
         context = self.project(tokens)
         context = context if positions is None else context + positions
         observations, weights = self.queries.expand(len(tokens), -1, -1), None
@@ -96,9 +123,11 @@ class ObservationExtractor(nn.Module):
 
 
 class CorrelationHead(nn.Module):
-    """CCE: patches, some of them hidden, read the report and predict rows whose correlation is the image's.
+    """CCE: patches, some of them hidden, read the report and predict rows whose correlation is the
+    image's.
 
-    One cross-attention layer. Positions are added, since a hidden patch has nothing else to tell it apart.
+    One cross-attention layer. Positions are added, since a hidden patch has nothing else to tell it
+    apart.
     """
 
     def __init__(self, patch_dim: int, text_dim: int, width: int, out: int, heads: int) -> None:
@@ -109,16 +138,25 @@ class CorrelationHead(nn.Module):
         self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, out))
 
     def forward(
-        self, patches: torch.Tensor, hidden: torch.Tensor, positions: torch.Tensor, states: torch.Tensor, mask: torch.Tensor
+        self,
+        patches: torch.Tensor,
+        hidden: torch.Tensor,
+        positions: torch.Tensor,
+        states: torch.Tensor,
+        mask: torch.Tensor,
     ) -> torch.Tensor:
-        """Return h [B, N, out] from patches [B, N, D], hidden [B, N] bool, token states [B, L, T] and their mask [B, L]."""
-        tokens = torch.where(hidden[:, :, None], self.hidden_patch, self.patches(patches)) + positions
+        """Return h [B, N, out] from patches [B, N, D], hidden [B, N] bool, token states [B, L, T]
+        and their mask [B, L]."""
+        tokens = (
+            torch.where(hidden[:, :, None], self.hidden_patch, self.patches(patches)) + positions
+        )
         tokens, _ = self.cross(tokens, self.text(states), mask)
         return self.out(self.block(tokens))
 
 
 def positions_2d(grid: tuple[int, int], width: int, device: torch.device) -> torch.Tensor:
-    """Return fixed sine-cosine positions [h * w, width]: half the width for the row, half for the column (width % 4 == 0)."""
+    """Return fixed sine-cosine positions [h * w, width]: half the width for the row, half for the
+    column (width % 4 == 0)."""
     quarter = width // 4
     rates = torch.exp(torch.arange(quarter, device=device) * (-math.log(10000.0) / quarter))
     rows, columns = (torch.arange(size, device=device)[:, None] * rates for size in grid)

@@ -9,11 +9,13 @@ from backbones.alignment.kernels import attention_pooled_similarity, score_info_
 from backbones.alignment.kernels.options import Implementation
 
 
-def known_matches(keys: torch.Tensor, sentences: torch.Tensor | None = None, threshold: float | None = None) -> torch.Tensor:
+def known_matches(
+    keys: torch.Tensor, sentences: torch.Tensor | None = None, threshold: float | None = None
+) -> torch.Tensor:
     """Return for every pair (sentence, report m) whether report m says the same: bool [T, S, T].
 
-    Same: report m holds a sentence with the same key, or, with `threshold`, one whose embedding has a larger cosine.
-    keys [T, S] (-1 where there is no sentence); sentences [T, S, d], normalised.
+    Same: report m holds a sentence with the same key, or, with `threshold`, one whose embedding has
+    a larger cosine. keys [T, S] (-1 where there is no sentence); sentences [T, S, d], normalised.
     """
     valid = keys.flatten() >= 0
     same = keys.flatten()[:, None] == keys.flatten()[None, :]
@@ -35,10 +37,12 @@ def pcma_sentence_loss(
     mask_duplicates: bool = True,
     implementation: Implementation = "auto",
 ) -> torch.Tensor:
-    """Return PCMA between T-PORs and V-PORs of the global batch (PLACE.md): mean of text-to-image and image-to-text.
+    """Return PCMA between T-PORs and V-PORs of the global batch (PLACE.md): mean of text-to-image
+    and image-to-text.
 
-    sentences [B, S, d] and observations [B, K, d], normalised, row i of both of one study; keys [B, S], -1 where there is
-    no sentence. `mask_duplicates`: a report known to say the same (`known_matches`) is no negative.
+    sentences [B, S, d] and observations [B, K, d], normalised, row i of both of one study; keys [B,
+    S], -1 where there is no sentence. `mask_duplicates`: a report known to say the same
+    (`known_matches`) is no negative.
     """
     mask = keys >= 0
     similarity = attention_pooled_similarity(
@@ -52,7 +56,9 @@ def pcma_sentence_loss(
         implementation=implementation,
     )
     matches = (
-        known_matches(keys, sentences, duplicate_cosine) if mask_duplicates else torch.zeros_like(similarity, dtype=torch.bool)
+        known_matches(keys, sentences, duplicate_cosine)
+        if mask_duplicates
+        else torch.zeros_like(similarity, dtype=torch.bool)
     )
     logits, ignored = similarity[mask], matches[mask]
     own = torch.arange(len(keys), device=keys.device)[:, None].expand_as(keys)[mask]
@@ -65,11 +71,18 @@ def pcma_sentence_loss(
 
 
 def pcma_query_loss(
-    textual: torch.Tensor, visual: torch.Tensor, keys: torch.Tensor, *, tau3: float, mask_duplicates: bool = True
+    textual: torch.Tensor,
+    visual: torch.Tensor,
+    keys: torch.Tensor,
+    *,
+    tau3: float,
+    mask_duplicates: bool = True,
 ) -> torch.Tensor:
-    """Return PCMA for observations paired by index: per query, InfoNCE over the global batch, mean of both directions.
+    """Return PCMA for observations paired by index: per query, InfoNCE over the global batch, mean
+    of both directions.
 
-    textual, visual [B, K, d], normalised; keys [B, S]: a report with exactly the same sentences is no negative.
+    textual, visual [B, K, d], normalised; keys [B, S]: a report with exactly the same sentences is
+    no negative.
     """
     logits = torch.einsum("ikd,jkd->kij", visual, textual) / tau3
     ordered = keys.sort(1).values
@@ -81,14 +94,16 @@ def pcma_query_loss(
 
 
 def patch_pixels(images: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
-    """Return the grey pixels of every patch as standardised rows [B, h * w, pixels]; images [B, 3, H, W]."""
+    """Return the grey pixels of every patch as standardised rows [B, h * w, pixels]; images [B, 3,
+    H, W]."""
     rows, columns = images.shape[2] // grid[0], images.shape[3] // grid[1]
     grey = images.mean(1).unflatten(2, (grid[1], columns)).unflatten(1, (grid[0], rows))
     return standardise_rows(grey.permute(0, 1, 3, 2, 4).flatten(3).flatten(1, 2))
 
 
 def pairwise_cosine(observations: torch.Tensor) -> torch.Tensor:
-    """Return the mean cosine between different observations of an image; observations [B, K, d], normalised. K = 1 gives 0."""
+    """Return the mean cosine between different observations of an image; observations [B, K, d],
+    normalised. K = 1 gives 0."""
     count = observations.shape[1]
     total = observations.sum(1).square().sum(1) - observations.square().sum((1, 2))
     return total.mean() / max(1, count * (count - 1))

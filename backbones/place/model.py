@@ -1,4 +1,5 @@
-"""PLACE: instance alignment (ITA), pathological-level alignment (PCMA) and correlation exploration (CCE)."""
+"""PLACE: instance alignment (ITA), pathological-level alignment (PCMA) and correlation exploration
+(CCE)."""
 
 from __future__ import annotations
 
@@ -9,12 +10,22 @@ import torch
 
 from backbones.alignment.correlation import correlation_loss, standardise_rows
 from backbones.alignment.gather import gather, gather_padded, local_part
-from backbones.alignment.kernels import Pooling, attention_pooled_similarity, region_attention, symmetric_info_nce
+from backbones.alignment.kernels import (
+    Pooling,
+    attention_pooled_similarity,
+    region_attention,
+    symmetric_info_nce,
+)
 from backbones.architectures import Architecture
 from backbones.encoders.text import TextEncoder, pool_sentences
 from backbones.encoders.vocabulary import TextBatch, Vocabulary
 from backbones.place.attention import CorrelationHead, ObservationExtractor, positions_2d
-from backbones.place.losses import pairwise_cosine, patch_pixels, pcma_query_loss, pcma_sentence_loss
+from backbones.place.losses import (
+    pairwise_cosine,
+    patch_pixels,
+    pcma_query_loss,
+    pcma_sentence_loss,
+)
 from backbones.place.settings import Settings
 from backbones.settings import MethodSettings
 from backbones.vision_language import (
@@ -30,38 +41,53 @@ from bench.contracts import Features
 
 
 class Place(VisionLanguageMethod):
-    """Wang et al. 2025, arXiv 2506.10573, re-implemented from its abstract; what it leaves open is a switch of Settings."""
+    """Wang et al. 2025, arXiv 2506.10573, re-implemented from its abstract; what it leaves open is
+    a switch of Settings."""
 
     settings_type = Settings
     settings: Settings
 
     def __init__(
-        self, architecture: Architecture, text: TextEncoder, vocabulary: Vocabulary, settings: MethodSettings, seed: int = 0
+        self,
+        architecture: Architecture,
+        text: TextEncoder,
+        vocabulary: Vocabulary,
+        settings: MethodSettings,
+        seed: int = 0,
     ) -> None:
         super().__init__(architecture, text, vocabulary, settings, seed)
         own = cast(Settings, settings)
         extractor = (own.vpoe_width, own.queries, own.vpoe_layers, own.heads, own.competing)
         self.visual = ObservationExtractor(architecture.patch_dim, *extractor)
         self.visual_head = projection(own.vpoe_width, own.projection_hidden, own.embed_dim)
-        self.textual = ObservationExtractor(text.width, *extractor) if own.t_por == "query" else None
+        self.textual = (
+            ObservationExtractor(text.width, *extractor) if own.t_por == "query" else None
+        )
         textual_width = own.vpoe_width if own.t_por == "query" else text.width
         self.textual_head = projection(textual_width, own.projection_hidden, own.embed_dim)
-        self.correlation = CorrelationHead(architecture.patch_dim, text.width, own.vpoe_width, own.cce_dim, own.heads)
+        self.correlation = CorrelationHead(
+            architecture.patch_dim, text.width, own.vpoe_width, own.cce_dim, own.heads
+        )
 
     # ---------------------------------------------------------------------------------------------- observations
-    def visual_observations(self, features: Features, maps: bool = False) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return the V-PORs [B, K, d], normalised, and when asked where each was read [B, K, h * w]."""
+    def visual_observations(
+        self, features: Features, maps: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the V-PORs [B, K, d], normalised, and when asked where each was read [B, K, h *
+        w]."""
         positions = positions_2d(features.grid, self.settings.vpoe_width, features.patches.device)
         observations, weights = self.visual(features.patches, positions, maps=maps)
         return project(self.visual_head, observations), weights
 
     @property
     def observes(self) -> bool:
-        """Whether PCMA is part of the training: without it the extractor and its heads are noise, and PLACE has no local part."""
+        """Whether PCMA is part of the training: without it the extractor and its heads are noise,
+        and PLACE has no local part."""
         return self.settings.lambda_pcma > 0
 
     def attention_maps(self, images: torch.Tensor) -> torch.Tensor | None:
-        """Return where each observation was read, [B, K, h, w], every map summing to one; None without PCMA."""
+        """Return where each observation was read, [B, K, h, w], every map summing to one; None
+        without PCMA."""
         if not self.observes:
             return None
         features = self.image_encoder.features(images)
@@ -75,14 +101,16 @@ class Place(VisionLanguageMethod):
         return observations, weights
 
     def textual_observations(self, states: torch.Tensor, text: TextBatch) -> torch.Tensor:
-        """Return the T-PORs, normalised: one per sentence [B, S, d] (zero where there is none), or per query [B, K, d]."""
+        """Return the T-PORs, normalised: one per sentence [B, S, d] (zero where there is none), or
+        per query [B, K, d]."""
         if self.textual is not None:
             return project(self.textual_head, self.textual(states, mask=text.mask)[0])
         return project(self.textual_head, pool_sentences(states, text), text.sentence_mask)
 
     # ---------------------------------------------------------------------------------------------------- losses
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """Return `loss_ita`, `loss_pcma` and `loss_cce`, weighted; a term of weight 0 is not computed.
+        """Return `loss_ita`, `loss_pcma` and `loss_cce`, weighted; a term of weight 0 is not
+        computed.
 
         `observation_cosine` is logged: 1 would mean that the V-PORs of an image have become one.
         """
@@ -91,22 +119,31 @@ class Place(VisionLanguageMethod):
         states, texts = self.text_states(text)
         terms = {}
         if settings.lambda_ita:
-            ita = symmetric_info_nce(gather(self.embed_features(features)), gather(texts), tau=settings.tau1)
+            ita = symmetric_info_nce(
+                gather(self.embed_features(features)), gather(texts), tau=settings.tau1
+            )
             terms["loss_ita"] = settings.lambda_ita * ita
         if settings.lambda_pcma:
             visual = self.visual_observations(features)[0]
             terms["loss_pcma"] = settings.lambda_pcma * self._pcma(gather(visual), states, text)
             terms["observation_cosine"] = pairwise_cosine(visual.detach())
         if settings.lambda_cce:
-            terms["loss_cce"] = settings.lambda_cce * self._cce(batch["images"], features, states, text)
+            terms["loss_cce"] = settings.lambda_cce * self._cce(
+                batch["images"], features, states, text
+            )
         return terms
 
     def _pcma(self, visual: torch.Tensor, states: torch.Tensor, text: TextBatch) -> torch.Tensor:
         settings = self.settings
         keys = gather_padded(text.keys, -1)
         if settings.t_por == "query":
-            textual, masked = gather(self.textual_observations(states, text)), settings.mask_duplicates
-            return pcma_query_loss(textual, visual, keys, tau3=settings.tau3, mask_duplicates=masked)
+            textual, masked = (
+                gather(self.textual_observations(states, text)),
+                settings.mask_duplicates,
+            )
+            return pcma_query_loss(
+                textual, visual, keys, tau3=settings.tau3, mask_duplicates=masked
+            )
         textual = gather_padded(self.textual_observations(states, text), 0.0)
         return pcma_sentence_loss(
             textual,
@@ -118,11 +155,15 @@ class Place(VisionLanguageMethod):
             mask_duplicates=settings.mask_duplicates,
         )
 
-    def _cce(self, images: torch.Tensor, features: Features, states: torch.Tensor, text: TextBatch) -> torch.Tensor:
+    def _cce(
+        self, images: torch.Tensor, features: Features, states: torch.Tensor, text: TextBatch
+    ) -> torch.Tensor:
         settings, patches = self.settings, features.patches
         hidden = local_part((len(patches), patches.shape[1]), patches.device) < settings.mask_ratio
         positions = positions_2d(features.grid, settings.vpoe_width, patches.device)
-        predicted = standardise_rows(self.correlation(patches, hidden, positions, states, text.mask).float())
+        predicted = standardise_rows(
+            self.correlation(patches, hidden, positions, states, text.mask).float()
+        )
         if settings.cce_target == "pixel":
             target = patch_pixels(images, features.grid)
         else:
@@ -145,10 +186,11 @@ class Place(VisionLanguageMethod):
         return self._scores(features, text)[1]
 
     def query_weights(self, visual: torch.Tensor, text: TextBatch) -> torch.Tensor:
-        """Return how much each V-POR [B, K, d] counts for each text [B, T, K]; rows sum to one (a text without a sentence: 0).
+        """Return how much each V-POR [B, K, d] counts for each text [B, T, K]; rows sum to one (a
+        text without a sentence: 0).
 
-        The attention of PCMA, softmax over K of cosine / tau2, averaged over the sentences of a text; with `t_por` "query" the
-        softmax of the cosines that the pairs have.
+        The attention of PCMA, softmax over K of cosine / tau2, averaged over the sentences of a
+        text; with `t_por` "query" the softmax of the cosines that the pairs have.
         """
         textual = self.textual_observations(self.text_states(text)[0], text)
         if self.settings.t_por == "query":
@@ -158,7 +200,8 @@ class Place(VisionLanguageMethod):
         return torch.einsum("ts,tsbk->btk", shares, attention)
 
     def grounding(self, features: Features, text: TextBatch) -> torch.Tensor | None:
-        """Return the maps of the V-PORs summed with the weight each has for a text, [B, T, h, w]; None without PCMA.
+        """Return the maps of the V-PORs summed with the weight each has for a text, [B, T, h, w];
+        None without PCMA.
 
         Every map sums to one.
         """
@@ -177,7 +220,13 @@ class Place(VisionLanguageMethod):
         mask = text.sentence_mask
         scale = 1 / self.settings.tau2
         local = attention_pooled_similarity(
-            textual, visual, text_mask=mask, order="regions", attention_scale=scale, score_scale=1.0, aggregate="mean"
+            textual,
+            visual,
+            text_mask=mask,
+            order="regions",
+            attention_scale=scale,
+            score_scale=1.0,
+            aggregate="mean",
         ).T
         return cosine, torch.where(mask.any(1), local, cosine)
 
@@ -202,5 +251,6 @@ class LoadedPlace(LoadedLocalMethod):
 
 
 def loaded(name: str, method: VisionLanguageMethod) -> LoadedMethod:
-    """Return PLACE at inference: with its observations, or, trained without PCMA, with the global embeddings alone."""
+    """Return PLACE at inference: with its observations, or, trained without PCMA, with the global
+    embeddings alone."""
     return LoadedPlace(name, method) if cast(Place, method).observes else LoadedMethod(name, method)

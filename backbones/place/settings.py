@@ -1,4 +1,5 @@
-"""Settings of PLACE: every choice of the re-implementation that the paper leaves open is a switch here. Imports no torch."""
+"""Settings of PLACE: every choice of the re-implementation that the paper leaves open is a switch
+here. Imports no torch."""
 
 from __future__ import annotations
 
@@ -13,10 +14,12 @@ from backbones.settings import MethodSettings
 class Settings(MethodSettings):
     """PLACE.md, "Our instantiation".
 
-    `queries` pathology query tokens in `vpoe_layers` layers of `vpoe_width` with `heads` heads (`competing` for the tokens, or
-    each reading on its own); sentences attend to V-PORs with `tau2` and are scored with `tau3`; `duplicate_cosine` is the text
-    cosine above which a report is no negative of a sentence (none: only sentences equal after normalisation; `mask_duplicates`
-    false: every report but its own is one); `mask_ratio` of the patches are hidden in CCE, which predicts in `cce_dim`.
+    `queries` pathology query tokens in `vpoe_layers` layers of `vpoe_width` with `heads` heads
+    (`competing` for the tokens, or each reading on its own); sentences attend to V-PORs with `tau2`
+    and are scored with `tau3`; `duplicate_cosine` is the text cosine above which a report is no
+    negative of a sentence (none: only sentences equal after normalisation; `mask_duplicates` false:
+    every report but its own is one); `mask_ratio` of the patches are hidden in CCE, which predicts
+    in `cce_dim`.
     """
 
     queries: int = 16

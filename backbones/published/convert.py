@@ -1,7 +1,7 @@
 """One-off: keep the tensors of a checkpoint whose other objects are refused.
 
-`python -m backbones.published.convert SOURCE TARGET.safetensors`. No code of the file runs here either: every foreign object
-is read as an inert placeholder and dropped.
+`python -m backbones.published.convert SOURCE TARGET.safetensors`. No code of the file runs here
+either: every foreign object is read as an inert placeholder and dropped.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ _EVERYTHING = ("",)
 
 
 def convert(source: Path, target: Path, key: str = "") -> int:
-    """Write the tensors of `source` (`state_dict`, `model`, `key`, itself, or a pickled module); return how many.
+    """Write the tensors of `source` (`state_dict`, `model`, `key`, itself, or a pickled module);
+    return how many.
 
-    Raises CheckpointError where it holds no tensors by name, is damaged, or names the operating system's functions.
+    Raises CheckpointError where it holds no tensors by name, is damaged, or names the operating
+    system's functions.
     """
     from safetensors.torch import save_file
 
@@ -29,19 +31,28 @@ def convert(source: Path, target: Path, key: str = "") -> int:
         raise CheckpointError(f"target {target} is no .safetensors file.", "Name it so.")
     content = read_weights(source, inert=_EVERYTHING)
     tensors = module_state(content) if _is_module(content) else state_dict_of(content, source, key)
-    save_file({name: value.detach().contiguous().clone() for name, value in tensors.items()}, target)
+    save_file(
+        {name: value.detach().contiguous().clone() for name, value in tensors.items()}, target
+    )
     return len(tensors)
 
 
 def _is_module(content: Any) -> bool:
-    return isinstance(content, Inert) and isinstance(content.get("state"), Mapping) and "_modules" in content["state"]
+    return (
+        isinstance(content, Inert)
+        and isinstance(content.get("state"), Mapping)
+        and "_modules" in content["state"]
+    )
 
 
 def module_state(pickled: Mapping[str, Any], prefix: str = "") -> State:
     """Return the state dict of a whole pickled module that was read as placeholders."""
     inside = pickled.get("state") or {}
     found = {
-        f"{prefix}{k}": v for part in ("_parameters", "_buffers") for k, v in (inside.get(part) or {}).items() if v is not None
+        f"{prefix}{k}": v
+        for part in ("_parameters", "_buffers")
+        for k, v in (inside.get(part) or {}).items()
+        if v is not None
     }
     for name, child in (inside.get("_modules") or {}).items():
         if isinstance(child, Mapping):
@@ -52,14 +63,18 @@ def module_state(pickled: Mapping[str, Any], prefix: str = "") -> State:
 def main(arguments: list[str] | None = None) -> int:
     """Convert one file from the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m backbones.published.convert", description="Keep the tensors of a checkpoint."
+        prog="python -m backbones.published.convert",
+        description="Keep the tensors of a checkpoint.",
     )
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path, help="a .safetensors file")
     parser.add_argument("--key", default="", help="the dict in the file that has the weights")
     options = parser.parse_args(arguments)
     try:
-        print(f"{convert(options.source, options.target, options.key)} tensors written to {options.target}")
+        print(
+            f"{convert(options.source, options.target, options.key)} tensors written to "
+            f"{options.target}"
+        )
     except PlaceBenchError as error:
         print(error, file=sys.stderr)
         return 2

@@ -16,12 +16,13 @@ ENVIRONMENT = "PLACE_BENCH_CHECKPOINTS"
 
 @dataclass(frozen=True)
 class PublishedSettings:
-    """Settings of a published checkpoint, as `backbone.KEY` or in its name (`gloria_published?weights=PATH`).
+    """Settings of a published checkpoint, as `backbone.KEY` or in its name
+    (`gloria_published?weights=PATH`).
 
-    `weights`: the file, or a folder that holds it under its published name. `key`: the dict in the file that has the
-    weights, where
-    it is not `state_dict`, `model` or the file itself. `text_model`: a folder with Bio_ClinicalBERT's vocab.txt. `upsample`:
-    px the images are enlarged to for pooled and local features, 0 for none; none: as the method does.
+    `weights`: the file, or a folder that holds it under its published name. `key`: the dict in the
+    file that has the weights, where it is not `state_dict`, `model` or the file itself.
+    `text_model`: a folder with Bio_ClinicalBERT's vocab.txt. `upsample`: px the images are enlarged
+    to for pooled and local features, 0 for none; none: as the method does.
     """
 
     weights: str = ""
@@ -31,7 +32,8 @@ class PublishedSettings:
 
 
 def find_weights(published: Published, settings: PublishedSettings) -> Path:
-    """Return the weights file; raise MissingDependencyError, saying where to get it and where to put it, where there is none."""
+    """Return the weights file; raise MissingDependencyError, saying where to get it and where to
+    put it, where there is none."""
     if settings.weights:
         return _given(published, Path(settings.weights).expanduser())
     home = os.environ.get(ENVIRONMENT, "")
@@ -42,7 +44,8 @@ def find_weights(published: Published, settings: PublishedSettings) -> Path:
         f"weights of '{published.name}' are not here ({' or '.join(published.files)}"
         + (f" in {home}" if home else f"; {ENVIRONMENT} is not set")
         + ").",
-        f"Get the file from {published.where}; put it into ${ENVIRONMENT}, or name it: {published.name}?weights=PATH.",
+        f"Get the file from {published.where}; put it into ${ENVIRONMENT}, or name it: "
+        f"{published.name}?weights=PATH.",
     )
 
 
@@ -50,10 +53,14 @@ def _given(published: Published, path: Path) -> Path:
     if path.is_dir():
         inside = [path / name for name in published.files if (path / name).is_file()]
         if not inside:
-            raise CheckpointError(f"folder {path} has no {' or '.join(published.files)}.", "Name the file itself.")
+            raise CheckpointError(
+                f"folder {path} has no {' or '.join(published.files)}.", "Name the file itself."
+            )
         return inside[0]
     if not path.is_file():
-        raise CheckpointError(f"checkpoint {path} does not exist.", f"Get it from {published.where}.")
+        raise CheckpointError(
+            f"checkpoint {path} does not exist.", f"Get it from {published.where}."
+        )
     return path
 
 

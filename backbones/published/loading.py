@@ -25,13 +25,24 @@ if TYPE_CHECKING:
 
 
 class PublishedBackbone(LoadedBackbone):
-    """A published checkpoint as a Backbone; `coverage` says how much of the encoder the file filled.
+    """A published checkpoint as a Backbone; `coverage` says how much of the encoder the file
+    filled.
 
-    `has_text` is true where the text encoder of the file was loaded too; else `why_no_text` says what it lacks.
+    `has_text` is true where the text encoder of the file was loaded too; else `why_no_text` says
+    what it lacks.
     """
 
-    def __init__(self, published: Published, encoder: ImageEncoder, coverage: Coverage, text: TextSide | None, why: str) -> None:
-        parts: nn.Module = nn.ModuleDict({"encoder": encoder, "text": text}) if text is not None else encoder
+    def __init__(
+        self,
+        published: Published,
+        encoder: ImageEncoder,
+        coverage: Coverage,
+        text: TextSide | None,
+        why: str,
+    ) -> None:
+        parts: nn.Module = (
+            nn.ModuleDict({"encoder": encoder, "text": text}) if text is not None else encoder
+        )
         super().__init__(published.name, encoder, parts)
         self.coverage, self.text, self.why_no_text = coverage, text, why
         self.has_text = text is not None  # type: ignore[misc]
@@ -49,27 +60,33 @@ class PublishedBackbone(LoadedBackbone):
         return self._text_side().similarity(self.features(images), texts)
 
     def pyramid(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return the maps of `features` alone; without the second pass over enlarged images where the method has one."""
+        """Return the maps of `features` alone; without the second pass over enlarged images where
+        the method has one."""
         own = getattr(self.encoder, "pyramid", None)
         return own(images) if own is not None else self.features(images).pyramid
 
     def _text_side(self) -> TextSide:
         if self.text is None:
-            raise SettingError(f"backbone '{self.name}' has no text encoder here: {self.why_no_text}.")
+            raise SettingError(
+                f"backbone '{self.name}' has no text encoder here: {self.why_no_text}."
+            )
         return self.text
 
 
 def build(published: Published, request: BackboneRequest) -> Backbone:
     """Return a published checkpoint loaded into its network.
 
-    Raises MissingDependencyError where the file is absent, CheckpointError where it is damaged or of another architecture.
+    Raises MissingDependencyError where the file is absent, CheckpointError where it is damaged or
+    of another architecture.
     """
     settings = override(PublishedSettings(), request.settings)
     path = find_weights(published, settings)
     state = state_dict_of(read_weights(path), path, settings.key)
     encoder = build_network(published, request.seed, settings.upsample)
     _check_architecture(published, request, encoder)
-    coverage = fill(_network(encoder), _encoder_state(published, state, _network(encoder)), path, published.name)
+    coverage = fill(
+        _network(encoder), _encoder_state(published, state, _network(encoder)), path, published.name
+    )
     text, why = _text(published, settings, state, path)
     return PublishedBackbone(published, encoder, coverage, text, why)
 
@@ -77,12 +94,15 @@ def build(published: Published, request: BackboneRequest) -> Backbone:
 def _network(encoder: ImageEncoder) -> nn.Module:
     network = encoder.model
     if not isinstance(network, nn.Module):
-        raise TypeError(f"{type(encoder).__name__}.model is {type(network).__name__}, a module was expected")
+        raise TypeError(
+            f"{type(encoder).__name__}.model is {type(network).__name__}, a module was expected"
+        )
     return network
 
 
 def _encoder_state(published: Published, state: State, network: nn.Module) -> State:
-    """Return the image encoder's tensors under the network's own names, by the first prefix that has any of them."""
+    """Return the image encoder's tensors under the network's own names, by the first prefix that
+    has any of them."""
     rename, wanted = RENAMES[published.renames], expected_state(network)
     for prefix in published.prefixes:
         found = rename(take_prefix(state, (prefix,)))
@@ -91,20 +111,35 @@ def _encoder_state(published: Published, state: State, network: nn.Module) -> St
     return {}
 
 
-def _check_architecture(published: Published, request: BackboneRequest, encoder: ImageEncoder) -> None:
-    known = (encoder.architecture.name, encoder.architecture.family, "vit" if "vit" in published.network else "resnet")
+def _check_architecture(
+    published: Published, request: BackboneRequest, encoder: ImageEncoder
+) -> None:
+    known = (
+        encoder.architecture.name,
+        encoder.architecture.family,
+        "vit" if "vit" in published.network else "resnet",
+    )
     if request.architecture and request.architecture not in known:
         raise SettingError(
-            f"backbone '{published.name}' is a {encoder.architecture.name}, architecture '{request.architecture}' was asked for.",
+            f"backbone '{published.name}' is a {encoder.architecture.name}, architecture "
+            f"'{request.architecture}' was asked for.",
             "Leave --architecture out.",
         )
 
 
-def _text(published: Published, settings: PublishedSettings, state: State, path: Path) -> tuple[TextSide | None, str]:
+def _text(
+    published: Published, settings: PublishedSettings, state: State, path: Path
+) -> tuple[TextSide | None, str]:
     if not published.text:
         return None, published.no_text
     if not settings.text_model:
-        return None, "its tokenizer is missing: give the folder of Bio_ClinicalBERT (vocab.txt) by backbone.text_model=PATH"
+        return (
+            None,
+            (
+                "its tokenizer is missing: give the folder of Bio_ClinicalBERT (vocab.txt) by "
+                "backbone.text_model=PATH"
+            ),
+        )
     from backbones.published.text import load_text
 
     return load_text(published.text, state, Path(settings.text_model).expanduser(), path), ""

@@ -25,8 +25,9 @@ def _tokens(maps: torch.Tensor) -> torch.Tensor:
 class PublishedResNet(ResNetEncoder):
     """A ResNet-50 of 3 or 4 stages: pooled = mean of the last, patches = layer3, pyramid = all.
 
-    With `upsample`, images are enlarged to that many px (bilinear, corners aligned) for pooled and patches, as GLoRIA and
-    MGCA do; the pyramid, which must have strides 4, 8, 16, 32 of the image given, is made from the image as it is.
+    With `upsample`, images are enlarged to that many px (bilinear, corners aligned) for pooled and
+    patches, as GLoRIA and MGCA do; the pyramid, which must have strides 4, 8, 16, 32 of the image
+    given, is made from the image as it is.
     """
 
     def __init__(self, architecture: Architecture, upsample: int = 0) -> None:
@@ -46,7 +47,9 @@ class PublishedResNet(ResNetEncoder):
         pyramid = self.pyramid(images)
         maps = self._stages(self._enlarged(images)) if self._enlarges(images) else pyramid
         local = maps[2]
-        return Features(maps[-1].mean((2, 3)), _tokens(local), (local.shape[2], local.shape[3]), pyramid)
+        return Features(
+            maps[-1].mean((2, 3)), _tokens(local), (local.shape[2], local.shape[3]), pyramid
+        )
 
     def _enlarges(self, images: torch.Tensor) -> bool:
         return bool(self.upsample) and images.shape[-2:] != (self.upsample, self.upsample)
@@ -65,7 +68,8 @@ class PublishedResNet(ResNetEncoder):
 
 
 class PublishedViT(ViTEncoder):
-    """A ViT whose pooled feature is the class token, or with `pooling="mean"` the mean of the patch tokens (MRM)."""
+    """A ViT whose pooled feature is the class token, or with `pooling="mean"` the mean of the patch
+    tokens (MRM)."""
 
     def __init__(self, architecture: Architecture, pooling: str = "cls") -> None:
         super().__init__(architecture)
@@ -78,7 +82,8 @@ class PublishedViT(ViTEncoder):
 
 
 class SwinEncoder(ImageEncoder):
-    """Swin-T: pooled = mean of the last tokens, patches = the last tokens, pyramid = four stages at strides 4, 8, 16, 32.
+    """Swin-T: pooled = mean of the last tokens, patches = the last tokens, pyramid = four stages at
+    strides 4, 8, 16, 32.
 
     Windows are padded where the image is not of the size trained on.
     """
@@ -103,7 +108,11 @@ def architecture_of(published: Published) -> Architecture:
     facts = {
         "resnet50": _RESNET50,
         "resnet50_layer3": replace(
-            _RESNET50, name="resnet50_layer3", pooled_dim=1024, pyramid_channels=(256, 512, 1024), pyramid_strides=(4, 8, 16)
+            _RESNET50,
+            name="resnet50_layer3",
+            pooled_dim=1024,
+            pyramid_channels=(256, 512, 1024),
+            pyramid_strides=(4, 8, 16),
         ),
         "vit_base": ARCHITECTURES["vit_base_patch16_224"],
         "vit_base_clip": _vit_base_clip(),
@@ -116,19 +125,42 @@ def _vit_base_clip() -> Architecture:
     """Return OpenAI CLIP's ViT-B/16 without its last block (PTUnifier)."""
     base = ARCHITECTURES["vit_base_patch16_224"]
     norm = partial(nn.LayerNorm, eps=1e-5)
-    options = {**base.options, "depth": 11, "pre_norm": True, "act_layer": "quick_gelu", "norm_layer": norm}
+    options = {
+        **base.options,
+        "depth": 11,
+        "pre_norm": True,
+        "act_layer": "quick_gelu",
+        "norm_layer": norm,
+    }
     return replace(base, name="vit_base_patch16_clip_11_blocks", options=options)
 
 
 def _swin_tiny(published: Published) -> Architecture:
     """Return Swin-T, window 7, to be used like a ResNet by dense heads."""
     widths = (96, 192, 384, 768)
-    options = {"img_size": 224, "embed_dim": 96, "depths": (2, 2, 6, 2), "num_heads": (3, 6, 12, 24), "window_size": 7}
-    return Architecture("swin_tiny_patch4_window7_224", "resnet", published.input, 768, 768, widths, (4, 8, 16, 32), "", options)
+    options = {
+        "img_size": 224,
+        "embed_dim": 96,
+        "depths": (2, 2, 6, 2),
+        "num_heads": (3, 6, 12, 24),
+        "window_size": 7,
+    }
+    return Architecture(
+        "swin_tiny_patch4_window7_224",
+        "resnet",
+        published.input,
+        768,
+        768,
+        widths,
+        (4, 8, 16, 32),
+        "",
+        options,
+    )
 
 
 def build_network(published: Published, seed: int = 0, upsample: int | None = None) -> ImageEncoder:
-    """Return the untrained encoder of a published checkpoint; what a file lacks keeps these values, which `seed` decides."""
+    """Return the untrained encoder of a published checkpoint; what a file lacks keeps these values,
+    which `seed` decides."""
     architecture = architecture_of(published)
     size = published.upsample if upsample is None else upsample
     builders: dict[str, Callable[[], ImageEncoder]] = {

@@ -21,23 +21,32 @@ def _substitute(state: State, rules: Sequence[tuple[str, str]]) -> State:
 
 
 def _join_qkv(state: State) -> State:
-    """Join `...attn.query.weight`, key and value into `...attn.qkv.weight`; an incomplete triple is left as it is."""
+    """Join `...attn.query.weight`, key and value into `...attn.qkv.weight`; an incomplete triple is
+    left as it is."""
     joined = dict(state)
     for key in state:
         parts = [key.replace(".query.", f".{name}.") for name in ("query", "key", "value")]
         if ".query." in key and all(part in state for part in parts):
-            joined[key.replace(".query.", ".qkv.")] = torch.cat([joined.pop(part) for part in parts])
+            joined[key.replace(".query.", ".qkv.")] = torch.cat(
+                [joined.pop(part) for part in parts]
+            )
     return joined
 
 
 def resnet_children(state: State) -> State:
-    """Name the children of an nn.Sequential over a ResNet (0 conv1, 1 bn1, 4.. layer1..) as in the ResNet (MedKLIP)."""
-    rules = [(r"^0\.", "conv1."), (r"^1\.", "bn1."), *((rf"^{n + 3}\.", f"layer{n}.") for n in (1, 2, 3, 4))]
+    """Name the children of an nn.Sequential over a ResNet (0 conv1, 1 bn1, 4.. layer1..) as in the
+    ResNet (MedKLIP)."""
+    rules = [
+        (r"^0\.", "conv1."),
+        (r"^1\.", "bn1."),
+        *((rf"^{n + 3}\.", f"layer{n}.") for n in (1, 2, 3, 4)),
+    ]
     return _substitute(state, rules)
 
 
 def refers(state: State) -> State:
-    """Rename the Vision Transformer of REFERS (jeonsworld's layout); its class token and positions come along."""
+    """Rename the Vision Transformer of REFERS (jeonsworld's layout); its class token and positions
+    come along."""
     rules = [
         (r"^transformer\.", ""),
         (r"^embeddings\.position_embeddings$", "pos_embed"),
@@ -70,7 +79,9 @@ def clip(state: State) -> State:
     ]
     renamed = _substitute(state, rules)
     leading = {"cls_token": 3, "pos_embed": 3}
-    return {key: _with_leading(value, leading.get(key, value.ndim)) for key, value in renamed.items()}
+    return {
+        key: _with_leading(value, leading.get(key, value.ndim)) for key, value in renamed.items()
+    }
 
 
 def _with_leading(value: torch.Tensor, ndim: int) -> torch.Tensor:
@@ -78,7 +89,8 @@ def _with_leading(value: torch.Tensor, ndim: int) -> torch.Tensor:
 
 
 def swin(state: State) -> State:
-    """Rename a Swin Transformer of transformers before version 5 (MedCLIP-ViT); timm down-samples at the start of a stage."""
+    """Rename a Swin Transformer of transformers before version 5 (MedCLIP-ViT); timm down-samples
+    at the start of a stage."""
     rules = [
         (r"^embeddings\.patch_embeddings\.projection\.", "patch_embed.proj."),
         (r"^embeddings\.norm\.", "patch_embed.norm."),
@@ -92,7 +104,10 @@ def swin(state: State) -> State:
         (r"(blocks\.\d+)\.output\.dense\.", r"\1.mlp.fc2."),
     ]
     renamed = _join_qkv(_substitute(state, rules))
-    return {re.sub(r"^layers\.(\d+)\.downsample\.", _next_stage, key): value for key, value in renamed.items()}
+    return {
+        re.sub(r"^layers\.(\d+)\.downsample\.", _next_stage, key): value
+        for key, value in renamed.items()
+    }
 
 
 def _next_stage(match: re.Match[str]) -> str:

@@ -1,4 +1,5 @@
-"""What is known of every published checkpoint: file, layout, network, input, licence. Imports no torch."""
+"""What is known of every published checkpoint: file, layout, network, input, licence. Imports no
+torch."""
 
 from __future__ import annotations
 
@@ -15,9 +16,10 @@ TextSide = Literal["", "gloria", "mgca", "medclip"]
 class Published:
     """One published checkpoint.
 
-    `files` are the names it is published under; `prefixes` of the image encoder's keys, tried in this order; `renames` names a
-    function of `renames.py` that turns the rest of a key into ours. `upsample`: px the method enlarges its images to for
-    pooled and local features (0: not). `pooling`: "cls" or "mean" of the tokens of a transformer.
+    `files` are the names it is published under; `prefixes` of the image encoder's keys, tried in
+    this order; `renames` names a function of `renames.py` that turns the rest of a key into ours.
+    `upsample`: px the method enlarges its images to for pooled and local features (0: not).
+    `pooling`: "cls" or "mean" of the tokens of a transformer.
     """
 
     name: str
@@ -39,8 +41,16 @@ class Published:
 _HALF = InputSpec(size=224, resize=256)
 _IMAGENET = InputSpec(size=224, resize=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 _NIH = InputSpec(size=224, resize=224, mean=(0.4978,) * 3, std=(0.2449,) * 3)
-_MEDCLIP = InputSpec(size=224, resize=224, mean=(0.5862785803043838,) * 3, std=(0.27950088968644304,) * 3)
-_CLIP = InputSpec(224, 224, (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711), interpolation="bicubic")
+_MEDCLIP = InputSpec(
+    size=224, resize=224, mean=(0.5862785803043838,) * 3, std=(0.27950088968644304,) * 3
+)
+_CLIP = InputSpec(
+    224,
+    224,
+    (0.48145466, 0.4578275, 0.40821073),
+    (0.26862954, 0.26130258, 0.27577711),
+    interpolation="bicubic",
+)
 
 _BENCHX = "huggingface.co/youngzhou12 (BenchX, github.com/yangzhou12/BenchX)"
 _NO_LICENCE = "no licence stated for the weights"

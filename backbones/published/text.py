@@ -1,4 +1,5 @@
-"""The text sides of published checkpoints, with the quirks their weights were trained with (PROTOCOLS.md 4.1, 4.2)."""
+"""The text sides of published checkpoints, with the quirks their weights were trained with
+(PROTOCOLS.md 4.1, 4.2)."""
 
 from __future__ import annotations
 
@@ -41,12 +42,16 @@ class Pieces:
     def __init__(self, folder: Path) -> None:
         path = folder / "vocab.txt" if folder.is_dir() else folder
         if not path.is_file():
-            raise MissingDependencyError(f"text model folder {folder} has no vocab.txt.", HOW_TO_BRING)
+            raise MissingDependencyError(
+                f"text model folder {folder} has no vocab.txt.", HOW_TO_BRING
+            )
         words = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
         self.table = {word: number for number, word in enumerate(words)}
         absent = [word for word in (PAD, START, END, "[UNK]") if word not in self.table]
         if absent:
-            raise CheckpointError(f"{path} lacks {', '.join(absent)}.", "It is no vocabulary of BERT.")
+            raise CheckpointError(
+                f"{path} lacks {', '.join(absent)}.", "It is no vocabulary of BERT."
+            )
         self.continues = torch.tensor([word.startswith("##") for word in words])
         self._tokenizer = Tokenizer(WordPiece(self.table, unk_token="[UNK]"))
         self._tokenizer.normalizer = BertNormalizer(lowercase=True)
@@ -56,8 +61,12 @@ class Pieces:
         return len(self.table)
 
     def encode(self, texts: Sequence[str], length: int, pad_to: int | None = None) -> torch.Tensor:
-        """Return ids [T, L] with [CLS] and [SEP], cut at `length` tokens and padded to `pad_to`, else to the longest text."""
-        rows = [self._tokenizer.encode(text, add_special_tokens=False).ids[: length - 2] for text in texts]
+        """Return ids [T, L] with [CLS] and [SEP], cut at `length` tokens and padded to `pad_to`,
+        else to the longest text."""
+        rows = [
+            self._tokenizer.encode(text, add_special_tokens=False).ids[: length - 2]
+            for text in texts
+        ]
         width = pad_to or max((len(row) for row in rows), default=0) + 2
         pad = self.table[PAD]
         filled = [[self.table[START], *row, self.table[END]] for row in rows]
@@ -99,24 +108,32 @@ class TextSide(nn.Module):
 
 
 class GloriaText(TextSide):
-    """GLoRIA: word pieces summed to words over the last four layers, the sentence is the mean over all 97 positions."""
+    """GLoRIA: word pieces summed to words over the last four layers, the sentence is the mean over
+    all 97 positions."""
 
     max_tokens, padded = 97, True
 
     def __init__(self, bert: BertModel, pieces: Pieces, state: State) -> None:
         super().__init__(bert, pieces)
         self.global_embedder = _linear(state, "gloria.img_encoder.global_embedder")
-        self.local_embedder = nn.Linear(*_sizes(state, "gloria.img_encoder.local_embedder.weight"), bias=False)
-        self.local_embedder.weight.data = state["gloria.img_encoder.local_embedder.weight"].float().flatten(1).clone()
+        self.local_embedder = nn.Linear(
+            *_sizes(state, "gloria.img_encoder.local_embedder.weight"), bias=False
+        )
+        self.local_embedder.weight.data = (
+            state["gloria.img_encoder.local_embedder.weight"].float().flatten(1).clone()
+        )
 
     def words(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return word states [T, 97, d], the mask of the words the local score uses and the sentence states [T, d].
+        """Return word states [T, 97, d], the mask of the words the local score uses and the
+        sentence states [T, d].
 
-        [CLS] counts as a word and [SEP] does not; the mean of a sentence includes [SEP] and the empty positions, whose state
-        is 0.
+        [CLS] counts as a word and [SEP] does not; the mean of a sentence includes [SEP] and the
+        empty positions, whose state is 0.
         """
         ids, mask = self.tokens(texts)
-        found = self.bert(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
+        found = self.bert(
+            input_ids=ids, attention_mask=mask, output_hidden_states=True
+        ).hidden_states
         states = torch.stack(found[-4:]).sum(0)
         numbers = number_words(self.pieces.continues.to(ids.device)[ids], mask.bool())
         words, real = sum_words(states, numbers, self.max_tokens)
@@ -132,8 +149,8 @@ class GloriaText(TextSide):
         return nn.functional.normalize(self.words(texts)[2], dim=1)
 
     def similarity(self, found: Features, texts: Sequence[str]) -> torch.Tensor:
-        """Return the mean of the global cosine and 5 times the best word's cosine with what it attends to, [B, T] (zero-shot
-        score).
+        """Return the mean of the global cosine and 5 times the best word's cosine with what it
+        attends to, [B, T] (zero-shot score).
         """
         words, mask, sentences = self.words(texts)
         regions = self.local_embedder(found.patches)
@@ -142,7 +159,8 @@ class GloriaText(TextSide):
 
 
 class MgcaText(TextSide):
-    """MGCA: the state of [CLS] of 6 layers in which every token has position 0 and there are no token types."""
+    """MGCA: the state of [CLS] of 6 layers in which every token has position 0 and there are no
+    token types."""
 
     max_tokens, padded = 112, True
 
@@ -164,14 +182,19 @@ class MgcaText(TextSide):
 
 
 class MedClipText(TextSide):
-    """MedCLIP: the mean of hidden states 1, 2 and the last over all positions, padding to the longest text included."""
+    """MedCLIP: the mean of hidden states 1, 2 and the last over all positions, padding to the
+    longest text included."""
 
     max_tokens = 77
 
     def __init__(self, bert: BertModel, pieces: Pieces, state: State) -> None:
         super().__init__(bert, pieces)
         self.projection = _linear(state, "text_model.projection_head")
-        name = "vision_model.model.fc" if "vision_model.model.fc.weight" in state else "vision_model.projection_head"
+        name = (
+            "vision_model.model.fc"
+            if "vision_model.model.fc.weight" in state
+            else "vision_model.projection_head"
+        )
         self.image_projection = _linear(state, name)
 
     def clean(self, text: str) -> str:
@@ -183,25 +206,32 @@ class MedClipText(TextSide):
         return nn.functional.normalize(self.image_projection(found.pooled), dim=1)
 
     def embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
-        """Return L2-normalised text embeddings [T, 512]; each text alone, so that its neighbours' length does not change it."""
+        """Return L2-normalised text embeddings [T, 512]; each text alone, so that its neighbours'
+        length does not change it."""
         return torch.cat([self._embed(text) for text in texts])
 
     def _embed(self, text: str) -> torch.Tensor:
         ids, mask = self.tokens([text])
-        found = self.bert(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
+        found = self.bert(
+            input_ids=ids, attention_mask=mask, output_hidden_states=True
+        ).hidden_states
         mean = torch.stack([found[1], found[2], found[-1]]).mean((0, 2))
         return nn.functional.normalize(self.projection(mean), dim=1)
 
 
 def load_text(method: str, state: State, folder: Path, path: Path) -> TextSide:
-    """Return the text side in a published file; the tokenizer comes from `folder`. Raises CheckpointError where it does not
-    fit.
+    """Return the text side in a published file; the tokenizer comes from `folder`. Raises
+    CheckpointError where it does not fit.
     """
     pieces = Pieces(folder)
     if method == "gloria":
-        return GloriaText(load_bert(state, "gloria.text_encoder.model.", pieces, path), pieces, state).eval()
+        return GloriaText(
+            load_bert(state, "gloria.text_encoder.model.", pieces, path), pieces, state
+        ).eval()
     if method == "mgca":
-        return MgcaText(load_bert(state, "text_encoder_q.model.", pieces, path), pieces, state, path).eval()
+        return MgcaText(
+            load_bert(state, "text_encoder_q.model.", pieces, path), pieces, state, path
+        ).eval()
     return MedClipText(load_bert(state, "text_model.model.", pieces, path), pieces, state).eval()
 
 
@@ -210,14 +240,20 @@ def load_bert(state: State, prefix: str, pieces: Pieces, path: Path) -> BertMode
     inside = take_prefix(state, (prefix,))
     words = inside.get("embeddings.word_embeddings.weight")
     if words is None:
-        raise CheckpointError(f"checkpoint {path} has no text encoder under {prefix}.", "Leave text_model out.")
+        raise CheckpointError(
+            f"checkpoint {path} has no text encoder under {prefix}.", "Leave text_model out."
+        )
     if len(words) != len(pieces):
         raise CheckpointError(
             f"the vocabulary has {len(pieces)} pieces, the text encoder in {path} {len(words)}.",
             "Give Bio_ClinicalBERT's vocab.txt.",
         )
     bert = BertModel(_bert_config(inside), add_pooling_layer=False)
-    optional = {key: torch.zeros_like(value) for key, value in expected_state(bert).items() if "token_type" in key}
+    optional = {
+        key: torch.zeros_like(value)
+        for key, value in expected_state(bert).items()
+        if "token_type" in key
+    }
     fill(bert, {**optional, **inside}, path, f"text encoder under {prefix}")
     return bert
 
@@ -237,7 +273,10 @@ def _bert_config(state: State) -> BertConfig:
 
 def _sizes(state: State, key: str) -> tuple[int, int]:
     if key not in state:
-        raise CheckpointError(f"the checkpoint lacks {key}.", "It is damaged or of another version; leave text_model out.")
+        raise CheckpointError(
+            f"the checkpoint lacks {key}.",
+            "It is damaged or of another version; leave text_model out.",
+        )
     return state[key].shape[1], state[key].shape[0]
 
 
@@ -255,6 +294,8 @@ def _mgca_head(state: State, prefix: str, path: Path) -> nn.Sequential:
     into, hidden = _sizes(state, f"{prefix}0.weight")
     out = _sizes(state, f"{prefix}3.weight")[1]
     norms = nn.BatchNorm1d(hidden), nn.BatchNorm1d(out, affine=False)
-    head = nn.Sequential(nn.Linear(into, hidden), norms[0], nn.ReLU(), nn.Linear(hidden, out), norms[1])
+    head = nn.Sequential(
+        nn.Linear(into, hidden), norms[0], nn.ReLU(), nn.Linear(hidden, out), norms[1]
+    )
     fill(head, take_prefix(state, (prefix,)), path, prefix.rstrip("."))
     return head.eval()

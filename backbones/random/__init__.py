@@ -16,7 +16,8 @@ from bench.contracts import Backbone, BackboneRequest, backbone
     default=True,
 )
 def build(request: BackboneRequest) -> Backbone:
-    """Return a frozen-at-initialisation encoder of the requested architecture; its weights depend on the seed alone."""
+    """Return a frozen-at-initialisation encoder of the requested architecture; its weights depend
+    on the seed alone."""
     from backbones.base import LoadedBackbone
     from backbones.checks import no_settings
     from backbones.encoders.image import build_encoder

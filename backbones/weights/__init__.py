@@ -1,1 +1,2 @@
-"""Weights of any origin: read without running code, filled in with an account. Imports nothing, as the registry imports it."""
+"""Weights of any origin: read without running code, filled in with an account. Imports nothing, as
+the registry imports it."""

@@ -1,4 +1,5 @@
-"""Fill a network with a state dict and account for it: what was loaded, what is missing, what did not fit."""
+"""Fill a network with a state dict and account for it: what was loaded, what is missing, what did
+not fit."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ _SHOWN = 12
 
 @dataclass(frozen=True)
 class Coverage:
-    """How much of a network a checkpoint filled: tensors and single numbers; `unused` counts the file's tensors left over."""
+    """How much of a network a checkpoint filled: tensors and single numbers; `unused` counts the
+    file's tensors left over."""
 
     tensors: int
     all_tensors: int
@@ -39,10 +41,15 @@ class Coverage:
         return f"{text}; missing {_some(self.missing)}" if self.missing else text
 
 
-def take_prefix(state: State, prefixes: Sequence[str], expected: Mapping[str, object] | None = None) -> State:
-    """Return the keys under the first prefix that has any (of `expected`, where given), the prefix taken off."""
+def take_prefix(
+    state: State, prefixes: Sequence[str], expected: Mapping[str, object] | None = None
+) -> State:
+    """Return the keys under the first prefix that has any (of `expected`, where given), the prefix
+    taken off."""
     for prefix in prefixes:
-        found = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
+        found = {
+            key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)
+        }
         if found and (expected is None or any(key in expected for key in found)):
             return found
     return {}
@@ -50,22 +57,40 @@ def take_prefix(state: State, prefixes: Sequence[str], expected: Mapping[str, ob
 
 def expected_state(module: nn.Module) -> State:
     """Return the tensors a checkpoint has to fill: all but BatchNorm's batch counters."""
-    return {key: value for key, value in module.state_dict().items() if not key.endswith("num_batches_tracked")}
+    return {
+        key: value
+        for key, value in module.state_dict().items()
+        if not key.endswith("num_batches_tracked")
+    }
 
 
-def fill(module: nn.Module, state: State, path: Path, what: str, *, minimum: float = MINIMUM, silent: bool = False) -> Coverage:
-    """Load `state` (keys of `module`) into `module`, print (unless `silent`) and return the coverage.
+def fill(
+    module: nn.Module,
+    state: State,
+    path: Path,
+    what: str,
+    *,
+    minimum: float = MINIMUM,
+    silent: bool = False,
+) -> Coverage:
+    """Load `state` (keys of `module`) into `module`, print (unless `silent`) and return the
+    coverage.
 
-    Position embeddings of another size are interpolated. Raises CheckpointError, listing what is missing, where less than
-    `minimum` is covered, and for weights that are not finite.
+    Position embeddings of another size are interpolated. Raises CheckpointError, listing what is
+    missing, where less than `minimum` is covered, and for weights that are not finite.
     """
     wanted = expected_state(module)
     state = resize_positions(state, wanted)
-    fitting = {key: state[key] for key, value in wanted.items() if key in state and state[key].shape == value.shape}
+    fitting = {
+        key: state[key]
+        for key, value in wanted.items()
+        if key in state and state[key].shape == value.shape
+    }
     coverage = _account(wanted, state, fitting)
     if coverage.fraction < minimum:
         raise CheckpointError(
-            f"checkpoint {path} fills {coverage.fraction:.0%} of {what}: {_some(coverage.missing)}.",
+            f"checkpoint {path} fills {coverage.fraction:.0%} of {what}: "
+            f"{_some(coverage.missing)}.",
             f"It is of another architecture, renamed or damaged; at least {minimum:.0%} is needed.",
         )
     _check_finite(fitting, path)
@@ -76,7 +101,11 @@ def fill(module: nn.Module, state: State, path: Path, what: str, *, minimum: flo
 
 
 def _account(wanted: State, state: State, fitting: State) -> Coverage:
-    wrong = {key: f"{key} {_shape(state[key])} instead of {_shape(wanted[key])}" for key in wanted if key in state}
+    wrong = {
+        key: f"{key} {_shape(state[key])} instead of {_shape(wanted[key])}"
+        for key in wanted
+        if key in state
+    }
     return Coverage(
         tensors=len(fitting),
         all_tensors=len(wanted),
@@ -99,17 +128,29 @@ def _some(names: Sequence[str]) -> str:
 def _check_finite(state: State, path: Path) -> None:
     for key, value in state.items():
         if not torch.isfinite(value).all():
-            raise CheckpointError(f"checkpoint {path} has values that are not finite in {key}.", "Copy or download it again.")
+            raise CheckpointError(
+                f"checkpoint {path} has values that are not finite in {key}.",
+                "Copy or download it again.",
+            )
 
 
 def resize_positions(state: State, wanted: State, key: str = "pos_embed") -> State:
-    """Return `state` with its position embeddings [1, 1 + n, D] interpolated (bicubic) to the grid that is wanted."""
+    """Return `state` with its position embeddings [1, 1 + n, D] interpolated (bicubic) to the grid
+    that is wanted."""
     old, new = state.get(key), wanted.get(key)
-    if old is None or new is None or old.shape == new.shape or old.ndim != 3 or old.shape[-1] != new.shape[-1]:
+    if (
+        old is None
+        or new is None
+        or old.shape == new.shape
+        or old.ndim != 3
+        or old.shape[-1] != new.shape[-1]
+    ):
         return state
     before, after = math.isqrt(old.shape[1] - 1), math.isqrt(new.shape[1] - 1)
     if before**2 != old.shape[1] - 1 or after**2 != new.shape[1] - 1:
         return state  # no square grid behind one class token: reported as a tensor of another shape
     grid = old[:, 1:].float().reshape(1, before, before, -1).permute(0, 3, 1, 2)
-    grid = nn.functional.interpolate(grid, size=(after, after), mode="bicubic", align_corners=False, antialias=True)
+    grid = nn.functional.interpolate(
+        grid, size=(after, after), mode="bicubic", align_corners=False, antialias=True
+    )
     return {**state, key: torch.cat([old[:, :1].float(), grid.flatten(2).transpose(1, 2)], dim=1)}

@@ -1,4 +1,5 @@
-"""The file format of torch before 1.6, read without running any code: pickles one after another, then the numbers."""
+"""The file format of torch before 1.6, read without running any code: pickles one after another,
+then the numbers."""
 
 from __future__ import annotations
 
@@ -22,7 +23,12 @@ _DTYPES = {
         "HalfStorage": torch.float16,
         "BFloat16Storage": torch.bfloat16,
     },
-    **{"LongStorage": torch.int64, "IntStorage": torch.int32, "ShortStorage": torch.int16, "CharStorage": torch.int8},
+    **{
+        "LongStorage": torch.int64,
+        "IntStorage": torch.int32,
+        "ShortStorage": torch.int16,
+        "CharStorage": torch.int8,
+    },
     **{"ByteStorage": torch.uint8, "BoolStorage": torch.bool},
 }
 _BUILDERS: dict[tuple[str, str], Any] = {
@@ -33,7 +39,9 @@ _BUILDERS: dict[tuple[str, str], Any] = {
 }
 
 
-KNOWN = frozenset({*(f"torch.{name}" for name in _DTYPES), *(".".join(names) for names in _BUILDERS)})
+KNOWN = frozenset(
+    {*(f"torch.{name}" for name in _DTYPES), *(".".join(names) for names in _BUILDERS)}
+)
 """The names that are read as what they are."""
 
 
@@ -45,7 +53,8 @@ def _copy_of(builder: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class InertUnpickler(pickle.Unpickler):
-    """Unpickle tensors and containers; every other name in the file is `placeholder`, a class that does nothing.
+    """Unpickle tensors and containers; every other name in the file is `placeholder`, a class that
+    does nothing.
 
     `storages` collects the tensors' memory by its key; it is filled afterwards.
     """
@@ -56,17 +65,20 @@ class InertUnpickler(pickle.Unpickler):
         self.storages: dict[str, torch.UntypedStorage] = {}
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return torch's own builders of tensors, a dtype for a storage class, and a placeholder for all else."""
+        """Return torch's own builders of tensors, a dtype for a storage class, and a placeholder
+        for all else."""
         if module == "torch" and name in _DTYPES:
             return _DTYPES[name]
         builder = _BUILDERS.get((module, name))
         if builder is None:
             return type(name, (self.placeholder,), {})
-        # A file can set attributes of what it names: a fresh function each time keeps torch's own out of its reach.
+        # A file can set attributes of what it names: a fresh function each time keeps torch's own
+        # out of its reach.
         return OrderedDict if builder is OrderedDict else _copy_of(builder)
 
     def persistent_load(self, pid: Any) -> Any:
-        """Return the memory of a tensor, still empty; of a pickled module (kept with its source code) the placeholder."""
+        """Return the memory of a tensor, still empty; of a pickled module (kept with its source
+        code) the placeholder."""
         if pid[0] == "module":
             return pid[1]
         _, dtype, key, _, count, *view = pid
@@ -77,10 +89,13 @@ class InertUnpickler(pickle.Unpickler):
 
 
 def read_legacy(path: Path, placeholder: type) -> Any:
-    """Return what a file of the old format holds, foreign objects as `placeholder`; raise CheckpointError where it is damaged."""
+    """Return what a file of the old format holds, foreign objects as `placeholder`; raise
+    CheckpointError where it is damaged."""
     with path.open("rb") as stream:
         if InertUnpickler(stream, placeholder).load() != _MAGIC:
-            raise CheckpointError(f"checkpoint {path} is no file of torch.", "A weights file was expected.")
+            raise CheckpointError(
+                f"checkpoint {path} is no file of torch.", "A weights file was expected."
+            )
         for _ in ("protocol", "system"):
             InertUnpickler(stream, placeholder).load()
         reader = InertUnpickler(stream, placeholder)

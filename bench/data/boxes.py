@@ -25,7 +25,8 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class BoxStore:
-    """The boxes of every image: `boxes[image_id]` float32 [n, 5], x1, y1, x2, y2 in pixels of the padded square and the class."""
+    """The boxes of every image: `boxes[image_id]` float32 [n, 5], x1, y1, x2, y2 in pixels of the
+    padded square and the class."""
 
     boxes: dict[str, np.ndarray]
     skipped: tuple[Skipped, ...] = ()
@@ -40,7 +41,8 @@ class BoxStore:
 
 
 def to_square(boxes: np.ndarray, shape: tuple[int, int], size: int) -> np.ndarray:
-    """Bring boxes [n, 5] from the pixels of an image of `shape` (height, width) to the grid of `images.resize_pad`."""
+    """Bring boxes [n, 5] from the pixels of an image of `shape` (height, width) to the grid of
+    `images.resize_pad`."""
     height, width = shape
     new_height, new_width = (max(1, int(side * size / max(shape))) for side in shape)
     top, left = (size - new_height) // 2, (size - new_width) // 2
@@ -57,11 +59,17 @@ def check_boxes(boxes: np.ndarray, shape: tuple[int, int], classes: int) -> np.n
     """
     boxes = np.asarray(boxes, np.float64)
     if boxes.ndim != 2 or boxes.shape[1] != 5:
-        raise DataError(f"boxes have shape {list(boxes.shape)}.", "Return float32 [n, 5]: x1, y1, x2, y2, class.")
+        raise DataError(
+            f"boxes have shape {list(boxes.shape)}.",
+            "Return float32 [n, 5]: x1, y1, x2, y2, class.",
+        )
     for box in boxes:
         fault = _fault(box, shape, classes)
         if fault:
-            raise DataError(f"box {np.round(box[:4], 2).tolist()} {fault}.", "Correct the annotation, or use --on-error skip.")
+            raise DataError(
+                f"box {np.round(box[:4], 2).tolist()} {fault}.",
+                "Correct the annotation, or use --on-error skip.",
+            )
     clipped = boxes.copy()
     clipped[:, 0:4:2] = clipped[:, 0:4:2].clip(0, shape[1])
     clipped[:, 1:4:2] = clipped[:, 1:4:2].clip(0, shape[0])
@@ -80,10 +88,13 @@ def _fault(box: np.ndarray, shape: tuple[int, int], classes: int) -> str:
     return "" if kind == int(kind) and 0 <= kind < classes else f"has class {kind:g} of {classes}"
 
 
-def fill_boxes(boxes: Iterable[Sequence[float]], height: int, width: int, classes: int = 1) -> np.ndarray:
+def fill_boxes(
+    boxes: Iterable[Sequence[float]], height: int, width: int, classes: int = 1
+) -> np.ndarray:
     """Return the union of the filled boxes of each class, uint8 0/1 [classes, height, width].
 
-    Edges are rounded to whole pixels, a box thinner than a pixel fills one, what lies beyond the image is left out.
+    Edges are rounded to whole pixels, a box thinner than a pixel fills one, what lies beyond the
+    image is left out.
     """
     mask = np.zeros((classes, height, width), np.uint8)
     for x1, y1, x2, y2, kind in boxes:
@@ -93,12 +104,18 @@ def fill_boxes(boxes: Iterable[Sequence[float]], height: int, width: int, classe
 
 
 def box_store(
-    dataset: Dataset, index: pd.DataFrame, root: Path, size: int, *, on_error: OnError = "stop", progress: Progress | None = None
+    dataset: Dataset,
+    index: pd.DataFrame,
+    root: Path,
+    size: int,
+    *,
+    on_error: OnError = "stop",
+    progress: Progress | None = None,
 ) -> BoxStore:
     """Return the boxes of every image of `index` on the square of side `size`.
 
-    A box over the edge is clipped, counted in one warning; an impossible one stops the run with DataError naming the image
-    (`on_error="stop"`) or leaves the image out ("skip").
+    A box over the edge is clipped, counted in one warning; an impossible one stops the run with
+    DataError naming the image (`on_error="stop"`) or leaves the image out ("skip").
     """
     shapes = _shapes(index, root, progress)
     found: dict[str, np.ndarray] = {}
@@ -109,13 +126,20 @@ def box_store(
             inside = check_boxes(boxes, shape, len(dataset.box_classes))
         except DataError as error:
             if on_error == "stop":
-                raise DataError(f"dataset '{dataset.name}', image {root / row['path']}: {error.args[0]}", error.hint) from error
+                raise DataError(
+                    f"dataset '{dataset.name}', image {root / row['path']}: {error.args[0]}",
+                    error.hint,
+                ) from error
             skipped.append(Skipped(str(row["image_id"]), str(row["path"]), str(error)))
             continue
         clipped += int((inside != boxes).any(axis=1).sum())
         found[str(row["image_id"])] = to_square(inside, shape, size)
     if clipped:
-        _logger.warning("dataset '%s': %d boxes reach over the edge of their image and are clipped", dataset.name, clipped)
+        _logger.warning(
+            "dataset '%s': %d boxes reach over the edge of their image and are clipped",
+            dataset.name,
+            clipped,
+        )
     return BoxStore(found, tuple(skipped))
 
 
@@ -123,8 +147,18 @@ def _shapes(index: pd.DataFrame, root: Path, progress: Progress | None) -> list[
     """Return (height, width) per row, read from the file headers once."""
     columns = ("height", "width")
     files = index["path"].tolist()
-    facts = remember(files, read_shape, root=Path(root), name="image-shapes-v1", columns=columns, progress=progress)
+    facts = remember(
+        files,
+        read_shape,
+        root=Path(root),
+        name="image-shapes-v1",
+        columns=columns,
+        progress=progress,
+    )
     unread = facts["path"][facts["height"] == ""]
     if len(unread):
-        raise DataError(f"image {root / unread.iloc[0]} does not state its size ({len(unread)} such).", "Download it again.")
+        raise DataError(
+            f"image {root / unread.iloc[0]} does not state its size ({len(unread)} such).",
+            "Download it again.",
+        )
     return list(zip(facts["height"].astype(int), facts["width"].astype(int), strict=True))

@@ -1,13 +1,17 @@
-"""A flat uint8 memory map of decoded images: decoded once, keyed by content and preprocessing, safe when interrupted.
+"""A flat uint8 memory map of decoded images: decoded once, keyed by content and preprocessing, safe
+when interrupted.
 
 On disk, under `cache_home()/images/<name>-<key>/`, where the key stands for the preprocessing:
-- `pixels.u8`: slots of one decoded array each, appended; slot 0 is all zero and shared by every all-zero array (empty masks);
-- `records.bin`: 64-byte checked records, appended *after* their pixels are on disk: which item, in which state on disk (sizes and
-  modification times), had which content and stands in which slot. The last record of an item counts; half a record is ignored;
+- `pixels.u8`: slots of one decoded array each, appended; slot 0 is all zero and shared by every
+  all-zero array (empty masks);
+- `records.bin`: 64-byte checked records, appended *after* their pixels are on disk: which item, in
+  which state on disk (sizes and modification times), had which content and stands in which slot.
+  The last record of an item counts; half a record is ignored;
 - `about.json`: the preprocessing in words; `lock`: held by the one process that appends.
 
-Slots are never rewritten, so readers need no lock. A file whose size or time changed is hashed again; only content never seen
-before is decoded. Threads decode (the decoders release the GIL), so nothing has to be picklable and no worker outlives a kill.
+Slots are never rewritten, so readers need no lock. A file whose size or time changed is hashed
+again; only content never seen before is decoded. Threads decode (the decoders release the GIL), so
+nothing has to be picklable and no worker outlives a kill.
 """
 
 from __future__ import annotations
@@ -35,7 +39,8 @@ __all__ = ["Decode", "Item", "Skipped", "Store", "data_hash", "open_store"]
 
 @dataclass(frozen=True)
 class Store:
-    """Decoded arrays: item i is `pixels[positions[i]]` (read-only memory map); -1 marks a skipped item.
+    """Decoded arrays: item i is `pixels[positions[i]]` (read-only memory map); -1 marks a skipped
+    item.
 
     `digests[i]` is the hash of the item's content (files and extra), "" where skipped.
     """
@@ -53,7 +58,8 @@ class Store:
 
 
 def data_hash(*stores: Store) -> str:
-    """Return a hash over the sorted (id, content) pairs of stores; decodes nothing and imports no torch."""
+    """Return a hash over the sorted (id, content) pairs of stores; decodes nothing and imports no
+    torch."""
     digest = hashlib.blake2b(digest_size=16)
     for store in stores:
         digest.update(json.dumps(sorted(zip(store.ids, store.digests, strict=True))).encode())
@@ -73,8 +79,9 @@ def open_store(
 ) -> Store:
     """Return the decoded `items`, decoding those that are not in the cache yet.
 
-    `key_parts` name the preprocessing: other parts, another store. Safe to kill and to run twice at once. Raise DataError naming
-    the file of a corrupt item (`on_error="stop"`), or list it in `Store.skipped` ("skip").
+    `key_parts` name the preprocessing: other parts, another store. Safe to kill and to run twice at
+    once. Raise DataError naming the file of a corrupt item (`on_error="stop"`), or list it in
+    `Store.skipped` ("skip").
     """
     folder = _folder(name, shape, key_parts)
     plan = Plan(items, Records(folder / "records.bin").load())
@@ -82,7 +89,9 @@ def open_store(
     if plan.missing:
         with _exclusive(folder, progress or Silent()):
             plan = Plan(items, Records(folder / "records.bin").load())
-            skipped = Filler(folder, shape, plan, decode, on_error).fill(workers, progress or Silent(), name)
+            skipped = Filler(folder, shape, plan, decode, on_error).fill(
+                workers, progress or Silent(), name
+            )
         plan = Plan(items, Records(folder / "records.bin").load(), plan.states)
     return _assemble(folder, shape, items, plan, skipped)
 
@@ -106,7 +115,9 @@ def _create(folder: Path, about: str, slot_bytes: int) -> None:
                 (folder / "about.tmp").write_text(about)
                 (folder / "about.tmp").replace(folder / "about.json")
     except OSError as error:
-        raise PlaceBenchError(f"cache folder {folder} cannot be made: {error}.", "Set PLACE_BENCH_CACHE.") from error
+        raise PlaceBenchError(
+            f"cache folder {folder} cannot be made: {error}.", "Set PLACE_BENCH_CACHE."
+        ) from error
 
 
 @contextmanager
@@ -124,16 +135,32 @@ def _exclusive(folder: Path, progress: Progress) -> Iterator[None]:
         lock.release()
 
 
-def _assemble(folder: Path, shape: tuple[int, ...], items: Sequence[Item], plan: Plan, skipped: tuple[Skipped, ...]) -> Store:
+def _assemble(
+    folder: Path,
+    shape: tuple[int, ...],
+    items: Sequence[Item],
+    plan: Plan,
+    skipped: tuple[Skipped, ...],
+) -> Store:
     left_out = {item.id for item in skipped}
-    lost = [plan.items[number].id for number in plan.missing if plan.items[number].id not in left_out]
+    lost = [
+        plan.items[number].id for number in plan.missing if plan.items[number].id not in left_out
+    ]
     if lost:
-        raise DataError(f"cache {folder} lost {len(lost)} images, e.g. '{lost[0]}'.", "Do not change files while they are read.")
-    positions = np.array([-1 if record is None else record.slot for record in plan.records], np.int64)
+        raise DataError(
+            f"cache {folder} lost {len(lost)} images, e.g. '{lost[0]}'.",
+            "Do not change files while they are read.",
+        )
+    positions = np.array(
+        [-1 if record is None else record.slot for record in plan.records], np.int64
+    )
     digests = tuple("" if record is None else record.content.hex() for record in plan.records)
     pixels = _map(folder / "pixels.u8", shape)
     if len(positions) and positions.max() >= len(pixels):
-        raise DataError(f"cache {folder} is damaged: pixels.u8 is too short.", "Delete the folder; it is made again.")
+        raise DataError(
+            f"cache {folder} is damaged: pixels.u8 is too short.",
+            "Delete the folder; it is made again.",
+        )
     return Store(folder, tuple(item.id for item in items), pixels, positions, digests, skipped)
 
 

@@ -25,7 +25,8 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Item:
-    """One array to decode: its id (for messages), the files it is made of, and other content it depends on."""
+    """One array to decode: its id (for messages), the files it is made of, and other content it
+    depends on."""
 
     id: str
     paths: tuple[str, ...]
@@ -42,17 +43,23 @@ class Skipped:
 
 
 Decode = Callable[[int, tuple[bytes, ...]], np.ndarray]
-"""(item number, content of its files) -> uint8 array of the store's shape; raises DataError for a corrupt file."""
+"""(item number, content of its files) -> uint8 array of the store's shape; raises DataError for a
+corrupt file."""
 
 
 class Plan:
-    """What is known of every item: its key, its state on disk, its record; `missing` lists those to hash or decode."""
+    """What is known of every item: its key, its state on disk, its record; `missing` lists those to
+    hash or decode."""
 
-    def __init__(self, items: Sequence[Item], known: Known, states: list[bytes] | None = None) -> None:
+    def __init__(
+        self, items: Sequence[Item], known: Known, states: list[bytes] | None = None
+    ) -> None:
         self.items, self.known = items, known
         self.keys = [_hash("\0".join(item.paths).encode() + b"\0\0" + item.extra) for item in items]
         self.states = states or [_state(item.paths) for item in items]
-        self.records = [known.find(key, state) for key, state in zip(self.keys, self.states, strict=True)]
+        self.records = [
+            known.find(key, state) for key, state in zip(self.keys, self.states, strict=True)
+        ]
         self.missing = [number for number, record in enumerate(self.records) if record is None]
 
 
@@ -61,7 +68,8 @@ def _hash(data: bytes) -> bytes:
 
 
 def _state(paths: tuple[str, ...]) -> bytes:
-    """Return the sizes and modification times of files as 8 bytes; a missing file has a state of its own."""
+    """Return the sizes and modification times of files as 8 bytes; a missing file has a state of
+    its own."""
     parts = []
     for path in paths:
         try:
@@ -75,15 +83,24 @@ def _state(paths: tuple[str, ...]) -> bytes:
 class Filler:
     """Hash, decode and append the missing items of one store; the lock is held."""
 
-    def __init__(self, folder: Path, shape: tuple[int, ...], plan: Plan, decode: Decode, on_error: OnError) -> None:
-        self.folder, self.shape, self.plan, self.decode, self.on_error = folder, shape, plan, decode, on_error
+    def __init__(
+        self, folder: Path, shape: tuple[int, ...], plan: Plan, decode: Decode, on_error: OnError
+    ) -> None:
+        self.folder, self.shape, self.plan, self.decode, self.on_error = (
+            folder,
+            shape,
+            plan,
+            decode,
+            on_error,
+        )
         self.slot_bytes = int(np.prod(shape))
         self.slots = dict(plan.known.slots)
         self.next_slot = max(self.slots.values(), default=0) + 1
         self.skipped: list[Skipped] = []
 
     def fill(self, workers: int, progress: Progress, name: str) -> tuple[Skipped, ...]:
-        """Put every missing item on disk; return those skipped. Raise DataError for a corrupt one where errors stop."""
+        """Put every missing item on disk; return those skipped. Raise DataError for a corrupt one
+        where errors stop."""
         missing = self.plan.missing
         self._check_space(len(missing))
         records = Records(self.folder / "records.bin")
@@ -100,8 +117,13 @@ class Filler:
     def _check_space(self, count: int) -> None:
         needed, free = count * self.slot_bytes, shutil.disk_usage(self.folder).free
         if needed > free:
-            message = f"the cache of {count} images needs {needed / 1e9:.1f} GB in {self.folder}, {free / 1e9:.1f} GB are free."
-            raise PlaceBenchError(message, "Free some space, or set PLACE_BENCH_CACHE to another disk.")
+            message = (
+                f"the cache of {count} images needs {needed / 1e9:.1f} GB in {self.folder}, "
+                f"{free / 1e9:.1f} GB are free."
+            )
+            raise PlaceBenchError(
+                message, "Free some space, or set PLACE_BENCH_CACHE to another disk."
+            )
 
     def _read(self, number: int) -> tuple[int, bytes, np.ndarray | None, DataError | None]:
         """Hash one item and decode it unless its content is known (in a thread)."""
@@ -119,18 +141,28 @@ class Filler:
         try:
             pixels = self.decode(number, blobs)
         except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-            raise DataError(f"image '{item.id}' ({_first(item)}) does not decode: {type(error).__name__}: {error}.") from error
+            raise DataError(
+                f"image '{item.id}' ({_first(item)}) does not decode: "
+                f"{type(error).__name__}: {error}."
+            ) from error
         if pixels.shape != self.shape or pixels.dtype != np.uint8:
             found = f"{pixels.dtype} {list(pixels.shape)}"
-            raise DataError(f"image '{item.id}' ({_first(item)}) decodes to {found}; uint8 {list(self.shape)} was expected.")
+            raise DataError(
+                f"image '{item.id}' ({_first(item)}) decodes to {found}; uint8 "
+                f"{list(self.shape)} was expected."
+            )
         return pixels
 
-    def _commit(self, batch: list[Any], pixels: Any, append: Callable[[list[Record]], None]) -> None:
+    def _commit(
+        self, batch: list[Any], pixels: Any, append: Callable[[list[Record]], None]
+    ) -> None:
         records = []
         for number, content, decoded, error in batch:
             if error is None:
                 slot = self._slot(content, decoded, pixels)
-                records.append(Record(self.plan.keys[number], self.plan.states[number], content, slot))
+                records.append(
+                    Record(self.plan.keys[number], self.plan.states[number], content, slot)
+                )
             elif self.on_error == "skip":
                 item = self.plan.items[number]
                 self.skipped.append(Skipped(item.id, _first(item), str(error)))
@@ -165,15 +197,20 @@ def _first(item: Item) -> str:
     return item.paths[0] if item.paths else "no file"
 
 
-def _batched_results(work: Callable[[int], Any], numbers: Sequence[int], workers: int) -> Iterator[list[Any]]:
-    """Run `work` in threads and yield finished results in batches, keeping at most two batches of them in memory."""
+def _batched_results(
+    work: Callable[[int], Any], numbers: Sequence[int], workers: int
+) -> Iterator[list[Any]]:
+    """Run `work` in threads and yield finished results in batches, keeping at most two batches of
+    them in memory."""
     pool = ThreadPoolExecutor(max(1, workers))
     waiting: set[Future[Any]] = set()
     ready: list[Any] = []
     source = iter(numbers)
     try:
         while True:
-            waiting.update(pool.submit(work, number) for number in islice(source, BATCH - len(waiting)))
+            waiting.update(
+                pool.submit(work, number) for number in islice(source, BATCH - len(waiting))
+            )
             if not waiting:
                 break
             done, waiting = wait(waiting, return_when=FIRST_COMPLETED)

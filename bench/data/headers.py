@@ -9,9 +9,11 @@ from typing import BinaryIO
 
 
 def read_header(file: Path | BinaryIO, tags: Sequence[str]) -> Mapping[str, str]:
-    """Return the header fields `tags` (DICOM keywords) as text, "" where absent, without reading the pixels.
+    """Return the header fields `tags` (DICOM keywords) as text, "" where absent, without reading
+    the pixels.
 
-    An unreadable header gives "" throughout: such a file is named, or skipped and counted, when its pixels are decoded.
+    An unreadable header gives "" throughout: such a file is named, or skipped and counted, when its
+    pixels are decoded.
     """
     import pydicom
     from pydicom.errors import InvalidDicomError
@@ -21,12 +23,21 @@ def read_header(file: Path | BinaryIO, tags: Sequence[str]) -> Mapping[str, str]
         try:
             header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(tags))
             return {tag: str(header.get(tag) or "").strip() for tag in tags}
-        except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, NotImplementedError, TypeError):
+        except (
+            InvalidDicomError,
+            OSError,
+            EOFError,
+            ValueError,
+            KeyError,
+            NotImplementedError,
+            TypeError,
+        ):
             return dict.fromkeys(tags, "")
 
 
 def read_shape(file: Path | BinaryIO) -> Mapping[str, str]:
-    """Return `height` and `width` of an image file (or its bytes) in stored pixels as text, "" where the header does not read."""
+    """Return `height` and `width` of an image file (or its bytes) in stored pixels as text, ""
+    where the header does not read."""
     dicom = read_header(file, ("Rows", "Columns"))
     if dicom["Rows"]:
         return {"height": dicom["Rows"], "width": dicom["Columns"]}

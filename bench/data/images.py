@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 RECIPE_VERSION = 1
-"""Raise when any pixel that `read_image` or `resize_pad` gives changes: the image cache is keyed by it."""
+"""Raise when any pixel that `read_image` or `resize_pad` gives changes: the image cache is keyed by
+it."""
 
 Scaling = Literal["range", "mgca"]
 Interpolation = Literal["area", "bilinear", "bicubic", "nearest"]
@@ -24,14 +25,17 @@ SUFFIXES = (".dcm", ".dicom", ".jpg", ".jpeg", ".png")
 
 
 def read_image(path: Path, *, voi_lut: bool = False, scaling: Scaling = "range") -> np.ndarray:
-    """Read a radiograph as grey uint8 [H, W]: DICOM (8 to 16 bit, one frame), JPEG or PNG (8 or 16 bit).
+    """Read a radiograph as grey uint8 [H, W]: DICOM (8 to 16 bit, one frame), JPEG or PNG (8 or 16
+    bit).
 
-    `scaling="range"` (default): the modality LUT (rescale) is applied, then the VOI LUT when `voi_lut`; 8-bit values stay as they
-    are stored, anything else is mapped linearly from its own minimum..maximum (DICOM padding values left out) to 0..255, and
-    MONOCHROME1 is inverted. `scaling="mgca"`: as MGCA and GLoRIA read DICOM: stored values times 255/maximum, saturated, no
-    rescale, no VOI LUT, MONOCHROME1 inverted bit by bit (PROTOCOLS.md 2.1). Colour becomes luma (ITU-R 601); transparent pixels
-    become black; the EXIF orientation is ignored, so that masks and boxes in stored pixels stay true.
-    Raise DataError naming `path` for a missing, truncated, corrupt, multi-frame or unknown file.
+    `scaling="range"` (default): the modality LUT (rescale) is applied, then the VOI LUT when
+    `voi_lut`; 8-bit values stay as they are stored, anything else is mapped linearly from its own
+    minimum..maximum (DICOM padding values left out) to 0..255, and MONOCHROME1 is inverted.
+    `scaling="mgca"`: as MGCA and GLoRIA read DICOM: stored values times 255/maximum, saturated, no
+    rescale, no VOI LUT, MONOCHROME1 inverted bit by bit (PROTOCOLS.md 2.1). Colour becomes luma
+    (ITU-R 601); transparent pixels become black; the EXIF orientation is ignored, so that masks and
+    boxes in stored pixels stay true. Raise DataError naming `path` for a missing, truncated,
+    corrupt, multi-frame or unknown file.
     """
     return decode_image(read_bytes(path), path, voi_lut=voi_lut, scaling=scaling)
 
@@ -41,13 +45,17 @@ def read_bytes(path: Path | str) -> bytes:
     try:
         data = Path(path).read_bytes()
     except OSError as error:
-        raise DataError(f"file {path} cannot be read ({error.strerror or error}).", "Check the download.") from error
+        raise DataError(
+            f"file {path} cannot be read ({error.strerror or error}).", "Check the download."
+        ) from error
     if not data:
         raise DataError(f"file {path} is empty.", "Download it again.")
     return data
 
 
-def decode_image(data: bytes, path: Path | str, *, voi_lut: bool = False, scaling: Scaling = "range") -> np.ndarray:
+def decode_image(
+    data: bytes, path: Path | str, *, voi_lut: bool = False, scaling: Scaling = "range"
+) -> np.ndarray:
     """Decode the content of an image file as `read_image` does; `path` only names it in errors."""
     decoder = _decoder(data)
     if decoder is None:
@@ -59,10 +67,13 @@ def decode_image(data: bytes, path: Path | str, *, voi_lut: bool = False, scalin
     except Exception as error:  # decoders of foreign bytes raise anything; whatever it is, the file is what is wrong
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise DataError(
-            f"image {path} is truncated or corrupt: {reason}.", "Download it again, or use --on-error skip."
+            f"image {path} is truncated or corrupt: {reason}.",
+            "Download it again, or use --on-error skip.",
         ) from error
     if image.ndim != 2 or image.size == 0:
-        raise DataError(f"image {path} has shape {image.shape}; one grey frame [H, W] was expected.")
+        raise DataError(
+            f"image {path} has shape {image.shape}; one grey frame [H, W] was expected."
+        )
     return np.ascontiguousarray(image)
 
 
@@ -79,15 +90,23 @@ def _decode_dicom(data: bytes, voi_lut: bool, scaling: Scaling) -> np.ndarray:
     import pydicom
 
     with warnings.catch_warnings():
-        # pydicom warns about harmless header slips (UIDs, padding); a file cut short raises below, in every transfer syntax.
+        # pydicom warns about harmless header slips (UIDs, padding); a file cut short raises below,
+        # in every transfer syntax.
         warnings.simplefilter("ignore")
         header = pydicom.dcmread(io.BytesIO(data))
         if int(header.get("NumberOfFrames") or 1) > 1:
-            raise DataError(f"{header.NumberOfFrames} frames; one was expected.", "Multi-frame objects are no radiographs.")
+            raise DataError(
+                f"{header.NumberOfFrames} frames; one was expected.",
+                "Multi-frame objects are no radiographs.",
+            )
         if "PixelData" not in header:
             raise ValueError("no pixel data")
         stored = _luma(header.pixel_array)
-        return _scale_mgca(stored, header) if scaling == "mgca" else _scale_range(stored, header, voi_lut)
+        return (
+            _scale_mgca(stored, header)
+            if scaling == "mgca"
+            else _scale_range(stored, header, voi_lut)
+        )
 
 
 def _luma(pixels: np.ndarray) -> np.ndarray:
@@ -128,12 +147,17 @@ def _scale_mgca(stored: np.ndarray, header: pydicom.Dataset) -> np.ndarray:
     import cv2
 
     top = float(stored.max())
-    grey = cv2.convertScaleAbs(stored, alpha=255.0 / top) if top else np.zeros(stored.shape, np.uint8)
-    return cv2.bitwise_not(grey) if header.get("PhotometricInterpretation") == "MONOCHROME1" else grey
+    grey = (
+        cv2.convertScaleAbs(stored, alpha=255.0 / top) if top else np.zeros(stored.shape, np.uint8)
+    )
+    return (
+        cv2.bitwise_not(grey) if header.get("PhotometricInterpretation") == "MONOCHROME1" else grey
+    )
 
 
 def to_uint8(values: np.ndarray, keep: np.ndarray | None = None) -> np.ndarray:
-    """Map `values` linearly from their minimum..maximum (over `keep`) to 0..255; uint8 passes unchanged, a constant gives 0."""
+    """Map `values` linearly from their minimum..maximum (over `keep`) to 0..255; uint8 passes
+    unchanged, a constant gives 0."""
     if values.dtype == np.uint8:
         return values
     counted = values if keep is None else values[keep]
@@ -143,8 +167,12 @@ def to_uint8(values: np.ndarray, keep: np.ndarray | None = None) -> np.ndarray:
     clipped = values if keep is None else np.clip(values, low, high)
     if values.dtype.kind in "iu" and int(high) - int(low) < 1 << 16:
         steps = np.arange(int(high) - int(low) + 1)
-        return np.rint(steps * (255.0 / steps[-1])).astype(np.uint8)[clipped.astype(np.int64) - int(low)]
-    return np.rint((clipped.astype(np.float64) - float(low)) * (255.0 / (float(high) - float(low)))).astype(np.uint8)
+        return np.rint(steps * (255.0 / steps[-1])).astype(np.uint8)[
+            clipped.astype(np.int64) - int(low)
+        ]
+    return np.rint(
+        (clipped.astype(np.float64) - float(low)) * (255.0 / (float(high) - float(low)))
+    ).astype(np.uint8)
 
 
 # --------------------------------------------------------------------------------------------------------- JPEG, PNG
@@ -166,20 +194,26 @@ def _grey(picture: Image.Image) -> np.ndarray:
         return np.asarray(picture)
     if "A" not in picture.getbands() and "transparency" not in picture.info:
         return np.asarray(picture.convert("L"))
-    grey, alpha = (np.asarray(band, np.uint16) for band in picture.convert("RGBA").convert("LA").split())
+    grey, alpha = (
+        np.asarray(band, np.uint16) for band in picture.convert("RGBA").convert("LA").split()
+    )
     return ((grey * alpha + 127) // 255).astype(np.uint8)
 
 
 # ------------------------------------------------------------------------------------------------------------- resize
 def resize_pad(image: np.ndarray, size: int, interpolation: Interpolation = "area") -> np.ndarray:
-    """Resize the long side of [H, W] to `size`, the other to int(side * size / long), and centre it on zeros [size, size].
+    """Resize the long side of [H, W] to `size`, the other to int(side * size / long), and centre it
+    on zeros [size, size].
 
-    Padding is floor at the left and the top, ceil at the right and the bottom (MGCA, GLoRIA: PROTOCOLS.md 2.1).
+    Padding is floor at the left and the top, ceil at the right and the bottom (MGCA, GLoRIA:
+    PROTOCOLS.md 2.1).
     """
     import cv2
 
     height, width = image.shape
-    new_height, new_width = (max(1, int(side * size / max(height, width))) for side in (height, width))
+    new_height, new_width = (
+        max(1, int(side * size / max(height, width))) for side in (height, width)
+    )
     if (new_height, new_width) != (height, width):
         image = cv2.resize(image, (new_width, new_height), interpolation=_flag(interpolation))
     padded = np.zeros((size, size), image.dtype)
@@ -188,10 +222,13 @@ def resize_pad(image: np.ndarray, size: int, interpolation: Interpolation = "are
     return padded
 
 
-def resize_pad_mask(mask: np.ndarray, size: int, interpolation: Literal["area", "nearest"] = "area") -> np.ndarray:
+def resize_pad_mask(
+    mask: np.ndarray, size: int, interpolation: Literal["area", "nearest"] = "area"
+) -> np.ndarray:
     """Bring 0/1 masks [C, H, W] (or one [H, W]) to the square of `resize_pad`, as 0/1.
 
-    "area": a pixel is set where the structure covers at least half of it; "nearest": where it covers the pixel's sample.
+    "area": a pixel is set where the structure covers at least half of it; "nearest": where it
+    covers the pixel's sample.
     """
     if mask.ndim == 3:
         return np.stack([resize_pad_mask(one, size, interpolation) for one in mask])
@@ -204,5 +241,10 @@ def resize_pad_mask(mask: np.ndarray, size: int, interpolation: Literal["area", 
 def _flag(interpolation: Interpolation) -> int:
     import cv2
 
-    flags = {"area": cv2.INTER_AREA, "bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC, "nearest": cv2.INTER_NEAREST}
+    flags = {
+        "area": cv2.INTER_AREA,
+        "bilinear": cv2.INTER_LINEAR,
+        "bicubic": cv2.INTER_CUBIC,
+        "nearest": cv2.INTER_NEAREST,
+    }
     return flags[interpolation]

@@ -17,14 +17,32 @@ from bench.contracts import Dataset, OnError, Progress, Subset
 from bench.data.boxes import BoxStore, box_store
 from bench.data.cache import Item, Skipped, Store, data_hash, open_store
 from bench.data.headers import read_shape
-from bench.data.images import RECIPE_VERSION, Interpolation, Scaling, decode_image, resize_pad, resize_pad_mask
+from bench.data.images import (
+    RECIPE_VERSION,
+    Interpolation,
+    Scaling,
+    decode_image,
+    resize_pad,
+    resize_pad_mask,
+)
 from bench.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 PUBLIC_COLUMNS = frozenset(
-    {"image_id", "patient_id", "study_id", "split", "view", "sex", "age", "report", "findings", "impression"}
+    {
+        "image_id",
+        "patient_id",
+        "study_id",
+        "split",
+        "view",
+        "sex",
+        "age",
+        "report",
+        "findings",
+        "impression",
+    }
 )
 
 
@@ -40,7 +58,8 @@ def image_store(
     progress: Progress | None = None,
     on_error: OnError = "stop",
 ) -> Store:
-    """Open the grey images of `index`, long side `size`, padded square: pixels uint8 [M, size, size]."""
+    """Open the grey images of `index`, long side `size`, padded square: pixels uint8 [M, size,
+    size]."""
     home = os.path.realpath(root)
     items = [
         Item(str(image), (f"{home}/{path}",))
@@ -51,10 +70,23 @@ def image_store(
         image = decode_image(blobs[0], items[number].paths[0], voi_lut=voi_lut, scaling=scaling)
         return resize_pad(image, size, interpolation)
 
-    parts = {"recipe": RECIPE_VERSION, "what": "image", "interpolation": interpolation, "voi_lut": voi_lut, "scaling": scaling}
+    parts = {
+        "recipe": RECIPE_VERSION,
+        "what": "image",
+        "interpolation": interpolation,
+        "voi_lut": voi_lut,
+        "scaling": scaling,
+    }
     name = f"{Path(root).resolve().name}-{size}"
     return open_store(
-        items, decode, (size, size), name=name, key_parts=parts, workers=workers, progress=progress, on_error=on_error
+        items,
+        decode,
+        (size, size),
+        name=name,
+        key_parts=parts,
+        workers=workers,
+        progress=progress,
+        on_error=on_error,
     )
 
 
@@ -71,20 +103,43 @@ def mask_store(
 ) -> Store:
     """Open the masks of `index` on the grid of `image_store`: pixels uint8 0/1 [M, C, size, size].
 
-    A mask's content is its image, the files named in the column `mask_paths` (a tuple, where masks are files), and the values of
-    the dataset's private columns (e.g. run lengths): when one of them changes, the mask is made again.
+    A mask's content is its image, the files named in the column `mask_paths` (a tuple, where masks
+    are files), and the values of the dataset's private columns (e.g. run lengths): when one of them
+    changes, the mask is made again.
     """
     items = _mask_items(index, root)
 
     def decode(number: int, blobs: tuple[bytes, ...]) -> np.ndarray:
         row = index.iloc[number]
-        mask = _checked(dataset, dataset.mask(row, Path(root)), Path(root, row["path"]), read_shape(io.BytesIO(blobs[0])))
+        mask = _checked(
+            dataset,
+            dataset.mask(row, Path(root)),
+            Path(root, row["path"]),
+            read_shape(io.BytesIO(blobs[0])),
+        )
         return resize_pad_mask(mask, size, interpolation)
 
-    parts = {"recipe": RECIPE_VERSION, "what": "mask", "interpolation": interpolation, "dataset": dataset.name}
+    parts = {
+        "recipe": RECIPE_VERSION,
+        "what": "mask",
+        "interpolation": interpolation,
+        "dataset": dataset.name,
+    }
     parts |= {"version": dataset.version, "classes": list(dataset.mask_classes)}
-    name, shape = f"{Path(root).resolve().name}-masks-{size}", (len(dataset.mask_classes), size, size)
-    return open_store(items, decode, shape, name=name, key_parts=parts, workers=workers, progress=progress, on_error=on_error)
+    name, shape = (
+        f"{Path(root).resolve().name}-masks-{size}",
+        (len(dataset.mask_classes), size, size),
+    )
+    return open_store(
+        items,
+        decode,
+        shape,
+        name=name,
+        key_parts=parts,
+        workers=workers,
+        progress=progress,
+        on_error=on_error,
+    )
 
 
 def _mask_items(index: pd.DataFrame, root: Path) -> list[Item]:
@@ -95,16 +150,23 @@ def _mask_items(index: pd.DataFrame, root: Path) -> list[Item]:
     files = index["mask_paths"] if "mask_paths" in index else [()] * len(index)
     return [
         Item(str(image), tuple(f"{home}/{each}" for each in (path, *masks)), extra)
-        for image, path, masks, extra in zip(index["image_id"].tolist(), index["path"].tolist(), files, own, strict=True)
+        for image, path, masks, extra in zip(
+            index["image_id"].tolist(), index["path"].tolist(), files, own, strict=True
+        )
     ]
 
 
 def _is_public(column: str) -> bool:
-    return column in PUBLIC_COLUMNS or column.startswith("label:") or column in ("path", "mask_paths")
+    return (
+        column in PUBLIC_COLUMNS or column.startswith("label:") or column in ("path", "mask_paths")
+    )
 
 
-def _checked(dataset: Dataset, mask: np.ndarray, image: Path, stored: Mapping[str, str]) -> np.ndarray:
-    """Return the mask; raise DataError where it has not one layer per class, or is of another size than `image` (`stored`)."""
+def _checked(
+    dataset: Dataset, mask: np.ndarray, image: Path, stored: Mapping[str, str]
+) -> np.ndarray:
+    """Return the mask; raise DataError where it has not one layer per class, or is of another size
+    than `image` (`stored`)."""
     if mask.ndim != 3 or len(mask) != len(dataset.mask_classes):
         message = f"masks of dataset '{dataset.name}' have shape {list(mask.shape)}."
         raise DataError(message, f"Return [{len(dataset.mask_classes)}, H, W], one per class.")
@@ -114,7 +176,8 @@ def _checked(dataset: Dataset, mask: np.ndarray, image: Path, stored: Mapping[st
         raise DataError(
             f"dataset '{dataset.name}': the mask of {image} has {width} x {height} px, "
             f"the image {stored['width']} x {stored['height']}.",
-            "Return masks in the pixel grid of the image file; or leave such images out with --on-error skip.",
+            "Return masks in the pixel grid of the image file; or leave such images out with "
+            "--on-error skip.",
         )
     return mask
 
@@ -137,13 +200,20 @@ class Prepared:
     def subset(self, rows: pd.DataFrame) -> Subset:
         """Return the decoded images (and masks or boxes) of `rows`; skipped images are left out.
 
-        `rows` may repeat an image, and may carry another mask content than the index (a published split that scatters the
-        masks of an image): such masks are made now.
+        `rows` may repeat an image, and may carry another mask content than the index (a published
+        split that scatters the masks of an image): such masks are made now.
         """
-        rows = rows[~rows["image_id"].isin({item.id for item in self.skipped})].reset_index(drop=True)
+        rows = rows[~rows["image_id"].isin({item.id for item in self.skipped})].reset_index(
+            drop=True
+        )
         positions = self._image_positions(rows)
         if self.box_store is not None:
-            return Subset(rows, positions, self.image_store.pixels, box_lists=self._boxes(rows, self.box_store))
+            return Subset(
+                rows,
+                positions,
+                self.image_store.pixels,
+                box_lists=self._boxes(rows, self.box_store),
+            )
         if self.mask_store is None:
             return Subset(rows, positions, self.image_store.pixels)
         masks, mask_positions = self._masks(rows, self.mask_store)
@@ -154,19 +224,27 @@ class Prepared:
         unknown = [image for image in rows["image_id"] if image not in place]
         if unknown:
             raise DataError(
-                f"{len(unknown)} images of a split are not in the data, e.g. '{unknown[0]}'.", "Make the split again."
+                f"{len(unknown)} images of a split are not in the data, e.g. '{unknown[0]}'.",
+                "Make the split again.",
             )
         return np.array([place[image] for image in rows["image_id"]], np.int64)
 
     def _boxes(self, rows: pd.DataFrame, prepared: BoxStore) -> tuple[np.ndarray, ...]:
-        """Return the boxes of `rows`, read again where a published procedure gave them other private columns."""
+        """Return the boxes of `rows`, read again where a published procedure gave them other
+        private columns."""
         if set(_mask_items(rows, self.root)) <= set(_mask_items(self.index, self.root)):
             return tuple(prepared.boxes[image] for image in rows["image_id"].astype(str))
         own = box_store(self.dataset, rows, self.root, self.size)
         return tuple(own.boxes[image] for image in rows["image_id"].astype(str))
 
     def _masks(self, rows: pd.DataFrame, prepared: Store) -> tuple[np.ndarray, np.ndarray]:
-        place = dict(zip(_mask_items(self.index, self.root), prepared.positions[prepared.positions >= 0].tolist(), strict=True))
+        place = dict(
+            zip(
+                _mask_items(self.index, self.root),
+                prepared.positions[prepared.positions >= 0].tolist(),
+                strict=True,
+            )
+        )
         wanted = _mask_items(rows, self.root)
         if all(item in place for item in wanted):
             return prepared.pixels, np.array([place[item] for item in wanted], np.int64)
@@ -186,16 +264,20 @@ def prepare(
     progress: Progress | None = None,
     index: pd.DataFrame | None = None,
 ) -> Prepared:
-    """Read the index of `dataset` (unless given) and decode its images, and its masks or boxes where needed.
+    """Read the index of `dataset` (unless given) and decode its images, and its masks or boxes
+    where needed.
 
-    With `on_error="skip"` corrupt images are listed in `skipped` and left out of the index, which keeps the rest usable.
+    With `on_error="skip"` corrupt images are listed in `skipped` and left out of the index, which
+    keeps the rest usable.
     """
     index = dataset.index(root) if index is None else index
     images = image_store(index, root, size, workers=workers, progress=progress, on_error=on_error)
     index = _without(index, images.skipped)
     masks = None
     if needs_masks:
-        masks = mask_store(dataset, index, root, size, workers=workers, progress=progress, on_error=on_error)
+        masks = mask_store(
+            dataset, index, root, size, workers=workers, progress=progress, on_error=on_error
+        )
         index = _without(index, masks.skipped)
     stores = (images,) if masks is None else (images, masks)
     content = data_hash(*stores)
@@ -208,13 +290,18 @@ def prepare(
         content = digest([content, boxes.data_hash()])
     if skipped and progress is not None:
         progress.say(f"{dataset.name}: {len(skipped)} image(s) left out{_example(skipped)}")
-    return Prepared(dataset, Path(root), index, images, masks, content, skipped, size, workers, boxes)
+    return Prepared(
+        dataset, Path(root), index, images, masks, content, skipped, size, workers, boxes
+    )
 
 
 def _without(index: pd.DataFrame, skipped: tuple[Skipped, ...]) -> pd.DataFrame:
     left = index[~index["image_id"].isin({item.id for item in skipped})].reset_index(drop=True)
     if left.empty:
-        raise DataError(f"no image is left: {len(skipped)} were skipped{_example(skipped)}", "Check the download.")
+        raise DataError(
+            f"no image is left: {len(skipped)} were skipped{_example(skipped)}",
+            "Check the download.",
+        )
     return left
 
 

@@ -11,7 +11,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-_LAYOUT = np.dtype([("key", "V16"), ("state", "V8"), ("content", "V16"), ("slot", "<i8"), ("pad", "V12"), ("check", "<u4")])
+_LAYOUT = np.dtype(
+    [
+        ("key", "V16"),
+        ("state", "V8"),
+        ("content", "V16"),
+        ("slot", "<i8"),
+        ("pad", "V12"),
+        ("check", "<u4"),
+    ]
+)
 
 
 class Record(NamedTuple):
@@ -48,18 +57,22 @@ class Records:
         self.path = path
 
     def load(self) -> Known:
-        """Read the whole records; one that is cut short or damaged is left out (its item is decoded again)."""
+        """Read the whole records; one that is cut short or damaged is left out (its item is decoded
+        again)."""
         data = self.path.read_bytes() if self.path.is_file() else b""
         size = _LAYOUT.itemsize
         rows = np.frombuffer(data[: len(data) // size * size], _LAYOUT)
-        sound = [zlib.crc32(data[start : start + size - 4]) for start in range(0, len(rows) * size, size)] == rows["check"]
+        sound = [
+            zlib.crc32(data[start : start + size - 4]) for start in range(0, len(rows) * size, size)
+        ] == rows["check"]
         rows = rows[sound] if len(rows) else rows
         columns = (rows[name].tolist() for name in ("key", "state", "content", "slot"))
         return Known([Record(*row) for row in zip(*columns, strict=True)])
 
     @contextmanager
     def appending(self) -> Iterator[Callable[[list[Record]], None]]:
-        """Open the journal for appending; what an interrupted writer left of a record is cut off first."""
+        """Open the journal for appending; what an interrupted writer left of a record is cut off
+        first."""
         with self.path.open("ab") as file:
             whole = file.tell() // _LAYOUT.itemsize * _LAYOUT.itemsize
             if whole != file.tell():

@@ -15,7 +15,8 @@ from bench.paths import cache_home
 from bench.progress import Silent
 
 DEMO_MARK = "DEMO.json"
-"""Stands in a demo folder while it is rendered: an interrupted one may be rendered over, real data never."""
+"""Stands in a demo folder while it is rendered: an interrupted one may be rendered over, real data
+never."""
 Want = Literal["auto", "real", "demo"]
 
 
@@ -45,16 +46,20 @@ def resolve_root(
     workers: int = 2,
     progress: Progress | None = None,
 ) -> DataRoot:
-    """Find the files of `dataset`; render its demo where that is what is asked for, or all there is.
+    """Find the files of `dataset`; render its demo where that is what is asked for, or all there
+    is.
 
-    `data_root` (else `$PLACE_BENCH_DATA`) holds a folder named after the dataset, or is that folder. `data="auto"` takes real
-    files where found; without any root, or where `$PLACE_BENCH_DATA` lacks the dataset, the demo, saying so. An explicit
-    `data_root` without the dataset is an error, never a demo. Raise DataError with how to get the data.
+    `data_root` (else `$PLACE_BENCH_DATA`) holds a folder named after the dataset, or is that
+    folder. `data="auto"` takes real files where found; without any root, or where
+    `$PLACE_BENCH_DATA` lacks the dataset, the demo, saying so. An explicit `data_root` without the
+    dataset is an error, never a demo. Raise DataError with how to get the data.
     """
     progress = progress or Silent()
     if data == "demo":
         return demo_root(dataset, demo, workers=workers, progress=progress)
-    given = data_root or (Path(os.environ["PLACE_BENCH_DATA"]) if os.environ.get("PLACE_BENCH_DATA") else None)
+    given = data_root or (
+        Path(os.environ["PLACE_BENCH_DATA"]) if os.environ.get("PLACE_BENCH_DATA") else None
+    )
     found = find_dataset(dataset, given) if given else None
     if found:
         return DataRoot(found, data_kind(found))
@@ -70,7 +75,10 @@ def _missing(dataset: Dataset, given: Path | None) -> DataError:
         message = f"no data for '{dataset.name}': neither --data-root nor $PLACE_BENCH_DATA is set."
     else:
         tried = ", ".join(str(given / name) for name in _folders(dataset))
-        message = f"data root {given} does not hold '{dataset.name}' (looked for '{dataset.marker or 'a folder'}' in {tried})."
+        message = (
+            f"data root {given} does not hold '{dataset.name}' (looked for "
+            f"'{dataset.marker or 'a folder'}' in {tried})."
+        )
     return DataError(message, f"How to get it: {dataset.how_to_get}")
 
 
@@ -79,13 +87,17 @@ def _folders(dataset: Dataset) -> tuple[str, ...]:
 
 
 def find_dataset(dataset: Dataset, root: Path) -> Path | None:
-    """Return the folder of `dataset` under `root` (by name, by its known folder names, or `root` itself by its marker), or None.
+    """Return the folder of `dataset` under `root` (by name, by its known folder names, or `root`
+    itself by its marker), or None.
 
     Raise DataError where `root` does not exist.
     """
     root = Path(root).expanduser()
     if not root.is_dir():
-        raise DataError(f"data root {root} does not exist.", f"How to get '{dataset.name}': {dataset.how_to_get}")
+        raise DataError(
+            f"data root {root} does not exist.",
+            f"How to get '{dataset.name}': {dataset.how_to_get}",
+        )
     for candidate in (*(root / name for name in _folders(dataset)), root):
         if candidate.is_dir() and _recognised(dataset, candidate, named=candidate != root):
             return candidate
@@ -93,7 +105,8 @@ def find_dataset(dataset: Dataset, root: Path) -> Path | None:
 
 
 def _recognised(dataset: Dataset, folder: Path, *, named: bool) -> bool:
-    """Say whether a folder holds the dataset: by its marker (a glob pattern), or by its name where it declares none."""
+    """Say whether a folder holds the dataset: by its marker (a glob pattern), or by its name where
+    it declares none."""
     return named if not dataset.marker else any(folder.glob(dataset.marker))
 
 
@@ -106,7 +119,11 @@ def demo_path(dataset: Dataset, demo: DemoSize | None = None) -> Path:
     """Return the folder where a demo of this dataset and size is kept."""
     demo = demo or DemoSize()
     studies = demo.studies or dataset.demo_studies
-    return cache_home() / "demo" / f"{dataset.name}-{studies}-{demo.size}-{demo.seed}-v{dataset.demo_version()}"
+    return (
+        cache_home()
+        / "demo"
+        / f"{dataset.name}-{studies}-{demo.size}-{demo.seed}-v{dataset.demo_version()}"
+    )
 
 
 def demo_root(
@@ -117,12 +134,16 @@ def demo_root(
     workers: int = 2,
     progress: Progress | None = None,
 ) -> DataRoot:
-    """Return the rendered demo of `dataset` in `out` (default: the cache), rendering it where it is missing.
+    """Return the rendered demo of `dataset` in `out` (default: the cache), rendering it where it is
+    missing.
 
-    It is complete once its DEMO.json is there. Raise DataError where the dataset has no demo or `out` holds something else.
+    It is complete once its DEMO.json is there. Raise DataError where the dataset has no demo or
+    `out` holds something else.
     """
     if not dataset.has_demo:
-        raise DataError(f"dataset '{dataset.name}' has no demo.", f"How to get it: {dataset.how_to_get}")
+        raise DataError(
+            f"dataset '{dataset.name}' has no demo.", f"How to get it: {dataset.how_to_get}"
+        )
     demo, out = demo or DemoSize(), out or demo_path(dataset, demo)
     out.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(out.parent / f".{out.name}.lock"):
@@ -133,13 +154,22 @@ def demo_root(
 
 def _render(dataset: Dataset, out: Path, demo: DemoSize, workers: int, progress: Progress) -> None:
     studies = demo.studies or dataset.demo_studies
-    begun = out.parent / f".{out.name}.rendering"  # beside the folder: what renders may insist on an empty one
+    begun = (
+        out.parent / f".{out.name}.rendering"
+    )  # beside the folder: what renders may insist on an empty one
     if dataset.marker and any(out.glob(dataset.marker)) and not begun.is_file():
-        raise DataError(f"{out} already holds data of '{dataset.name}'.", "Choose another folder for the demo.")
+        raise DataError(
+            f"{out} already holds data of '{dataset.name}'.", "Choose another folder for the demo."
+        )
     out.mkdir(parents=True, exist_ok=True)
     begun.touch()
     progress.say(f"rendering {studies} demo studies of {dataset.name} at {demo.size} px into {out}")
-    dataset.make_demo(out, studies=studies, size=demo.size, seed=demo.seed, workers=workers, progress=progress)
+    dataset.make_demo(
+        out, studies=studies, size=demo.size, seed=demo.seed, workers=workers, progress=progress
+    )
     if not (out / DEMO_MARK).is_file():
-        raise DataError(f"the demo of '{dataset.name}' wrote no {out / DEMO_MARK}.", "make_demo writes it last, when complete.")
+        raise DataError(
+            f"the demo of '{dataset.name}' wrote no {out / DEMO_MARK}.",
+            "make_demo writes it last, when complete.",
+        )
     begun.unlink()

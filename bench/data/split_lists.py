@@ -1,4 +1,5 @@
-"""A user's own split, for every dataset: train.txt, val.txt, test.txt and train_1.txt, train_10.txt beside the data."""
+"""A user's own split, for every dataset: train.txt, val.txt, test.txt and train_1.txt, train_10.txt
+beside the data."""
 
 from __future__ import annotations
 
@@ -24,8 +25,8 @@ _FRACTION = re.compile(r"^train_(\d+(?:\.\d+)?)\.txt$")
 class SplitLists:
     """Who is in which list, by image id.
 
-    `members`: split -> images; `fractions`: label fraction -> training images; `unknown` lines name no image of the data and
-    `left_out` images of the data are in no list.
+    `members`: split -> images; `fractions`: label fraction -> training images; `unknown` lines name
+    no image of the data and `left_out` images of the data are in no list.
     """
 
     files: tuple[Path, ...]
@@ -35,22 +36,29 @@ class SplitLists:
     left_out: int = 0
 
     def apply(self, index: pd.DataFrame) -> pd.DataFrame:
-        """Return the images of the lists with `split` filled; without a val.txt it is drawn from the training patients."""
+        """Return the images of the lists with `split` filled; without a val.txt it is drawn from
+        the training patients."""
         place = {image: split for split, images in self.members.items() for image in images}
         split = index["image_id"].astype(str).map(place)
         chosen = index[split.notna()].assign(split=split.dropna())
         return chosen if set(self.members) == {"test"} else default_split(chosen)
 
     def subset(self, train: pd.DataFrame, fraction: float) -> pd.DataFrame | None:
-        """Return the training rows of the list of one label fraction, or None where there is no such list."""
+        """Return the training rows of the list of one label fraction, or None where there is no
+        such list."""
         for share, images in self.fractions.items():
             if abs(share - fraction) < 1e-9:
                 return train[train["image_id"].astype(str).isin(images)]
         return None
 
     def digest(self) -> str:
-        """Return a hash of the lists of label fractions: they decide a result and are no part of the split's hash."""
-        lines = [f"{share:g} {image}" for share, images in sorted(self.fractions.items()) for image in sorted(images)]
+        """Return a hash of the lists of label fractions: they decide a result and are no part of
+        the split's hash."""
+        lines = [
+            f"{share:g} {image}"
+            for share, images in sorted(self.fractions.items())
+            for image in sorted(images)
+        ]
         return hashlib.blake2b("\n".join(lines).encode(), digest_size=8).hexdigest()
 
     @property
@@ -62,7 +70,9 @@ class SplitLists:
     def title(self) -> str:
         """Return one line for people: which files, how many images, what they leave out."""
         sizes = [f"{len(images)} {split}" for split, images in self.members.items()]
-        sizes += [f"{len(images)} at {share:g} of labels" for share, images in self.fractions.items()]
+        sizes += [
+            f"{len(images)} at {share:g} of labels" for share, images in self.fractions.items()
+        ]
         return (
             f"split of the lists in {self.files[0].parent} ({self.names}): {', '.join(sizes)}; "
             f"{self.unknown} lines name no image of the data, {self.left_out} images are in no list"
@@ -72,10 +82,11 @@ class SplitLists:
 def find_lists(root: Path, index: pd.DataFrame, official: Sequence[str] = ()) -> SplitLists | None:
     """Return the lists of `root/splits` or of `root` itself, or None where there are none.
 
-    A line names an image by image id, path (with any folders before it), file name or stem; of a line with several fields
-    (blanks, commas) the first that names one counts. `official` files in `root` are the dataset's own and no lists of the user.
-    Raise DataError for a missing train or test list, an image that stands twice, an ambiguous name, a list without any image of
-    the data and a train_N.txt that is no part of train.txt; SplitLeakError for an image in two lists.
+    A line names an image by image id, path (with any folders before it), file name or stem; of a
+    line with several fields (blanks, commas) the first that names one counts. `official` files in
+    `root` are the dataset's own and no lists of the user. Raise DataError for a missing train or
+    test list, an image that stands twice, an ambiguous name, a list without any image of the data
+    and a train_N.txt that is no part of train.txt; SplitLeakError for an image in two lists.
     """
     files = _files(Path(root), official)
     if not files:
@@ -83,21 +94,32 @@ def find_lists(root: Path, index: pd.DataFrame, official: Sequence[str] = ()) ->
     reader = _Reader(index)
     found = {path: reader.read(path) for path in files.values()}
     members = {name: found[files[f"{name}.txt"]] for name in SPLITS if f"{name}.txt" in files}
-    fractions = {float(m[1]) / 100: found[path] for name, path in files.items() if (m := _FRACTION.match(name))}
+    fractions = {
+        float(m[1]) / 100: found[path]
+        for name, path in files.items()
+        if (m := _FRACTION.match(name))
+    }
     if members:
         _check_members(members, files, set(index["split"]) == {"test"})
     pool = members.get("train", frozenset(index["image_id"].astype(str)))
     _check_fractions(fractions, pool, files)
     listed = frozenset().union(*members.values())
     left_out = len(index) - len(listed) if members else 0
-    return SplitLists(tuple(files.values()), members, dict(sorted(fractions.items())), reader.unknown, left_out)
+    return SplitLists(
+        tuple(files.values()), members, dict(sorted(fractions.items())), reader.unknown, left_out
+    )
 
 
 def _files(root: Path, official: Sequence[str]) -> dict[str, Path]:
-    """Return the lists of the first folder that has any, by name: train, val, test, then the fractions."""
+    """Return the lists of the first folder that has any, by name: train, val, test, then the
+    fractions."""
     for folder in FOLDERS:
         own = {path.name: path for path in sorted((root / folder).glob("*.txt"))}
-        wanted = [name for name in (*(f"{split}.txt" for split in SPLITS), *filter(_FRACTION.match, own)) if name in own]
+        wanted = [
+            name
+            for name in (*(f"{split}.txt" for split in SPLITS), *filter(_FRACTION.match, own))
+            if name in own
+        ]
         if chosen := {name: own[name] for name in wanted if folder or name not in official}:
             return chosen
     return {}
@@ -109,23 +131,35 @@ class _Reader:
     def __init__(self, index: pd.DataFrame) -> None:
         self.unknown = 0
         self.names: dict[str, str | None] = {}
-        for image, path in zip(index["image_id"].astype(str), index["path"].astype(str), strict=True):
+        for image, path in zip(
+            index["image_id"].astype(str), index["path"].astype(str), strict=True
+        ):
             for name in {image, *_tails(path)}:
-                self.names[name] = None if name in self.names and self.names[name] != image else image
+                self.names[name] = (
+                    None if name in self.names and self.names[name] != image else image
+                )
 
     def read(self, path: Path) -> frozenset[str]:
         """Return the images of one list; a first line that names none is its header."""
         found: dict[str, int] = {}
-        for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        for number, line in enumerate(
+            path.read_text(encoding="utf-8", errors="replace").splitlines(), 1
+        ):
             image = self._image(line, f"list {path}, line {number}") if line.strip() else ""
             if image is None:
                 self.unknown += number > 1
             elif image in found:
-                raise DataError(f"list {path} names '{image}' twice (lines {found[image]} and {number}).", "Remove one.")
+                raise DataError(
+                    f"list {path} names '{image}' twice (lines {found[image]} and {number}).",
+                    "Remove one.",
+                )
             elif image:
                 found[image] = number
         if not found:
-            raise DataError(f"list {path} names no image of this dataset.", "One image id, path or file name a line is expected.")
+            raise DataError(
+                f"list {path} names no image of this dataset.",
+                "One image id, path or file name a line is expected.",
+            )
         return frozenset(found)
 
     def _image(self, line: str, where: str) -> str | None:
@@ -134,13 +168,17 @@ class _Reader:
             for name in _tails(field):
                 if name in self.names:
                     if self.names[name] is None:
-                        raise DataError(f"{where}: '{name}' names several images.", "Write the image id or the path.")
+                        raise DataError(
+                            f"{where}: '{name}' names several images.",
+                            "Write the image id or the path.",
+                        )
                     return self.names[name]
         return None
 
 
 def _tails(path: str) -> Iterator[str]:
-    """Yield a path, then without its first folders one after the other; each also without its suffix."""
+    """Yield a path, then without its first folders one after the other; each also without its
+    suffix."""
     parts = PurePosixPath(path.removeprefix("./").strip("/")).parts
     for first in range(len(parts)):
         name = "/".join(parts[first:])
@@ -150,24 +188,41 @@ def _tails(path: str) -> Iterator[str]:
             yield stem
 
 
-def _check_members(members: Mapping[str, frozenset[str]], files: Mapping[str, Path], only_test: bool) -> None:
+def _check_members(
+    members: Mapping[str, frozenset[str]], files: Mapping[str, Path], only_test: bool
+) -> None:
     missing = [name for name in ("test", *(() if only_test else ("train",))) if name not in members]
     if missing:
         folder = next(iter(files.values())).parent
-        raise DataError(f"{folder} has {', '.join(files)} but no {missing[0]}.txt.", "Add it, or take the lists away.")
+        raise DataError(
+            f"{folder} has {', '.join(files)} but no {missing[0]}.txt.",
+            "Add it, or take the lists away.",
+        )
     names = list(members)
     for i, one in enumerate(names):
         for other in names[i + 1 :]:
             shared = members[one] & members[other]
             if shared:
-                message = f"{len(shared)} images stand in {files[f'{one}.txt']} and {other}.txt, e.g. '{min(shared)}'."
+                message = (
+                    f"{len(shared)} images stand in {files[f'{one}.txt']} and {other}.txt, e.g. "
+                    f"'{min(shared)}'."
+                )
                 raise SplitLeakError(message, "An image belongs to one list.")
 
 
-def _check_fractions(fractions: Mapping[float, frozenset[str]], pool: frozenset[str], files: Mapping[str, Path]) -> None:
+def _check_fractions(
+    fractions: Mapping[float, frozenset[str]], pool: frozenset[str], files: Mapping[str, Path]
+) -> None:
     for share, images in fractions.items():
         strangers = images - pool
         if strangers:
-            name = next(name for name in files if (m := _FRACTION.match(name)) and float(m[1]) / 100 == share)
-            message = f"{len(strangers)} images of {files[name]} are no training images, e.g. '{min(strangers)}'."
+            name = next(
+                name
+                for name in files
+                if (m := _FRACTION.match(name)) and float(m[1]) / 100 == share
+            )
+            message = (
+                f"{len(strangers)} images of {files[name]} are no training images, e.g. "
+                f"'{min(strangers)}'."
+            )
             raise DataError(message, "A list of a label fraction is a part of train.txt.")

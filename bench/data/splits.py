@@ -23,12 +23,15 @@ def default_split(
     fractions: Sequence[float] = DEFAULT_FRACTIONS,
     stratify: str | None = None,
 ) -> pd.DataFrame:
-    """Return a copy of `index` with `split` filled: the official split where there is one, else train/val/test by patient.
+    """Return a copy of `index` with `split` filled: the official split where there is one, else
+    train/val/test by patient.
 
-    A patient stands in one split only. Patients are drawn within strata of `stratify` (a patient's highest value; default: the
-    only `label:` column, where there is exactly one), in sizes proportional to `fractions` by largest remainder; the order of the
-    rows plays no part. An official split without val (or test) keeps what it has, and val (or test) is drawn from its training
-    patients in the proportion of `fractions`. Raise DataError for a partly filled or unknown split and for too few patients.
+    A patient stands in one split only. Patients are drawn within strata of `stratify` (a patient's
+    highest value; default: the only `label:` column, where there is exactly one), in sizes
+    proportional to `fractions` by largest remainder; the order of the rows plays no part. An
+    official split without val (or test) keeps what it has, and val (or test) is drawn from its
+    training patients in the proportion of `fractions`. Raise DataError for a partly filled or
+    unknown split and for too few patients.
     """
     official = _official_splits(index)
     missing = [name for name in SPLITS if name not in official]
@@ -37,8 +40,15 @@ def default_split(
         return result
     pool = index if len(missing) == 3 else index[index["split"] == "train"]
     if pool.empty:
-        raise DataError(f"the official split has {' and '.join(sorted(official))} but no train.", "Check the split file.")
-    shares = {name: share for name, share in zip(SPLITS, fractions, strict=True) if name == "train" or name in missing}
+        raise DataError(
+            f"the official split has {' and '.join(sorted(official))} but no train.",
+            "Check the split file.",
+        )
+    shares = {
+        name: share
+        for name, share in zip(SPLITS, fractions, strict=True)
+        if name == "train" or name in missing
+    }
     assigned = _assign_patients(pool, shares, seed, stratify or stratify_column(index))
     result.loc[pool.index, "split"] = pool["patient_id"].map(assigned)
     return result
@@ -48,10 +58,16 @@ def _official_splits(index: pd.DataFrame) -> set[str]:
     names = set(index["split"].unique())
     unknown = names - {*SPLITS, ""}
     if unknown:
-        raise DataError(f"unknown split {sorted(map(str, unknown))}; train, val and test were expected.", "Check the split file.")
+        raise DataError(
+            f"unknown split {sorted(map(str, unknown))}; train, val and test were expected.",
+            "Check the split file.",
+        )
     if "" in names and len(names) > 1:
         count = int((index["split"] == "").sum())
-        raise DataError(f"{count} of {len(index)} images have no official split while the others have.", "Complete or drop them.")
+        raise DataError(
+            f"{count} of {len(index)} images have no official split while the others have.",
+            "Complete or drop them.",
+        )
     return names - {""}
 
 
@@ -61,11 +77,16 @@ def stratify_column(index: pd.DataFrame) -> str | None:
     return labels[0] if len(labels) == 1 else None
 
 
-def _assign_patients(rows: pd.DataFrame, shares: dict[str, float], seed: int, stratify: str | None) -> dict[str, str]:
+def _assign_patients(
+    rows: pd.DataFrame, shares: dict[str, float], seed: int, stratify: str | None
+) -> dict[str, str]:
     """Return patient -> split; every split gets at least one patient."""
     strata = _strata(rows, "patient_id", stratify)
     if sum(map(len, strata)) < len(shares):
-        raise DataError(f"{sum(map(len, strata))} patients cannot make {' / '.join(shares)}.", "Add patients or give a split.")
+        raise DataError(
+            f"{sum(map(len, strata))} patients cannot make {' / '.join(shares)}.",
+            "Add patients or give a split.",
+        )
     assigned: dict[str, str] = {}
     for number, patients in enumerate(strata):
         order = np.random.default_rng([seed, number]).permutation(patients)
@@ -94,14 +115,18 @@ def _fill_empty(assigned: dict[str, str], names: list[str]) -> dict[str, str]:
 
 
 def _strata(rows: pd.DataFrame, unit: str, column: str | None) -> list[list[str]]:
-    """Return the units (patients or images) of each value of `column`, sorted; a unit's value is its highest, NaN the lowest."""
+    """Return the units (patients or images) of each value of `column`, sorted; a unit's value is
+    its highest, NaN the lowest."""
     if column is None:
         return [sorted(rows[unit].astype(str).unique())]
     if column not in rows:
         raise DataError(
-            f"column '{column}' to stratify on is not in the index.", f"Columns: {', '.join(map(str, rows.columns))}."
+            f"column '{column}' to stratify on is not in the index.",
+            f"Columns: {', '.join(map(str, rows.columns))}.",
         )
-    values = rows.assign(**{column: rows[column].fillna(-np.inf)}).groupby(unit, sort=True)[column].max()
+    values = (
+        rows.assign(**{column: rows[column].fillna(-np.inf)}).groupby(unit, sort=True)[column].max()
+    )
     return [sorted(units.index.astype(str)) for _, units in values.groupby(values, sort=True)]
 
 
@@ -114,14 +139,19 @@ def label_subset(
 ) -> pd.DataFrame:
     """Return the rows of `train` that carry labels at `fraction`, in the order of `train`.
 
-    Nested: with one seed, 1 % lies inside 10 % inside 100 %. Stratified on the values of column `stratify`; at least one image
-    (or patient) of every stratum is kept. Drawn by image, as the field does (`by="patient"` draws whole patients): train, val and
-    test stay apart by patient either way. Raise DataError for a fraction outside (0, 1] or an empty `train`.
+    Nested: with one seed, 1 % lies inside 10 % inside 100 %. Stratified on the values of column
+    `stratify`; at least one image (or patient) of every stratum is kept. Drawn by image, as the
+    field does (`by="patient"` draws whole patients): train, val and test stay apart by patient
+    either way. Raise DataError for a fraction outside (0, 1] or an empty `train`.
     """
     if not 0 < fraction <= 1:
-        raise DataError(f"label fraction {fraction} is not in (0, 1].", "Give e.g. --fractions 0.01,0.1,1.0.")
+        raise DataError(
+            f"label fraction {fraction} is not in (0, 1].", "Give e.g. --fractions 0.01,0.1,1.0."
+        )
     if train.empty:
-        raise DataError("the training split is empty, no label fraction can be drawn.", "Check the split.")
+        raise DataError(
+            "the training split is empty, no label fraction can be drawn.", "Check the split."
+        )
     unit = "image_id" if by == "image" else "patient_id"
     kept: set[str] = set()
     for number, units in enumerate(_strata(train, unit, stratify)):
@@ -131,10 +161,11 @@ def label_subset(
 
 
 def check_leaks(index: pd.DataFrame, *, allow: bool = False) -> str:
-    """Check that no patient and no image (by id or path) stands in more than one split; return "" then.
+    """Check that no patient and no image (by id or path) stands in more than one split; return ""
+    then.
 
-    Raise SplitLeakError with counts and examples. With `allow` (presets that repeat a published split, its leaks included) return
-    the same sentence as a warning to be kept with the result.
+    Raise SplitLeakError with counts and examples. With `allow` (presets that repeat a published
+    split, its leaks included) return the same sentence as a warning to be kept with the result.
     """
     columns = {"patient_id": "patients", "image_id": "images", "path": "files"}
     found = [_leak(index, column, what) for column, what in columns.items()]
@@ -152,10 +183,15 @@ def _leak(index: pd.DataFrame, column: str, what: str) -> str:
         return ""
     groups = leaking.groupby(column, sort=True)["split"].agg(" and ".join)
     named = ", ".join(f"{name} in {where}" for name, where in groups.iloc[:3].items())
-    return f"{len(groups)} {what} stand in more than one split ({named}{', ...' if len(groups) > 3 else ''})"
+    return (
+        f"{len(groups)} {what} stand in more than one split "
+        f"({named}{', ...' if len(groups) > 3 else ''})"
+    )
 
 
 def split_hash(index: pd.DataFrame) -> str:
     """Return a hash over the sorted (image_id, split) pairs: equal hashes mean equal splits."""
-    lines = sorted(f"{image}\t{split}" for image, split in zip(index["image_id"], index["split"], strict=True))
+    lines = sorted(
+        f"{image}\t{split}" for image, split in zip(index["image_id"], index["split"], strict=True)
+    )
     return hashlib.blake2b("\n".join(lines).encode(), digest_size=16).hexdigest()

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 
 def find_table(root: Path, *names: str) -> Path:
-    """Return the first of `names` (each as it is, or gzipped) under `root`; raise DataError naming the first."""
+    """Return the first of `names` (each as it is, or gzipped) under `root`; raise DataError naming
+    the first."""
     for name in names:
         for path in (root / name, root / f"{name}.gz"):
             if path.is_file():
@@ -35,8 +36,13 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        message = f"file {path} is no UTF-8 text (byte {error.object[error.start]:#04x} at {error.start})."
-        raise DataError(message, f"Download it again, or convert it: iconv -f latin1 -t utf-8 {path.name}.") from error
+        message = (
+            f"file {path} is no UTF-8 text (byte {error.object[error.start]:#04x} at "
+            f"{error.start})."
+        )
+        raise DataError(
+            message, f"Download it again, or convert it: iconv -f latin1 -t utf-8 {path.name}."
+        ) from error
 
 
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
@@ -47,7 +53,9 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True, compression="infer")
+        table = pd.read_csv(
+            path, dtype=str, keep_default_na=False, skipinitialspace=True, compression="infer"
+        )
     except (OSError, EOFError, ValueError, UnicodeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"table {path} cannot be read: {reason}.", "Download it again.") from error
@@ -55,7 +63,10 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     missing = [column for column in columns if column not in table]
     if missing:
         found = ", ".join(table.columns) or "none"
-        raise DataError(f"table {path} lacks the column '{missing[0]}'.", f"Columns found: {found}. Download it again.")
+        raise DataError(
+            f"table {path} lacks the column '{missing[0]}'.",
+            f"Columns found: {found}. Download it again.",
+        )
     if table.empty:
         raise DataError(f"table {path} has no rows.", "Download it again.")
     return table.apply(lambda values: values.str.strip())
@@ -65,7 +76,10 @@ def require_unique(table: pd.DataFrame, column: str, path: Path) -> None:
     """Raise DataError where a value of `column` stands twice in the table read from `path`."""
     twice = table[column][table[column].duplicated()]
     if len(twice):
-        raise DataError(f"table {path}: {column} '{twice.iloc[0]}' stands twice ({len(twice)} duplicates).", "Download it again.")
+        raise DataError(
+            f"table {path}: {column} '{twice.iloc[0]}' stands twice ({len(twice)} duplicates).",
+            "Download it again.",
+        )
 
 
 def remember(
@@ -78,21 +92,32 @@ def remember(
     workers: int = 2,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
-    """Return one row of text facts per file (`path` and `columns`), reading only files that are new or changed since last time.
+    """Return one row of text facts per file (`path` and `columns`), reading only files that are new
+    or changed since last time.
 
-    `files` are relative to `root`; `read` gets the whole path. What was read is kept in `cache_home()/facts/`, by each file's
-    size and modification time; `name` should say what is read, and in which version.
+    `files` are relative to `root`; `read` gets the whole path. What was read is kept in
+    `cache_home()/facts/`, by each file's size and modification time; `name` should say what is
+    read, and in which version.
     """
     import pandas as pd
 
     root = Path(root).resolve()
-    now = pd.DataFrame({"path": list(files), "state": [_state(f"{root}/{file}") for file in files]}, dtype=object)
+    now = pd.DataFrame(
+        {"path": list(files), "state": [_state(f"{root}/{file}") for file in files]}, dtype=object
+    )
     store = _store(root, name, columns)
     kept = _load(store, columns)
     facts = now.merge(kept, on=["path", "state"], how="left", indicator=True)
     missing = facts.index[facts["_merge"] == "left_only"]
     if len(missing):
-        fresh = _read_all(facts.loc[missing, "path"].tolist(), read, root, name, workers, progress or default_progress())
+        fresh = _read_all(
+            facts.loc[missing, "path"].tolist(),
+            read,
+            root,
+            name,
+            workers,
+            progress or default_progress(),
+        )
         facts.loc[missing, list(columns)] = [[row[column] for column in columns] for row in fresh]
         _save(store, facts.drop(columns="_merge"))
     return facts[["path", *columns]]
@@ -118,9 +143,13 @@ def _load(store: Path, columns: Sequence[str]) -> pd.DataFrame:
     if not store.is_file():
         return pd.DataFrame(columns=wanted, dtype=object)
     try:
-        return pd.read_csv(store, dtype=object, keep_default_na=False)[wanted].drop_duplicates("path")
+        return pd.read_csv(store, dtype=object, keep_default_na=False)[wanted].drop_duplicates(
+            "path"
+        )
     except (ValueError, KeyError) as error:
-        raise DataError(f"cache file {store} is damaged.", "Delete it; it is made again.") from error
+        raise DataError(
+            f"cache file {store} is damaged.", "Delete it; it is made again."
+        ) from error
 
 
 def _save(store: Path, facts: pd.DataFrame) -> None:
@@ -132,10 +161,18 @@ def _save(store: Path, facts: pd.DataFrame) -> None:
 
 
 def _read_all(
-    files: Sequence[str], read: Callable[[Path], Mapping[str, str]], root: Path, name: str, workers: int, progress: Progress
+    files: Sequence[str],
+    read: Callable[[Path], Mapping[str, str]],
+    root: Path,
+    name: str,
+    workers: int,
+    progress: Progress,
 ) -> list[Mapping[str, str]]:
     rows = []
-    with progress.track(f"reading {name}", total=len(files)) as advance, ThreadPoolExecutor(max(1, workers)) as pool:
+    with (
+        progress.track(f"reading {name}", total=len(files)) as advance,
+        ThreadPoolExecutor(max(1, workers)) as pool,
+    ):
         for row in pool.map(lambda file: read(root / file), files):
             rows.append(row)
             advance(1)

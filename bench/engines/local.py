@@ -1,4 +1,5 @@
-"""Run planned cells one after the other in this process; several such processes may share a results folder."""
+"""Run planned cells one after the other in this process; several such processes may share a results
+folder."""
 
 from __future__ import annotations
 
@@ -35,7 +36,8 @@ class Outcome:
 
 
 def run_jobs(jobs: Sequence[Job], request: RunRequest, progress: Progress) -> Outcome:
-    """Run every job that has no result yet; cells another process holds are left to the end and waited for."""
+    """Run every job that has no result yet; cells another process holds are left to the end and
+    waited for."""
     session = _Session(request, progress)
     busy = [job for job in jobs if not session.attempt(job, wait=False)]
     if busy:
@@ -48,7 +50,11 @@ def run_jobs(jobs: Sequence[Job], request: RunRequest, progress: Progress) -> Ou
 class _Session:
     def __init__(self, request: RunRequest, progress: Progress) -> None:
         self.request, self.progress = request, progress
-        self.store, self.outcome, self.encoders = ResultStore(request.results), Outcome(), EncoderShelf(request)
+        self.store, self.outcome, self.encoders = (
+            ResultStore(request.results),
+            Outcome(),
+            EncoderShelf(request),
+        )
 
     def attempt(self, job: Job, *, wait: bool) -> bool:
         """Run or reuse one job; return False where another process holds it."""
@@ -66,7 +72,15 @@ class _Session:
         self.progress.say(job.cell.title)
         encoders = self.encoders
         try:
-            record = run_cell(job.cell, job.plan, job.encoder, encoders.get(job), self.store, encoders.device, self.progress)
+            record = run_cell(
+                job.cell,
+                job.plan,
+                job.encoder,
+                encoders.get(job),
+                self.store,
+                encoders.device,
+                self.progress,
+            )
         except NotApplicableError as error:
             self.outcome.left_out.append(f"{job.cell.title}: {error}")
             self.progress.say(f"    left out: {error}")
@@ -89,7 +103,11 @@ class _Session:
 def _summary(record: dict[str, Any], metric: str) -> str:
     value, low, high = (record.get(f"{part}:{metric}") for part in ("metric", "low", "high"))
     seconds = sum(v for k, v in record.items() if k.startswith("seconds:"))
-    figure = "undefined" if value is None or low is None or high is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+    figure = (
+        "undefined"
+        if value is None or low is None or high is None
+        else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+    )
     return f"{metric} {figure} in {seconds:.0f} s"
 
 
@@ -112,13 +130,18 @@ class EncoderShelf:
 
     def _build(self, build: Callable[[BackboneRequest], Backbone], job: Job, seed: int) -> Backbone:
         settings = dict(job.cell.backbone_settings)
-        backbone = build(BackboneRequest(job.cell.profile, job.encoder.architecture, seed, job.encoder.checkpoint, settings))
+        backbone = build(
+            BackboneRequest(
+                job.cell.profile, job.encoder.architecture, seed, job.encoder.checkpoint, settings
+            )
+        )
         backbone.module.to(self.device)
         return backbone
 
 
 def pick_device(name: str) -> str:
-    """Return the device to use: `auto` takes a GPU where there is one; a named one that is absent is an error."""
+    """Return the device to use: `auto` takes a GPU where there is one; a named one that is absent
+    is an error."""
     import torch
 
     threads = min(torch.get_num_threads(), _cores())
@@ -126,7 +149,10 @@ def pick_device(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
-        raise PlaceBenchError(f"device '{name}' was asked for and this machine has no CUDA device.", "Use --device cpu or auto.")
+        raise PlaceBenchError(
+            f"device '{name}' was asked for and this machine has no CUDA device.",
+            "Use --device cpu or auto.",
+        )
     return name
 
 

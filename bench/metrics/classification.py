@@ -1,4 +1,5 @@
-"""Every metric of a classification table as a function of resampling weights, for classes, their mean and subgroups."""
+"""Every metric of a classification table as a function of resampling weights, for classes, their
+mean and subgroups."""
 
 from __future__ import annotations
 
@@ -36,10 +37,12 @@ SUBGROUP_METRICS: Mapping[str, tuple[str, ...]] = {
 def classification_statistics(table: pd.DataFrame, mode: Mode) -> dict[str, Statistic]:
     """Return name -> f(weights [R, n]) -> [R] for a table of predictions.
 
-    Columns per class c: `label:c` (0/1, NaN = not scored), `score:c` (logit; multiclass: log probability, both as the head gave
-    them), `prob:c` (calibrated probability), `pred:c` (0/1 decision); `group:<what>` names the subgroup of an image ("" unknown).
-    Names: `auroc` (mean over classes where there are several), `auroc:<class>`, `auroc_micro`, `auroc@sex=F`. A class with one
-    label value has no AUROC: its own metric is NaN, the mean is over the others and `undefined_classes` counts it.
+    Columns per class c: `label:c` (0/1, NaN = not scored), `score:c` (logit; multiclass: log
+    probability, both as the head gave them), `prob:c` (calibrated probability), `pred:c` (0/1
+    decision); `group:<what>` names the subgroup of an image ("" unknown). Names: `auroc` (mean over
+    classes where there are several), `auroc:<class>`, `auroc_micro`, `auroc@sex=F`. A class with
+    one label value has no AUROC: its own metric is NaN, the mean is over the others and
+    `undefined_classes` counts it.
     """
     classes = [str(name).removeprefix("label:") for name in table if str(name).startswith("label:")]
     found = _all(table, classes, mode)
@@ -64,8 +67,14 @@ def _column(table: pd.DataFrame, kind: str, name: str) -> np.ndarray:
 def _one_class(table: pd.DataFrame, name: str) -> dict[str, Statistic]:
     """Return the metrics of one class; images whose label is not known are left out."""
     rows = np.flatnonzero(~np.isnan(_column(table, "label", name)))
-    label, score, prob, pred = (_column(table, kind, name)[rows] for kind in ("label", "score", "prob", "pred"))
-    found = {**_ranked(score, label), **_decided(pred, label), **_probable(prob, sigmoid(score), label)}
+    label, score, prob, pred = (
+        _column(table, kind, name)[rows] for kind in ("label", "score", "prob", "pred")
+    )
+    found = {
+        **_ranked(score, label),
+        **_decided(pred, label),
+        **_probable(prob, sigmoid(score), label),
+    }
     return found if len(rows) == len(table) else _restricted(found, rows)
 
 
@@ -82,7 +91,9 @@ def _decided(pred: np.ndarray, label: np.ndarray) -> dict[str, Statistic]:
 
 
 def _from_counts(
-    function: Callable[[counting.Confusion], np.ndarray], counts: Callable[[np.ndarray], counting.Confusion], weights: np.ndarray
+    function: Callable[[counting.Confusion], np.ndarray],
+    counts: Callable[[np.ndarray], counting.Confusion],
+    weights: np.ndarray,
 ) -> np.ndarray:
     return function(counts(weights))
 
@@ -98,7 +109,10 @@ def _probable(prob: np.ndarray, raw: np.ndarray, label: np.ndarray) -> dict[str,
 def _restricted(statistics: ClassStatistics, rows: np.ndarray) -> dict[str, Statistic]:
     """Return `statistics` of some rows as functions of the weights of all."""
     part = Once(lambda weights: np.ascontiguousarray(weights[:, rows]))
-    return {name: Named(partial(_on_part, statistic, part), len(rows)) for name, statistic in statistics.items()}
+    return {
+        name: Named(partial(_on_part, statistic, part), len(rows))
+        for name, statistic in statistics.items()
+    }
 
 
 def _on_part(statistic: Statistic, part: Statistic, weights: np.ndarray) -> np.ndarray:
@@ -111,7 +125,9 @@ def _macro(each: Mapping[str, ClassStatistics]) -> dict[str, Statistic]:
         parts = [statistics[metric] for statistics in each.values()]
         found[metric] = partial(mean_of_defined, parts)
         found |= {f"{metric}:{name}": statistics[metric] for name, statistics in each.items()}
-    found["undefined_classes"] = partial(_undefined, [statistics["auroc"] for statistics in each.values()])
+    found["undefined_classes"] = partial(
+        _undefined, [statistics["auroc"] for statistics in each.values()]
+    )
     return found
 
 
@@ -121,14 +137,23 @@ def _undefined(parts: Sequence[Statistic], weights: np.ndarray) -> np.ndarray:
 
 def _micro(table: pd.DataFrame, classes: list[str]) -> dict[str, Statistic]:
     """Return the metrics over all (image, class) pairs taken together."""
-    labels, scores, decisions = (np.stack([_column(table, k, c) for c in classes]) for k in ("label", "score", "pred"))
+    labels, scores, decisions = (
+        np.stack([_column(table, k, c) for c in classes]) for k in ("label", "score", "pred")
+    )
     known = ~np.isnan(labels)
     images = np.broadcast_to(np.arange(len(table)), labels.shape)[known]
     pairs = scores[known], labels[known], images
 
     def f1(weights: np.ndarray) -> np.ndarray:
-        every = [counting.confusion(decisions[c], labels[c] == 1, weights * known[c]) for c in range(len(classes))]
-        return counting.f1(counting.Confusion(*(sum(getattr(c, part) for c in every) for part in ("tp", "fp", "fn", "tn"))))
+        every = [
+            counting.confusion(decisions[c], labels[c] == 1, weights * known[c])
+            for c in range(len(classes))
+        ]
+        return counting.f1(
+            counting.Confusion(
+                *(sum(getattr(c, part) for c in every) for part in ("tp", "fp", "fn", "tn"))
+            )
+        )
 
     return {
         "auroc_micro": lambda weights: auroc(rank(*pairs), weights),
@@ -139,13 +164,19 @@ def _micro(table: pd.DataFrame, classes: list[str]) -> dict[str, Statistic]:
 
 def _multiclass(table: pd.DataFrame, classes: list[str]) -> dict[str, Statistic]:
     """Return the metrics of exclusive classes; every image has one true and one predicted class."""
-    label, score, prob, pred = (np.stack([_column(table, k, c) for c in classes], 1) for k in ("label", "score", "prob", "pred"))
+    label, score, prob, pred = (
+        np.stack([_column(table, k, c) for c in classes], 1)
+        for k in ("label", "score", "prob", "pred")
+    )
     true, chosen = label.argmax(axis=1), pred.argmax(axis=1)
     counts = Once(lambda weights: counting.class_counts(chosen, true, len(classes), weights))
     each: dict[str, ClassStatistics] = {}
     for k, name in enumerate(classes):
         own = Once(partial(_class_counts, counts, k))
-        decided = {m: partial(_from_counts, COUNTED[m], own) for m in ("f1", "sensitivity", "specificity", "precision")}
+        decided = {
+            m: partial(_from_counts, COUNTED[m], own)
+            for m in ("f1", "sensitivity", "specificity", "precision")
+        }
         each[name] = {**_ranked(score[:, k], label[:, k]), **decided}
     found = _macro(each)
     found["balanced_accuracy"] = found.pop("sensitivity")
@@ -154,11 +185,15 @@ def _multiclass(table: pd.DataFrame, classes: list[str]) -> dict[str, Statistic]
     return found | _multiclass_probable(prob, np.exp(score), label)
 
 
-def _class_counts(counts: Callable[[np.ndarray], np.ndarray], k: int, weights: np.ndarray) -> counting.Confusion:
+def _class_counts(
+    counts: Callable[[np.ndarray], np.ndarray], k: int, weights: np.ndarray
+) -> counting.Confusion:
     return counting.one_against_rest(counts(weights), k)
 
 
-def _multiclass_probable(prob: np.ndarray, raw: np.ndarray, label: np.ndarray) -> dict[str, Statistic]:
+def _multiclass_probable(
+    prob: np.ndarray, raw: np.ndarray, label: np.ndarray
+) -> dict[str, Statistic]:
     images = np.repeat(np.arange(len(label)), label.shape[1])
     return {
         "auroc_micro": lambda weights: auroc(rank(raw.ravel(), label.ravel(), images), weights),
@@ -172,7 +207,9 @@ def _hit(prob: np.ndarray, label: np.ndarray) -> np.ndarray:
     return label[np.arange(len(label)), prob.argmax(axis=1)]
 
 
-def _subgroups(table: pd.DataFrame, classes: list[str], mode: Mode, column: str) -> dict[str, Statistic]:
+def _subgroups(
+    table: pd.DataFrame, classes: list[str], mode: Mode, column: str
+) -> dict[str, Statistic]:
     """Return `<metric>@<what>=<value>` for every known value of a group column."""
     what, values = column.removeprefix("group:"), table[column].astype(str).to_numpy()
     found: dict[str, Statistic] = {}

@@ -49,30 +49,40 @@ def precision(c: Confusion) -> np.ndarray:
 
 
 def f1(c: Confusion) -> np.ndarray:
-    """Return 2 tp / (2 tp + fp + fn) [R]; NaN where there is neither a positive nor a positive decision."""
+    """Return 2 tp / (2 tp + fp + fn) [R]; NaN where there is neither a positive nor a positive
+    decision."""
     return ratio(2 * c.tp, 2 * c.tp + c.fp + c.fn)
 
 
 def mcc(c: Confusion) -> np.ndarray:
-    """Return Matthews' correlation [R]: 0 for a constant decision, NaN where the labels have one value only."""
+    """Return Matthews' correlation [R]: 0 for a constant decision, NaN where the labels have one
+    value only."""
     table = np.stack([np.stack([c.tn, c.fp], axis=-1), np.stack([c.fn, c.tp], axis=-1)], axis=-2)
     return multiclass_mcc(table)
 
 
-def class_counts(predicted: np.ndarray, labels: np.ndarray, classes: int, weights: np.ndarray) -> np.ndarray:
-    """Return confusion matrices [R, true K, predicted K] of class numbers [n] per row of `weights` [R, n]."""
+def class_counts(
+    predicted: np.ndarray, labels: np.ndarray, classes: int, weights: np.ndarray
+) -> np.ndarray:
+    """Return confusion matrices [R, true K, predicted K] of class numbers [n] per row of `weights`
+    [R, n]."""
     pair = np.asarray(labels) * classes + np.asarray(predicted)
     hot = pair[:, None] == np.arange(classes * classes)
     return weighted_sums(hot, weights).reshape(len(weights), classes, classes)
 
 
 def multiclass_mcc(counts: np.ndarray) -> np.ndarray:
-    """Return Gorodkin's R_K of confusion matrices [R, K, K] (Gorodkin 2004); conventions as in `mcc`."""
+    """Return Gorodkin's R_K of confusion matrices [R, K, K] (Gorodkin 2004); conventions as in
+    `mcc`."""
     true, predicted, total = counts.sum(axis=-1), counts.sum(axis=-2), counts.sum(axis=(-1, -2))
     right = np.trace(counts, axis1=-2, axis2=-1)
     spread_true = total**2 - (true**2).sum(axis=-1)
     spread_predicted = total**2 - (predicted**2).sum(axis=-1)
-    value = ratio(right * total - (true * predicted).sum(axis=-1), np.sqrt(spread_true * spread_predicted), empty=0.0)
+    value = ratio(
+        right * total - (true * predicted).sum(axis=-1),
+        np.sqrt(spread_true * spread_predicted),
+        empty=0.0,
+    )
     return np.where(spread_true == 0, np.nan, value)
 
 
@@ -84,15 +94,20 @@ def one_against_rest(counts: np.ndarray, k: int) -> Confusion:
 
 
 def brier(probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the mean squared error of probabilities [n] (of class 1), or [n, K] summed over classes, against 0/1 `labels`."""
+    """Return the mean squared error of probabilities [n] (of class 1), or [n, K] summed over
+    classes, against 0/1 `labels`."""
     error = (np.asarray(probabilities, float) - np.asarray(labels, float)) ** 2
     return weighted_mean(error if error.ndim == 1 else error.sum(axis=1), weights)
 
 
-def calibration_error(confidence: np.ndarray, right: np.ndarray, weights: np.ndarray, bins: int = BINS) -> np.ndarray:
-    """Return the expected calibration error [R] over `bins` bins of equal width (Naeini 2015; Guo 2017).
+def calibration_error(
+    confidence: np.ndarray, right: np.ndarray, weights: np.ndarray, bins: int = BINS
+) -> np.ndarray:
+    """Return the expected calibration error [R] over `bins` bins of equal width (Naeini 2015; Guo
+    2017).
 
-    `confidence` [n] is a probability and `right` [n] 0/1 whether what it promises holds. Bins are closed above.
+    `confidence` [n] is a probability and `right` [n] 0/1 whether what it promises holds. Bins are
+    closed above.
     """
     confidence = np.asarray(confidence, dtype=float)
     place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)

@@ -25,35 +25,52 @@ def log_softmax(x: np.ndarray) -> np.ndarray:
 
 
 def choose_threshold(scores: np.ndarray, labels: np.ndarray, rule: Rule = "f1") -> float:
-    """Return the threshold t (positive where score > t) that is best on `scores` [n] against 0/1 `labels` [n].
+    """Return the threshold t (positive where score > t) that is best on `scores` [n] against 0/1
+    `labels` [n].
 
-    `rule` f1: the highest F1; youden: the highest sensitivity + specificity. Between two scores t is their middle; of equal ones
-    the highest threshold is taken. Raise DataError where the labels have one value only.
+    `rule` f1: the highest F1; youden: the highest sensitivity + specificity. Between two scores t
+    is their middle; of equal ones the highest threshold is taken. Raise DataError where the labels
+    have one value only.
     """
     scores, labels = np.asarray(scores, dtype=float), np.asarray(labels).astype(bool)
     if labels.all() or not labels.any():
-        raise DataError(f"a threshold cannot be chosen on {len(labels)} validation images with one label value.", "Add images.")
+        raise DataError(
+            f"a threshold cannot be chosen on {len(labels)} validation images with one label "
+            "value.",
+            "Add images.",
+        )
     order = np.argsort(-scores, kind="stable")
     ranked, tp = scores[order], np.cumsum(labels[order])
     fp = np.arange(1, len(ranked) + 1) - tp
-    value = 2 * tp / (labels.sum() + tp + fp) if rule == "f1" else tp / labels.sum() - fp / (~labels).sum()
+    value = (
+        2 * tp / (labels.sum() + tp + fp)
+        if rule == "f1"
+        else tp / labels.sum() - fp / (~labels).sum()
+    )
     cut = np.append(ranked[1:] < ranked[:-1], True)
     best = int(np.argmax(np.where(cut, value, -np.inf)))
-    return float(ranked[best] - 1.0 if best == len(ranked) - 1 else (ranked[best] + ranked[best + 1]) / 2)
+    return float(
+        ranked[best] - 1.0 if best == len(ranked) - 1 else (ranked[best] + ranked[best + 1]) / 2
+    )
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """Return the temperature T > 0 that minimises the log loss of logits / T (Guo 2017).
 
-    `logits` [n] with 0/1 `labels` [n], or [n, K] with class numbers [n]. Golden-section search over log T; convex in 1 / T.
+    `logits` [n] with 0/1 `labels` [n], or [n, K] with class numbers [n]. Golden-section search over
+    log T; convex in 1 / T.
     """
     logits = np.asarray(logits, dtype=float)
 
     def loss(log_t: float) -> float:
         scaled = logits / np.exp(log_t)
         if logits.ndim == 1:
-            return float(np.logaddexp(0.0, np.where(np.asarray(labels).astype(bool), -scaled, scaled)).mean())
-        return float(-log_softmax(scaled)[np.arange(len(logits)), np.asarray(labels, dtype=int)].mean())
+            return float(
+                np.logaddexp(0.0, np.where(np.asarray(labels).astype(bool), -scaled, scaled)).mean()
+            )
+        return float(
+            -log_softmax(scaled)[np.arange(len(logits)), np.asarray(labels, dtype=int)].mean()
+        )
 
     low, high = np.log(TEMPERATURES)
     golden = (np.sqrt(5) - 1) / 2

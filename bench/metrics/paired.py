@@ -1,4 +1,5 @@
-"""Differences between methods measured on the same resamples: p-values and their correction for many comparisons."""
+"""Differences between methods measured on the same resamples: p-values and their correction for
+many comparisons."""
 
 from __future__ import annotations
 
@@ -12,10 +13,12 @@ from bench.stats import Estimate, difference
 
 
 def paired_p_value(one: np.ndarray, other: np.ndarray) -> float:
-    """Return the two-sided bootstrap p-value that `one` and `other` [R] (same resamples) do not differ.
+    """Return the two-sided bootstrap p-value that `one` and `other` [R] (same resamples) do not
+    differ.
 
-    Twice the smaller share of resamples on either side of 0, a difference of 0 counted on both, one added to both counts so
-    that p is never 0 (Davison & Hinkley 1997, 4.2). Undefined resamples (NaN) are left out; none left gives NaN.
+    Twice the smaller share of resamples on either side of 0, a difference of 0 counted on both, one
+    added to both counts so that p is never 0 (Davison & Hinkley 1997, 4.2). Undefined resamples
+    (NaN) are left out; none left gives NaN.
     """
     gap = np.asarray(one, dtype=float) - np.asarray(other, dtype=float)
     gap = gap[~np.isnan(gap)]
@@ -26,7 +29,8 @@ def paired_p_value(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
-    """Return p-values corrected for their number by Holm's step-down procedure (Holm 1979), in the order given; NaN stays NaN."""
+    """Return p-values corrected for their number by Holm's step-down procedure (Holm 1979), in the
+    order given; NaN stays NaN."""
     p = np.asarray(p_values, dtype=float)
     adjusted = np.full(len(p), np.nan)
     known = np.flatnonzero(~np.isnan(p))
@@ -38,7 +42,8 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Difference:
-    """One paired comparison: value of `one` minus value of `other`, 95% interval, p-value and Holm-corrected p-value."""
+    """One paired comparison: value of `one` minus value of `other`, 95% interval, p-value and
+    Holm-corrected p-value."""
 
     one: str
     other: str
@@ -50,11 +55,19 @@ class Difference:
 
 
 def all_differences(estimates: Mapping[str, Estimate]) -> list[Difference]:
-    """Compare every pair of `estimates` (all of the same resamples); the correction is over all pairs."""
+    """Compare every pair of `estimates` (all of the same resamples); the correction is over all
+    pairs."""
     pairs = list(combinations(estimates, 2))
     p_values = [paired_p_value(estimates[a].resampled, estimates[b].resampled) for a, b in pairs]
     rows = zip(pairs, p_values, holm(p_values), strict=True)
     return [
-        Difference(a, b, estimates[a].value - estimates[b].value, *difference(estimates[a], estimates[b]), p, float(corrected))
+        Difference(
+            a,
+            b,
+            estimates[a].value - estimates[b].value,
+            *difference(estimates[a], estimates[b]),
+            p,
+            float(corrected),
+        )
         for (a, b), p, corrected in rows
     ]

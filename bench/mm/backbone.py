@@ -1,4 +1,5 @@
-"""The adapter by which mmsegmentation and mmdetection see any Backbone: a module that returns its pyramid."""
+"""The adapter by which mmsegmentation and mmdetection see any Backbone: a module that returns its
+pyramid."""
 
 from __future__ import annotations
 
@@ -19,11 +20,13 @@ from bench.mm.pyramid import SimplePyramid
 
 
 class PyramidBackbone(BaseModule):
-    """Return the pyramid of an encoder as a tuple of maps [B, C_i, H_i, W_i]; a tuple given is passed through (cached features).
+    """Return the pyramid of an encoder as a tuple of maps [B, C_i, H_i, W_i]; a tuple given is
+    passed through (cached features).
 
-    `levels` are the places in the pyramid that are returned, default all. `frozen` encoders run without gradient. With
-    `batchnorm="eval"` a frozen encoder is no sub-module: it is neither saved nor switched to training mode, and not one of its
-    buffers changes. `batchnorm="train"` (MGCA, GLoRIA) and fine-tuning work on a copy.
+    `levels` are the places in the pyramid that are returned, default all. `frozen` encoders run
+    without gradient. With `batchnorm="eval"` a frozen encoder is no sub-module: it is neither saved
+    nor switched to training mode, and not one of its buffers changes. `batchnorm="train"` (MGCA,
+    GLoRIA) and fine-tuning work on a copy.
     """
 
     def __init__(
@@ -52,11 +55,15 @@ class PyramidBackbone(BaseModule):
         with torch.no_grad() if self.frozen else contextlib.nullcontext():
             pyramid = self.encoder.features(inputs).pyramid
         if not pyramid:
-            raise SettingError(f"backbone '{self.encoder.name}' gives no pyramid.", "Dense heads need feature maps.")
+            raise SettingError(
+                f"backbone '{self.encoder.name}' gives no pyramid.",
+                "Dense heads need feature maps.",
+            )
         return pyramid if self.levels is None else tuple(pyramid[level] for level in self.levels)
 
     def train(self, mode: bool = True) -> PyramidBackbone:
-        """Switch to training mode; BatchNorm layers of the encoder stay in evaluation mode unless `batchnorm="train"`."""
+        """Switch to training mode; BatchNorm layers of the encoder stay in evaluation mode unless
+        `batchnorm="train"`."""
         super().train(mode)
         if self.batchnorm == "eval":
             for layer in self.encoder.module.modules():
@@ -77,9 +84,11 @@ class PyramidBackbone(BaseModule):
 class PlaceBenchBackbone(PyramidBackbone):
     """An encoder of this harness by its name, for plain mmsegmentation and mmdetection configs.
 
-    `dict(type="PlaceBenchBackbone", name="place", architecture="vit", checkpoint="encoder.safetensors", out_indices=(1, 2, 3))`:
-    `name`, `architecture` and `profile` as on the command line; `checkpoint` is what `place-bench pretrain` wrote, or a
-    published file; `out_indices` are places in the pyramid. A frozen encoder is not part of the framework's own checkpoints.
+    `dict(type="PlaceBenchBackbone", name="place", architecture="vit",
+    checkpoint="encoder.safetensors", out_indices=(1, 2, 3))`: `name`, `architecture` and `profile`
+    as on the command line; `checkpoint` is what `place-bench pretrain` wrote, or a published file;
+    `out_indices` are places in the pyramid. A frozen encoder is not part of the framework's own
+    checkpoints.
     """
 
     def __init__(
@@ -93,12 +102,15 @@ class PlaceBenchBackbone(PyramidBackbone):
         out_indices: Sequence[int] | None = None,
         seed: int = 0,
     ) -> None:
-        request = BackboneRequest(profile, architecture, seed, Path(checkpoint) if checkpoint else None)
+        request = BackboneRequest(
+            profile, architecture, seed, Path(checkpoint) if checkpoint else None
+        )
         super().__init__(BACKBONES.get(name).build(request), frozen, batchnorm, out_indices)
 
 
 def register(package: Literal["mmseg", "mmdet"]) -> None:
-    """Register the adapters and the simple pyramid in the model registry of `package`; does nothing the second time."""
+    """Register the adapters and the simple pyramid in the model registry of `package`; does nothing
+    the second time."""
     models = importlib.import_module(f"{package}.registry").MODELS
     for module in (PyramidBackbone, PlaceBenchBackbone, SimplePyramid):
         if module.__name__ not in models.module_dict:

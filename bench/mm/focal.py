@@ -7,7 +7,8 @@ from torch import Tensor
 
 
 def _terms(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return probability, log p, log(1 - p) and the one-hot target [N, C]; class C is background and has no column."""
+    """Return probability, log p, log(1 - p) and the one-hot target [N, C]; class C is background
+    and has no column."""
     log_p = torch.nn.functional.logsigmoid(logits)
     log_q = torch.nn.functional.logsigmoid(-logits)
     hot = target[:, None] == torch.arange(logits.shape[1], device=logits.device)
@@ -25,7 +26,8 @@ def _class_weight(weight: Tensor, target: Tensor) -> Tensor:
 def sigmoid_focal_loss_forward(
     input: Tensor, target: Tensor, weight: Tensor, output: Tensor, *, gamma: float, alpha: float
 ) -> None:
-    """Write the focal loss of logits `input` [N, C] and classes `target` [N] into `output` [N, C] (Lin et al. 2017, eq. 5)."""
+    """Write the focal loss of logits `input` [N, C] and classes `target` [N] into `output` [N, C]
+    (Lin et al. 2017, eq. 5)."""
     p, log_p, log_q, hot = _terms(input, target)
     positive = -alpha * (1 - p) ** gamma * log_p
     negative = -(1 - alpha) * p**gamma * log_q

@@ -11,7 +11,8 @@ _BLOCK = 512
 
 
 def _iou(box: np.ndarray, others: np.ndarray, offset: int) -> np.ndarray:
-    """Return the IoU [..., n] of boxes [..., 4] with others [n, 4]; `offset` 1 counts both end pixels."""
+    """Return the IoU [..., n] of boxes [..., 4] with others [n, 4]; `offset` 1 counts both end
+    pixels."""
     x1, y1, x2, y2 = (box[..., None, k] for k in range(4))
     width = np.minimum(x2, others[:, 2]) - np.maximum(x1, others[:, 0]) + offset
     height = np.minimum(y2, others[:, 3]) - np.maximum(y1, others[:, 1]) + offset
@@ -22,7 +23,8 @@ def _iou(box: np.ndarray, others: np.ndarray, offset: int) -> np.ndarray:
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
-    """Return the indices of the boxes kept, by falling score; one whose IoU with a kept box is above the threshold is dropped."""
+    """Return the indices of the boxes kept, by falling score; one whose IoU with a kept box is
+    above the threshold is dropped."""
     order = scores.argsort(descending=True, stable=True)
     corners = boxes[order].detach().cpu().numpy()
     alive = np.ones(len(corners), dtype=bool)
@@ -36,9 +38,17 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
 
 
 def softnms(
-    boxes: Tensor, scores: Tensor, dets: Tensor, iou_threshold: float, sigma: float, min_score: float, method: int, offset: int
+    boxes: Tensor,
+    scores: Tensor,
+    dets: Tensor,
+    iou_threshold: float,
+    sigma: float,
+    min_score: float,
+    method: int,
+    offset: int,
 ) -> Tensor:
-    """Write boxes with decayed scores into the first rows of `dets` [n, 5] and return their indices (Bodla et al. 2017).
+    """Write boxes with decayed scores into the first rows of `dets` [n, 5] and return their indices
+    (Bodla et al. 2017).
 
     `method`: 0 hard, 1 linear, 2 gaussian. Boxes whose score falls under `min_score` are dropped.
     """
@@ -50,7 +60,9 @@ def softnms(
         dets[len(kept)] = torch.from_numpy(np.append(corners[best], left[best]))
         kept.append(int(best))
         rest = rest[rest != best]
-        left[rest] *= _decay(_iou(corners[best], corners[rest], offset), iou_threshold, sigma, method)
+        left[rest] *= _decay(
+            _iou(corners[best], corners[rest], offset), iou_threshold, sigma, method
+        )
         rest = rest[left[rest] >= min_score]
     return torch.tensor(np.array(kept, dtype=np.int64))
 

@@ -1,7 +1,8 @@
 """Stand-ins in torch for the few compiled mmcv operators that mmseg and mmdet models use.
 
-mmcv installed without a compiler has no `mmcv._ext`; a module of that name in `sys.modules` is enough for the models to import.
-The functions have the calling convention of the compiled ones: results are written into the output tensors given.
+mmcv installed without a compiler has no `mmcv._ext`; a module of that name in `sys.modules` is
+enough for the models to import. The functions have the calling convention of the compiled ones:
+results are written into the output tensors given.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ SUPPLIED: dict[str, Callable[..., Tensor | None]] = {
 
 
 class _StandIn(ModuleType):
-    """`mmcv._ext` without a compiler: the supplied operators, and for every other name a refusal when called."""
+    """`mmcv._ext` without a compiler: the supplied operators, and for every other name a refusal
+    when called."""
 
     def __getattr__(self, name: str) -> Callable[..., Tensor | None]:
         if name.startswith("__"):
@@ -41,14 +43,16 @@ class _StandIn(ModuleType):
 def _refusal(name: str) -> Callable[..., Tensor | None]:
     def refuse(*_args: object, **_kwargs: object) -> Tensor | None:
         raise MissingDependencyError(
-            f"operator '{name}' needs a compiled mmcv.", "Run `make setup-ops`, or choose a model without this operator."
+            f"operator '{name}' needs a compiled mmcv.",
+            "Run `make setup-ops`, or choose a model without this operator.",
         )
 
     return refuse
 
 
 def install() -> None:
-    """Place the stand-in as `mmcv._ext` where mmcv has no compiled operators; does nothing elsewhere or the second time."""
+    """Place the stand-in as `mmcv._ext` where mmcv has no compiled operators; does nothing
+    elsewhere or the second time."""
     if "mmcv._ext" in sys.modules or importlib.util.find_spec("mmcv._ext") is not None:
         return
     module = _StandIn("mmcv._ext", __doc__)

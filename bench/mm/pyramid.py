@@ -15,15 +15,20 @@ def _norm(channels: int) -> nn.Module:
 
 
 class SimplePyramid(BaseModule):
-    """Make levels at `scales` times the resolution of the last map (a power of two each), all of width `out_channels`.
+    """Make levels at `scales` times the resolution of the last map (a power of two each), all of
+    width `out_channels`.
 
-    Li et al. 2022, section 3: transposed convolutions up, max pooling down, then 1x1 and 3x3 convolutions with a norm.
-    `extra_levels` more are the coarsest one subsampled by 2.
+    Li et al. 2022, section 3: transposed convolutions up, max pooling down, then 1x1 and 3x3
+    convolutions with a norm. `extra_levels` more are the coarsest one subsampled by 2.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, scales: Sequence[float], extra_levels: int = 0) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, scales: Sequence[float], extra_levels: int = 0
+    ) -> None:
         super().__init__()
-        self.levels = nn.ModuleList(self._level(in_channels, out_channels, scale) for scale in scales)
+        self.levels = nn.ModuleList(
+            self._level(in_channels, out_channels, scale) for scale in scales
+        )
         self.extra_levels = extra_levels
 
     @staticmethod
@@ -31,12 +36,18 @@ class SimplePyramid(BaseModule):
         layers: list[nn.Module] = []
         steps = round(math.log2(scale))
         for _ in range(steps):
-            layers += [nn.ConvTranspose2d(before, before // 2, 2, stride=2), _norm(before // 2), nn.GELU()]
+            layers += [
+                nn.ConvTranspose2d(before, before // 2, 2, stride=2),
+                _norm(before // 2),
+                nn.GELU(),
+            ]
             before //= 2
         if steps < 0:
             layers.append(nn.MaxPool2d(2**-steps))
         layers += [nn.Conv2d(before, after, 1, bias=False), _norm(after)]
-        return nn.Sequential(*layers, nn.Conv2d(after, after, 3, padding=1, bias=False), _norm(after))
+        return nn.Sequential(
+            *layers, nn.Conv2d(after, after, 3, padding=1, bias=False), _norm(after)
+        )
 
     def forward(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Return the levels from fine to coarse, of the last of `inputs` [B, C, h, w]."""

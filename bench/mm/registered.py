@@ -1,6 +1,8 @@
-"""Name this module in a config's `custom_imports`: mmsegmentation and mmdetection then know PlaceBenchBackbone.
+"""Name this module in a config's `custom_imports`: mmsegmentation and mmdetection then know
+PlaceBenchBackbone.
 
-It also supplies the operators a mmcv without a compiler lacks, so it has to be imported before the models of either.
+It also supplies the operators a mmcv without a compiler lacks, so it has to be imported before the
+models of either.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """RoIAlign by average, forward and backward, as one sparse product per chunk of boxes.
 
-Every output bin is a weighted sum of feature pixels: the weights are a sparse matrix S [bins, pixels], the forward pass is S F
-and the backward pass S' G. Rows and columns are sampled apart, because bilinear weights are a product.
+Every output bin is a weighted sum of feature pixels: the weights are a sparse matrix S [bins,
+pixels], the forward pass is S F and the backward pass S' G. Rows and columns are sampled apart,
+because bilinear weights are a product.
 """
 
 from __future__ import annotations
@@ -20,33 +21,45 @@ def roi_align_forward(
     input: Tensor, rois: Tensor, output: Tensor, _argmax_y: Tensor, _argmax_x: Tensor, *, aligned_height: int,
     aligned_width: int, spatial_scale: float, sampling_ratio: int, pool_mode: int, aligned: bool,
 ) -> None:  # fmt: skip
-    """Write the mean of bilinear samples of `input` [B, C, H, W] per bin into `output`; `rois` [n, 5] = image, x1, y1, x2, y2."""
+    """Write the mean of bilinear samples of `input` [B, C, H, W] per bin into `output`; `rois` [n,
+    5] = image, x1, y1, x2, y2."""
     _refuse_max(pool_mode)
     pixels = input.permute(0, 2, 3, 1).reshape(-1, input.shape[1]).to(_dtype(input))
     size, bins = (input.shape[0], *input.shape[2:]), (aligned_height, aligned_width)
-    for rows, matrix in _matrices(rois.to(pixels.dtype), size, bins, spatial_scale, sampling_ratio, aligned):
+    for rows, matrix in _matrices(
+        rois.to(pixels.dtype), size, bins, spatial_scale, sampling_ratio, aligned
+    ):
         pooled = torch.sparse.mm(matrix, pixels)
-        output[rows] = pooled.reshape(-1, *bins, input.shape[1]).permute(0, 3, 1, 2).to(output.dtype)
+        output[rows] = (
+            pooled.reshape(-1, *bins, input.shape[1]).permute(0, 3, 1, 2).to(output.dtype)
+        )
 
 
 def roi_align_backward(
     grad_output: Tensor, rois: Tensor, _argmax_y: Tensor, _argmax_x: Tensor, grad_input: Tensor, *, aligned_height: int,
     aligned_width: int, spatial_scale: float, sampling_ratio: int, pool_mode: int, aligned: bool,
 ) -> None:  # fmt: skip
-    """Add the gradient of `roi_align_forward` for `grad_output` [n, C, h, w] to `grad_input` [B, C, H, W]."""
+    """Add the gradient of `roi_align_forward` for `grad_output` [n, C, h, w] to `grad_input` [B, C,
+    H, W]."""
     _refuse_max(pool_mode)
     batch, channels, height, width = grad_input.shape
     bins, size = (aligned_height, aligned_width), (batch, height, width)
     total = grad_output.new_zeros(batch * height * width, channels, dtype=_dtype(grad_output))
-    for rows, matrix in _matrices(rois.to(total.dtype), size, bins, spatial_scale, sampling_ratio, aligned):
+    for rows, matrix in _matrices(
+        rois.to(total.dtype), size, bins, spatial_scale, sampling_ratio, aligned
+    ):
         flat = grad_output[rows].permute(0, 2, 3, 1).reshape(-1, channels).to(total.dtype)
         total += torch.sparse.mm(matrix.t(), flat)
-    grad_input += total.reshape(batch, height, width, channels).permute(0, 3, 1, 2).to(grad_input.dtype)
+    grad_input += (
+        total.reshape(batch, height, width, channels).permute(0, 3, 1, 2).to(grad_input.dtype)
+    )
 
 
 def _refuse_max(pool_mode: int) -> None:
     if pool_mode != 1:
-        raise MissingDependencyError("RoIAlign with pool_mode 'max' needs a compiled mmcv.", "Use pool_mode='avg'.")
+        raise MissingDependencyError(
+            "RoIAlign with pool_mode 'max' needs a compiled mmcv.", "Use pool_mode='avg'."
+        )
 
 
 def _dtype(tensor: Tensor) -> torch.dtype:
@@ -55,9 +68,15 @@ def _dtype(tensor: Tensor) -> torch.dtype:
 
 
 def _matrices(
-    rois: Tensor, size: tuple[int, int, int], bins: tuple[int, int], scale: float, sampling: int, aligned: bool
+    rois: Tensor,
+    size: tuple[int, int, int],
+    bins: tuple[int, int],
+    scale: float,
+    sampling: int,
+    aligned: bool,
 ) -> Iterator[tuple[slice, Tensor]]:
-    """Yield (rows of rois, sparse [rows * h * w, B * H * W]), chunked so that the entries fit in memory."""
+    """Yield (rows of rois, sparse [rows * h * w, B * H * W]), chunked so that the entries fit in
+    memory."""
     corners = rois[:, 1:] * scale - (0.5 if aligned else 0.0)
     extent = corners[:, 2:] - corners[:, :2]
     extent = extent if aligned else extent.clamp(min=1.0)
@@ -66,12 +85,16 @@ def _matrices(
     while start < len(rois):
         stop = start + _chunk(grids[start:], bins)
         rows = slice(start, stop)
-        yield rows, _matrix(rois[rows, 0].long(), corners[rows, :2], extent[rows], grids[rows], size, bins)
+        yield (
+            rows,
+            _matrix(rois[rows, 0].long(), corners[rows, :2], extent[rows], grids[rows], size, bins),
+        )
         start = stop
 
 
 def _grid(extent: Tensor, bins: tuple[int, int], sampling: int) -> Tensor:
-    """Return the number of samples per bin along (x, y) [n, 2]: `sampling`, or where 0 one per feature pixel."""
+    """Return the number of samples per bin along (x, y) [n, 2]: `sampling`, or where 0 one per
+    feature pixel."""
     if sampling > 0:
         return torch.full_like(extent, sampling, dtype=torch.long)
     per_bin = extent / extent.new_tensor([bins[1], bins[0]])
@@ -85,27 +108,46 @@ def _chunk(grids: Tensor, bins: tuple[int, int]) -> int:
 
 
 def _matrix(
-    image: Tensor, low: Tensor, extent: Tensor, grids: Tensor, size: tuple[int, int, int], bins: tuple[int, int]
+    image: Tensor,
+    low: Tensor,
+    extent: Tensor,
+    grids: Tensor,
+    size: tuple[int, int, int],
+    bins: tuple[int, int],
 ) -> Tensor:
     x, x_weight = _line(low[:, 0], extent[:, 0], grids[:, 0], size[2], bins[1])
     y, y_weight = _line(low[:, 1], extent[:, 1], grids[:, 1], size[1], bins[0])
     weight = y_weight[:, :, None, :, None] * x_weight[:, None, :, None, :]
-    pixel = (image[:, None, None] * size[1] + y)[:, :, None, :, None] * size[2] + x[:, None, :, None, :]
-    bin_index = torch.arange(weight[..., 0, 0].numel(), device=weight.device).reshape(*weight.shape[:3], 1, 1).expand_as(pixel)
+    pixel = (image[:, None, None] * size[1] + y)[:, :, None, :, None] * size[2] + x[
+        :, None, :, None, :
+    ]
+    bin_index = (
+        torch.arange(weight[..., 0, 0].numel(), device=weight.device)
+        .reshape(*weight.shape[:3], 1, 1)
+        .expand_as(pixel)
+    )
     used = weight != 0
     indices = torch.stack([bin_index[used], pixel[used]])
     return torch.sparse_coo_tensor(
-        indices, weight[used], (weight[..., 0, 0].numel(), size[0] * size[1] * size[2]), check_invariants=False
+        indices,
+        weight[used],
+        (weight[..., 0, 0].numel(), size[0] * size[1] * size[2]),
+        check_invariants=False,
     )
 
 
-def _line(low: Tensor, extent: Tensor, grid: Tensor, length: int, bins: int) -> tuple[Tensor, Tensor]:
-    """Return the pixels and weights [n, bins, 2 * samples] of the samples of each bin along one axis of `length` pixels."""
+def _line(
+    low: Tensor, extent: Tensor, grid: Tensor, length: int, bins: int
+) -> tuple[Tensor, Tensor]:
+    """Return the pixels and weights [n, bins, 2 * samples] of the samples of each bin along one
+    axis of `length` pixels."""
     most = max(1, int(grid.max()))
     sample = torch.arange(most, device=low.device)
     place = (sample + 0.5).to(low.dtype) / grid.clamp(min=1)[:, None]
     at = (
-        low[:, None, None] + (torch.arange(bins, device=low.device)[:, None] + place[:, None, :]) * (extent / bins)[:, None, None]
+        low[:, None, None]
+        + (torch.arange(bins, device=low.device)[:, None] + place[:, None, :])
+        * (extent / bins)[:, None, None]
     )
     inside = (at >= -1) & (at <= length) & (sample < grid[:, None])[:, None, :]
     at = at.clamp(min=0, max=length - 1)

@@ -1,4 +1,5 @@
-"""A pre-training method of one's own: `place-bench --plugin method.py pretrain siglip`, then `run TASK --backbones siglip`."""
+"""A pre-training method of one's own: `place-bench --plugin method.py pretrain siglip`, then `run
+TASK --backbones siglip`."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from bench.contracts import Backbone, BackboneRequest, backbone
 
 
 class SigLip(VisionLanguageMethod):
-    """Every pair of the batch is a yes-or-no question: do image and report belong together? (Zhai et al., ICCV 2023)."""
+    """Every pair of the batch is a yes-or-no question: do image and report belong together? (Zhai
+    et al., ICCV 2023)."""
 
     settings_type = MethodSettings
 
@@ -23,7 +25,9 @@ class SigLip(VisionLanguageMethod):
         images = gather(self.embed_features(self.image_encoder.features(batch["images"])))
         texts = gather(self.text_states(text_batch(batch))[1])
         signs = 2 * torch.eye(len(images), device=images.device) - 1
-        return {"loss_pairs": -functional.logsigmoid(signs * (10 * images @ texts.T - 5)).sum(1).mean()}
+        return {
+            "loss_pairs": -functional.logsigmoid(signs * (10 * images @ texts.T - 5)).sum(1).mean()
+        }
 
 
 @backbone("siglip", title="SigLIP, an example", architecture=architecture_name, method=f"{__name__}:SigLip",

@@ -1,4 +1,5 @@
-"""A dataset, a task and an encoder of one's own, in one file: `place-bench --plugin stranger.py run stranger_seg ...`."""
+"""A dataset, a task and an encoder of one's own, in one file: `place-bench --plugin stranger.py run
+stranger_seg ...`."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
 @dataset
 class Stranger(Dataset):
-    """Folder with `list.csv` (columns image, patient), `images/*.png` and `masks/*.png` of the same names."""
+    """Folder with `list.csv` (columns image, patient), `images/*.png` and `masks/*.png` of the same
+    names."""
 
     name = "stranger"
     title = "Somebody's own radiographs"
@@ -43,7 +45,10 @@ class Stranger(Dataset):
 
         table = pd.read_csv(root / "list.csv", dtype=str)
         if not {"image", "patient"} <= set(table.columns):
-            raise DataError(f"{root / 'list.csv'} has columns {list(table.columns)}.", "It needs image and patient.")
+            raise DataError(
+                f"{root / 'list.csv'} has columns {list(table.columns)}.",
+                "It needs image and patient.",
+            )
         names = table["image"]
         return pd.DataFrame(
             {
@@ -58,7 +63,9 @@ class Stranger(Dataset):
     def validate(self, root: Path) -> list[Finding]:
         """Look for every listed image."""
         missing = [path for path in self.index(root)["path"] if not (root / path).is_file()]
-        return [Finding("error", f"{root / path} is missing") for path in missing] or [Finding("ok", "all images are there")]
+        return [Finding("error", f"{root / path} is missing") for path in missing] or [
+            Finding("ok", "all images are there")
+        ]
 
     def mask(self, row: pd.Series, root: Path) -> np.ndarray:
         """Return the lesion mask [1, H, W]."""
@@ -97,7 +104,9 @@ def stranger_net(request: BackboneRequest) -> Backbone:
             torch.manual_seed(request.seed)
             widths = (3, *self.pyramid_channels)
             steps = (4, 2, 2, 2)
-            self.module: nn.Module = nn.ModuleList(nn.Conv2d(widths[i], widths[i + 1], steps[i], steps[i]) for i in range(4))
+            self.module: nn.Module = nn.ModuleList(
+                nn.Conv2d(widths[i], widths[i + 1], steps[i], steps[i]) for i in range(4)
+            )
 
         def features(self, images: torch.Tensor) -> Features:
             """Encode images [B, 3, H, W]."""
@@ -106,6 +115,8 @@ def stranger_net(request: BackboneRequest) -> Backbone:
                 images = torch.relu(layer(images))
                 maps.append(images)
             patches = maps[-1].flatten(2).transpose(1, 2)
-            return Features(patches.mean(1), patches, (maps[-1].shape[-2], maps[-1].shape[-1]), tuple(maps))
+            return Features(
+                patches.mean(1), patches, (maps[-1].shape[-2], maps[-1].shape[-1]), tuple(maps)
+            )
 
     return Net()  # type: ignore[return-value]

@@ -1,4 +1,5 @@
-"""Classification: a probe on frozen features, neighbours or a fine-tuned encoder; binary, exclusive or multiple labels."""
+"""Classification: a probe on frozen features, neighbours or a fine-tuned encoder; binary, exclusive
+or multiple labels."""
 
 from bench.contracts import KINDS
 from tasks.classification.kind import ClassificationKind

@@ -15,7 +15,10 @@ from bench.errors import DataError
 def augment(grey: Tensor, size: int, name: str, rng: np.random.Generator) -> Tensor:
     """Return images [n, 1, S, S] in 0..1 as [n, 1, size, size], augmented as `name` says."""
     if grey.shape[-1] < size:
-        raise DataError(f"images of {grey.shape[-1]} px cannot be cropped to {size} px.", "The encoder's resize is too small.")
+        raise DataError(
+            f"images of {grey.shape[-1]} px cannot be cropped to {size} px.",
+            "The encoder's resize is too small.",
+        )
     return _AUGMENTATIONS[name](grey, size, rng)
 
 
@@ -23,11 +26,14 @@ def random_crop(grey: Tensor, size: int, rng: np.random.Generator) -> Tensor:
     """Cut a window of `size` anywhere, one per image (MGCA, GLoRIA)."""
     room = grey.shape[-1] - size + 1
     top, left = rng.integers(0, room, (2, len(grey))).tolist()
-    return torch.stack([grey[i, :, top[i] : top[i] + size, left[i] : left[i] + size] for i in range(len(grey))])
+    return torch.stack(
+        [grey[i, :, top[i] : top[i] + size, left[i] : left[i] + size] for i in range(len(grey))]
+    )
 
 
 def jitter(grey: Tensor, size: int, rng: np.random.Generator) -> Tensor:
-    """Crop; with p 0.8 change brightness and contrast by +-40%; with p 0.5 blur (sigma 0.1..2); with p 0.5 flip (MGCA, CheXpert).
+    """Crop; with p 0.8 change brightness and contrast by +-40%; with p 0.5 blur (sigma 0.1..2);
+    with p 0.5 flip (MGCA, CheXpert).
 
     The saturation, hue and grey-scale steps of the reference change nothing in a grey image.
     """
@@ -58,7 +64,8 @@ def _flip(images: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def resized_crop(grey: Tensor, size: int, rng: np.random.Generator) -> Tensor:
-    """Cut a window of 8% to 100% of the area, sides 3:4 to 4:3, scaled to `size`; flip with p 0.5 (BenchX)."""
+    """Cut a window of 8% to 100% of the area, sides 3:4 to 4:3, scaled to `size`; flip with p 0.5
+    (BenchX)."""
     n = len(grey)
     area, aspect = rng.uniform(0.08, 1.0, n), np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3), n))
     width, height = (np.minimum(1.0, np.sqrt(area * shape)) for shape in (aspect, 1 / aspect))
@@ -66,7 +73,12 @@ def resized_crop(grey: Tensor, size: int, rng: np.random.Generator) -> Tensor:
     zero = np.zeros(n)
     theta = np.stack([np.stack([width, zero, x], 1), np.stack([zero, height, y], 1)], axis=1)
     grid = functional.affine_grid(grey.new_tensor(theta), [n, 1, size, size], align_corners=False)
-    return _flip(functional.grid_sample(grey, grid, mode="bilinear", padding_mode="border", align_corners=False), rng)
+    return _flip(
+        functional.grid_sample(
+            grey, grid, mode="bilinear", padding_mode="border", align_corners=False
+        ),
+        rng,
+    )
 
 
 _AUGMENTATIONS: Mapping[str, Callable[[Tensor, int, np.random.Generator], Tensor]] = {

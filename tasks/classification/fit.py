@@ -65,15 +65,22 @@ def fit(backbone: Backbone, train: Subset, val: Subset, context: CellContext) ->
     if untrained:
         scorer = _Silenced(scorer, tuple(settings.labels.index(label) for label in untrained))
     chosen = readout.choose(scored(scorer, held_out.subset, settings), held_out.values, settings)
-    facts |= {"head": settings.head, "train_images": len(known.subset), **chosen.facts(settings.labels)}
+    facts |= {
+        "head": settings.head,
+        "train_images": len(known.subset),
+        **chosen.facts(settings.labels),
+    }
     if untrained:
         facts["untrained_classes"] = ", ".join(untrained)
-        context.progress.say(f"one label value only in training: {', '.join(untrained)} (scored at chance)")
+        context.progress.say(
+            f"one label value only in training: {', '.join(untrained)} (scored at chance)"
+        )
     return Classifier(scorer, chosen, facts)
 
 
 def scored(scorer: Scorer, subset: Subset, settings: ClassificationSettings) -> np.ndarray:
-    """Return the scores that are kept [n, C], float64: logits, or log probabilities of exclusive classes."""
+    """Return the scores that are kept [n, C], float64: logits, or log probabilities of exclusive
+    classes."""
     scores = scorer.scores(subset).astype(np.float64)
     return log_softmax(scores) if settings.mode == "multiclass" else scores
 
@@ -86,11 +93,15 @@ def predict(classifier: Classifier, test: Subset, context: CellContext) -> Predi
     table = readout.table(found.subset.index, scores, found.values, classifier.readout, settings)
     facts = {**classifier.facts, **readout.counts(table, settings)}
     if "undefined_on_test" in facts:
-        context.progress.say(f"one label value only on test, AUROC undefined: {facts['undefined_on_test']}")
+        context.progress.say(
+            f"one label value only on test, AUROC undefined: {facts['undefined_on_test']}"
+        )
     return Predictions(table, {}, facts)
 
 
-def _train(backbone: Backbone, known: Labelled, held_out: Labelled, context: CellContext) -> tuple[Scorer, dict[str, Any]]:
+def _train(
+    backbone: Backbone, known: Labelled, held_out: Labelled, context: CellContext
+) -> tuple[Scorer, dict[str, Any]]:
     settings: ClassificationSettings = context.settings
     if settings.head in ("linear", "finetune"):
         from tasks.classification.trained import train_head
@@ -102,13 +113,16 @@ def _train(backbone: Backbone, known: Labelled, held_out: Labelled, context: Cel
     levels, values = sweep.scores(cache.pooled(held_out.subset)), sweep.values
     best = best_levels(levels, held_out.values, settings.mode == "multiclass", settings.selection)
     names = settings.labels if settings.mode != "multiclass" else ("all",) * len(best)
-    facts |= {f"{sweep.name}:{name}": values[level] for name, level in zip(names, best, strict=True)}
+    facts |= {
+        f"{sweep.name}:{name}": values[level] for name, level in zip(names, best, strict=True)
+    }
     return _Probe(cache, sweep, best), facts
 
 
 @dataclass(frozen=True)
 class _Silenced:
-    """A scorer that says nothing about classes it had no example of: what it makes of them is an accident of the training."""
+    """A scorer that says nothing about classes it had no example of: what it makes of them is an
+    accident of the training."""
 
     scorer: Scorer
     classes: tuple[int, ...]
@@ -143,12 +157,16 @@ class _Probe:
         return np.stack([found[level, :, c] for c, level in enumerate(self.levels)], axis=1)
 
 
-def best_levels(levels: np.ndarray, values: np.ndarray, exclusive: bool, selection: str = "best") -> tuple[int, ...]:
-    """Return for every class its level of `levels` [L, n, C], from strong to weak regularisation, by AUROC on targets [n, C].
+def best_levels(
+    levels: np.ndarray, values: np.ndarray, exclusive: bool, selection: str = "best"
+) -> tuple[int, ...]:
+    """Return for every class its level of `levels` [L, n, C], from strong to weak regularisation,
+    by AUROC on targets [n, C].
 
-    `best`: the highest AUROC, ties: the first. `one_se`: the first whose AUROC is within one standard error of that, the error
-    being that of the paired difference (Breiman et al. 1984; DeLong 1988): noise takes the strong end. Exclusive classes share
-    one level (mean AUROC of one class against the rest), and so does a class with one label value (mean over the others).
+    `best`: the highest AUROC, ties: the first. `one_se`: the first whose AUROC is within one
+    standard error of that, the error being that of the paired difference (Breiman et al. 1984;
+    DeLong 1988): noise takes the strong end. Exclusive classes share one level (mean AUROC of one
+    class against the rest), and so does a class with one label value (mean over the others).
     """
     scores = log_softmax(levels) if exclusive else levels
     classes = range(values.shape[1])
@@ -179,27 +197,43 @@ def _pulls(scores: np.ndarray, values: np.ndarray, which: list[int]) -> np.ndarr
 
 def _auroc(score: np.ndarray, value: np.ndarray) -> float:
     known = ~np.isnan(value)
-    return float(auroc(rank(score[known], value[known]), np.ones((1, int(known.sum())), np.int64))[0])
+    return float(
+        auroc(rank(score[known], value[known]), np.ones((1, int(known.sum())), np.int64))[0]
+    )
 
 
-def _ridge(features: np.ndarray, values: np.ndarray, settings: ClassificationSettings) -> tuple[_Sweep, dict[str, Any]]:
+def _ridge(
+    features: np.ndarray, values: np.ndarray, settings: ClassificationSettings
+) -> tuple[_Sweep, dict[str, Any]]:
     penalties = sorted(settings.penalties, reverse=True)
     path = ridge_path(features, values, np.array(penalties))
     return _Sweep("penalty", tuple(penalties), path.scores), {}
 
 
-def _logistic(features: np.ndarray, values: np.ndarray, settings: ClassificationSettings) -> tuple[_Sweep, dict[str, Any]]:
+def _logistic(
+    features: np.ndarray, values: np.ndarray, settings: ClassificationSettings
+) -> tuple[_Sweep, dict[str, Any]]:
     penalties = sorted(settings.penalties, reverse=True)
     found = logistic_path(features, values, np.array(penalties), settings.mode == "multiclass")
-    return _Sweep("penalty", tuple(penalties), found.path.scores), {"unconverged": found.unconverged}
+    return _Sweep("penalty", tuple(penalties), found.path.scores), {
+        "unconverged": found.unconverged
+    }
 
 
-def _knn(features: np.ndarray, values: np.ndarray, settings: ClassificationSettings) -> tuple[_Sweep, dict[str, Any]]:
+def _knn(
+    features: np.ndarray, values: np.ndarray, settings: ClassificationSettings
+) -> tuple[_Sweep, dict[str, Any]]:
     counts = sorted(settings.neighbours, reverse=True)
-    return _Sweep("neighbours", tuple(counts), lambda asked: nearest_neighbours(features, values, asked, np.array(counts))), {}
+    return _Sweep(
+        "neighbours",
+        tuple(counts),
+        lambda asked: nearest_neighbours(features, values, asked, np.array(counts)),
+    ), {}
 
 
-_SWEEPS: Mapping[str, Callable[[np.ndarray, np.ndarray, ClassificationSettings], tuple[_Sweep, dict[str, Any]]]] = {
+_SWEEPS: Mapping[
+    str, Callable[[np.ndarray, np.ndarray, ClassificationSettings], tuple[_Sweep, dict[str, Any]]]
+] = {
     "ridge": _ridge,
     "logistic": _logistic,
     "knn": _knn,

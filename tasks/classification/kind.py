@@ -6,7 +6,15 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from bench.contracts import Backbone, CellContext, Predictions, Profile, Subset, TaskSpec, TrainedKind
+from bench.contracts import (
+    Backbone,
+    CellContext,
+    Predictions,
+    Profile,
+    Subset,
+    TaskSpec,
+    TrainedKind,
+)
 from tasks.classification.settings import PRESETS, ClassificationSettings, resolve, task_labels
 
 if TYPE_CHECKING:
@@ -17,15 +25,29 @@ _logger = logging.getLogger(__name__)
 
 
 class ClassificationKind(TrainedKind):
-    """One or several findings per image; scored by ranking, by decisions at thresholds from validation, and by calibration."""
+    """One or several findings per image; scored by ranking, by decisions at thresholds from
+    validation, and by calibration."""
 
     name = "classification"
     evaluator_version = 1
-    metrics = ("auroc", "auprc", "accuracy", "f1", "sensitivity", "specificity", "precision", "mcc", "brier", "ece")
+    metrics = (
+        "auroc",
+        "auprc",
+        "accuracy",
+        "f1",
+        "sensitivity",
+        "specificity",
+        "precision",
+        "mcc",
+        "brier",
+        "ece",
+    )
     lower_is_better = ("brier*", "ece*")
     needs = "labels"
 
-    def settings(self, task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]) -> ClassificationSettings:
+    def settings(
+        self, task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]
+    ) -> ClassificationSettings:
         """Return the preset of `protocol` and `profile` for the labels of `task`, with `overrides`."""
         return resolve(task, protocol, profile, overrides)
 
@@ -33,15 +55,24 @@ class ClassificationKind(TrainedKind):
         """Return the names of the protocol presets."""
         return tuple(PRESETS)
 
-    def own_subset(self, train: pd.DataFrame, fraction: float, task: TaskSpec, seed: int) -> pd.DataFrame:
-        """Return the training rows of one label fraction, stratified on the task's class (its first label where several)."""
+    def own_subset(
+        self, train: pd.DataFrame, fraction: float, task: TaskSpec, seed: int
+    ) -> pd.DataFrame:
+        """Return the training rows of one label fraction, stratified on the task's class (its first
+        label where several)."""
         from bench.data.splits import label_subset
 
-        columns = [name for name in (f"label:{label}" for label in task_labels(task)) if name in train]
+        columns = [
+            name for name in (f"label:{label}" for label in task_labels(task)) if name in train
+        ]
         if task.options.get("mode") != "multiclass" or not columns:
-            return label_subset(train, fraction, seed=seed, stratify=columns[0] if columns else None)
+            return label_subset(
+                train, fraction, seed=seed, stratify=columns[0] if columns else None
+            )
         classes = train[columns].fillna(0).to_numpy(dtype=float).argmax(axis=1)
-        kept = label_subset(train.assign(**{"label:": classes}), fraction, seed=seed, stratify="label:")
+        kept = label_subset(
+            train.assign(**{"label:": classes}), fraction, seed=seed, stratify="label:"
+        )
         return train.loc[kept.index]
 
     def fit(self, backbone: Backbone, train: Subset, val: Subset, context: CellContext) -> Any:
@@ -51,13 +82,17 @@ class ClassificationKind(TrainedKind):
         return fit(backbone, train, val, context)
 
     def predict(self, predictor: Any, test: Subset, context: CellContext) -> Predictions:
-        """Return label, score, calibrated probability and decision per image and class, and the subgroups of each image."""
+        """Return label, score, calibrated probability and decision per image and class, and the
+        subgroups of each image."""
         from tasks.classification.fit import predict
 
         return predict(predictor, test, context)
 
-    def statistics(self, predictions: Predictions, task: TaskSpec) -> Mapping[str, Callable[[np.ndarray], np.ndarray]]:
-        """Return every metric as a function of resampling weights [R, n]; see `bench.metrics.classification`."""
+    def statistics(
+        self, predictions: Predictions, task: TaskSpec
+    ) -> Mapping[str, Callable[[np.ndarray], np.ndarray]]:
+        """Return every metric as a function of resampling weights [R, n]; see
+        `bench.metrics.classification`."""
         from bench.metrics.classification import classification_statistics
 
         return classification_statistics(predictions.table, predictions.extra["mode"])

@@ -1,4 +1,5 @@
-"""L-BFGS on many small problems at once: one matrix product per step serves all that have not converged."""
+"""L-BFGS on many small problems at once: one matrix product per step serves all that have not
+converged."""
 
 from __future__ import annotations
 
@@ -21,11 +22,20 @@ class Solution:
     converged: np.ndarray
 
 
-def minimise(objective: Objective, start: np.ndarray, *, steps: int = 100, memory: int = 8, tolerance: float = 1e-5) -> Solution:
-    """Minimise P smooth convex functions of M parameters each (Liu & Nocedal 1989), step lengths halved per problem.
+def minimise(
+    objective: Objective,
+    start: np.ndarray,
+    *,
+    steps: int = 100,
+    memory: int = 8,
+    tolerance: float = 1e-5,
+) -> Solution:
+    """Minimise P smooth convex functions of M parameters each (Liu & Nocedal 1989), step lengths
+    halved per problem.
 
-    `objective(x [Q, M], which [Q])` returns the values [Q] and gradients [Q, M] of some of the problems. Converged: no gradient
-    entry above `tolerance`, or no step that lowers the value any more (the limit of the arithmetic).
+    `objective(x [Q, M], which [Q])` returns the values [Q] and gradients [Q, M] of some of the
+    problems. Converged: no gradient entry above `tolerance`, or no step that lowers the value any
+    more (the limit of the arithmetic).
     """
     x, open_ = start.copy(), np.arange(len(start))
     value, gradient = objective(x, open_)
@@ -37,7 +47,9 @@ def minimise(objective: Objective, start: np.ndarray, *, steps: int = 100, memor
         if not len(open_):
             break
         here = x[open_]
-        length, new_value, new_gradient = _search(objective, open_, here, value, gradient, _direction(gradient, pairs))
+        length, new_value, new_gradient = _search(
+            objective, open_, here, value, gradient, _direction(gradient, pairs)
+        )
         x[open_] = here + length
         pairs = [*pairs, _pair(length, new_gradient - gradient)][-memory:]
         stuck = np.abs(length).max(axis=1) == 0
@@ -46,7 +58,8 @@ def minimise(objective: Objective, start: np.ndarray, *, steps: int = 100, memor
 
 
 def _pair(step: np.ndarray, change: np.ndarray) -> Pair:
-    """Return (step, change of gradient, 1 / their product); 0 in its place makes a useless pair count for nothing."""
+    """Return (step, change of gradient, 1 / their product); 0 in its place makes a useless pair
+    count for nothing."""
     product = np.einsum("pm,pm->p", step, change)
     useful = product > 1e-12 * np.maximum(1e-300, np.einsum("pm,pm->p", change, change))
     return step, change, np.divide(1.0, product, out=np.zeros_like(product), where=useful)
@@ -67,9 +80,15 @@ def _direction(gradient: np.ndarray, pairs: list[Pair]) -> np.ndarray:
 
 
 def _search(
-    objective: Objective, which: np.ndarray, x: np.ndarray, value: np.ndarray, gradient: np.ndarray, direction: np.ndarray
+    objective: Objective,
+    which: np.ndarray,
+    x: np.ndarray,
+    value: np.ndarray,
+    gradient: np.ndarray,
+    direction: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return steps [Q, M] that lower each value enough, halved until they do (0 where none does), values and gradients there."""
+    """Return steps [Q, M] that lower each value enough, halved until they do (0 where none does),
+    values and gradients there."""
     slope = np.einsum("pm,pm->p", gradient, direction)
     length, new_value, new_gradient = np.ones(len(x)), value.copy(), gradient.copy()
     tried = np.arange(len(x))

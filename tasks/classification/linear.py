@@ -12,7 +12,8 @@ from tasks.classification.losses import SigmoidLoss, SoftmaxLoss
 
 @dataclass(frozen=True)
 class Path:
-    """Linear classifiers of L penalties and C classes on raw features: weights [L, D, C], bias [L, C]."""
+    """Linear classifiers of L penalties and C classes on raw features: weights [L, D, C], bias [L,
+    C]."""
 
     weights: np.ndarray
     bias: np.ndarray
@@ -26,7 +27,8 @@ class Path:
 
 @dataclass(frozen=True)
 class Basis:
-    """Standardised features `x` [n, D] (float32) with the eigenvectors [D, r] and eigenvalues [r] of their covariance."""
+    """Standardised features `x` [n, D] (float32) with the eigenvectors [D, r] and eigenvalues [r]
+    of their covariance."""
 
     mean: np.ndarray
     scale: np.ndarray
@@ -35,15 +37,22 @@ class Basis:
     values: np.ndarray
 
     def path(self, coefficients: np.ndarray, bias: np.ndarray) -> Path:
-        """Return coefficients [L, r, C] in the eigenbasis and bias [L, C] as a Path on raw features."""
-        weights = np.einsum("dr,lrc->ldc", self.vectors, coefficients, optimize=True) / self.scale[:, None]
+        """Return coefficients [L, r, C] in the eigenbasis and bias [L, C] as a Path on raw
+        features."""
+        weights = (
+            np.einsum("dr,lrc->ldc", self.vectors, coefficients, optimize=True)
+            / self.scale[:, None]
+        )
         return Path(weights, bias - self.mean @ weights)
 
 
 def basis(features: np.ndarray) -> Basis:
-    """Return the eigenbasis of features [n, D]: of the covariance where n >= D, else of the Gram matrix of the images."""
+    """Return the eigenbasis of features [n, D]: of the covariance where n >= D, else of the Gram
+    matrix of the images."""
     mean, scale = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
-    scale[scale < 1e-6 * max(1e-12, scale.max(initial=0.0))] = np.inf  # a constant feature says nothing
+    scale[scale < 1e-6 * max(1e-12, scale.max(initial=0.0))] = (
+        np.inf
+    )  # a constant feature says nothing
     x = ((features - mean) / scale).astype(np.float32)
     if len(x) >= x.shape[1]:
         values, vectors = np.linalg.eigh(_moments(x) / len(x))
@@ -64,15 +73,20 @@ def _moments(x: np.ndarray) -> np.ndarray:
 def ridge_path(features: np.ndarray, targets: np.ndarray, penalties: np.ndarray) -> Path:
     """Return ridge regression on targets of +-1 for every penalty, from one eigendecomposition.
 
-    features [n, D]; targets [n, C] of 0/1, NaN left out (classes with other gaps need a decomposition of their own); a penalty is
-    per image and in units of the standardised features' variance: min |Xw - y|^2 / n + penalty |w|^2 with a free intercept.
+    features [n, D]; targets [n, C] of 0/1, NaN left out (classes with other gaps need a
+    decomposition of their own); a penalty is per image and in units of the standardised features'
+    variance: min |Xw - y|^2 / n + penalty |w|^2 with a free intercept.
     """
     known = ~np.isnan(targets)
     weights = np.empty((len(penalties), features.shape[1], targets.shape[1]))
     bias = np.empty((len(penalties), targets.shape[1]))
     for columns in _same_gaps(known):
         rows = known[:, columns[0]]
-        part = _ridge(basis(features[rows]), 2 * targets[np.ix_(rows, columns)] - 1, np.asarray(penalties, dtype=float))
+        part = _ridge(
+            basis(features[rows]),
+            2 * targets[np.ix_(rows, columns)] - 1,
+            np.asarray(penalties, dtype=float),
+        )
         weights[:, :, columns], bias[:, columns] = part.weights, part.bias
     return Path(weights, bias)
 
@@ -100,26 +114,41 @@ class Fit:
     unconverged: int
 
 
-def logistic_path(features: np.ndarray, targets: np.ndarray, penalties: np.ndarray, exclusive: bool, steps: int = 100) -> Fit:
+def logistic_path(
+    features: np.ndarray,
+    targets: np.ndarray,
+    penalties: np.ndarray,
+    exclusive: bool,
+    steps: int = 100,
+) -> Fit:
     """Return logistic regression for every penalty, all of them minimised together by L-BFGS.
 
-    features [n, D]; targets [n, C] of 0/1 with NaN left out; `exclusive`: one softmax over the classes, else a sigmoid each.
-    Minimised: mean log loss + penalty / 2 |w|^2 with a free intercept (scikit-learn's C = 1 / (n penalty)). The problem is posed
-    in the eigenbasis scaled by the bound of the Hessian (Boehning 1992), where few steps are needed.
+    features [n, D]; targets [n, C] of 0/1 with NaN left out; `exclusive`: one softmax over the
+    classes, else a sigmoid each. Minimised: mean log loss + penalty / 2 |w|^2 with a free intercept
+    (scikit-learn's C = 1 / (n penalty)). The problem is posed in the eigenbasis scaled by the bound
+    of the Hessian (Boehning 1992), where few steps are needed.
     """
     space = basis(features)
-    losses = (SoftmaxLoss if exclusive else SigmoidLoss)(space, targets, np.asarray(penalties, dtype=float))
+    losses = (SoftmaxLoss if exclusive else SigmoidLoss)(
+        space, targets, np.asarray(penalties, dtype=float)
+    )
     solution = minimise(losses, np.zeros(losses.shape), steps=steps)
     return Fit(space.path(*losses.coefficients(solution.x)), int((~solution.converged).sum()))
 
 
 def nearest_neighbours(
-    features: np.ndarray, targets: np.ndarray, queries: np.ndarray, neighbours: np.ndarray, temperature: float = 0.07
+    features: np.ndarray,
+    targets: np.ndarray,
+    queries: np.ndarray,
+    neighbours: np.ndarray,
+    temperature: float = 0.07,
 ) -> np.ndarray:
-    """Return logits [L, n, C] for every count of neighbours: positives against negatives, weighted by exp(cosine / temperature).
+    """Return logits [L, n, C] for every count of neighbours: positives against negatives, weighted
+    by exp(cosine / temperature).
 
-    features [m, D], targets [m, C] of 0/1 (NaN left out), queries [n, D]. One positive and one negative half count are added
-    to the weights of the k neighbours, so that a unanimous vote stays finite (weights are relative to the nearest one).
+    features [m, D], targets [m, C] of 0/1 (NaN left out), queries [n, D]. One positive and one
+    negative half count are added to the weights of the k neighbours, so that a unanimous vote stays
+    finite (weights are relative to the nearest one).
     """
     bank, asked = _unit(features), _unit(queries)
     most = min(int(max(neighbours)), len(bank))
@@ -133,7 +162,9 @@ def nearest_neighbours(
         yes, no = (np.cumsum(np.where(votes == value, weight, 0.0), axis=1) for value in (1, 0))
         for level, k in enumerate(neighbours):
             last = min(int(k), most) - 1
-            found[level, start : start + 1024] = np.log(yes[:, last] + 0.5) - np.log(no[:, last] + 0.5)
+            found[level, start : start + 1024] = np.log(yes[:, last] + 0.5) - np.log(
+                no[:, last] + 0.5
+            )
     return found
 
 

@@ -1,4 +1,5 @@
-"""Logistic losses of many penalties and classes over the same features: one matrix product serves all."""
+"""Logistic losses of many penalties and classes over the same features: one matrix product serves
+all."""
 
 from __future__ import annotations
 
@@ -14,13 +15,16 @@ BLOCK = 2**21
 
 
 class _Scaled:
-    """P problems of one penalty each; parameters are scaled by the bound of the Hessian in the eigenbasis, intercept last."""
+    """P problems of one penalty each; parameters are scaled by the bound of the Hessian in the
+    eigenbasis, intercept last."""
 
     def __init__(self, space: Basis, penalties: np.ndarray, bound: float) -> None:
         self.x, self.vectors = space.x, space.vectors
         self.penalty = penalties[:, None]
         self.scale = np.append(
-            1 / np.sqrt(bound * space.values + self.penalty), np.full((len(penalties), 1), bound**-0.5), axis=1
+            1 / np.sqrt(bound * space.values + self.penalty),
+            np.full((len(penalties), 1), bound**-0.5),
+            axis=1,
         )
 
     def blocks(self, columns: int) -> list[slice]:
@@ -30,7 +34,8 @@ class _Scaled:
 
 
 class SigmoidLoss(_Scaled):
-    """One problem per penalty and class: problem l * C + c; unknown targets (NaN) [n, C] do not count."""
+    """One problem per penalty and class: problem l * C + c; unknown targets (NaN) [n, C] do not
+    count."""
 
     def __init__(self, space: Basis, targets: np.ndarray, penalties: np.ndarray) -> None:
         self.levels, self.classes = len(penalties), targets.shape[1]
@@ -56,7 +61,9 @@ class SigmoidLoss(_Scaled):
         value, bias = np.zeros(len(which)), np.zeros(len(which))
         gradient = np.zeros((self.x.shape[1], len(which)))
         for rows in self.blocks(len(which)):
-            loss, slope = self._residual(self.x[rows] @ weights.T + own[:, -1].astype(np.float32), rows, which % self.classes)
+            loss, slope = self._residual(
+                self.x[rows] @ weights.T + own[:, -1].astype(np.float32), rows, which % self.classes
+            )
             value += loss
             bias += slope.sum(axis=0, dtype=np.float64)
             gradient += self.x[rows].T @ slope
@@ -64,7 +71,9 @@ class SigmoidLoss(_Scaled):
         inner = gradient.T @ self.vectors + penalty * own[:, :-1]
         return value, np.append(inner, bias[:, None], axis=1) * scale
 
-    def _residual(self, logits: np.ndarray, rows: slice, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _residual(
+        self, logits: np.ndarray, rows: slice, columns: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return the summed loss [Q] and d loss / d logits [b, Q]."""
         y, share = self.y[rows][:, columns], self.share[rows][:, columns]
         small = np.exp(-np.abs(logits))
@@ -108,7 +117,10 @@ class SoftmaxLoss(_Scaled):
             gradient += self.x[rows].T @ slope.reshape(len(slope), -1)
         value += (penalty * own[:, :, :-1] ** 2).sum(axis=(1, 2)) / 2
         inner = (gradient.T @ self.vectors).reshape(own[:, :, :-1].shape) + penalty * own[:, :, :-1]
-        whole = np.append(inner, bias.reshape(len(which), self.classes, 1), axis=2) * self.scale[which, None]
+        whole = (
+            np.append(inner, bias.reshape(len(which), self.classes, 1), axis=2)
+            * self.scale[which, None]
+        )
         return value, whole.reshape(theta.shape)
 
     def _residual(self, logits: np.ndarray, rows: slice) -> tuple[np.ndarray, np.ndarray]:

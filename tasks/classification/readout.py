@@ -1,4 +1,5 @@
-"""From scores to probabilities and decisions: temperature and thresholds from validation, and the table that is kept."""
+"""From scores to probabilities and decisions: temperature and thresholds from validation, and the
+table that is kept."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ from tasks.classification.settings import ClassificationSettings
 
 @dataclass(frozen=True)
 class Readout:
-    """One temperature and one threshold (on the score) per class; `unread` names the classes validation could not decide."""
+    """One temperature and one threshold (on the score) per class; `unread` names the classes
+    validation could not decide."""
 
     temperatures: tuple[float, ...]
     thresholds: tuple[float, ...]
@@ -35,13 +37,16 @@ class Readout:
                 f"temperature:{label}": temperature,
                 f"threshold:{label}": float(sigmoid(np.array(threshold / temperature))),
             }
-        return found | ({"not_decided_on_validation": ", ".join(self.unread)} if self.unread else {})
+        return found | (
+            {"not_decided_on_validation": ", ".join(self.unread)} if self.unread else {}
+        )
 
 
 def choose(scores: np.ndarray, values: np.ndarray, settings: ClassificationSettings) -> Readout:
     """Return the readout that is best on validation scores [n, C] against targets [n, C].
 
-    A class with one label value on validation keeps temperature 1 and threshold 0 (probability 0.5), and is named in `unread`.
+    A class with one label value on validation keeps temperature 1 and threshold 0 (probability
+    0.5), and is named in `unread`.
     """
     if settings.mode == "multiclass":
         fitted = settings.calibration == "temperature"
@@ -52,7 +57,9 @@ def choose(scores: np.ndarray, values: np.ndarray, settings: ClassificationSetti
         known = ~np.isnan(values[:, c])
         score, value = scores[known, c], values[known, c]
         two = len(set(value.tolist())) == 2
-        temperatures.append(fit_temperature(score, value) if two and settings.calibration == "temperature" else 1.0)
+        temperatures.append(
+            fit_temperature(score, value) if two and settings.calibration == "temperature" else 1.0
+        )
         wanted = two and settings.threshold == "validation"
         thresholds.append(choose_threshold(score, value, settings.threshold_by) if wanted else 0.0)
         unread += [] if two else [label]
@@ -60,13 +67,18 @@ def choose(scores: np.ndarray, values: np.ndarray, settings: ClassificationSetti
 
 
 def micro_threshold(scores: np.ndarray, values: np.ndarray) -> float:
-    """Return the one threshold with the best F1 over all (image, class) pairs: chosen on the images it is scored on (BenchX)."""
+    """Return the one threshold with the best F1 over all (image, class) pairs: chosen on the images
+    it is scored on (BenchX)."""
     known = ~np.isnan(values)
     return choose_threshold(scores[known], values[known])
 
 
 def table(
-    index: pd.DataFrame, scores: np.ndarray, values: np.ndarray, readout: Readout, settings: ClassificationSettings
+    index: pd.DataFrame,
+    scores: np.ndarray,
+    values: np.ndarray,
+    readout: Readout,
+    settings: ClassificationSettings,
 ) -> pd.DataFrame:
     """Return the columns of `bench.metrics.classification`: one row per image of `index`."""
     exclusive = settings.mode == "multiclass"
@@ -74,23 +86,40 @@ def table(
     if settings.threshold == "test" and not exclusive:
         thresholds = np.full(len(settings.labels), micro_threshold(scores, values))
     decided = np.eye(scores.shape[1])[scores.argmax(axis=1)] if exclusive else scores > thresholds
-    columns = {"label": values, "score": scores, "prob": readout.probabilities(scores, exclusive), "pred": decided}
-    parts: dict[str, Any] = {"image_id": index["image_id"].to_numpy(), "patient_id": index["patient_id"].to_numpy()}
+    columns = {
+        "label": values,
+        "score": scores,
+        "prob": readout.probabilities(scores, exclusive),
+        "pred": decided,
+    }
+    parts: dict[str, Any] = {
+        "image_id": index["image_id"].to_numpy(),
+        "patient_id": index["patient_id"].to_numpy(),
+    }
     for name, matrix in columns.items():
-        parts |= {f"{name}:{label}": matrix[:, c].astype(float) for c, label in enumerate(settings.labels)}
+        parts |= {
+            f"{name}:{label}": matrix[:, c].astype(float) for c, label in enumerate(settings.labels)
+        }
     if settings.subgroups:
         parts |= {f"group:{name}": found for name, found in groups(index).items()}
     return pd.DataFrame(parts)
 
 
 def counts(found: pd.DataFrame, settings: ClassificationSettings) -> dict[str, Any]:
-    """Return what the result states beside the metrics: positives per class, undefined classes, sizes of subgroups."""
+    """Return what the result states beside the metrics: positives per class, undefined classes,
+    sizes of subgroups."""
     facts: dict[str, Any] = {"mode": settings.mode}
-    facts |= {f"positives:{label}": int((found[f"label:{label}"] == 1).sum()) for label in settings.labels}
+    facts |= {
+        f"positives:{label}": int((found[f"label:{label}"] == 1).sum()) for label in settings.labels
+    }
     lonely = [label for label in settings.labels if found[f"label:{label}"].dropna().nunique() < 2]
     if lonely:
         facts["undefined_on_test"] = ", ".join(lonely)
     for column in (name for name in found if name.startswith("group:")):
         sizes = found[column].value_counts()
-        facts |= {f"n@{column.removeprefix('group:')}={value}": int(n) for value, n in sizes.items() if value}
+        facts |= {
+            f"n@{column.removeprefix('group:')}={value}": int(n)
+            for value, n in sizes.items()
+            if value
+        }
     return facts

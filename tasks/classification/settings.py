@@ -22,12 +22,14 @@ PENALTIES = tuple(10.0 ** (power / 2) for power in range(-10, 7))
 class ClassificationSettings:
     """How a classifier is trained and read out.
 
-    `head`: logistic and ridge are linear probes on kept features whose penalty is chosen on validation by AUROC per class
-    (`selection` best: the highest; one_se: the strongest penalty within one standard error of it); knn chooses k likewise; linear
-    is the references' probe trained by gradient steps; finetune trains the encoder too. `uncertain` holds `class=policy` for
-    labels of -1 (ones, zeros or ignore: not trained on, not scored), one policy alone is for all; `blank` is the same for missing
-    labels. `views` are the projections kept (none named: all). `shots` keeps that many images per class. `threshold`: where
-    decisions are cut - validation (`threshold_by`), half (probability 0.5, argmax), test (best micro F1 on the test images
+    `head`: logistic and ridge are linear probes on kept features whose penalty is chosen on
+    validation by AUROC per class (`selection` best: the highest; one_se: the strongest penalty
+    within one standard error of it); knn chooses k likewise; linear is the references' probe
+    trained by gradient steps; finetune trains the encoder too. `uncertain` holds `class=policy` for
+    labels of -1 (ones, zeros or ignore: not trained on, not scored), one policy alone is for all;
+    `blank` is the same for missing labels. `views` are the projections kept (none named: all).
+    `shots` keeps that many images per class. `threshold`: where decisions are cut - validation
+    (`threshold_by`), half (probability 0.5, argmax), test (best micro F1 on the test images
     themselves, as BenchX).
     """
 
@@ -68,14 +70,27 @@ class ClassificationSettings:
             if getattr(self, name) < 1:
                 raise SettingError(f"{name} is {getattr(self, name)}.", "It must be at least 1.")
         if self.shots is not None and self.shots < 1:
-            raise SettingError(f"shots is {self.shots}.", "It must be at least 1, or none for all images.")
-        if not self.penalties or min(self.penalties) <= 0 or not self.neighbours or min(self.neighbours) < 1:
-            raise SettingError("penalties and neighbours must be positive numbers.", "Write e.g. penalties=0.01,0.1,1.")
+            raise SettingError(
+                f"shots is {self.shots}.", "It must be at least 1, or none for all images."
+            )
+        if (
+            not self.penalties
+            or min(self.penalties) <= 0
+            or not self.neighbours
+            or min(self.neighbours) < 1
+        ):
+            raise SettingError(
+                "penalties and neighbours must be positive numbers.",
+                "Write e.g. penalties=0.01,0.1,1.",
+            )
 
     @property
     def cached(self) -> bool:
-        """Return whether the head sees kept features only: nothing of the encoder or of its input changes while it is trained."""
-        return self.head != "finetune" and not (self.head == "linear" and (self.augment != "none" or self.batchnorm == "train"))
+        """Return whether the head sees kept features only: nothing of the encoder or of its input
+        changes while it is trained."""
+        return self.head != "finetune" and not (
+            self.head == "linear" and (self.augment != "none" or self.batchnorm == "train")
+        )
 
 
 _DEMO: dict[str, Any] = {"image_size": 144}
@@ -90,7 +105,12 @@ _FINETUNE: dict[str, Any] = {
     "batch_size": 64,
     "monitor": "auroc",
 }
-_MGCA: dict[str, Any] = {"head": "linear", "augment": "crop", "monitor": "loss", "drop_last_val": True}
+_MGCA: dict[str, Any] = {
+    "head": "linear",
+    "augment": "crop",
+    "monitor": "loss",
+    "drop_last_val": True,
+}
 _GLORIA: dict[str, Any] = {
     "head": "linear",
     "augment": "crop",
@@ -127,27 +147,37 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "gloria": {"paper": _GLORIA, "demo": {**_GLORIA, **_SHORT}},
     "benchx": {"paper": _BENCHX, "demo": {**_BENCHX, **_SHORT}},
 }
-"""Per protocol and profile, what differs from the class defaults. Sources: MGCA 680fe4a, GLoRIA 416466a, BenchX b874fa6.
+"""Per protocol and profile, what differs from the class defaults. Sources: MGCA 680fe4a, GLoRIA
+416466a, BenchX b874fa6.
 
-`benchx`: a task names its own rate, optimiser and batch in `TaskSpec.presets` (tuned by hand per method and dataset); the
-cosine ends at 0 with the last epoch, where the reference's rises again. `gloria`: BatchNorm of the frozen encoder runs in train
-mode and the last weights are tested. `mgca`: the validation loss leaves out the last batch where it is incomplete.
+`benchx`: a task names its own rate, optimiser and batch in `TaskSpec.presets` (tuned by hand per
+method and dataset); the cosine ends at 0 with the last epoch, where the reference's rises again.
+`gloria`: BatchNorm of the frozen encoder runs in train mode and the last weights are tested.
+`mgca`: the validation loss leaves out the last batch where it is incomplete.
 """
 _HEADS: dict[str, dict[str, Any]] = {"demo": {**_FINETUNE, "epochs": 5}, "paper": _FINETUNE}
 
 
-def resolve(task: TaskSpec, protocol: str, profile: Profile, changes: Mapping[str, str]) -> ClassificationSettings:
-    """Return the settings of `protocol` and `profile` for `task` with `changes`; raise UnknownNameError on another protocol.
+def resolve(
+    task: TaskSpec, protocol: str, profile: Profile, changes: Mapping[str, str]
+) -> ClassificationSettings:
+    """Return the settings of `protocol` and `profile` for `task` with `changes`; raise
+    UnknownNameError on another protocol.
 
-    `task.options`: `labels` (default: the dataset's), `mode`, `uncertain` ({class: policy} or one policy), `views`.
+    `task.options`: `labels` (default: the dataset's), `mode`, `uncertain` ({class: policy} or one
+    policy), `views`.
     """
     if protocol not in PRESETS:
-        raise UnknownNameError(f"unknown protocol '{protocol}' of classification.", suggest(protocol, PRESETS))
+        raise UnknownNameError(
+            f"unknown protocol '{protocol}' of classification.", suggest(protocol, PRESETS)
+        )
     values = {**task_values(task), **PRESETS[protocol][profile]}
     if protocol == "default" and changes.get("head") == "finetune":
         values |= _HEADS[profile]
     settings = override(dataclasses.replace(ClassificationSettings(), **values), changes)
-    return dataclasses.replace(settings, uncertain=expand_policies(settings.uncertain, settings.labels))
+    return dataclasses.replace(
+        settings, uncertain=expand_policies(settings.uncertain, settings.labels)
+    )
 
 
 def task_values(task: TaskSpec) -> dict[str, Any]:
@@ -155,17 +185,32 @@ def task_values(task: TaskSpec) -> dict[str, Any]:
     options, labels = task.options, task_labels(task)
     mode = options.get("mode", "binary" if len(labels) == 1 else "multilabel")
     if mode not in MODES or (mode == "binary") != (len(labels) == 1):
-        raise SettingError(f"task '{task.name}' has mode '{mode}' and {len(labels)} labels.", f"Modes: {', '.join(MODES)}.")
+        raise SettingError(
+            f"task '{task.name}' has mode '{mode}' and {len(labels)} labels.",
+            f"Modes: {', '.join(MODES)}.",
+        )
     uncertain = options.get("uncertain", "zeros")
-    words = (uncertain,) if isinstance(uncertain, str) else tuple(f"{name}={rule}" for name, rule in uncertain.items())
-    return {"labels": labels, "mode": mode, "uncertain": words, "views": tuple(options.get("views", ()))}
+    words = (
+        (uncertain,)
+        if isinstance(uncertain, str)
+        else tuple(f"{name}={rule}" for name, rule in uncertain.items())
+    )
+    return {
+        "labels": labels,
+        "mode": mode,
+        "uncertain": words,
+        "views": tuple(options.get("views", ())),
+    }
 
 
 def task_labels(task: TaskSpec) -> tuple[str, ...]:
-    """Return the labels of a task: its option `labels`, else all of its dataset; raise SettingError where there are none."""
+    """Return the labels of a task: its option `labels`, else all of its dataset; raise SettingError
+    where there are none."""
     labels = tuple(task.options.get("labels", ())) or DATASETS.get(task.dataset).label_names
     if not labels:
-        raise SettingError(f"task '{task.name}' has no labels.", "Name them in TaskSpec.options['labels'].")
+        raise SettingError(
+            f"task '{task.name}' has no labels.", "Name them in TaskSpec.options['labels']."
+        )
     return labels
 
 
@@ -176,7 +221,8 @@ def expand_policies(words: Sequence[str], labels: Sequence[str]) -> tuple[str, .
         name, _, policy = word.rpartition("=")
         if policy not in POLICIES or (name and name not in chosen):
             raise SettingError(
-                f"uncertain policy '{word}'.", f"Write class=policy, policies {', '.join(POLICIES)}, classes {', '.join(labels)}."
+                f"uncertain policy '{word}'.",
+                f"Write class=policy, policies {', '.join(POLICIES)}, classes {', '.join(labels)}.",
             )
         chosen |= {name: policy} if name else dict.fromkeys(labels, policy)
     return tuple(f"{name}={policy}" for name, policy in chosen.items())

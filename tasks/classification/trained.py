@@ -1,4 +1,5 @@
-"""Heads trained by gradient steps: the references' linear probe, and fine-tuning of the whole encoder."""
+"""Heads trained by gradient steps: the references' linear probe, and fine-tuning of the whole
+encoder."""
 
 from __future__ import annotations
 
@@ -27,16 +28,21 @@ if TYPE_CHECKING:
 class Network(nn.Module):
     """An encoder with one linear layer; `encoder` None: what comes in are features already.
 
-    A frozen encoder is no part of this module (its mode and gradients stay as they are) unless its BatchNorm has to run in
-    train mode, or it is trained itself: then a copy is, and the encoder that other cells use is left alone.
+    A frozen encoder is no part of this module (its mode and gradients stay as they are) unless its
+    BatchNorm has to run in train mode, or it is trained itself: then a copy is, and the encoder
+    that other cells use is left alone.
     """
 
-    def __init__(self, backbone: Backbone, classes: int, settings: ClassificationSettings, seed: int) -> None:
+    def __init__(
+        self, backbone: Backbone, classes: int, settings: ClassificationSettings, seed: int
+    ) -> None:
         super().__init__()
         self.tuned = settings.head == "finetune"
         self.exclusive = settings.mode == "multiclass"
         own = self.tuned or settings.batchnorm == "train"
-        self._encoder = (copy.deepcopy(backbone) if own else backbone,)  # in a tuple: not registered
+        self._encoder = (
+            copy.deepcopy(backbone) if own else backbone,
+        )  # in a tuple: not registered
         if own:
             self.encoder = self._encoder[0].module.requires_grad_(self.tuned)
         with torch.random.fork_rng(devices=[]):
@@ -61,7 +67,9 @@ class Network(nn.Module):
         if self.exclusive:
             return functional.cross_entropy(logits, values.argmax(dim=1))
         known = ~values.isnan()
-        each = functional.binary_cross_entropy_with_logits(logits, values.nan_to_num(), reduction="none")
+        each = functional.binary_cross_entropy_with_logits(
+            logits, values.nan_to_num(), reduction="none"
+        )
         return (each * known).sum() / known.sum().clamp(min=1)
 
 
@@ -83,7 +91,8 @@ class Source:
 
 @dataclass(frozen=True)
 class Batches:
-    """What the trainer iterates over: shuffled and augmented, all randomness from the generator given."""
+    """What the trainer iterates over: shuffled and augmented, all randomness from the generator
+    given."""
 
     source: Source
     settings: ClassificationSettings
@@ -105,7 +114,9 @@ class Batches:
         if self.settings.augment == "none" or source.features is not None:
             return source.inputs(rows, self.device)
         grey = resize(to_grey(source.subset.images(rows), self.device), source.spec)
-        return normalise(augment(grey, source.spec.size, self.settings.augment, generator), source.spec)
+        return normalise(
+            augment(grey, source.spec.size, self.settings.augment, generator), source.spec
+        )
 
 
 @dataclass(frozen=True)
@@ -123,7 +134,9 @@ class Trained:
         return logits(self.network, source(subset, values, self.cache, self.settings), self.device)
 
 
-def source(subset: Subset, values: np.ndarray, cache: FeatureCache, settings: ClassificationSettings) -> Source:
+def source(
+    subset: Subset, values: np.ndarray, cache: FeatureCache, settings: ClassificationSettings
+) -> Source:
     """Return the inputs of a subset: kept features where nothing about them can change."""
     features = cache.pooled(subset) if settings.cached else None
     return Source(subset, values, cache.backbone.input, features)
@@ -140,15 +153,25 @@ def logits(network: Network, inputs: Source, device: str, batch: int = 64) -> np
     return np.concatenate(found)
 
 
-def train_head(backbone: Backbone, known: Labelled, held_out: Labelled, context: CellContext) -> tuple[Scorer, dict[str, Any]]:
-    """Train the head (and with `head=finetune` a copy of the encoder); resume from `context.work_dir`."""
+def train_head(
+    backbone: Backbone, known: Labelled, held_out: Labelled, context: CellContext
+) -> tuple[Scorer, dict[str, Any]]:
+    """Train the head (and with `head=finetune` a copy of the encoder); resume from
+    `context.work_dir`."""
     settings: ClassificationSettings = context.settings
     cache = FeatureCache(backbone, context)
     parts = [source(part.subset, part.values, cache, settings) for part in (known, held_out)]
     network = Network(backbone, len(settings.labels), settings, context.seed).to(context.device)
     summary = _run(network, parts[0], parts[1], context)
-    facts = {"epochs": summary.epochs, "best_epoch": summary.best_epoch, "stopped_early": summary.stopped_early}
-    return Trained(network, cache, settings, context.device), {**facts, "best_metric": summary.best_metric}
+    facts = {
+        "epochs": summary.epochs,
+        "best_epoch": summary.best_epoch,
+        "stopped_early": summary.stopped_early,
+    }
+    return Trained(network, cache, settings, context.device), {
+        **facts,
+        "best_metric": summary.best_metric,
+    }
 
 
 def _run(network: Network, known: Source, held_out: Source, context: CellContext) -> TrainSummary:
@@ -189,12 +212,19 @@ def _plan(settings: ClassificationSettings, seed: int) -> TrainPlan:
     )
 
 
-def validate(network: Network, held_out: Source, settings: ClassificationSettings, device: str) -> dict[str, float]:
-    """Return validation loss and mean AUROC; with `drop_last_val` the loss leaves out an incomplete last batch, as MGCA's."""
+def validate(
+    network: Network, held_out: Source, settings: ClassificationSettings, device: str
+) -> dict[str, float]:
+    """Return validation loss and mean AUROC; with `drop_last_val` the loss leaves out an incomplete
+    last batch, as MGCA's."""
     found = logits(network, held_out, device)
     size = settings.batch_size
-    whole = len(found) // size * size if settings.drop_last_val and len(found) >= size else len(found)
-    loss = network.loss(torch.from_numpy(found[:whole]), torch.from_numpy(held_out.values[:whole]).float())
+    whole = (
+        len(found) // size * size if settings.drop_last_val and len(found) >= size else len(found)
+    )
+    loss = network.loss(
+        torch.from_numpy(found[:whole]), torch.from_numpy(held_out.values[:whole]).float()
+    )
     scores = log_softmax(found) if network.exclusive else found
     return {"loss": float(loss), "auroc": mean_auroc(scores, held_out.values)}
 
@@ -204,5 +234,9 @@ def mean_auroc(scores: np.ndarray, values: np.ndarray) -> float:
     each = []
     for c in range(values.shape[1]):
         known = ~np.isnan(values[:, c])
-        each.append(auroc(rank(scores[known, c], values[known, c]), np.ones((1, int(known.sum())), np.int64))[0])
+        each.append(
+            auroc(
+                rank(scores[known, c], values[known, c]), np.ones((1, int(known.sum())), np.int64)
+            )[0]
+        )
     return float(np.nanmean(each))

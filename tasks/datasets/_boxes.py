@@ -25,24 +25,39 @@ class BoxRows:
         self._facts: dict[str, tuple[str, ...]] = {}
         self._boxes: dict[str, dict[Box | None, int]] = {}
 
-    def add(self, image: str, facts: tuple[str, ...], box: Box | None, line: int, where: str) -> None:
-        """Take in one row; raise DataError where its facts are not those of an earlier row of the image, or it stands twice."""
+    def add(
+        self, image: str, facts: tuple[str, ...], box: Box | None, line: int, where: str
+    ) -> None:
+        """Take in one row; raise DataError where its facts are not those of an earlier row of the
+        image, or it stands twice."""
         first = self._facts.setdefault(image, facts)
         if facts != first:
-            raise DataError(f"{where}: {', '.join(facts)}; in an earlier row {', '.join(first)}.", "Download it again.")
+            raise DataError(
+                f"{where}: {', '.join(facts)}; in an earlier row {', '.join(first)}.",
+                "Download it again.",
+            )
         if box in self._boxes.setdefault(image, {}):
             raise DataError(f"{where}: this row stands twice.", "Download it again.")
         self._boxes[image][box] = line
 
     def table(self, names: Sequence[str]) -> pd.DataFrame:
-        """Return one row per image, sorted by `image_id`: its facts under `names`, its `boxes` and the `lines` they stand in."""
+        """Return one row per image, sorted by `image_id`: its facts under `names`, its `boxes` and
+        the `lines` they stand in."""
         import pandas as pd
 
         images = sorted(self._facts)
         boxes = [{box: line for box, line in self._boxes[image].items() if box} for image in images]
-        facts = {name: [self._facts[image][place] for image in images] for place, name in enumerate(names)}
+        facts = {
+            name: [self._facts[image][place] for image in images]
+            for place, name in enumerate(names)
+        }
         return pd.DataFrame(
-            {"image_id": images, **facts, "boxes": [tuple(own) for own in boxes], "lines": [tuple(own.values()) for own in boxes]}
+            {
+                "image_id": images,
+                **facts,
+                "boxes": [tuple(own) for own in boxes],
+                "lines": [tuple(own.values()) for own in boxes],
+            }
         )
 
 
@@ -55,10 +70,12 @@ def number(word: str) -> float:
 
 
 def checked_boxes(row: pd.Series, root: Path, table: Path, classes: int = 1) -> np.ndarray:
-    """Return the boxes of an index row as they are in the table, float32 [n, 5]: x1, y1, x2, y2, class.
+    """Return the boxes of an index row as they are in the table, float32 [n, 5]: x1, y1, x2, y2,
+    class.
 
-    The row has private columns `boxes`, `lines`, `rows` and `columns`. Raise DataError naming table, line and image
-    for a coordinate that is no number, a box without area and one outside its image.
+    The row has private columns `boxes`, `lines`, `rows` and `columns`. Raise DataError naming
+    table, line and image for a coordinate that is no number, a box without area and one outside its
+    image.
     """
     import numpy as np
 
@@ -71,13 +88,20 @@ def checked_boxes(row: pd.Series, root: Path, table: Path, classes: int = 1) -> 
         try:
             check_boxes(box[None], shape, classes)
         except DataError as error:
-            place = f"file {table}, annotation {line}" if table.suffix == ".json" else f"table {table}, line {line}"
-            raise DataError(f"{place}, image '{row['image_id']}': {error.args[0]}", error.hint) from error
+            place = (
+                f"file {table}, annotation {line}"
+                if table.suffix == ".json"
+                else f"table {table}, line {line}"
+            )
+            raise DataError(
+                f"{place}, image '{row['image_id']}': {error.args[0]}", error.hint
+            ) from error
     return boxes.astype(np.float32)
 
 
 def filled_mask(row: pd.Series, root: Path, boxes: np.ndarray, classes: int = 1) -> np.ndarray:
-    """Return the filled boxes of an index row in the pixel grid of its image, uint8 0/1 [classes, H, W]."""
+    """Return the filled boxes of an index row in the pixel grid of its image, uint8 0/1 [classes,
+    H, W]."""
     from bench.data.boxes import fill_boxes
     from tasks.datasets._dicom import image_size
 
@@ -86,7 +110,8 @@ def filled_mask(row: pd.Series, root: Path, boxes: np.ndarray, classes: int = 1)
 
 
 def box_findings(dataset: Dataset, index: pd.DataFrame, root: Path) -> list[Finding]:
-    """Say which boxes of an index cannot be, and how many reach beyond their image (they are cut at its edge)."""
+    """Say which boxes of an index cannot be, and how many reach beyond their image (they are cut at
+    its edge)."""
     faults, beyond = [], 0
     for _, row in index.iterrows():
         try:
@@ -96,9 +121,15 @@ def box_findings(dataset: Dataset, index: pd.DataFrame, root: Path) -> list[Find
             continue
         far = [row["columns"], row["rows"]]
         beyond += int(((boxes[:, :2] < 0) | (boxes[:, 2:4] > far)).any(axis=1).sum())
-    findings = [Finding("error", f"{len(faults)} images have an impossible box, e.g. {faults[0]}")] if faults else []
+    findings = (
+        [Finding("error", f"{len(faults)} images have an impossible box, e.g. {faults[0]}")]
+        if faults
+        else []
+    )
     if beyond:
-        findings.append(Finding("warning", f"{beyond} boxes reach beyond their image and are cut at its edge."))
+        findings.append(
+            Finding("warning", f"{beyond} boxes reach beyond their image and are cut at its edge.")
+        )
     return findings
 
 
@@ -113,10 +144,12 @@ def overlap(one: Sequence[float], other: Sequence[float]) -> float:
 
 
 def merge_boxes(boxes: Sequence[tuple[Box, str]], least: float = 0.4) -> list[Box]:
-    """Merge the boxes that several readers drew of one thing; `boxes` holds (box, reader) in the order of the table.
+    """Merge the boxes that several readers drew of one thing; `boxes` holds (box, reader) in the
+    order of the table.
 
-    A box joins the group of its class whose mean box it overlaps most, at an intersection over union of at least `least`, unless
-    its reader has one there; else it opens a group. A group becomes its mean box. One reader's box alone is kept.
+    A box joins the group of its class whose mean box it overlaps most, at an intersection over
+    union of at least `least`, unless its reader has one there; else it opens a group. A group
+    becomes its mean box. One reader's box alone is kept.
     """
     groups: list[list[tuple[Box, str]]] = []
     for box, reader in boxes:

@@ -1,4 +1,5 @@
-"""CheXpert v1.0 as downloaded: its two tables, the reports of CheXpert Plus, and the split of MGCA and GLoRIA."""
+"""CheXpert v1.0 as downloaded: its two tables, the reports of CheXpert Plus, and the split of MGCA
+and GLoRIA."""
 
 from __future__ import annotations
 
@@ -36,7 +37,13 @@ UNCERTAIN = {
 }
 """MGCA and GLoRIA (PROTOCOLS.md 1.1)."""
 FRONTAL = ("PA", "AP", "frontal")
-FOLDERS = ("CheXpert-v1.0-small", "CheXpert-v1.0", "chexpert/CheXpert-v1.0-small", "chexpert/CheXpert-v1.0", "CheXpert")
+FOLDERS = (
+    "CheXpert-v1.0-small",
+    "CheXpert-v1.0",
+    "chexpert/CheXpert-v1.0-small",
+    "chexpert/CheXpert-v1.0",
+    "CheXpert",
+)
 MARKER = "train/patient*"
 SPLITS = {"train.csv": "train", "valid.csv": "test"}
 COLUMNS = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *LABELS)
@@ -57,14 +64,29 @@ def read_split(root: Path, name: str) -> pd.DataFrame:
     path = find_table(root, name)
     table = read_table(path, COLUMNS)
     require_unique(table, "Path", path)
-    parts = table["Path"].str.split("/", n=1).str[-1]  # the first element is the name of the dataset's folder
-    found = parts.str.extract(r"^(?P<folder>\w+)/(?P<patient>patient\d+)/(?P<study>study\d+)/\w+\.jpg$")
+    parts = (
+        table["Path"].str.split("/", n=1).str[-1]
+    )  # the first element is the name of the dataset's folder
+    found = parts.str.extract(
+        r"^(?P<folder>\w+)/(?P<patient>patient\d+)/(?P<study>study\d+)/\w+\.jpg$"
+    )
     wrong = found.index[found["patient"].isna()]
     if len(wrong):
-        raise DataError(f"table {path}, line {wrong[0] + 2}: Path '{table.at[wrong[0], 'Path']}' is not that of an image.")
-    images = pd.DataFrame({"image_id": parts.str.removesuffix(".jpg"), "patient_id": found["patient"], "path": parts})
-    images = images.assign(study_id=found["patient"] + "/" + found["study"], split=SPLITS[name], view=_views(table, path))
-    images = images.assign(sex=table["Sex"].map({"Male": "M", "Female": "F"}).fillna(""), age=_ages(table, path))
+        raise DataError(
+            f"table {path}, line {wrong[0] + 2}: Path '{table.at[wrong[0], 'Path']}' is not "
+            "that of an image."
+        )
+    images = pd.DataFrame(
+        {"image_id": parts.str.removesuffix(".jpg"), "patient_id": found["patient"], "path": parts}
+    )
+    images = images.assign(
+        study_id=found["patient"] + "/" + found["study"],
+        split=SPLITS[name],
+        view=_views(table, path),
+    )
+    images = images.assign(
+        sex=table["Sex"].map({"Male": "M", "Female": "F"}).fillna(""), age=_ages(table, path)
+    )
     return images.join(read_labels(table, LABELS, path))
 
 
@@ -73,7 +95,9 @@ def _views(table: pd.DataFrame, path: Path) -> pd.Series:
     frontal = table["Frontal/Lateral"]
     wrong = table.index[~frontal.isin(["Frontal", "Lateral"])]
     if len(wrong):
-        raise DataError(f"table {path}, line {wrong[0] + 2}: Frontal/Lateral is '{frontal[wrong[0]]}'.")
+        raise DataError(
+            f"table {path}, line {wrong[0] + 2}: Frontal/Lateral is '{frontal[wrong[0]]}'."
+        )
     projection = table["AP/PA"].where(table["AP/PA"].isin(["AP", "PA"]), "frontal")
     return projection.where(frontal == "Frontal", "LL")
 
@@ -89,7 +113,8 @@ def _ages(table: pd.DataFrame, path: Path) -> pd.Series:
 
 
 def read_reports(root: Path, images: pd.DataFrame) -> pd.DataFrame:
-    """Return `images` with `report`, `findings` and `impression` from CheXpert Plus, "" where the table is not there.
+    """Return `images` with `report`, `findings` and `impression` from CheXpert Plus, "" where the
+    table is not there.
 
     Raise DataError where an image stands twice in it.
     """
@@ -102,22 +127,31 @@ def read_reports(root: Path, images: pd.DataFrame) -> pd.DataFrame:
     plus = read_table(path, ("path_to_image", "section_findings", "section_impression"))
     plus = plus[plus["path_to_image"].isin(set(images["path"]))]
     require_unique(plus, "path_to_image", path)
-    texts = plus.set_index("path_to_image")[["section_findings", "section_impression"]].reindex(images["path"]).fillna("")
+    texts = (
+        plus.set_index("path_to_image")[["section_findings", "section_impression"]]
+        .reindex(images["path"])
+        .fillna("")
+    )
     return images.assign(**report_columns(texts["section_impression"], texts["section_findings"]))
 
 
 def reference_split(index: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Return the row-level split of MGCA (seed 0) and GLoRIA, its leak included (PROTOCOLS.md 1.1).
 
-    The 5x200 images leave the training table. 5,000 positions of what remains become validation rows, but the rows then dropped
-    from training are those whose *label* in the whole table equals such a position: since 1,000 labels are gone, most
-    validation images stay in training and other images are lost. Test: valid.csv. Of a table under 25,000 rows a fifth validates.
+    The 5x200 images leave the training table. 5,000 positions of what remains become validation
+    rows, but the rows then dropped from training are those whose *label* in the whole table equals
+    such a position: since 1,000 labels are gone, most validation images stay in training and other
+    images are lost. Test: valid.csv. Of a table under 25,000 rows a fifth validates.
     """
     import numpy as np
     import pandas as pd
 
     train = index[index["split"] == "train"].reset_index(drop=True)
     rest = train.drop(draw(train[train["view"].isin(FRONTAL)], FIVE, LABELS).index)
-    chosen = np.random.RandomState(seed).choice(len(rest), size=min(VALIDATION, len(rest) // 5), replace=False)
+    chosen = np.random.RandomState(seed).choice(
+        len(rest), size=min(VALIDATION, len(rest) // 5), replace=False
+    )
     val, left = rest.iloc[chosen], rest.drop(chosen, errors="ignore")
-    return pd.concat([left, val.assign(split="val"), index[index["split"] == "test"]], ignore_index=True)
+    return pd.concat(
+        [left, val.assign(split="val"), index[index["split"] == "test"]], ignore_index=True
+    )

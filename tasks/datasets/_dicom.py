@@ -17,7 +17,8 @@ TAGS = ("PatientID", "PatientSex", "PatientAge", "ViewPosition", "Rows", "Column
 
 
 def header_columns(root: Path, paths: Sequence[str], name: str) -> pd.DataFrame:
-    """Return patient_id ("" unknown), view, sex, age, rows, columns (0 unknown) per file, reading only new or changed files.
+    """Return patient_id ("" unknown), view, sex, age, rows, columns (0 unknown) per file, reading
+    only new or changed files.
 
     `name` names the facts kept in the cache.
     """
@@ -26,7 +27,9 @@ def header_columns(root: Path, paths: Sequence[str], name: str) -> pd.DataFrame:
     from bench.data.headers import parse_age, read_header
     from bench.data.tables import remember
 
-    headers = remember(list(paths), lambda path: read_header(path, TAGS), root=root, name=name, columns=TAGS)
+    headers = remember(
+        list(paths), lambda path: read_header(path, TAGS), root=root, name=name, columns=TAGS
+    )
     return pd.DataFrame(
         {
             "patient_id": headers["PatientID"],
@@ -43,5 +46,7 @@ def image_size(row: pd.Series, root: Path) -> tuple[int, int]:
     """Return (height, width) of an index row; raise DataError where its header does not state them."""
     height, width = int(row["rows"]), int(row["columns"])
     if not height or not width:
-        raise DataError(f"image {root / row['path']} does not state its size.", "Download it again.")
+        raise DataError(
+            f"image {root / row['path']} does not state its size.", "Download it again."
+        )
     return height, width

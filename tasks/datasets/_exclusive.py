@@ -1,4 +1,5 @@
-"""Evaluation sets of images with one finding and no other: the same number per class (CheXpert 5x200 and its relatives)."""
+"""Evaluation sets of images with one finding and no other: the same number per class (CheXpert
+5x200 and its relatives)."""
 
 from __future__ import annotations
 
@@ -30,16 +31,19 @@ SEED = 0
 def only(index: pd.DataFrame, name: str, names: Sequence[str]) -> pd.Series:
     """Say which rows have finding `name` and none of the other `names`, uncertain ones included.
 
-    `No Finding` is looked at only where it is the class itself, as GLoRIA and MGCA do (PROTOCOLS.md 1.2).
+    `No Finding` is looked at only where it is the class itself, as GLoRIA and MGCA do (PROTOCOLS.md
+    1.2).
     """
     others = [f"label:{other}" for other in names if other not in (name, "No Finding")]
     return (index[f"label:{name}"] == 1) & (index[others].fillna(0) == 0).all(axis=1)
 
 
 def draw(index: pd.DataFrame, classes: Sequence[str], names: Sequence[str]) -> pd.DataFrame:
-    """Return 200 rows of every class, drawn with seed 0 from the rows in their order (MGCA's membership), class after class.
+    """Return 200 rows of every class, drawn with seed 0 from the rows in their order (MGCA's
+    membership), class after class.
 
-    Where a class has fewer, every class gets as many as the smallest has. Raise DataError where one has none.
+    Where a class has fewer, every class gets as many as the smallest has. Raise DataError where one
+    has none.
     """
     import pandas as pd
 
@@ -52,32 +56,54 @@ def draw(index: pd.DataFrame, classes: Sequence[str], names: Sequence[str]) -> p
 
 
 def listed(index: pd.DataFrame, wanted: Sequence[str], path: Path) -> pd.DataFrame:
-    """Return the rows of the images `wanted` (ids) in the order of the list `path`; raise DataError naming what is missing."""
+    """Return the rows of the images `wanted` (ids) in the order of the list `path`; raise DataError
+    naming what is missing."""
     known = set(index["image_id"])
     gone = [image for image in wanted if image not in known]
     if gone:
-        raise DataError(f"{len(gone)} of {len(wanted)} images of {path} are not in the dataset, e.g. '{gone[0]}'.")
+        raise DataError(
+            f"{len(gone)} of {len(wanted)} images of {path} are not in the dataset, e.g. "
+            f"'{gone[0]}'."
+        )
     if len(set(wanted)) < len(wanted):
         raise DataError(f"list {path} names an image twice.", "Remove the duplicates.")
     return index.set_index("image_id", drop=False).loc[list(wanted)]
 
 
 def as_test_set(rows: pd.DataFrame, classes: Sequence[str], names: Sequence[str]) -> pd.DataFrame:
-    """Return rows as a test set labelled 0/1 by exclusive classes; raise DataError where a row has not exactly one of them."""
-    values = {f"label:{name}": (rows[f"label:{name}"] == 1).astype(float).to_numpy() for name in classes}
-    bare = rows.drop(columns=[f"label:{name}" for name in names]).assign(split="test", **values).reset_index(drop=True)
+    """Return rows as a test set labelled 0/1 by exclusive classes; raise DataError where a row has
+    not exactly one of them."""
+    values = {
+        f"label:{name}": (rows[f"label:{name}"] == 1).astype(float).to_numpy() for name in classes
+    }
+    bare = (
+        rows.drop(columns=[f"label:{name}" for name in names])
+        .assign(split="test", **values)
+        .reset_index(drop=True)
+    )
     wrong = bare.index[bare[list(values)].sum(axis=1) != 1]
     if len(wrong):
-        raise DataError(f"image '{bare.at[wrong[0], 'image_id']}' does not have exactly one of {', '.join(classes)}.")
+        raise DataError(
+            f"image '{bare.at[wrong[0], 'image_id']}' does not have exactly one of "
+            f"{', '.join(classes)}."
+        )
     return bare
 
 
 def class_findings(index: pd.DataFrame, classes: Sequence[str], *, demo: bool) -> list[Finding]:
-    """Compare the number of images per class with 200 (a demo has fewer), and say how many have a report."""
+    """Compare the number of images per class with 200 (a demo has fewer), and say how many have a
+    report."""
     counts = {name: int(index[f"label:{name}"].sum()) for name in classes}
     spread = ", ".join(f"{name} {count}" for name, count in counts.items())
-    level: Literal["ok", "warning"] = "ok" if demo or set(counts.values()) == {PER_CLASS} else "warning"
+    level: Literal["ok", "warning"] = (
+        "ok" if demo or set(counts.values()) == {PER_CLASS} else "warning"
+    )
     findings = [Finding(level, f"{len(classes)} x {PER_CLASS} images expected, found {spread}.")]
     told = int((index["report"] != "").sum())
-    findings.append(Finding("ok" if told == len(index) else "warning", f"{told} of {len(index)} images have a report."))
+    findings.append(
+        Finding(
+            "ok" if told == len(index) else "warning",
+            f"{told} of {len(index)} images have a report.",
+        )
+    )
     return findings

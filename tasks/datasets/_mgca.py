@@ -1,4 +1,5 @@
-"""What MGCA's classification datasets share: a plain random part of the training rows (PROTOCOLS.md 1.1, 1.4, 1.7)."""
+"""What MGCA's classification datasets share: a plain random part of the training rows (PROTOCOLS.md
+1.1, 1.4, 1.7)."""
 
 from __future__ import annotations
 
@@ -13,11 +14,15 @@ SEED = 42
 
 
 def sample_fraction(train: pd.DataFrame, fraction: float, seed: int = SEED) -> pd.DataFrame:
-    """Return `fraction` of the rows as the reference draws them: not stratified, the same for every run, not nested.
+    """Return `fraction` of the rows as the reference draws them: not stratified, the same for every
+    run, not nested.
 
     Raise DataError where that is no row at all.
     """
     kept = train if fraction == 1 else train.sample(frac=fraction, random_state=seed)
     if kept.empty:
-        raise DataError(f"{fraction:g} of {len(train)} training images is none.", "Use a larger fraction, or --protocol default.")
+        raise DataError(
+            f"{fraction:g} of {len(train)} training images is none.",
+            "Use a larger fraction, or --protocol default.",
+        )
     return kept

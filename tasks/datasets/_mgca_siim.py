@@ -1,4 +1,5 @@
-"""The row-level split of SIIM-ACR in MGCA and GLoRIA, its leaks and incomplete masks included (PROTOCOLS.md 1.6)."""
+"""The row-level split of SIIM-ACR in MGCA and GLoRIA, its leaks and incomplete masks included
+(PROTOCOLS.md 1.6)."""
 
 from __future__ import annotations
 
@@ -12,11 +13,13 @@ if TYPE_CHECKING:
 
 
 def row_level_split(index: pd.DataFrame) -> pd.DataFrame:
-    """Split the rows of the table 70/15/15, not its images: an image with several masks may stand in several splits.
+    """Split the rows of the table 70/15/15, not its images: an image with several masks may stand
+    in several splits.
 
-    Returned: one row per image and split, with only those of its masks (`rle`, `csv_rows`) that fell into the split, in the
-    order of first appearance in the shuffled split, on which the reference's later random draws depend. As the reference:
-    sklearn `train_test_split` of the rows (0.3, random_state 0), the part set aside halved (random_state 0; second half = valid).
+    Returned: one row per image and split, with only those of its masks (`rle`, `csv_rows`) that
+    fell into the split, in the order of first appearance in the shuffled split, on which the
+    reference's later random draws depend. As the reference: sklearn `train_test_split` of the rows
+    (0.3, random_state 0), the part set aside halved (random_state 0; second half = valid).
     """
     import numpy as np
     import pandas as pd
@@ -30,7 +33,8 @@ def row_level_split(index: pd.DataFrame) -> pd.DataFrame:
     train, rest = train_test_split(np.arange(len(rows)), test_size=0.3, random_state=0)
     test, val = train_test_split(rest, test_size=0.5, random_state=0)
     parts = [
-        _regroup([rows[row] for row in chosen], index, name) for name, chosen in (("train", train), ("val", val), ("test", test))
+        _regroup([rows[row] for row in chosen], index, name)
+        for name, chosen in (("train", train), ("val", val), ("test", test))
     ]
     return pd.concat(parts, ignore_index=True)
 
@@ -40,7 +44,8 @@ def _columns(index: pd.DataFrame) -> tuple[range, list[tuple[int, ...]], list[tu
 
 
 def _regroup(rows: list[tuple[int, int, str]], index: pd.DataFrame, split: str) -> pd.DataFrame:
-    """Return the images of (line, image, run) rows in order of first appearance, each with its runs among them."""
+    """Return the images of (line, image, run) rows in order of first appearance, each with its runs
+    among them."""
     own: dict[int, list[tuple[int, str]]] = {}
     for line, image, run in rows:
         own.setdefault(image, []).append((line, run))
@@ -51,11 +56,13 @@ def _regroup(rows: list[tuple[int, int, str]], index: pd.DataFrame, split: str) 
 
 
 def balanced_subset(train: pd.DataFrame, fraction: float, seed: int) -> pd.DataFrame:
-    """Return all positive images and as many negatives, then int(n * fraction) of them, drawn as the reference draws.
+    """Return all positive images and as many negatives, then int(n * fraction) of them, drawn as
+    the reference draws.
 
-    The reference draws from numpy's global generator after seeding it with 42 (0 for 10 %); here a `RandomState(seed)` of its own
-    makes the same two draws, so that `seed=42` repeats a run in which nothing else drew in between. Unlike the default
-    subsets these are not nested. Raise DataError where the negatives are too few, or the fraction leaves no image.
+    The reference draws from numpy's global generator after seeding it with 42 (0 for 10 %); here a
+    `RandomState(seed)` of its own makes the same two draws, so that `seed=42` repeats a run in
+    which nothing else drew in between. Unlike the default subsets these are not nested. Raise
+    DataError where the negatives are too few, or the fraction leaves no image.
     """
     import numpy as np
 
@@ -63,11 +70,18 @@ def balanced_subset(train: pd.DataFrame, fraction: float, seed: int) -> pd.DataF
     positive = train["label:Pneumothorax"] == 1
     negatives = train.loc[~positive, "image_id"].to_numpy()
     if len(negatives) < positive.sum():
-        message = f"{len(negatives)} negative images for {positive.sum()} positive ones; at least as many were expected."
+        message = (
+            f"{len(negatives)} negative images for {positive.sum()} positive ones; at least as "
+            "many were expected."
+        )
         raise DataError(message, "Use --protocol default.")
     chosen = random.choice(negatives, size=int(positive.sum()), replace=False)
-    # positives first, then negatives in the order of the split: the order in which the reference numbers its images
-    kept = [*train.loc[positive, "image_id"], *train.loc[train["image_id"].isin(chosen) & ~positive, "image_id"]]
+    # positives first, then negatives in the order of the split: the order in which the reference
+    # numbers its images
+    kept = [
+        *train.loc[positive, "image_id"],
+        *train.loc[train["image_id"].isin(chosen) & ~positive, "image_id"],
+    ]
     return train[train["image_id"].isin(_part(np.array(kept, dtype=object), fraction, random))]
 
 
@@ -75,6 +89,7 @@ def _part(images: np.ndarray, fraction: float, random: np.random.RandomState) ->
     count = int(len(images) * fraction)
     if count == 0:
         raise DataError(
-            f"{fraction:g} of {len(images)} training images is none.", "Use a larger fraction, or --protocol default."
+            f"{fraction:g} of {len(images)} training images is none.",
+            "Use a larger fraction, or --protocol default.",
         )
     return images if fraction == 1 else random.choice(images, size=count, replace=False)

@@ -12,7 +12,8 @@ from bench.errors import DataError
 
 @dataclass(frozen=True)
 class OpenIReport:
-    """One report: sections as written ("" where missing), the major MeSH terms, and the ids of its images."""
+    """One report: sections as written ("" where missing), the major MeSH terms, and the ids of its
+    images."""
 
     name: str
     findings: str
@@ -24,7 +25,12 @@ class OpenIReport:
     def columns(self) -> dict[str, str]:
         """Return what a dataset's index takes from it, text as written."""
         texts = {"findings": self.findings, "impression": self.impression}
-        return {"study_id": self.name, "patient_id": self.name, **texts, "mesh": "; ".join(self.mesh)}
+        return {
+            "study_id": self.name,
+            "patient_id": self.name,
+            **texts,
+            "mesh": "; ".join(self.mesh),
+        }
 
 
 def read_report(path: Path) -> OpenIReport:
@@ -37,12 +43,19 @@ def parse_report(stream: IO[bytes], path: str) -> OpenIReport:
     """Return the report read from `stream`; `path` is named in errors."""
     try:
         tree = ElementTree.parse(stream).getroot()
-    except (ElementTree.ParseError, ValueError, LookupError) as error:  # the last two: an encoding that is not known
+    except (
+        ElementTree.ParseError,
+        ValueError,
+        LookupError,
+    ) as error:  # the last two: an encoding that is not known
         raise DataError(f"report {path} is not XML: {error}.", "Download it again.") from error
     name = tree.find("uId")
     if name is None or not name.get("id"):
         raise DataError(f"report {path} has no uId.", "Is this a report of Open-I?")
-    texts = {str(part.get("Label")).lower(): (part.text or "").strip() for part in tree.iter("AbstractText")}
+    texts = {
+        str(part.get("Label")).lower(): (part.text or "").strip()
+        for part in tree.iter("AbstractText")
+    }
     return OpenIReport(
         name=str(name.get("id")),
         findings=texts.get("findings", ""),

@@ -20,7 +20,14 @@ class Rendered(Dataset):
         return RENDERER_VERSION
 
     def make_demo(
-        self, out: Path, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None
+        self,
+        out: Path,
+        *,
+        studies: int,
+        size: int,
+        seed: int,
+        workers: int = 2,
+        progress: Progress | None = None,
     ) -> None:
         """Render a demo in the native layout."""
         writer = importlib.import_module(f"tasks.datasets.demo.{self.name}")

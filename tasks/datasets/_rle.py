@@ -1,4 +1,5 @@
-"""The run-length code of the SIIM-ACR masks: offsets relative to the end of the previous run, pixels column by column."""
+"""The run-length code of the SIIM-ACR masks: offsets relative to the end of the previous run,
+pixels column by column."""
 
 from __future__ import annotations
 
@@ -13,19 +14,28 @@ if TYPE_CHECKING:
 def decode_rle(text: str, height: int, width: int, where: str = "run lengths") -> np.ndarray:
     """Decode "offset length offset length ..." into a 0/1 mask uint8 [height, width].
 
-    Raise DataError starting with `where` for a word that is no whole number >= 0, an odd count, or runs beyond the image.
+    Raise DataError starting with `where` for a word that is no whole number >= 0, an odd count, or
+    runs beyond the image.
     """
     import numpy as np
 
     words = text.split()
     if not words or len(words) % 2:
-        raise DataError(f"{where}: {len(words)} numbers; pairs of offset and length were expected.", "Download the table again.")
+        raise DataError(
+            f"{where}: {len(words)} numbers; pairs of offset and length were expected.",
+            "Download the table again.",
+        )
     bad = next((word for word in words if not word.isdecimal()), None)
     if bad is not None:
-        raise DataError(f"{where}: '{bad[:20]}' is no whole number >= 0.", "Download the table again.")
+        raise DataError(
+            f"{where}: '{bad[:20]}' is no whole number >= 0.", "Download the table again."
+        )
     runs = [int(word) for word in words]
     if sum(runs) > height * width:
-        message = f"{where}: the runs end at pixel {sum(runs)}, the image has {height} x {width} = {height * width}."
+        message = (
+            f"{where}: the runs end at pixel {sum(runs)}, the image has {height} x {width} = "
+            f"{height * width}."
+        )
         raise DataError(message, "The table belongs to another image size, or is damaged.")
     flat = np.zeros(height * width, np.uint8)
     flat[: sum(runs)] = np.repeat(np.tile(np.array([0, 1], np.uint8), len(runs) // 2), runs)

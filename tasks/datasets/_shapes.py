@@ -1,4 +1,5 @@
-"""The annotations of Object-CXR: rectangles, ellipses and polygons in one string; their boxes and masks."""
+"""The annotations of Object-CXR: rectangles, ellipses and polygons in one string; their boxes and
+masks."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ Corners = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Shape:
-    """One outlined object: `kind` 0, 1 or 2; `points` (x, y) in pixels, two opposite corners of a rectangle or an ellipse."""
+    """One outlined object: `kind` 0, 1 or 2; `points` (x, y) in pixels, two opposite corners of a
+    rectangle or an ellipse."""
 
     kind: str
     points: tuple[tuple[float, float], ...]
@@ -35,8 +37,9 @@ class Shape:
 def parse_shapes(text: str, where: str) -> list[Shape]:
     """Parse "type x1 y1 x2 y2 ...;type ..."; no text is no object.
 
-    Raise DataError starting with `where` for an unknown type, a coordinate that is no number, an odd number of them, a
-    rectangle or an ellipse without exactly two corners, and a polygon of fewer than three points.
+    Raise DataError starting with `where` for an unknown type, a coordinate that is no number, an
+    odd number of them, a rectangle or an ellipse without exactly two corners, and a polygon of
+    fewer than three points.
     """
     return [_parse(part.split(), where) for part in text.split(";") if part.strip()]
 
@@ -44,11 +47,17 @@ def parse_shapes(text: str, where: str) -> list[Shape]:
 def _parse(words: Sequence[str], where: str) -> Shape:
     kind, coordinates = words[0], words[1:]
     if kind not in NAMES:
-        raise DataError(f"{where}: object type '{kind[:20]}'.", "0 rectangle, 1 ellipse or 2 polygon was expected.")
+        raise DataError(
+            f"{where}: object type '{kind[:20]}'.",
+            "0 rectangle, 1 ellipse or 2 polygon was expected.",
+        )
     points, rest = divmod(len(coordinates), 2)
     if rest or points < LEAST_POINTS[kind] or (kind != POLYGON and points > LEAST_POINTS[kind]):
         expected = "at least 3" if kind == POLYGON else "2"
-        raise DataError(f"{where}: a {NAMES[kind]} of {len(coordinates) / 2:g} points.", f"{expected} points were expected.")
+        raise DataError(
+            f"{where}: a {NAMES[kind]} of {len(coordinates) / 2:g} points.",
+            f"{expected} points were expected.",
+        )
     numbers = [_number(word, where) for word in coordinates]
     return Shape(kind, tuple(zip(numbers[::2], numbers[1::2], strict=True)))
 
@@ -63,8 +72,11 @@ def _number(word: str, where: str) -> float:
     return value
 
 
-def fill_shapes(shapes: Sequence[Shape], height: int, width: int, *, ellipses: bool = True) -> np.ndarray:
-    """Return the union of the filled objects, uint8 0/1 [height, width]; without `ellipses` these fill their box (BenchX)."""
+def fill_shapes(
+    shapes: Sequence[Shape], height: int, width: int, *, ellipses: bool = True
+) -> np.ndarray:
+    """Return the union of the filled objects, uint8 0/1 [height, width]; without `ellipses` these
+    fill their box (BenchX)."""
     import cv2
     import numpy as np
 
@@ -76,17 +88,28 @@ def fill_shapes(shapes: Sequence[Shape], height: int, width: int, *, ellipses: b
         if shape.kind == POLYGON:
             cv2.fillPoly(mask, [np.rint(shape.points).astype(np.int32)], (1,))
         elif shape.kind == ELLIPSE and ellipses:
-            cv2.ellipse(mask, (((x1 + x2 - 1) / 2, (y1 + y2 - 1) / 2), (max(x2 - x1 - 1, 0), max(y2 - y1 - 1, 0)), 0), (1,), -1)
+            cv2.ellipse(
+                mask,
+                (
+                    ((x1 + x2 - 1) / 2, (y1 + y2 - 1) / 2),
+                    (max(x2 - x1 - 1, 0), max(y2 - y1 - 1, 0)),
+                    0,
+                ),
+                (1,),
+                -1,
+            )
         else:
             mask |= fill_boxes([(x1, y1, x2, y2, 0)], height, width)[0]
     return mask
 
 
 def centred_box(shape: Shape) -> Corners:
-    """Return the box that MGCA gives a polygon (PROTOCOLS.md 1.8); of another object, its tight box.
+    """Return the box that MGCA gives a polygon (PROTOCOLS.md 1.8); of another object, its tight
+    box.
 
-    It is centred on the point farthest inside the outline widened by 100 px (shapely's `polylabel`, tolerance 10) and reaches
-    to the farther corner of the outline's bounds on each axis: never smaller than the tight box.
+    It is centred on the point farthest inside the outline widened by 100 px (shapely's `polylabel`,
+    tolerance 10) and reaches to the farther corner of the outline's bounds on each axis: never
+    smaller than the tight box.
     """
     if shape.kind != POLYGON:
         return shape.bounds
@@ -96,4 +119,9 @@ def centred_box(shape: Shape) -> Corners:
     centre = polylabel(LineString([*shape.points, shape.points[0]]).buffer(100), tolerance=10)
     x1, y1, x2, y2 = shape.bounds
     half_width, half_height = max(centre.x - x1, x2 - centre.x), max(centre.y - y1, y2 - centre.y)
-    return centre.x - half_width, centre.y - half_height, centre.x + half_width, centre.y + half_height
+    return (
+        centre.x - half_width,
+        centre.y - half_height,
+        centre.x + half_width,
+        centre.y + half_height,
+    )

@@ -18,11 +18,13 @@ CATEGORIES = ("ActiveTuberculosis", "ObsoletePulmonaryTuberculosis", "PulmonaryT
 
 
 def read_release(root: Path, how_to_get: str) -> pd.DataFrame:
-    """Return one row per image of the train and val lists, sorted by name; columns as of the simplified version.
+    """Return one row per image of the train and val lists, sorted by name; columns as of the
+    simplified version.
 
-    An image of `tb/` without a box (one in the release) is left out, as in the simplified version: attribute `dropped`. Raise
-    DataError naming the file for a name outside the three folders or in two lists, an unknown category, an annotation of an
-    image that is not in the list, or of one outside `tb/`, and for images without a file.
+    An image of `tb/` without a box (one in the release) is left out, as in the simplified version:
+    attribute `dropped`. Raise DataError naming the file for a name outside the three folders or in
+    two lists, an unknown category, an annotation of an image that is not in the list, or of one
+    outside `tb/`, and for images without a file.
     """
     import pandas as pd
 
@@ -32,7 +34,14 @@ def read_release(root: Path, how_to_get: str) -> pd.DataFrame:
     files = {name: f"{FILES}/{name}" for name in listed if (root / FILES / name).is_file()}
     paths = locate(list(listed), files, root / "lists", root / FILES, how_to_get)
     facts = {part: _annotations(root / BOXES.format(part), listed) for part in PARTS}
-    bare = _sizes(root, [path for (name, part), path in zip(listed.items(), paths, strict=True) if name not in facts[part]])
+    bare = _sizes(
+        root,
+        [
+            path
+            for (name, part), path in zip(listed.items(), paths, strict=True)
+            if name not in facts[part]
+        ],
+    )
     rows = [
         {
             "image_id": name.rsplit("/", 1)[-1],
@@ -53,17 +62,22 @@ def read_release(root: Path, how_to_get: str) -> pd.DataFrame:
 
 
 def _sizes(root: Path, paths: list[str]) -> dict[str, dict[str, Any]]:
-    """Return path -> size, without a box, of images not in the boxes file; raise DataError where a header does not say."""
+    """Return path -> size, without a box, of images not in the boxes file; raise DataError where a
+    header does not say."""
     from bench.data.headers import read_shape
     from bench.data.tables import remember
 
-    shapes = remember(paths, read_shape, root=root, name="image-shapes-v1", columns=("height", "width"))
+    shapes = remember(
+        paths, read_shape, root=root, name="image-shapes-v1", columns=("height", "width")
+    )
     unread = shapes["path"][shapes["height"] == ""].tolist()
     if unread:
         raise DataError(f"image {root / unread[0]} does not state its size.", "Download it again.")
     return {
         path: {"rows": int(height), "columns": int(width), "boxes": (), "lines": ()}
-        for path, height, width in shapes[["path", "height", "width"]].itertuples(index=False, name=None)
+        for path, height, width in shapes[["path", "height", "width"]].itertuples(
+            index=False, name=None
+        )
     }
 
 
@@ -76,19 +90,31 @@ def _lists(root: Path) -> dict[str, str]:
         path = root / LIST.format(part)
         for line, name in enumerate(read_text(path).split(), start=1):
             if name.split("/")[0] not in TYPES or name in found:
-                reason = f"also in the list of {found[name]}" if name in found else f"not in {', '.join(TYPES)}"
-                raise DataError(f"list {path}, line {line}: image '{name}' is {reason}.", "Download it again.")
+                reason = (
+                    f"also in the list of {found[name]}"
+                    if name in found
+                    else f"not in {', '.join(TYPES)}"
+                )
+                raise DataError(
+                    f"list {path}, line {line}: image '{name}' is {reason}.", "Download it again."
+                )
             found[name] = part
     return found
 
 
 def _annotations(path: Path, listed: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """Return image name -> its size and boxes (all categories as one) of one COCO file, with the annotations' ids as `lines`."""
+    """Return image name -> its size and boxes (all categories as one) of one COCO file, with the
+    annotations' ids as `lines`."""
     try:
         coco = json.loads(path.read_text())
         names = {image["id"]: image["file_name"] for image in coco["images"]}
         facts = {
-            image["file_name"]: {"rows": image["height"], "columns": image["width"], "boxes": (), "lines": ()}
+            image["file_name"]: {
+                "rows": image["height"],
+                "columns": image["width"],
+                "boxes": (),
+                "lines": (),
+            }
             for image in coco["images"]
         }
         kinds = {category["id"]: category["name"] for category in coco["categories"]}
@@ -100,7 +126,10 @@ def _annotations(path: Path, listed: dict[str, str]) -> dict[str, dict[str, Any]
             facts[name]["boxes"] += ((x, y, x + width, y + height, 0),)
             facts[name]["lines"] += (entry["id"],)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"file {path} is not in COCO form: {type(error).__name__}: {error}.", "Download it again.") from error
+        raise DataError(
+            f"file {path} is not in COCO form: {type(error).__name__}: {error}.",
+            "Download it again.",
+        ) from error
     return facts
 
 
@@ -108,4 +137,7 @@ def _check(where: str, name: str, kind: str, listed: dict[str, str]) -> None:
     if kind not in CATEGORIES:
         raise DataError(f"{where}: category '{kind}'.", f"Known: {', '.join(CATEGORIES)}.")
     if name not in listed or not name.startswith("tb/"):
-        raise DataError(f"{where}: image '{name}' is not a tuberculosis image of the lists.", "Download it again.")
+        raise DataError(
+            f"{where}: image '{name}' is not a tuberculosis image of the lists.",
+            "Download it again.",
+        )

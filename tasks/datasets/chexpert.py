@@ -13,19 +13,25 @@ from tasks.datasets._rendered import Rendered
 if TYPE_CHECKING:
     import pandas as pd
 
-PUBLISHED = {"rows of train.csv": 223414, "rows of valid.csv": 234, "frontal images of valid.csv": 202}
+PUBLISHED = {
+    "rows of train.csv": 223414,
+    "rows of valid.csv": 234,
+    "frontal images of valid.csv": 202,
+}
 
 
 @dataset
 class Chexpert(Rendered):
-    """Frontal and lateral radiographs as JPEG, 14 labels from the report; `valid.csv`, read by radiologists, is the test."""
+    """Frontal and lateral radiographs as JPEG, 14 labels from the report; `valid.csv`, read by
+    radiologists, is the test."""
 
     name = "chexpert"
     title = "CheXpert v1.0 and v1.0-small (Stanford)"
     licence = "Stanford University Dataset Research Use Agreement: no redistribution"
     citation = "Irvin et al., CheXpert, AAAI 2019, arXiv 1901.07031"
     how_to_get = (
-        "https://stanfordmlgroup.github.io/competitions/chexpert/ (or AIMI): put CheXpert-v1.0-small/ or CheXpert-v1.0/ with "
+        "https://stanfordmlgroup.github.io/competitions/chexpert/ (or AIMI): put "
+        "CheXpert-v1.0-small/ or CheXpert-v1.0/ with "
         "train/, valid/, train.csv and valid.csv into $PLACE_BENCH_DATA."
     )
     folders = FOLDERS
@@ -34,9 +40,11 @@ class Chexpert(Rendered):
     demo_studies = 360
 
     def index(self, root: Path) -> pd.DataFrame:
-        """Return one row per image, training rows first, both in file order; validation is drawn from the training patients.
+        """Return one row per image, training rows first, both in file order; validation is drawn
+        from the training patients.
 
-        A task chooses the views. Raise DataError for a missing table or column, an image that stands twice or no label.
+        A task chooses the views. Raise DataError for a missing table or column, an image that
+        stands twice or no label.
         """
         import pandas as pd
 
@@ -56,7 +64,9 @@ class Chexpert(Rendered):
         findings.append(Finding("error" if shared else "ok", message))
         return findings + missing_findings(root, index["path"], self.how_to_get)
 
-    def reference_split(self, index: pd.DataFrame, protocol: str, seed: int, kind: str = "") -> pd.DataFrame | None:
+    def reference_split(
+        self, index: pd.DataFrame, protocol: str, seed: int, kind: str = ""
+    ) -> pd.DataFrame | None:
         """Return the row-level split of MGCA and GLoRIA for those protocols."""
         from tasks.datasets._chexpert import reference_split
 
@@ -65,7 +75,8 @@ class Chexpert(Rendered):
     def reference_subset(
         self, train: pd.DataFrame, protocol: str, fraction: float, seed: int, kind: str = ""
     ) -> pd.DataFrame | None:
-        """Return MGCA's part of the frontal rows, GLoRIA's of all rows (its generator is not seeded: `seed` stands for it)."""
+        """Return MGCA's part of the frontal rows, GLoRIA's of all rows (its generator is not
+        seeded: `seed` stands for it)."""
         from tasks.datasets._mgca import sample_fraction
 
         if protocol == "mgca":
@@ -73,7 +84,12 @@ class Chexpert(Rendered):
         return sample_fraction(train, fraction, seed) if protocol == "gloria" else None
 
 
-_SHARED = {"labels": tuple(UNCERTAIN), "mode": "multilabel", "uncertain": UNCERTAIN, "views": FRONTAL}
+_SHARED = {
+    "labels": tuple(UNCERTAIN),
+    "mode": "multilabel",
+    "uncertain": UNCERTAIN,
+    "views": FRONTAL,
+}
 task(
     TaskSpec(
         name="chexpert_cls",

@@ -1,4 +1,5 @@
-"""CheXpert 5x200 and 8x200: images of CheXpert's training table with one finding alone, with their reports; the tasks on them."""
+"""CheXpert 5x200 and 8x200: images of CheXpert's training table with one finding alone, with their
+reports; the tasks on them."""
 
 from __future__ import annotations
 
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
 
 def _how_to_get(members: str) -> str:
     return (
-        f"CheXpert (see dataset chexpert) with {PLUS} of CheXpert Plus (https://aimi.stanford.edu/datasets/chexpert-plus) "
-        f"beside train.csv; optional: {members} with a column Path (and Report Impression) fixes the members."
+        f"CheXpert (see dataset chexpert) with {PLUS} of CheXpert Plus "
+        "(https://aimi.stanford.edu/datasets/chexpert-plus) "
+        f"beside train.csv; optional: {members} with a column Path (and Report Impression) "
+        "fixes the members."
     )
 
 
@@ -31,9 +34,11 @@ class _Exclusive(Rendered):
     member_list = ""
 
     def index(self, root: Path) -> pd.DataFrame:
-        """Return the members, all of them test images, with exclusive labels and (where there) their reports.
+        """Return the members, all of them test images, with exclusive labels and (where there)
+        their reports.
 
-        `report` is "" throughout where neither CheXpert Plus nor the list has reports: retrieval then says so.
+        `report` is "" throughout where neither CheXpert Plus nor the list has reports: retrieval
+        then says so.
         """
         from tasks.datasets import _exclusive
         from tasks.datasets._chexpert import read_reports, read_split
@@ -53,14 +58,22 @@ class _Exclusive(Rendered):
         from tasks.datasets._reports import report_columns
 
         table = read_table(own, ("Path",))
-        wanted = table["Path"].str.extract(r"((?:train|valid)/patient\d+/study\d+/\w+)")[0].fillna(table["Path"]).tolist()
-        rows = _exclusive.as_test_set(_exclusive.listed(images, wanted, own), self.label_names, LABELS)
+        wanted = (
+            table["Path"]
+            .str.extract(r"((?:train|valid)/patient\d+/study\d+/\w+)")[0]
+            .fillna(table["Path"])
+            .tolist()
+        )
+        rows = _exclusive.as_test_set(
+            _exclusive.listed(images, wanted, own), self.label_names, LABELS
+        )
         if "Report Impression" not in table:
             return read_reports(root, rows)
         return rows.assign(**report_columns(table["Report Impression"], [""] * len(table)))
 
     def validate(self, root: Path) -> list[Finding]:
-        """Compare the classes with 200 each; say how many have a report and which files are missing."""
+        """Compare the classes with 200 each; say how many have a report and which files are
+        missing."""
         from tasks.datasets._exclusive import class_findings
 
         index = self.index(root)
@@ -68,13 +81,27 @@ class _Exclusive(Rendered):
         return classes + missing_findings(root, index["path"], self.how_to_get)
 
     def make_demo(
-        self, out: Path, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None
+        self,
+        out: Path,
+        *,
+        studies: int,
+        size: int,
+        seed: int,
+        workers: int = 2,
+        progress: Progress | None = None,
     ) -> None:
         """Render a demo in the layout of CheXpert with CheXpert Plus."""
         from tasks.datasets.demo import chexpert5x200
 
         chexpert5x200.write(
-            out, self.name, self.label_names, studies=studies, size=size, seed=seed, workers=workers, progress=progress
+            out,
+            self.name,
+            self.label_names,
+            studies=studies,
+            size=size,
+            seed=seed,
+            workers=workers,
+            progress=progress,
         )
 
 
@@ -84,7 +111,10 @@ class Chexpert5x200(_Exclusive):
 
     name = "chexpert5x200"
     title = "CheXpert 5x200 (Huang et al.; members drawn as MGCA does) with CheXpert Plus reports"
-    citation = "Huang et al., GLoRIA, ICCV 2021; Irvin et al., AAAI 2019; Chambon et al., CheXpert Plus, arXiv 2405.19538"
+    citation = (
+        "Huang et al., GLoRIA, ICCV 2021; Irvin et al., AAAI 2019; Chambon et al., CheXpert "
+        "Plus, arXiv 2405.19538"
+    )
     label_names = FIVE
     member_list = "chexpert_5x200.csv"
     how_to_get = _how_to_get(member_list)
@@ -93,11 +123,15 @@ class Chexpert5x200(_Exclusive):
 
 @dataset
 class Chexpert8x200(_Exclusive):
-    """200 images each of eight classes alone, No Finding among them; the classes are those of ConVIRT's retrieval set."""
+    """200 images each of eight classes alone, No Finding among them; the classes are those of
+    ConVIRT's retrieval set."""
 
     name = "chexpert8x200"
     title = "CheXpert 8x200 (classes of ConVIRT, members drawn here) with CheXpert Plus reports"
-    citation = "Zhang et al., ConVIRT, MLHC 2022; Irvin et al., AAAI 2019; Chambon et al., CheXpert Plus, arXiv 2405.19538"
+    citation = (
+        "Zhang et al., ConVIRT, MLHC 2022; Irvin et al., AAAI 2019; Chambon et al., CheXpert "
+        "Plus, arXiv 2405.19538"
+    )
     label_names = EIGHT
     member_list = "chexpert_8x200.csv"
     how_to_get = _how_to_get(member_list)

@@ -1,4 +1,5 @@
-"""COVID-19 Chest X-ray Segmentations (General Blockchain): lungs and opacities on real radiographs; and the task on them."""
+"""COVID-19 Chest X-ray Segmentations (General Blockchain): lungs and opacities on real radiographs;
+and the task on them."""
 
 from __future__ import annotations
 
@@ -21,20 +22,29 @@ FRACTIONS = (0.55, 0.15, 0.30)
 
 @dataset
 class CovidSeg(Dataset):
-    """Radiographs with radiologist-drawn outlines; classes `lung` (left and right) and `opacity` (ground glass, consolidation).
+    """Radiographs with radiologist-drawn outlines; classes `lung` (left and right) and `opacity`
+    (ground glass, consolidation).
 
-    An image in which one lung has no outline is kept where the reader outlined opacities: that lung is opaque throughout, and its
-    opacity outline stands for it (2 of the 44 images; private column `lung_from_opacity`). An image without any lung or opacity
-    outline, or with a file of one of them absent, is left out and counted. Pleural effusion, pneumothorax and devices are no
-    class: they are outlined in too few images.
+    An image in which one lung has no outline is kept where the reader outlined opacities: that lung
+    is opaque throughout, and its opacity outline stands for it (2 of the 44 images; private column
+    `lung_from_opacity`). An image without any lung or opacity outline, or with a file of one of
+    them absent, is left out and counted. Pleural effusion, pneumothorax and devices are no class:
+    they are outlined in too few images.
     """
 
     name = "covid_seg"
     title = "COVID-19 Chest X-ray Segmentations (44 real radiographs with shareable licences)"
-    licence = "masks CC BY 4.0; each image its own (CC BY, CC BY-SA, CC BY-NC-SA): column `license` of metadata.csv"
-    citation = "General Blockchain, COVID-19 Chest X-ray Segmentations Dataset, 2020; Cohen et al., arXiv 2006.11988"
+    licence = (
+        "masks CC BY 4.0; each image its own (CC BY, CC BY-SA, CC BY-NC-SA): column `license` of "
+        "metadata.csv"
+    )
+    citation = (
+        "General Blockchain, COVID-19 Chest X-ray Segmentations Dataset, 2020; Cohen et al., "
+        "arXiv 2006.11988"
+    )
     how_to_get = (
-        "https://github.com/GeneralBlockchain/covid-19-chest-xray-segmentations-dataset: put images/, masks/, structure.csv and "
+        "https://github.com/GeneralBlockchain/covid-19-chest-xray-segmentations-dataset: put "
+        "images/, masks/, structure.csv and "
         "metadata.csv into $PLACE_BENCH_DATA/covid_seg/, or name the folder with --data-root."
     )
     folders = ("covid19_cxr_segmentations", "covid-19-chest-xray-segmentations-dataset")
@@ -42,9 +52,11 @@ class CovidSeg(Dataset):
     mask_classes = ("lung", "opacity")
 
     def index(self, root: Path) -> pd.DataFrame:
-        """Return one row per usable image, split 55/15/30 by patient; private columns: `structures`, `lung_from_opacity`.
+        """Return one row per usable image, split 55/15/30 by patient; private columns:
+        `structures`, `lung_from_opacity`.
 
-        `report` holds the clinical notes, which are no radiology report. An image without patient id is a patient of its own.
+        `report` holds the clinical notes, which are no radiology report. An image without patient
+        id is a patient of its own.
         """
         from bench.data.splits import default_split
 
@@ -53,7 +65,10 @@ class CovidSeg(Dataset):
         unusable = images["structures"].map(lambda parts: _unusable(root, parts))
         kept = images[unusable == ""].reset_index(drop=True)
         if kept.empty:
-            raise DataError(f"no image of {root / 'structure.csv'} has lung or opacity masks on disk.", self.how_to_get)
+            raise DataError(
+                f"no image of {root / 'structure.csv'} has lung or opacity masks on disk.",
+                self.how_to_get,
+            )
         kept["mask_paths"] = kept["structures"].map(lambda parts: tuple(part[1] for part in parts))
         kept["lung_from_opacity"] = kept["structures"].map(_lacks_a_lung)
         kept = default_split(kept, seed=0, fractions=FRACTIONS)
@@ -61,7 +76,8 @@ class CovidSeg(Dataset):
         return kept
 
     def mask(self, row: pd.Series, root: Path) -> np.ndarray:
-        """Return lung and opacity as uint8 [2, H, W]; every outline is a crop placed at its top left corner."""
+        """Return lung and opacity as uint8 [2, H, W]; every outline is a crop placed at its top
+        left corner."""
         import numpy as np
         from PIL import Image
 
@@ -75,15 +91,25 @@ class CovidSeg(Dataset):
         return masks
 
     def validate(self, root: Path) -> list[Finding]:
-        """Say how many images, patients and outlines there are, which images are left out and why, which files are missing."""
+        """Say how many images, patients and outlines there are, which images are left out and why,
+        which files are missing."""
         index = self.index(root)
-        sizes = ", ".join(f"{count} {split}" for split, count in index["split"].value_counts().items())
-        findings = [Finding("ok", f"{len(index)} images of {index['patient_id'].nunique()} patients ({sizes}).")]
+        sizes = ", ".join(
+            f"{count} {split}" for split, count in index["split"].value_counts().items()
+        )
+        findings = [
+            Finding(
+                "ok", f"{len(index)} images of {index['patient_id'].nunique()} patients ({sizes})."
+            )
+        ]
         for why, count in index.attrs["dropped"].items():
             findings.append(Finding("warning", f"{count} images are left out: {why}."))
         stood_in = index.loc[index["lung_from_opacity"], "image_id"].tolist()
         if stood_in:
-            message = f"{len(stood_in)} images lack one lung's outline; their opacities stand for it: {', '.join(stood_in)}."
+            message = (
+                f"{len(stood_in)} images lack one lung's outline; their opacities stand for it: "
+                f"{', '.join(stood_in)}."
+            )
             findings.append(Finding("warning", message))
         return findings + missing_findings(root, index["path"], self.how_to_get)
 
@@ -95,10 +121,14 @@ def _tables(root: Path) -> tuple[pd.DataFrame, dict[str, tuple[tuple[str, str, i
     path, metadata_path = find_table(root, "structure.csv"), find_table(root, "metadata.csv")
     structure = read_table(path, STRUCTURE_COLUMNS)
     metadata = read_table(metadata_path, ("patientid", "filename"))
-    metadata = metadata[metadata["filename"].isin(set(structure["Filename"]))].reset_index(drop=True)
+    metadata = metadata[metadata["filename"].isin(set(structure["Filename"]))].reset_index(
+        drop=True
+    )
     require_unique(metadata, "filename", metadata_path)
     names = structure["Filename"].drop_duplicates().rename("filename")
-    return _images(names.to_frame().merge(metadata, on="filename", how="left").fillna("")), _outlines(structure, path)
+    return _images(
+        names.to_frame().merge(metadata, on="filename", how="left").fillna("")
+    ), _outlines(structure, path)
 
 
 def _images(metadata: pd.DataFrame) -> pd.DataFrame:
@@ -112,7 +142,9 @@ def _images(metadata: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "image_id": name,
-            "patient_id": metadata["patientid"].where(metadata["patientid"] != "", "unknown-" + name),
+            "patient_id": metadata["patientid"].where(
+                metadata["patientid"] != "", "unknown-" + name
+            ),
             "path": "images/" + name,
             "split": "",
             "view": column("view"),
@@ -123,14 +155,22 @@ def _images(metadata: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _outlines(structure: pd.DataFrame, path: Path) -> dict[str, tuple[tuple[str, str, int, int], ...]]:
-    wanted = structure[structure["Template Name"].isin((*LUNGS, *OPACITIES))].sort_values(["Filename", "Template Name"])
-    outlines: dict[str, list[tuple[str, str, int, int]]] = {name: [] for name in structure["Filename"].unique()}
+def _outlines(
+    structure: pd.DataFrame, path: Path
+) -> dict[str, tuple[tuple[str, str, int, int], ...]]:
+    wanted = structure[structure["Template Name"].isin((*LUNGS, *OPACITIES))].sort_values(
+        ["Filename", "Template Name"]
+    )
+    outlines: dict[str, list[tuple[str, str, int, int]]] = {
+        name: [] for name in structure["Filename"].unique()
+    }
     for row in wanted.to_dict("records"):
         try:
             top, left = int(row["Top"]), int(row["Left"])
         except ValueError as error:
-            raise DataError(f"table {path}: image '{row['Filename']}' has a box that is no number: {error}.") from error
+            raise DataError(
+                f"table {path}: image '{row['Filename']}' has a box that is no number: {error}."
+            ) from error
         file = f"masks/{Path(row['Mask']).name}" if row["Mask"] else ""
         outlines[row["Filename"]].append((row["Template Name"], file, top, left))
     return {name: tuple(parts) for name, parts in outlines.items()}
@@ -153,7 +193,8 @@ def _lacks_a_lung(parts: tuple[tuple[str, str, int, int], ...]) -> bool:
 
 
 def _paste(canvas: np.ndarray, file: Path, top: int, left: int) -> None:
-    """Set the pixels of one outline (where its crop is not black) in `canvas`; raise DataError where it leaves the image."""
+    """Set the pixels of one outline (where its crop is not black) in `canvas`; raise DataError
+    where it leaves the image."""
     import numpy as np
     from PIL import Image
 
@@ -161,7 +202,9 @@ def _paste(canvas: np.ndarray, file: Path, top: int, left: int) -> None:
         with Image.open(file) as picture:
             crop = np.asarray(picture.convert("RGB")).any(2)
     except (OSError, SyntaxError) as error:
-        raise DataError(f"mask {file} is truncated or corrupt: {error}.", "Download it again.") from error
+        raise DataError(
+            f"mask {file} is truncated or corrupt: {error}.", "Download it again."
+        ) from error
     height, width = crop.shape
     if min(top, left) < 0 or top + height > canvas.shape[0] or left + width > canvas.shape[1]:
         box, size = f"{width}x{height} at ({top}, {left})", f"{canvas.shape[1]}x{canvas.shape[0]}"

@@ -12,14 +12,20 @@ from tasks.datasets._rendered import Rendered
 if TYPE_CHECKING:
     import pandas as pd
 
-GET = "https://github.com/lindawangg/COVID-Net/blob/master/docs/COVIDx.md, images https://www.kaggle.com/datasets/andyczhao/covidx-cxr2"
+GET = (
+    "https://github.com/lindawangg/COVID-Net/blob/master/docs/COVIDx.md, images "
+    "https://www.kaggle.com/datasets/andyczhao/covidx-cxr2"
+)
 
 
 class _Covidx(Rendered):
     """Radiographs of many sources as PNG or JPEG, one class each; the official lists are the split."""
 
     licence = "each source its own (see the page of COVIDx): no redistribution here"
-    citation = "Wang, Lin & Wong, COVID-Net, Scientific Reports 2020; Wu et al., COVIDx CXR-4, arXiv 2311.17677"
+    citation = (
+        "Wang, Lin & Wong, COVID-Net, Scientific Reports 2020; Wu et al., COVIDx CXR-4, arXiv "
+        "2311.17677"
+    )
     demo_studies = 360
     lists: tuple[tuple[str, str, str], ...] = ()
     """(split, list, folder of its images)"""
@@ -31,34 +37,56 @@ class _Covidx(Rendered):
     def index(self, root: Path) -> pd.DataFrame:
         """Return one row per line of the lists, in their order; private column: `source`.
 
-        Raise DataError for a missing list, a line that cannot be read, an unknown class or a file that stands twice.
+        Raise DataError for a missing list, a line that cannot be read, an unknown class or a file
+        that stands twice.
         """
         import pandas as pd
 
         from tasks.datasets._covidx import read_list, with_classes
 
-        parts = [read_list(root / name, folder, split, dict(self.words)) for split, name, folder in self.lists]
+        parts = [
+            read_list(root / name, folder, split, dict(self.words))
+            for split, name, folder in self.lists
+        ]
         return with_classes(pd.concat(parts, ignore_index=True), self.label_names)
 
     def validate(self, root: Path) -> list[Finding]:
-        """Compare the lists with the published ones, or a demo's with its own; count patients in several lists; find files."""
+        """Compare the lists with the published ones, or a demo's with its own; count patients in
+        several lists; find files."""
         index = self.index(root)
-        found = {f"rows of {name}": int((index["split"] == split).sum()) for split, name, _ in self.lists}
+        found = {
+            f"rows of {name}": int((index["split"] == split).sum()) for split, name, _ in self.lists
+        }
         findings = compare(root, found, {f"rows of {name}": rows for name, rows in self.published})
-        spread = ", ".join(f"{int(index[f'label:{name}'].sum())} {name}" for name in self.label_names)
+        spread = ", ".join(
+            f"{int(index[f'label:{name}'].sum())} {name}" for name in self.label_names
+        )
         findings.append(Finding("ok", f"classes: {spread}."))
         several = int((index.groupby("patient_id")["split"].nunique() > 1).sum())
-        findings.append(Finding("error" if several else "ok", f"{several} patients stand in more than one list."))
+        findings.append(
+            Finding(
+                "error" if several else "ok", f"{several} patients stand in more than one list."
+            )
+        )
         return findings + missing_findings(root, index["path"], self.how_to_get)
 
     def make_demo(
-        self, out: Path, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None
+        self,
+        out: Path,
+        *,
+        studies: int,
+        size: int,
+        seed: int,
+        workers: int = 2,
+        progress: Progress | None = None,
     ) -> None:
         """Render a demo with COVIDx's lists."""
         from tasks.datasets.demo import covidx
 
         layout = covidx.Layout(self.name, self.lists, {label: word for word, label in self.words})
-        covidx.write(out, layout, studies=studies, size=size, seed=seed, workers=workers, progress=progress)
+        covidx.write(
+            out, layout, studies=studies, size=size, seed=seed, workers=workers, progress=progress
+        )
 
 
 @dataset
@@ -67,7 +95,10 @@ class Covidx(_Covidx):
 
     name = "covidx"
     title = "COVIDx 9A: normal, pneumonia, COVID-19"
-    how_to_get = f"{GET}: put train_COVIDx9A.txt, test_COVIDx9A.txt, train/ and test/ into $PLACE_BENCH_DATA/covidx/."
+    how_to_get = (
+        f"{GET}: put train_COVIDx9A.txt, test_COVIDx9A.txt, train/ and test/ into "
+        "$PLACE_BENCH_DATA/covidx/."
+    )
     folders = ("COVIDx", "COVIDx9A", "covidx9a")
     marker = "train_COVIDx9A.txt"
     label_names = ("Normal", "Pneumonia", "COVID-19")
@@ -75,7 +106,9 @@ class Covidx(_Covidx):
     words = (("normal", "Normal"), ("pneumonia", "Pneumonia"), ("COVID-19", "COVID-19"))
     published = (("test_COVIDx9A.txt", 400),)
 
-    def reference_split(self, index: pd.DataFrame, protocol: str, seed: int, kind: str = "") -> pd.DataFrame | None:
+    def reference_split(
+        self, index: pd.DataFrame, protocol: str, seed: int, kind: str = ""
+    ) -> pd.DataFrame | None:
         """Return MGCA's split by image for `mgca`."""
         from tasks.datasets._covidx import reference_split
 
@@ -96,25 +129,44 @@ class Covidx4(_Covidx):
 
     name = "covidx4"
     title = "COVIDx CXR-4: COVID-19 or not"
-    how_to_get = f"{GET}: put train.txt, val.txt, test.txt, train/, val/ and test/ of CXR-4 into $PLACE_BENCH_DATA/covidx4/."
+    how_to_get = (
+        f"{GET}: put train.txt, val.txt, test.txt, train/, val/ and test/ of CXR-4 into "
+        "$PLACE_BENCH_DATA/covidx4/."
+    )
     folders = ("COVIDx-CXR4", "covidx-cxr-4", "COVIDx_CXR-4")
     label_names = ("COVID-19",)
     official_lists = ("train.txt", "val.txt", "test.txt")
-    lists = (("train", "train.txt", "train"), ("val", "val.txt", "val"), ("test", "test.txt", "test"))
+    lists = (
+        ("train", "train.txt", "train"),
+        ("val", "val.txt", "val"),
+        ("test", "test.txt", "test"),
+    )
     words = (("negative", "Negative"), ("positive", "COVID-19"))
     published = (("train.txt", 67863), ("val.txt", 8473), ("test.txt", 8482))
 
-    def reference_split(self, index: pd.DataFrame, protocol: str, seed: int, kind: str = "") -> pd.DataFrame | None:
-        """Return BenchX's lists for `benchx`: the official ones without their first row, which is read as a header."""
-        return index[index.duplicated("split")].reset_index(drop=True) if protocol == "benchx" else None
+    def reference_split(
+        self, index: pd.DataFrame, protocol: str, seed: int, kind: str = ""
+    ) -> pd.DataFrame | None:
+        """Return BenchX's lists for `benchx`: the official ones without their first row, which is
+        read as a header."""
+        return (
+            index[index.duplicated("split")].reset_index(drop=True)
+            if protocol == "benchx"
+            else None
+        )
 
     def reference_subset(
         self, train: pd.DataFrame, protocol: str, fraction: float, seed: int, kind: str = ""
     ) -> pd.DataFrame | None:
-        """Return BenchX's stratified part of the training list (678 and 6,786 images at 1% and 10%)."""
+        """Return BenchX's stratified part of the training list (678 and 6,786 images at 1% and
+        10%)."""
         from tasks.datasets._reference_splits import stratified_subset
 
-        return stratified_subset(train, fraction, train["label:COVID-19"].to_numpy()) if protocol == "benchx" else None
+        return (
+            stratified_subset(train, fraction, train["label:COVID-19"].to_numpy())
+            if protocol == "benchx"
+            else None
+        )
 
 
 task(

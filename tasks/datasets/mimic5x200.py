@@ -1,4 +1,5 @@
-"""MIMIC-CXR 5x200: studies of MIMIC-CXR with one of five findings alone, with their reports; and the tasks on them."""
+"""MIMIC-CXR 5x200: studies of MIMIC-CXR with one of five findings alone, with their reports; and
+the tasks on them."""
 
 from __future__ import annotations
 
@@ -19,23 +20,29 @@ MEMBERS = "mimic_5x200_ids.csv"
 
 @dataset
 class Mimic5x200(Rendered):
-    """200 frontal images per class, held-out patients first, or those of BenchX's list of ids where it stands in the folder."""
+    """200 frontal images per class, held-out patients first, or those of BenchX's list of ids where
+    it stands in the folder."""
 
     name = "mimic5x200"
     title = "MIMIC-CXR 5x200 (after BenchX)"
     licence = MimicCxr.licence
     citation = f"Zhou et al., BenchX, NeurIPS 2024; {MimicCxr.citation}"
-    how_to_get = f"{MimicCxr.how_to_get} Optional: {MEMBERS} of BenchX (dicom_id) beside the tables fixes the members."
+    how_to_get = (
+        f"{MimicCxr.how_to_get} Optional: {MEMBERS} of BenchX (dicom_id) beside the tables fixes "
+        "the members."
+    )
     folders = ("mimic_cxr", *MimicCxr.folders)
     marker = MimicCxr.marker
     label_names = FIVE
     demo_studies = 300
 
     def index(self, root: Path) -> pd.DataFrame:
-        """Return the members, all of them test images, with exclusive labels; private column: `official_split`.
+        """Return the members, all of them test images, with exclusive labels; private column:
+        `official_split`.
 
-        Without the list, 200 per class are drawn (seed 0) from images of the official validation and test patients and, where
-        these are too few, from training patients: an encoder pre-trained on MIMIC-CXR has seen those with their reports.
+        Without the list, 200 per class are drawn (seed 0) from images of the official validation
+        and test patients and, where these are too few, from training patients: an encoder
+        pre-trained on MIMIC-CXR has seen those with their reports.
         """
         from tasks.datasets import _exclusive
 
@@ -51,13 +58,23 @@ class Mimic5x200(Rendered):
 
         index, demo = self.index(root), bool(demo_counts(root))
         seen = int((index["official_split"] == "train").sum())
-        message = f"{seen} of {len(index)} images are of MIMIC-CXR's training split: encoders pre-trained on it have seen them."
+        message = (
+            f"{seen} of {len(index)} images are of MIMIC-CXR's training split: encoders "
+            "pre-trained on it have seen them."
+        )
         findings = class_findings(index, FIVE, demo=demo)
         findings.append(Finding("warning" if seen and not demo else "ok", message))
         return findings + missing_findings(root, index["path"], self.how_to_get)
 
     def make_demo(
-        self, out: Path, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None
+        self,
+        out: Path,
+        *,
+        studies: int,
+        size: int,
+        seed: int,
+        workers: int = 2,
+        progress: Progress | None = None,
     ) -> None:
         """Render a demo in the layout of MIMIC-CXR."""
         from functools import partial
@@ -66,7 +83,14 @@ class Mimic5x200(Rendered):
 
         draw = partial(exclusive.drawn, classes=FIVE)
         mimic_cxr.write(
-            out, studies=studies, size=size, seed=seed, workers=workers, progress=progress, dataset=self.name, draw=draw
+            out,
+            studies=studies,
+            size=size,
+            seed=seed,
+            workers=workers,
+            progress=progress,
+            dataset=self.name,
+            draw=draw,
         )
 
 
@@ -78,7 +102,8 @@ def _listed(images: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 
 def _held_out_first(images: pd.DataFrame) -> pd.DataFrame:
-    """Return up to 200 images per class, as many of every class, taken from held-out patients while they last."""
+    """Return up to 200 images per class, as many of every class, taken from held-out patients while
+    they last."""
     import pandas as pd
 
     from tasks.datasets._exclusive import PER_CLASS, SEED, only

@@ -1,4 +1,5 @@
-"""MIMIC-CXR: radiographs (MIMIC-CXR-JPG) with their reports (MIMIC-CXR), as downloaded from PhysioNet."""
+"""MIMIC-CXR: radiographs (MIMIC-CXR-JPG) with their reports (MIMIC-CXR), as downloaded from
+PhysioNet."""
 
 from __future__ import annotations
 
@@ -17,7 +18,14 @@ if TYPE_CHECKING:
 
 TABLE = "mimic-cxr-2.0.0-{}.csv"
 SECTIONED = "mimic_cxr_sectioned.csv"
-REPORT_FOLDERS = ("", "mimic-cxr-reports", "reports", "../mimic-cxr-reports", "../mimic-cxr", "../MIMIC-CXR")
+REPORT_FOLDERS = (
+    "",
+    "mimic-cxr-reports",
+    "reports",
+    "../mimic-cxr-reports",
+    "../mimic-cxr",
+    "../MIMIC-CXR",
+)
 SECTIONS = ("findings", "impression")
 SPLITS = {"train": "train", "validate": "val", "test": "test"}
 PUBLISHED = {"images": 377110, "studies": 227835, "patients": 65379}
@@ -25,18 +33,31 @@ PUBLISHED = {"images": 377110, "studies": 227835, "patients": 65379}
 
 @dataset
 class MimicCxr(Rendered):
-    """Frontal radiographs as JPEG with the study's report; official split; CheXpert labels of the report."""
+    """Frontal radiographs as JPEG with the study's report; official split; CheXpert labels of the
+    report."""
 
     name = "mimic_cxr"
     title = "MIMIC-CXR-JPG 2.0.0 / 2.1.0 with MIMIC-CXR reports (PhysioNet)"
     licence = "PhysioNet Credentialed Health Data License 1.5.0: no redistribution"
-    citation = "Johnson et al., MIMIC-CXR, Scientific Data 2019; Johnson et al., MIMIC-CXR-JPG, arXiv 1901.07042"
+    citation = (
+        "Johnson et al., MIMIC-CXR, Scientific Data 2019; Johnson et al., MIMIC-CXR-JPG, arXiv "
+        "1901.07042"
+    )
     how_to_get = (
-        "https://physionet.org/content/mimic-cxr-jpg/ (files/ and the metadata, split and chexpert CSVs) and "
-        "https://physionet.org/content/mimic-cxr/ (mimic-cxr-reports.zip, unpacked beside them, or mimic_cxr_sectioned.csv), "
+        "https://physionet.org/content/mimic-cxr-jpg/ (files/ and the metadata, split and "
+        "chexpert CSVs) and "
+        "https://physionet.org/content/mimic-cxr/ (mimic-cxr-reports.zip, unpacked beside "
+        "them, or mimic_cxr_sectioned.csv), "
         "all into $PLACE_BENCH_DATA/mimic_cxr/."
     )
-    folders = ("mimic-cxr-jpg", "MIMIC-CXR-JPG", "mimic-cxr-jpg/2.1.0", "mimic-cxr-jpg/2.0.0", "mimic-cxr", "MIMIC-CXR")
+    folders = (
+        "mimic-cxr-jpg",
+        "MIMIC-CXR-JPG",
+        "mimic-cxr-jpg/2.1.0",
+        "mimic-cxr-jpg/2.0.0",
+        "mimic-cxr",
+        "MIMIC-CXR",
+    )
     marker = "mimic-cxr-2.?.0-metadata.csv*"
     label_names = tuple(sorted(LABELS))
     has_reports = True
@@ -46,42 +67,74 @@ class MimicCxr(Rendered):
         self.views = views
 
     def index(self, root: Path) -> pd.DataFrame:
-        """Return one row per image of `views` whose study has an impression or findings; its report is that of the study.
+        """Return one row per image of `views` whose study has an impression or findings; its report
+        is that of the study.
 
-        What was left out is counted in `attrs["dropped"]`: images of other views, and of studies without report text. Raise
-        DataError for a missing table or column, an unknown split, a doubled dicom_id, or where no report is found at all.
+        What was left out is counted in `attrs["dropped"]`: images of other views, and of studies
+        without report text. Raise DataError for a missing table or column, an unknown split, a
+        doubled dicom_id, or where no report is found at all.
         """
         images = _images(root)
         framed = images[images["view"].isin(self.views)]
         texts = _report_texts(root, framed)
-        joined = framed.merge(texts, on="study_id", how="left").fillna({"findings": "", "impression": "", "report": ""})
+        joined = framed.merge(texts, on="study_id", how="left").fillna(
+            {"findings": "", "impression": "", "report": ""}
+        )
         kept = joined[joined["report"] != ""].reset_index(drop=True)
         if kept.empty:
-            message = f"none of {len(joined)} images in {root} of view {' or '.join(self.views)} has report text."
+            message = (
+                f"none of {len(joined)} images in {root} of view {' or '.join(self.views)} has "
+                "report text."
+            )
             raise DataError(message, f"How to get the reports: {self.how_to_get}")
         kept = _with_labels(kept, root, self.label_names)
-        kept.attrs["dropped"] = {"of another view": len(images) - len(framed), "without report text": len(joined) - len(kept)}
+        kept.attrs["dropped"] = {
+            "of another view": len(images) - len(framed),
+            "without report text": len(joined) - len(kept),
+        }
         return kept
 
     def validate(self, root: Path) -> list[Finding]:
-        """Compare the counts with the published ones (or a demo's with its own); count what the index leaves out; find files."""
+        """Compare the counts with the published ones (or a demo's with its own); count what the
+        index leaves out; find files."""
         images, index = _images(root), self.index(root)
-        found = {"images": len(images), "studies": images["study_id"].nunique(), "patients": images["patient_id"].nunique()}
+        found = {
+            "images": len(images),
+            "studies": images["study_id"].nunique(),
+            "patients": images["patient_id"].nunique(),
+        }
         findings = compare(root, found, PUBLISHED)
         for why, count in index.attrs["dropped"].items():
-            findings.append(Finding("ok", f"{count} images {why} are left out; {len(index)} image-report pairs are kept."))
+            findings.append(
+                Finding(
+                    "ok",
+                    f"{count} images {why} are left out; {len(index)} image-report pairs are kept.",
+                )
+            )
         if not _chexpert(root):
-            findings.append(Finding("warning", f"{root / TABLE.format('chexpert')} is missing: the index has no labels."))
+            findings.append(
+                Finding(
+                    "warning",
+                    f"{root / TABLE.format('chexpert')} is missing: the index has no labels.",
+                )
+            )
         return findings + missing_findings(root, index["path"], self.how_to_get)
 
-    def reference_split(self, index: pd.DataFrame, protocol: str, seed: int, kind: str = "") -> pd.DataFrame | None:
-        """Return MGCA's split for `mgca`: validation and test are one and the same, both official parts together."""
+    def reference_split(
+        self, index: pd.DataFrame, protocol: str, seed: int, kind: str = ""
+    ) -> pd.DataFrame | None:
+        """Return MGCA's split for `mgca`: validation and test are one and the same, both official
+        parts together."""
         import pandas as pd
 
         if protocol != "mgca":
             return None
         held_out = index[index["split"] != "train"]
-        parts = (index[index["split"] == "train"], held_out.assign(split="val"), held_out.assign(split="test"))
+        parts = (
+            index[index["split"] == "train"],
+            held_out.assign(split="val"),
+            held_out.assign(split="test"),
+        )
         return pd.concat(parts, ignore_index=True)
 
     def reference_subset(
@@ -104,11 +157,17 @@ def _images(root: Path) -> pd.DataFrame:
     require_unique(splits, "dicom_id", split_path)
     unknown = sorted(set(splits["split"]) - set(SPLITS))
     if unknown:
-        raise DataError(f"table {split_path}: unknown split '{unknown[0]}'; {', '.join(SPLITS)} were expected.")
+        raise DataError(
+            f"table {split_path}: unknown split '{unknown[0]}'; {', '.join(SPLITS)} were expected."
+        )
     rows = metadata.merge(splits[["dicom_id", "split"]], on="dicom_id", how="inner")
-    images = rows[["dicom_id", "subject_id", "study_id"]].set_axis(["image_id", "patient_id", "study_id"], axis=1)
+    images = rows[["dicom_id", "subject_id", "study_id"]].set_axis(
+        ["image_id", "patient_id", "study_id"], axis=1
+    )
     return images.assign(
-        path=_study(images) + "/" + images["image_id"] + ".jpg", split=rows["split"].map(SPLITS), view=_view(rows)
+        path=_study(images) + "/" + images["image_id"] + ".jpg",
+        split=rows["split"].map(SPLITS),
+        view=_view(rows),
     )
 
 
@@ -117,15 +176,27 @@ def _view(rows: pd.DataFrame) -> pd.Series:
 
 
 def _study(images: pd.DataFrame) -> pd.Series:
-    return "files/p" + images["patient_id"].str[:2] + "/p" + images["patient_id"] + "/s" + images["study_id"]
+    return (
+        "files/p"
+        + images["patient_id"].str[:2]
+        + "/p"
+        + images["patient_id"]
+        + "/s"
+        + images["study_id"]
+    )
 
 
 def _report_texts(root: Path, images: pd.DataFrame) -> pd.DataFrame:
-    """Return study_id, findings, impression and report, from the sectioned table or else from the report files."""
+    """Return study_id, findings, impression and report, from the sectioned table or else from the
+    report files."""
     from tasks.datasets._reports import report_columns
 
-    folder = next((folder for folder in REPORT_FOLDERS if (root / folder / SECTIONED).is_file()), None)
-    texts = _sectioned(root / folder / SECTIONED) if folder is not None else _report_files(root, images)
+    folder = next(
+        (folder for folder in REPORT_FOLDERS if (root / folder / SECTIONED).is_file()), None
+    )
+    texts = (
+        _sectioned(root / folder / SECTIONED) if folder is not None else _report_files(root, images)
+    )
     return texts.assign(**report_columns(texts["impression"], texts["findings"]))
 
 
@@ -133,7 +204,9 @@ def _sectioned(path: Path) -> pd.DataFrame:
     from bench.data.tables import read_table
 
     table = read_table(path, ("study", *SECTIONS))
-    return table.assign(study_id=table["study"].str.removeprefix("s"))[["study_id", *SECTIONS]].drop_duplicates("study_id")
+    return table.assign(study_id=table["study"].str.removeprefix("s"))[
+        ["study_id", *SECTIONS]
+    ].drop_duplicates("study_id")
 
 
 def _report_files(root: Path, images: pd.DataFrame) -> pd.DataFrame:
@@ -143,10 +216,18 @@ def _report_files(root: Path, images: pd.DataFrame) -> pd.DataFrame:
     studies = images.drop_duplicates("study_id")
     paths = (_study(studies) + ".txt").tolist()
     base = next(
-        (root / folder for folder in REPORT_FOLDERS if any((root / folder / path).is_file() for path in paths[:50])), None
+        (
+            root / folder
+            for folder in REPORT_FOLDERS
+            if any((root / folder / path).is_file() for path in paths[:50])
+        ),
+        None,
     )
     if base is None:
-        message = f"no report text under {root}: looked for {SECTIONED} and for {paths[0] if paths else 'files/'}."
+        message = (
+            f"no report text under {root}: looked for {SECTIONED} and for "
+            f"{paths[0] if paths else 'files/'}."
+        )
         raise DataError(message, f"How to get the reports: {MimicCxr.how_to_get}")
     texts = remember(paths, _read_report, root=base, name="mimic-cxr-reports-v1", columns=SECTIONS)
     return texts.assign(study_id=studies["study_id"].to_numpy())[["study_id", *SECTIONS]]
@@ -168,7 +249,8 @@ def _chexpert(root: Path) -> Path | None:
 
 
 def _with_labels(index: pd.DataFrame, root: Path, names: tuple[str, ...]) -> pd.DataFrame:
-    """Join the CheXpert labels (1, 0, -1 uncertain, NaN not mentioned) of each study, where the table is there."""
+    """Join the CheXpert labels (1, 0, -1 uncertain, NaN not mentioned) of each study, where the
+    table is there."""
     from bench.data.tables import read_table, require_unique
     from tasks.datasets._labels import read_labels
 
@@ -202,7 +284,12 @@ task(
         main_metric="auroc",
         groups=("classification",),
         fractions=(0.1, 1.0),
-        options={"labels": tuple(UNCERTAIN), "mode": "multilabel", "uncertain": UNCERTAIN, "views": ("PA", "AP")},
+        options={
+            "labels": tuple(UNCERTAIN),
+            "mode": "multilabel",
+            "uncertain": UNCERTAIN,
+            "views": ("PA", "AP"),
+        },
     )
 )
 

@@ -16,21 +16,24 @@ PUBLISHED = {"train": 270790, "val": 2130, "test": 3858}
 
 @dataset
 class MimicCxrR2Gen(Dataset):
-    """The images of R2Gen's MIMIC-CXR release with findings and official split; each image is an entry of its own."""
+    """The images of R2Gen's MIMIC-CXR release with findings and official split; each image is an
+    entry of its own."""
 
     name = "mimic_cxr_r2gen"
     title = "MIMIC-CXR in R2Gen's release (annotation.json)"
     licence = "PhysioNet Credentialed Health Data License 1.5.0: no redistribution"
     citation = "Johnson et al., MIMIC-CXR, Scientific Data 2019; Chen et al., R2Gen, EMNLP 2020"
     how_to_get = (
-        "github.com/zhjohnchan/R2Gen links the release for credentialed users: images/ and annotation.json "
+        "github.com/zhjohnchan/R2Gen links the release for credentialed users: images/ and "
+        "annotation.json "
         "into $PLACE_BENCH_DATA/mimic_cxr_r2gen/."
     )
     marker = "annotation.json"
     has_reports = True
 
     def index(self, root: Path) -> pd.DataFrame:
-        """Return one row per image; raise DataError for an annotation that does not parse, lacks a field or repeats an image."""
+        """Return one row per image; raise DataError for an annotation that does not parse, lacks a
+        field or repeats an image."""
         from tasks.datasets._r2gen import read_index
 
         return read_index(root, image_is_study=True)
@@ -39,7 +42,10 @@ class MimicCxrR2Gen(Dataset):
         """Compare the number of entries per split with the published ones, and look for the files."""
         index = self.index(root)
         found = {split: int((index["split"] == split).sum()) for split in PUBLISHED}
-        return [*compare(root, found, PUBLISHED), *missing_findings(root, index["path"], self.how_to_get)]
+        return [
+            *compare(root, found, PUBLISHED),
+            *missing_findings(root, index["path"], self.how_to_get),
+        ]
 
 
 task(

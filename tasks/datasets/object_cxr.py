@@ -27,19 +27,25 @@ PUBLISHED = {"images of train": 8000, "images of dev": 1000, "images of test": 1
 
 @dataset
 class ObjectCxr(Rendered):
-    """Frontal radiographs as JPEG with foreign objects outlined as rectangles, ellipses or polygons; half have none.
+    """Frontal radiographs as JPEG with foreign objects outlined as rectangles, ellipses or
+    polygons; half have none.
 
-    Official split: dev is val. Without test.csv, test is drawn from train. Boxes are tight; masks are the filled outlines. The
-    download has no patient ids: an image counts as a patient of its own.
+    Official split: dev is val. Without test.csv, test is drawn from train. Boxes are tight; masks
+    are the filled outlines. The download has no patient ids: an image counts as a patient of its
+    own.
     """
 
     name = "object_cxr"
     title = "Object-CXR: foreign objects on chest radiographs (JF Healthcare, MIDL 2020)"
     licence = "terms of the challenge (see its page): research use"
-    citation = "JF Healthcare, Object-CXR: automatic detection of foreign objects on chest X-rays, MIDL 2020"
+    citation = (
+        "JF Healthcare, Object-CXR: automatic detection of foreign objects on chest X-rays, MIDL "
+        "2020"
+    )
     how_to_get = (
         "https://web.archive.org/web/20201127235812/https://jfhealthcare.github.io/object-CXR/ (train and dev also at "
-        "https://academictorrents.com/details/fdc91f11d7010f7259a05403fc9d00079a09f5d5): put train/, dev/, test/, train.csv, "
+        "https://academictorrents.com/details/fdc91f11d7010f7259a05403fc9d00079a09f5d5): put "
+        "train/, dev/, test/, train.csv, "
         "dev.csv and test.csv into $PLACE_BENCH_DATA/object_cxr/."
     )
     folders = ("object-CXR", "object-cxr", "Object-CXR", "objectcxr")
@@ -50,10 +56,12 @@ class ObjectCxr(Rendered):
     demo_studies = 300
 
     def index(self, root: Path) -> pd.DataFrame:
-        """Return one row per image in the order of the tables; private columns: `annotation`, `line`, `rows`, `columns`, `rule`.
+        """Return one row per image in the order of the tables; private columns: `annotation`,
+        `line`, `rows`, `columns`, `rule`.
 
-        `rule` says how objects become boxes and masks: tight (default), mgca, benchx. Raise DataError for a table without its
-        columns, an image that stands twice and images without a file; a wrong annotation is named when it is used.
+        `rule` says how objects become boxes and masks: tight (default), mgca, benchx. Raise
+        DataError for a table without its columns, an image that stands twice and images without a
+        file; a wrong annotation is named when it is used.
         """
         import pandas as pd
 
@@ -61,16 +69,24 @@ class ObjectCxr(Rendered):
         from bench.data.tables import remember
 
         parts = [
-            _part(root, folder, split) for folder, split in PARTS.items() if folder != "test" or (root / "test.csv").is_file()
+            _part(root, folder, split)
+            for folder, split in PARTS.items()
+            if folder != "test" or (root / "test.csv").is_file()
         ]
         index = pd.concat(parts, ignore_index=True)
         files = index["path"].tolist()
-        shapes = remember(files, read_shape, root=root, name="image-shapes-v1", columns=("height", "width"))
-        sizes = {name: shapes[side].replace("", "0").astype(int) for name, side in (("rows", "height"), ("columns", "width"))}
+        shapes = remember(
+            files, read_shape, root=root, name="image-shapes-v1", columns=("height", "width")
+        )
+        sizes = {
+            name: shapes[side].replace("", "0").astype(int)
+            for name, side in (("rows", "height"), ("columns", "width"))
+        }
         return index.assign(patient_id=index["image_id"], rule="tight", **sizes)
 
     def boxes(self, row: pd.Series, root: Path) -> np.ndarray:
-        """Return the boxes of one image, float32 [n, 5]; raise DataError naming table and line for an object that cannot be."""
+        """Return the boxes of one image, float32 [n, 5]; raise DataError naming table and line for
+        an object that cannot be."""
         from tasks.datasets._shapes import centred_box
 
         shapes, tight = _shapes(row, root)
@@ -87,18 +103,27 @@ class ObjectCxr(Rendered):
         return fill_shapes(shapes, *image_size(row, root), ellipses=row["rule"] != "benchx")[None]
 
     def validate(self, root: Path) -> list[Finding]:
-        """Compare the number of images with the published ones, or a demo's with its own; name objects that cannot be."""
+        """Compare the number of images with the published ones, or a demo's with its own; name
+        objects that cannot be."""
         index = self.index(root)
-        found = {f"images of {folder}": int((index["split"] == split).sum()) for folder, split in PARTS.items()}
+        found = {
+            f"images of {folder}": int((index["split"] == split).sum())
+            for folder, split in PARTS.items()
+        }
         found["images with objects"] = int(index["label:Foreign object"].sum())
         return [*compare(root, found, PUBLISHED), *box_findings(self, index, root)]
 
-    def reference_split(self, index: pd.DataFrame, protocol: str, seed: int, kind: str = "") -> pd.DataFrame | None:
-        """Return MGCA's split (train.csv 90/10 with random_state 0, dev as test) with its boxes; BenchX's, the official one."""
+    def reference_split(
+        self, index: pd.DataFrame, protocol: str, seed: int, kind: str = ""
+    ) -> pd.DataFrame | None:
+        """Return MGCA's split (train.csv 90/10 with random_state 0, dev as test) with its boxes;
+        BenchX's, the official one."""
         from tasks.datasets._reference_splits import ordered_validation
 
         if protocol == "mgca":
-            train, dev = (index[index["split"] == split].assign(rule="mgca") for split in ("train", "val"))
+            train, dev = (
+                index[index["split"] == split].assign(rule="mgca") for split in ("train", "val")
+            )
             return ordered_validation(train, dev, 0.1)
         return index.assign(rule="benchx") if protocol == "benchx" else None
 
@@ -128,7 +153,13 @@ def _part(root: Path, folder: str, split: str) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "image_id": f"{folder}/" + names,
-            "path": locate(names.tolist(), scan(root, [folder], ".jpg"), table, root / folder, ObjectCxr.how_to_get),
+            "path": locate(
+                names.tolist(),
+                scan(root, [folder], ".jpg"),
+                table,
+                root / folder,
+                ObjectCxr.how_to_get,
+            ),
             "split": split,
             "label:Foreign object": (rows["annotation"] != "").astype(int),
             "annotation": rows["annotation"],
@@ -143,7 +174,8 @@ def _table(row: pd.Series, root: Path) -> Path:
 
 
 def _shapes(row: pd.Series, root: Path) -> tuple[list[Shape], np.ndarray]:
-    """Return the objects of an index row and their tight boxes; raise DataError for one that cannot be."""
+    """Return the objects of an index row and their tight boxes; raise DataError for one that cannot
+    be."""
     from tasks.datasets._shapes import parse_shapes
 
     where = f"table {_table(row, root)}, line {row['line']}, image '{row['image_id']}'"
@@ -152,7 +184,8 @@ def _shapes(row: pd.Series, root: Path) -> tuple[list[Shape], np.ndarray]:
 
 
 def _checked(row: pd.Series, corners: Sequence[Corners], root: Path) -> np.ndarray:
-    """Return the boxes of an index row's objects, float32 [n, 5]; raise DataError for one that cannot be."""
+    """Return the boxes of an index row's objects, float32 [n, 5]; raise DataError for one that
+    cannot be."""
     import pandas as pd
 
     own = {"boxes": tuple((*box, 0) for box in corners), "lines": (row["line"],) * len(corners)}

@@ -17,13 +17,18 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-TABLE, CLASSES_TABLE, FILES = "stage_2_train_labels.csv", "stage_2_detailed_class_info.csv", "stage_2_train_images"
+TABLE, CLASSES_TABLE, FILES = (
+    "stage_2_train_labels.csv",
+    "stage_2_detailed_class_info.csv",
+    "stage_2_train_images",
+)
 MAPPING = "pneumonia-challenge-dataset-mappings_2018.json"
 COLUMNS = ("patientId", "x", "y", "width", "height", "Target")
 OPACITY = "Lung Opacity"
 DETAILS = (OPACITY, "No Lung Opacity / Not Normal", "Normal")
 DENSE_HELD_OUT = 10674 / 26684
-"""MGCA sets aside 10,674 of the 26,684 images for detection and segmentation; of another number, the same share."""
+"""MGCA sets aside 10,674 of the 26,684 images for detection and segmentation; of another number,
+the same share."""
 PUBLISHED = {
     "rows": 30227,
     "images": 26684,
@@ -37,19 +42,28 @@ PUBLISHED = {
 
 @dataset
 class Rsna(Rendered):
-    """Frontal radiographs as DICOM; boxes around opacities suspicious for pneumonia, one table row each.
+    """Frontal radiographs as DICOM; boxes around opacities suspicious for pneumonia, one table row
+    each.
 
-    An image counts as a patient of its own, as in the download, unless RSNA's mapping to NIH ChestX-ray14 stands beside the
-    tables: then the NIH patient is the patient. A box that reaches beyond its image is cut at its edge.
+    An image counts as a patient of its own, as in the download, unless RSNA's mapping to NIH
+    ChestX-ray14 stands beside the tables: then the NIH patient is the patient. A box that reaches
+    beyond its image is cut at its edge.
     """
 
     name = "rsna"
     title = "RSNA Pneumonia Detection Challenge, stage 2 (Kaggle 2018)"
-    licence = "RSNA challenge terms: non-commercial research and education; images: NIH, no restriction"
-    citation = "Shih et al., Radiology: Artificial Intelligence 2019; images from NIH ChestX-ray14 (Wang et al., CVPR 2017)"
+    licence = (
+        "RSNA challenge terms: non-commercial research and education; images: NIH, no restriction"
+    )
+    citation = (
+        "Shih et al., Radiology: Artificial Intelligence 2019; images from NIH ChestX-ray14 "
+        "(Wang et al., CVPR 2017)"
+    )
     how_to_get = (
-        "https://www.kaggle.com/c/rsna-pneumonia-detection-challenge: put stage_2_train_images/, stage_2_train_labels.csv and "
-        "stage_2_detailed_class_info.csv into $PLACE_BENCH_DATA/rsna/ (to split by patient, add RSNA's "
+        "https://www.kaggle.com/c/rsna-pneumonia-detection-challenge: put "
+        "stage_2_train_images/, stage_2_train_labels.csv and "
+        "stage_2_detailed_class_info.csv into $PLACE_BENCH_DATA/rsna/ (to split by patient, "
+        "add RSNA's "
         "pneumonia-challenge-dataset-mappings_2018.json)."
     )
     folders = ("rsna-pneumonia-detection-challenge", "rsna_pneumonia", "RSNA_Pneumonia", "RSNA")
@@ -60,10 +74,12 @@ class Rsna(Rendered):
     demo_studies = 640
 
     def index(self, root: Path) -> pd.DataFrame:
-        """Return one row per image of the table, sorted by id; private columns: `boxes`, `lines`, `rows`, `columns`.
+        """Return one row per image of the table, sorted by id; private columns: `boxes`, `lines`,
+        `rows`, `columns`.
 
-        Raise DataError naming table, line and image for a Target other than 0 and 1 or unlike that of an earlier row, a negative
-        with a box, and a row that stands twice; and for images without a file.
+        Raise DataError naming table, line and image for a Target other than 0 and 1 or unlike that
+        of an earlier row, a negative with a box, and a row that stands twice; and for images
+        without a file.
         """
         from bench.data.tables import find_table, read_table
         from tasks.datasets._dicom import header_columns
@@ -72,13 +88,18 @@ class Rsna(Rendered):
         table = find_table(root, TABLE)
         images = _group(read_table(table, COLUMNS), table)
         names = [f"{image}.dcm" for image in images["image_id"]]
-        images["path"] = locate(names, scan(root, [FILES], ".dcm"), table, root / FILES, self.how_to_get)
+        images["path"] = locate(
+            names, scan(root, [FILES], ".dcm"), table, root / FILES, self.how_to_get
+        )
         headers = header_columns(root, images["path"].tolist(), "rsna-headers-v1")
         images = images.assign(patient_id=_patients(root, images["image_id"]), split="")
-        return images.assign(**{name: headers[name].to_numpy() for name in ("view", "sex", "age", "rows", "columns")})
+        return images.assign(
+            **{name: headers[name].to_numpy() for name in ("view", "sex", "age", "rows", "columns")}
+        )
 
     def boxes(self, row: pd.Series, root: Path) -> np.ndarray:
-        """Return the boxes of one image, float32 [n, 5]; raise DataError naming table and line for one that cannot be."""
+        """Return the boxes of one image, float32 [n, 5]; raise DataError naming table and line for
+        one that cannot be."""
         return checked_boxes(row, root, root / TABLE)
 
     def mask(self, row: pd.Series, root: Path) -> np.ndarray:
@@ -90,7 +111,12 @@ class Rsna(Rendered):
         index = self.index(root)
         boxes = int(index["boxes"].map(len).sum())
         positive = int((index["label:Pneumonia"] == 1).sum())
-        found = {"rows": len(index) - positive + boxes, "images": len(index), "positive images": positive, "boxes": boxes}
+        found = {
+            "rows": len(index) - positive + boxes,
+            "images": len(index),
+            "positive images": positive,
+            "boxes": boxes,
+        }
         details = _details(root, index)
         found |= {f"images of class '{name}'": details.count(name) for name in DETAILS}
         return [
@@ -99,14 +125,20 @@ class Rsna(Rendered):
             *_patient_findings(index),
         ]
 
-    def reference_split(self, index: pd.DataFrame, protocol: str, seed: int, kind: str = "") -> pd.DataFrame | None:
+    def reference_split(
+        self, index: pd.DataFrame, protocol: str, seed: int, kind: str = ""
+    ) -> pd.DataFrame | None:
         """Return the split of MGCA and GLoRIA (another one for dense tasks), or of BenchX."""
         from tasks.datasets._reference_splits import random_split, stratified_split
 
         if protocol in ("mgca", "gloria"):
             dense = kind in ("segmentation", "detection")
             return random_split(index, round(DENSE_HELD_OUT * len(index)) if dense else 0.3)
-        return stratified_split(index, index["label:Pneumonia"].to_numpy()) if protocol == "benchx" else None
+        return (
+            stratified_split(index, index["label:Pneumonia"].to_numpy())
+            if protocol == "benchx"
+            else None
+        )
 
     def reference_subset(
         self, train: pd.DataFrame, protocol: str, fraction: float, seed: int, kind: str = ""
@@ -124,12 +156,17 @@ class Rsna(Rendered):
 
 
 def _group(rows: pd.DataFrame, table: Path) -> pd.DataFrame:
-    """Return one row per image, sorted by id, with its label, its boxes and the lines they were read from."""
+    """Return one row per image, sorted by id, with its label, its boxes and the lines they were
+    read from."""
     found = BoxRows()
-    for line, (image, *words, target) in enumerate(rows[list(COLUMNS)].itertuples(index=False, name=None), start=2):
+    for line, (image, *words, target) in enumerate(
+        rows[list(COLUMNS)].itertuples(index=False, name=None), start=2
+    ):
         where = f"table {table}, line {line}, image '{image}'"
         if target not in ("0", "1"):
-            raise DataError(f"{where}: Target is '{target[:20]}'.", "0 or 1 was expected; download it again.")
+            raise DataError(
+                f"{where}: Target is '{target[:20]}'.", "0 or 1 was expected; download it again."
+            )
         found.add(image, (f"Target {target}",), _box(words, target, where), line, where)
     images = found.table(["target"])
     images["label:Pneumonia"] = (images.pop("target") == "Target 1").astype(int)
@@ -151,12 +188,21 @@ def _patients(root: Path, images: pd.Series) -> list[str]:
     if not path.is_file():
         return images.tolist()
     try:
-        nih = {entry["subset_img_id"]: entry["img_id"].split("_")[0] for entry in json.loads(path.read_text())}
+        nih = {
+            entry["subset_img_id"]: entry["img_id"].split("_")[0]
+            for entry in json.loads(path.read_text())
+        }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"file {path} is no list of subset_img_id and img_id: {error!r}.", "Download or remove it.") from error
+        raise DataError(
+            f"file {path} is no list of subset_img_id and img_id: {error!r}.",
+            "Download or remove it.",
+        ) from error
     unknown = [image for image in images if image not in nih]
     if unknown:
-        raise DataError(f"file {path} lacks {len(unknown)} images of the table, e.g. '{unknown[0]}'.", "Download or remove it.")
+        raise DataError(
+            f"file {path} lacks {len(unknown)} images of the table, e.g. '{unknown[0]}'.",
+            "Download or remove it.",
+        )
     return [nih[image] for image in images]
 
 
@@ -168,7 +214,8 @@ def _patient_findings(index: pd.DataFrame) -> list[Finding]:
 
 
 def _details(root: Path, index: pd.DataFrame) -> list[str]:
-    """Return the detailed class of every image; raise DataError for an unknown one, or one that contradicts the labels."""
+    """Return the detailed class of every image; raise DataError for an unknown one, or one that
+    contradicts the labels."""
     from bench.data.tables import find_table, read_table
 
     table = find_table(root, CLASSES_TABLE)
@@ -177,7 +224,8 @@ def _details(root: Path, index: pd.DataFrame) -> list[str]:
     for line, image, name in zip(rows.index + 2, rows["patientId"], rows["class"], strict=True):
         if name not in DETAILS or (image in label and label[image] != int(name == OPACITY)):
             raise DataError(
-                f"table {table}, line {line}, image '{image}': class '{name[:40]}' and Target {label.get(image)}.",
+                f"table {table}, line {line}, image '{image}': class '{name[:40]}' and "
+                f"Target {label.get(image)}.",
                 f"Classes: {', '.join(DETAILS)}; '{OPACITY}' is Target 1.",
             )
     return rows["class"].tolist()

@@ -16,19 +16,29 @@ if TYPE_CHECKING:
 
 TABLES = ("train-rle.csv", "stage_2_train.csv")
 FILES = "dicom-images-train"
-PUBLISHED = {"images": 10675, "positive images": 2379, "rows": 11582, "images with several masks": 624}
+PUBLISHED = {
+    "images": 10675,
+    "positive images": 2379,
+    "rows": 11582,
+    "images with several masks": 624,
+}
 
 
 @dataset
 class Siim(Rendered):
-    """Frontal radiographs as DICOM, pneumothorax masks as run lengths (several rows per image: their union)."""
+    """Frontal radiographs as DICOM, pneumothorax masks as run lengths (several rows per image:
+    their union)."""
 
     name = "siim"
     title = "SIIM-ACR Pneumothorax Segmentation, stage 1 (Kaggle 2019)"
     licence = "SIIM-ACR challenge terms: research and education, no redistribution"
-    citation = "SIIM-ACR Pneumothorax Segmentation challenge, 2019; images from NIH ChestX-ray14 (Wang et al., CVPR 2017)"
+    citation = (
+        "SIIM-ACR Pneumothorax Segmentation challenge, 2019; images from NIH ChestX-ray14 (Wang "
+        "et al., CVPR 2017)"
+    )
     how_to_get = (
-        "https://www.kaggle.com/c/siim-acr-pneumothorax-segmentation: put dicom-images-train/ and train-rle.csv "
+        "https://www.kaggle.com/c/siim-acr-pneumothorax-segmentation: put "
+        "dicom-images-train/ and train-rle.csv "
         "into $PLACE_BENCH_DATA/siim/."
     )
     folders = ("siim-acr-pneumothorax-segmentation", "siim-acr", "SIIM", "pneumothorax")
@@ -38,11 +48,13 @@ class Siim(Rendered):
     demo_studies = 400
 
     def index(self, root: Path) -> pd.DataFrame:
-        """Return one row per annotated image; private columns: `rle` and `csv_rows` (per mask, in file order), `rows`, `columns`.
+        """Return one row per annotated image; private columns: `rle` and `csv_rows` (per mask, in
+        file order), `rows`, `columns`.
 
-        The patient is the DICOM PatientID (the study where it is blank). Images of the tree without a row in the table have no
-        annotation: they are left out (37 in the real stage 1) and counted in `attrs["dropped"]`. Raise DataError for a table
-        without its columns, an image of the table without a file, or a blank run length.
+        The patient is the DICOM PatientID (the study where it is blank). Images of the tree without
+        a row in the table have no annotation: they are left out (37 in the real stage 1) and
+        counted in `attrs["dropped"]`. Raise DataError for a table without its columns, an image of
+        the table without a file, or a blank run length.
         """
         from bench.data.tables import find_table
         from tasks.datasets._dicom import header_columns
@@ -52,12 +64,15 @@ class Siim(Rendered):
         images = _annotated_images(table)
         names, files = [f"{image}.dcm" for image in images["image_id"]], scan(root, [FILES], ".dcm")
         images["path"] = locate(names, files, table, root / FILES, self.how_to_get)
-        index = _with_headers(images, header_columns(root, images["path"].tolist(), "siim-headers-v1"))
+        index = _with_headers(
+            images, header_columns(root, images["path"].tolist(), "siim-headers-v1")
+        )
         index.attrs["dropped"] = {"without a row in the table": len(files) - len(index)}
         return index
 
     def mask(self, row: pd.Series, root: Path) -> np.ndarray:
-        """Return the union of the image's runs, uint8 [1, H, W]; an empty mask where there are none."""
+        """Return the union of the image's runs, uint8 [1, H, W]; an empty mask where there are
+        none."""
         import numpy as np
 
         from tasks.datasets._dicom import image_size
@@ -72,7 +87,8 @@ class Siim(Rendered):
         return union[None]
 
     def validate(self, root: Path) -> list[Finding]:
-        """Compare the counts with the published ones, or a demo's with its own; name images without annotation."""
+        """Compare the counts with the published ones, or a demo's with its own; name images without
+        annotation."""
         index = self.index(root)
         masks = index["rle"].map(len)
         positive = int((index["label:Pneumothorax"] == 1).sum())
@@ -81,10 +97,16 @@ class Siim(Rendered):
         findings = compare(root, found, PUBLISHED, "published for stage 1")
         spare = index.attrs["dropped"]["without a row in the table"]
         if spare:
-            findings.append(Finding("warning", f"{spare} DICOM files have no row in the table and are left out."))
+            findings.append(
+                Finding(
+                    "warning", f"{spare} DICOM files have no row in the table and are left out."
+                )
+            )
         return findings
 
-    def reference_split(self, index: pd.DataFrame, protocol: str, seed: int, kind: str = "") -> pd.DataFrame | None:
+    def reference_split(
+        self, index: pd.DataFrame, protocol: str, seed: int, kind: str = ""
+    ) -> pd.DataFrame | None:
         """Return the row-level split of MGCA and GLoRIA for those protocols."""
         from tasks.datasets._mgca_siim import row_level_split
 
@@ -93,14 +115,16 @@ class Siim(Rendered):
     def reference_subset(
         self, train: pd.DataFrame, protocol: str, fraction: float, seed: int, kind: str = ""
     ) -> pd.DataFrame | None:
-        """Return MGCA's and GLoRIA's training images: the positives, as many negatives, then a random part."""
+        """Return MGCA's and GLoRIA's training images: the positives, as many negatives, then a
+        random part."""
         from tasks.datasets._mgca_siim import balanced_subset
 
         return balanced_subset(train, fraction, seed) if protocol in ("mgca", "gloria") else None
 
 
 def _annotated_images(table: Path) -> pd.DataFrame:
-    """Return one row per image of the table, in order of first appearance, with its runs and line numbers."""
+    """Return one row per image of the table, in order of first appearance, with its runs and line
+    numbers."""
     import pandas as pd
 
     from bench.data.tables import read_table
@@ -108,7 +132,10 @@ def _annotated_images(table: Path) -> pd.DataFrame:
     rows = read_table(table, ("ImageId", "EncodedPixels"))
     blank = rows.index[(rows["ImageId"] == "") | (rows["EncodedPixels"] == "")]
     if len(blank):
-        raise DataError(f"table {table}, line {blank[0] + 2}: a blank ImageId or EncodedPixels.", "Download it again.")
+        raise DataError(
+            f"table {table}, line {blank[0] + 2}: a blank ImageId or EncodedPixels.",
+            "Download it again.",
+        )
     lines: dict[str, list[int]] = {}
     for line, image in enumerate(rows["ImageId"]):
         lines.setdefault(image, []).append(line)

@@ -1,4 +1,5 @@
-"""TBX11K, simplified (Kaggle: data.csv) or as first released (COCO JSON and lists); and the task on it."""
+"""TBX11K, simplified (Kaggle: data.csv) or as first released (COCO JSON and lists); and the task on
+it."""
 
 from __future__ import annotations
 
@@ -25,11 +26,13 @@ PUBLISHED = {"images": 8399, "healthy": 3800, "sick_but_no_tb": 3800, "tb": 799}
 
 @dataset
 class Tbx11k(Rendered):
-    """Frontal radiographs (512 px PNG): healthy, sick but no tuberculosis, tuberculosis with boxes around its areas.
+    """Frontal radiographs (512 px PNG): healthy, sick but no tuberculosis, tuberculosis with boxes
+    around its areas.
 
-    Read from data.csv of the simplified version, or where that is not there from the first release: `lists/` and the COCO files
-    of `annotations/json/`, whose boxes are in pixels of the 512 px images (those of its XML files are in pixels of larger images
-    that were never released, and are not read). No official split is used: the labels of the first release's test images are
+    Read from data.csv of the simplified version, or where that is not there from the first release:
+    `lists/` and the COCO files of `annotations/json/`, whose boxes are in pixels of the 512 px
+    images (those of its XML files are in pixels of larger images that were never released, and are
+    not read). No official split is used: the labels of the first release's test images are
     withheld. There are no patient ids: an image counts as a patient of its own.
     """
 
@@ -49,10 +52,12 @@ class Tbx11k(Rendered):
     demo_studies = 400
 
     def index(self, root: Path) -> pd.DataFrame:
-        """Return one row per image, sorted by name; private columns: `boxes`, `lines`, `rows`, `columns`, `image_type`, `table`.
+        """Return one row per image, sorted by name; private columns: `boxes`, `lines`, `rows`,
+        `columns`, `image_type`, `table`.
 
-        Raise DataError naming file and line for an unknown target or type, rows of one image that contradict each other, a
-        tuberculosis without a box or another image with one, and images without a file.
+        Raise DataError naming file and line for an unknown target or type, rows of one image that
+        contradict each other, a tuberculosis without a box or another image with one, and images
+        without a file.
         """
         from tasks.datasets._files import locate, scan
 
@@ -62,11 +67,18 @@ class Tbx11k(Rendered):
             return read_release(root, self.how_to_get)
         table = root / TABLE
         images = _simplified(table)
-        images["path"] = locate(images["image_id"].tolist(), scan(root, [FILES], ".png"), table, root / FILES, self.how_to_get)
+        images["path"] = locate(
+            images["image_id"].tolist(),
+            scan(root, [FILES], ".png"),
+            table,
+            root / FILES,
+            self.how_to_get,
+        )
         return images.assign(patient_id=images["image_id"], split="", table=TABLE)
 
     def boxes(self, row: pd.Series, root: Path) -> np.ndarray:
-        """Return the boxes of one image, float32 [n, 5]; raise DataError naming file and line for one that cannot be."""
+        """Return the boxes of one image, float32 [n, 5]; raise DataError naming file and line for
+        one that cannot be."""
         return checked_boxes(row, root, root / row["table"])
 
     def mask(self, row: pd.Series, root: Path) -> np.ndarray:
@@ -76,18 +88,26 @@ class Tbx11k(Rendered):
     def validate(self, root: Path) -> list[Finding]:
         """Compare images by type with the published counts, or a demo's with its own."""
         index = self.index(root)
-        found = {"images": len(index)} | {kind: int((index["image_type"] == kind).sum()) for kind in TYPES}
+        found = {"images": len(index)} | {
+            kind: int((index["image_type"] == kind).sum()) for kind in TYPES
+        }
         found["boxes"] = int(index["boxes"].map(len).sum())
         return [
             *compare(root, found, PUBLISHED, "published for the simplified version"),
             *box_findings(self, index, root),
         ]
 
-    def reference_split(self, index: pd.DataFrame, protocol: str, seed: int, kind: str = "") -> pd.DataFrame | None:
+    def reference_split(
+        self, index: pd.DataFrame, protocol: str, seed: int, kind: str = ""
+    ) -> pd.DataFrame | None:
         """Return BenchX's split: 70/15/15, stratified on tuberculosis."""
         from tasks.datasets._reference_splits import stratified_split
 
-        return stratified_split(index, index["label:Tuberculosis"].to_numpy()) if protocol == "benchx" else None
+        return (
+            stratified_split(index, index["label:Tuberculosis"].to_numpy())
+            if protocol == "benchx"
+            else None
+        )
 
     def reference_subset(
         self, train: pd.DataFrame, protocol: str, fraction: float, seed: int, kind: str = ""
@@ -95,15 +115,22 @@ class Tbx11k(Rendered):
         """Return BenchX's training list of one label fraction."""
         from tasks.datasets._reference_splits import stratified_subset
 
-        return stratified_subset(train, fraction, train["label:Tuberculosis"].to_numpy()) if protocol == "benchx" else None
+        return (
+            stratified_subset(train, fraction, train["label:Tuberculosis"].to_numpy())
+            if protocol == "benchx"
+            else None
+        )
 
 
 def _simplified(table: Path) -> pd.DataFrame:
-    """Return one row per image of data.csv, sorted by name, with its boxes and the lines they were read from."""
+    """Return one row per image of data.csv, sorted by name, with its boxes and the lines they were
+    read from."""
     from bench.data.tables import find_table, read_table
 
     rows, found = read_table(find_table(table.parent, TABLE), COLUMNS), BoxRows()
-    for line, (image, *facts, text) in enumerate(rows[list(COLUMNS)].itertuples(index=False, name=None), start=2):
+    for line, (image, *facts, text) in enumerate(
+        rows[list(COLUMNS)].itertuples(index=False, name=None), start=2
+    ):
         where = f"table {table}, line {line}, image '{image}'"
         _check_row(where, *facts)
         found.add(image, tuple(facts), _box(text, facts[2], where), line, where)
@@ -117,20 +144,29 @@ def _check_row(where: str, height: str, width: str, target: str, kind: str) -> N
         known = f"Expected {', '.join(TARGETS)}; {', '.join(TYPES)}."
         raise DataError(f"{where}: target '{target[:20]}', image_type '{kind[:20]}'.", known)
     if not (height.isdecimal() and width.isdecimal()):
-        raise DataError(f"{where}: image size '{width[:10]}' x '{height[:10]}'.", "Whole numbers were expected.")
+        raise DataError(
+            f"{where}: image size '{width[:10]}' x '{height[:10]}'.", "Whole numbers were expected."
+        )
 
 
 def _box(text: str, target: str, where: str) -> Box | None:
     """Return the box of "{'xmin': 1.0, 'ymin': ..., 'width': ..., 'height': ...}"; None for "none"."""
     if (text.lower() == "none") == (target == "tb"):
-        raise DataError(f"{where}: target '{target}' and bbox '{text[:40]}'.", "Tuberculosis has a box, another image has none.")
+        raise DataError(
+            f"{where}: target '{target}' and bbox '{text[:40]}'.",
+            "Tuberculosis has a box, another image has none.",
+        )
     if target != "tb":
         return None
     try:
         parts = ast.literal_eval(text)
-        x, y, width, height = (number(str(parts[name])) for name in ("xmin", "ymin", "width", "height"))
+        x, y, width, height = (
+            number(str(parts[name])) for name in ("xmin", "ymin", "width", "height")
+        )
     except (ValueError, SyntaxError, KeyError, TypeError) as error:
-        raise DataError(f"{where}: bbox '{text[:60]}' is no box.", "xmin, ymin, width and height were expected.") from error
+        raise DataError(
+            f"{where}: bbox '{text[:60]}' is no box.", "xmin, ymin, width and height were expected."
+        ) from error
     return (x, y, x + width, y + height, 0)
 
 

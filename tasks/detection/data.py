@@ -19,8 +19,11 @@ KEPT_AREA = 0.25
 """A box of which less than this share is left in a moved view is dropped from it."""
 
 
-def moved(grey: Tensor, boxes: Sequence[np.ndarray], rng: np.random.Generator) -> tuple[Tensor, list[np.ndarray]]:
-    """Mirror (probability 0.5), zoom by +-10% and shift by up to 5% of the side; black outside, boxes move along.
+def moved(
+    grey: Tensor, boxes: Sequence[np.ndarray], rng: np.random.Generator
+) -> tuple[Tensor, list[np.ndarray]]:
+    """Mirror (probability 0.5), zoom by +-10% and shift by up to 5% of the side; black outside,
+    boxes move along.
 
     `grey` [B, 1, S, S]; `boxes` one array [n, 5] per image. No rotation, so that boxes stay exact.
     """
@@ -30,13 +33,22 @@ def moved(grey: Tensor, boxes: Sequence[np.ndarray], rng: np.random.Generator) -
     theta = np.zeros((n, 2, 3))  # where an output pixel comes from, in -1..1
     theta[:, 0, 0], theta[:, 1, 1] = sign / zoom, 1 / zoom
     theta[:, 0, 2], theta[:, 1, 2] = -2 * shift[:, 0] * sign / zoom, -2 * shift[:, 1] / zoom
-    grid = torch.nn.functional.affine_grid(torch.from_numpy(theta).float(), list(grey.shape), align_corners=False)
-    images = torch.nn.functional.grid_sample(grey, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    found = [_moved_boxes(own, size, z, s, t) for own, z, s, t in zip(boxes, zoom, sign, shift, strict=True)]
+    grid = torch.nn.functional.affine_grid(
+        torch.from_numpy(theta).float(), list(grey.shape), align_corners=False
+    )
+    images = torch.nn.functional.grid_sample(
+        grey, grid, mode="bilinear", padding_mode="zeros", align_corners=False
+    )
+    found = [
+        _moved_boxes(own, size, z, s, t)
+        for own, z, s, t in zip(boxes, zoom, sign, shift, strict=True)
+    ]
     return images, found
 
 
-def _moved_boxes(boxes: np.ndarray, size: int, zoom: float, sign: float, shift: np.ndarray) -> np.ndarray:
+def _moved_boxes(
+    boxes: np.ndarray, size: int, zoom: float, sign: float, shift: np.ndarray
+) -> np.ndarray:
     centre = (boxes[:, 0:2] + boxes[:, 2:4]) / 2 / size - 0.5
     half = (boxes[:, 2:4] - boxes[:, 0:2]) / 2 / size * zoom
     centre = centre * np.array([sign, 1.0]) * zoom + shift + 0.5
@@ -54,7 +66,8 @@ def _area(corners: np.ndarray) -> np.ndarray:
 class Source(MapSource):
     """The inputs of one subset and its boxes.
 
-    With `view_boxes` the maps are of several views of every image, the image itself first: view v of row r stands at v n + r.
+    With `view_boxes` the maps are of several views of every image, the image itself first: view v
+    of row r stands at v n + r.
     """
 
     view_boxes: tuple[np.ndarray, ...] = ()
@@ -66,7 +79,8 @@ class Source(MapSource):
 
 @dataclass(frozen=True)
 class TrainBatches:
-    """What `bench.training.train` iterates over: shuffled, moved where asked; all randomness from the generator given.
+    """What `bench.training.train` iterates over: shuffled, moved where asked; all randomness from
+    the generator given.
 
     `positive_share`: the part of a pass drawn from images with a box, see the settings.
     """
@@ -92,16 +106,28 @@ class TrainBatches:
         positive = np.array([len(own) > 0 for own in self.source.boxes(np.arange(n))])
         if positive.all():
             return generator.permutation(n)
-        share = np.where(positive, self.positive_share / positive.sum(), (1 - self.positive_share) / (~positive).sum())
+        share = np.where(
+            positive,
+            self.positive_share / positive.sum(),
+            (1 - self.positive_share) / (~positive).sum(),
+        )
         return generator.choice(n, size=n, p=share)
 
     def _batch(self, rows: np.ndarray, generator: np.random.Generator) -> dict[str, Any]:
         source, size = self.source, self.source.subset.image_store.shape[-1]
         if source.view_boxes:
-            rows = rows + len(source) * generator.integers(0, len(source.view_boxes) // len(source), len(rows))
-            return {"inputs": source.inputs(rows), "data_samples": samples([source.view_boxes[row] for row in rows], size)}
+            rows = rows + len(source) * generator.integers(
+                0, len(source.view_boxes) // len(source), len(rows)
+            )
+            return {
+                "inputs": source.inputs(rows),
+                "data_samples": samples([source.view_boxes[row] for row in rows], size),
+            }
         if not self.augment:
-            return {"inputs": source.inputs(rows), "data_samples": samples(source.boxes(rows), size)}
+            return {
+                "inputs": source.inputs(rows),
+                "data_samples": samples(source.boxes(rows), size),
+            }
         grey, boxes = moved(to_grey(source.subset.images(rows)), source.boxes(rows), generator)
         return {"inputs": normalise(grey, source.spec), "data_samples": samples(boxes, size)}
 
@@ -112,18 +138,27 @@ def samples(boxes: Sequence[np.ndarray], size: int) -> list[Any]:
     from mmengine.structures import InstanceData
 
     shape = (size, size)
-    meta = {"img_shape": shape, "ori_shape": shape, "pad_shape": shape, "batch_input_shape": shape, "scale_factor": (1.0, 1.0)}
+    meta = {
+        "img_shape": shape,
+        "ori_shape": shape,
+        "pad_shape": shape,
+        "batch_input_shape": shape,
+        "scale_factor": (1.0, 1.0),
+    }
     found = []
     for own in boxes:
         corners, labels = torch.from_numpy(own[:, :4]).float(), torch.from_numpy(own[:, 4]).long()
-        found.append(DetDataSample(metainfo=meta, gt_instances=InstanceData(bboxes=corners, labels=labels)))
+        found.append(
+            DetDataSample(metainfo=meta, gt_instances=InstanceData(bboxes=corners, labels=labels))
+        )
     return found
 
 
 def encode(source: Source, detector: Any, context: CellContext, views: int = 1) -> Source:
     """Return `source` with the encoder's feature maps computed once.
 
-    With `views` above 1 also those of that many views less one, moved as `moved` does; the draw depends on the cell's seed alone.
+    With `views` above 1 also those of that many views less one, moved as `moved` does; the draw
+    depends on the cell's seed alone.
     """
     rng, boxes = np.random.default_rng((context.seed, 78)), []
 

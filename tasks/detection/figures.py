@@ -1,4 +1,5 @@
-"""Pictures: each method's best, median and worst image with boxes and scores, precision-recall and FROC curves."""
+"""Pictures: each method's best, median and worst image with boxes and scores, precision-recall and
+FROC curves."""
 
 from __future__ import annotations
 
@@ -11,20 +12,34 @@ import numpy as np
 from bench.contracts import Predictions, Subset
 from bench.pictures import COLOURS, TRUTH, best_median_worst, example_frame, save, show
 from tasks.detection.matching import IOUS
-from tasks.detection.metrics import FROC_IOU, RATES, Ranked, class_names, froc_curve, image_scores, precision_recall, ranked
+from tasks.detection.metrics import (
+    FROC_IOU,
+    RATES,
+    Ranked,
+    class_names,
+    froc_curve,
+    image_scores,
+    precision_recall,
+    ranked,
+)
 
 _SHOWN = 8
 """Most boxes drawn per image."""
 
 
 def draw_predictions(test: Subset, predictions: Mapping[str, Predictions], out: Path) -> Path:
-    """Write the picture of some methods on one test set to `out`: a row of images per method, then the curves of all."""
+    """Write the picture of some methods on one test set to `out`: a row of images per method, then
+    the curves of all."""
     figure, axes, below = example_frame(list(predictions), columns=3, curves=2)
     for row, own in zip(axes, predictions.values(), strict=True):
         scores = image_scores(own)
         chosen = best_median_worst(scores, np.any(own.arrays["truth_classes"] >= 0, axis=1))
         for axis, (name, image) in zip(row, chosen.items(), strict=False):
-            show(axis, test.images(np.array([image]))[0], f"{name}: {np.nan_to_num(scores[image]):.2f}")
+            show(
+                axis,
+                test.images(np.array([image]))[0],
+                f"{name}: {np.nan_to_num(scores[image]):.2f}",
+            )
             _draw_boxes(axis, own, image)
     _draw_precision(below[0], predictions)
     _draw_froc(below[1], predictions)
@@ -32,7 +47,8 @@ def draw_predictions(test: Subset, predictions: Mapping[str, Predictions], out: 
 
 
 def _draw_boxes(axis: Any, predictions: Predictions, row: int) -> None:
-    """Draw the true boxes (red), and the detections above the confidence chosen on validation with their scores.
+    """Draw the true boxes (red), and the detections above the confidence chosen on validation with
+    their scores.
 
     With several classes each box also has the name of its own.
     """
@@ -41,14 +57,30 @@ def _draw_boxes(axis: Any, predictions: Predictions, row: int) -> None:
     for place in np.flatnonzero(arrays["truth_classes"][row] >= 0):
         corners = arrays["truth"][row, place]
         _rectangle(axis, corners, TRUTH, 1.4)
-        _label(axis, corners[0], corners[3] + 1, names[arrays["truth_classes"][row, place]], TRUTH, "top")
+        _label(
+            axis,
+            corners[0],
+            corners[3] + 1,
+            names[arrays["truth_classes"][row, place]],
+            TRUTH,
+            "top",
+        )
     confidence = float(predictions.extra.get("confidence", 0.0))
-    shown = np.flatnonzero((arrays["classes"][row] >= 0) & (arrays["scores"][row] >= confidence))[:_SHOWN]
+    shown = np.flatnonzero((arrays["classes"][row] >= 0) & (arrays["scores"][row] >= confidence))[
+        :_SHOWN
+    ]
     for place in shown:
         kind, corners = arrays["classes"][row, place], arrays["corners"][row, place]
         colour = COLOURS[kind % len(COLOURS)]
         _rectangle(axis, corners, colour, 1.0)
-        _label(axis, corners[0], corners[1] - 1, f"{names[kind]} {arrays['scores'][row, place]:.2f}".strip(), colour, "bottom")
+        _label(
+            axis,
+            corners[0],
+            corners[1] - 1,
+            f"{names[kind]} {arrays['scores'][row, place]:.2f}".strip(),
+            colour,
+            "bottom",
+        )
 
 
 def _label(axis: Any, x: float, y: float, text: str, colour: str, edge: str) -> None:
@@ -62,14 +94,21 @@ def _rectangle(axis: Any, corners: np.ndarray, colour: str, width: float) -> Non
     from matplotlib.patches import Rectangle
 
     x1, y1, x2, y2 = map(float, corners)
-    axis.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=colour, linewidth=width))
+    axis.add_patch(
+        Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=colour, linewidth=width)
+    )
 
 
 def _draw_precision(axis: Any, predictions: Mapping[str, Predictions]) -> None:
     for name, own in predictions.items():
         recall, precision = precision_recall(pooled(own), FROC_IOU)
         if len(recall):
-            axis.plot(np.append(0.0, recall), np.append(precision[0], precision), label=name, linewidth=1.2)
+            axis.plot(
+                np.append(0.0, recall),
+                np.append(precision[0], precision),
+                label=name,
+                linewidth=1.2,
+            )
     axis.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
     axis.set_title(f"precision-recall, IoU {IOUS[FROC_IOU]:.2f}", fontsize=9)
     if axis.lines:

@@ -37,35 +37,54 @@ class Finder:
 def fit(backbone: Backbone, train_set: Subset, val: Subset, context: CellContext) -> Finder:
     """Train the detector; resume from `context.work_dir` where a killed run left a checkpoint.
 
-    The best epoch by `settings.monitor` is kept. `confidence` among the facts is the score at which F1 (IoU 0.40) is highest on
-    validation: pictures show what is above it. The baseline `frequent_boxes` finds the same boxes in every image.
+    The best epoch by `settings.monitor` is kept. `confidence` among the facts is the score at which
+    F1 (IoU 0.40) is highest on validation: pictures show what is above it. The baseline
+    `frequent_boxes` finds the same boxes in every image.
     """
     settings: DetectionSettings = context.settings
     for name, subset in (("training", train_set), ("validation", val)):
         require_boxes(subset, name, context)
     if isinstance(backbone, Baseline):
         frequent = learn_boxes(train_set).to(context.device)
-        validation = Validation(Source(val, backbone.input), settings, context.device, context.box_classes)
+        validation = Validation(
+            Source(val, backbone.input), settings, context.device, context.box_classes
+        )
         return _read_out(frequent, backbone, validation, {}, context)
-    detector = build_detector(backbone, len(context.box_classes), settings, context.seed).to(context.device)
+    detector = build_detector(backbone, len(context.box_classes), settings, context.seed).to(
+        context.device
+    )
     sources = [Source(subset, backbone.input) for subset in (train_set, val)]
     if settings.cache_features:
-        sources = [encode(sources[0], detector, context, settings.cached_views), encode(sources[1], detector, context)]
+        sources = [
+            encode(sources[0], detector, context, settings.cached_views),
+            encode(sources[1], detector, context),
+        ]
     validation = Validation(sources[1], settings, context.device, context.box_classes)
     summary = _train(detector, sources[0], validation, context)
-    facts = {"head": head_name(backbone, settings), "epochs": summary.epochs, "best_epoch": summary.best_epoch}
+    facts = {
+        "head": head_name(backbone, settings),
+        "epochs": summary.epochs,
+        "best_epoch": summary.best_epoch,
+    }
     facts |= {"best_metric": summary.best_metric, "stopped_early": summary.stopped_early}
     return _read_out(detector, backbone, validation, facts, context)
 
 
-def _read_out(detector: Any, backbone: Backbone, validation: Validation, facts: dict[str, Any], context: CellContext) -> Finder:
+def _read_out(
+    detector: Any,
+    backbone: Backbone,
+    validation: Validation,
+    facts: dict[str, Any],
+    context: CellContext,
+) -> Finder:
     """Return the finder, with the confidence chosen on validation among the facts."""
     facts |= {"confidence": best_confidence(validation.predictions(detector))}
     return Finder(detector, backbone.input, context.box_classes, context.settings.batch_size, facts)
 
 
 def require_boxes(subset: Subset, name: str, context: CellContext) -> None:
-    """Raise DataError for a subset without a single box: nothing could be learnt from it or measured on it."""
+    """Raise DataError for a subset without a single box: nothing could be learnt from it or
+    measured on it."""
     if not sum(len(subset.boxes(row)) for row in range(len(subset))):
         raise DataError(
             f"task '{context.task.name}': none of the {len(subset)} {name} images has a box.",
@@ -73,7 +92,9 @@ def require_boxes(subset: Subset, name: str, context: CellContext) -> None:
         )
 
 
-def _train(detector: Any, source: Source, validation: Validation, context: CellContext) -> TrainSummary:
+def _train(
+    detector: Any, source: Source, validation: Validation, context: CellContext
+) -> TrainSummary:
     settings: DetectionSettings = context.settings
     plan = plan_from(settings, mode="max", seed=context.seed)
     return train(
@@ -100,13 +121,17 @@ class Validation:
     def predictions(self, detector: Any) -> Predictions:
         """Return what would be kept of the validation images."""
         found = list(detections(detector, self.source, self.settings.batch_size, self.device))
-        return to_predictions(self.source.subset, found, self.classes, {"mgca_filter": self.settings.mgca_filter})
+        return to_predictions(
+            self.source.subset, found, self.classes, {"mgca_filter": self.settings.mgca_filter}
+        )
 
     def evaluate(self, detector: Any) -> dict[str, float]:
         """Return what the trainer may monitor; a metric without a single counted image is 0."""
         functions = statistics(self.predictions(detector))
         wanted = dict.fromkeys(("map_rsna", "ap50", "froc", self.settings.monitor))
-        return {name: float(np.nan_to_num(point(functions[name], len(self.source)))) for name in wanted}
+        return {
+            name: float(np.nan_to_num(point(functions[name], len(self.source)))) for name in wanted
+        }
 
 
 def detections(detector: Any, source: Source, batch_size: int, device: str) -> Iterator[np.ndarray]:
@@ -116,15 +141,22 @@ def detections(detector: Any, source: Source, batch_size: int, device: str) -> I
     empty = np.zeros((0, 5), np.float32)
     for rows in source.chunks(batch_size):
         with torch.no_grad():
-            found = detector(to_device(source.inputs(rows), device), samples([empty] * len(rows), size), mode="predict")
+            found = detector(
+                to_device(source.inputs(rows), device),
+                samples([empty] * len(rows), size),
+                mode="predict",
+            )
         for sample in found:
             own = sample.pred_instances
             columns = (own.bboxes, own.labels[:, None].float(), own.scores[:, None])
             yield torch.cat(columns, dim=1).float().cpu().numpy()
 
 
-def to_predictions(subset: Subset, found: list[np.ndarray], classes: tuple[str, ...], extra: Mapping[str, Any]) -> Predictions:
-    """Return the record of detections [k, 6] per image: padded arrays (see `matching.Boxes`), hits as bits, true boxes per class.
+def to_predictions(
+    subset: Subset, found: list[np.ndarray], classes: tuple[str, ...], extra: Mapping[str, Any]
+) -> Predictions:
+    """Return the record of detections [k, 6] per image: padded arrays (see `matching.Boxes`), hits
+    as bits, true boxes per class.
 
     Corners are pixels of the padded square the images were read at.
     """
@@ -133,7 +165,12 @@ def to_predictions(subset: Subset, found: list[np.ndarray], classes: tuple[str, 
     table = subset.index[["image_id", "patient_id"]].reset_index(drop=True)
     for kind, name in enumerate(classes):
         table[f"boxes:{name}"] = (truth.classes == kind).sum(axis=1)
-    arrays = {"corners": ours.corners, "classes": ours.classes, "scores": ours.scores, "matches": match(ours, truth)}
+    arrays = {
+        "corners": ours.corners,
+        "classes": ours.classes,
+        "scores": ours.scores,
+        "matches": match(ours, truth),
+    }
     arrays |= {"truth": truth.corners, "truth_classes": truth.classes}
     return Predictions(table, arrays, dict(extra))
 
@@ -148,7 +185,11 @@ def predict(finder: Finder, test: Subset, context: CellContext) -> Predictions:
             advance(1)
     settings: DetectionSettings = context.settings
     without = [name for kind, name in enumerate(finder.classes) if not _has_class(test, kind)]
-    extra = {**finder.facts, "mgca_filter": settings.mgca_filter, "classes_without_test_boxes": ", ".join(without)}
+    extra = {
+        **finder.facts,
+        "mgca_filter": settings.mgca_filter,
+        "classes_without_test_boxes": ", ".join(without),
+    }
     return to_predictions(test, found, finder.classes, extra)
 
 

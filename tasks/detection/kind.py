@@ -6,7 +6,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.contracts import Backbone, CellContext, Predictions, Profile, Subset, TaskSpec, TrainedKind
+from bench.contracts import (
+    Backbone,
+    CellContext,
+    Predictions,
+    Profile,
+    Subset,
+    TaskSpec,
+    TrainedKind,
+)
 from tasks.detection.settings import PRESETS, DetectionSettings, resolve
 
 if TYPE_CHECKING:
@@ -14,7 +22,8 @@ if TYPE_CHECKING:
 
 
 class DetectionKind(TrainedKind):
-    """Boxes with a class and a score; scored by average precision and FROC over all images, healthy ones included."""
+    """Boxes with a class and a score; scored by average precision and FROC over all images, healthy
+    ones included."""
 
     name = "detection"
     evaluator_version = 1
@@ -22,7 +31,9 @@ class DetectionKind(TrainedKind):
     baselines = ("frequent_boxes",)
     needs = "boxes"
 
-    def settings(self, task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]) -> DetectionSettings:
+    def settings(
+        self, task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]
+    ) -> DetectionSettings:
         """Return the preset of `protocol` and `profile` with `overrides`."""
         return resolve(protocol, profile, overrides)
 
@@ -42,14 +53,19 @@ class DetectionKind(TrainedKind):
 
         return predict(predictor, test, context)
 
-    def statistics(self, predictions: Predictions, task: TaskSpec) -> Mapping[str, Callable[[np.ndarray], np.ndarray]]:
+    def statistics(
+        self, predictions: Predictions, task: TaskSpec
+    ) -> Mapping[str, Callable[[np.ndarray], np.ndarray]]:
         """Return every metric as a function of resampling weights [R, n]."""
         from tasks.detection.metrics import statistics
 
         return statistics(predictions)
 
-    def figure(self, task: TaskSpec, test: Subset, predictions: Mapping[str, Predictions], out: Path) -> Path | None:
-        """Draw each method's best, median and worst images with boxes and scores, and the PR and FROC curves."""
+    def figure(
+        self, task: TaskSpec, test: Subset, predictions: Mapping[str, Predictions], out: Path
+    ) -> Path | None:
+        """Draw each method's best, median and worst images with boxes and scores, and the PR and
+        FROC curves."""
         from tasks.detection.figures import draw_predictions
 
         return draw_predictions(test, predictions, out)

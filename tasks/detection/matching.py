@@ -17,7 +17,8 @@ MAX_DETECTIONS = 100
 class Boxes:
     """The boxes of n images, padded to the most any image has; class -1 is padding.
 
-    `corners` float32 [n, K, 4] x1, y1, x2, y2; `classes` int16 [n, K]; `scores` float32 [n, K], by falling score (0 for truth).
+    `corners` float32 [n, K, 4] x1, y1, x2, y2; `classes` int16 [n, K]; `scores` float32 [n, K], by
+    falling score (0 for truth).
     """
 
     corners: np.ndarray
@@ -31,15 +32,20 @@ class Boxes:
 
 
 def pack_boxes(lists: Sequence[np.ndarray], *, scored: bool) -> Boxes:
-    """Pack one array per image [k, 5] (corners, class), or where `scored` [k, 6] (corners, class, score).
+    """Pack one array per image [k, 5] (corners, class), or where `scored` [k, 6] (corners, class,
+    score).
 
-    Detections are put in order of falling score (equal ones as they come) and cut at `MAX_DETECTIONS`.
+    Detections are put in order of falling score (equal ones as they come) and cut at
+    `MAX_DETECTIONS`.
     """
     if scored:
         lists = [one[np.argsort(-one[:, 5], kind="stable")][:MAX_DETECTIONS] for one in lists]
     width = max((len(one) for one in lists), default=0)
     corners = np.zeros((len(lists), width, 4), np.float32)
-    classes, scores = np.full((len(lists), width), -1, np.int16), np.zeros((len(lists), width), np.float32)
+    classes, scores = (
+        np.full((len(lists), width), -1, np.int16),
+        np.zeros((len(lists), width), np.float32),
+    )
     for i, one in enumerate(lists):
         corners[i, : len(one)], classes[i, : len(one)] = one[:, :4], one[:, 4]
         scores[i, : len(one)] = one[:, 5] if scored else 0
@@ -57,10 +63,12 @@ def pairwise_iou(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def match(found: Boxes, truth: Boxes, ious: np.ndarray = IOUS) -> np.ndarray:
-    """Return which detections hit, as bits uint16 [n, K]: bit t is set where the detection takes a true box at `ious[t]`.
+    """Return which detections hit, as bits uint16 [n, K]: bit t is set where the detection takes a
+    true box at `ious[t]`.
 
-    COCO's rule: by falling score, each detection takes the free true box of its class with the highest IoU, if that reaches the
-    threshold; of equal ones the later. All images and thresholds are matched together, rank by rank.
+    COCO's rule: by falling score, each detection takes the free true box of its class with the
+    highest IoU, if that reaches the threshold; of equal ones the later. All images and thresholds
+    are matched together, rank by rank.
     """
     overlap = pairwise_iou(found.corners, truth.corners)
     same = (found.classes[:, :, None] == truth.classes[:, None, :]) & found.real[:, :, None]
@@ -78,8 +86,11 @@ def match(found: Boxes, truth: Boxes, ious: np.ndarray = IOUS) -> np.ndarray:
     return bits
 
 
-def _take(free: np.ndarray, live: np.ndarray, overlap: np.ndarray, limits: np.ndarray) -> np.ndarray:
-    """Let one detection per image of `live` take its box: clears it in `free` [n, T, G], returns bits [len(live)]."""
+def _take(
+    free: np.ndarray, live: np.ndarray, overlap: np.ndarray, limits: np.ndarray
+) -> np.ndarray:
+    """Let one detection per image of `live` take its box: clears it in `free` [n, T, G], returns
+    bits [len(live)]."""
     open_ = np.where(free[live], overlap[:, None, :], -1.0)
     last = open_.shape[2] - 1 - open_[:, :, ::-1].argmax(axis=2)
     best = np.take_along_axis(open_, last[:, :, None], axis=2)[:, :, 0]

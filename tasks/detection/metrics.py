@@ -1,4 +1,5 @@
-"""Average precision, average recall and FROC from kept matches; all are functions of resampling weights."""
+"""Average precision, average recall and FROC from kept matches; all are functions of resampling
+weights."""
 
 from __future__ import annotations
 
@@ -9,7 +10,15 @@ from functools import partial
 import numpy as np
 
 from bench.contracts import Predictions
-from bench.metrics.weights import Once, Statistic, in_blocks, mean_of_defined, mean_of_known, ratio, weighted_sums
+from bench.metrics.weights import (
+    Once,
+    Statistic,
+    in_blocks,
+    mean_of_defined,
+    mean_of_known,
+    ratio,
+    weighted_sums,
+)
 from tasks.detection.matching import IOUS, hits
 
 COCO = tuple(range(2, 12))
@@ -26,7 +35,8 @@ MGCA_CONFIDENCE = 0.5
 class Ranked:
     """The detections of one class over all images, by falling score, and its true boxes per image.
 
-    `image` [D] row of each detection; `bits` [D] its hits; `score` [D]; `truth` [n] true boxes per image.
+    `image` [D] row of each detection; `bits` [D] its hits; `score` [D]; `truth` [n] true boxes per
+    image.
     """
 
     image: np.ndarray
@@ -53,9 +63,11 @@ def confident(data: Ranked, confidence: float) -> Ranked:
 
 # ------------------------------------------------------------------------------------------------ average precision
 def average_precision(data: Ranked, weights: np.ndarray, levels: Sequence[int]) -> np.ndarray:
-    """Return COCO's AP [R, len(levels)] at `IOUS[levels]` per row of `weights` [R, n]; NaN where no true box is counted.
+    """Return COCO's AP [R, len(levels)] at `IOUS[levels]` per row of `weights` [R, n]; NaN where no
+    true box is counted.
 
-    101 points of interpolated precision (Lin et al. 2014; cocoeval). An image of weight w counts as w images.
+    101 points of interpolated precision (Lin et al. 2014; cocoeval). An image of weight w counts as
+    w images.
     """
     columns = max(1, len(data.image)) * 2
     return in_blocks(lambda block: _ap_block(data, block, levels), weights, columns=columns)
@@ -68,7 +80,9 @@ def _ap_block(data: Ranked, weights: np.ndarray, levels: Sequence[int]) -> np.nd
     return np.stack(values, axis=1)
 
 
-def _ap_level(data: Ranked, weights: np.ndarray, total: np.ndarray, positives: np.ndarray, level: int) -> np.ndarray:
+def _ap_level(
+    data: Ranked, weights: np.ndarray, total: np.ndarray, positives: np.ndarray, level: int
+) -> np.ndarray:
     """Precision falls between hits, so that the curve is needed at hits alone."""
     place = np.flatnonzero(hits(data.bits, level))
     if not len(place):
@@ -103,16 +117,21 @@ def average_recall(data: Ranked, weights: np.ndarray, levels: Sequence[int] = CO
 
 # --------------------------------------------------------------------------------------------------------------- FROC
 def froc(data: Ranked, weights: np.ndarray, rates: Sequence[float] = RATES) -> np.ndarray:
-    """Return the sensitivity at each rate of false positives per image [R, len(rates)]; NaN where no true box is counted.
+    """Return the sensitivity at each rate of false positives per image [R, len(rates)]; NaN where
+    no true box is counted.
 
-    The highest sensitivity any score threshold reaches at not more than that rate (no interpolation). Every detection that hits
-    no true box is a false positive, on healthy images too, and so is a second one on the same box.
+    The highest sensitivity any score threshold reaches at not more than that rate (no
+    interpolation). Every detection that hits no true box is a false positive, on healthy images
+    too, and so is a second one on the same box.
     """
-    return in_blocks(lambda block: _froc_block(data, block, rates), weights, columns=max(1, len(data.image)) * 3)
+    return in_blocks(
+        lambda block: _froc_block(data, block, rates), weights, columns=max(1, len(data.image)) * 3
+    )
 
 
 def froc_curve(data: Ranked, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return false positives per image and sensitivity [R, D + 1] at every threshold: none, then after each group of ties."""
+    """Return false positives per image and sensitivity [R, D + 1] at every threshold: none, then
+    after each group of ties."""
     hit = hits(data.bits, FROC_IOU)
     counted = weights[:, data.image].astype(float)
     last = np.append(data.score[1:] != data.score[:-1], True)[: len(data.score)]
@@ -124,12 +143,15 @@ def froc_curve(data: Ranked, weights: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def _froc_block(data: Ranked, weights: np.ndarray, rates: Sequence[float]) -> np.ndarray:
-    """Sensitivity grows at hits alone, so that false positives are needed only there: those of all scores not below the hit's."""
+    """Sensitivity grows at hits alone, so that false positives are needed only there: those of all
+    scores not below the hit's."""
     hit = np.flatnonzero(hits(data.bits, FROC_IOU))
     ends = np.flatnonzero(np.append(data.score[1:] != data.score[:-1], True)[: len(data.score)])
     end = ends[np.searchsorted(ends, hit)]
     kept = np.cumsum(weights[:, data.image], axis=1)[:, end]
-    found = np.cumsum(weights[:, data.image[hit]], axis=1)[:, np.searchsorted(hit, end, side="right") - 1]
+    found = np.cumsum(weights[:, data.image[hit]], axis=1)[
+        :, np.searchsorted(hit, end, side="right") - 1
+    ]
     rate = ratio(kept - found, weights.sum(axis=1, keepdims=True))
     limits = np.array(rates) + 1e-12  # a rate that is met exactly counts as met
     place = np.array([np.searchsorted(row, limits, side="right") for row in rate])
@@ -139,9 +161,11 @@ def _froc_block(data: Ranked, weights: np.ndarray, rates: Sequence[float]) -> np
 
 # --------------------------------------------------------------------------------------------------------- statistics
 def statistics(predictions: Predictions) -> Mapping[str, Statistic]:
-    """Return every metric as a function of weights [R, n]; with several classes the mean over them and `<metric>:<class>`.
+    """Return every metric as a function of weights [R, n]; with several classes the mean over them
+    and `<metric>:<class>`.
 
-    A class without a true box (among the images counted) has no value and is left out of the mean, as in COCO.
+    A class without a true box (among the images counted) has no value and is left out of the mean,
+    as in COCO.
     """
     names = class_names(predictions)
     data = [ranked(predictions, kind) for kind in range(len(names))]
@@ -149,16 +173,25 @@ def statistics(predictions: Predictions) -> Mapping[str, Statistic]:
     for name, functions in _functions(predictions, data):
         found[name] = partial(mean_of_defined, functions)
         if len(names) > 1:
-            found |= {f"{name}:{label}": function for label, function in zip(names, functions, strict=True)}
+            found |= {
+                f"{name}:{label}": function
+                for label, function in zip(names, functions, strict=True)
+            }
     return found | {"rsna_score": partial(mean_of_known, image_scores(predictions))}
 
 
 def class_names(predictions: Predictions) -> list[str]:
     """Return the classes, in the order of their numbers."""
-    return [name.removeprefix("boxes:") for name in map(str, predictions.table) if name.startswith("boxes:")]
+    return [
+        name.removeprefix("boxes:")
+        for name in map(str, predictions.table)
+        if name.startswith("boxes:")
+    ]
 
 
-def _functions(predictions: Predictions, data: list[Ranked]) -> Iterator[tuple[str, list[Statistic]]]:
+def _functions(
+    predictions: Predictions, data: list[Ranked]
+) -> Iterator[tuple[str, list[Statistic]]]:
     precision = [Once(partial(average_precision, one, levels=range(len(IOUS)))) for one in data]
     sensitivity = [Once(partial(froc, one)) for one in data]
     yield "map", [partial(_mean_of, once, COCO) for once in precision]
@@ -174,22 +207,26 @@ def _functions(predictions: Predictions, data: list[Ranked]) -> Iterator[tuple[s
 
 
 def map_mgca(data: Ranked, weights: np.ndarray) -> np.ndarray:
-    """Return MGCA's mAP [R]: detections of confidence >= 0.5, and only images with a true box and a detection.
+    """Return MGCA's mAP [R]: detections of confidence >= 0.5, and only images with a true box and a
+    detection.
 
-    Misses on images without a detection and false alarms on healthy images do not count (PROTOCOLS 3.4): comparable with
-    MGCA's published figures alone.
+    Misses on images without a detection and false alarms on healthy images do not count (PROTOCOLS
+    3.4): comparable with MGCA's published figures alone.
     """
     data = confident(data, MGCA_CONFIDENCE)
     counted = (np.bincount(data.image, minlength=len(data.truth)) > 0) & (data.truth > 0)
     return average_precision(data, weights * counted, RSNA).mean(axis=1)
 
 
-def _mean_of(once: Callable[[np.ndarray], np.ndarray], columns: Sequence[int], weights: np.ndarray) -> np.ndarray:
+def _mean_of(
+    once: Callable[[np.ndarray], np.ndarray], columns: Sequence[int], weights: np.ndarray
+) -> np.ndarray:
     return once(weights)[:, list(columns)].mean(axis=1)
 
 
 def best_confidence(predictions: Predictions) -> float:
-    """Return the score at which F1 over all classes and images is highest (hits at IoU 0.40); 1 where nothing is hit."""
+    """Return the score at which F1 over all classes and images is highest (hits at IoU 0.40); 1
+    where nothing is hit."""
     arrays = predictions.arrays
     real = arrays["classes"] >= 0
     scores, hit = arrays["scores"][real], hits(arrays["matches"][real], FROC_IOU)
@@ -202,10 +239,11 @@ def best_confidence(predictions: Predictions) -> float:
 
 
 def image_scores(predictions: Predictions) -> np.ndarray:
-    """Return the RSNA 2018 score of each image [n]: TP / (TP + FP + FN), the mean over IoU 0.40:0.05:0.75.
+    """Return the RSNA 2018 score of each image [n]: TP / (TP + FP + FN), the mean over IoU
+    0.40:0.05:0.75.
 
-    Counted are detections of at least the confidence chosen on validation (`extra["confidence"]`); NaN where an image has neither
-    a true box nor such a detection, 0 where it has only one of both.
+    Counted are detections of at least the confidence chosen on validation (`extra["confidence"]`);
+    NaN where an image has neither a true box nor such a detection, 0 where it has only one of both.
     """
     arrays = predictions.arrays
     kept = (arrays["classes"] >= 0) & (arrays["scores"] >= predictions.extra.get("confidence", 0.0))

@@ -16,16 +16,22 @@ from tasks.detection.settings import DetectionSettings
 
 _FAMILY = {"yolov3": "resnet", "faster_rcnn": "resnet", "vitdet": "vit"}
 _INSTEAD = {"resnet": "fcos, yolov3 or faster_rcnn", "vit": "fcos or vitdet"}
-YOLO_ANCHORS = (((116, 90), (156, 198), (373, 326)), ((30, 61), (62, 45), (59, 119)), ((10, 13), (16, 30), (33, 23)))
+YOLO_ANCHORS = (
+    ((116, 90), (156, 198), (373, 326)),
+    ((30, 61), (62, 45), (59, 119)),
+    ((10, 13), (16, 30), (33, 23)),
+)
 """Width and height at 416 px, coarse to fine (Redmon & Farhadi 2018; MGCA)."""
 FCOS_REACH = 4
-"""A level takes boxes that reach up to this many of its strides from the point: half of FCOS's, for images a quarter as large."""
+"""A level takes boxes that reach up to this many of its strides from the point: half of FCOS's, for
+images a quarter as large."""
 PROPOSALS = 300
 """Boxes that go into non-maximum suppression, per level or image."""
 
 
 def head_name(backbone: Backbone, settings: DetectionSettings) -> str:
-    """Return the head for this encoder; raise SettingError where the one asked for does not fit its family."""
+    """Return the head for this encoder; raise SettingError where the one asked for does not fit its
+    family."""
     head = "fcos" if settings.head == "auto" else settings.head
     if _FAMILY.get(head, backbone.family) != backbone.family:
         raise SettingError(
@@ -40,7 +46,8 @@ def check_image_size(backbone: Backbone, settings: DetectionSettings) -> None:
     stride = max(backbone.pyramid_strides)
     if settings.image_size % stride:
         raise SettingError(
-            f"image_size {settings.image_size} does not divide by {stride}, the stride of '{backbone.name}'.",
+            f"image_size {settings.image_size} does not divide by {stride}, the stride of "
+            f"'{backbone.name}'.",
             f"Set image_size={math.ceil(settings.image_size / stride) * stride}.",
         )
 
@@ -48,7 +55,8 @@ def check_image_size(backbone: Backbone, settings: DetectionSettings) -> None:
 def build_detector(backbone: Backbone, classes: int, settings: DetectionSettings, seed: int) -> Any:
     """Return an mmdet detector for `classes` kinds of box around `backbone`.
 
-    The first weights of neck and head depend on `seed` alone; the global generator is left as it was.
+    The first weights of neck and head depend on `seed` alone; the global generator is left as it
+    was.
     """
     prepare("mmdet")
     from mmdet.registry import MODELS
@@ -61,35 +69,59 @@ def build_detector(backbone: Backbone, classes: int, settings: DetectionSettings
     check_image_size(backbone, settings)
     config = ConfigDict(detector_config(backbone, classes, settings))
     config["backbone"]["backbone"] = backbone  # past ConfigDict, which would look into it
-    with torch.random.fork_rng(devices=[]), MODELS.switch_scope_and_registry(config.pop("default_scope")) as models:
+    with (
+        torch.random.fork_rng(devices=[]),
+        MODELS.switch_scope_and_registry(config.pop("default_scope")) as models,
+    ):
         torch.manual_seed(seed)
         detector = models.build(config)
         with quiet_logger():
             detector.init_weights()
-        if config["type"] == "FCOS":  # start at boxes of the size a level is for: a clamped output of 0 learns slowly
+        if (
+            config["type"] == "FCOS"
+        ):  # start at boxes of the size a level is for: a clamped output of 0 learns slowly
             torch.nn.init.constant_(detector.bbox_head.conv_reg.bias, FCOS_REACH / 2)
         return detector
 
 
-def detector_config(backbone: Backbone, classes: int, settings: DetectionSettings) -> dict[str, Any]:
+def detector_config(
+    backbone: Backbone, classes: int, settings: DetectionSettings
+) -> dict[str, Any]:
     """Return the mmdetection config of one cell, without the encoder itself."""
     parts = _HEADS[head_name(backbone, settings)](backbone, classes, settings)
-    adapter = {"type": "PyramidBackbone", "frozen": settings.frozen, "batchnorm": settings.batchnorm}
+    adapter = {
+        "type": "PyramidBackbone",
+        "frozen": settings.frozen,
+        "batchnorm": settings.batchnorm,
+    }
     if levels := parts.pop("levels", None):
         adapter["levels"] = levels
     return {"default_scope": "mmdet", "backbone": adapter, **copy.deepcopy(parts)}
 
 
 # --------------------------------------------------------------------------------------------------------------- necks
-def _pyramid(backbone: Backbone, settings: DetectionSettings, finest: int, extra: int = 0) -> tuple[dict[str, Any], list[int]]:
-    """Return a neck and its strides: an FPN on a ResNet, ViTDet's simple pyramid on a ViT; from stride `finest` to 32."""
+def _pyramid(
+    backbone: Backbone, settings: DetectionSettings, finest: int, extra: int = 0
+) -> tuple[dict[str, Any], list[int]]:
+    """Return a neck and its strides: an FPN on a ResNet, ViTDet's simple pyramid on a ViT; from
+    stride `finest` to 32."""
     if backbone.family == "vit":
         patch = backbone.pyramid_strides[-1]
-        strides = [stride for stride in (patch // 4, patch // 2, patch, patch * 2) if stride >= min(finest, patch)]
-        neck: dict[str, Any] = {"type": "SimplePyramid", "in_channels": backbone.pyramid_channels[-1], "extra_levels": extra}
+        strides = [
+            stride
+            for stride in (patch // 4, patch // 2, patch, patch * 2)
+            if stride >= min(finest, patch)
+        ]
+        neck: dict[str, Any] = {
+            "type": "SimplePyramid",
+            "in_channels": backbone.pyramid_channels[-1],
+            "extra_levels": extra,
+        }
         neck |= {"scales": [patch / stride for stride in strides]}
     else:
-        start = next(place for place, stride in enumerate(backbone.pyramid_strides) if stride >= finest)
+        start = next(
+            place for place, stride in enumerate(backbone.pyramid_strides) if stride >= finest
+        )
         strides = list(backbone.pyramid_strides[start:])
         neck = {"type": "FPN", "in_channels": list(backbone.pyramid_channels), "start_level": start}
         neck |= {"num_outs": len(strides) + extra}
@@ -141,14 +173,33 @@ def _yolov3(backbone: Backbone, classes: int, settings: DetectionSettings) -> di
         "in_channels": widths,
         "out_channels": [width * 2 for width in widths],
         "featmap_strides": strides,
-        "anchor_generator": {"type": "YOLOAnchorGenerator", "base_sizes": sizes, "strides": strides},
-        **{f"loss_{name}": {**_BCE, "loss_weight": weight} for name, weight in (("cls", 1.0), ("conf", 1.0), ("xy", 2.0))},
+        "anchor_generator": {
+            "type": "YOLOAnchorGenerator",
+            "base_sizes": sizes,
+            "strides": strides,
+        },
+        **{
+            f"loss_{name}": {**_BCE, "loss_weight": weight}
+            for name, weight in (("cls", 1.0), ("conf", 1.0), ("xy", 2.0))
+        },
         "loss_wh": {"type": "MSELoss", "loss_weight": 2.0, "reduction": "sum"},
     }
     assigner = {"type": "GridAssigner", "pos_iou_thr": 0.5, "neg_iou_thr": 0.5, "min_pos_iou": 0}
-    test = {"nms_pre": PROPOSALS, "min_bbox_size": 0, "conf_thr": settings.min_score, **_nms(settings)}
+    test = {
+        "nms_pre": PROPOSALS,
+        "min_bbox_size": 0,
+        "conf_thr": settings.min_score,
+        **_nms(settings),
+    }
     train = {"assigner": assigner}
-    return {"type": "YOLOV3", "levels": levels, "neck": neck, "bbox_head": head, "train_cfg": train, "test_cfg": test}
+    return {
+        "type": "YOLOV3",
+        "levels": levels,
+        "neck": neck,
+        "bbox_head": head,
+        "train_cfg": train,
+        "test_cfg": test,
+    }
 
 
 _BCE = {"type": "CrossEntropyLoss", "use_sigmoid": True, "reduction": "sum"}
@@ -179,10 +230,19 @@ def _vitdet(backbone: Backbone, classes: int, settings: DetectionSettings) -> di
 
 
 def _two_stage(
-    neck: dict[str, Any], strides: list[int], box_head: dict[str, Any], classes: int, settings: DetectionSettings
+    neck: dict[str, Any],
+    strides: list[int],
+    box_head: dict[str, Any],
+    classes: int,
+    settings: DetectionSettings,
 ) -> dict[str, Any]:
     width = settings.channels
-    anchors = {"type": "AnchorGenerator", "scales": [4], "ratios": [0.5, 1.0, 2.0], "strides": strides}
+    anchors = {
+        "type": "AnchorGenerator",
+        "scales": [4],
+        "ratios": [0.5, 1.0, 2.0],
+        "strides": strides,
+    }
     coder = {"type": "DeltaXYWHBBoxCoder", "target_means": [0.0] * 4}
     rpn_head = {
         "type": "RPNHead",
@@ -194,7 +254,12 @@ def _two_stage(
         "loss_bbox": _L1,
     }
     pooling = {"type": "RoIAlign", "output_size": 7, "sampling_ratio": 2}
-    extractor = {"type": "SingleRoIExtractor", "roi_layer": pooling, "out_channels": width, "finest_scale": 28}
+    extractor = {
+        "type": "SingleRoIExtractor",
+        "roi_layer": pooling,
+        "out_channels": width,
+        "finest_scale": 28,
+    }
     roi_head = {
         "type": "StandardRoIHead",
         "bbox_roi_extractor": {**extractor, "featmap_strides": strides[:-1]},
@@ -209,12 +274,22 @@ def _two_stage(
         },
     }
     stages = {"neck": neck, "rpn_head": rpn_head, "roi_head": roi_head}
-    return {"type": "FasterRCNN", **stages, "train_cfg": _two_stage_training(), "test_cfg": _two_stage_test(settings)}
+    return {
+        "type": "FasterRCNN",
+        **stages,
+        "train_cfg": _two_stage_training(),
+        "test_cfg": _two_stage_test(settings),
+    }
 
 
 def _proposal() -> dict[str, Any]:
     suppression = {"type": "nms", "iou_threshold": 0.7}
-    return {"nms_pre": PROPOSALS, "max_per_img": PROPOSALS // 2, "nms": suppression, "min_bbox_size": 0}
+    return {
+        "nms_pre": PROPOSALS,
+        "max_per_img": PROPOSALS // 2,
+        "nms": suppression,
+        "min_bbox_size": 0,
+    }
 
 
 def _two_stage_test(settings: DetectionSettings) -> dict[str, Any]:
@@ -222,17 +297,38 @@ def _two_stage_test(settings: DetectionSettings) -> dict[str, Any]:
 
 
 def _two_stage_training() -> dict[str, Any]:
-    def assigner(positive: float, negative: float, lowest: float, low_quality: bool) -> dict[str, Any]:
-        limits = {"pos_iou_thr": positive, "neg_iou_thr": negative, "min_pos_iou": lowest, "ignore_iof_thr": -1}
+    def assigner(
+        positive: float, negative: float, lowest: float, low_quality: bool
+    ) -> dict[str, Any]:
+        limits = {
+            "pos_iou_thr": positive,
+            "neg_iou_thr": negative,
+            "min_pos_iou": lowest,
+            "ignore_iof_thr": -1,
+        }
         return {"type": "MaxIoUAssigner", **limits, "match_low_quality": low_quality}
 
     def sampler(count: int, share: float, with_truth: bool) -> dict[str, Any]:
-        options = {"num": count, "pos_fraction": share, "neg_pos_ub": -1, "add_gt_as_proposals": with_truth}
+        options = {
+            "num": count,
+            "pos_fraction": share,
+            "neg_pos_ub": -1,
+            "add_gt_as_proposals": with_truth,
+        }
         return {"type": "RandomSampler", **options}
 
     common = {"pos_weight": -1, "debug": False}
-    rpn = {"assigner": assigner(0.7, 0.3, 0.3, True), "sampler": sampler(128, 0.5, False), "allowed_border": -1, **common}
-    rcnn = {"assigner": assigner(0.5, 0.5, 0.5, False), "sampler": sampler(64, 0.25, True), **common}
+    rpn = {
+        "assigner": assigner(0.7, 0.3, 0.3, True),
+        "sampler": sampler(128, 0.5, False),
+        "allowed_border": -1,
+        **common,
+    }
+    rcnn = {
+        "assigner": assigner(0.5, 0.5, 0.5, False),
+        "sampler": sampler(64, 0.25, True),
+        **common,
+    }
     return {"rpn": rpn, "rpn_proposal": _proposal(), "rcnn": rcnn}
 
 

@@ -19,12 +19,14 @@ from mmdet.registry import MODELS  # noqa: E402
 
 @MODELS.register_module(force=True)
 class MaskedYOLOHead(YOLOV3Head):
-    """mmdetection's YOLOv3 head with MGCA's assignment, loss and score (`loss_kind` mgca), or its own (mmdet).
+    """mmdetection's YOLOv3 head with MGCA's assignment, loss and score (`loss_kind` mgca), or its
+    own (mmdet).
 
-    MGCA: per scale every true box belongs to the anchor of best shape in its cell; 2.5 (BCE x + BCE y + MSE w + MSE h) +
-    BCE(confidence on objects) + 0.5 BCE(confidence elsewhere) + BCE(class), each the mean over all cells, zero outside its mask;
-    anchors of IoU above 0.5 with a box are no background. The score is the objectness (PROTOCOLS 3.4; MGCA 680fe4a).
-    At most `cfg.nms_pre` boxes of the highest objectness go into non-maximum suppression.
+    MGCA: per scale every true box belongs to the anchor of best shape in its cell; 2.5 (BCE x + BCE
+    y + MSE w + MSE h) + BCE(confidence on objects) + 0.5 BCE(confidence elsewhere) + BCE(class),
+    each the mean over all cells, zero outside its mask; anchors of IoU above 0.5 with a box are no
+    background. The score is the objectness (PROTOCOLS 3.4; MGCA 680fe4a). At most `cfg.nms_pre`
+    boxes of the highest objectness go into non-maximum suppression.
     """
 
     ignore_iou = 0.5
@@ -35,28 +37,55 @@ class MaskedYOLOHead(YOLOV3Head):
 
     # ---------------------------------------------------------------------------------------------------------- loss
     def loss_by_feat(
-        self, pred_maps: Sequence[Tensor], batch_gt_instances: Any, batch_img_metas: Any, batch_gt_instances_ignore: Any = None
+        self,
+        pred_maps: Sequence[Tensor],
+        batch_gt_instances: Any,
+        batch_img_metas: Any,
+        batch_gt_instances_ignore: Any = None,
     ) -> dict[str, Any]:
         """Return the losses of raw maps [B, A (5 + K), H, W] per scale."""
         if self.loss_kind == "mmdet":
-            return super().loss_by_feat(pred_maps, batch_gt_instances, batch_img_metas, batch_gt_instances_ignore)
-        terms = [self._scale_loss(maps, level, batch_gt_instances) for level, maps in enumerate(pred_maps)]
-        return {f"loss_{name}": [term[name] for term in terms] for name in ("xy", "wh", "conf", "cls")}
+            return super().loss_by_feat(
+                pred_maps, batch_gt_instances, batch_img_metas, batch_gt_instances_ignore
+            )
+        terms = [
+            self._scale_loss(maps, level, batch_gt_instances)
+            for level, maps in enumerate(pred_maps)
+        ]
+        return {
+            f"loss_{name}": [term[name] for term in terms] for name in ("xy", "wh", "conf", "cls")
+        }
 
     def _scale_loss(self, maps: Tensor, level: int, truth: Any) -> dict[str, Tensor]:
         batch, _, height, width = maps.shape
-        found = maps.float().view(batch, self.num_base_priors, self.num_attrib, height, width).permute(0, 1, 3, 4, 2)
+        found = (
+            maps.float()
+            .view(batch, self.num_base_priors, self.num_attrib, height, width)
+            .permute(0, 1, 3, 4, 2)
+        )
         target, mask, background = self._targets(truth, level, found)
         x, y, confidence = (found[..., place].sigmoid() for place in (0, 1, 4))
-        xy = binary_cross_entropy(x * mask, target[..., 0] * mask) + binary_cross_entropy(y * mask, target[..., 1] * mask)
-        wh = mse_loss(found[..., 2] * mask, target[..., 2] * mask) + mse_loss(found[..., 3] * mask, target[..., 3] * mask)
+        xy = binary_cross_entropy(x * mask, target[..., 0] * mask) + binary_cross_entropy(
+            y * mask, target[..., 1] * mask
+        )
+        wh = mse_loss(found[..., 2] * mask, target[..., 2] * mask) + mse_loss(
+            found[..., 3] * mask, target[..., 3] * mask
+        )
         conf = binary_cross_entropy(confidence * mask, mask)
-        conf = conf + 0.5 * binary_cross_entropy(confidence * background, torch.zeros_like(background))
+        conf = conf + 0.5 * binary_cross_entropy(
+            confidence * background, torch.zeros_like(background)
+        )
         classes = found[..., 5:].sigmoid() * mask[..., None]
-        return {"xy": 2.5 * xy, "wh": 2.5 * wh, "conf": conf, "cls": binary_cross_entropy(classes, target[..., 5:])}
+        return {
+            "xy": 2.5 * xy,
+            "wh": 2.5 * wh,
+            "conf": conf,
+            "cls": binary_cross_entropy(classes, target[..., 5:]),
+        }
 
     def _targets(self, truth: Any, level: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return targets [B, A, H, W, 5 + K], the mask of assigned anchors and that of background [B, A, H, W]."""
+        """Return targets [B, A, H, W, 5 + K], the mask of assigned anchors and that of background
+        [B, A, H, W]."""
         target, stride = torch.zeros_like(like), self.featmap_strides[level]
         mask, background = like.new_zeros(like.shape[:-1]), like.new_ones(like.shape[:-1])
         anchors = like.new_tensor(self.prior_generator.base_sizes[level]) / stride
@@ -68,7 +97,9 @@ class MaskedYOLOHead(YOLOV3Head):
             overlap = _shape_iou(size, anchors)
             box, anchor = (overlap > self.ignore_iou).nonzero(as_tuple=True)
             background[image, anchor, row[box], column[box]] = 0
-            for k, best in enumerate(overlap.argmax(dim=1).tolist()):  # of two boxes in one place the later counts
+            for k, best in enumerate(
+                overlap.argmax(dim=1).tolist()
+            ):  # of two boxes in one place the later counts
                 place = (image, best, int(row[k]), int(column[k]))
                 mask[place], background[place] = 1, 0
                 target[place] = 0
@@ -78,10 +109,15 @@ class MaskedYOLOHead(YOLOV3Head):
         return target, mask, background
 
     # ------------------------------------------------------------------------------------------------------- reading
-    def predict_by_feat(self, pred_maps: Sequence[Tensor], batch_img_metas: Any, cfg: Any = None, **kwargs: Any) -> Any:
+    def predict_by_feat(
+        self, pred_maps: Sequence[Tensor], batch_img_metas: Any, cfg: Any = None, **kwargs: Any
+    ) -> Any:
         """Return the boxes of raw maps."""
         cfg = self.test_cfg if cfg is None else cfg
-        shaped = [maps.float().view(len(maps), self.num_base_priors, self.num_attrib, *maps.shape[2:]) for maps in pred_maps]
+        shaped = [
+            maps.float().view(len(maps), self.num_base_priors, self.num_attrib, *maps.shape[2:])
+            for maps in pred_maps
+        ]
         objectness = torch.cat([maps[:, :, 4].flatten(1) for maps in shaped], dim=1)
         floor = objectness.topk(min(cfg.nms_pre, objectness.shape[1]), dim=1).values[:, -1]
         read = [self._readable(maps, floor) for maps in shaped]
@@ -90,7 +126,8 @@ class MaskedYOLOHead(YOLOV3Head):
         return super().predict_by_feat(maps, batch_img_metas, cfg=cfg, **kwargs)
 
     def _readable(self, maps: Tensor, floor: Tensor) -> Tensor:
-        """Silence all but the highest objectness; under MGCA's score the likeliest class is certain."""
+        """Silence all but the highest objectness; under MGCA's score the likeliest class is
+        certain."""
         maps = maps.clone()
         weak = maps[:, :, 4] < floor[:, None, None, None]
         maps[:, :, 4] = maps[:, :, 4].masked_fill(weak, -50.0)
@@ -101,7 +138,8 @@ class MaskedYOLOHead(YOLOV3Head):
 
 
 def _shape_iou(size: Tensor, anchors: Tensor) -> Tensor:
-    """Return the IoU [n, A] of sizes [n, 2] and anchors [A, 2] laid on one corner, counting both end pixels (+1)."""
+    """Return the IoU [n, A] of sizes [n, 2] and anchors [A, 2] laid on one corner, counting both
+    end pixels (+1)."""
     inner = torch.minimum(size[:, None], anchors[None]) + 1
     areas = [(one + 1).prod(dim=-1) for one in (size[:, None], anchors[None])]
     common = inner.prod(dim=-1)

@@ -16,7 +16,8 @@ GROUPS = 8
 
 
 class FrequentBoxes(nn.Module):
-    """Stands where a detector does: finds the same boxes [k, 6] (x1, y1, x2, y2, class, score) in every image."""
+    """Stands where a detector does: finds the same boxes [k, 6] (x1, y1, x2, y2, class, score) in
+    every image."""
 
     boxes: Tensor
 
@@ -25,22 +26,31 @@ class FrequentBoxes(nn.Module):
         self.register_buffer("boxes", torch.from_numpy(boxes).float(), persistent=False)
 
     def forward(self, inputs: Any, data_samples: list[Any], mode: str = "predict") -> list[Any]:
-        """Return the samples with the boxes as their `pred_instances`; only mode "predict" is known."""
+        """Return the samples with the boxes as their `pred_instances`; only mode "predict" is
+        known."""
         from mmengine.structures import InstanceData
 
         for sample in data_samples:
-            found = {"bboxes": self.boxes[:, :4], "labels": self.boxes[:, 4].long(), "scores": self.boxes[:, 5]}
+            found = {
+                "bboxes": self.boxes[:, :4],
+                "labels": self.boxes[:, 4].long(),
+                "scores": self.boxes[:, 5],
+            }
             sample.pred_instances = InstanceData(**found)
         return data_samples
 
 
 def learn_boxes(train: Subset) -> FrequentBoxes:
-    """Return, per class, the centres of `GROUPS` groups (k-means of the corners) of the training boxes.
+    """Return, per class, the centres of `GROUPS` groups (k-means of the corners) of the training
+    boxes.
 
     The score of a group is how many of its boxes a training image has on average.
     """
     known = np.concatenate([train.boxes(row) for row in range(len(train))])
-    found = [_centres(known[known[:, 4] == kind, :4], kind, len(train)) for kind in np.unique(known[:, 4])]
+    found = [
+        _centres(known[known[:, 4] == kind, :4], kind, len(train))
+        for kind in np.unique(known[:, 4])
+    ]
     return FrequentBoxes(np.concatenate(found))
 
 
@@ -49,8 +59,12 @@ def _centres(corners: np.ndarray, kind: float, images: int) -> np.ndarray:
     from sklearn.exceptions import ConvergenceWarning
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different boxes than groups: some groups stay empty
-        fitted = KMeans(min(GROUPS, len(corners)), n_init=4, random_state=0).fit(corners.astype(np.float64))
+        warnings.simplefilter(
+            "ignore", ConvergenceWarning
+        )  # fewer different boxes than groups: some groups stay empty
+        fitted = KMeans(min(GROUPS, len(corners)), n_init=4, random_state=0).fit(
+            corners.astype(np.float64)
+        )
     sizes = np.bincount(fitted.labels_, minlength=len(fitted.cluster_centers_))
     columns = (fitted.cluster_centers_, np.full(len(sizes), kind), sizes / images)
     return np.column_stack(columns)[sizes > 0]

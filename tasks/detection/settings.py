@@ -17,19 +17,22 @@ from bench.settings import override
 class DetectionSettings:
     """How a detector is trained and read out.
 
-    `head`: fcos (anchor-free) on any encoder, yolov3 and faster_rcnn on a ResNet, vitdet (Faster R-CNN on a simple pyramid) on a
-    ViT; auto is fcos, the same head for every encoder. `channels` is the width of the feature pyramid and the head, of YOLOv3
-    that of its finest scale; `finest_stride` and `head_convs` are FCOS's finest level and the convolutions before its outputs.
-    `yolo_loss`: mgca, or mmdetection's own.
-    `batchnorm` is the mode of the encoder's BatchNorm layers in training.
+    `head`: fcos (anchor-free) on any encoder, yolov3 and faster_rcnn on a ResNet, vitdet (Faster
+    R-CNN on a simple pyramid) on a ViT; auto is fcos, the same head for every encoder. `channels`
+    is the width of the feature pyramid and the head, of YOLOv3 that of its finest scale;
+    `finest_stride` and `head_convs` are FCOS's finest level and the convolutions before its
+    outputs. `yolo_loss`: mgca, or mmdetection's own. `batchnorm` is the mode of the encoder's
+    BatchNorm layers in training.
 
-    `augment`: mirrored with probability 0.5, zoomed by +-10% and shifted by up to 5% of the side. `cache_features` encodes every
-    image once and trains on the kept maps: only for a frozen encoder without `augment`; `cached_views` above 1 also keeps that
-    many less one views, moved in that way. `positive_share` None takes every training image once per pass; a number draws that
-    share of each pass from the images with a box (with replacement), the rest from the others. `steps_per_epoch` None is one
-    pass over the training images. `warmup` is a share of all steps. `monitor` is what the best epoch is taken by, measured
-    every `val_every` epochs. A detection is kept above `min_score` and after non-maximum suppression at `nms_iou`, at most 100
-    per image. `mgca_filter` adds the metric `map_mgca`.
+    `augment`: mirrored with probability 0.5, zoomed by +-10% and shifted by up to 5% of the side.
+    `cache_features` encodes every image once and trains on the kept maps: only for a frozen encoder
+    without `augment`; `cached_views` above 1 also keeps that many less one views, moved in that
+    way. `positive_share` None takes every training image once per pass; a number draws that share
+    of each pass from the images with a box (with replacement), the rest from the others.
+    `steps_per_epoch` None is one pass over the training images. `warmup` is a share of all steps.
+    `monitor` is what the best epoch is taken by, measured every `val_every` epochs. A detection is
+    kept above `min_score` and after non-maximum suppression at `nms_iou`, at most 100 per image.
+    `mgca_filter` adds the metric `map_mgca`.
     """
 
     head: Literal["auto", "fcos", "yolov3", "faster_rcnn", "vitdet"] = "auto"
@@ -61,7 +64,14 @@ class DetectionSettings:
     amp: Literal["off", "bf16", "fp16"] = "off"
 
     def __post_init__(self) -> None:
-        for name in ("image_size", "batch_size", "epochs", "cached_views", "val_every", "head_convs"):
+        for name in (
+            "image_size",
+            "batch_size",
+            "epochs",
+            "cached_views",
+            "val_every",
+            "head_convs",
+        ):
             if getattr(self, name) < 1:
                 raise SettingError(f"{name} is {getattr(self, name)}.", "It must be at least 1.")
         if self.channels < 8 or self.channels % 8:
@@ -75,7 +85,10 @@ class DetectionSettings:
                 "Set cache_features=false, or augment=false, frozen=true and batchnorm=eval.",
             )
         if self.monitor == "map_mgca" and not self.mgca_filter:
-            raise SettingError("monitor is map_mgca without mgca_filter.", "Set mgca_filter=true, or monitor=map_rsna.")
+            raise SettingError(
+                "monitor is map_mgca without mgca_filter.",
+                "Set mgca_filter=true, or monitor=map_rsna.",
+            )
 
 
 _DEMO: dict[str, Any] = {
@@ -120,12 +133,16 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "default": {"paper": {}, "demo": _DEMO},
     "mgca": {"paper": _MGCA, "demo": {**_DEMO, **_MGCA, "channels": 32, "epochs": 8, "lr": 2e-3}},
 }
-"""Per protocol and profile, what differs from the class defaults. `mgca`: MGCA 680fe4a, its detection script."""
+"""Per protocol and profile, what differs from the class defaults. `mgca`: MGCA 680fe4a, its
+detection script."""
 
 
 def resolve(protocol: str, profile: Profile, changes: Mapping[str, str]) -> DetectionSettings:
-    """Return the settings of `protocol` and `profile` with `changes`; raise UnknownNameError on another protocol."""
+    """Return the settings of `protocol` and `profile` with `changes`; raise UnknownNameError on
+    another protocol."""
     if protocol not in PRESETS:
-        raise UnknownNameError(f"unknown protocol '{protocol}' of detection.", suggest(protocol, PRESETS))
+        raise UnknownNameError(
+            f"unknown protocol '{protocol}' of detection.", suggest(protocol, PRESETS)
+        )
     preset = dataclasses.replace(DetectionSettings(), **PRESETS[protocol][profile])
     return override(preset, changes)

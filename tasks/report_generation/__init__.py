@@ -1,4 +1,5 @@
-"""Report generation: a text decoder on an encoder's patch tokens, scored by captioning metrics and by the findings it names."""
+"""Report generation: a text decoder on an encoder's patch tokens, scored by captioning metrics and
+by the findings it names."""
 
 from bench.contracts import KINDS
 from tasks.report_generation.kind import ReportGenerationKind

@@ -1,4 +1,5 @@
-"""Where the words of a written report looked: attention of the decoder's last layer over the patches of every image."""
+"""Where the words of a written report looked: attention of the decoder's last layer over the
+patches of every image."""
 
 from __future__ import annotations
 
@@ -16,23 +17,35 @@ EXAMPLES = 6
 class Looking(Protocol):
     """A writer that can say where it looked."""
 
-    def looks(self, studies: Studies, rows: np.ndarray, texts: Sequence[str]) -> list[tuple[list[str], np.ndarray]]:
+    def looks(
+        self, studies: Studies, rows: np.ndarray, texts: Sequence[str]
+    ) -> list[tuple[list[str], np.ndarray]]:
         """Return per study of `rows` its words and, for each, a map [images, h, w]."""
         ...
 
 
 def example_rows(named: np.ndarray) -> np.ndarray:
-    """Return up to EXAMPLES reports to show: from those that name most observations to those that name none."""
+    """Return up to EXAMPLES reports to show: from those that name most observations to those that
+    name none."""
     order = np.argsort(-named.sum(axis=1), kind="stable")
     places = np.linspace(0, len(order) - 1, min(EXAMPLES, len(order))).round().astype(int)
     return order[np.unique(places)]
 
 
-def look(writer: Looking, studies: Studies, texts: Sequence[str], rows: np.ndarray) -> dict[str, np.ndarray]:
-    """Return arrays `look:rows` [e], `look:words` [e, T] (blank behind the end) and `look:maps` float16 [e, T, images, h, w]."""
+def look(
+    writer: Looking, studies: Studies, texts: Sequence[str], rows: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return arrays `look:rows` [e], `look:words` [e, T] (blank behind the end) and `look:maps`
+    float16 [e, T, images, h, w]."""
     found = [item for item in writer.looks(studies, rows, [texts[row] for row in rows]) if item[0]]
     if len(found) < len(rows):
-        rows = np.array([row for row, text in zip(rows, (texts[row] for row in rows), strict=True) if text.split()])
+        rows = np.array(
+            [
+                row
+                for row, text in zip(rows, (texts[row] for row in rows), strict=True)
+                if text.split()
+            ]
+        )
     if not found:
         return {}
     longest, shape = max(len(words) for words, _ in found), found[0][1].shape[1:]

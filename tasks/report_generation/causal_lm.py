@@ -17,7 +17,8 @@ from tasks.report_generation.visual import VisualMemory
 from tasks.report_generation.vocabulary import BEGIN, END, PAD, SPECIAL, until_end
 
 SHIFT = len(SPECIAL)
-"""Ids of the model's own tokens stand behind the four special ones, so that searches are the same for all decoders."""
+"""Ids of the model's own tokens stand behind the four special ones, so that searches are the same
+for all decoders."""
 
 
 class ModelVocabulary:
@@ -40,7 +41,10 @@ class ModelVocabulary:
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """Return each id as text."""
-        return [self.tokenizer.decode([token - SHIFT]).strip() if token >= SHIFT else SPECIAL[token] for token in ids]
+        return [
+            self.tokenizer.decode([token - SHIFT]).strip() if token >= SHIFT else SPECIAL[token]
+            for token in ids
+        ]
 
 
 @dataclass
@@ -58,13 +62,20 @@ class PrefixState:
 
     def keep(self, images: Tensor) -> None:
         """Drop all images but `images`, with their hypotheses."""
-        self.reorder((images[:, None] * self.beams + torch.arange(self.beams, device=images.device)).flatten())
+        self.reorder(
+            (
+                images[:, None] * self.beams + torch.arange(self.beams, device=images.device)
+            ).flatten()
+        )
 
 
 class PrefixReporter(nn.Module):
-    """Projected visual tokens in front of the words of a causal language model, which is frozen unless it is to be trained."""
+    """Projected visual tokens in front of the words of a causal language model, which is frozen
+    unless it is to be trained."""
 
-    def __init__(self, visual: VisualMemory, width: int, model: Any, ends: tuple[int, int], trained: bool) -> None:
+    def __init__(
+        self, visual: VisualMemory, width: int, model: Any, ends: tuple[int, int], trained: bool
+    ) -> None:
         super().__init__()
         self.visual, self.trained, self.ends = visual, trained, ends
         self.language: Any = model.requires_grad_(trained)
@@ -80,11 +91,15 @@ class PrefixReporter(nn.Module):
     def _own(self, ids: Tensor) -> Tensor:
         begin, end = self.ends
         shifted = (ids - SHIFT).clamp(min=0)
-        return shifted.masked_fill(ids == BEGIN, begin).masked_fill((ids == END) | (ids == PAD), end)
+        return shifted.masked_fill(ids == BEGIN, begin).masked_fill(
+            (ids == END) | (ids == PAD), end
+        )
 
     def _logits(self, logits: Tensor) -> Tensor:
         """Return the model's logits [..., V] in the ids of this package [..., 4 + V]."""
-        special = torch.full((*logits.shape[:-1], SHIFT), float("-inf"), dtype=logits.dtype, device=logits.device)
+        special = torch.full(
+            (*logits.shape[:-1], SHIFT), float("-inf"), dtype=logits.dtype, device=logits.device
+        )
         special[..., END] = logits[..., self.ends[1]]
         own = logits.clone()
         own[..., self.ends[1]] = float("-inf")
@@ -96,9 +111,15 @@ class PrefixReporter(nn.Module):
         ids = batch["ids"]
         words = self.language.get_input_embeddings()(self._own(ids[:, :-1]))
         mask = torch.cat([mask, ids[:, :-1] != PAD], 1)
-        logits = self.language(inputs_embeds=torch.cat([self.project(tokens), words], 1), **_place(mask)).logits
+        logits = self.language(
+            inputs_embeds=torch.cat([self.project(tokens), words], 1), **_place(mask)
+        ).logits
         found = self._logits(logits[:, tokens.shape[1] :])
-        return {"loss": functional.cross_entropy(found.flatten(0, 1), ids[:, 1:].flatten(), ignore_index=PAD)}
+        return {
+            "loss": functional.cross_entropy(
+                found.flatten(0, 1), ids[:, 1:].flatten(), ignore_index=PAD
+            )
+        }
 
     def start(self, batch: dict[str, Any], beams: int) -> PrefixState:
         """Return the state after the prefix; it is read once for all hypotheses of an image."""
@@ -113,7 +134,9 @@ class PrefixReporter(nn.Module):
         places = _place(state.mask)
         places["position_ids"] = places["position_ids"][:, -1:]
         words = self._own(ids)[:, None]
-        found = self.language(input_ids=words, past_key_values=state.cache, use_cache=True, **places)
+        found = self.language(
+            input_ids=words, past_key_values=state.cache, use_cache=True, **places
+        )
         return self._logits(found.logits[:, -1])
 
 
@@ -123,20 +146,29 @@ def _place(mask: Tensor) -> dict[str, Tensor]:
 
 
 def load(folder: str) -> tuple[Any, Any]:
-    """Return model and tokenizer of a local folder; no code in it is run. Raise CheckpointError where it does not load."""
+    """Return model and tokenizer of a local folder; no code in it is run. Raise CheckpointError
+    where it does not load."""
     torchvision_on_cpu()
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
-        model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, trust_remote_code=False, use_safetensors=True)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, use_safetensors=True
+        )
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(
-            f"{folder} is no causal language model: {reason}.", "It needs config, tokenizer, safetensors."
+            f"{folder} is no causal language model: {reason}.",
+            "It needs config, tokenizer, safetensors.",
         ) from error
     if tokenizer.eos_token_id is None:
-        raise CheckpointError(f"the tokenizer in {folder} has no end-of-text token.", "Set eos_token in tokenizer_config.json.")
+        raise CheckpointError(
+            f"the tokenizer in {folder} has no end-of-text token.",
+            "Set eos_token in tokenizer_config.json.",
+        )
     return model, tokenizer
 
 
@@ -145,4 +177,6 @@ def build(visual: VisualMemory, settings: ReportSettings) -> tuple[PrefixReporte
     model, tokenizer = load(settings.causal_lm)
     begin = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
     ends = (int(begin), int(tokenizer.eos_token_id))
-    return PrefixReporter(visual, settings.width, model, ends, settings.causal_lm_trained), ModelVocabulary(tokenizer)
+    return PrefixReporter(
+        visual, settings.width, model, ends, settings.causal_lm_trained
+    ), ModelVocabulary(tokenizer)

@@ -1,4 +1,5 @@
-"""From a report to the words that are generated and scored: one named cleaning per source, sentences ending in " ."."""
+"""From a report to the words that are generated and scored: one named cleaning per source,
+sentences ending in " ."."""
 
 from __future__ import annotations
 
@@ -14,9 +15,11 @@ _WORD = re.compile(rf"[^\W_]+(?:[{_POINT}'-][^\W_]+)*")
 
 
 def sentences(text: str) -> list[str]:
-    """Return the sentences of a report, lower case, words by single blanks, without punctuation; decimals (1.5) stay whole.
+    """Return the sentences of a report, lower case, words by single blanks, without punctuation;
+    decimals (1.5) stay whole.
 
-    White space of every kind, also U+2028 and U+0085, separates words; list numbers go; text of any script is kept.
+    White space of every kind, also U+2028 and U+0085, separates words; list numbers go; text of any
+    script is kept.
     """
     flat = _ENUMERATOR.sub(" ", " ".join(text.split()))
     parts = _SENTENCE.split(_DECIMAL.sub(_POINT, flat.lower()) + " ")
@@ -25,18 +28,23 @@ def sentences(text: str) -> list[str]:
 
 
 def clean_plain(text: str) -> str:
-    """Return all sentences joined by " . ", with a full stop at the end; "" for a text without a word."""
+    """Return all sentences joined by " . ", with a full stop at the end; "" for a text without a
+    word."""
     found = sentences(text)
     return f" {STOP} ".join(found) + f" {STOP}" if found else ""
 
 
-_R2GEN_MARKS = re.compile(r"[.,?;*!%^&_+():-\[\]{}\"/\\\\']")  # ":-[" is a range, as in the reference: hyphens stay
+_R2GEN_MARKS = re.compile(
+    r"[.,?;*!%^&_+():-\[\]{}\"/\\\\']"
+)  # ":-[" is a range, as in the reference: hyphens stay
 
 
 def clean_r2gen(text: str, repeated: str = ".") -> str:
-    """Return text as R2Gen's tokenizer cleans it (PROTOCOLS.md 3.7): lower case, list numbers out, " . " between sentences.
+    """Return text as R2Gen's tokenizer cleans it (PROTOCOLS.md 3.7): lower case, list numbers out,
+    " . " between sentences.
 
-    Marks are deleted, not replaced: "1.5" becomes "15". `repeated` characters are first reduced to one.
+    Marks are deleted, not replaced: "1.5" becomes "15". `repeated` characters are first reduced to
+    one.
     """
     flat = re.sub(f"([{repeated}])\\1+", r"\1", " ".join(text.split()))
     parts = re.sub(r"(^|[. ])[1-5]\. ", r"\1", flat).lower().split(". ")
@@ -49,7 +57,11 @@ def clean_mimic(text: str) -> str:
     return clean_r2gen(text, repeated="._")
 
 
-CLEANINGS: Mapping[str, Callable[[str], str]] = {"plain": clean_plain, "iu": clean_r2gen, "mimic": clean_mimic}
+CLEANINGS: Mapping[str, Callable[[str], str]] = {
+    "plain": clean_plain,
+    "iu": clean_r2gen,
+    "mimic": clean_mimic,
+}
 
 
 def clean(text: object, how: str) -> str:

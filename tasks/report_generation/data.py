@@ -1,4 +1,5 @@
-"""Studies: the images of one report together, its cleaned text, and the batches a decoder trains on."""
+"""Studies: the images of one report together, its cleaned text, and the batches a decoder trains
+on."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Studies:
-    """Some studies: `rows[i]` are the places of study i's images in `subset`, `texts[i]` its full cleaned report."""
+    """Some studies: `rows[i]` are the places of study i's images in `subset`, `texts[i]` its full
+    cleaned report."""
 
     subset: Subset
     rows: tuple[np.ndarray, ...]
@@ -40,25 +42,37 @@ class Studies:
 
 
 def group_studies(subset: Subset, settings: ReportSettings) -> Studies:
-    """Return the studies that have a report after cleaning, in the order of their first image; the others are counted.
+    """Return the studies that have a report after cleaning, in the order of their first image; the
+    others are counted.
 
-    A study has at most `settings.images` images, in the order of the index. Raise DataError where the index has no such text.
+    A study has at most `settings.images` images, in the order of the index. Raise DataError where
+    the index has no such text.
     """
     if settings.text not in subset.index:
-        raise DataError(f"the index has no column '{settings.text}'.", "Choose a dataset with reports, or another text=.")
+        raise DataError(
+            f"the index has no column '{settings.text}'.",
+            "Choose a dataset with reports, or another text=.",
+        )
     texts = [clean(text, settings.cleaning) for text in subset.index[settings.text]]
     names = subset.index["study_id"] if "study_id" in subset.index else subset.index["image_id"]
     places: dict[str, list[int]] = {}
     for row, name in enumerate(names.astype(str)):
         places.setdefault(name, []).append(row)
-    kept = [np.array(rows[: settings.images], np.int64) for rows in places.values() if texts[rows[0]]]
-    return Studies(subset, tuple(kept), tuple(texts[rows[0]] for rows in kept), len(places) - len(kept))
+    kept = [
+        np.array(rows[: settings.images], np.int64) for rows in places.values() if texts[rows[0]]
+    ]
+    return Studies(
+        subset, tuple(kept), tuple(texts[rows[0]] for rows in kept), len(places) - len(kept)
+    )
 
 
 def require_studies(studies: Studies, what: str) -> Studies:
     """Return `studies`; raise DataError where there is none with a report."""
     if not len(studies):
-        raise DataError(f"none of the {studies.without_text} {what} studies has a report.", "Use more data, or another text=.")
+        raise DataError(
+            f"none of the {studies.without_text} {what} studies has a report.",
+            "Use more data, or another text=.",
+        )
     return studies
 
 
@@ -77,7 +91,8 @@ def framed(ids: Sequence[int], limit: int) -> list[int]:
 
 @dataclass(frozen=True)
 class ReportBatches:
-    """What the trainer iterates over: studies in an order drawn from the generator, with their visual inputs and ids [B, L]."""
+    """What the trainer iterates over: studies in an order drawn from the generator, with their
+    visual inputs and ids [B, L]."""
 
     visual: VisualSource
     ids: Sequence[Sequence[int]]
@@ -96,4 +111,7 @@ class ReportBatches:
         """Return the inputs of the studies `rows`."""
         import torch
 
-        return {**self.visual.inputs(rows), "ids": torch.from_numpy(pad_ids([self.ids[row] for row in rows]))}
+        return {
+            **self.visual.inputs(rows),
+            "ids": torch.from_numpy(pad_ids([self.ids[row] for row in rows])),
+        }

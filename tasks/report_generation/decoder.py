@@ -20,7 +20,8 @@ from tasks.report_generation.vocabulary import BEGIN, PAD
 
 @dataclass
 class DecoderState:
-    """What is kept between two words: keys and values of every layer, the mask of the images, the relational memory."""
+    """What is kept between two words: keys and values of every layer, the mask of the images, the
+    relational memory."""
 
     layers: list[LayerCache]
     mask: Tensor
@@ -37,7 +38,11 @@ class DecoderState:
 
     def keep(self, images: Tensor) -> None:
         """Drop all images but `images`, with their hypotheses."""
-        self.reorder((images[:, None] * self.beams + torch.arange(self.beams, device=images.device)).flatten())
+        self.reorder(
+            (
+                images[:, None] * self.beams + torch.arange(self.beams, device=images.device)
+            ).flatten()
+        )
         self.mask = self.mask.index_select(0, images)
         for layer in self.layers:
             layer.keep(images)
@@ -46,8 +51,9 @@ class DecoderState:
 class ReportDecoder(nn.Module):
     """Writes a report word by word from visual tokens; `memory_slots` > 0 makes it R2Gen's.
 
-    Without memory: a pre-norm transformer decoder. With it: word embeddings drive a relational memory, which drives the layer
-    norms of every decoder layer (Chen et al. 2020, EMNLP; re-implemented from the paper).
+    Without memory: a pre-norm transformer decoder. With it: word embeddings drive a relational
+    memory, which drives the layer norms of every decoder layer (Chen et al. 2020, EMNLP;
+    re-implemented from the paper).
     """
 
     positions: Tensor
@@ -57,7 +63,9 @@ class ReportDecoder(nn.Module):
         width, slots = settings.width, settings.memory_slots if settings.decoder == "r2gen" else 0
         self.embedding = nn.Embedding(vocabulary, width, padding_idx=PAD)
         nn.init.normal_(self.embedding.weight, std=width**-0.5)
-        self.register_buffer("positions", _sinusoid(settings.max_words + 2, width), persistent=False)
+        self.register_buffer(
+            "positions", _sinusoid(settings.max_words + 2, width), persistent=False
+        )
         self.encoder = _encoder(settings)
         self.relational = RelationalMemory(width, slots, settings.heads) if slots else None
         sizes = (width, settings.heads, settings.feedforward, settings.dropout, slots * width)
@@ -67,14 +75,17 @@ class ReportDecoder(nn.Module):
 
     def encode(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """Return visual tokens [B, M, D] after the encoder layers, where there are some."""
-        return self.encoder(tokens, src_key_padding_mask=~mask) if self.encoder is not None else tokens
+        return (
+            self.encoder(tokens, src_key_padding_mask=~mask) if self.encoder is not None else tokens
+        )
 
     def embed(self, ids: Tensor) -> Tensor:
         """Return word embeddings [B, L, D] without positions, scaled."""
         return self.embedding(ids) * math.sqrt(self.embedding.embedding_dim)
 
     def forward(self, ids: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Return logits [B, L, V] after each of `ids` [B, L], given encoded `tokens` [B, M, D] and their mask [B, M]."""
+        """Return logits [B, L, V] after each of `ids` [B, L], given encoded `tokens` [B, M, D] and
+        their mask [B, M]."""
         x, memory = self._begin(ids)
         for layer in self.layers:
             x = layer(x, layer.cross.keys_values(tokens), mask[:, None, None], memory)
@@ -85,7 +96,9 @@ class ReportDecoder(nn.Module):
         x, memory = self._begin(ids)
         weights = x
         for layer in self.layers:
-            x, weights = layer.looks(x, layer.cross.keys_values(tokens), mask[:, None, None], memory)
+            x, weights = layer.looks(
+                x, layer.cross.keys_values(tokens), mask[:, None, None], memory
+            )
         return weights
 
     def _begin(self, ids: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -103,7 +116,9 @@ class ReportDecoder(nn.Module):
         words = self.embed(ids[:, None])
         memory = None
         if self.relational is not None:
-            before = state.memory if state.memory is not None else self.relational.begin(words[:, 0])
+            before = (
+                state.memory if state.memory is not None else self.relational.begin(words[:, 0])
+            )
             state.memory = self.relational.step(words[:, 0], before)
             memory = state.memory.flatten(1)[:, None]
         x = words + self.positions[state.position]
@@ -131,7 +146,9 @@ def _encoder(settings: ReportSettings) -> nn.Module | None:
 class TrainedReporter(nn.Module):
     """Visual memory and decoder, trained together on cross-entropy."""
 
-    def __init__(self, visual: VisualMemory, decoder: ReportDecoder, label_smoothing: float = 0.0) -> None:
+    def __init__(
+        self, visual: VisualMemory, decoder: ReportDecoder, label_smoothing: float = 0.0
+    ) -> None:
         super().__init__()
         self.visual, self.decoder, self.label_smoothing = visual, decoder, label_smoothing
 
@@ -147,7 +164,10 @@ class TrainedReporter(nn.Module):
         smoothing = self.label_smoothing if self.training else 0.0
         return {
             "loss": functional.cross_entropy(
-                logits.flatten(0, 1), ids[:, 1:].flatten(), ignore_index=PAD, label_smoothing=smoothing
+                logits.flatten(0, 1),
+                ids[:, 1:].flatten(),
+                ignore_index=PAD,
+                label_smoothing=smoothing,
             )
         }
 
@@ -160,7 +180,8 @@ class TrainedReporter(nn.Module):
         return self.decoder.step(ids, state)
 
     def looks(self, ids: Sequence[int], batch: dict[str, Any]) -> np.ndarray:
-        """Return where each of `ids` of the one study in `batch` looked, [T, images, h, w]; extra tokens are left out."""
+        """Return where each of `ids` of the one study in `batch` looked, [T, images, h, w]; extra
+        tokens are left out."""
         tokens, mask = self.tokens(batch)
         before = torch.tensor([[BEGIN, *ids[:-1]]], device=tokens.device)
         shape = self.visual.shape

@@ -1,4 +1,5 @@
-"""Greedy and beam search, batched over images and hypotheses; what an image does not need any more is dropped."""
+"""Greedy and beam search, batched over images and hypotheses; what an image does not need any more
+is dropped."""
 
 from __future__ import annotations
 
@@ -39,9 +40,10 @@ class Writer(Protocol):
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """`beam` 1 is greedy. A finished report's score is its log-probability over its length (end included) to the power
-    `length_penalty`. `no_repeat_ngram` n > 1: no n-gram twice, in any hypothesis. `limit`: most words. Begin, padding
-    and (with `forbid_unknown`) unknown are never written."""
+    """`beam` 1 is greedy. A finished report's score is its log-probability over its length (end
+    included) to the power `length_penalty`. `no_repeat_ngram` n > 1: no n-gram twice, in any
+    hypothesis. `limit`: most words. Begin, padding and (with `forbid_unknown`) unknown are never
+    written."""
 
     beam: int = 3
     limit: int = 60
@@ -56,12 +58,15 @@ class SearchOptions:
 
 
 @torch.no_grad()
-def search(writer: Writer, batch: dict[str, Any], images: int, options: SearchOptions, device: str = "cpu") -> list[list[int]]:
+def search(
+    writer: Writer, batch: dict[str, Any], images: int, options: SearchOptions, device: str = "cpu"
+) -> list[list[int]]:
     """Return the best report of each of `images` images as ids, without begin and end.
 
-    Beam search as commonly done (transformers' rule): of the 2 * beam best continuations of an image, those that end among the
-    first `beam` are finished and the best `beam` others live on; an image is done when `beam` are finished and the best living
-    one would not be among them if it ended now, or at the limit, where what still lives counts as finished.
+    Beam search as commonly done (transformers' rule): of the 2 * beam best continuations of an
+    image, those that end among the first `beam` are finished and the best `beam` others live on; an
+    image is done when `beam` are finished and the best living one would not be among them if it
+    ended now, or at the limit, where what still lives counts as finished.
     """
     run = _Search(writer, batch, images, options, device)
     for _ in range(options.limit):
@@ -73,9 +78,17 @@ def search(writer: Writer, batch: dict[str, Any], images: int, options: SearchOp
 
 
 class _Search:
-    """Living hypotheses `ids` [B, K, T] with log-probabilities `scores` [B, K]; finished ones with their final scores."""
+    """Living hypotheses `ids` [B, K, T] with log-probabilities `scores` [B, K]; finished ones with
+    their final scores."""
 
-    def __init__(self, writer: Writer, batch: dict[str, Any], images: int, options: SearchOptions, device: str) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        batch: dict[str, Any],
+        images: int,
+        options: SearchOptions,
+        device: str,
+    ) -> None:
         self.writer, self.options, self.device = writer, options, device
         self.state = writer.start(batch, options.beam)
         self.images = torch.arange(images, device=device)
@@ -92,17 +105,27 @@ class _Search:
         parents, words = places // self.vocabulary, places % self.vocabulary
         ends = words == END
         for image, rank in (ends[:, :beam] & (scores[:, :beam] > NEVER)).nonzero().tolist():
-            self._finish(image, float(scores[image, rank]), self.ids[image, parents[image, rank], 1:].tolist(), ended=True)
+            self._finish(
+                image,
+                float(scores[image, rank]),
+                self.ids[image, parents[image, rank], 1:].tolist(),
+                ended=True,
+            )
         live = ends.to(torch.int8).argsort(dim=1, stable=True)[:, :beam]
         parents, words = parents.gather(1, live), words.gather(1, live)
         self.scores = scores.gather(1, live).masked_fill(words == END, NEVER)
         self._take(parents, words)
-        best = (self.scores.max(1).values / self.ids.shape[2] ** self.options.length_penalty).tolist()
-        done = [self._is_done(int(image), bound) for image, bound in zip(self.images, best, strict=True)]
+        best = (
+            self.scores.max(1).values / self.ids.shape[2] ** self.options.length_penalty
+        ).tolist()
+        done = [
+            self._is_done(int(image), bound) for image, bound in zip(self.images, best, strict=True)
+        ]
         self.close(torch.tensor(done, device=self.device), unfinished=False)
 
     def _is_done(self, image: int, bound: float) -> bool:
-        """Say whether `beam` reports are finished and the best living one, ended now, would not be among the best of them."""
+        """Say whether `beam` reports are finished and the best living one, ended now, would not be
+        among the best of them."""
         kept = sorted(self.finished[image], key=lambda item: -item[0])[: self.options.beam]
         self.finished[image] = kept
         return len(kept) >= self.options.beam and kept[-1][0] >= bound
@@ -112,21 +135,29 @@ class _Search:
         flat = self.ids.flatten(0, 1)
         logits = self.writer.step(flat[:, -1], self.state)
         self.vocabulary = logits.shape[-1]
-        found = logits.to(torch.float64 if logits.dtype == torch.float64 else torch.float32).log_softmax(-1)
+        found = logits.to(
+            torch.float64 if logits.dtype == torch.float64 else torch.float32
+        ).log_softmax(-1)
         found[:, self.options.forbidden] = NEVER
         forbid_ngrams(found, flat, self.options.no_repeat_ngram)
-        return (self.scores.to(found.dtype)[:, :, None] + found.unflatten(0, self.scores.shape)).flatten(1)
+        return (
+            self.scores.to(found.dtype)[:, :, None] + found.unflatten(0, self.scores.shape)
+        ).flatten(1)
 
     def _finish(self, image: int, score: float, ids: list[int], *, ended: bool) -> None:
         length = max(1, len(ids) + ended)
-        self.finished[int(self.images[image])].append((score / length**self.options.length_penalty, ids))
+        self.finished[int(self.images[image])].append(
+            (score / length**self.options.length_penalty, ids)
+        )
 
     def _take(self, parents: Tensor, words: Tensor) -> None:
         images, beam = parents.shape
         kept = self.ids.gather(1, parents[:, :, None].expand(-1, -1, self.ids.shape[2]))
         self.ids = torch.cat([kept, words[:, :, None]], 2)
         if beam > 1:
-            self.state.reorder((torch.arange(images, device=self.device)[:, None] * beam + parents).flatten())
+            self.state.reorder(
+                (torch.arange(images, device=self.device)[:, None] * beam + parents).flatten()
+            )
 
     def close(self, done: Tensor, *, unfinished: bool) -> None:
         """Choose the best report of the images that are done and drop them."""
@@ -134,7 +165,9 @@ class _Search:
             return
         for image in done.nonzero()[:, 0].tolist():
             if unfinished:
-                for score, ids in zip(self.scores[image].tolist(), self.ids[image].tolist(), strict=True):
+                for score, ids in zip(
+                    self.scores[image].tolist(), self.ids[image].tolist(), strict=True
+                ):
                     if score > NEVER:
                         self._finish(image, score, ids[1:], ended=False)
             number = int(self.images[image])
@@ -147,9 +180,11 @@ class _Search:
 
 
 def forbid_ngrams(scores: Tensor, ids: Tensor, size: int) -> None:
-    """Set to -inf, in `scores` [n, V], every word that would complete an n-gram that stands in `ids` [n, T] already.
+    """Set to -inf, in `scores` [n, V], every word that would complete an n-gram that stands in
+    `ids` [n, T] already.
 
-    Begin counts as a word of its own. A hypothesis whose words would all be forbidden cannot be: the end never completes one.
+    Begin counts as a word of its own. A hypothesis whose words would all be forbidden cannot be:
+    the end never completes one.
     """
     if size < 2 or ids.shape[1] < size:
         return

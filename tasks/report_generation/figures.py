@@ -1,4 +1,5 @@
-"""Pictures: a radiograph, its reference and what each method wrote, findings coloured; and where words looked."""
+"""Pictures: a radiograph, its reference and what each method wrote, findings coloured; and where
+words looked."""
 
 from __future__ import annotations
 
@@ -23,10 +24,12 @@ Line = tuple[str, str]
 
 
 def draw_reports(test: Subset, predictions: Mapping[str, Predictions], out: Path) -> Path | None:
-    """Draw a few test studies into `out`, and beside it `<task>_attention.png` where a method kept where its words looked.
+    """Draw a few test studies into `out`, and beside it `<task>_attention.png` where a method kept
+    where its words looked.
 
-    Sentences are coloured by the findings they name: matched, missed (in the reference alone) or invented. Where the texts were
-    not kept (licensed data without show_text) the names of the findings stand instead. None without a study.
+    Sentences are coloured by the findings they name: matched, missed (in the reference alone) or
+    invented. Where the texts were not kept (licensed data without show_text) the names of the
+    findings stand instead. None without a study.
     """
     first = next(iter(predictions.values()))
     place = {str(image): row for row, image in enumerate(test.index["image_id"].astype(str))}
@@ -49,7 +52,12 @@ def _figure(width: float, height: float) -> Any:
     return figure
 
 
-def _draw_texts(test: Subset, predictions: Mapping[str, Predictions], shown: Sequence[tuple[int, int]], out: Path) -> None:
+def _draw_texts(
+    test: Subset,
+    predictions: Mapping[str, Predictions],
+    shown: Sequence[tuple[int, int]],
+    out: Path,
+) -> None:
     columns = [column for row, _ in shown for column in [_lines_of_row(predictions, row)]]
     heights = [0.16 * max(14, *(len(lines) for lines in column)) + 0.4 for column in columns]
     count = len(predictions) + 1
@@ -75,10 +83,16 @@ def _lines_of_row(predictions: Mapping[str, Predictions], row: int) -> list[list
     """Return the coloured lines of the reference, then of every method."""
     first = next(iter(predictions.values()))
     truth = first.arrays["reference_named"][row, :DISEASE].astype(bool)
-    found = {name: each.arrays["named"][row, :DISEASE].astype(bool) for name, each in predictions.items()}
+    found = {
+        name: each.arrays["named"][row, :DISEASE].astype(bool) for name, each in predictions.items()
+    }
     named_by_any = np.any(list(found.values()), axis=0)
     texts = "reference" in first.table
-    reference = _sentences(str(first.table["reference"].iloc[row]), truth, named_by_any, MISSED) if texts else []
+    reference = (
+        _sentences(str(first.table["reference"].iloc[row]), truth, named_by_any, MISSED)
+        if texts
+        else []
+    )
     columns = [reference or _findings(truth, named_by_any, MISSED)]
     for name, each in predictions.items():
         written = (
@@ -86,12 +100,17 @@ def _lines_of_row(predictions: Mapping[str, Predictions], row: int) -> list[list
             if "hypothesis" in each.table
             else None
         )
-        columns.append(_findings(found[name], truth, INVENTED) if written is None else written + _missed(truth & ~found[name]))
+        columns.append(
+            _findings(found[name], truth, INVENTED)
+            if written is None
+            else written + _missed(truth & ~found[name])
+        )
     return columns
 
 
 def _sentences(text: str, named: np.ndarray, other: np.ndarray, alone: str) -> list[Line]:
-    """Return the lines of a text, each sentence in the colour of what it names: in both texts, or in this one alone."""
+    """Return the lines of a text, each sentence in the colour of what it names: in both texts, or
+    in this one alone."""
     lines: list[Line] = []
     for sentence in split_sentences(text)[:SENTENCES_SHOWN]:
         here = _named_in(sentence) & named
@@ -106,14 +125,20 @@ def _named_in(sentence: str) -> np.ndarray:
     from tasks.report_generation.labeler.rules import label_sentence
 
     found = np.zeros(DISEASE, bool)
-    found[[place for place, status in label_sentence(sentence) if status in (POSITIVE, UNCERTAIN)]] = True
+    found[
+        [place for place, status in label_sentence(sentence) if status in (POSITIVE, UNCERTAIN)]
+    ] = True
     return found
 
 
 def _findings(named: np.ndarray, other: np.ndarray, alone: str) -> list[Line]:
     """Return the names of findings, coloured: what stands where text may not be shown."""
-    lines = [(OBSERVATIONS[place], MATCHED if other[place] else alone) for place in np.flatnonzero(named)]
-    return (lines or [("no finding named", PLAIN)]) + (_missed(other & ~named) if alone == INVENTED else [])
+    lines = [
+        (OBSERVATIONS[place], MATCHED if other[place] else alone) for place in np.flatnonzero(named)
+    ]
+    return (lines or [("no finding named", PLAIN)]) + (
+        _missed(other & ~named) if alone == INVENTED else []
+    )
 
 
 def _missed(missed: np.ndarray) -> list[Line]:
@@ -131,7 +156,13 @@ def _text(axis: Any, lines: Sequence[Line], height: float) -> None:
     axis.axis("off")
     for number, (line, colour) in enumerate(lines):
         axis.text(
-            0, 1 - (number + 0.5) * 0.16 / height, _plain(line), color=colour, fontsize=7, va="center", transform=axis.transAxes
+            0,
+            1 - (number + 0.5) * 0.16 / height,
+            _plain(line),
+            color=colour,
+            fontsize=7,
+            va="center",
+            transform=axis.transAxes,
         )
 
 
@@ -140,14 +171,31 @@ def _plain(text: str) -> str:
 
 
 def _legend(figure: Any) -> None:
-    names = ((MATCHED, "matched finding"), (MISSED, "missed"), (INVENTED, "invented"), (PLAIN, "names no finding"))
+    names = (
+        (MATCHED, "matched finding"),
+        (MISSED, "missed"),
+        (INVENTED, "invented"),
+        (PLAIN, "names no finding"),
+    )
     for place, (colour, name) in enumerate(names):
-        figure.text(0.01 + 0.06 * place * 18 / figure.get_figwidth(), 0.985, name, color=colour, fontsize=8, va="center")
+        figure.text(
+            0.01 + 0.06 * place * 18 / figure.get_figwidth(),
+            0.985,
+            name,
+            color=colour,
+            fontsize=8,
+            va="center",
+        )
 
 
-def _draw_attention(test: Subset, predictions: Mapping[str, Predictions], place: Mapping[str, int], out: Path) -> None:
-    """Draw, per study and method, the words that name a finding and where the decoder looked when it wrote them."""
-    panels = [panel for name, each in predictions.items() for panel in _panels(name, each, place)][:6]
+def _draw_attention(
+    test: Subset, predictions: Mapping[str, Predictions], place: Mapping[str, int], out: Path
+) -> None:
+    """Draw, per study and method, the words that name a finding and where the decoder looked when
+    it wrote them."""
+    panels = [panel for name, each in predictions.items() for panel in _panels(name, each, place)][
+        :6
+    ]
     if not panels:
         return
     figure = _figure(1.7 * (WORDS_SHOWN + 1), 1.95 * len(panels))
@@ -165,8 +213,11 @@ def _draw_attention(test: Subset, predictions: Mapping[str, Predictions], place:
     figure.savefig(out)
 
 
-def _panels(name: str, each: Predictions, place: Mapping[str, int]) -> list[tuple[str, int, list[str], np.ndarray]]:
-    """Return method, image, chosen words and their maps of the study's first image [words, h, w]; two studies per method."""
+def _panels(
+    name: str, each: Predictions, place: Mapping[str, int]
+) -> list[tuple[str, int, list[str], np.ndarray]]:
+    """Return method, image, chosen words and their maps of the study's first image [words, h, w];
+    two studies per method."""
     if "look:rows" not in each.arrays:
         return []
     found = []
@@ -175,12 +226,20 @@ def _panels(name: str, each: Predictions, place: Mapping[str, int]) -> list[tupl
         words = [str(word) for word in each.arrays["look:words"][item] if word]
         chosen = _telling(words)
         if image is not None and chosen:
-            found.append((name, image, [words[c] for c in chosen], each.arrays["look:maps"][item, chosen, 0].astype(float)))
+            found.append(
+                (
+                    name,
+                    image,
+                    [words[c] for c in chosen],
+                    each.arrays["look:maps"][item, chosen, 0].astype(float),
+                )
+            )
     return found
 
 
 def _telling(words: Sequence[str]) -> list[int]:
-    """Return the places of words worth showing: long ones of sentences that name something, else long ones."""
+    """Return the places of words worth showing: long ones of sentences that name something, else
+    long ones."""
     places, start = [], 0
     for sentence in split_sentences(" ".join(words)):
         length = len(sentence.split())
@@ -194,4 +253,10 @@ def _overlay(axis: Any, pixels: np.ndarray, weights: np.ndarray) -> None:
     _image(axis, pixels)
     side = pixels.shape[0]
     spread = weights / max(1e-9, weights.max())
-    axis.imshow(spread, cmap="inferno", alpha=0.45, extent=(-0.5, side - 0.5, side - 0.5, -0.5), interpolation="bilinear")
+    axis.imshow(
+        spread,
+        cmap="inferno",
+        alpha=0.45,
+        extent=(-0.5, side - 0.5, side - 0.5, -0.5),
+        interpolation="bilinear",
+    )

@@ -1,4 +1,5 @@
-"""Train a report writer on one encoder (or make a baseline), write the test reports and count what the metrics need."""
+"""Train a report writer on one encoder (or make a baseline), write the test reports and count what
+the metrics need."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ class Writer(Protocol):
 
 @dataclass(frozen=True)
 class Fitted:
-    """What `predict` needs: the writer, the sentences it was trained on, and what happened in training."""
+    """What `predict` needs: the writer, the sentences it was trained on, and what happened in
+    training."""
 
     writer: Writer
     sentences: frozenset[str]
@@ -42,13 +44,15 @@ class Fitted:
 
 @dataclass(frozen=True)
 class ConstantReport:
-    """Writes the most frequent sentences of the training reports, as many as a report has on average: one report for all."""
+    """Writes the most frequent sentences of the training reports, as many as a report has on
+    average: one report for all."""
 
     text: str
 
     @classmethod
     def learn(cls, texts: Sequence[str]) -> ConstantReport:
-        """Return the constant report of training texts; ties go to the sentence first in the alphabet."""
+        """Return the constant report of training texts; ties go to the sentence first in the
+        alphabet."""
         parts = [split_sentences(text) for text in texts]
         counts = Counter(sentence for sentences in parts for sentence in set(sentences))
         ranked = sorted(counts, key=lambda sentence: (-counts[sentence], sentence))
@@ -92,8 +96,16 @@ def fit(backbone: Backbone, train: Subset, val: Subset, context: CellContext) ->
 
     held_out = require_studies(group_studies(val, settings), "validation")
     writer, summary = train_writer(backbone, known, held_out, context)
-    facts = {"epochs": summary.epochs, "best_epoch": summary.best_epoch, "best_metric": summary.best_metric}
-    facts |= {"train_studies": len(known), "vocabulary": len(writer.vocabulary), "parameters": parameters(writer.model)}
+    facts = {
+        "epochs": summary.epochs,
+        "best_epoch": summary.best_epoch,
+        "best_metric": summary.best_metric,
+    }
+    facts |= {
+        "train_studies": len(known),
+        "vocabulary": len(writer.vocabulary),
+        "parameters": parameters(writer.model),
+    }
     return Fitted(writer, sentences, facts)
 
 
@@ -102,33 +114,50 @@ def _baseline(baseline: Baseline, known: Studies, context: CellContext) -> Write
         return ConstantReport.learn(known.texts)
     if baseline.which == "random_report":
         return RandomReport(known.texts, context.seed)
-    raise SettingError(f"report generation has no baseline '{baseline.which}'.", "Known: constant_report, random_report.")
+    raise SettingError(
+        f"report generation has no baseline '{baseline.which}'.",
+        "Known: constant_report, random_report.",
+    )
 
 
 def predict(fitted: Fitted, test: Subset, context: CellContext) -> Predictions:
-    """Return one row per study with a reference: its first image, its patient, and the counts of `metrics.statistics`.
+    """Return one row per study with a reference: its first image, its patient, and the counts of
+    `metrics.statistics`.
 
-    The texts themselves are kept where the data is rendered or `show_text` asks for it, and nowhere else.
+    The texts themselves are kept where the data is rendered or `show_text` asks for it, and nowhere
+    else.
     """
     settings: ReportSettings = context.settings
     studies = require_studies(group_studies(test, settings), "test")
     with context.progress.track("writing reports"):
         hypotheses = fitted.writer.write(studies)
-    references = list(studies.texts) if settings.reference == "full" else fitted.writer.reread(studies.texts)
+    references = (
+        list(studies.texts) if settings.reference == "full" else fitted.writer.reread(studies.texts)
+    )
     labeler = make_labeler(settings, context.device)
     arrays, facts = count_all(hypotheses, references, fitted.sentences, settings, labeler)
     for reason in facts.values():
         context.progress.say(reason)
-    table = studies.subset.index.iloc[studies.first][["image_id", "patient_id"]].reset_index(drop=True)
+    table = studies.subset.index.iloc[studies.first][["image_id", "patient_id"]].reset_index(
+        drop=True
+    )
     if context.data_kind == "demo" or settings.show_text:
         table = table.assign(hypothesis=hypotheses, reference=references)
         arrays |= _attention(fitted.writer, studies, hypotheses, arrays["reference_named"])
-    facts = {**fitted.facts, **facts, "studies": len(studies), "studies_without_report": studies.without_text}
+    facts = {
+        **fitted.facts,
+        **facts,
+        "studies": len(studies),
+        "studies_without_report": studies.without_text,
+    }
     return Predictions(table, arrays, facts)
 
 
-def _attention(writer: Writer, studies: Studies, hypotheses: Sequence[str], named: np.ndarray) -> dict[str, np.ndarray]:
-    """Return where the words of a few reports looked, for the picture; nothing for a writer that does not look."""
+def _attention(
+    writer: Writer, studies: Studies, hypotheses: Sequence[str], named: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return where the words of a few reports looked, for the picture; nothing for a writer that
+    does not look."""
     from tasks.report_generation.attention import Looking, example_rows, look
 
     if not isinstance(writer, Looking):

@@ -1,4 +1,5 @@
-"""The report generation task kind: what the engine asks of it; the body is imported when first needed."""
+"""The report generation task kind: what the engine asks of it; the body is imported when first
+needed."""
 
 from __future__ import annotations
 
@@ -16,16 +17,28 @@ if TYPE_CHECKING:
 
 
 class ReportGenerationKind(TaskKind):
-    """Write the report of a study; scored by the words it shares with the reference and by the findings both name."""
+    """Write the report of a study; scored by the words it shares with the reference and by the
+    findings both name."""
 
     name = "report_generation"
     evaluator_version = 1
-    metrics = ("ce_f1_micro", "ce_f1_macro", "bleu1", "bleu4", "meteor", "rouge_l", "cider", "repeated_reports")
+    metrics = (
+        "ce_f1_micro",
+        "ce_f1_macro",
+        "bleu1",
+        "bleu4",
+        "meteor",
+        "rouge_l",
+        "cider",
+        "repeated_reports",
+    )
     baselines = ("constant_report", "random_report")
     lower_is_better = ("repeated_reports", "normal_copied", "copied_sentences", "empty*")
     needs = "reports"
 
-    def settings(self, task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]) -> ReportSettings:
+    def settings(
+        self, task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]
+    ) -> ReportSettings:
         """Return the preset of `protocol` and `profile` for `task`, with `overrides`."""
         return resolve(task, protocol, profile, overrides)
 
@@ -36,30 +49,41 @@ class ReportGenerationKind(TaskKind):
     def split(self, index: pd.DataFrame, task: TaskSpec, protocol: str, seed: int) -> pd.DataFrame:
         """Return the official split, or under `default` one by patient where there is none."""
         if protocol != "default" and not (index["split"] != "").any():
-            message = f"dataset '{task.dataset}' in this layout has no published split for protocol {protocol}."
+            message = (
+                f"dataset '{task.dataset}' in this layout has no published split for protocol "
+                f"{protocol}."
+            )
             raise SettingError(message, "Use R2Gen's annotation.json, or --protocol default.")
         return super().split(index, task, protocol, seed)
 
     def fit(self, backbone: Backbone, train: Subset, val: Subset, context: CellContext) -> Any:
-        """Train the decoder, or prepare the baseline that was asked for; return a `tasks.report_generation.fit.Fitted`."""
+        """Train the decoder, or prepare the baseline that was asked for; return a
+        `tasks.report_generation.fit.Fitted`."""
         from tasks.report_generation.fit import fit
 
         return fit(backbone, train, val, context)
 
     def predict(self, predictor: Any, test: Subset, context: CellContext) -> Predictions:
-        """Return one row per study that has a reference, with the counts that every metric is made of."""
+        """Return one row per study that has a reference, with the counts that every metric is made
+        of."""
         from tasks.report_generation.fit import predict
 
         return predict(predictor, test, context)
 
-    def statistics(self, predictions: Predictions, task: TaskSpec) -> Mapping[str, Callable[[np.ndarray], np.ndarray]]:
-        """Return every metric as a function of resampling weights [R, n]; METEOR is missing where Java was."""
+    def statistics(
+        self, predictions: Predictions, task: TaskSpec
+    ) -> Mapping[str, Callable[[np.ndarray], np.ndarray]]:
+        """Return every metric as a function of resampling weights [R, n]; METEOR is missing where
+        Java was."""
         from tasks.report_generation.metrics import statistics
 
         return statistics(predictions)
 
-    def figure(self, task: TaskSpec, test: Subset, predictions: Mapping[str, Predictions], out: Path) -> Path | None:
-        """Draw images with reference and generated text, findings coloured; the findings alone where text may not be shown."""
+    def figure(
+        self, task: TaskSpec, test: Subset, predictions: Mapping[str, Predictions], out: Path
+    ) -> Path | None:
+        """Draw images with reference and generated text, findings coloured; the findings alone
+        where text may not be shown."""
         from tasks.report_generation.figures import draw_reports
 
         return draw_reports(test, predictions, out)

@@ -1,4 +1,5 @@
-"""Layers of the text decoders: attention with kept keys and values, memory-driven normalisation, relational memory."""
+"""Layers of the text decoders: attention with kept keys and values, memory-driven normalisation,
+relational memory."""
 
 from __future__ import annotations
 
@@ -29,12 +30,16 @@ class Attention(nn.Module):
         """Return keys and values [B, heads, L, d] of x [B, L, D]."""
         return split_heads(self.key(x), self.heads), split_heads(self.value(x), self.heads)
 
-    def forward(self, x: Tensor, kept: Pair, mask: Tensor | None = None, causal: bool = False) -> Tensor:
+    def forward(
+        self, x: Tensor, kept: Pair, mask: Tensor | None = None, causal: bool = False
+    ) -> Tensor:
         """Attend from x [B, L, D] to `kept`; `mask` is true where one may look, [B, 1, 1 or L, M]."""
         keys, values = kept
         drop = self.dropout if self.training else 0.0
         query = split_heads(self.query(x), self.heads)
-        found = functional.scaled_dot_product_attention(query, keys, values, mask, drop, is_causal=causal)
+        found = functional.scaled_dot_product_attention(
+            query, keys, values, mask, drop, is_causal=causal
+        )
         return self.out(found.transpose(1, 2).flatten(2))
 
     def weights(self, x: Tensor, kept: Pair, mask: Tensor | None = None) -> Tensor:
@@ -55,7 +60,8 @@ class PlainNorm(nn.LayerNorm):
 
 
 class ConditionalNorm(nn.Module):
-    """Memory-driven conditional layer normalisation: scale and shift are changed by the relational memory (Chen et al. 2020)."""
+    """Memory-driven conditional layer normalisation: scale and shift are changed by the relational
+    memory (Chen et al. 2020)."""
 
     def __init__(self, width: int, memory_width: int) -> None:
         super().__init__()
@@ -79,13 +85,16 @@ def _two_layers(inputs: int, width: int) -> nn.Sequential:
 
 
 class RelationalMemory(nn.Module):
-    """Slots that are rewritten with every word through attention and gates (Chen et al. 2020, after Santoro et al. 2018)."""
+    """Slots that are rewritten with every word through attention and gates (Chen et al. 2020, after
+    Santoro et al. 2018)."""
 
     def __init__(self, width: int, slots: int, heads: int) -> None:
         super().__init__()
         self.width, self.slots = width, slots
         self.attention = Attention(width, heads, 0.1)
-        self.mlp = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
+        self.mlp = nn.Sequential(
+            nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()
+        )
         self.from_word, self.from_memory = nn.Linear(width, 2 * width), nn.Linear(width, 2 * width)
 
     def begin(self, like: Tensor) -> Tensor:
@@ -98,7 +107,9 @@ class RelationalMemory(nn.Module):
         seen = torch.cat([memory, word[:, None]], 1)
         found = memory + self.attention(memory, self.attention.keys_values(seen))
         found = found + self.mlp(found)
-        take, keep = (self.from_word(word)[:, None] + self.from_memory(memory.tanh())).sigmoid().chunk(2, -1)
+        take, keep = (
+            (self.from_word(word)[:, None] + self.from_memory(memory.tanh())).sigmoid().chunk(2, -1)
+        )
         return take * found.tanh() + keep * memory
 
     def forward(self, words: Tensor) -> Tensor:
@@ -112,14 +123,19 @@ class RelationalMemory(nn.Module):
 
 @dataclass
 class LayerCache:
-    """Keys and values of one decoder layer: `cross` of the images [B, ...], `own` of the words so far [B * beams, ...]."""
+    """Keys and values of one decoder layer: `cross` of the images [B, ...], `own` of the words so
+    far [B * beams, ...]."""
 
     cross: Pair
     own: Pair | None = None
 
     def add(self, new: Pair) -> Pair:
         """Append the newest position and return all of `own`."""
-        self.own = new if self.own is None else (torch.cat([self.own[0], new[0]], 2), torch.cat([self.own[1], new[1]], 2))
+        self.own = (
+            new
+            if self.own is None
+            else (torch.cat([self.own[0], new[0]], 2), torch.cat([self.own[1], new[1]], 2))
+        )
         return self.own
 
     def reorder(self, rows: Tensor) -> None:
@@ -133,15 +149,24 @@ class LayerCache:
 
 
 class DecoderLayer(nn.Module):
-    """Self-attention, attention to the images, feed-forward; each after its norm, each added (pre-norm)."""
+    """Self-attention, attention to the images, feed-forward; each after its norm, each added
+    (pre-norm)."""
 
-    def __init__(self, width: int, heads: int, feedforward: int, dropout: float, memory_width: int = 0) -> None:
+    def __init__(
+        self, width: int, heads: int, feedforward: int, dropout: float, memory_width: int = 0
+    ) -> None:
         super().__init__()
         self.own, self.cross = (Attention(width, heads, dropout) for _ in range(2))
         self.feedforward = nn.Sequential(
-            nn.Linear(width, feedforward), nn.ReLU(), nn.Dropout(dropout), nn.Linear(feedforward, width)
+            nn.Linear(width, feedforward),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(feedforward, width),
         )
-        norms = [ConditionalNorm(width, memory_width) if memory_width else PlainNorm(width) for _ in range(3)]
+        norms = [
+            ConditionalNorm(width, memory_width) if memory_width else PlainNorm(width)
+            for _ in range(3)
+        ]
         self.norms = nn.ModuleList(norms)
         self.dropout = nn.Dropout(dropout)
 
@@ -153,14 +178,17 @@ class DecoderLayer(nn.Module):
         return x + self.dropout(self.feedforward(self.norms[2](x, memory)))
 
     def step(self, x: Tensor, cache: LayerCache, mask: Tensor, memory: Tensor | None) -> Tensor:
-        """Return the newest position x [n, 1, D] after this layer; the beams of an image share its keys."""
+        """Return the newest position x [n, 1, D] after this layer; the beams of an image share its
+        keys."""
         y = self.norms[0](x, memory)
         x = x + self.own(y, cache.add(self.own.keys_values(y)))
         y, images = self.norms[1](x, memory), len(mask)
         x = x + self.cross(y.reshape(images, -1, y.shape[-1]), cache.cross, mask).reshape_as(x)
         return x + self.feedforward(self.norms[2](x, memory))
 
-    def looks(self, x: Tensor, cross: Pair, mask: Tensor, memory: Tensor | None) -> tuple[Tensor, Tensor]:
+    def looks(
+        self, x: Tensor, cross: Pair, mask: Tensor, memory: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """Return x after this layer and where each word looked, [B, L, M]."""
         y = self.norms[0](x, memory)
         x = x + self.own(y, self.own.keys_values(y), causal=True)

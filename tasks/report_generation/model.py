@@ -35,7 +35,8 @@ class TrainedWriter:
     _last: list[VisualSource] = field(default_factory=list, repr=False)
 
     def source(self, studies: Studies) -> VisualSource:
-        """Return the visual inputs of `studies`; the last ones stay, since where the words looked is asked after writing."""
+        """Return the visual inputs of `studies`; the last ones stay, since where the words looked
+        is asked after writing."""
         if not self._last or self._last[0].studies is not studies:
             self._last[:] = [visual_source(self.backbone, studies, self.context)]
         return self._last[0]
@@ -56,14 +57,22 @@ class TrainedWriter:
         return found
 
     def reread(self, texts: Sequence[str]) -> list[str]:
-        """Return texts as they come back from the vocabulary, cut at the limit (R2Gen scores against these)."""
-        return [self.vocabulary.decode(self.vocabulary.encode(text)[: self.options.limit]) for text in texts]
+        """Return texts as they come back from the vocabulary, cut at the limit (R2Gen scores
+        against these)."""
+        return [
+            self.vocabulary.decode(self.vocabulary.encode(text)[: self.options.limit])
+            for text in texts
+        ]
 
     @torch.no_grad()
-    def looks(self, studies: Studies, rows: np.ndarray, texts: Sequence[str]) -> list[tuple[list[str], np.ndarray]]:
-        """Return per study of `rows` the pieces of its text and where each looked, float32 [T, images, h, w].
+    def looks(
+        self, studies: Studies, rows: np.ndarray, texts: Sequence[str]
+    ) -> list[tuple[list[str], np.ndarray]]:
+        """Return per study of `rows` the pieces of its text and where each looked, float32 [T,
+        images, h, w].
 
-        Nothing for a language model with a prefix: its attention runs over words and images together.
+        Nothing for a language model with a prefix: its attention runs over words and images
+        together.
         """
         if not hasattr(self.model, "looks"):
             return []
@@ -72,7 +81,9 @@ class TrainedWriter:
         for row, text in zip(rows, texts, strict=True):
             ids = self.vocabulary.encode(text)
             batch = to_device(source.inputs(np.array([row])), self.context.device)
-            found.append((self.vocabulary.pieces(ids), self.model.looks(ids, batch) if ids else np.zeros(0)))
+            found.append(
+                (self.vocabulary.pieces(ids), self.model.looks(ids, batch) if ids else np.zeros(0))
+            )
         return found
 
 
@@ -84,13 +95,18 @@ def to_device(batch: dict[str, Any], device: str) -> dict[str, Any]:
 def train_writer(
     backbone: Backbone, known: Studies, held_out: Studies, context: CellContext
 ) -> tuple[TrainedWriter, TrainSummary]:
-    """Train the decoder of the settings on `known`, watched on `held_out`; a killed run goes on in `context.work_dir`."""
+    """Train the decoder of the settings on `known`, watched on `held_out`; a killed run goes on in
+    `context.work_dir`."""
     settings: ReportSettings = context.settings
     sources = [visual_source(backbone, studies, context) for studies in (known, held_out)]
     model, vocabulary, options = _build(backbone, known.texts, context)
     writer = TrainedWriter(model.to(context.device), vocabulary, options, backbone, context)
     batches = [
-        ReportBatches(source, [framed(vocabulary.encode(text), options.limit) for text in source.studies.texts], size)
+        ReportBatches(
+            source,
+            [framed(vocabulary.encode(text), options.limit) for text in source.studies.texts],
+            size,
+        )
         for source, size in zip(sources, (settings.batch_size, settings.decode_batch), strict=True)
     ]
     watched = settings.monitor != "none"
@@ -107,7 +123,9 @@ def train_writer(
     return writer, summary
 
 
-def _build(backbone: Backbone, texts: Sequence[str], context: CellContext) -> tuple[Any, Vocabulary, SearchOptions]:
+def _build(
+    backbone: Backbone, texts: Sequence[str], context: CellContext
+) -> tuple[Any, Vocabulary, SearchOptions]:
     """Return model, vocabulary and search options; the weights depend on the cell's seed alone."""
     settings: ReportSettings = context.settings
     shape = visual_shape(backbone, settings, context.device)
@@ -121,18 +139,23 @@ def _build(backbone: Backbone, texts: Sequence[str], context: CellContext) -> tu
         limit=settings.max_words,
         length_penalty=settings.length_penalty,
         no_repeat_ngram=settings.no_repeat_ngram,
-        forbid_unknown=settings.reference == "full",  # where <unk> is part of the reference it may be written
+        forbid_unknown=settings.reference
+        == "full",  # where <unk> is part of the reference it may be written
     )
     return model, vocabulary, options
 
 
-def _language_side(visual: VisualMemory, texts: Sequence[str], settings: ReportSettings) -> tuple[Any, Vocabulary]:
+def _language_side(
+    visual: VisualMemory, texts: Sequence[str], settings: ReportSettings
+) -> tuple[Any, Vocabulary]:
     if settings.decoder == "causal_lm":
         from tasks.report_generation.causal_lm import build
 
         return build(visual, settings)
     vocabulary = learn_vocabulary(texts, settings)
-    return TrainedReporter(visual, ReportDecoder(len(vocabulary), settings), settings.label_smoothing), vocabulary
+    return TrainedReporter(
+        visual, ReportDecoder(len(vocabulary), settings), settings.label_smoothing
+    ), vocabulary
 
 
 def _plan(settings: ReportSettings, seed: int) -> TrainPlan:
@@ -147,10 +170,14 @@ def _plan(settings: ReportSettings, seed: int) -> TrainPlan:
 
 @torch.no_grad()
 def _validate(writer: TrainedWriter, batches: ReportBatches) -> dict[str, float]:
-    """Return the validation loss, and where it is watched BLEU-4 on the full cleaned reports (no Java: words as they are)."""
+    """Return the validation loss, and where it is watched BLEU-4 on the full cleaned reports (no
+    Java: words as they are)."""
     device, count, size = writer.context.device, len(batches.ids), batches.batch_size
     parts = [np.arange(start, min(start + size, count)) for start in range(0, count, size)]
-    losses = [float(writer.model.losses(to_device(batches.batch(rows), device))["loss"]) * len(rows) for rows in parts]
+    losses = [
+        float(writer.model.losses(to_device(batches.batch(rows), device))["loss"]) * len(rows)
+        for rows in parts
+    ]
     found = {"loss": sum(losses) / count}
     if writer.context.settings.monitor == "bleu4":
         from tasks.report_generation.metrics.captions import bleu, bleu_counts

@@ -24,22 +24,26 @@ _COUNTS = (
 class ReportSettings:
     """How reports are written and scored.
 
-    Data: `text` is the part of the report that is generated, `images` how many images of a study are seen, `cleaning` how text
-    becomes words (`cleaning.py`), `reference`: what is scored against, the *full* cleaned text, or as R2Gen does what is left of
-    it after the vocabulary (`<unk>`) and the cut at `max_words`.
+    Data: `text` is the part of the report that is generated, `images` how many images of a study
+    are seen, `cleaning` how text becomes words (`cleaning.py`), `reference`: what is scored
+    against, the *full* cleaned text, or as R2Gen does what is left of it after the vocabulary
+    (`<unk>`) and the cut at `max_words`.
 
-    Model: `decoder` transformer (pre-norm, positions on the patches), r2gen (Chen et al. 2020) or causal_lm (a prefix on the
-    model in the folder `causal_lm`); `observations`: also the encoder's own extra tokens (PLACE's V-PORs): auto uses them where
-    there are some. `encoder`: frozen (features are kept) or finetune. `vocabulary`: words of the training split that
-    occur `min_count` times, or WordPiece with `pieces` pieces.
+    Model: `decoder` transformer (pre-norm, positions on the patches), r2gen (Chen et al. 2020) or
+    causal_lm (a prefix on the model in the folder `causal_lm`); `observations`: also the encoder's
+    own extra tokens (PLACE's V-PORs): auto uses them where there are some. `encoder`: frozen
+    (features are kept) or finetune. `vocabulary`: words of the training split that occur
+    `min_count` times, or WordPiece with `pieces` pieces.
 
-    Training: `epochs` passes, or with `updates` that many batches in all, validated `epochs` times: as much work for any amount
-    of data.
+    Training: `epochs` passes, or with `updates` that many batches in all, validated `epochs` times:
+    as much work for any amount of data.
 
-    Decoding: `beam` 1 is greedy; a finished report's log-probability is divided by its length to the power `length_penalty`;
-    `no_repeat_ngram` forbids an n-gram twice (0: off). Scores: `tokenizer` ptb (Java, as the captioning field) or cleaned (blanks
-    of the cleaned text, as R2Gen); `uncertain`: whether an uncertain finding counts as named; `labeler` rules or chexbert
-    (weights in `chexbert`). `show_text` keeps the texts of licensed data with the predictions and draws them.
+    Decoding: `beam` 1 is greedy; a finished report's log-probability is divided by its length to
+    the power `length_penalty`; `no_repeat_ngram` forbids an n-gram twice (0: off). Scores:
+    `tokenizer` ptb (Java, as the captioning field) or cleaned (blanks of the cleaned text, as
+    R2Gen); `uncertain`: whether an uncertain finding counts as named; `labeler` rules or chexbert
+    (weights in `chexbert`). `show_text` keeps the texts of licensed data with the predictions and
+    draws them.
     """
 
     text: Literal["findings", "impression", "report"] = "findings"
@@ -97,20 +101,36 @@ class ReportSettings:
             if value is not None and value < 1:
                 raise SettingError(f"{name} is {value}.", "It must be at least 1.")
         if self.width % self.heads or self.width % 4:
-            raise SettingError(f"width {self.width}, heads {self.heads}.", "width must be a multiple of heads and of 4.")
+            raise SettingError(
+                f"width {self.width}, heads {self.heads}.",
+                "width must be a multiple of heads and of 4.",
+            )
         if self.no_repeat_ngram < 0 or self.no_repeat_ngram == 1:
-            raise SettingError(f"no_repeat_ngram is {self.no_repeat_ngram}.", "0 turns it off; the shortest n-gram is 2.")
+            raise SettingError(
+                f"no_repeat_ngram is {self.no_repeat_ngram}.",
+                "0 turns it off; the shortest n-gram is 2.",
+            )
         if self.schedule == "plateau" and self.monitor == "none":
-            raise SettingError("schedule=plateau with monitor=none.", "Name a monitor, or choose another schedule.")
+            raise SettingError(
+                "schedule=plateau with monitor=none.", "Name a monitor, or choose another schedule."
+            )
         self._check_files()
 
     def _check_files(self) -> None:
         if self.decoder == "causal_lm" and not (self.causal_lm and Path(self.causal_lm).is_dir()):
-            raise SettingError(f"causal_lm is '{self.causal_lm}', not a folder.", "Name a folder with config.json and weights.")
+            raise SettingError(
+                f"causal_lm is '{self.causal_lm}', not a folder.",
+                "Name a folder with config.json and weights.",
+            )
         if self.labeler == "chexbert" and not Path(self.chexbert).is_file():
-            raise SettingError(f"chexbert is '{self.chexbert}', not a file.", "Name CheXbert's checkpoint (chexbert.pth).")
+            raise SettingError(
+                f"chexbert is '{self.chexbert}', not a file.",
+                "Name CheXbert's checkpoint (chexbert.pth).",
+            )
         if self.decoder == "causal_lm" and self.reference == "decoded":
-            raise SettingError("reference=decoded needs a vocabulary of the training split.", "Use reference=full.")
+            raise SettingError(
+                "reference=decoded needs a vocabulary of the training split.", "Use reference=full."
+            )
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -135,26 +155,42 @@ PRESETS: dict[str, dict[str, Any]] = {
         "tokenizer": "cleaned",
     },
 }
-"""Per protocol, what differs from the class defaults. `r2gen`: PROTOCOLS.md 3.7 (BenchX's R2Gen head on a frozen encoder).
-Trigram blocking is off: the reference configures it and its beam search does not use it. One difference stays: its ids 0 for
-begin, end and padding are three ids here, which changes no output."""
+"""Per protocol, what differs from the class defaults. `r2gen`: PROTOCOLS.md 3.7 (BenchX's R2Gen
+head on a frozen encoder). Trigram blocking is off: the reference configures it and its beam search
+does not use it. One difference stays: its ids 0 for begin, end and padding are three ids here,
+which changes no output."""
 
 DEMO: dict[str, Any] = {
     "width": 128, "layers": 2, "heads": 4, "feedforward": 256, "dropout": 0.0, "epochs": 12, "lr": 2e-3,
     "image_size": 144, "max_words": 70, "monitor": "none",
 }  # fmt: skip
-"""A small decoder first learns the language, then to look: the validation loss is best before it does, when nearly all reports
-are the same. So the length of the training is fixed and nothing is watched."""
-DEMO_R2GEN: dict[str, Any] = {"width": 128, "encoder_layers": 1, "layers": 2, "feedforward": 128, "epochs": 12, "image_size": 144}
+"""A small decoder first learns the language, then to look: the validation loss is best before it
+does, when nearly all reports are the same. So the length of the training is fixed and nothing is
+watched."""
+DEMO_R2GEN: dict[str, Any] = {
+    "width": 128,
+    "encoder_layers": 1,
+    "layers": 2,
+    "feedforward": 128,
+    "epochs": 12,
+    "image_size": 144,
+}
 
 
-def resolve(task: TaskSpec, protocol: str, profile: Profile, changes: Mapping[str, str]) -> ReportSettings:
-    """Return the settings of `protocol` and `profile` for `task` with `changes`; raise UnknownNameError on another protocol.
+def resolve(
+    task: TaskSpec, protocol: str, profile: Profile, changes: Mapping[str, str]
+) -> ReportSettings:
+    """Return the settings of `protocol` and `profile` for `task` with `changes`; raise
+    UnknownNameError on another protocol.
 
     `task.options`: `text`, `images`.
     """
     if protocol not in PRESETS:
-        raise UnknownNameError(f"unknown protocol '{protocol}' of report generation.", suggest(protocol, PRESETS))
+        raise UnknownNameError(
+            f"unknown protocol '{protocol}' of report generation.", suggest(protocol, PRESETS)
+        )
     options = {key: task.options[key] for key in ("text", "images") if key in task.options}
     small = (DEMO if protocol == "default" else DEMO_R2GEN) if profile == "demo" else {}
-    return override(dataclasses.replace(ReportSettings(), **{**options, **PRESETS[protocol], **small}), changes)
+    return override(
+        dataclasses.replace(ReportSettings(), **{**options, **PRESETS[protocol], **small}), changes
+    )

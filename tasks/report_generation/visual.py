@@ -1,4 +1,5 @@
-"""What a decoder sees of a study: the patch tokens of its images, kept or encoded as part of the training."""
+"""What a decoder sees of a study: the patch tokens of its images, kept or encoded as part of the
+training."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from tasks.report_generation.settings import ReportSettings
 
 @dataclass(frozen=True)
 class VisualSource:
-    """The visual inputs of studies: kept tokens of a frozen encoder, or pixels where the encoder is trained."""
+    """The visual inputs of studies: kept tokens of a frozen encoder, or pixels where the encoder is
+    trained."""
 
     studies: Studies
     images: int
@@ -28,7 +30,8 @@ class VisualSource:
     observations: Tokens | None = None
 
     def inputs(self, rows: np.ndarray) -> dict[str, Tensor]:
-        """Return `present` [B, V] and, per place of a study, `patches` [B, V, N, D] (and `observations`) or `pixels`."""
+        """Return `present` [B, V] and, per place of a study, `patches` [B, V, N, D] (and
+        `observations`) or `pixels`."""
         chosen = [self.studies.rows[row] for row in rows]
         flat = np.concatenate(chosen)
         present = np.zeros((len(rows), self.images), bool)
@@ -40,12 +43,15 @@ class VisualSource:
             return {**found, "pixels": _scatter(pixels, found["present"])}
         found["patches"] = _scatter(torch.from_numpy(self.patches[flat]), found["present"])
         if self.observations is not None:
-            found["observations"] = _scatter(torch.from_numpy(self.observations[flat]), found["present"])
+            found["observations"] = _scatter(
+                torch.from_numpy(self.observations[flat]), found["present"]
+            )
         return found
 
 
 def _scatter(flat: Tensor, present: Tensor) -> Tensor:
-    """Return [B, V, ...] with the items of `flat` [n, ...] where an image is present and zeros elsewhere."""
+    """Return [B, V, ...] with the items of `flat` [n, ...] where an image is present and zeros
+    elsewhere."""
     placed = flat.new_zeros(*present.shape, *flat.shape[1:])
     placed[present.to(flat.device)] = flat
     return placed
@@ -58,8 +64,19 @@ def visual_source(backbone: Backbone, studies: Studies, context: CellContext) ->
     if settings.encoder == "finetune":
         return source
     cache = FeatureCache(backbone, context)
-    extra = cache.tokens(studies.subset, "observations") if uses_observations(backbone, settings) else None
-    return VisualSource(studies, settings.images, backbone.input, context.device, cache.tokens(studies.subset), extra)
+    extra = (
+        cache.tokens(studies.subset, "observations")
+        if uses_observations(backbone, settings)
+        else None
+    )
+    return VisualSource(
+        studies,
+        settings.images,
+        backbone.input,
+        context.device,
+        cache.tokens(studies.subset),
+        extra,
+    )
 
 
 def uses_observations(backbone: Backbone, settings: ReportSettings) -> bool:
@@ -69,7 +86,8 @@ def uses_observations(backbone: Backbone, settings: ReportSettings) -> bool:
 
 @dataclass(frozen=True)
 class VisualShape:
-    """Sizes of the visual tokens: patches of width `patch_dim` on `grid`, extra tokens of width `extra_dim` (0: none)."""
+    """Sizes of the visual tokens: patches of width `patch_dim` on `grid`, extra tokens of width
+    `extra_dim` (0: none)."""
 
     patch_dim: int
     grid: tuple[int, int]
@@ -86,11 +104,14 @@ def visual_shape(backbone: Backbone, settings: ReportSettings, device: str) -> V
     extra = 0
     if uses_observations(backbone, settings) and isinstance(backbone, GivesObservations):
         extra = backbone.observations(blank).shape[-1]
-    return VisualShape(features.patches.shape[-1], (features.grid[0], features.grid[1]), extra, settings.images)
+    return VisualShape(
+        features.patches.shape[-1], (features.grid[0], features.grid[1]), extra, settings.images
+    )
 
 
 def sinusoid_2d(grid: tuple[int, int], width: int) -> Tensor:
-    """Return fixed positions [h * w, width]: sine and cosine of row and column (as ViT-MAE lays them out)."""
+    """Return fixed positions [h * w, width]: sine and cosine of row and column (as ViT-MAE lays
+    them out)."""
     rows, columns = (torch.arange(side, dtype=torch.float32) for side in grid)
     rates = 1 / 10000 ** (torch.arange(width // 4) / (width // 4))
     vertical = (rows[:, None] * rates).repeat_interleave(grid[1], 0)
@@ -99,18 +120,24 @@ def sinusoid_2d(grid: tuple[int, int], width: int) -> Tensor:
 
 
 class VisualMemory(nn.Module):
-    """Visual inputs to what a decoder attends to: tokens [B, M, width] and which of them are there [B, M].
+    """Visual inputs to what a decoder attends to: tokens [B, M, width] and which of them are there
+    [B, M].
 
-    Patches are projected; with `positions`, where they lie and which image they are of is added (R2Gen has neither). Extra tokens
-    come behind the patches of their image. A trained encoder is a copy: the one other cells use is left alone.
+    Patches are projected; with `positions`, where they lie and which image they are of is added
+    (R2Gen has neither). Extra tokens come behind the patches of their image. A trained encoder is a
+    copy: the one other cells use is left alone.
     """
 
     positions: Tensor
 
-    def __init__(self, shape: VisualShape, settings: ReportSettings, backbone: Backbone | None = None) -> None:
+    def __init__(
+        self, shape: VisualShape, settings: ReportSettings, backbone: Backbone | None = None
+    ) -> None:
         super().__init__()
         self.shape = shape
-        self.copied: tuple[Any, ...] = (copy.deepcopy(backbone),) if backbone is not None else ()  # in a tuple: not registered
+        self.copied: tuple[Any, ...] = (
+            (copy.deepcopy(backbone),) if backbone is not None else ()
+        )  # in a tuple: not registered
         if self.copied:
             self.encoder: nn.Module = self.copied[0].module.requires_grad_(True)
         bare = settings.decoder == "r2gen"

@@ -45,7 +45,8 @@ def until_end(ids: Sequence[int]) -> list[int]:
 
 
 class WordVocabulary:
-    """Words that occur at least `min_count` times in the training texts, sorted; all others are `<unk>`."""
+    """Words that occur at least `min_count` times in the training texts, sorted; all others are
+    `<unk>`."""
 
     def __init__(self, words: Sequence[str]) -> None:
         self.words = [*SPECIAL, *words]
@@ -55,9 +56,14 @@ class WordVocabulary:
     def learn(cls, texts: Sequence[str], min_count: int) -> WordVocabulary:
         """Return the vocabulary of cleaned training texts; raise DataError where no word is left."""
         counts = Counter(word for text in texts for word in text.split())
-        words = sorted(word for word, count in counts.items() if count >= min_count and word not in SPECIAL)
+        words = sorted(
+            word for word, count in counts.items() if count >= min_count and word not in SPECIAL
+        )
         if not words:
-            raise DataError(f"no word occurs {min_count} times in {len(texts)} training reports.", "Lower min_count.")
+            raise DataError(
+                f"no word occurs {min_count} times in {len(texts)} training reports.",
+                "Lower min_count.",
+            )
         return cls(words)
 
     def __len__(self) -> int:
@@ -77,15 +83,20 @@ class WordVocabulary:
 
 
 class WordPieceVocabulary:
-    """WordPiece learned on the training texts (HF tokenizers); unseen words are spelled from pieces, so `<unk>` is rare."""
+    """WordPiece learned on the training texts (HF tokenizers); unseen words are spelled from
+    pieces, so `<unk>` is rare."""
 
     def __init__(self, texts: Sequence[str], size: int) -> None:
         from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-        self.tokenizer = Tokenizer(models.WordPiece(unk_token=SPECIAL[UNKNOWN], max_input_chars_per_word=100))
+        self.tokenizer = Tokenizer(
+            models.WordPiece(unk_token=SPECIAL[UNKNOWN], max_input_chars_per_word=100)
+        )
         self.tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
         self.tokenizer.decoder = decoders.WordPiece(cleanup=False)
-        trainer = trainers.WordPieceTrainer(vocab_size=size, special_tokens=list(SPECIAL), show_progress=False)
+        trainer = trainers.WordPieceTrainer(
+            vocab_size=size, special_tokens=list(SPECIAL), show_progress=False
+        )
         self.tokenizer.train_from_iterator(sorted(texts), trainer)
 
     def __len__(self) -> int:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Images with their reports: report `texts[text_of[i]]` and labels `kinds[kind_of[i]]` belong to image i."""
+    """Images with their reports: report `texts[text_of[i]]` and labels `kinds[kind_of[i]]` belong
+    to image i."""
 
     texts: list[str]
     text_of: np.ndarray
@@ -54,20 +55,30 @@ def normalised(text: str) -> str:
 
 
 def with_text(subset: Subset, settings: RetrievalSettings) -> tuple[Subset, int]:
-    """Return the images that have a report, and how many have none; raise DataError where nothing is left."""
+    """Return the images that have a report, and how many have none; raise DataError where nothing
+    is left."""
     if settings.text not in subset.index:
-        raise DataError(f"the index has no column '{settings.text}'.", "Choose a dataset with reports, or another text=.")
+        raise DataError(
+            f"the index has no column '{settings.text}'.",
+            "Choose a dataset with reports, or another text=.",
+        )
     texts = subset.index[settings.text].fillna("").astype(str).str.strip()
     rows = np.flatnonzero(texts != "")
     if len(rows) < 2:
-        raise DataError(f"{len(rows)} of {len(subset)} images have a report.", "Retrieval needs at least 2.")
+        raise DataError(
+            f"{len(rows)} of {len(subset)} images have a report.", "Retrieval needs at least 2."
+        )
     return take(subset, rows), len(subset) - len(rows)
 
 
 def pair(index: pd.DataFrame, settings: RetrievalSettings) -> Pairs:
     """Return images, reports and labels; identical reports are one."""
     texts = [str(text) for text in index[settings.text]]
-    keys = [normalised(text) for text in texts] if settings.identical_as_one else [str(i) for i in range(len(texts))]
+    keys = (
+        [normalised(text) for text in texts]
+        if settings.identical_as_one
+        else [str(i) for i in range(len(texts))]
+    )
     first = {key: i for i, key in reversed(list(enumerate(keys)))}
     order = sorted(first.values())
     place = {keys[i]: number for number, i in enumerate(order)}
@@ -86,8 +97,11 @@ def _kinds(index: pd.DataFrame, settings: RetrievalSettings) -> tuple[np.ndarray
     return kinds, kind_of.reshape(-1)
 
 
-def evaluate(scores: np.ndarray, pairs: Pairs, settings: RetrievalSettings, seed: int) -> dict[str, np.ndarray]:
-    """Return the values of every image [n] in both directions from scores [n images, T reports], and `share`."""
+def evaluate(
+    scores: np.ndarray, pairs: Pairs, settings: RetrievalSettings, seed: int
+) -> dict[str, np.ndarray]:
+    """Return the values of every image [n] in both directions from scores [n images, T reports],
+    and `share`."""
     found: dict[str, np.ndarray] = {}
     for rows in _groups(len(scores), settings.batch, seed):
         part = pairs.part(rows)
@@ -107,7 +121,9 @@ def _groups(n: int, batch: int | None, seed: int) -> Iterator[np.ndarray]:
         yield np.sort(order[start : start + batch])
 
 
-def _evaluate(scores: np.ndarray, pairs: Pairs, settings: RetrievalSettings) -> dict[str, np.ndarray]:
+def _evaluate(
+    scores: np.ndarray, pairs: Pairs, settings: RetrievalSettings
+) -> dict[str, np.ndarray]:
     n, reports = scores.shape
     images = np.arange(n)
     directions = {
@@ -119,6 +135,8 @@ def _evaluate(scores: np.ndarray, pairs: Pairs, settings: RetrievalSettings) -> 
         values = own_values(table, pairs.text_of, item, settings.ks)
         if settings.labels:
             worth = relevance(pairs.kinds, pairs.kind_of, item_of, items)
-            values |= label_values(table, pairs.kind_of, worth, settings.ks, whole_k=settings.batch is not None)
+            values |= label_values(
+                table, pairs.kind_of, worth, settings.ks, whole_k=settings.batch is not None
+            )
         found |= {f"{name}_{metric}": value for metric, value in values.items()}
     return found

@@ -14,15 +14,26 @@ if TYPE_CHECKING:
 
 
 class RetrievalKind(TaskKind):
-    """Rank all reports for an image (`i2t_`) and all images for a report (`t2i_`); nothing is trained."""
+    """Rank all reports for an image (`i2t_`) and all images for a report (`t2i_`); nothing is
+    trained."""
 
     name = "retrieval"
     evaluator_version = 1
-    metrics = ("i2t_p@5", "i2t_hit@5", "i2t_r@5", "i2t_ndcg@10", "i2t_mean_rank", "i2t_median_rank", "t2i_r@5")
+    metrics = (
+        "i2t_p@5",
+        "i2t_hit@5",
+        "i2t_r@5",
+        "i2t_ndcg@10",
+        "i2t_mean_rank",
+        "i2t_median_rank",
+        "t2i_r@5",
+    )
     lower_is_better = ("*_rank",)
     needs = "reports"
 
-    def settings(self, task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]) -> RetrievalSettings:
+    def settings(
+        self, task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]
+    ) -> RetrievalSettings:
         """Return the preset of `protocol` and `profile` for `task`, with `overrides`."""
         return resolve(task, protocol, profile, overrides)
 
@@ -32,9 +43,13 @@ class RetrievalKind(TaskKind):
 
     def split(self, index: pd.DataFrame, task: TaskSpec, protocol: str, seed: int) -> pd.DataFrame:
         """Return the official split; a dataset that is a test set as a whole stays one."""
-        return index if set(index["split"]) == {"test"} else super().split(index, task, protocol, seed)
+        return (
+            index if set(index["split"]) == {"test"} else super().split(index, task, protocol, seed)
+        )
 
-    def subset(self, train: pd.DataFrame, fraction: float, task: TaskSpec, protocol: str, seed: int) -> pd.DataFrame:
+    def subset(
+        self, train: pd.DataFrame, fraction: float, task: TaskSpec, protocol: str, seed: int
+    ) -> pd.DataFrame:
         """Return all training rows: nothing is trained on them."""
         return train
 
@@ -51,8 +66,11 @@ class RetrievalKind(TaskKind):
 
         return predict(predictor, test, context)
 
-    def statistics(self, predictions: Predictions, task: TaskSpec) -> Mapping[str, Callable[[np.ndarray], np.ndarray]]:
-        """Return every metric as a function of resampling weights [R, n]: queries are resampled, candidates stay."""
+    def statistics(
+        self, predictions: Predictions, task: TaskSpec
+    ) -> Mapping[str, Callable[[np.ndarray], np.ndarray]]:
+        """Return every metric as a function of resampling weights [R, n]: queries are resampled,
+        candidates stay."""
         from tasks.retrieval.metrics import statistics
 
         return statistics(predictions.table)

@@ -1,4 +1,5 @@
-"""Ranking metrics per query over all candidates; ties count as their expected value under a random order."""
+"""Ranking metrics per query over all candidates; ties count as their expected value under a random
+order."""
 
 from __future__ import annotations
 
@@ -33,8 +34,9 @@ class Relevance:
 def relevance(kinds: np.ndarray, kind_of: np.ndarray, item_of: np.ndarray, items: int) -> Relevance:
     """Return what candidates are worth by their labels.
 
-    `kinds` [L, C]: the different 0/1 label vectors; image i has labels `kinds[kind_of[i]]` and belongs to candidate `item_of[i]`.
-    A candidate of several images is worth what the best of them is. Overlap is Jaccard's; two empty vectors are the same.
+    `kinds` [L, C]: the different 0/1 label vectors; image i has labels `kinds[kind_of[i]]` and
+    belongs to candidate `item_of[i]`. A candidate of several images is worth what the best of them
+    is. Overlap is Jaccard's; two empty vectors are the same.
     """
     both, either = kinds @ kinds.T, kinds.shape[1] - (1 - kinds) @ (1 - kinds).T
     overlap = ratio(both, either, empty=1.0)
@@ -45,12 +47,18 @@ def relevance(kinds: np.ndarray, kind_of: np.ndarray, item_of: np.ndarray, items
 
 
 def label_values(
-    scores: np.ndarray, kind_of: np.ndarray, worth: Relevance, ks: Sequence[int], *, whole_k: bool = False
+    scores: np.ndarray,
+    kind_of: np.ndarray,
+    worth: Relevance,
+    ks: Sequence[int],
+    *,
+    whole_k: bool = False,
 ) -> dict[str, np.ndarray]:
     """Return `p@k`, `hit@k` and `ndcg@k` of every query [q] by the labels of what it finds.
 
-    scores [q, m]; `kind_of` [q]: the label vector of each query. P@K divides by the smaller of K and m (`whole_k`: by K).
-    nDCG discounts by log2(1 + rank) and compares with the best order of all candidates (Jarvelin & Kekalainen 2002).
+    scores [q, m]; `kind_of` [q]: the label vector of each query. P@K divides by the smaller of K
+    and m (`whole_k`: by K). nDCG discounts by log2(1 + rank) and compares with the best order of
+    all candidates (Jarvelin & Kekalainen 2002).
     """
     queries, items = scores.shape
     most = min(max(ks), items)
@@ -61,7 +69,10 @@ def label_values(
         rows = slice(start, start + step)
         part = _block(scores[rows], kind_of[rows], worth, most)
         for k in ks:
-            cut, parts = min(k, items) - 1, (part.hits[:, min(k, items) - 1], part.miss[:, min(k, items) - 1])
+            cut, parts = (
+                min(k, items) - 1,
+                (part.hits[:, min(k, items) - 1], part.miss[:, min(k, items) - 1]),
+            )
             found[f"p@{k}"][rows] = parts[0] / (k if whole_k else min(k, items))
             found[f"hit@{k}"][rows] = 1 - parts[1]
             found[f"ndcg@{k}"][rows] = ratio(part.dcg[:, cut], ideal[kind_of[rows], cut])
@@ -79,7 +90,8 @@ def _ideal(gain: np.ndarray, most: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Block:
-    """Expected values at every cut-off [q, most]: relevant items found, chance of none, discounted gain."""
+    """Expected values at every cut-off [q, most]: relevant items found, chance of none, discounted
+    gain."""
 
     hits: np.ndarray
     miss: np.ndarray
@@ -92,7 +104,9 @@ def _block(scores: np.ndarray, kind_of: np.ndarray, worth: Relevance, most: int)
     hits = np.cumsum(relevant, axis=1).astype(float)
     dcg = np.cumsum(worth.gain[kind_of[:, None], top] * _discounts(most), axis=1)
     block = _Block(hits, (hits == 0).astype(float), dcg)
-    tied = (values[:, 1:] == values[:, :-1]).any(axis=1) | ((scores == values[:, -1:]).sum(axis=1) > 1)
+    tied = (values[:, 1:] == values[:, :-1]).any(axis=1) | (
+        (scores == values[:, -1:]).sum(axis=1) > 1
+    )
     for row in np.flatnonzero(tied):
         kind = kind_of[row]
         exact = _expected(scores[row], worth.relevant[kind], worth.gain[kind], most)
@@ -103,14 +117,21 @@ def _block(scores: np.ndarray, kind_of: np.ndarray, worth: Relevance, most: int)
 def _top(scores: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
     """Return places and scores of the `most` highest scores of each row, in falling order."""
     last = scores.shape[1] - most
-    places = np.argpartition(scores, last, axis=1)[:, last:] if last else np.broadcast_to(np.arange(most), scores.shape)
+    places = (
+        np.argpartition(scores, last, axis=1)[:, last:]
+        if last
+        else np.broadcast_to(np.arange(most), scores.shape)
+    )
     values = np.take_along_axis(scores, places, axis=1)
     order = np.argsort(-values, axis=1, kind="stable")
     return np.take_along_axis(places, order, axis=1), np.take_along_axis(values, order, axis=1)
 
 
-def _expected(scores: np.ndarray, relevant: np.ndarray, gain: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return hits, chance of none and discounted gain at cut-offs 1..most of one query, over all orders of its ties.
+def _expected(
+    scores: np.ndarray, relevant: np.ndarray, gain: np.ndarray, most: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return hits, chance of none and discounted gain at cut-offs 1..most of one query, over all
+    orders of its ties.
 
     McSherry & Najork 2008: within a group of ties every place holds the group's mean.
     """
@@ -124,17 +145,23 @@ def _expected(scores: np.ndarray, relevant: np.ndarray, gain: np.ndarray, most: 
     miss = np.zeros(most)
     for start, size, count in zip(starts, sizes, of_group, strict=True):
         end = min(start + size, most)
-        miss[start:end] = [comb(size - count, taken) / comb(size, taken) for taken in range(1, end - start + 1)]
+        miss[start:end] = [
+            comb(size - count, taken) / comb(size, taken) for taken in range(1, end - start + 1)
+        ]
         if count or end == most:
             break  # a relevant one is found in this group for certain, once all of it is taken
     return hits, miss, (mean_gain * _discounts(most)).cumsum()
 
 
-def own_values(scores: np.ndarray, own: np.ndarray, item: np.ndarray, ks: Sequence[int]) -> dict[str, np.ndarray]:
-    """Return `r@k` and `rank` of every query [q]: the place of the first candidate that belongs to it.
+def own_values(
+    scores: np.ndarray, own: np.ndarray, item: np.ndarray, ks: Sequence[int]
+) -> dict[str, np.ndarray]:
+    """Return `r@k` and `rank` of every query [q]: the place of the first candidate that belongs to
+    it.
 
-    scores [q, m]; candidate j belongs to query i where `item[j] == own[i]`. `r@k` is the chance that such a one is among the
-    first k, `rank` its expected place (from 1), both over all orders of ties.
+    scores [q, m]; candidate j belongs to query i where `item[j] == own[i]`. `r@k` is the chance
+    that such a one is among the first k, `rank` its expected place (from 1), both over all orders
+    of ties.
     """
     found = {"rank": np.empty(len(scores)), **{f"r@{k}": np.empty(len(scores)) for k in ks}}
     step = max(1, BLOCK // scores.shape[1])
@@ -143,7 +170,11 @@ def own_values(scores: np.ndarray, own: np.ndarray, item: np.ndarray, ks: Sequen
         mine = own[rows, None] == item[None]
         best = np.where(mine, scores[rows], -np.inf).max(axis=1, keepdims=True)
         equal = scores[rows] == best
-        above, tied, good = (scores[rows] > best).sum(axis=1), equal.sum(axis=1), (equal & mine).sum(axis=1)
+        above, tied, good = (
+            (scores[rows] > best).sum(axis=1),
+            equal.sum(axis=1),
+            (equal & mine).sum(axis=1),
+        )
         found["rank"][rows] = above + (tied + 1) / (good + 1)
         for k in ks:
             found[f"r@{k}"][rows] = 1 - _none_taken(tied, good, np.clip(k - above, 0, tied))
@@ -161,8 +192,9 @@ def _none_taken(size: np.ndarray, good: np.ndarray, taken: np.ndarray) -> np.nda
 def statistics(table: pd.DataFrame) -> Mapping[str, Statistic]:
     """Return name -> f(weights [R, n]) -> [R] for a table of per-query values.
 
-    Columns `i2t_<metric>` (query: the image), `t2i_<metric>` (query: its report) and `share`: one over the number of images with
-    that report, so that with weights of one every report counts once. Resampling is of queries; the candidates stay.
+    Columns `i2t_<metric>` (query: the image), `t2i_<metric>` (query: its report) and `share`: one
+    over the number of images with that report, so that with weights of one every report counts
+    once. Resampling is of queries; the candidates stay.
     """
     share = table["share"].to_numpy(dtype=float)
     found: dict[str, Statistic] = {}

@@ -18,10 +18,12 @@ from tasks.classification.settings import expand_policies
 class RetrievalSettings:
     """How images and reports are matched.
 
-    `text`: which part of the report is used. `similarity`: method is the backbone's own score, global the cosine of its global
-    embeddings, local its part over words and regions. `ks`: the cut-offs. `labels`: those by which an image counts as relevant
-    (all equal) or as similar (overlap); without labels only an image's own report counts. `identical_as_one`: equal reports are
-    one candidate. `batch` ranks within shuffled groups of that many images (BenchX) instead of the whole test set.
+    `text`: which part of the report is used. `similarity`: method is the backbone's own score,
+    global the cosine of its global embeddings, local its part over words and regions. `ks`: the
+    cut-offs. `labels`: those by which an image counts as relevant (all equal) or as similar
+    (overlap); without labels only an image's own report counts. `identical_as_one`: equal reports
+    are one candidate. `batch` ranks within shuffled groups of that many images (BenchX) instead of
+    the whole test set.
     """
 
     text: Literal["report", "impression", "findings"] = "report"
@@ -35,7 +37,12 @@ class RetrievalSettings:
     image_size: int = 256
 
     def __post_init__(self) -> None:
-        if not self.ks or min(self.ks) < 1 or self.image_size < 1 or (self.batch is not None and self.batch < 2):
+        if (
+            not self.ks
+            or min(self.ks) < 1
+            or self.image_size < 1
+            or (self.batch is not None and self.batch < 2)
+        ):
             raise SettingError(
                 f"ks={self.ks}, image_size={self.image_size}, batch={self.batch}.",
                 "ks and image_size must be at least 1, batch at least 2 or none.",
@@ -47,25 +54,36 @@ PRESETS: dict[str, dict[str, Any]] = {
     "gloria": {"text": "impression", "ks": (5, 10, 100)},
     "benchx": {"similarity": "global", "ks": (1, 5, 10), "batch": 8, "identical_as_one": False},
 }
-"""Per protocol, what differs from the class defaults. `gloria`: the paper's definition (its code has none). `benchx`: b874fa6
-develop, within batches of 8."""
+"""Per protocol, what differs from the class defaults. `gloria`: the paper's definition (its code
+has none). `benchx`: b874fa6 develop, within batches of 8."""
 
 
-def resolve(task: TaskSpec, protocol: str, profile: Profile, changes: Mapping[str, str]) -> RetrievalSettings:
-    """Return the settings of `protocol` and `profile` for `task` with `changes`; raise UnknownNameError on another protocol.
+def resolve(
+    task: TaskSpec, protocol: str, profile: Profile, changes: Mapping[str, str]
+) -> RetrievalSettings:
+    """Return the settings of `protocol` and `profile` for `task` with `changes`; raise
+    UnknownNameError on another protocol.
 
     `task.options`: `labels`, `uncertain`, `views`, `text`, `ks`.
     """
     if protocol not in PRESETS:
-        raise UnknownNameError(f"unknown protocol '{protocol}' of retrieval.", suggest(protocol, PRESETS))
+        raise UnknownNameError(
+            f"unknown protocol '{protocol}' of retrieval.", suggest(protocol, PRESETS)
+        )
     options = {key: task.options[key] for key in ("text", "ks") if key in task.options}
     options |= {key: tuple(task.options.get(key, ())) for key in ("labels", "views")}
     values = {**options, **PRESETS[protocol], **({"image_size": 144} if profile == "demo" else {})}
     settings = override(dataclasses.replace(RetrievalSettings(), **values), changes)
     words = settings.uncertain or _policies(task)
-    return dataclasses.replace(settings, uncertain=expand_policies(words, settings.labels) if settings.labels else ())
+    return dataclasses.replace(
+        settings, uncertain=expand_policies(words, settings.labels) if settings.labels else ()
+    )
 
 
 def _policies(task: TaskSpec) -> tuple[str, ...]:
     uncertain = task.options.get("uncertain", "zeros")
-    return (uncertain,) if isinstance(uncertain, str) else tuple(f"{name}={rule}" for name, rule in uncertain.items())
+    return (
+        (uncertain,)
+        if isinstance(uncertain, str)
+        else tuple(f"{name}={rule}" for name, rule in uncertain.items())
+    )

@@ -9,14 +9,16 @@ TOLERANCE = 0.01
 
 
 def outline(mask: np.ndarray) -> np.ndarray:
-    """Return the pixels of a mask [H, W] (bool) that touch, by an edge, one outside it or the image's border."""
+    """Return the pixels of a mask [H, W] (bool) that touch, by an edge, one outside it or the
+    image's border."""
     from scipy.ndimage import binary_erosion
 
     return mask & ~binary_erosion(mask)
 
 
 def distances(mask: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return, in pixels, how far each outline pixel of `mask` is from the outline of `other`, and the reverse.
+    """Return, in pixels, how far each outline pixel of `mask` is from the outline of `other`, and
+    the reverse.
 
     Both masks bool [H, W] and not empty.
     """
@@ -33,11 +35,13 @@ def _common_box(mask: np.ndarray) -> tuple[slice, slice]:
 
 
 def boundary_scores(masks: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Return (Hausdorff distance 95, surface Dice) [n, C, 2] of masks bool [n, C, S, S]; NaN where the true mask is empty.
+    """Return (Hausdorff distance 95, surface Dice) [n, C, 2] of masks bool [n, C, S, S]; NaN where
+    the true mask is empty.
 
-    The distance is the larger of the two 95th percentiles, as a share of the image's side; an empty prediction is a diagonal away
-    (sqrt 2) and has surface Dice 0. Surface Dice is the share of both outlines within `TOLERANCE` of the other (Nikolov et al.
-    2018). Units are relative because a radiograph's pixel spacing is seldom known.
+    The distance is the larger of the two 95th percentiles, as a share of the image's side; an empty
+    prediction is a diagonal away (sqrt 2) and has surface Dice 0. Surface Dice is the share of both
+    outlines within `TOLERANCE` of the other (Nikolov et al. 2018). Units are relative because a
+    radiograph's pixel spacing is seldom known.
     """
     side = masks.shape[-1]
     found = np.full((*masks.shape[:2], 2), np.nan)
@@ -51,4 +55,6 @@ def boundary_scores(masks: np.ndarray, truth: np.ndarray) -> np.ndarray:
 def _scores(ours: np.ndarray, theirs: np.ndarray, side: int) -> tuple[float, float]:
     there, back = distances(ours, theirs)
     near = (there <= TOLERANCE * side).sum() + (back <= TOLERANCE * side).sum()
-    return max(np.percentile(there, 95), np.percentile(back, 95)) / side, near / (len(there) + len(back))
+    return max(np.percentile(there, 95), np.percentile(back, 95)) / side, near / (
+        len(there) + len(back)
+    )

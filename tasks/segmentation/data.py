@@ -22,9 +22,11 @@ def load_masks(subset: Subset, rows: np.ndarray) -> Tensor:
 
 
 def scale_rotate(images: Tensor, masks: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Scale by +-10% and rotate by +-10 degrees about the centre, each image with probability 0.5; black outside.
+    """Scale by +-10% and rotate by +-10 degrees about the centre, each image with probability 0.5;
+    black outside.
 
-    ShiftScaleRotate(shift 0, scale 0.1, rotate 10) of MGCA and GLoRIA; images bilinear, masks nearest.
+    ShiftScaleRotate(shift 0, scale 0.1, rotate 10) of MGCA and GLoRIA; images bilinear, masks
+    nearest.
     """
     n = len(images)
     angle = np.deg2rad(rng.uniform(-10, 10, n))
@@ -33,7 +35,9 @@ def scale_rotate(images: Tensor, masks: Tensor, rng: np.random.Generator) -> tup
     angle, zoom = np.where(chosen, angle, 0.0), np.where(chosen, zoom, 1.0)
     zero, cosine, sine = np.zeros(n), np.cos(angle) / zoom, np.sin(angle) / zoom
     theta = np.stack([np.stack([cosine, -sine, zero], -1), np.stack([sine, cosine, zero], -1)], 1)
-    grid = torch.nn.functional.affine_grid(torch.from_numpy(theta).float(), list(images.shape), align_corners=False)
+    grid = torch.nn.functional.affine_grid(
+        torch.from_numpy(theta).float(), list(images.shape), align_corners=False
+    )
     return _sample(images, grid, "bilinear"), _sample(masks, grid, "nearest")
 
 
@@ -47,14 +51,17 @@ MOVES = {"scale_rotate": scale_rotate, "flip": flip}
 
 
 def _sample(pixels: Tensor, grid: Tensor, mode: str) -> Tensor:
-    return torch.nn.functional.grid_sample(pixels, grid, mode=mode, padding_mode="zeros", align_corners=False)
+    return torch.nn.functional.grid_sample(
+        pixels, grid, mode=mode, padding_mode="zeros", align_corners=False
+    )
 
 
 @dataclass(frozen=True)
 class Source(MapSource):
     """The inputs of one subset.
 
-    With `masks` [V n, C, S, S] the maps are of V views of every image, the image itself first: view v of row r stands at v n + r.
+    With `masks` [V n, C, S, S] the maps are of V views of every image, the image itself first: view
+    v of row r stands at v n + r.
     """
 
     masks: Tensor | None = None
@@ -62,7 +69,8 @@ class Source(MapSource):
 
 @dataclass(frozen=True)
 class TrainBatches:
-    """What `bench.training.train` iterates over: shuffled, augmented where asked; all randomness from the generator given.
+    """What `bench.training.train` iterates over: shuffled, augmented where asked; all randomness
+    from the generator given.
 
     `moves`: scale_rotate or flip, see `MOVES`.
     """
@@ -84,12 +92,16 @@ class TrainBatches:
     def _batch(self, rows: np.ndarray, generator: np.random.Generator) -> dict[str, Any]:
         kept = self.source.masks
         if kept is not None:
-            rows = rows + len(self.source) * generator.integers(0, len(kept) // len(self.source), len(rows))
+            rows = rows + len(self.source) * generator.integers(
+                0, len(kept) // len(self.source), len(rows)
+            )
             return pack(self.source.inputs(rows), kept[torch.from_numpy(rows)].float())
         masks = load_masks(self.source.subset, rows)
         if not self.augment:
             return pack(self.source.inputs(rows), masks)
-        images, masks = MOVES[self.moves](to_grey(self.source.subset.images(rows)), masks, generator)
+        images, masks = MOVES[self.moves](
+            to_grey(self.source.subset.images(rows)), masks, generator
+        )
         return pack(normalise(images, self.source.spec), masks)
 
 
@@ -103,10 +115,11 @@ def pack(inputs: Tensor | FeatureMaps, masks: Tensor) -> dict[str, Any]:
 
 
 def encode(source: Source, segmentor: Any, context: CellContext, views: int = 1) -> Source:
-    """Return `source` with the encoder's feature maps computed once, kept on the CPU in half precision.
+    """Return `source` with the encoder's feature maps computed once, kept on the CPU in half
+    precision.
 
-    With `views` above 1 also those of that many views less one: turned, scaled, every other one mirrored. The draw depends on
-    the cell's seed alone.
+    With `views` above 1 also those of that many views less one: turned, scaled, every other one
+    mirrored. The draw depends on the cell's seed alone.
     """
     masks: list[Tensor] = []
     rng = np.random.default_rng((context.seed, 77))
@@ -122,7 +135,9 @@ def encode(source: Source, segmentor: Any, context: CellContext, views: int = 1)
     return Source(source.subset, source.spec, maps, torch.cat(masks) if views > 1 else None)
 
 
-def _view(subset: Subset, rows: np.ndarray, view: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+def _view(
+    subset: Subset, rows: np.ndarray, view: int, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
     grey, masks = to_grey(subset.images(rows)), load_masks(subset, rows)
     if view == 0:
         return grey, masks

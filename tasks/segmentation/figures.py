@@ -1,4 +1,5 @@
-"""Pictures: each method's best, median and worst image with what it found, missed and invented; Dice against lesion size."""
+"""Pictures: each method's best, median and worst image with what it found, missed and invented;
+Dice against lesion size."""
 
 from __future__ import annotations
 
@@ -25,23 +26,30 @@ def unpack_masks(predictions: Predictions) -> np.ndarray:
 def pooled_counts(predictions: Predictions) -> Counts:
     """Return the pixel counts of all classes added up, per image."""
     table = predictions.table
-    classes = [str(name).removeprefix("target:") for name in table if str(name).startswith("target:")]
+    classes = [
+        str(name).removeprefix("target:") for name in table if str(name).startswith("target:")
+    ]
     parts = ("tp", "pred", "target")
-    tp, pred, target = (table[[f"{part}:{name}" for name in classes]].sum(axis=1).to_numpy(np.int64) for part in parts)
+    tp, pred, target = (
+        table[[f"{part}:{name}" for name in classes]].sum(axis=1).to_numpy(np.int64)
+        for part in parts
+    )
     return Counts(tp, pred, target, int(table["pixels"].iloc[0]))
 
 
 def draw_predictions(test: Subset, predictions: Mapping[str, Predictions], out: Path) -> Path:
     """Write the picture of some methods on one test set to `out`.
 
-    A row per method: its best, median and worst image with a lesion, by Dice over all classes, the true outline in red; then the
-    Dice of every image against the size of its lesions.
+    A row per method: its best, median and worst image with a lesion, by Dice over all classes, the
+    true outline in red; then the Dice of every image against the size of its lesions.
     """
     figure, axes, below = example_frame(list(predictions), columns=3, curves=1)
     for row, own in zip(axes, predictions.values(), strict=True):
         counts = pooled_counts(own)
         dice, masks = image_dice(counts), unpack_masks(own)
-        for axis, (name, image) in zip(row, best_median_worst(dice, counts.target > 0).items(), strict=False):
+        for axis, (name, image) in zip(
+            row, best_median_worst(dice, counts.target > 0).items(), strict=False
+        ):
             show(axis, test.images(np.array([image]))[0], f"{name}: Dice {dice[image]:.2f}")
             _draw_errors(axis, masks[image], test.masks(np.array([image]))[0].astype(bool))
     _legend(figure)
@@ -50,7 +58,8 @@ def draw_predictions(test: Subset, predictions: Mapping[str, Predictions], out: 
 
 
 def _draw_errors(axis: Any, masks: np.ndarray, truth: np.ndarray) -> None:
-    """Tint the pixels of masks [C, S, S] by what is right, missing and invented, and draw the outline of each true class."""
+    """Tint the pixels of masks [C, S, S] by what is right, missing and invented, and draw the
+    outline of each true class."""
     from matplotlib.colors import to_rgba
 
     parts = {_FOUND: masks & truth, _MISSED: truth & ~masks, _INVENTED: masks & ~truth}

@@ -25,7 +25,8 @@ from tasks.segmentation.settings import SegmentationSettings
 
 @dataclass(frozen=True)
 class Segmenter:
-    """A trained head with its encoder: what `predict` needs. `points`: one operating point per class."""
+    """A trained head with its encoder: what `predict` needs. `points`: one operating point per
+    class."""
 
     segmentor: Any
     spec: InputSpec
@@ -42,50 +43,84 @@ class Segmenter:
 def fit(backbone: Backbone, train_set: Subset, val: Subset, context: CellContext) -> Segmenter:
     """Train the head; resume from `context.work_dir` where a killed run left a checkpoint.
 
-    The best epoch by `settings.monitor` is kept and every class gets its operating point on validation. The baseline
-    `prior_mask` is read out in the same way.
+    The best epoch by `settings.monitor` is kept and every class gets its operating point on
+    validation. The baseline `prior_mask` is read out in the same way.
     """
     settings: SegmentationSettings = context.settings
     for name, subset in (("training", train_set), ("validation", val)):
         if not len(subset):
-            raise DataError(f"task '{context.task.name}' has no {name} image.", "Use a larger label fraction or more data.")
+            raise DataError(
+                f"task '{context.task.name}' has no {name} image.",
+                "Use a larger label fraction or more data.",
+            )
     require_masks(val, "validation", context)
     if isinstance(backbone, Baseline):
         prior = learn_prior(train_set).to(context.device)
-        return _read_out(prior, backbone, Validation(Source(val, backbone.input), settings, context.device), {}, context)
-    segmentor = build_segmentor(backbone, len(context.mask_classes), settings, context.seed).to(context.device)
+        return _read_out(
+            prior,
+            backbone,
+            Validation(Source(val, backbone.input), settings, context.device),
+            {},
+            context,
+        )
+    segmentor = build_segmentor(backbone, len(context.mask_classes), settings, context.seed).to(
+        context.device
+    )
     sources = [Source(subset, backbone.input) for subset in (train_set, val)]
     if settings.cache_features:
-        sources = [encode(sources[0], segmentor, context, settings.cached_views), encode(sources[1], segmentor, context)]
+        sources = [
+            encode(sources[0], segmentor, context, settings.cached_views),
+            encode(sources[1], segmentor, context),
+        ]
     validation = Validation(sources[1], settings, context.device)
     summary = _train(segmentor, sources[0], validation, context)
-    facts = {"head": head_name(backbone, settings), "epochs": summary.epochs, "best_epoch": summary.best_epoch}
+    facts = {
+        "head": head_name(backbone, settings),
+        "epochs": summary.epochs,
+        "best_epoch": summary.best_epoch,
+    }
     facts |= {"best_metric": summary.best_metric, "stopped_early": summary.stopped_early}
     return _read_out(segmentor, backbone, validation, facts, context)
 
 
 def _read_out(
-    segmentor: Any, backbone: Backbone, validation: Validation, facts: dict[str, Any], context: CellContext
+    segmentor: Any,
+    backbone: Backbone,
+    validation: Validation,
+    facts: dict[str, Any],
+    context: CellContext,
 ) -> Segmenter:
-    """Return the segmenter with the operating point of every class, chosen on validation and told among the facts."""
+    """Return the segmenter with the operating point of every class, chosen on validation and told
+    among the facts."""
     choices, classes = validation.choices(segmentor), context.mask_classes
     for name, choice in zip(classes, choices, strict=True):
-        facts |= {f"threshold:{name}": choice.point.threshold, f"min_area:{name}": choice.point.min_area}
+        facts |= {
+            f"threshold:{name}": choice.point.threshold,
+            f"min_area:{name}": choice.point.min_area,
+        }
     points = tuple(choice.point for choice in choices)
     return Segmenter(segmentor, backbone.input, classes, points, context.settings.batch_size, facts)
 
 
 def require_masks(subset: Subset, name: str, context: CellContext) -> None:
-    """Raise DataError where no image of `subset` has a mask: predicting nothing would score 1 on it."""
-    parts = (subset.masks(np.arange(start, min(start + 64, len(subset)))) for start in range(0, len(subset), 64))
+    """Raise DataError where no image of `subset` has a mask: predicting nothing would score 1 on
+    it."""
+    parts = (
+        subset.masks(np.arange(start, min(start + 64, len(subset))))
+        for start in range(0, len(subset), 64)
+    )
     if not any(part.any() for part in parts):
         message = f"task '{context.task.name}': none of the {len(subset)} {name} images has a mask."
         raise DataError(message, "Use more data, or another split.")
 
 
-def _train(segmentor: Any, source: Source, validation: Validation, context: CellContext) -> TrainSummary:
+def _train(
+    segmentor: Any, source: Source, validation: Validation, context: CellContext
+) -> TrainSummary:
     settings: SegmentationSettings = context.settings
-    plan = plan_from(settings, mode="min" if settings.monitor == "loss" else "max", seed=context.seed)
+    plan = plan_from(
+        settings, mode="min" if settings.monitor == "loss" else "max", seed=context.seed
+    )
     return train(
         segmentor,
         TrainBatches(source, settings.batch_size, settings.augment, settings.augmentation),
@@ -108,7 +143,9 @@ def _logits(segmentor: Any, inputs: Any, size: int, device: str) -> torch.Tensor
     return logits
 
 
-def _probabilities(segmentor: Any, source: Source, batch_size: int, device: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _probabilities(
+    segmentor: Any, source: Source, batch_size: int, device: str
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     segmentor.eval()
     size = source.subset.image_store.shape[-1]
     for rows in source.chunks(batch_size):
@@ -126,12 +163,15 @@ class Validation:
     device: str
 
     def evaluate(self, segmentor: Any) -> dict[str, float]:
-        """Return what the trainer may monitor: dice (see settings) and loss, which is averaged over batches."""
+        """Return what the trainer may monitor: dice (see settings) and loss, which is averaged over
+        batches."""
         if self.settings.monitor == "loss":
             return {"loss": self._loss(segmentor)}
         choices = self.choices(segmentor)
         names = ("score", "dice_per_image", "dice_global", "mdice")
-        means = {name: float(np.mean([getattr(choice, name) for choice in choices])) for name in names}
+        means = {
+            name: float(np.mean([getattr(choice, name) for choice in choices])) for name in names
+        }
         return {"dice": means.pop("score"), **means}
 
     def choices(self, segmentor: Any) -> list[operating.Choice]:
@@ -140,15 +180,27 @@ class Validation:
         areas = operating.candidates(self.settings.min_area, operating.AREAS)
         counts, target = self._counts(segmentor, thresholds)
         pixels = self.source.subset.image_store.shape[-1] ** 2
-        return [operating.choose(counts[c], target[c], pixels, thresholds, areas) for c in range(len(counts))]
+        return [
+            operating.choose(counts[c], target[c], pixels, thresholds, areas)
+            for c in range(len(counts))
+        ]
 
     def _counts(self, segmentor: Any, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return pixel counts [C, n, T, 2] and target pixels [C, n]."""
         counts, targets = [], []
-        for rows, found in _probabilities(segmentor, self.source, self.settings.batch_size, self.device):
+        for rows, found in _probabilities(
+            segmentor, self.source, self.settings.batch_size, self.device
+        ):
             masks = self.source.subset.masks(rows)
             classes = range(masks.shape[1])
-            counts.append(np.stack([operating.threshold_counts(found[:, c], masks[:, c], thresholds) for c in classes]))
+            counts.append(
+                np.stack(
+                    [
+                        operating.threshold_counts(found[:, c], masks[:, c], thresholds)
+                        for c in classes
+                    ]
+                )
+            )
             targets.append(masks.sum(axis=(2, 3), dtype=np.int64).T)
         return np.concatenate(counts, axis=1), np.concatenate(targets, axis=1)
 
@@ -162,7 +214,8 @@ class Validation:
 
 
 def predict(segmenter: Segmenter, test: Subset, context: CellContext) -> Predictions:
-    """Return pixel counts and boundary scores per image and class; raise DataError where no test image has a mask.
+    """Return pixel counts and boundary scores per image and class; raise DataError where no test
+    image has a mask.
 
     `arrays["masks"]`: bits [n, C, S, ceil(S / 8)] along the last axis.
     """
@@ -180,7 +233,13 @@ def predict(segmenter: Segmenter, test: Subset, context: CellContext) -> Predict
     return Predictions(table, {"masks": np.concatenate(packed)}, dict(segmenter.facts))
 
 
-def _table(test: Subset, counts: np.ndarray, edges: np.ndarray, classes: tuple[str, ...], context: CellContext) -> Any:
+def _table(
+    test: Subset,
+    counts: np.ndarray,
+    edges: np.ndarray,
+    classes: tuple[str, ...],
+    context: CellContext,
+) -> Any:
     table = test.index[["image_id", "patient_id"]].reset_index(drop=True)
     table["pixels"] = test.image_store.shape[-1] ** 2
     for c, name in enumerate(classes):

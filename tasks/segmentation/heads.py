@@ -1,4 +1,5 @@
-"""The decoders, registered in mmsegmentation: U-Net, SETR-PUP, UPerNet with its auxiliary head, and a linear one on patches."""
+"""The decoders, registered in mmsegmentation: U-Net, SETR-PUP, UPerNet with its auxiliary head, and
+a linear one on patches."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ MODELS.register_module(module=MaskLoss, force=True)
 
 
 class _OverlappingMasks:
-    """One sigmoid per class: targets [B, C, H, W] of 0/1 masks that may overlap (mmseg's own heads know one class per pixel)."""
+    """One sigmoid per class: targets [B, C, H, W] of 0/1 masks that may overlap (mmseg's own heads
+    know one class per pixel)."""
 
     loss_decode: MaskLoss
     align_corners: bool
@@ -34,7 +36,13 @@ class _OverlappingMasks:
     def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: list[Any]) -> dict[str, Tensor]:
         """Return the loss of logits, brought to the size of the masks."""
         target = self._stack_batch_gt(batch_data_samples)  # type: ignore[attr-defined]
-        logits = resize(seg_logits, size=target.shape[2:], mode="bilinear", align_corners=self.align_corners, warning=False)
+        logits = resize(
+            seg_logits,
+            size=target.shape[2:],
+            mode="bilinear",
+            align_corners=self.align_corners,
+            warning=False,
+        )
         return {self.loss_decode.loss_name: self.loss_decode(logits, target)}
 
 
@@ -46,10 +54,12 @@ def _convolutions(before: int, after: int, norm_cfg: dict[str, Any], depth: int)
 
 @MODELS.register_module(force=True)
 class UNetHead(_OverlappingMasks, BaseDecodeHead):
-    """U-Net decoder: per step x2 nearest, the encoder map of that stride beside it where there is one, two 3x3 conv-BN-ReLU.
+    """U-Net decoder: per step x2 nearest, the encoder map of that stride beside it where there is
+    one, two 3x3 conv-BN-ReLU.
 
-    The structure of segmentation_models_pytorch's decoder, which MGCA and GLoRIA use, but for the skip connection at stride 2,
-    which a pyramid of strides 4, 8, 16, 32 does not have. `widths`: channels after each step, down to stride 1.
+    The structure of segmentation_models_pytorch's decoder, which MGCA and GLoRIA use, but for the
+    skip connection at stride 2, which a pyramid of strides 4, 8, 16, 32 does not have. `widths`:
+    channels after each step, down to stride 1.
     """
 
     def __init__(self, widths: tuple[int, ...], strides: tuple[int, ...], **kwargs: Any) -> None:
@@ -61,7 +71,9 @@ class UNetHead(_OverlappingMasks, BaseDecodeHead):
         for width in widths:
             stride //= 2
             self.skip_levels.append(strides.index(stride) if stride in by_stride else None)
-            self.steps.append(_convolutions(before + by_stride.get(stride, 0), width, self.norm_cfg, depth=2))
+            self.steps.append(
+                _convolutions(before + by_stride.get(stride, 0), width, self.norm_cfg, depth=2)
+            )
             before = width
         self.conv_seg = nn.Conv2d(widths[-1], self.out_channels, 3, padding=1)
 
@@ -77,7 +89,8 @@ class UNetHead(_OverlappingMasks, BaseDecodeHead):
 
 @MODELS.register_module(force=True)
 class SETRMaskHead(_OverlappingMasks, SETRUPHead):
-    """mmseg's SETR-PUP with its own width after each of the x2 steps (MGCA: 512, 256, 128, 64) and a 3x3 output.
+    """mmseg's SETR-PUP with its own width after each of the x2 steps (MGCA: 512, 256, 128, 64) and
+    a 3x3 output.
 
     `projection` linear replaces the LayerNorm before the convolutions by MGCA's Linear(D, D).
     """
@@ -86,8 +99,12 @@ class SETRMaskHead(_OverlappingMasks, SETRUPHead):
         super().__init__(num_convs=0, up_scale=2, channels=widths[-1], align_corners=True, **kwargs)
         before = self.in_channels
         for width in widths:
-            up = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)  # mmseg's own warns at every step
-            self.up_convs.append(nn.Sequential(_convolutions(before, width, self.norm_cfg, depth=1), up))
+            up = nn.Upsample(
+                scale_factor=2, mode="bilinear", align_corners=True
+            )  # mmseg's own warns at every step
+            self.up_convs.append(
+                nn.Sequential(_convolutions(before, width, self.norm_cfg, depth=1), up)
+            )
             before = width
         if projection == "linear":
             self.norm = nn.Linear(self.in_channels, self.in_channels)
@@ -106,7 +123,8 @@ class FCNMaskHead(_OverlappingMasks, FCNHead):
 
 @MODELS.register_module(force=True)
 class LinearMaskHead(_OverlappingMasks, BaseDecodeHead):
-    """One linear layer on every patch after a BatchNorm, as DINOv2 compares frozen encoders; upsampled bilinearly."""
+    """One linear layer on every patch after a BatchNorm, as DINOv2 compares frozen encoders;
+    upsampled bilinearly."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(channels=kwargs["in_channels"], **kwargs)

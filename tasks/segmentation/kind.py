@@ -6,7 +6,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.contracts import Backbone, CellContext, Predictions, Profile, Subset, TaskSpec, TrainedKind
+from bench.contracts import (
+    Backbone,
+    CellContext,
+    Predictions,
+    Profile,
+    Subset,
+    TaskSpec,
+    TrainedKind,
+)
 from tasks.segmentation.settings import PRESETS, SegmentationSettings, resolve
 
 if TYPE_CHECKING:
@@ -14,7 +22,8 @@ if TYPE_CHECKING:
 
 
 class SegmentationKind(TrainedKind):
-    """One mask per class and image, several may overlap; scored by overlap, boundary and decision per image."""
+    """One mask per class and image, several may overlap; scored by overlap, boundary and decision
+    per image."""
 
     name = "segmentation"
     evaluator_version = 2
@@ -32,7 +41,9 @@ class SegmentationKind(TrainedKind):
     lower_is_better = ("hd95*",)
     needs = "masks"
 
-    def settings(self, task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]) -> SegmentationSettings:
+    def settings(
+        self, task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]
+    ) -> SegmentationSettings:
         """Return the preset of `protocol` and `profile` with `overrides`."""
         return resolve(protocol, profile, overrides)
 
@@ -47,19 +58,25 @@ class SegmentationKind(TrainedKind):
         return fit(backbone, train, val, context)
 
     def predict(self, predictor: Any, test: Subset, context: CellContext) -> Predictions:
-        """Return pixel counts and boundary distances per image and class, and the masks packed to bits."""
+        """Return pixel counts and boundary distances per image and class, and the masks packed to
+        bits."""
         from tasks.segmentation.fit import predict
 
         return predict(predictor, test, context)
 
-    def statistics(self, predictions: Predictions, task: TaskSpec) -> Mapping[str, Callable[[np.ndarray], np.ndarray]]:
+    def statistics(
+        self, predictions: Predictions, task: TaskSpec
+    ) -> Mapping[str, Callable[[np.ndarray], np.ndarray]]:
         """Return every metric as a function of resampling weights [R, n]."""
         from tasks.segmentation.metrics import statistics
 
         return statistics(predictions.table)
 
-    def figure(self, task: TaskSpec, test: Subset, predictions: Mapping[str, Predictions], out: Path) -> Path | None:
-        """Draw each method's best, median and worst images with their errors, and Dice against lesion size."""
+    def figure(
+        self, task: TaskSpec, test: Subset, predictions: Mapping[str, Predictions], out: Path
+    ) -> Path | None:
+        """Draw each method's best, median and worst images with their errors, and Dice against
+        lesion size."""
         from tasks.segmentation.figures import draw_predictions
 
         return draw_predictions(test, predictions, out)

@@ -1,4 +1,5 @@
-"""Overlap, boundary and decision metrics from per-image counts, each under its own name; functions of resampling weights."""
+"""Overlap, boundary and decision metrics from per-image counts, each under its own name; functions
+of resampling weights."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Counts:
-    """Pixels per image of one class: in both masks, in the prediction, in the target; integer arrays [n].
+    """Pixels per image of one class: in both masks, in the prediction, in the target; integer
+    arrays [n].
 
     `pixels` is the size of one image.
     """
@@ -40,16 +42,22 @@ class Counts:
 
 
 def count_pixels(pred: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Return (both, prediction, target) pixel counts [n, C, 3] of binary masks [n, C, H, W] (bool or uint8 0/1)."""
+    """Return (both, prediction, target) pixel counts [n, C, 3] of binary masks [n, C, H, W] (bool
+    or uint8 0/1)."""
     counts = np.empty((*pred.shape[:2], 3), dtype=np.int64)
     for place in np.ndindex(*pred.shape[:2]):
         ours, truth = pred[place].view(bool), target[place].view(bool)
-        counts[place] = np.count_nonzero(ours & truth), np.count_nonzero(ours), np.count_nonzero(truth)
+        counts[place] = (
+            np.count_nonzero(ours & truth),
+            np.count_nonzero(ours),
+            np.count_nonzero(truth),
+        )
     return counts
 
 
 def image_dice(counts: Counts) -> np.ndarray:
-    """Return the Dice of each image [n]: an empty target scores 1 when the prediction is empty and 0 otherwise."""
+    """Return the Dice of each image [n]: an empty target scores 1 when the prediction is empty and
+    0 otherwise."""
     return ratio(2.0 * counts.tp, counts.pred + counts.target, empty=1.0)
 
 
@@ -75,13 +83,16 @@ def dice_positive(counts: Counts, weights: np.ndarray) -> np.ndarray:
 
 
 def dice_global(counts: Counts, weights: np.ndarray) -> np.ndarray:
-    """Return the Dice of all pixels taken together (foreground only); 1 where target and prediction are empty throughout."""
+    """Return the Dice of all pixels taken together (foreground only); 1 where target and prediction
+    are empty throughout."""
     return ratio(2.0 * (weights @ counts.tp), weights @ (counts.pred + counts.target), empty=1.0)
 
 
 def iou(counts: Counts, weights: np.ndarray) -> np.ndarray:
     """Return the intersection over union of all pixels taken together."""
-    return ratio(1.0 * (weights @ counts.tp), weights @ (counts.pred + counts.target - counts.tp), empty=1.0)
+    return ratio(
+        1.0 * (weights @ counts.tp), weights @ (counts.pred + counts.target - counts.tp), empty=1.0
+    )
 
 
 def mdice(counts: Counts, weights: np.ndarray) -> np.ndarray:
@@ -114,7 +125,8 @@ SIZES = {"small": (0.0, 0.01), "medium": (0.01, 0.04), "large": (0.04, 1.01)}
 
 
 def dice_of_size(size: str, counts: Counts, weights: np.ndarray) -> np.ndarray:
-    """Return the mean Dice of the images whose lesion is small, medium or large; NaN where there is none."""
+    """Return the mean Dice of the images whose lesion is small, medium or large; NaN where there is
+    none."""
     low, high = SIZES[size]
     share = counts.target / max(1, counts.pixels)
     rows = np.flatnonzero((counts.target > 0) & (share >= low) & (share < high))
@@ -138,17 +150,20 @@ BOUNDARY = ("hd95", "surface_dice")
 
 
 def batch_mean_weights(n: int, batch_size: int) -> np.ndarray:
-    """Return the weight of each of `n` images in a mean of batch means [n] (MGCA, GLoRIA): a short last batch weighs more."""
+    """Return the weight of each of `n` images in a mean of batch means [n] (MGCA, GLoRIA): a short
+    last batch weighs more."""
     batch = np.arange(n) // batch_size
     size = np.bincount(batch, minlength=1)
     return 1.0 / (size[batch] * len(size))
 
 
 def statistics(table: pd.DataFrame) -> Mapping[str, Statistic]:
-    """Return every variant as a function of weights [R, n]; with several classes the mean over them and `<variant>:<class>`.
+    """Return every variant as a function of weights [R, n]; with several classes the mean over them
+    and `<variant>:<class>`.
 
-    `table` has columns `tp:<class>`, `pred:<class>`, `target:<class>`, `pixels`, the boundary scores `hd95:<class>` and
-    `surface_dice:<class>` (NaN without a true mask), and under a reference protocol `batch_weight`.
+    `table` has columns `tp:<class>`, `pred:<class>`, `target:<class>`, `pixels`, the boundary
+    scores `hd95:<class>` and `surface_dice:<class>` (NaN without a true mask), and under a
+    reference protocol `batch_weight`.
     """
     labels = [name.removeprefix("tp:") for name in map(str, table) if name.startswith("tp:")]
     counts = [_counts(table, label) for label in labels]
@@ -156,17 +171,24 @@ def statistics(table: pd.DataFrame) -> Mapping[str, Statistic]:
     for name, function in _variants(table):
         found |= _named(name, labels, [partial(function, own) for own in counts])
     for name in BOUNDARY:
-        found |= _named(name, labels, [partial(mean_of_known, table[f"{name}:{label}"].to_numpy(float)) for label in labels])
+        found |= _named(
+            name,
+            labels,
+            [partial(mean_of_known, table[f"{name}:{label}"].to_numpy(float)) for label in labels],
+        )
     return found
 
 
 def _named(name: str, labels: list[str], functions: list[Statistic]) -> dict[str, Statistic]:
-    """Return the mean over classes under `name`, and where there are several each one under `name:<class>`."""
+    """Return the mean over classes under `name`, and where there are several each one under
+    `name:<class>`."""
     own = {f"{name}:{label}": function for label, function in zip(labels, functions, strict=True)}
     return {name: partial(mean_of_defined, functions), **(own if len(labels) > 1 else {})}
 
 
-def _variants(table: pd.DataFrame) -> Iterator[tuple[str, Callable[[Counts, np.ndarray], np.ndarray]]]:
+def _variants(
+    table: pd.DataFrame,
+) -> Iterator[tuple[str, Callable[[Counts, np.ndarray], np.ndarray]]]:
     yield from VARIANTS.items()
     if "batch_weight" in table:
         share = table["batch_weight"].to_numpy()
@@ -174,5 +196,7 @@ def _variants(table: pd.DataFrame) -> Iterator[tuple[str, Callable[[Counts, np.n
 
 
 def _counts(table: pd.DataFrame, label: str) -> Counts:
-    tp, pred, target = (table[f"{part}:{label}"].to_numpy(dtype=np.int64) for part in ("tp", "pred", "target"))
+    tp, pred, target = (
+        table[f"{part}:{label}"].to_numpy(dtype=np.int64) for part in ("tp", "pred", "target")
+    )
     return Counts(tp, pred, target, int(table["pixels"].iloc[0]) if len(table) else 0)

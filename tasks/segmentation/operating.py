@@ -15,7 +15,8 @@ AREAS = np.array([0.0, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02])
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """How one class is read out: prob > threshold, then nothing where fewer than min_area (share of the image) remain."""
+    """How one class is read out: prob > threshold, then nothing where fewer than min_area (share of
+    the image) remain."""
 
     threshold: float
     min_area: float
@@ -34,33 +35,44 @@ class Choice:
     def score(self) -> float:
         """Return what the point was chosen by: the mean of both figures.
 
-        Either alone is degenerate: where most images are healthy, predicting nothing maximises `dice_per_image`, and
-        `dice_global` hardly sees false alarms on healthy images.
+        Either alone is degenerate: where most images are healthy, predicting nothing maximises
+        `dice_per_image`, and `dice_global` hardly sees false alarms on healthy images.
         """
         return (self.dice_per_image + self.dice_global) / 2
 
 
-def threshold_counts(probabilities: np.ndarray, target: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """Return (both, prediction) pixel counts [n, T, 2] of one class at every threshold, from one histogram per image.
+def threshold_counts(
+    probabilities: np.ndarray, target: np.ndarray, thresholds: np.ndarray
+) -> np.ndarray:
+    """Return (both, prediction) pixel counts [n, T, 2] of one class at every threshold, from one
+    histogram per image.
 
-    `probabilities` [n, H, W] float, `target` [n, H, W] 0/1; a pixel is predicted where its probability is above the threshold.
+    `probabilities` [n, H, W] float, `target` [n, H, W] 0/1; a pixel is predicted where its
+    probability is above the threshold.
     """
     n, bins = len(probabilities), len(thresholds) + 1
-    above = np.searchsorted(thresholds.astype(np.float32), probabilities.reshape(n, -1), side="left")
+    above = np.searchsorted(
+        thresholds.astype(np.float32), probabilities.reshape(n, -1), side="left"
+    )
     key = (np.arange(n)[:, None] * 2 + target.reshape(n, -1).astype(np.int64)) * bins + above
     histogram = np.bincount(key.ravel(), minlength=n * 2 * bins).reshape(n, 2, bins)
     at_least = histogram[:, :, ::-1].cumsum(axis=-1)[:, :, ::-1][:, :, 1:]
     return np.stack([at_least[:, 1], at_least.sum(axis=1)], axis=-1)
 
 
-def choose(counts: np.ndarray, target: np.ndarray, pixels: int, thresholds: np.ndarray, areas: np.ndarray) -> Choice:
+def choose(
+    counts: np.ndarray, target: np.ndarray, pixels: int, thresholds: np.ndarray, areas: np.ndarray
+) -> Choice:
     """Return the best of all pairs of `thresholds` and `areas` for one class.
 
-    `counts` [n, T, 2] as from `threshold_counts`, `target` [n] pixels of the true mask, `pixels` per image.
+    `counts` [n, T, 2] as from `threshold_counts`, `target` [n] pixels of the true mask, `pixels`
+    per image.
     """
     weights = np.ones((1, len(target)))
     candidates = [
-        Choice(OperatingPoint(float(t), float(a)), *_figures(counts[:, k], target, pixels, a, weights))
+        Choice(
+            OperatingPoint(float(t), float(a)), *_figures(counts[:, k], target, pixels, a, weights)
+        )
         for k, t in enumerate(thresholds)
         for a in areas
     ]
@@ -72,7 +84,11 @@ def _figures(
 ) -> tuple[float, float, float]:
     kept = counts * (counts[:, 1] >= smallest * pixels)[:, None]
     found = Counts(kept[:, 0], kept[:, 1], target, pixels)
-    return float(image_dice(found).mean()), float(dice_global(found, weights)[0]), float(mdice(found, weights)[0])
+    return (
+        float(image_dice(found).mean()),
+        float(dice_global(found, weights)[0]),
+        float(mdice(found, weights)[0]),
+    )
 
 
 def candidates(fixed: float | None, grid: np.ndarray) -> np.ndarray:

@@ -12,8 +12,9 @@ from bench.contracts import Subset
 
 
 class PriorMask(nn.Module):
-    """Stands where a segmentor does: the same logits [C, S, S] for every image, whose order is that of the share of training
-    images masked at a pixel (the highest share has probability 1, so that the thresholds of validation reach all of them)."""
+    """Stands where a segmentor does: the same logits [C, S, S] for every image, whose order is that
+    of the share of training images masked at a pixel (the highest share has probability 1, so that
+    the thresholds of validation reach all of them)."""
 
     align_corners = False
     logits: Tensor
@@ -30,6 +31,9 @@ class PriorMask(nn.Module):
 
 def learn_prior(train: Subset) -> PriorMask:
     """Return the prior of training images."""
-    parts = (train.masks(np.arange(start, min(start + 64, len(train)))) for start in range(0, len(train), 64))
+    parts = (
+        train.masks(np.arange(start, min(start + 64, len(train))))
+        for start in range(0, len(train), 64)
+    )
     total = sum(part.sum(axis=0, dtype=np.float64) for part in parts)
     return PriorMask(torch.from_numpy(np.asarray(total) / len(train)).float())

@@ -17,18 +17,23 @@ from bench.settings import override
 class SegmentationSettings:
     """How a segmentation head is trained and read out.
 
-    `head` auto: U-Net on a ResNet, SETR-PUP on a ViT; upernet and linear (on patches) fit both. The channels of the first two:
-    one width per doubling of the resolution, coarse to fine; what is then missing to full size is done bilinearly. UPerNet has
-    an auxiliary FCN head of weight `auxiliary_weight`. `batchnorm` is the mode of the encoder's BatchNorm layers in training.
-    `loss`: focal_dice is `focal_weight` focal - log dice, ce cross-entropy, ce_dice cross-entropy + (1 - dice).
+    `head` auto: U-Net on a ResNet, SETR-PUP on a ViT; upernet and linear (on patches) fit both. The
+    channels of the first two: one width per doubling of the resolution, coarse to fine; what is
+    then missing to full size is done bilinearly. UPerNet has an auxiliary FCN head of weight
+    `auxiliary_weight`. `batchnorm` is the mode of the encoder's BatchNorm layers in training.
+    `loss`: focal_dice is `focal_weight` focal - log dice, ce cross-entropy, ce_dice cross-entropy +
+    (1 - dice).
 
-    `augmentation` (where `augment`): scale_rotate (MGCA, GLoRIA) or flip (BenchX). `cache_features` encodes every image once and
-    trains on the kept maps: only for a frozen encoder without augmentation; `cached_views` above 1 also keeps that many less one
-    turned, scaled and mirrored views of every training image. `steps_per_epoch` None is one pass over the training images.
-    `warmup` is a share of all steps. `threshold` and `min_area` (a fraction of the image: a smaller predicted region counts as
-    none) are chosen on validation where None. `monitor` is what the best epoch is taken by, at the best operating point: dice =
-    mean of `dice_per_image` and `dice_global` on validation, mdice = mean of the global Dice of background and foreground,
-    loss = validation loss. `batch_mean` adds the metric `dice_batch_mean`, the mean of batch means of MGCA and GLoRIA.
+    `augmentation` (where `augment`): scale_rotate (MGCA, GLoRIA) or flip (BenchX). `cache_features`
+    encodes every image once and trains on the kept maps: only for a frozen encoder without
+    augmentation; `cached_views` above 1 also keeps that many less one turned, scaled and mirrored
+    views of every training image. `steps_per_epoch` None is one pass over the training images.
+    `warmup` is a share of all steps. `threshold` and `min_area` (a fraction of the image: a smaller
+    predicted region counts as none) are chosen on validation where None. `monitor` is what the best
+    epoch is taken by, at the best operating point: dice = mean of `dice_per_image` and
+    `dice_global` on validation, mdice = mean of the global Dice of background and foreground, loss
+    = validation loss. `batch_mean` adds the metric `dice_batch_mean`, the mean of batch means of
+    MGCA and GLoRIA.
     """
 
     head: Literal["auto", "unet", "setr_pup", "upernet", "linear"] = "auto"
@@ -66,7 +71,10 @@ class SegmentationSettings:
             if getattr(self, name) < 1:
                 raise SettingError(f"{name} is {getattr(self, name)}.", "It must be at least 1.")
         if self.threshold is not None and not 0 < self.threshold < 1:
-            raise SettingError(f"threshold is {self.threshold:g}.", "It must be within 0..1, or none to choose it on validation.")
+            raise SettingError(
+                f"threshold is {self.threshold:g}.",
+                "It must be within 0..1, or none to choose it on validation.",
+            )
         if self.cache_features and (self.augment or not self.frozen or self.batchnorm == "train"):
             raise SettingError(
                 "cache_features needs a frozen encoder (BatchNorm too) and no augmentation.",
@@ -136,7 +144,13 @@ _BENCHX: dict[str, Any] = {
     "min_area": 0.0,
     "amp": "bf16",
 }
-_SMALL: dict[str, Any] = {"image_size": 128, "steps_per_epoch": 16, "epochs": 5, "lr": 3e-3, "amp": "off"}
+_SMALL: dict[str, Any] = {
+    "image_size": 128,
+    "steps_per_epoch": 16,
+    "epochs": 5,
+    "lr": 3e-3,
+    "amp": "off",
+}
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "default": {"paper": {}, "demo": _DEMO},
     "mgca": {"paper": _MGCA, "demo": {**_DEMO, **_MGCA, "epochs": 5, "lr": 3e-3}},
@@ -145,15 +159,19 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
 }
 """Per protocol and profile, what differs from the class defaults.
 
-`mgca`: MGCA 680fe4a, its segmentation script; `gloria`: GLoRIA 416466a, fine-tuned at 512 px; `benchx`: BenchX b874fa6, UPerNet
-on a frozen encoder for 20,000 iterations at 512 px, warm-up of 1,500 (its two-class softmax is written as one sigmoid, its half
-precision as bfloat16). Source: PROTOCOLS 3.3.
+`mgca`: MGCA 680fe4a, its segmentation script; `gloria`: GLoRIA 416466a, fine-tuned at 512 px;
+`benchx`: BenchX b874fa6, UPerNet on a frozen encoder for 20,000 iterations at 512 px, warm-up of
+1,500 (its two-class softmax is written as one sigmoid, its half precision as bfloat16). Source:
+PROTOCOLS 3.3.
 """
 
 
 def resolve(protocol: str, profile: Profile, changes: Mapping[str, str]) -> SegmentationSettings:
-    """Return the settings of `protocol` and `profile` with `changes`; raise UnknownNameError on another protocol."""
+    """Return the settings of `protocol` and `profile` with `changes`; raise UnknownNameError on
+    another protocol."""
     if protocol not in PRESETS:
-        raise UnknownNameError(f"unknown protocol '{protocol}' of segmentation.", suggest(protocol, PRESETS))
+        raise UnknownNameError(
+            f"unknown protocol '{protocol}' of segmentation.", suggest(protocol, PRESETS)
+        )
     preset = dataclasses.replace(SegmentationSettings(), **PRESETS[protocol][profile])
     return override(preset, changes)

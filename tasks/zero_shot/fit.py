@@ -19,7 +19,8 @@ from tasks.zero_shot.settings import ZeroShotSettings
 
 @dataclass(frozen=True)
 class ZeroShot:
-    """What `predict` needs: the encoder, the prompts of every class, and the readout (None where validation has no images)."""
+    """What `predict` needs: the encoder, the prompts of every class, and the readout (None where
+    validation has no images)."""
 
     backbone: Backbone
     prompts: tuple[ClassPrompts, ...]
@@ -28,19 +29,26 @@ class ZeroShot:
 
 
 def fit(backbone: Backbone, val: Subset, context: CellContext) -> ZeroShot:
-    """Make the prompts and, unless classes are exclusive, choose thresholds and temperatures on validation."""
+    """Make the prompts and, unless classes are exclusive, choose thresholds and temperatures on
+    validation."""
     need_text_side(backbone, "zero-shot classification")
     settings: ZeroShotSettings = context.settings
     shared = settings.labelling()
     rng = np.random.default_rng([context.seed, 6])
-    prompts = tuple(build(settings.prompts, label, settings.prompts_per_class, rng) for label in settings.labels)
-    facts: dict[str, Any] = {"prompts": sum(len(each.positive) + len(each.negative) for each in prompts)}
+    prompts = tuple(
+        build(settings.prompts, label, settings.prompts_per_class, rng) for label in settings.labels
+    )
+    facts: dict[str, Any] = {
+        "prompts": sum(len(each.positive) + len(each.negative) for each in prompts)
+    }
     if not len(val):
         unread = settings.labels if settings.mode != "multiclass" else ()
         chosen = readout.Readout((1.0,) * len(prompts), (0.0,) * len(prompts), unread)
     else:
         known = labelled(val, shared, "validation")
-        chosen = readout.choose(class_scores(backbone, prompts, known.subset, context), known.values, shared)
+        chosen = readout.choose(
+            class_scores(backbone, prompts, known.subset, context), known.values, shared
+        )
     return ZeroShot(backbone, prompts, chosen, {**facts, **chosen.facts(settings.labels)})
 
 
@@ -49,17 +57,30 @@ def predict(classifier: ZeroShot, test: Subset, context: CellContext) -> Predict
     settings: ZeroShotSettings = context.settings
     found = labelled(test, settings.labelling(), "test")
     scores = class_scores(classifier.backbone, classifier.prompts, found.subset, context)
-    table = readout.table(found.subset.index, scores, found.values, classifier.readout, settings.labelling())
-    return Predictions(table, {}, {**classifier.facts, **readout.counts(table, settings.labelling())})
+    table = readout.table(
+        found.subset.index, scores, found.values, classifier.readout, settings.labelling()
+    )
+    return Predictions(
+        table, {}, {**classifier.facts, **readout.counts(table, settings.labelling())}
+    )
 
 
-def class_scores(backbone: Backbone, prompts: tuple[ClassPrompts, ...], subset: Subset, context: CellContext) -> np.ndarray:
-    """Return one score per image and class [n, C]: logits, or log probabilities of exclusive classes."""
+def class_scores(
+    backbone: Backbone, prompts: tuple[ClassPrompts, ...], subset: Subset, context: CellContext
+) -> np.ndarray:
+    """Return one score per image and class [n, C]: logits, or log probabilities of exclusive
+    classes."""
     settings: ZeroShotSettings = context.settings
-    texts = list(dict.fromkeys(text for each in prompts for text in (*each.positive, *each.negative)))
+    texts = list(
+        dict.fromkeys(text for each in prompts for text in (*each.positive, *each.negative))
+    )
     place = {text: column for column, text in enumerate(texts)}
-    similar = similarity_matrix(backbone, subset, texts, settings.similarity, context).astype(np.float64)
-    scores = np.stack([_score(similar, each, place, settings.aggregate) for each in prompts], axis=1)
+    similar = similarity_matrix(backbone, subset, texts, settings.similarity, context).astype(
+        np.float64
+    )
+    scores = np.stack(
+        [_score(similar, each, place, settings.aggregate) for each in prompts], axis=1
+    )
     if settings.normalise_per_class and len(scores) > 1:
         spread = scores.std(axis=0)
         scores = (scores - scores.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
@@ -67,9 +88,15 @@ def class_scores(backbone: Backbone, prompts: tuple[ClassPrompts, ...], subset: 
     return log_softmax(scores) if settings.mode == "multiclass" else scores
 
 
-def _score(similar: np.ndarray, prompts: ClassPrompts, place: Mapping[str, int], aggregate: str) -> np.ndarray:
+def _score(
+    similar: np.ndarray, prompts: ClassPrompts, place: Mapping[str, int], aggregate: str
+) -> np.ndarray:
     def part(texts: tuple[str, ...]) -> np.ndarray:
         columns = similar[:, [place[text] for text in texts]]
         return columns.mean(axis=1) if aggregate == "mean" else columns.max(axis=1)
 
-    return part(prompts.positive) - part(prompts.negative) if prompts.negative else part(prompts.positive)
+    return (
+        part(prompts.positive) - part(prompts.negative)
+        if prompts.negative
+        else part(prompts.positive)
+    )

@@ -14,14 +14,17 @@ if TYPE_CHECKING:
 
 
 class ZeroShotKind(TaskKind):
-    """Classification by prompts, nothing trained; thresholds (classes not exclusive) and temperature from validation."""
+    """Classification by prompts, nothing trained; thresholds (classes not exclusive) and
+    temperature from validation."""
 
     name = "zero_shot"
     evaluator_version = 1
     metrics = ("accuracy", "f1", "auroc", "auprc", "balanced_accuracy", "mcc")
     needs = "labels"
 
-    def settings(self, task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]) -> ZeroShotSettings:
+    def settings(
+        self, task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]
+    ) -> ZeroShotSettings:
         """Return the preset of `protocol` and `profile` for the labels of `task`, with `overrides`."""
         return resolve(task, protocol, profile, overrides)
 
@@ -31,14 +34,19 @@ class ZeroShotKind(TaskKind):
 
     def split(self, index: pd.DataFrame, task: TaskSpec, protocol: str, seed: int) -> pd.DataFrame:
         """Return the official split; a dataset that is a test set as a whole stays one."""
-        return index if set(index["split"]) == {"test"} else super().split(index, task, protocol, seed)
+        return (
+            index if set(index["split"]) == {"test"} else super().split(index, task, protocol, seed)
+        )
 
-    def subset(self, train: pd.DataFrame, fraction: float, task: TaskSpec, protocol: str, seed: int) -> pd.DataFrame:
+    def subset(
+        self, train: pd.DataFrame, fraction: float, task: TaskSpec, protocol: str, seed: int
+    ) -> pd.DataFrame:
         """Return all training rows: nothing is trained on them."""
         return train
 
     def fit(self, backbone: Backbone, train: Subset, val: Subset, context: CellContext) -> Any:
-        """Return a `tasks.zero_shot.fit.ZeroShot`; raise SettingError for a backbone without a text side."""
+        """Return a `tasks.zero_shot.fit.ZeroShot`; raise SettingError for a backbone without a text
+        side."""
         from tasks.zero_shot.fit import fit
 
         return fit(backbone, val, context)
@@ -49,8 +57,11 @@ class ZeroShotKind(TaskKind):
 
         return predict(predictor, test, context)
 
-    def statistics(self, predictions: Predictions, task: TaskSpec) -> Mapping[str, Callable[[np.ndarray], np.ndarray]]:
-        """Return every metric as a function of resampling weights [R, n]; see `bench.metrics.classification`."""
+    def statistics(
+        self, predictions: Predictions, task: TaskSpec
+    ) -> Mapping[str, Callable[[np.ndarray], np.ndarray]]:
+        """Return every metric as a function of resampling weights [R, n]; see
+        `bench.metrics.classification`."""
         from bench.metrics.classification import classification_statistics
 
         return classification_statistics(predictions.table, predictions.extra["mode"])

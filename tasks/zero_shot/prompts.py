@@ -1,7 +1,8 @@
-"""Prompts per class: severity x subtype x location sets, single sentences, templates, positive and negative pairs.
+"""Prompts per class: severity x subtype x location sets, single sentences, templates, positive and
+negative pairs.
 
-The sets follow GLoRIA's description (every severity x subtype x location string of five findings: 210, 15, 192, 18 and 54
-of them); the words are ours.
+The sets follow GLoRIA's description (every severity x subtype x location string of five findings:
+210, 15, 192, 18 and 54 of them); the words are ours.
 """
 
 from __future__ import annotations
@@ -78,8 +79,19 @@ SETS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     ),
     "Pleural Effusion": (
         ("", "small", "large"),
-        ("pleural effusion", "layering effusion", "effusion with blunting of the costophrenic angle"),
-        ("", "on the left", "on the right", "on both sides", "at the left base", "at the right base"),
+        (
+            "pleural effusion",
+            "layering effusion",
+            "effusion with blunting of the costophrenic angle",
+        ),
+        (
+            "",
+            "on the left",
+            "on the right",
+            "on both sides",
+            "at the left base",
+            "at the right base",
+        ),
     ),
 }
 WORDS: Mapping[str, str] = {
@@ -119,9 +131,13 @@ class ClassPrompts:
 
 
 def prompt_set(label: str) -> tuple[str, ...]:
-    """Return every severity x subtype x location prompt of one of the five findings; raise SettingError for another label."""
+    """Return every severity x subtype x location prompt of one of the five findings; raise
+    SettingError for another label."""
     if label not in SETS:
-        raise SettingError(f"there is no prompt set for '{label}'.", f"Sets: {', '.join(SETS)}; or use prompts=ensemble.")
+        raise SettingError(
+            f"there is no prompt set for '{label}'.",
+            f"Sets: {', '.join(SETS)}; or use prompts=ensemble.",
+        )
     return tuple(" ".join(word for word in words if word) for words in product(*SETS[label]))
 
 
@@ -139,13 +155,23 @@ def sentence(template: str, label: str) -> str:
 def build(kind: str, label: str, count: int | None, rng: np.random.Generator) -> ClassPrompts:
     """Return the prompts of one class.
 
-    `kind` single: one sentence; ensemble: all templates; pairs: all templates and their negations; sets: `count` of the class's
-    prompt set, drawn by `rng` (None: all).
+    `kind` single: one sentence; ensemble: all templates; pairs: all templates and their negations;
+    sets: `count` of the class's prompt set, drawn by `rng` (None: all).
     """
     if kind == "sets":
         every = prompt_set(label)
-        chosen = range(len(every)) if count is None else sorted(rng.permutation(len(every))[:count].tolist())
+        chosen = (
+            range(len(every))
+            if count is None
+            else sorted(rng.permutation(len(every))[:count].tolist())
+        )
         return ClassPrompts(tuple(every[i] for i in chosen))
-    positive = tuple(sentence(template, label) for template in (TEMPLATES[:1] if kind == "single" else TEMPLATES))
-    negative = tuple(sentence(template, label) for template in NEGATIVE_TEMPLATES) if kind == "pairs" else ()
+    positive = tuple(
+        sentence(template, label) for template in (TEMPLATES[:1] if kind == "single" else TEMPLATES)
+    )
+    negative = (
+        tuple(sentence(template, label) for template in NEGATIVE_TEMPLATES)
+        if kind == "pairs"
+        else ()
+    )
     return ClassPrompts(positive, negative)

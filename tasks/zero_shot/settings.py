@@ -18,11 +18,13 @@ from tasks.classification.settings import ClassificationSettings, Mode, expand_p
 class ZeroShotSettings:
     """How images are scored against prompts.
 
-    `prompts`: single sentence, ensemble of templates, pairs (score = positive minus negative), sets (severity x subtype x
-    location; `prompts_per_class` of them). `similarity`: method is the backbone's own score, global the cosine of the embeddings,
-    local its part over words and regions. `aggregate`: how the prompts of a class become one score. `normalise_per_class` takes
-    the z-score of every class over all test images: transductive, a prediction then depends on what else is tested. `scale`
-    turns scores into logits before calibration. Labels, uncertain policy, views and thresholds are those of classification.
+    `prompts`: single sentence, ensemble of templates, pairs (score = positive minus negative), sets
+    (severity x subtype x location; `prompts_per_class` of them). `similarity`: method is the
+    backbone's own score, global the cosine of the embeddings, local its part over words and
+    regions. `aggregate`: how the prompts of a class become one score. `normalise_per_class` takes
+    the z-score of every class over all test images: transductive, a prediction then depends on what
+    else is tested. `scale` turns scores into logits before calibration. Labels, uncertain policy,
+    views and thresholds are those of classification.
     """
 
     prompts: Literal["single", "ensemble", "pairs", "sets"] = "ensemble"
@@ -44,13 +46,28 @@ class ZeroShotSettings:
 
     def __post_init__(self) -> None:
         if self.image_size < 1 or self.scale <= 0:
-            raise SettingError(f"image_size={self.image_size}, scale={self.scale:g}.", "Both must be positive.")
+            raise SettingError(
+                f"image_size={self.image_size}, scale={self.scale:g}.", "Both must be positive."
+            )
         if self.prompts_per_class is not None and self.prompts_per_class < 1:
-            raise SettingError(f"prompts_per_class is {self.prompts_per_class}.", "It must be at least 1, or none for all.")
+            raise SettingError(
+                f"prompts_per_class is {self.prompts_per_class}.",
+                "It must be at least 1, or none for all.",
+            )
 
     def labelling(self) -> ClassificationSettings:
         """Return the part of the settings that classification shares."""
-        names = ("mode", "labels", "uncertain", "blank", "views", "threshold", "threshold_by", "calibration", "subgroups")
+        names = (
+            "mode",
+            "labels",
+            "uncertain",
+            "blank",
+            "views",
+            "threshold",
+            "threshold_by",
+            "calibration",
+            "subgroups",
+        )
         return ClassificationSettings(**{name: getattr(self, name) for name in names})
 
 
@@ -70,15 +87,26 @@ _BENCHX: dict[str, Any] = {
     "calibration": "none",
 }
 PRESETS: dict[str, dict[str, Any]] = {"default": {}, "gloria": _GLORIA, "benchx": _BENCHX}
-"""Per protocol, what differs from the class defaults. `gloria`: GLoRIA 416466a (its prompts are drawn by Python's
-random, seed 6; ours by the cell's seed). `benchx`: b874fa6 develop, whose z-scores and threshold are those of a batch; ours of
-the whole test set."""
+"""Per protocol, what differs from the class defaults. `gloria`: GLoRIA 416466a (its prompts are
+drawn by Python's random, seed 6; ours by the cell's seed). `benchx`: b874fa6 develop, whose
+z-scores and threshold are those of a batch; ours of the whole test set."""
 
 
-def resolve(task: TaskSpec, protocol: str, profile: Profile, changes: Mapping[str, str]) -> ZeroShotSettings:
-    """Return the settings of `protocol` and `profile` for `task` with `changes`; raise UnknownNameError on another protocol."""
+def resolve(
+    task: TaskSpec, protocol: str, profile: Profile, changes: Mapping[str, str]
+) -> ZeroShotSettings:
+    """Return the settings of `protocol` and `profile` for `task` with `changes`; raise
+    UnknownNameError on another protocol."""
     if protocol not in PRESETS:
-        raise UnknownNameError(f"unknown protocol '{protocol}' of zero_shot.", suggest(protocol, PRESETS))
-    values = {**task_values(task), **PRESETS[protocol], **({"image_size": 144} if profile == "demo" else {})}
+        raise UnknownNameError(
+            f"unknown protocol '{protocol}' of zero_shot.", suggest(protocol, PRESETS)
+        )
+    values = {
+        **task_values(task),
+        **PRESETS[protocol],
+        **({"image_size": 144} if profile == "demo" else {}),
+    }
     settings = override(dataclasses.replace(ZeroShotSettings(), **values), changes)
-    return dataclasses.replace(settings, uncertain=expand_policies(settings.uncertain, settings.labels))
+    return dataclasses.replace(
+        settings, uncertain=expand_policies(settings.uncertain, settings.labels)
+    )

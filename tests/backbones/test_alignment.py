@@ -1,4 +1,5 @@
-"""Losses and their gradients against explicit float64 loops, published parity numbers, and two processes against one."""
+"""Losses and their gradients against explicit float64 loops, published parity numbers, and two
+processes against one."""
 
 from __future__ import annotations
 
@@ -17,12 +18,20 @@ from torch.nn import functional
 from backbones.alignment.correlation import correlation_loss, standardise_rows
 from backbones.alignment.gather import gather, gather_padded
 from backbones.alignment.kernels import score_info_nce, symmetric_info_nce
-from backbones.place.losses import known_matches, pairwise_cosine, patch_pixels, pcma_query_loss, pcma_sentence_loss
+from backbones.place.losses import (
+    known_matches,
+    pairwise_cosine,
+    patch_pixels,
+    pcma_query_loss,
+    pcma_sentence_loss,
+)
 
 
 def unit(*shape: int, seed: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
-    return functional.normalize(torch.randn(*shape, generator=generator, dtype=torch.float64), dim=-1)
+    return functional.normalize(
+        torch.randn(*shape, generator=generator, dtype=torch.float64), dim=-1
+    )
 
 
 def normal(x: torch.Tensor) -> torch.Tensor:
@@ -31,7 +40,10 @@ def normal(x: torch.Tensor) -> torch.Tensor:
 
 
 def same_value_and_gradient(
-    own: Callable[..., torch.Tensor], reference: Callable[..., torch.Tensor], *inputs: torch.Tensor, tolerance: float = 1e-9
+    own: Callable[..., torch.Tensor],
+    reference: Callable[..., torch.Tensor],
+    *inputs: torch.Tensor,
+    tolerance: float = 1e-9,
 ) -> None:
     """Compare in float64 to `tolerance`, and the float32 value to 1e-4."""
     mine, theirs = ([x.clone().requires_grad_() for x in inputs] for _ in range(2))
@@ -42,7 +54,10 @@ def same_value_and_gradient(
     for a, b in zip(mine, theirs, strict=True):
         zero = torch.zeros_like(a)
         torch.testing.assert_close(
-            a.grad if a.grad is not None else zero, b.grad if b.grad is not None else zero, atol=tolerance, rtol=1e-7
+            a.grad if a.grad is not None else zero,
+            b.grad if b.grad is not None else zero,
+            atol=tolerance,
+            rtol=1e-7,
         )
     single = own(*(x.float() for x in inputs))
     torch.testing.assert_close(single.double(), second.detach(), atol=1e-4, rtol=1e-4)
@@ -52,15 +67,27 @@ def same_value_and_gradient(
 def attend(sentence: torch.Tensor, regions: torch.Tensor, tau: float) -> torch.Tensor:
     """<u, q> with q formed and normalised, region by region."""
     weights = torch.stack([torch.dot(sentence, region) / tau for region in regions]).softmax(0)
-    pooled = sum((weight * region for weight, region in zip(weights, regions, strict=True)), torch.zeros_like(sentence))
+    pooled = sum(
+        (weight * region for weight, region in zip(weights, regions, strict=True)),
+        torch.zeros_like(sentence),
+    )
     return torch.dot(sentence, pooled / pooled.norm())
 
 
 def pcma_reference(
-    sentences: torch.Tensor, keys: torch.Tensor, regions: torch.Tensor, tau2: float, tau3: float, duplicate: float | None
+    sentences: torch.Tensor,
+    keys: torch.Tensor,
+    regions: torch.Tensor,
+    tau2: float,
+    tau3: float,
+    duplicate: float | None,
 ) -> torch.Tensor:
     """PCMA as written in PLACE.md: loops over sentences and images."""
-    pairs = [(i, j) for i, j in itertools.product(range(len(keys)), range(keys.shape[1])) if keys[i, j] >= 0]
+    pairs = [
+        (i, j)
+        for i, j in itertools.product(range(len(keys)), range(keys.shape[1]))
+        if keys[i, j] >= 0
+    ]
 
     def says_the_same(i: int, j: int, m: int) -> bool:
         for other in range(keys.shape[1]):
@@ -71,8 +98,14 @@ def pcma_reference(
                 return True
         return False
 
-    score = {(i, j, m): attend(sentences[i, j], regions[m], tau2) / tau3 for i, j in pairs for m in range(len(keys))}
-    counts = {(i, j, m): m == i or not says_the_same(i, j, m) for i, j in pairs for m in range(len(keys))}
+    score = {
+        (i, j, m): attend(sentences[i, j], regions[m], tau2) / tau3
+        for i, j in pairs
+        for m in range(len(keys))
+    }
+    counts = {
+        (i, j, m): m == i or not says_the_same(i, j, m) for i, j in pairs for m in range(len(keys))
+    }
     to_image = []
     for i, j in pairs:
         total = sum(score[i, j, m].exp() for m in range(len(keys)) if counts[i, j, m])
@@ -95,10 +128,14 @@ def random_keys(images: int, sentences: int, seed: int, kinds: int = 4) -> torch
 
 
 # --------------------------------------------------------------------------------------------------------------- PCMA
-@pytest.mark.parametrize("images, count, regions", [(1, 1, 1), (1, 3, 5), (2, 1, 16), (5, 4, 3), (7, 3, 2)])
+@pytest.mark.parametrize(
+    "images, count, regions", [(1, 1, 1), (1, 3, 5), (2, 1, 16), (5, 4, 3), (7, 3, 2)]
+)
 @pytest.mark.parametrize("duplicate", [None, 0.3])
 @pytest.mark.parametrize("form", ["reference", "chunked"])
-def test_pcma_equals_the_loops(images: int, count: int, regions: int, duplicate: float | None, form: str) -> None:
+def test_pcma_equals_the_loops(
+    images: int, count: int, regions: int, duplicate: float | None, form: str
+) -> None:
     sentences, observed = unit(images, count, 6, seed=1), unit(images, regions, 6, seed=2)
     keys = random_keys(images, count, seed=3)
     options = {"tau2": 0.1, "tau3": 0.1, "duplicate_cosine": duplicate}
@@ -113,7 +150,9 @@ def test_pcma_equals_the_loops(images: int, count: int, regions: int, duplicate:
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(1, 6), st.integers(1, 5), st.integers(1, 6), st.integers(0, 10_000))
-def test_pcma_equals_the_loops_for_any_shape(images: int, count: int, regions: int, seed: int) -> None:
+def test_pcma_equals_the_loops_for_any_shape(
+    images: int, count: int, regions: int, seed: int
+) -> None:
     sentences, observed = unit(images, count, 4, seed=seed), unit(images, regions, 4, seed=seed + 1)
     keys = random_keys(images, count, seed=seed, kinds=3)
     own = pcma_sentence_loss(sentences, keys, observed, tau2=0.2, tau3=0.3, duplicate_cosine=0.8)
@@ -129,13 +168,21 @@ def test_masking_of_false_negatives_matters_and_padding_does_not() -> None:
     plain = pcma_sentence_loss(sentences, distinct, observed, **options)
     assert pcma_sentence_loss(sentences, shared, observed, **options) < plain - 1e-3
     padded = functional.pad(sentences, (0, 0, 0, 3), value=0.7)
-    with_padding = pcma_sentence_loss(padded, functional.pad(distinct, (0, 3), value=-1), observed, **options)
+    with_padding = pcma_sentence_loss(
+        padded, functional.pad(distinct, (0, 3), value=-1), observed, **options
+    )
     torch.testing.assert_close(with_padding, plain)
 
 
 def test_pcma_without_any_sentence_is_zero_with_a_gradient() -> None:
     observed = unit(3, 2, 4, seed=1).requires_grad_()
-    loss = pcma_sentence_loss(torch.zeros(3, 1, 4, dtype=torch.float64), torch.full((3, 1), -1), observed, tau2=0.1, tau3=0.1)
+    loss = pcma_sentence_loss(
+        torch.zeros(3, 1, 4, dtype=torch.float64),
+        torch.full((3, 1), -1),
+        observed,
+        tau2=0.1,
+        tau3=0.1,
+    )
     loss.backward()
     assert float(loss.detach()) == 0.0
     assert observed.grad is not None and not observed.grad.any()
@@ -152,23 +199,37 @@ def test_known_matches_by_key_and_by_cosine() -> None:
 
 
 def test_pcma_by_query_equals_the_loops() -> None:
-    textual, visual, keys = unit(4, 3, 5, seed=1), unit(4, 3, 5, seed=2), torch.tensor([[1, 2], [2, 1], [3, -1], [4, 5]])
+    textual, visual, keys = (
+        unit(4, 3, 5, seed=1),
+        unit(4, 3, 5, seed=2),
+        torch.tensor([[1, 2], [2, 1], [3, -1], [4, 5]]),
+    )
     same = {(0, 1), (1, 0)}
 
     def reference(t: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         terms = []
         for k, i in itertools.product(range(3), range(4)):
             for a, b in ((v, t), (t, v)):
-                logits = {m: torch.dot(a[i, k], b[m, k]) / 0.2 for m in range(4) if (i, m) not in same}
+                logits = {
+                    m: torch.dot(a[i, k], b[m, k]) / 0.2 for m in range(4) if (i, m) not in same
+                }
                 terms.append(torch.stack(list(logits.values())).logsumexp(0) - logits[i])
         return torch.stack(terms).mean()
 
-    same_value_and_gradient(lambda t, v: pcma_query_loss(t, v, keys, tau3=0.2), reference, textual, visual)
+    same_value_and_gradient(
+        lambda t, v: pcma_query_loss(t, v, keys, tau3=0.2), reference, textual, visual
+    )
 
 
 def test_pairwise_cosine_leaves_out_the_diagonal() -> None:
     observed = unit(3, 4, 5, seed=1)
-    pairs = [observed[i, a] @ observed[i, b] for i in range(3) for a in range(4) for b in range(4) if a != b]
+    pairs = [
+        observed[i, a] @ observed[i, b]
+        for i in range(3)
+        for a in range(4)
+        for b in range(4)
+        if a != b
+    ]
     torch.testing.assert_close(pairwise_cosine(observed), torch.stack(pairs).mean())
     assert float(pairwise_cosine(observed[:, :1])) == pytest.approx(0.0, abs=1e-12)
 
@@ -181,7 +242,9 @@ def test_info_nce_equals_cross_entropy(size: int) -> None:
 
     def reference(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         logits = a @ b.T / 0.07
-        return functional.cross_entropy(logits, targets) + functional.cross_entropy(logits.T, targets)
+        return functional.cross_entropy(logits, targets) + functional.cross_entropy(
+            logits.T, targets
+        )
 
     same_value_and_gradient(lambda a, b: symmetric_info_nce(a, b, tau=0.07), reference, x, y)
 
@@ -201,10 +264,14 @@ def test_ignored_pairs_leave_and_positives_stay() -> None:
 # -------------------------------------------------------------------------------------------------------- correlation
 @pytest.mark.parametrize("patches, width, other", [(1, 4, 4), (2, 3, 5), (9, 4, 20), (12, 30, 6)])
 @pytest.mark.parametrize("kind", ["frobenius", "pearson"])
-def test_correlation_loss_equals_formed_matrices(patches: int, width: int, other: int, kind: str) -> None:
+def test_correlation_loss_equals_formed_matrices(
+    patches: int, width: int, other: int, kind: str
+) -> None:
     predicted, target = unit(3, patches, width, seed=1), unit(3, patches, other, seed=2)
     if patches > 2:
-        target[1, 0] = 0.25  # a constant row: its correlation with everything, itself included, is 0
+        target[1, 0] = (
+            0.25  # a constant row: its correlation with everything, itself included, is 0
+        )
     off = ~torch.eye(patches, dtype=torch.bool)
 
     def reference(p: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
@@ -240,13 +307,19 @@ def test_patch_pixels_are_the_pixels_of_the_patch() -> None:
 
 
 # -------------------------------------------------------------------------------------------------------- distributed
-def _global_losses(sentences: torch.Tensor, keys: torch.Tensor, observed: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:
-    pcma = pcma_sentence_loss(gather_padded(sentences, 0.0), gather_padded(keys, -1), gather(observed), tau2=0.1, tau3=0.1)
+def _global_losses(
+    sentences: torch.Tensor, keys: torch.Tensor, observed: torch.Tensor, texts: torch.Tensor
+) -> torch.Tensor:
+    pcma = pcma_sentence_loss(
+        gather_padded(sentences, 0.0), gather_padded(keys, -1), gather(observed), tau2=0.1, tau3=0.1
+    )
     return pcma + symmetric_info_nce(gather(observed[:, 0]), gather(texts), tau=0.07)
 
 
 def _inputs() -> list[torch.Tensor]:
-    keys = torch.tensor([[1, 2, -1], [3, -1, -1], [2, 4, 5], [6, -1, -1]])  # the ranks differ in their sentences at most
+    keys = torch.tensor(
+        [[1, 2, -1], [3, -1, -1], [2, 4, 5], [6, -1, -1]]
+    )  # the ranks differ in their sentences at most
     return [unit(4, 3, 5, seed=6), keys, unit(4, 2, 5, seed=7), unit(4, 5, seed=8)]
 
 
@@ -262,7 +335,9 @@ def _rank(rank: int, port: int, out: str) -> None:
         x.requires_grad_()
     loss = _global_losses(inputs[0], keys[:, :width], inputs[1], inputs[2])
     loss.backward()
-    torch.save([loss.detach(), *(x.grad / 2 for x in inputs)], f"{out}/{rank}.pt")  # what DDP's average makes of it
+    torch.save(
+        [loss.detach(), *(x.grad / 2 for x in inputs)], f"{out}/{rank}.pt"
+    )  # what DDP's average makes of it
     dist.destroy_process_group()
 
 
@@ -288,14 +363,27 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------------------ imports
 @pytest.mark.parametrize("module", ["backbones.alignment.kernels", "backbones.place.model"])
 def test_imports_without_openmmlab(module: str) -> None:
-    code = f"import sys\nfor name in ('mmcv', 'mmseg', 'mmdet', 'mmengine'):\n    sys.modules[name] = None\nimport {module}\n"
+    code = (
+        "import sys\nfor name in ('mmcv', 'mmseg', 'mmdet', 'mmengine'):\n    sys.modules[name] "
+        f"= None\nimport {module}\n"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize(
     "module",
-    ["backbones.pretrain", "backbones.alignment", "backbones.place", "backbones.gloria", "backbones.mgca", "backbones.weights"],
+    [
+        "backbones.pretrain",
+        "backbones.alignment",
+        "backbones.place",
+        "backbones.gloria",
+        "backbones.mgca",
+        "backbones.weights",
+    ],
 )
 def test_declarations_import_no_torch(module: str) -> None:
-    code = f"import sys, {module}\nassert not {{'torch', 'pandas', 'numpy', 'timm'}} & set(sys.modules), 'heavy import'"
+    code = (
+        f"import sys, {module}\nassert not {{'torch', 'pandas', 'numpy', 'timm'}} & "
+        "set(sys.modules), 'heavy import'"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

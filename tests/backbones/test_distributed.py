@@ -35,7 +35,8 @@ def free_port() -> int:
 
 
 def gradients(name: str) -> dict[str, torch.Tensor]:
-    """Return what one step's gradients are after DDP has averaged them, this process having its part of the batch."""
+    """Return what one step's gradients are after DDP has averaged them, this process having its
+    part of the batch."""
     method = synchronise_norms(tiny(name))
     torch.manual_seed(3)
     losses = method.losses(next(pair_loader(method).batches(np.random.default_rng(0))))
@@ -48,7 +49,12 @@ def _train(rank: int, port: int, folder: str) -> None:
     import os
 
     torch.set_num_threads(1)
-    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ |= {
+        "RANK": str(rank),
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
     pretrain(recipe("place", monitor="rank"), pairs(), progress=Silent(), out=Path(folder) / "two")
     for name in METHODS:
         torch.save(gradients(name), f"{folder}/{name}-{rank}.pt")
@@ -76,14 +82,21 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
     for name, rank in itertools.product(METHODS, (0, 1)):
         found = torch.load(tmp_path / f"{name}-{rank}.pt", weights_only=True)
         for key, value in gradients(name).items():
-            off = float((found[key] - value).norm())  # sums in another order: a gradient left ungathered would be half
-            assert off <= 0.01 * float(value.norm()) + 1e-3, f"{name} {key}: {off} of {float(value.norm())}"
+            off = float(
+                (found[key] - value).norm()
+            )  # sums in another order: a gradient left ungathered would be half
+            assert off <= 0.01 * float(value.norm()) + 1e-3, (
+                f"{name} {key}: {off} of {float(value.norm())}"
+            )
     pretrain(recipe("place", monitor="rank"), pairs(), progress=Silent(), out=tmp_path / "one")
     curves = [
-        [json.loads(line) for line in (tmp_path / which / "curve.jsonl").read_text().splitlines()] for which in ("one", "two")
+        [json.loads(line) for line in (tmp_path / which / "curve.jsonl").read_text().splitlines()]
+        for which in ("one", "two")
     ]
     for one, two in zip(*curves, strict=True):
-        assert two == pytest.approx(one, rel=1e-2, abs=1e-2)  # Adam makes much of rounding where a gradient is near 0
+        assert two == pytest.approx(
+            one, rel=1e-2, abs=1e-2
+        )  # Adam makes much of rounding where a gradient is near 0
     _check_norms(tmp_path)
 
 

@@ -24,7 +24,10 @@ def test_features_have_the_declared_shapes(name: str, height: int, width: int) -
     assert features.pooled.shape == (2, facts.pooled_dim)
     assert features.grid == (height // 16, width // 16)
     assert features.patches.shape == (2, features.grid[0] * features.grid[1], facts.patch_dim)
-    shapes = [(2, c, height // s, width // s) for c, s in zip(facts.pyramid_channels, facts.pyramid_strides, strict=True)]
+    shapes = [
+        (2, c, height // s, width // s)
+        for c, s in zip(facts.pyramid_channels, facts.pyramid_strides, strict=True)
+    ]
     assert [tuple(maps.shape) for maps in features.pyramid] == shapes
 
 
@@ -40,7 +43,9 @@ def test_patches_are_row_major(name: str) -> None:
 def test_paper_architectures_carry_the_published_names_and_shapes() -> None:
     resnet = build_encoder(ARCHITECTURES["resnet50"]).model.state_dict()
     assert resnet["layer3.5.conv3.weight"].shape == (1024, 256, 1, 1)
-    assert sum(value.numel() for value in resnet.values() if value.is_floating_point()) == 23_561_152
+    assert (
+        sum(value.numel() for value in resnet.values() if value.is_floating_point()) == 23_561_152
+    )
     vit = ARCHITECTURES["vit_base_patch16_224"]
     assert (vit.pooled_dim, vit.options["depth"], vit.options["num_heads"]) == (768, 12, 12)
 
@@ -50,7 +55,8 @@ def test_same_seed_same_weights_and_the_global_generator_is_left_alone() -> None
     expected = torch.rand(3)
     torch.manual_seed(5)
     first, second, other = (
-        BACKBONES.get("random").build(BackboneRequest("demo", "resnet", seed)).module.state_dict() for seed in (1, 1, 2)
+        BACKBONES.get("random").build(BackboneRequest("demo", "resnet", seed)).module.state_dict()
+        for seed in (1, 1, 2)
     )
     assert torch.equal(torch.rand(3), expected)
     assert all(torch.equal(value, second[name]) for name, value in first.items())
@@ -75,7 +81,9 @@ def test_frozen_batchnorm_keeps_its_statistics(way: str) -> None:
     else:
         with frozen(encoder):
             use()
-        assert encoder.train().training and all(parameter.requires_grad for parameter in encoder.parameters())
+        assert encoder.train().training and all(
+            parameter.requires_grad for parameter in encoder.parameters()
+        )
     assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
     assert all(parameter.grad is None for parameter in encoder.parameters())
     assert isinstance(encoder, type(build_encoder(ARCHITECTURES["resnet_demo"])))

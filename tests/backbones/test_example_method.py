@@ -1,4 +1,5 @@
-"""docs/examples/method.py, a method in one file: as a plug-in it trains, is saved and comes back; docs/methods.md shows it."""
+"""docs/examples/method.py, a method in one file: as a plug-in it trains, is saved and comes back;
+docs/methods.md shows it."""
 
 from __future__ import annotations
 
@@ -26,4 +27,6 @@ def test_the_example_trains_and_is_used() -> None:
 
 
 def test_the_documentation_shows_the_file_itself() -> None:
-    assert EXAMPLE.read_text(encoding="utf-8").strip() in (DOCS / "methods.md").read_text(encoding="utf-8")
+    assert EXAMPLE.read_text(encoding="utf-8").strip() in (DOCS / "methods.md").read_text(
+        encoding="utf-8"
+    )

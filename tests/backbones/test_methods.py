@@ -1,4 +1,5 @@
-"""GLoRIA and MGCA: words from pieces, what the published codes do otherwise, and losses against loops."""
+"""GLoRIA and MGCA: words from pieces, what the published codes do otherwise, and losses against
+loops."""
 
 from __future__ import annotations
 
@@ -20,7 +21,11 @@ from backbones.vision_language import GivesQueries, VisionLanguageMethod, embed,
 from bench.contracts import BACKBONES, GivesLocalSimilarity, GivesObservations
 from tests.backbones.test_pretrain import PLACE_TINY, TINY, pair_loader, recipe
 
-TEXTS = ["No pneumothorax. There is a small pleural effusion!", "Nodule.", "There is a 1.5 cm nodule in the right lung."]
+TEXTS = [
+    "No pneumothorax. There is a small pleural effusion!",
+    "Nodule.",
+    "There is a 1.5 cm nodule in the right lung.",
+]
 
 
 def build(name: str, architecture: str = "resnet", **changes: str) -> VisionLanguageMethod:
@@ -45,7 +50,10 @@ def test_pieces_are_joined_to_words() -> None:
     vocabulary = Vocabulary(PIECES)
     ids = torch.tensor([[2, 4, 5, 6, 7, 1, 3, 0], [2, 8, 3, 0, 0, 0, 0, 0]])
     mask = ids != 0
-    assert vocabulary.word_numbers(ids, mask).tolist() == [[-1, 0, 1, 1, -1, 2, -1, -1], [-1, 0, -1, -1, -1, -1, -1, -1]]
+    assert vocabulary.word_numbers(ids, mask).tolist() == [
+        [-1, 0, 1, 1, -1, 2, -1, -1],
+        [-1, 0, -1, -1, -1, -1, -1, -1],
+    ]
     everything = vocabulary.word_numbers(ids, mask, everything=True)
     assert everything.tolist() == [[0, 1, 2, 2, 3, 4, 5, -1], [0, 1, 2, -1, -1, -1, -1, -1]]
     states = torch.arange(16.0).view(2, 8, 1)
@@ -84,7 +92,10 @@ def test_gloria_losses_equal_the_paper(architecture: str, heads: str) -> None:
     features = method.image_encoder.features(batch["images"])
     words, mask, _ = method.words(text_batch(batch))
     assert mask.sum(1).tolist() == [8, 1, 11]
-    words, regions = embed(method.word_head, words, mask), embed(method.region_head, features.patches)
+    words, regions = (
+        embed(method.word_head, words, mask),
+        embed(method.region_head, features.patches),
+    )
     scores = gloria_scores(words, mask, regions)
     target = torch.arange(3)
     local = functional.cross_entropy(scores, target) + functional.cross_entropy(scores.T, target)
@@ -106,7 +117,9 @@ def test_gloria_quirks_count_cls_as_a_word_and_padding_into_the_mean() -> None:
     # "Nodule.": [CLS], the word and the full stop, not [SEP]
     assert int(mask[1].sum()) == 3 and int(plain.words(text)[1][1].sum()) == 1
     every = torch.where(text.mask[:, :, None], states, 0.0).sum(1)
-    torch.testing.assert_close(functional.normalize(sentences, dim=1), functional.normalize(every, dim=1))
+    torch.testing.assert_close(
+        functional.normalize(sentences, dim=1), functional.normalize(every, dim=1)
+    )
     assert not torch.allclose(plain.words(text)[2], sentences)
 
 
@@ -123,7 +136,9 @@ def test_gloria_scores_a_text_of_punctuation_by_the_cosine_alone() -> None:
 
 # -------------------------------------------------------------------------------------------------------------- place
 def test_place_without_pcma_has_the_global_cosine_and_no_local_part() -> None:
-    alone, whole = (build("place", **PLACE_TINY, lambda_pcma=weight).eval() for weight in ("0", "1"))
+    alone, whole = (
+        build("place", **PLACE_TINY, lambda_pcma=weight).eval() for weight in ("0", "1")
+    )
     for method in (alone, whole):
         batch, text = batch_of(method), method.encode_text(TEXTS)
         features = method.image_encoder.features(batch["images"])
@@ -166,7 +181,10 @@ def test_cls_attention_is_the_encoders_own() -> None:
     text = method.encode_text(TEXTS)
     method.text_encoder.model.set_attn_implementation("eager")
     found = method.text_encoder.model(
-        input_ids=text.ids, attention_mask=text.mask.long(), output_attentions=True, output_hidden_states=True
+        input_ids=text.ids,
+        attention_mask=text.mask.long(),
+        output_attentions=True,
+        output_hidden_states=True,
     )
     mine = method.text_encoder.cls_attention(found.hidden_states[-2], text.mask)
     torch.testing.assert_close(mine, found.attentions[-1][:, :, 0])
@@ -184,14 +202,18 @@ def test_patch_weights_are_the_class_tokens_attention() -> None:
     torch.testing.assert_close(weights.sum(1), torch.ones(3))
     model.blocks[-1].attn.fused_attn = False
     caught: list[torch.Tensor] = []
-    hook = model.blocks[-1].attn.attn_drop.register_forward_hook(lambda *parts: caught.append(parts[2]))
+    hook = model.blocks[-1].attn.attn_drop.register_forward_hook(
+        lambda *parts: caught.append(parts[2])
+    )
     with torch.no_grad():
         method.image_encoder.features(batch_of(method)["images"])
     hook.remove()
     attention = caught[0][:, :, 0, 1:].mean(1)
     bounds = attention.quantile(torch.tensor([0.1, 0.9]), dim=1, keepdim=True)
     clipped = attention.clamp(bounds[0], bounds[1])
-    torch.testing.assert_close(weights, clipped / clipped.sum(1, keepdim=True), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(
+        weights, clipped / clipped.sum(1, keepdim=True), rtol=1e-4, atol=1e-6
+    )
 
 
 def test_mgca_prototypes_stand_still_in_the_first_epoch() -> None:
@@ -200,7 +222,9 @@ def test_mgca_prototypes_stand_still_in_the_first_epoch() -> None:
     for epoch, trained in ((0, False), (1, True)):
         method.start_epoch(epoch)
         method.zero_grad()
-        sum(value for name, value in method.losses(batch_of(method)).items() if "loss" in name).backward()  # type: ignore[union-attr]
+        sum(
+            value for name, value in method.losses(batch_of(method)).items() if "loss" in name
+        ).backward()  # type: ignore[union-attr]
         assert (method.prototypes.weight.grad is not None) is trained
         torch.testing.assert_close(method.prototypes.weight.norm(dim=1), torch.ones(500))
 
@@ -209,7 +233,9 @@ def test_mgca_prototypes_stand_still_in_the_first_epoch() -> None:
 @pytest.mark.parametrize("name", ["gloria", "mgca"])
 @pytest.mark.parametrize("architecture", ["resnet", "vit"])
 @pytest.mark.parametrize("quirks", ["false", "true"])
-def test_every_form_has_finite_losses_and_gradients(name: str, architecture: str, quirks: str) -> None:
+def test_every_form_has_finite_losses_and_gradients(
+    name: str, architecture: str, quirks: str
+) -> None:
     method = build(name, architecture, quirks=quirks)
     losses = method.losses(batch_of(method))
     sum(losses.values()).backward()  # type: ignore[union-attr]
@@ -226,7 +252,9 @@ def test_training_lowers_the_loss(name: str) -> None:
     for _ in range(6):
         torch.manual_seed(0)
         batch = next(loader.batches(np.random.default_rng(0)))
-        loss = torch.stack([value for key, value in method.losses(batch).items() if "loss" in key]).sum()
+        loss = torch.stack(
+            [value for key, value in method.losses(batch).items() if "loss" in key]
+        ).sum()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

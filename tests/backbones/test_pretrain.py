@@ -1,4 +1,5 @@
-"""Pre-training end to end on squares: checkpoint, card, resume, use; and every checkpoint that must be refused."""
+"""Pre-training end to end on squares: checkpoint, card, resume, use; and every checkpoint that must
+be refused."""
 
 from __future__ import annotations
 
@@ -13,7 +14,14 @@ import torch
 from torch import nn
 
 from backbones.hashing import file_sha256
-from backbones.keys import Recipe, check, checkpoint_folder, checkpoint_key, is_complete, pretrain_image_size
+from backbones.keys import (
+    Recipe,
+    check,
+    checkpoint_folder,
+    checkpoint_key,
+    is_complete,
+    pretrain_image_size,
+)
 from backbones.pairs import PairLoader, encode_reports, normalise_images
 from backbones.place.model import LoadedPlace
 from backbones.place.settings import Settings
@@ -48,9 +56,18 @@ def make_subset(count: int, size: int, seed: int) -> Subset:
         present = generator.random(len(FINDINGS)) < 0.5
         for number in np.flatnonzero(present):
             image[20 + 20 * number :, 30:60][:15] += 120
-        reports.append(" ".join(f"There is a {f}." if p else f"No {f}." for f, p in zip(FINDINGS, present, strict=True)))
+        reports.append(
+            " ".join(
+                f"There is a {f}." if p else f"No {f}."
+                for f, p in zip(FINDINGS, present, strict=True)
+            )
+        )
     names = [f"s{seed}-{number}" for number in range(count)]
-    return Subset(pd.DataFrame({"image_id": names, "patient_id": names, "report": reports}), np.arange(count), images)
+    return Subset(
+        pd.DataFrame({"image_id": names, "patient_id": names, "report": reports}),
+        np.arange(count),
+        images,
+    )
 
 
 @pytest.fixture
@@ -70,7 +87,9 @@ def pair_loader(method: VisionLanguageMethod, batch_size: int = 4) -> PairLoader
 
 
 def images(pairs: PairData) -> torch.Tensor:
-    return normalise_images(torch.from_numpy(pairs.val.images(np.arange(4))[:, 8:136, 8:136]), InputSpec(128, 144))
+    return normalise_images(
+        torch.from_numpy(pairs.val.images(np.arange(4))[:, 8:136, 8:136]), InputSpec(128, 144)
+    )
 
 
 def _maps(method: str) -> str:
@@ -81,11 +100,19 @@ def _maps(method: str) -> str:
 def test_checkpoint_card_and_use(method: str, pairs: PairData) -> None:
     folder = pretrain(recipe(method), pairs, progress=Silent())
     assert is_complete(folder) and folder == checkpoint_folder(recipe(method), pairs.data_hash)
-    written = {"card.json", "curve.jsonl", "curve.png", "model.safetensors", "vocab.txt"} | ({"attention.png"} & {_maps(method)})
+    written = {"card.json", "curve.jsonl", "curve.png", "model.safetensors", "vocab.txt"} | (
+        {"attention.png"} & {_maps(method)}
+    )
     assert {path.name for path in folder.iterdir() if path.name != ".lock"} == written
     card = json.loads((folder / "card.json").read_text())
     assert (card["method"], card["architecture"], card["epochs"]) == (method, "resnet_demo", 2)
-    assert card["data"] == {"name": "squares", "kind": "demo", "hash": "0123abcd", "train_pairs": 8, "val_pairs": 4}
+    assert card["data"] == {
+        "name": "squares",
+        "kind": "demo",
+        "hash": "0123abcd",
+        "train_pairs": 8,
+        "val_pairs": 4,
+    }
     assert card["settings"]["batch_size"] == 4 and card["provenance"]["git_revision"]
     assert card["weights_sha256"] == file_sha256(folder / "model.safetensors")
     assert len((folder / "curve.jsonl").read_text().splitlines()) == 2
@@ -93,7 +120,12 @@ def test_checkpoint_card_and_use(method: str, pairs: PairData) -> None:
     texts = ["There is a pneumothorax.", "Normal.", "No nodule. No pleural effusion."]
     with torch.no_grad():
         scores = loaded.similarity(images(pairs), texts)
-        assert loaded.has_text and scores.shape == (4, 3) and bool(scores.isfinite().all()) and float(scores.abs().max()) <= 1.001
+        assert (
+            loaded.has_text
+            and scores.shape == (4, 3)
+            and bool(scores.isfinite().all())
+            and float(scores.abs().max()) <= 1.001
+        )
         for embedded in (loaded.embed_images(images(pairs)), loaded.embed_texts(texts)):
             torch.testing.assert_close(embedded.norm(dim=1), torch.ones(len(embedded)))
         alone = torch.cat([loaded.similarity(images(pairs), [text]) for text in texts], 1)
@@ -101,7 +133,9 @@ def test_checkpoint_card_and_use(method: str, pairs: PairData) -> None:
 
 
 def test_attention_maps_and_observations(pairs: PairData) -> None:
-    loaded = BACKBONES.get("place").build(BackboneRequest("demo", checkpoint=pretrain(recipe(), pairs, progress=Silent())))
+    loaded = BACKBONES.get("place").build(
+        BackboneRequest("demo", checkpoint=pretrain(recipe(), pairs, progress=Silent()))
+    )
     assert isinstance(loaded, LoadedPlace)
     with torch.no_grad():
         maps, observed = loaded.attention_maps(images(pairs)), loaded.observations(images(pairs))
@@ -117,12 +151,20 @@ def test_pictures_are_drawn(pairs: PairData, tmp_path: Path) -> None:
     assert isinstance(loaded, LoadedPlace)
     for path in (
         plot_curve(folder / "curve.jsonl", tmp_path / "curve.png"),
-        draw_attention(loaded, loaded.input, pairs.val.images(np.arange(2))[:, 8:136, 8:136], tmp_path / "maps.png", ["a", "b"]),
+        draw_attention(
+            loaded,
+            loaded.input,
+            pairs.val.images(np.arange(2))[:, 8:136, 8:136],
+            tmp_path / "maps.png",
+            ["a", "b"],
+        ),
     ):
         assert path is not None and path.read_bytes().startswith(b"\x89PNG")
 
 
-def test_killed_pretraining_ends_with_the_same_weights(pairs: PairData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_pretraining_ends_with_the_same_weights(
+    pairs: PairData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = pretrain(recipe(), pairs, progress=Silent(), out=tmp_path / "whole")
     original, calls = PairLoader.batch, [0]
 
@@ -135,7 +177,9 @@ def test_killed_pretraining_ends_with_the_same_weights(pairs: PairData, tmp_path
     monkeypatch.setattr(PairLoader, "batch", dies)
     with pytest.raises(KeyboardInterrupt):
         pretrain(recipe(), pairs, progress=Silent(), out=tmp_path / "cut")
-    assert not is_complete(tmp_path / "cut") and (tmp_path / "cut" / "work" / "epoch_1.pth").is_file()
+    assert (
+        not is_complete(tmp_path / "cut") and (tmp_path / "cut" / "work" / "epoch_1.pth").is_file()
+    )
     monkeypatch.undo()
     torch.manual_seed(77)
     resumed = pretrain(recipe(), pairs, progress=Silent(), out=tmp_path / "cut")
@@ -171,7 +215,11 @@ def test_every_switch_trains_and_changes_the_loss(changes: dict[str, str], pairs
         reports = pairs.train.index["report"].tolist()
         method = build_method(own, settings, reports)
         loader = PairLoader(
-            pairs.train, encode_reports(reports, method.vocabulary, settings), method.vocabulary, InputSpec(128, 144), 4
+            pairs.train,
+            encode_reports(reports, method.vocabulary, settings),
+            method.vocabulary,
+            InputSpec(128, 144),
+            4,
         )
         torch.manual_seed(0)
         losses = method.losses(next(loader.batches(np.random.default_rng(0))))
@@ -182,7 +230,9 @@ def test_every_switch_trains_and_changes_the_loss(changes: dict[str, str], pairs
     plain, changed = first_losses(recipe()), first_losses(recipe(**changes))
     assert all(bool(value.isfinite()) for value in changed.values())
     if changes != {"duplicate_cosine": "none"}:
-        assert plain.keys() != changed.keys() or any(not torch.equal(plain[name], changed[name]) for name in plain)
+        assert plain.keys() != changed.keys() or any(
+            not torch.equal(plain[name], changed[name]) for name in plain
+        )
 
 
 def test_the_key_changes_with_everything_the_weights_depend_on() -> None:
@@ -193,10 +243,17 @@ def test_the_key_changes_with_everything_the_weights_depend_on() -> None:
         replace(base, method="convirt", settings=TINY),
         recipe(tau2="0.2"),
     ]
-    keys = [checkpoint_key(base, "a"), checkpoint_key(base, "b"), *(checkpoint_key(other, "a") for other in others)]
+    keys = [
+        checkpoint_key(base, "a"),
+        checkpoint_key(base, "b"),
+        *(checkpoint_key(other, "a") for other in others),
+    ]
     assert len(set(keys)) == len(keys)
     assert checkpoint_key(recipe(tau2="0.1"), "a") == checkpoint_key(base, "a")
-    assert (pretrain_image_size(base), pretrain_image_size(replace(base, profile="paper"))) == (144, 256)
+    assert (pretrain_image_size(base), pretrain_image_size(replace(base, profile="paper"))) == (
+        144,
+        256,
+    )
 
 
 def test_impossible_recipes_are_refused_before_any_work() -> None:
@@ -217,11 +274,15 @@ def test_bad_pairs_are_named(pairs: PairData) -> None:
         pretrain(recipe(), broken, progress=Silent())
     empty.loc[3, "report"] = " ?! ___. "
     with pytest.raises(DataError, match=r"s1-3 has the report ' \?! ___\. ', which has no word"):
-        pretrain(recipe(), replace(pairs, train=replace(pairs.train, index=empty)), progress=Silent())
+        pretrain(
+            recipe(), replace(pairs, train=replace(pairs.train, index=empty)), progress=Silent()
+        )
     with pytest.raises(DataError, match="160 px.*144 px"):
         pretrain(recipe(), replace(pairs, train=make_subset(8, 160, 1)), progress=Silent())
     with pytest.raises(DataError, match="no reports"):
-        unread = replace(pairs.train, index=pd.DataFrame({"image_id": pairs.train.index["image_id"]}))
+        unread = replace(
+            pairs.train, index=pd.DataFrame({"image_id": pairs.train.index["image_id"]})
+        )
         pretrain(recipe(), replace(pairs, train=unread), progress=Silent())
     with pytest.raises(DataError, match="1 training pairs"):
         pretrain(recipe(), replace(pairs, train=make_subset(1, 144, 1)), progress=Silent())
@@ -284,7 +345,9 @@ def test_checkpoints_that_do_not_fit_are_refused(pairs: PairData, tmp_path: Path
         build["convirt"](BackboneRequest("demo", checkpoint=folder))
 
 
-def test_imagenet_never_falls_back_to_random(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_imagenet_never_falls_back_to_random(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     build = BACKBONES.get("imagenet").build
     with pytest.raises(MissingDependencyError, match="no ImageNet weights for 'resnet_demo'"):

@@ -37,7 +37,11 @@ def tiny(method: str, architecture: str = "resnet", **changes: str) -> VisionLan
 
 def tiny_start(pairs: PairData) -> VisionLanguageMethod:
     own = recipe("convirt")
-    return build_method(own, resolve_settings(MethodSettings, "demo", own.settings), pairs.train.index["report"].tolist())
+    return build_method(
+        own,
+        resolve_settings(MethodSettings, "demo", own.settings),
+        pairs.train.index["report"].tolist(),
+    )
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -57,7 +61,9 @@ def test_recomputed_activations_give_the_same_gradients(method: str, architectur
         speed_up(own, own.settings)
         torch.manual_seed(3)
         batch = next(pair_loader(own).batches(np.random.default_rng(0)))
-        torch.stack([value for name, value in own.losses(batch).items() if "loss" in name]).sum().backward()
+        torch.stack(
+            [value for name, value in own.losses(batch).items() if "loss" in name]
+        ).sum().backward()
         gradients = {name: p.grad for name, p in own.named_parameters() if p.grad is not None}
         found.append({**gradients, **dict(own.named_buffers())})
     assert found[0].keys() == found[1].keys()
@@ -87,24 +93,47 @@ def test_bf16_trains_and_fp16_wants_a_gpu(pairs: PairData) -> None:
 
 
 def test_accumulated_batches_make_one_update(pairs: PairData) -> None:
-    one, two = (pretrain(recipe("convirt", accumulate=n, epochs="1", warmup="0"), pairs, progress=Silent()) for n in ("1", "2"))
-    assert curve(one)[0]["train/loss"] != curve(two)[0]["train/loss"]  # the second batch meets weights already changed, or not
-    moved = {name: value for name, value in weights(one).items() if not torch.equal(value, weights(two)[name])}
+    one, two = (
+        pretrain(recipe("convirt", accumulate=n, epochs="1", warmup="0"), pairs, progress=Silent())
+        for n in ("1", "2")
+    )
+    assert (
+        curve(one)[0]["train/loss"] != curve(two)[0]["train/loss"]
+    )  # the second batch meets weights already changed, or not
+    moved = {
+        name: value
+        for name, value in weights(one).items()
+        if not torch.equal(value, weights(two)[name])
+    }
     assert any("weight" in name for name in moved)
 
 
 def test_the_moving_average_is_what_is_kept(pairs: PairData) -> None:
-    plain, slow = (pretrain(recipe("convirt", ema=value), pairs, progress=Silent()) for value in ("none", "0.999"))
+    plain, slow = (
+        pretrain(recipe("convirt", ema=value), pairs, progress=Silent())
+        for value in ("none", "0.999")
+    )
     name = "text_encoder.model.encoder.layer.0.output.dense.weight"
     assert [row["train/loss"] for row in curve(plain)] == [row["train/loss"] for row in curve(slow)]
-    start, end, average = tiny_start(pairs).state_dict()[name], weights(plain)[name], weights(slow)[name]
+    start, end, average = (
+        tiny_start(pairs).state_dict()[name],
+        weights(plain)[name],
+        weights(slow)[name],
+    )
     assert 0 < float((average - start).norm()) < 0.8 * float((end - start).norm())
 
 
-def test_patience_stops_and_the_best_weights_stay(pairs: PairData, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_patience_stops_and_the_best_weights_stay(
+    pairs: PairData, monkeypatch: pytest.MonkeyPatch
+) -> None:
     figures = iter([0.5, 0.9, 0.4, 0.3, 0.2])
-    monkeypatch.setattr("backbones.retrieval.retrieval_scores", lambda method, pairs, device: {"rank": next(figures)})
-    folder = pretrain(recipe("convirt", epochs="5", monitor="rank", patience="2"), pairs, progress=Silent())
+    monkeypatch.setattr(
+        "backbones.retrieval.retrieval_scores",
+        lambda method, pairs, device: {"rank": next(figures)},
+    )
+    folder = pretrain(
+        recipe("convirt", epochs="5", monitor="rank", patience="2"), pairs, progress=Silent()
+    )
     assert [row["val/rank"] for row in curve(folder)] == [0.5, 0.9, 0.4, 0.3]
     card = json.loads((folder / "card.json").read_text())
     assert card["epochs"] == 4 and card["kept_epoch"] == 2
@@ -124,7 +153,9 @@ def test_a_loss_that_is_not_finite_names_the_sample_and_keeps_the_last_checkpoin
         return batch
 
     monkeypatch.setattr(PairLoader, "batch", spoiled)
-    with pytest.raises(TrainingError, match=r"epoch 2, step \d, samples (\S+)\. The weights of epoch 1 are kept") as caught:
+    with pytest.raises(
+        TrainingError, match=r"epoch 2, step \d, samples (\S+)\. The weights of epoch 1 are kept"
+    ) as caught:
         pretrain(recipe(method), pairs, progress=Silent(), out=tmp_path / "out")
     assert f"samples {names[0]}." in str(caught.value)
     state = torch.load(tmp_path / "out" / "work" / "epoch_1.pth", weights_only=True)["state_dict"]
@@ -136,7 +167,9 @@ def test_a_loss_that_is_not_finite_names_the_sample_and_keeps_the_last_checkpoin
 
 # ------------------------------------------------------------------------------------------------------- odd reports
 @pytest.mark.parametrize("method", METHODS)
-def test_reports_of_one_word_and_of_letters_from_elsewhere_train(method: str, pairs: PairData) -> None:
+def test_reports_of_one_word_and_of_letters_from_elsewhere_train(
+    method: str, pairs: PairData
+) -> None:
     index = pairs.train.index.copy()
     index.loc[[0, 1, 2], "report"] = ["Normal", "Lungenödem, Herz groß. 肺炎", "� \x00 nodule"]
     changed = replace(pairs, train=replace(pairs.train, index=index))
@@ -149,10 +182,16 @@ def test_a_batch_of_one_is_scored(method: str) -> None:
     own = tiny(method).eval()
     with torch.no_grad():
         batch = pair_loader(own).centre(np.arange(1))
-        scores = own.score(own.image_encoder.features(batch["images"]), own.encode_text(["Normal."]))
+        scores = own.score(
+            own.image_encoder.features(batch["images"]), own.encode_text(["Normal."])
+        )
         losses = own.losses(batch)
     assert scores.shape == (1, 1) and all(bool(value.isfinite()) for value in losses.values())
-    contrasts = [value for name, value in losses.items() if name in ("loss_ita", "loss_global", "loss_local", "loss_pcma")]
+    contrasts = [
+        value
+        for name, value in losses.items()
+        if name in ("loss_ita", "loss_global", "loss_local", "loss_pcma")
+    ]
     assert all(abs(float(value)) < 1e-5 for value in contrasts)
 
 
@@ -163,7 +202,10 @@ def test_compile_without_a_compiler_says_what_to_install(
 
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
     monkeypatch.setattr(inductor.cpp, "cxx", (None, "no-such-compiler"))
-    with pytest.raises(SettingError, match=r"compile=true: torch.compile does not work here .*Install a C\+\+ compiler"):
+    with pytest.raises(
+        SettingError,
+        match=r"compile=true: torch.compile does not work here .*Install a C\+\+ compiler",
+    ):
         pretrain(recipe("convirt", compile="true"), pairs, progress=Silent(), out=tmp_path / "out")
     assert not (tmp_path / "out" / "model.safetensors").exists()
 
@@ -172,7 +214,10 @@ def test_compile_without_a_compiler_says_what_to_install(
 @pytest.mark.timeout(1800)
 def test_compiled_encoders_train_to_the_same_names(pairs: PairData) -> None:
     plain, compiled = (
-        pretrain(recipe("convirt", compile=value, epochs="1"), pairs, progress=Silent()) for value in ("false", "true")
+        pretrain(recipe("convirt", compile=value, epochs="1"), pairs, progress=Silent())
+        for value in ("false", "true")
     )
     assert weights(plain).keys() == weights(compiled).keys()
-    assert curve(compiled)[0]["train/loss"] == pytest.approx(curve(plain)[0]["train/loss"], rel=1e-3)
+    assert curve(compiled)[0]["train/loss"] == pytest.approx(
+        curve(plain)[0]["train/loss"], rel=1e-3
+    )

@@ -11,13 +11,22 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backbones.encoders.text import build_text_encoder, load_text_encoder, pool_sentences, pool_tokens, text_config
+from backbones.encoders.text import (
+    build_text_encoder,
+    load_text_encoder,
+    pool_sentences,
+    pool_tokens,
+    text_config,
+)
 from backbones.encoders.vocabulary import Vocabulary, collate
 from backbones.settings import MethodSettings
 from backbones.text import normalise, sentence_key, split_sentences
 from bench.errors import MissingDependencyError, PlaceBenchError
 
-REPORTS = ["There is a 1.5 cm nodule in the right lung. No pneumothorax.", "No pleural effusion. Heart size is normal."] * 3
+REPORTS = [
+    "There is a 1.5 cm nodule in the right lung. No pneumothorax.",
+    "No pleural effusion. Heart size is normal.",
+] * 3
 LIMITS = {"max_tokens": 24, "max_sentences": 3, "min_words": 2}
 
 
@@ -26,7 +35,10 @@ LIMITS = {"max_tokens": 24, "max_sentences": 3, "min_words": 2}
     [
         ("A 1.5 cm nodule. No effusion.", ["A 1.5 cm nodule.", "No effusion."]),
         ("1. No acute process. 2. Stable nodule.", ["No acute process.", "Stable nodule."]),
-        ("Discussed with Dr. Hale at 3 p.m. today. Clear.", ["Discussed with Dr. Hale at 3 p.m. today.", "Clear."]),
+        (
+            "Discussed with Dr. Hale at 3 p.m. today. Clear.",
+            ["Discussed with Dr. Hale at 3 p.m. today.", "Clear."],
+        ),
         ("Nodule is 4 cm. Heart is normal.", ["Nodule is 4 cm.", "Heart is normal."]),
         ("Larger vs. prior\nfilm. stable  heart", ["Larger vs. prior film.", "stable heart"]),
         ("No effusion!! Is there edema? No.", ["No effusion!!", "Is there edema?", "No."]),
@@ -42,7 +54,9 @@ def test_sentences(report: str, expected: list[str]) -> None:
 def test_no_word_is_lost_but_list_numbers(report: str) -> None:
     kept = normalise(" ".join(split_sentences(report))).split()
     everything = normalise(" ".join(report.split())).split()
-    assert [word for word in everything if not word.isdigit()] == [word for word in kept if not word.isdigit()]
+    assert [word for word in everything if not word.isdigit()] == [
+        word for word in kept if not word.isdigit()
+    ]
 
 
 def test_same_sentence_same_key() -> None:
@@ -52,8 +66,13 @@ def test_same_sentence_same_key() -> None:
 
 
 def test_vocabulary_is_the_same_in_another_process(tmp_path: Path) -> None:
-    code = f"from backbones.encoders.vocabulary import Vocabulary; print(chr(10).join(Vocabulary.train({REPORTS!r}, 120).pieces))"
-    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    code = (
+        "from backbones.encoders.vocabulary import Vocabulary; "
+        f"print(chr(10).join(Vocabulary.train({REPORTS!r}, 120).pieces))"
+    )
+    other = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
     own = Vocabulary.train(REPORTS[::-1], 120)
     assert other.splitlines() == own.pieces
     own.save(tmp_path / "vocab.txt")
@@ -62,12 +81,19 @@ def test_vocabulary_is_the_same_in_another_process(tmp_path: Path) -> None:
 
 def test_encoding_marks_sentences() -> None:
     vocabulary = Vocabulary.train(REPORTS, 120)
-    encoded = vocabulary.encode("No pneumothorax. Normal. Heart size is normal.", max_tokens=50, max_sentences=5, min_words=2)
+    encoded = vocabulary.encode(
+        "No pneumothorax. Normal. Heart size is normal.",
+        max_tokens=50,
+        max_sentences=5,
+        min_words=2,
+    )
     assert encoded.keys == (sentence_key("No pneumothorax."), sentence_key("Heart size is normal."))
     assert encoded.ids[0] == vocabulary.start and encoded.ids[-1] == vocabulary.end
     marks = list(encoded.sentence)
     assert marks[0] == marks[-1] == -1 and sorted(set(marks)) == [-1, 0, 1]
-    assert marks[1:-1] == sorted(marks[1:-1], key=[0, -1, 1].index)  # "Normal." stands between the two, as no unit
+    assert marks[1:-1] == sorted(
+        marks[1:-1], key=[0, -1, 1].index
+    )  # "Normal." stands between the two, as no unit
 
 
 def test_encoding_respects_its_limits() -> None:
@@ -81,14 +107,23 @@ def test_encoding_respects_its_limits() -> None:
 
 def test_padding_changes_nothing() -> None:
     vocabulary = Vocabulary.train(REPORTS, 120)
-    encoder = build_text_encoder(text_config(MethodSettings(text_width=32, text_layers=1), len(vocabulary))).eval()
-    short, long = (vocabulary.encode(text, max_tokens=60, max_sentences=4, min_words=2) for text in REPORTS[:2])
+    encoder = build_text_encoder(
+        text_config(MethodSettings(text_width=32, text_layers=1), len(vocabulary))
+    ).eval()
+    short, long = (
+        vocabulary.encode(text, max_tokens=60, max_sentences=4, min_words=2) for text in REPORTS[:2]
+    )
     alone, together = collate([short], vocabulary.pad), collate([short, long, long], vocabulary.pad)
     with torch.no_grad():
         first, second = encoder(alone), encoder(together)
     width = alone.ids.shape[1]
     torch.testing.assert_close(first[0], second[0, :width], atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(pool_tokens(first, alone.mask)[0], pool_tokens(second, together.mask)[0], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        pool_tokens(first, alone.mask)[0],
+        pool_tokens(second, together.mask)[0],
+        atol=1e-5,
+        rtol=1e-5,
+    )
     pooled = pool_sentences(first, alone)[0]
     for number in range(len(short.keys)):
         torch.testing.assert_close(pooled[number], first[0][alone.sentence[0] == number].mean(0))
@@ -104,14 +139,25 @@ def test_local_bert_gives_its_first_layers(tmp_path: Path) -> None:
     from transformers import BertConfig, BertModel
 
     vocabulary = Vocabulary.train(REPORTS, 120)
-    sizes = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64, "num_hidden_layers": 4}
-    BertModel(BertConfig.from_dict({**sizes, "vocab_size": len(vocabulary)})).save_pretrained(tmp_path)
+    sizes = {
+        "hidden_size": 32,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+        "num_hidden_layers": 4,
+    }
+    BertModel(BertConfig.from_dict({**sizes, "vocab_size": len(vocabulary)})).save_pretrained(
+        tmp_path
+    )
     with pytest.raises(MissingDependencyError, match=r"lacks vocab\.txt.*text_model=PATH"):
         load_text_encoder(tmp_path, 2)
     vocabulary.save(tmp_path / "vocab.txt")
-    whole = BertModel.from_pretrained(tmp_path, local_files_only=True, add_pooling_layer=False).eval()
+    whole = BertModel.from_pretrained(
+        tmp_path, local_files_only=True, add_pooling_layer=False
+    ).eval()
     encoder, loaded = load_text_encoder(tmp_path, 2)
-    batch = collate([loaded.encode(REPORTS[0], max_tokens=60, max_sentences=4, min_words=2)], loaded.pad)
+    batch = collate(
+        [loaded.encode(REPORTS[0], max_tokens=60, max_sentences=4, min_words=2)], loaded.pad
+    )
     with torch.no_grad():
         expected = whole(input_ids=batch.ids, output_hidden_states=True).hidden_states[2]
         torch.testing.assert_close(encoder.eval()(batch), expected, atol=1e-5, rtol=1e-5)

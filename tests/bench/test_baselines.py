@@ -37,5 +37,8 @@ def test_another_kinds_baseline_is_refused():
     plan = SimpleNamespace(kind=KINDS.get("segmentation"))
     _check_baseline(BACKBONES.get("baseline:prior_mask").build(BackboneRequest("demo")), plan)
     other = BACKBONES.get("baseline:constant_report").build(BackboneRequest("demo"))
-    with pytest.raises(NotApplicableError, match="segmentation has no baseline:constant_report.*baseline:prior_mask"):
+    with pytest.raises(
+        NotApplicableError,
+        match="segmentation has no baseline:constant_report.*baseline:prior_mask",
+    ):
         _check_baseline(other, plan)

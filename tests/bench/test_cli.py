@@ -11,7 +11,9 @@ import pytest
 HEAVY = ("torch", "pandas", "numpy", "mmengine", "timm", "transformers")
 
 
-def place_bench(*words: str, cwd: Path, code: int | None = 0, **env: str) -> subprocess.CompletedProcess[str]:
+def place_bench(
+    *words: str, cwd: Path, code: int | None = 0, **env: str
+) -> subprocess.CompletedProcess[str]:
     """Run the command line in its own process and check its exit code."""
     settings = {k: v for k, v in os.environ.items() if not k.startswith("PLACE_BENCH")}
     settings |= {"PLACE_BENCH_CACHE": str(cwd / "cache"), "COLUMNS": "200", **env}
@@ -29,7 +31,14 @@ def place_bench(*words: str, cwd: Path, code: int | None = 0, **env: str) -> sub
 
 
 @pytest.mark.parametrize(
-    "words", [["list", "tasks"], ["list", "backbones"], ["list", "datasets", "--json"], ["--help"], ["run", "--help"]]
+    "words",
+    [
+        ["list", "tasks"],
+        ["list", "backbones"],
+        ["list", "datasets", "--json"],
+        ["--help"],
+        ["run", "--help"],
+    ],
 )
 def test_listing_and_help_import_nothing_heavy(words: list[str], tmp_path: Path) -> None:
     code = (
@@ -38,15 +47,26 @@ def test_listing_and_help_import_nothing_heavy(words: list[str], tmp_path: Path)
         f"print('HEAVY', [name for name in {HEAVY} if name in sys.modules])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=tmp_path, check=True, timeout=60
+        [sys.executable, "-c", code, *words],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=True,
+        timeout=60,
     )
     assert done.stdout.strip().endswith("HEAVY []"), done.stdout
 
 
 def test_json_listing_is_complete(tmp_path: Path) -> None:
-    tasks = {row["name"]: row for row in json.loads(place_bench("list", "tasks", "--json", cwd=tmp_path).stdout)}
+    tasks = {
+        row["name"]: row
+        for row in json.loads(place_bench("list", "tasks", "--json", cwd=tmp_path).stdout)
+    }
     assert tasks["siim_seg"]["metric"] == "dice_per_image"
-    backbones = {row["name"]: row for row in json.loads(place_bench("list", "backbones", "--json", cwd=tmp_path).stdout)}
+    backbones = {
+        row["name"]: row
+        for row in json.loads(place_bench("list", "backbones", "--json", cwd=tmp_path).stdout)
+    }
     assert {"random", "imagenet", "convirt", "place"} <= backbones.keys()
     datasets = json.loads(place_bench("list", "datasets", "--json", cwd=tmp_path).stdout)
     assert all(row["licence"] and row["citation"] for row in datasets)
@@ -56,7 +76,10 @@ def test_json_listing_is_complete(tmp_path: Path) -> None:
     ("words", "message"),
     [
         (["run", "siim_sge"], "unknown task 'siim_sge'. Did you mean siim_seg"),
-        (["run", "siim_seg", "--backbones", "plase"], "unknown backbone 'plase'. Did you mean place"),
+        (
+            ["run", "siim_seg", "--backbones", "plase"],
+            "unknown backbone 'plase'. Did you mean place",
+        ),
         (["run", "siim_seg", "--protocol", "mcga"], "mgca"),
         (["run", "siim_seg", "--set", "epoch=3"], "Did you mean epochs"),
         (["run", "siim_seg", "--set", "epochs=many"], "'epochs' wants int, found 'many'"),
@@ -70,7 +93,9 @@ def test_json_listing_is_complete(tmp_path: Path) -> None:
         (["--plugin", "absent.py", "list"], "absent.py does not exist"),
     ],
 )
-def test_mistakes_end_in_one_sentence_and_exit_code_2(words: list[str], message: str, tmp_path: Path) -> None:
+def test_mistakes_end_in_one_sentence_and_exit_code_2(
+    words: list[str], message: str, tmp_path: Path
+) -> None:
     done = place_bench(*words, cwd=tmp_path, code=2)
     assert message in done.stderr
     assert "Traceback" not in done.stderr
@@ -80,6 +105,9 @@ def test_mistakes_end_in_one_sentence_and_exit_code_2(words: list[str], message:
 def test_export_writes_a_config_and_never_over_one(tmp_path: Path) -> None:
     words = ["export", "mmseg", "random", "--out", "mine", "--classes", "lesion"]
     done = place_bench(*words, cwd=tmp_path)
-    assert "mine/random_mmseg.py" in done.stdout and "lesion" in (tmp_path / "mine" / "random_mmseg.py").read_text()
+    assert (
+        "mine/random_mmseg.py" in done.stdout
+        and "lesion" in (tmp_path / "mine" / "random_mmseg.py").read_text()
+    )
     again = place_bench(*words, cwd=tmp_path, code=2)
     assert "random_mmseg.py is there already" in again.stderr

@@ -1,4 +1,5 @@
-"""The feature cache: no image is read twice, whatever the order or the fraction, and other weights are another cache."""
+"""The feature cache: no image is read twice, whatever the order or the fraction, and other weights
+are another cache."""
 
 from dataclasses import replace
 
@@ -19,7 +20,9 @@ def _cache(tmp_path, monkeypatch):
 
 
 def cache(folder, encoder=None, **changes):
-    return FeatureCache(encoder or Encoder(), context(task(), None, folder, **{"data_key": "d", **changes}))
+    return FeatureCache(
+        encoder or Encoder(), context(task(), None, folder, **{"data_key": "d", **changes})
+    )
 
 
 class Unread:
@@ -109,14 +112,20 @@ def test_weights_hash_sees_every_buffer_and_type():
     hashes = {weights_hash(Encoder(0).module)}
     changed = Encoder(0).module
     changed[3].running_mean[0] += 1
-    hashes |= {weights_hash(changed), weights_hash(Encoder(0).module.double()), weights_hash(Encoder(0).module.bfloat16())}
+    hashes |= {
+        weights_hash(changed),
+        weights_hash(Encoder(0).module.double()),
+        weights_hash(Encoder(0).module.bfloat16()),
+    }
     assert len(hashes) == 4
 
 
 def test_images_reach_the_encoder_resized_cropped_normalised():
     images = np.zeros((1, 40, 40), np.uint8)
     images[0, 10:30, 10:30] = 255
-    found = to_input(images, InputSpec(size=10, resize=20, mean=(0.5, 0.4, 0.3), std=(0.5, 0.5, 0.25)))
+    found = to_input(
+        images, InputSpec(size=10, resize=20, mean=(0.5, 0.4, 0.3), std=(0.5, 0.5, 0.25))
+    )
     assert found.shape == (1, 3, 10, 10)
     np.testing.assert_allclose(found[0, :, 0, 0], [1.0, 1.2, 2.8], rtol=1e-6)
     whole = to_input(images, InputSpec(size=20, resize=20))

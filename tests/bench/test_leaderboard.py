@@ -1,4 +1,5 @@
-"""Tables: only comparable results side by side, best bold, ties marked, demo kept apart and labelled."""
+"""Tables: only comparable results side by side, best bold, ties marked, demo kept apart and
+labelled."""
 
 import csv
 from collections.abc import Iterator
@@ -29,23 +30,46 @@ class _FakeKind:
     def statistics(self, predictions: Predictions, task: TaskSpec) -> dict[str, Any]:
         values = predictions.table["value"].to_numpy()
         mean = lambda weights: weights @ values / weights.sum(axis=1)  # noqa: E731
-        return {"score": mean, "mean_rank": mean, "nothing": lambda weights: np.full(len(weights), np.nan)}
+        return {
+            "score": mean,
+            "mean_rank": mean,
+            "nothing": lambda weights: np.full(len(weights), np.nan),
+        }
 
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ResultStore]:
     contracts.TASKS.names()
-    monkeypatch.setitem(contracts.TASKS._items, "fake_task", TaskSpec("fake_task", "fake", "none", "A fake task", "score"))
+    monkeypatch.setitem(
+        contracts.TASKS._items,
+        "fake_task",
+        TaskSpec("fake_task", "fake", "none", "A fake task", "score"),
+    )
     monkeypatch.setitem(contracts.KINDS._items, "fake", _FakeKind())
     yield ResultStore(tmp_path)
 
 
-def add(store: ResultStore, backbone: str, mean: float, *, fraction: float = 1.0, seed: int = 0, **facts: Any) -> None:
-    """Append a result whose 200 per-image values are the same noise around `mean` for every backbone."""
+def add(
+    store: ResultStore,
+    backbone: str,
+    mean: float,
+    *,
+    fraction: float = 1.0,
+    seed: int = 0,
+    **facts: Any,
+) -> None:
+    """Append a result whose 200 per-image values are the same noise around `mean` for every
+    backbone."""
     key = f"{backbone}-{fraction}-{seed}-{len(facts)}-{sorted(facts.items())}".replace("/", "_")
     noise = np.random.default_rng(5).normal(scale=0.1, size=200)
     values = noise - noise.mean() + mean
-    table = pd.DataFrame({"image_id": np.arange(200).astype(str), "patient_id": np.arange(200).astype(str), "value": values})
+    table = pd.DataFrame(
+        {
+            "image_id": np.arange(200).astype(str),
+            "patient_id": np.arange(200).astype(str),
+            "value": values,
+        }
+    )
     store.save_predictions(key, Predictions(table))
     record = {
         "key": key,
@@ -69,12 +93,23 @@ def add(store: ResultStore, backbone: str, mean: float, *, fraction: float = 1.0
     store.append(record | facts)
 
 
-def test_other_metrics_stand_below_as_means_over_seeds_and_undefined_ones_say_so(store: ResultStore) -> None:
+def test_other_metrics_stand_below_as_means_over_seeds_and_undefined_ones_say_so(
+    store: ResultStore,
+) -> None:
     for seed, rank in enumerate((2.0, 4.0)):
-        add(store, "good", 0.8, seed=seed, **{"metric:score": 0.8, "metric:mean_rank": rank, "metric:nothing": None})
+        add(
+            store,
+            "good",
+            0.8,
+            seed=seed,
+            **{"metric:score": 0.8, "metric:mean_rank": rank, "metric:nothing": None},
+        )
     (table,), _ = leaderboard.build(store, "fake_task")
     below = tables.to_markdown(table).split("Other metrics at 100% of labels")[1]
-    assert "| encoder | mean_rank ↓ | nothing |" in below and "| good (net) | 3.000 | undefined |" in below
+    assert (
+        "| encoder | mean_rank ↓ | nothing |" in below
+        and "| good (net) | 3.000 | undefined |" in below
+    )
 
 
 def test_best_is_bold_and_only_paired_ties_are_marked(store: ResultStore) -> None:
@@ -94,15 +129,21 @@ def test_mean_over_seeds_and_missing_cells(store: ResultStore) -> None:
     (table,), _ = leaderboard.build(store, "fake_task")
     low, full = table.columns
     assert np.isclose(full.estimates["a (net)"].value, 0.5)
-    assert "n/a" in tables.to_markdown(table) and low.fraction == 0.1 and full.seeds == {"a (net)": 2}
+    assert (
+        "n/a" in tables.to_markdown(table) and low.fraction == 0.1 and full.seeds == {"a (net)": 2}
+    )
 
 
-@pytest.mark.parametrize("fact", ["data_kind", "protocol", "profile", "hash:data", "hash:test", "settings_id"])
+@pytest.mark.parametrize(
+    "fact", ["data_kind", "protocol", "profile", "hash:data", "hash:test", "settings_id"]
+)
 def test_what_is_not_comparable_never_shares_a_table(store: ResultStore, fact: str) -> None:
     add(store, "a", 0.5)
     add(store, "b", 0.6, **{fact: "other"})
     found, _ = leaderboard.build(store, "fake_task")
-    assert [table.rows for table in found] == [["a (net)"], ["b (net)"]] or [t.rows for t in found] == [
+    assert [table.rows for table in found] == [["a (net)"], ["b (net)"]] or [
+        t.rows for t in found
+    ] == [
         ["b (net)"],
         ["a (net)"],
     ]
@@ -146,7 +187,8 @@ def test_smallest_rank_is_best_and_undefined_values_are_said(store: ResultStore)
     assert table.rows == ["near (net)", "far (net)"] and table.columns[-1].best == "near (net)"
     (table,), _ = leaderboard.build(store, "fake_task", "nothing")
     assert (
-        "undefined" in tables.to_markdown(table) and "**" not in tables.to_markdown(table).split("| encoder")[1].split("Data:")[0]
+        "undefined" in tables.to_markdown(table)
+        and "**" not in tables.to_markdown(table).split("| encoder")[1].split("Data:")[0]
     )
 
 
@@ -172,32 +214,54 @@ def test_seed_spread_is_kept_apart(store: ResultStore) -> None:
     assert "±0.141" in tables.to_markdown(table)
 
 
-def test_published_numbers_stand_under_real_tables_of_their_protocol_only(store: ResultStore) -> None:
+def test_published_numbers_stand_under_real_tables_of_their_protocol_only(
+    store: ResultStore,
+) -> None:
     task = TaskSpec("siim_seg", "segmentation", "siim", "t", "dice")
     text = published_markdown(task, "mgca", "real")
     assert "not ranked" in text and "| mgca (vit_b16) |" in text and "G2D Table" in text
-    assert published_markdown(task, "mgca", "demo") == "" == published_markdown(task, "default", "real")
+    assert (
+        published_markdown(task, "mgca", "demo")
+        == ""
+        == published_markdown(task, "default", "real")
+    )
     assert not [row for row in _rows(FOLDER) if row["method"].startswith("place")]
 
 
 def test_published_set_ups_are_never_in_one_table() -> None:
     kept = TaskSpec("mimic_r2gen_rg", "report_generation", "mimic_cxr_r2gen", "t", "bleu4")
     text = published_markdown(kept, "r2gen", "real")
-    assert "but not with protocol r2gen: whole models" in text and "Published for protocol" not in text
+    assert (
+        "but not with protocol r2gen: whole models" in text and "Published for protocol" not in text
+    )
     assert "| r2gen | 0.353 |" in text and "| vlci |" in text
     other = TaskSpec("mimic_rg", "report_generation", "mimic_cxr", "t", "bleu4")
-    assert published_markdown(other, "r2gen", "real") == "" == published_markdown(kept, "default", "real")
+    assert (
+        published_markdown(other, "r2gen", "real")
+        == ""
+        == published_markdown(kept, "default", "real")
+    )
     iu = TaskSpec("iu_rg", "report_generation", "iu_xray", "t", "bleu4")
     benchx, whole = published_markdown(iu, "r2gen", "real").split("\n\nPublished on")
-    assert "BenchX Table 4" in benchx and "VLCI" not in benchx and "VLCI" in whole and "BenchX" not in whole
+    assert (
+        "BenchX Table 4" in benchx
+        and "VLCI" not in benchx
+        and "VLCI" in whole
+        and "BenchX" not in whole
+    )
     for row in _protocols(FOLDER):
         spec = TaskSpec("t", row["kind"], row["dataset"] or "rsna", "t", "m")
         assert row["published"] in {each["protocol"] for each in _rows(FOLDER)}
-        assert all(len({each["protocol"] for each in rows}) == 1 for _, rows in published_groups(spec, row["protocol"]))
+        assert all(
+            len({each["protocol"] for each in rows}) == 1
+            for _, rows in published_groups(spec, row["protocol"])
+        )
 
 
 def test_two_set_ups_of_one_protocol_are_two_tables(tmp_path: Path) -> None:
-    (tmp_path / "protocols.csv").write_text("published,kind,protocol,dataset,difference\na,k,p,,\nb,k,p,ours,another head\n")
+    (tmp_path / "protocols.csv").write_text(
+        "published,kind,protocol,dataset,difference\na,k,p,,\nb,k,p,ours,another head\n"
+    )
     head = "protocol,task_kind,dataset,metric,label_fraction,method,backbone,value,unit,source,first_hand,note\n"
     rows = [
         "a,k,ours,dice,,one,,0.5,fraction,s,yes,",
@@ -205,26 +269,44 @@ def test_two_set_ups_of_one_protocol_are_two_tables(tmp_path: Path) -> None:
         "b,k,ours,dice,,three,,0.7,fraction,s,no,",
     ]
     (tmp_path / "results.csv").write_text(head + "\n".join(rows) + "\n")
-    first, second = published_markdown(TaskSpec("t", "k", "ours", "t", "dice"), "p", "real", tmp_path).split("\n\nPublished on")
+    first, second = published_markdown(
+        TaskSpec("t", "k", "ours", "t", "dice"), "p", "real", tmp_path
+    ).split("\n\nPublished on")
     assert "| one | 0.5 | s |" in first and "two" not in first and "another head" not in first
-    assert "another head" in second and "| two | 0.605 | s (second-hand) |" in second and "| one |" not in second
+    assert (
+        "another head" in second
+        and "| two | 0.605 | s (second-hand) |" in second
+        and "| one |" not in second
+    )
 
 
-def test_overview_ranks_encoders_over_tasks(store: ResultStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(contracts.TASKS._items, "other", TaskSpec("other", "fake", "none", "Another", "mean_rank"))
+def test_overview_ranks_encoders_over_tasks(
+    store: ResultStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(
+        contracts.TASKS._items, "other", TaskSpec("other", "fake", "none", "Another", "mean_rank")
+    )
     for name, score, rank in (("a", 0.8, 1.0), ("b", 0.5, 2.0), ("c", 0.2, 5.0)):
         add(store, name, score)
         add(store, name, rank, task="other")
     add(store, "partial", 0.9)
     found = {name: leaderboard.build(store, name)[0] for name in ("fake_task", "other")}
     (overview,) = write_overview(found, tmp_path)
-    assert [(s.name, s.rank.value) for s in overview.standings] == [("a (net)", 1), ("b (net)", 2), ("c (net)", 3)]
-    assert overview.standings[1].score.value == pytest.approx((0.5 + 0.75) / 2) and overview.left_out == ["partial (net)"]
+    assert [(s.name, s.rank.value) for s in overview.standings] == [
+        ("a (net)", 1),
+        ("b (net)", 2),
+        ("c (net)", 3),
+    ]
+    assert overview.standings[1].score.value == pytest.approx(
+        (0.5 + 0.75) / 2
+    ) and overview.left_out == ["partial (net)"]
     page = (tmp_path / "overview.md").read_text()
     assert "says nothing clinical" in page and "| partial (net) |" in page and "n/a" in page
 
 
-def test_compare_names_rows_by_their_encoder(store: ResultStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_compare_names_rows_by_their_encoder(
+    store: ResultStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name, mean in (("a", 0.5), ("b", 0.4), ("c", 0.3)):
         add(store, name, mean)
     compare_command("fake_task", ["a", "c (net)"], "", tmp_path)

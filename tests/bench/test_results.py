@@ -24,7 +24,9 @@ def test_last_record_of_a_key_counts_and_failures_are_kept_apart(tmp_path: Path)
     assert not store.failures()
 
 
-def test_a_line_torn_by_a_kill_loses_nothing_else(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_line_torn_by_a_kill_loses_nothing_else(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     store = ResultStore(tmp_path)
     store.append({"key": "a", "status": "done"})
     with store.path.open("a") as file:
@@ -69,9 +71,13 @@ def test_a_claimed_cell_is_not_given_to_another_process(tmp_path: Path) -> None:
 
 
 def test_predictions_come_back_equal(tmp_path: Path) -> None:
-    table = pd.DataFrame({"image_id": ["a", "b"], "patient_id": ["1", "2"], "tp": [1, 2], "p": [0.5, 0.25]})
+    table = pd.DataFrame(
+        {"image_id": ["a", "b"], "patient_id": ["1", "2"], "tp": [1, 2], "p": [0.5, 0.25]}
+    )
     store = ResultStore(tmp_path)
-    store.save_predictions("k", Predictions(table, {"mask": np.arange(6, dtype=np.uint8)}, {"epochs": 3}))
+    store.save_predictions(
+        "k", Predictions(table, {"mask": np.arange(6, dtype=np.uint8)}, {"epochs": 3})
+    )
     back = store.load_predictions("k")
     pd.testing.assert_frame_equal(back.table, table, check_dtype=False)
     np.testing.assert_array_equal(back.arrays["mask"], np.arange(6))
@@ -80,7 +86,9 @@ def test_predictions_come_back_equal(tmp_path: Path) -> None:
         store.load_predictions("gone")
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target = tmp_path / "file.json"
     write_atomically(target, json.dumps({"old": 1}))
     monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))

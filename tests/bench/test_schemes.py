@@ -10,14 +10,21 @@ from bench.registry import Registry, parse_query
 
 
 def spec(name):
-    return BackboneSpec(name=name, title=name, build=lambda request: request, weights_file=lambda r: r.settings.get("weights"))
+    return BackboneSpec(
+        name=name,
+        title=name,
+        build=lambda request: request,
+        weights_file=lambda r: r.settings.get("weights"),
+    )
 
 
 @pytest.fixture
 def registry():
     found = Registry("backbone", configure=configured)
     found.add("gloria", spec("gloria"))
-    found.add_scheme("timm", lambda rest: spec(f"timm:{rest}"), title="timm", example="timm:resnet18")
+    found.add_scheme(
+        "timm", lambda rest: spec(f"timm:{rest}"), title="timm", example="timm:resnet18"
+    )
     return found
 
 
@@ -68,7 +75,11 @@ def test_a_scheme_is_registered_once(registry):
         registry.add_scheme("timm", spec)
 
 
-@given(st.dictionaries(st.from_regex(r"[a-z_]+", fullmatch=True), st.text(max_size=20), min_size=1, max_size=4))
+@given(
+    st.dictionaries(
+        st.from_regex(r"[a-z_]+", fullmatch=True), st.text(max_size=20), min_size=1, max_size=4
+    )
+)
 def test_any_value_survives_escaping(settings):
     from urllib.parse import quote
 

@@ -4,7 +4,17 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.stats import Estimate, cluster_weights, difference, interval, mean_estimate, point, ranked, tie_groups, tied_with_best
+from bench.stats import (
+    Estimate,
+    cluster_weights,
+    difference,
+    interval,
+    mean_estimate,
+    point,
+    ranked,
+    tie_groups,
+    tied_with_best,
+)
 
 
 def _mean_of(values: np.ndarray):
@@ -51,7 +61,8 @@ def test_ties_use_the_paired_difference() -> None:
     rng = np.random.default_rng(2)
     base = rng.normal(size=200)
     weights = cluster_weights([str(i) for i in range(200)])
-    # b is worse than a by a constant: a tiny but certain difference, which overlapping intervals would hide.
+    # b is worse than a by a constant: a tiny but certain difference, which overlapping intervals
+    # would hide.
     values = {"a": base, "b": base - 0.01, "c": rng.permutation(base) - 0.02}
     found = {name: mean_estimate([_mean_of(v)], weights) for name, v in values.items()}
     low, high = difference(found["a"], found["b"])
@@ -68,10 +79,22 @@ def test_undefined_resamples_are_left_out() -> None:
 def test_tie_groups_start_at_their_leaders() -> None:
     noise = np.random.default_rng(3).normal(scale=0.01, size=500)
     own = np.random.default_rng(4).normal(scale=0.05, size=500)
-    samples = {"best": 0.9 + noise, "near": 0.89 + noise + own, "mid": 0.7 + noise, "last": 0.2 + noise}
+    samples = {
+        "best": 0.9 + noise,
+        "near": 0.89 + noise + own,
+        "mid": 0.7 + noise,
+        "last": 0.2 + noise,
+    }
     found = {name: Estimate(float(v.mean()), *interval(v), v) for name, v in samples.items()}
-    samples["wide"] = 0.65 + noise + 40 * own  # worse than mid, and yet it does not differ from the best
-    assert tie_groups({n: Estimate(float(v.mean()), *interval(v), v) for n, v in samples.items()})["wide"] == 0
+    samples["wide"] = (
+        0.65 + noise + 40 * own
+    )  # worse than mid, and yet it does not differ from the best
+    assert (
+        tie_groups({n: Estimate(float(v.mean()), *interval(v), v) for n, v in samples.items()})[
+            "wide"
+        ]
+        == 0
+    )
     found["none"] = Estimate(float("nan"), float("nan"), float("nan"), np.full(500, np.nan))
     assert tie_groups(found) == {"best": 0, "near": 0, "mid": 1, "last": 2}
     assert tie_groups(found, lower_is_better=True) == {"last": 0, "mid": 1, "near": 2, "best": 2}

@@ -27,7 +27,9 @@ def test_rows_are_those_of_the_images(tmp_path):
     assert len(kept) == 40 and kept[rows].shape == (4, 1, 16) and kept[rows].dtype == np.float32
     np.testing.assert_array_equal(kept[rows], cache(tmp_path, Encoder(), key="").tokens(data)[rows])
     seen = encoder.images_seen
-    again = cache(tmp_path, encoder).tokens(replace(data, image_store=np.empty((0, 20, 20), np.uint8)))
+    again = cache(tmp_path, encoder).tokens(
+        replace(data, image_store=np.empty((0, 20, 20), np.uint8))
+    )
     np.testing.assert_array_equal(again[rows], kept[rows])
     assert encoder.images_seen == seen
 

@@ -1,4 +1,5 @@
-"""The trainer: a resumed run equals an uninterrupted one, the best weights are kept, broken runs end in a sentence."""
+"""The trainer: a resumed run equals an uninterrupted one, the best weights are kept, broken runs
+end in a sentence."""
 
 from __future__ import annotations
 
@@ -17,7 +18,14 @@ from torch import nn
 
 from bench.errors import SettingError
 from bench.progress import Silent
-from bench.training import TrainingError, TrainPlan, TrainSummary, batch_slices, learning_rate, train
+from bench.training import (
+    TrainingError,
+    TrainPlan,
+    TrainSummary,
+    batch_slices,
+    learning_rate,
+    train,
+)
 
 PLAN = TrainPlan(epochs=5, lr=1e-2, warmup=0.2, seed=3)
 
@@ -46,7 +54,9 @@ class Net(nn.Module):
         super().__init__()
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            self.layers = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.2), nn.Linear(8, 1))
+            self.layers = nn.Sequential(
+                nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.2), nn.Linear(8, 1)
+            )
 
     def losses(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         error = (self.layers(batch["x"]) - batch["y"]).square().mean()
@@ -72,7 +82,9 @@ class Killing(Points):
             yield batch
 
 
-def run(folder: Path, plan: TrainPlan = PLAN, loader: Points | None = None, **options: object) -> tuple[Net, TrainSummary]:
+def run(
+    folder: Path, plan: TrainPlan = PLAN, loader: Points | None = None, **options: object
+) -> tuple[Net, TrainSummary]:
     net = Net()
     return net, train(net, loader or Points(), plan, folder, progress=Silent(), **options)  # type: ignore[arg-type]
 
@@ -90,8 +102,19 @@ def same_weights(first: nn.Module, second: nn.Module) -> bool:
 
 @pytest.mark.parametrize("ema", [None, 0.9])
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_resumed_run_equals_uninterrupted(tmp_path: Path, ema: float | None, accumulate: int) -> None:
-    plan = TrainPlan(epochs=5, lr=1e-2, warmup=0.2, seed=3, ema=ema, accumulate=accumulate, monitor="mse", mode="min")
+def test_resumed_run_equals_uninterrupted(
+    tmp_path: Path, ema: float | None, accumulate: int
+) -> None:
+    plan = TrainPlan(
+        epochs=5,
+        lr=1e-2,
+        warmup=0.2,
+        seed=3,
+        ema=ema,
+        accumulate=accumulate,
+        monitor="mse",
+        mode="min",
+    )
     whole, summary = run(tmp_path / "whole", plan, evaluate=evaluate)
     with pytest.raises(Killed):
         run(tmp_path / "cut", plan, Killing(2), evaluate=evaluate)
@@ -106,7 +129,8 @@ def test_resumed_run_equals_uninterrupted(tmp_path: Path, ema: float | None, acc
 
 def test_kill_minus_9_loses_at_most_the_epoch(tmp_path: Path) -> None:
     script = (
-        "import os, signal, sys\nsys.path[:0] = [sys.argv[2]]\nfrom pathlib import Path\nimport test_training as t\n"
+        "import os, signal, sys\nsys.path[:0] = [sys.argv[2]]\nfrom pathlib import "
+        "Path\nimport test_training as t\n"
         "class Dies(t.Killing):\n"
         "    def batches(self, generator):\n"
         "        try:\n            yield from super().batches(generator)\n"
@@ -155,7 +179,12 @@ def test_best_weights_are_restored_and_patience_stops(tmp_path: Path) -> None:
 
     plan = TrainPlan(epochs=6, lr=1e-2, monitor="auroc", patience=2)
     net, summary = run(tmp_path, plan, evaluate=falling)
-    assert (summary.best_epoch, summary.best_metric, summary.epochs, summary.stopped_early) == (2, 0.9, 4, True)
+    assert (summary.best_epoch, summary.best_metric, summary.epochs, summary.stopped_early) == (
+        2,
+        0.9,
+        4,
+        True,
+    )
     assert all(torch.equal(value, seen[1][name]) for name, value in net.state_dict().items())
     again, repeated = run(tmp_path, plan, evaluate=falling)
     assert repeated.epochs == 4 and repeated.stopped_early
@@ -190,7 +219,9 @@ def test_steps_per_epoch_repeats_the_loader(tmp_path: Path) -> None:
     assert summary.epochs == 1
 
 
-def test_console_stays_quiet_and_only_the_loss_is_minimised(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_console_stays_quiet_and_only_the_loss_is_minimised(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     _, summary = run(tmp_path)
     assert capfd.readouterr() == ("", "")
     assert summary.curve[-1]["train/loss"] == summary.curve[-1]["train/loss_mse"]
@@ -218,7 +249,9 @@ def test_learning_rate_rises_then_follows_its_schedule(schedule: str) -> None:
     rates = [learning_rate(plan, step, 100) for step in range(100)]
     assert rates[:25] == pytest.approx([(step + 1) / 25 for step in range(25)])
     assert rates[25] == 1.0
-    assert rates[-1] == pytest.approx({"constant": 1.0, "linear": 0.112, "cosine": 0.1}[schedule], abs=1e-3)
+    assert rates[-1] == pytest.approx(
+        {"constant": 1.0, "linear": 0.112, "cosine": 0.1}[schedule], abs=1e-3
+    )
     assert all(a >= b for a, b in itertools.pairwise(rates[25:]))
 
 
@@ -229,7 +262,15 @@ def test_impossible_plans_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "size", "batches"), [(9, 4, [4, 5]), (8, 4, [4, 4]), (10, 4, [4, 4, 2]), (1, 4, [1]), (3, 1, [1, 1, 1]), (0, 4, [])]
+    ("count", "size", "batches"),
+    [
+        (9, 4, [4, 5]),
+        (8, 4, [4, 4]),
+        (10, 4, [4, 4, 2]),
+        (1, 4, [1]),
+        (3, 1, [1, 1, 1]),
+        (0, 4, []),
+    ],
 )
 def test_no_batch_of_one_is_left_over(count: int, size: int, batches: list[int]) -> None:
     rows = np.arange(count)

@@ -1,8 +1,10 @@
-"""Attention-pooled cosine in chunks of captions and images, recomputed in backward: peak memory O(chunk), not O(B^2).
+"""Attention-pooled cosine in chunks of captions and images, recomputed in backward: peak memory
+O(chunk), not O(B^2).
 
-The context c = sum_s b_s r_s of a text unit w is never formed where that is cheaper: <c, w> = sum_s b_s <r_s, w>, and
-|c|^2 = b' G b with the Gram matrix G = R R' of the image's regions. Matrix products run as few large GEMMs a tile; the
-softmaxes between them are `tiles` (torch) or `triton_tiles` (one kernel a direction).
+The context c = sum_s b_s r_s of a text unit w is never formed where that is cheaper: <c, w> = sum_s
+b_s <r_s, w>, and |c|^2 = b' G b with the Gram matrix G = R R' of the image's regions. Matrix
+products run as few large GEMMs a tile; the softmaxes between them are `tiles` (torch) or
+`triton_tiles` (one kernel a direction).
 """
 
 from __future__ import annotations
@@ -17,19 +19,36 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from backbones.alignment.kernels.options import Pooling
-from backbones.alignment.kernels.products import accumulator, add_product, by_caption, by_image, chunks, product, working
+from backbones.alignment.kernels.products import (
+    accumulator,
+    add_product,
+    by_caption,
+    by_image,
+    chunks,
+    product,
+    working,
+)
 
 
 def pooled_cosine(
-    text: Tensor, regions: Tensor, text_mask: Tensor | None, region_mask: Tensor | None, pooling: Pooling, tiles: ModuleType
+    text: Tensor,
+    regions: Tensor,
+    text_mask: Tensor | None,
+    region_mask: Tensor | None,
+    pooling: Pooling,
+    tiles: ModuleType,
 ) -> Tensor:
-    """Return what `reference.pooled_cosine` returns, [J, L, I] in at least float32, in bounded memory.
+    """Return what `reference.pooled_cosine` returns, [J, L, I] in at least float32, in bounded
+    memory.
 
-    `tiles` is the module with `attend` and `attend_backward`. Half-precision input is multiplied as it is on a GPU, with
-    float32 accumulation, and in float32 on the CPU. Captions are taken by length, so that a chunk holds little padding.
+    `tiles` is the module with `attend` and `attend_backward`. Half-precision input is multiplied as
+    it is on a GPU, with float32 accumulation, and in float32 on the CPU. Captions are taken by
+    length, so that a chunk holds little padding.
     """
     if text_mask is None:
-        return _PooledCosine.apply(text, regions, None, region_mask, pooling, tiles, [text.shape[1]] * len(text))
+        return _PooledCosine.apply(
+            text, regions, None, region_mask, pooling, tiles, [text.shape[1]] * len(text)
+        )
     lengths = (text_mask * torch.arange(1, text.shape[1] + 1, device=text.device)).amax(dim=1)
     order = lengths.argsort()
     rest = (text_mask[order], region_mask, pooling, tiles, lengths[order].tolist())
@@ -58,7 +77,8 @@ class _PooledCosine(torch.autograd.Function):
 
 
 _TOGETHER = 16
-"""Captions of a chunk where their lengths differ: enough for large products, few enough to be of about one length."""
+"""Captions of a chunk where their lengths differ: enough for large products, few enough to be of
+about one length."""
 
 
 class _Captions(NamedTuple):
@@ -81,10 +101,13 @@ class _Problem:
     pooling: Pooling
     tiles: ModuleType
     lengths: list[int]  # of the captions in words, rising
-    kept: dict[tuple[int, int], _Tile] = field(default_factory=dict)  # by the first image and caption of the tile
+    kept: dict[tuple[int, int], _Tile] = field(
+        default_factory=dict
+    )  # by the first image and caption of the tile
 
     def forward(self, keep: bool) -> tuple[Tensor, Tensor]:
-        """Return <context, unit> and |context|^2, both [J, L, I]; keep tiles for the backward while there is room."""
+        """Return <context, unit> and |context|^2, both [J, L, I]; keep tiles for the backward while
+        there is room."""
         shape = (*self.text.shape[:2], len(self.regions))
         dot, square = (self.text.new_zeros(shape, dtype=accumulator(self.text)) for _ in range(2))
         room = self.pooling.keep_bytes if keep else 0
@@ -103,7 +126,9 @@ class _Problem:
         """Return the gradients by text and by regions."""
         rows, by_text_norm = self._row_gradients(grad, dot, square)
         by_text = by_text_norm.unsqueeze(-1) * self.text
-        by_regions = self.regions.new_zeros(self.regions.shape, dtype=grad.dtype)  # contiguous, whatever the strides of the input
+        by_regions = self.regions.new_zeros(
+            self.regions.shape, dtype=grad.dtype
+        )  # contiguous, whatever the strides of the input
         for images in self._image_chunks():
             self._backward_images(images, rows, by_text, by_regions[images])
         return by_text, by_regions
@@ -112,29 +137,49 @@ class _Problem:
         """Return |unit| |context|, at least eps, [J, L, I]."""
         return (self._text_norm() * square.clamp_min(0).sqrt()).clamp_min(self.pooling.eps)
 
-    def _row_gradients(self, grad: Tensor, dot: Tensor, square: Tensor) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
-        """Return the row values `attend_backward` takes, and the factor of the text by its own norm [J, L]."""
+    def _row_gradients(
+        self, grad: Tensor, dot: Tensor, square: Tensor
+    ) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
+        """Return the row values `attend_backward` takes, and the factor of the text by its own norm
+        [J, L]."""
         norms = self.norms(square)
         by_dot = grad / norms
-        free = norms > self.pooling.eps  # where eps holds the denominator, the norms have no gradient
+        free = (
+            norms > self.pooling.eps
+        )  # where eps holds the denominator, the norms have no gradient
         by_log_norm = torch.where(free, -by_dot * dot, 0.0)
         by_norm = torch.where(free, by_log_norm / square, 0.0)  # twice d loss / d |context|^2
-        by_text_norm = (by_log_norm / self._text_norm().square().clamp_min(torch.finfo(grad.dtype).tiny)).sum(dim=-1)
+        by_text_norm = (
+            by_log_norm / self._text_norm().square().clamp_min(torch.finfo(grad.dtype).tiny)
+        ).sum(dim=-1)
         return (by_dot, by_norm, by_dot * dot + by_norm * square), by_text_norm
 
-    def _backward_images(self, images: slice, rows: tuple[Tensor, ...], by_text: Tensor, by_regions: Tensor) -> None:
+    def _backward_images(
+        self, images: slice, rows: tuple[Tensor, ...], by_text: Tensor, by_regions: Tensor
+    ) -> None:
         """Add the gradients of one chunk of images to `by_text` and to these images' `by_regions`."""
         regions, captions_of = self.regions[images], list(self._caption_chunks(images))
-        again = any((images.start, captions.rows.start) not in self.kept for captions in captions_of)
+        again = any(
+            (images.start, captions.rows.start) not in self.kept for captions in captions_of
+        )
         gram = self._gram(images) if again else None
         by_gram = (
-            regions.new_zeros(*regions.shape[:2], regions.shape[1], dtype=by_regions.dtype) if self._gram_is_cheaper() else None
+            regions.new_zeros(*regions.shape[:2], regions.shape[1], dtype=by_regions.dtype)
+            if self._gram_is_cheaper()
+            else None
         )
         for captions in captions_of:
-            tile = self.kept.get((images.start, captions.rows.start)) or self._tile(captions, images, gram)[0]
+            tile = (
+                self.kept.get((images.start, captions.rows.start))
+                or self._tile(captions, images, gram)[0]
+            )
             part = tuple(row[*captions, images] for row in rows)
-            pulled = self._backward_norm(tile, part[1], regions, by_regions if by_gram is None else by_gram)
-            by_dots = self.tiles.attend_backward(tile.dots, tile.weights, pulled, part, self._words(captions), self.pooling)
+            pulled = self._backward_norm(
+                tile, part[1], regions, by_regions if by_gram is None else by_gram
+            )
+            by_dots = self.tiles.attend_backward(
+                tile.dots, tile.weights, pulled, part, self._words(captions), self.pooling
+            )
             by_dots = by_dots.flatten(2).flatten(0, 1).to(regions.dtype)
             text = self.text[captions]
             by_text[captions] += product(by_dots, regions.flatten(0, 1)).view(text.shape)
@@ -143,7 +188,8 @@ class _Problem:
             add_product(by_regions, by_gram.to(regions.dtype), regions)
 
     def _backward_norm(self, tile: _Tile, by_norm: Tensor, regions: Tensor, into: Tensor) -> Tensor:
-        """Return context . region for the tile, and add what |context|^2 gives to the regions (or to their Gram matrix)."""
+        """Return context . region for the tile, and add what |context|^2 gives to the regions (or
+        to their Gram matrix)."""
         scaled = by_image(tile.weights * by_norm.unsqueeze(-1), regions.dtype).transpose(1, 2)
         if self._gram_is_cheaper():
             add_product(into, scaled, by_image(tile.weights, regions.dtype))
@@ -152,13 +198,19 @@ class _Problem:
         add_product(into, scaled, context)
         return by_caption(product(context, regions.transpose(1, 2)), tile.dots)
 
-    def _tile(self, captions: _Captions, images: slice, gram: Tensor | None) -> tuple[_Tile, Tensor]:
+    def _tile(
+        self, captions: _Captions, images: slice, gram: Tensor | None
+    ) -> tuple[_Tile, Tensor]:
         """Return a tile and its <context, unit>."""
         text, regions = self.text[captions], self.regions[images]
-        dots = product(text.flatten(0, 1), regions.flatten(0, 1).T).view(*text.shape[:2], *regions.shape[:2])
+        dots = product(text.flatten(0, 1), regions.flatten(0, 1).T).view(
+            *text.shape[:2], *regions.shape[:2]
+        )
         region_mask = None if self.region_mask is None else self.region_mask[images]
         weights, dot = self.tiles.attend(dots, self._words(captions), region_mask, self.pooling)
-        pooled = product(by_image(weights, regions.dtype), regions if gram is None else gram.to(regions.dtype))
+        pooled = product(
+            by_image(weights, regions.dtype), regions if gram is None else gram.to(regions.dtype)
+        )
         return _Tile(dots, weights, by_caption(pooled, dots)), dot
 
     def _gram(self, images: slice) -> Tensor | None:
@@ -166,7 +218,8 @@ class _Problem:
         return product(regions, regions.transpose(1, 2)) if self._gram_is_cheaper() else None
 
     def _gram_is_cheaper(self) -> bool:
-        """Whether R R' of each image saves multiplications, forward and backward, over forming the contexts."""
+        """Whether R R' of each image saves multiplications, forward and backward, over forming the
+        contexts."""
         width, count = self.regions.shape[2], self.regions.shape[1]
         rows = sum(self.lengths)
         return count * (3 * rows + 2 * width) < 4 * rows * width
@@ -178,15 +231,20 @@ class _Problem:
         return None if self.text_mask is None else self.text_mask[captions]
 
     def _image_chunks(self) -> Iterator[slice]:
-        together = len(self.lengths) if self.text_mask is None else min(len(self.lengths), _TOGETHER)
+        together = (
+            len(self.lengths) if self.text_mask is None else min(len(self.lengths), _TOGETHER)
+        )
         return chunks(len(self.regions), self._room(max(together * self.lengths[-1], 1)))
 
     def _caption_chunks(self, images: slice) -> Iterator[_Captions]:
-        """Yield captions that fit together, cut at the longest of them; those without a word are left out."""
+        """Yield captions that fit together, cut at the longest of them; those without a word are
+        left out."""
         start = sum(length == 0 for length in self.lengths)
         while start < len(self.lengths):
             stop = start + 1
-            while stop < len(self.lengths) and stop - start < self._room(self.lengths[stop] * (images.stop - images.start)):
+            while stop < len(self.lengths) and stop - start < self._room(
+                self.lengths[stop] * (images.stop - images.start)
+            ):
                 stop += 1
             yield _Captions(slice(start, stop), slice(self.lengths[stop - 1]))
             start = stop

@@ -1,4 +1,5 @@
-"""InfoNCE over large batches: one or several positives by id, negatives left out, plain, tiled or in Triton."""
+"""InfoNCE over large batches: one or several positives by id, negatives left out, plain, tiled or
+in Triton."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from bench.errors import SettingError
 
 MAX_TRITON_WIDTH = 1024
 PLAIN_BYTES = 64 << 20
-"""Logits up to this size (4096 x 4096 in float32) are stored whole: tiles save no memory worth having there, and cost time."""
+"""Logits up to this size (4096 x 4096 in float32) are stored whole: tiles save no memory worth
+having there, and cost time."""
 
 
 def info_nce(
@@ -25,15 +27,21 @@ def info_nce(
     ignore: Tensor | None = None,
     implementation: Implementation = "auto",
 ) -> Tensor:
-    """Return the mean over queries of -log(sum of exp over the positives / sum of exp over all that are not ignored).
+    """Return the mean over queries of -log(sum of exp over the positives / sum of exp over all that
+    are not ignored).
 
-    queries [N, D] and keys [M, D], already normalised; logits are <q, k> / tau. A key is positive where its id equals the
-    query's (ids [N], [M] of integers; default: row i belongs to row i). `ignore` [N, M] bool: pairs that are no negatives; a
-    positive is never ignored. A query without a positive is left out. (van den Oord et al. 2018, arXiv 1807.03748; several
-    positives as in MIL-NCE, arXiv 1912.06430.) `implementation`: reference | tiled | triton; auto takes the plain form where the
-    logits are small, else goes by device.
+    queries [N, D] and keys [M, D], already normalised; logits are <q, k> / tau. A key is positive
+    where its id equals the query's (ids [N], [M] of integers; default: row i belongs to row i).
+    `ignore` [N, M] bool: pairs that are no negatives; a positive is never ignored. A query without
+    a positive is left out. (van den Oord et al. 2018, arXiv 1807.03748; several positives as in
+    MIL-NCE, arXiv 1912.06430.) `implementation`: reference | tiled | triton; auto takes the plain
+    form where the logits are small, else goes by device.
     """
-    return _mean_loss(*_log_sums(queries, keys, tau, query_ids, key_ids, ignore, implementation, columns=False)[:2])
+    return _mean_loss(
+        *_log_sums(queries, keys, tau, query_ids, key_ids, ignore, implementation, columns=False)[
+            :2
+        ]
+    )
 
 
 def symmetric_info_nce(
@@ -46,22 +54,28 @@ def symmetric_info_nce(
     ignore: Tensor | None = None,
     implementation: Implementation = "auto",
 ) -> Tensor:
-    """Return `info_nce` from queries to keys plus from keys to queries, both in one pass over the logits."""
+    """Return `info_nce` from queries to keys plus from keys to queries, both in one pass over the
+    logits."""
     sums = _log_sums(queries, keys, tau, query_ids, key_ids, ignore, implementation, columns=True)
     return _mean_loss(*sums[:2]) + _mean_loss(*sums[2:])
 
 
-def score_info_nce(scores: Tensor, positives: Tensor | None = None, ignore: Tensor | None = None) -> Tensor:
+def score_info_nce(
+    scores: Tensor, positives: Tensor | None = None, ignore: Tensor | None = None
+) -> Tensor:
     """Return `info_nce` of scores [N, M] that are no products of embeddings, temperature included.
 
-    positives, ignore [N, M] bool; by default row i belongs to column i. A row without a positive is left out; with none left
-    the loss is 0.
+    positives, ignore [N, M] bool; by default row i belongs to column i. A row without a positive is
+    left out; with none left the loss is 0.
     """
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     if positives is None:
         positives = torch.eye(*scores.shape, dtype=torch.bool, device=scores.device)
     known = torch.ones_like(positives) if ignore is None else positives | ~ignore
-    return _mean_loss(reference.masked_logsumexp(scores, known, 1), reference.masked_logsumexp(scores, positives, 1))
+    return _mean_loss(
+        reference.masked_logsumexp(scores, known, 1),
+        reference.masked_logsumexp(scores, positives, 1),
+    )
 
 
 def _log_sums(
@@ -89,13 +103,26 @@ def _log_sums(
 
 
 def _form(implementation: str, queries: Tensor, keys: Tensor) -> str:
-    wide = torch.promote_types(queries.dtype, torch.float32) == queries.dtype  # the plain form computes in the type given
-    if implementation == "auto" and wide and len(queries) * len(keys) * queries.itemsize <= PLAIN_BYTES:
+    wide = (
+        torch.promote_types(queries.dtype, torch.float32) == queries.dtype
+    )  # the plain form computes in the type given
+    if (
+        implementation == "auto"
+        and wide
+        and len(queries) * len(keys) * queries.itemsize <= PLAIN_BYTES
+    ):
         return "reference"
-    return choose(implementation, ("reference", "tiled", "triton"), queries, queries.shape[1] <= MAX_TRITON_WIDTH)
+    return choose(
+        implementation,
+        ("reference", "tiled", "triton"),
+        queries,
+        queries.shape[1] <= MAX_TRITON_WIDTH,
+    )
 
 
-def _check_ids(queries: Tensor, keys: Tensor, query_ids: Tensor | None, key_ids: Tensor | None) -> None:
+def _check_ids(
+    queries: Tensor, keys: Tensor, query_ids: Tensor | None, key_ids: Tensor | None
+) -> None:
     lacking = (query_ids is None) + (key_ids is None)
     if lacking == 1 or (lacking == 2 and len(queries) != len(keys)):
         raise SettingError(

@@ -14,11 +14,12 @@ Implementation = Literal["auto", "reference", "chunked", "tiled", "triton"]
 class Pooling:
     """How a text unit attends to regions.
 
-    `order`: "regions" is softmax over regions of `attention_scale` times the dot products (PLACE: 1 / tau2);
-    "words_then_regions" is first a softmax over the words of the caption, then over regions of `attention_scale` times that
-    (GLoRIA: temp1). `eps` bounds the product of the two norms from below in the cosine. `chunk_bytes` is the size of one
-    temporary of the chunked forms, of which about six are alive at once. Tiles of the forward pass are kept for the backward
-    while they fit in `keep_bytes` together, the rest is computed again.
+    `order`: "regions" is softmax over regions of `attention_scale` times the dot products (PLACE: 1
+    / tau2); "words_then_regions" is first a softmax over the words of the caption, then over
+    regions of `attention_scale` times that (GLoRIA: temp1). `eps` bounds the product of the two
+    norms from below in the cosine. `chunk_bytes` is the size of one temporary of the chunked forms,
+    of which about six are alive at once. Tiles of the forward pass are kept for the backward while
+    they fit in `keep_bytes` together, the rest is computed again.
     """
 
     order: Order = "words_then_regions"

@@ -1,4 +1,5 @@
-"""Attention-pooled cosine similarity between every text unit and every image (GLoRIA's local similarity, PLACE's PCMA)."""
+"""Attention-pooled cosine similarity between every text unit and every image (GLoRIA's local
+similarity, PLACE's PCMA)."""
 
 from __future__ import annotations
 
@@ -28,17 +29,20 @@ def attention_pooled_similarity(
     chunk_bytes: int = Pooling.chunk_bytes,
     keep_bytes: int = Pooling.keep_bytes,
 ) -> Tensor:
-    """Return the similarity of every text with every image [J, I], or of every unit with `aggregate="none"` [J, L, I].
+    """Return the similarity of every text with every image [J, I], or of every unit with
+    `aggregate="none"` [J, L, I].
 
-    text [J, L, D]: J captions of L words, or J = 1 with L sentences; regions [I, S, D]: image locations or V-PORs. Masks [J, L],
-    [I, S] are true where real. A unit w attends to the regions (`Pooling` has the two orders), c is the attended mean, and
-    its score is score_scale * cos(c, w). "logsumexp", "mean" and "max" join a caption's scores; similarity_scale multiplies the
+    text [J, L, D]: J captions of L words, or J = 1 with L sentences; regions [I, S, D]: image
+    locations or V-PORs. Masks [J, L], [I, S] are true where real. A unit w attends to the regions
+    (`Pooling` has the two orders), c is the attended mean, and its score is score_scale * cos(c,
+    w). "logsumexp", "mean" and "max" join a caption's scores; similarity_scale multiplies the
     result.
 
-    GLoRIA (Huang et al., ICCV 2021): scales 4, 5, 10 (its temp1, temp2, temp3). PLACE: order "regions", attention_scale 1 / tau2,
-    score_scale 1 / tau3, aggregate "none". A padded unit scores 0; a caption of padding alone has -inf ("logsumexp", "max") or 0.
-    `implementation`: reference | chunked | triton; auto goes by device. `chunk_bytes` and `keep_bytes` bound the memory
-    of the last two (see `Pooling`).
+    GLoRIA (Huang et al., ICCV 2021): scales 4, 5, 10 (its temp1, temp2, temp3). PLACE: order
+    "regions", attention_scale 1 / tau2, score_scale 1 / tau3, aggregate "none". A padded unit
+    scores 0; a caption of padding alone has -inf ("logsumexp", "max") or 0. `implementation`:
+    reference | chunked | triton; auto goes by device. `chunk_bytes` and `keep_bytes` bound the
+    memory of the last two (see `Pooling`).
     """
     _check(text, regions, text_mask, region_mask)
     pooling = Pooling(order, attention_scale, chunk_bytes=chunk_bytes, keep_bytes=keep_bytes)
@@ -47,7 +51,12 @@ def attention_pooled_similarity(
 
 
 def _cosine(
-    text: Tensor, regions: Tensor, text_mask: Tensor | None, region_mask: Tensor | None, pooling: Pooling, implementation: str
+    text: Tensor,
+    regions: Tensor,
+    text_mask: Tensor | None,
+    region_mask: Tensor | None,
+    pooling: Pooling,
+    implementation: str,
 ) -> Tensor:
     fits = not pooling.words_first or text.shape[1] <= MAX_TRITON_WORDS
     form = choose(implementation, ("reference", "chunked", "triton"), text, fits)
@@ -64,7 +73,11 @@ def _aggregate(scores: Tensor, mask: Tensor | None, aggregate: Aggregate) -> Ten
     if aggregate == "none":
         return scores
     if aggregate == "mean":
-        return scores.mean(dim=1) if mask is None else scores.sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp_min(1)
+        return (
+            scores.mean(dim=1)
+            if mask is None
+            else scores.sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp_min(1)
+        )
     join = torch.amax if aggregate == "max" else torch.logsumexp
     if mask is None:
         return join(scores, dim=1)
@@ -72,11 +85,17 @@ def _aggregate(scores: Tensor, mask: Tensor | None, aggregate: Aggregate) -> Ten
     return total.masked_fill(~mask.any(dim=1)[:, None], float("-inf"))
 
 
-def _check(text: Tensor, regions: Tensor, text_mask: Tensor | None, region_mask: Tensor | None) -> None:
+def _check(
+    text: Tensor, regions: Tensor, text_mask: Tensor | None, region_mask: Tensor | None
+) -> None:
     if text.dim() != 3 or regions.dim() != 3 or text.shape[2] != regions.shape[2]:
         raise SettingError(
-            f"text {tuple(text.shape)} and regions {tuple(regions.shape)} do not fit.", "Expected [J, L, D] and [I, S, D]."
+            f"text {tuple(text.shape)} and regions {tuple(regions.shape)} do not fit.",
+            "Expected [J, L, D] and [I, S, D].",
         )
     for name, mask, like in (("text_mask", text_mask, text), ("region_mask", region_mask, regions)):
         if mask is not None and mask.shape != like.shape[:2]:
-            raise SettingError(f"{name} is {tuple(mask.shape)}, expected {tuple(like.shape[:2])}.", "True marks what is real.")
+            raise SettingError(
+                f"{name} is {tuple(mask.shape)}, expected {tuple(like.shape[:2])}.",
+                "True marks what is real.",
+            )

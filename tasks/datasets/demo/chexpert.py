@@ -1,4 +1,5 @@
-"""The demo in the layout of CheXpert v1.0-small: JPEG tree, `train.csv` labelled from reports, `valid.csv` from the truth."""
+"""The demo in the layout of CheXpert v1.0-small: JPEG tree, `train.csv` labelled from reports,
+`valid.csv` from the truth."""
 
 from __future__ import annotations
 
@@ -20,30 +21,58 @@ from tasks.datasets.demo.render import render
 from tasks.datasets.demo.report import Report, write_report
 
 FOLDER = "CheXpert-v1.0-small"
-CHEXPERT_RATES = {**RATES, "effusion": 0.34, "consolidation": 0.28, "atelectasis": 0.3, "edema": 0.26, "cardiomegaly": 0.3}
+CHEXPERT_RATES = {
+    **RATES,
+    "effusion": 0.34,
+    "consolidation": 0.28,
+    "atelectasis": 0.3,
+    "edema": 0.26,
+    "cardiomegaly": 0.3,
+}
 SEXES = {"M": "Male", "F": "Female"}
 
 
-def write(out: Path, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None) -> None:
+def write(
+    out: Path,
+    *,
+    studies: int,
+    size: int,
+    seed: int,
+    workers: int = 2,
+    progress: Progress | None = None,
+) -> None:
     """Write `studies` studies at `size` px into `out`, as `manifest.write` says."""
     manifest.write(
-        "chexpert", _write_study, _tables, out, studies=studies, size=size, seed=seed, workers=workers, progress=progress
+        "chexpert",
+        _write_study,
+        _tables,
+        out,
+        studies=studies,
+        size=size,
+        seed=seed,
+        workers=workers,
+        progress=progress,
     )
 
 
 def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, int]:
     """Write the tables; return their counts."""
     images = [image for study in written for image in study["images"]]
-    parts = {name: [image for image in images if image["folder"] == name] for name in ("train", "valid")}
+    parts = {
+        name: [image for image in images if image["folder"] == name] for name in ("train", "valid")
+    }
     for name, rows in parts.items():
-        manifest.write_table(out / f"{name}.csv", ",".join(COLUMNS), [image["row"] for image in rows])
+        manifest.write_table(
+            out / f"{name}.csv", ",".join(COLUMNS), [image["row"] for image in rows]
+        )
     counts = {f"rows of {name}.csv": len(rows) for name, rows in parts.items()}
     counts["frontal images of valid.csv"] = sum(image["frontal"] for image in parts["valid"])
     return counts
 
 
 def study_of(seed: int, number: int) -> Study:
-    """Return study `number`: one in eight is a later visit of the patient before it, a quarter have one finding alone."""
+    """Return study `number`: one in eight is a later visit of the patient before it, a quarter have
+    one finding alone."""
     rng = np.random.default_rng((seed, number, 5))
     if _alone(seed, number):
         study = exclusive.study_of(seed, number, FIVE)
@@ -67,7 +96,11 @@ def _alone(seed: int, number: int) -> bool:
 
 def folder_of(seed: int, study: Study) -> str:
     """Return train, or valid for one patient in four."""
-    return "valid" if np.random.default_rng((seed, study.patient.number, 7)).random() < 0.25 else "train"
+    return (
+        "valid"
+        if np.random.default_rng((seed, study.patient.number, 7)).random() < 0.25
+        else "train"
+    )
 
 
 def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
@@ -77,7 +110,9 @@ def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
     reported = report_of(job.seed, number, study).labels
     labels: Mapping[str, int] = reported if folder == "train" else true_labels(study)
     views = (study.view, "LL") if study.lateral else (study.view,)
-    images = [_write_image(job, study, folder, labels, view, place) for place, view in enumerate(views, 1)]
+    images = [
+        _write_image(job, study, folder, labels, view, place) for place, view in enumerate(views, 1)
+    ]
     return {"images": images, "truth": [image["truth"] for image in images]}
 
 
@@ -85,7 +120,9 @@ def _write_image(
     job: manifest.Job, study: Study, folder: str, labels: Mapping[str, int], view: str, place: int
 ) -> dict[str, Any]:
     kind = "lateral" if view == "LL" else "frontal"
-    image_id = f"{folder}/patient{study.patient.number + 1:05d}/study{study.order + 1}/view{place}_{kind}"
+    image_id = (
+        f"{folder}/patient{study.patient.number + 1:05d}/study{study.order + 1}/view{place}_{kind}"
+    )
     rendering = render(study, job.size, view)
     write_jpeg(job.out / f"{image_id}.jpg", rendering.image)
     return {
@@ -99,6 +136,12 @@ def _write_image(
 def image_row(image_id: str, study: Study, view: str, labels: Mapping[str, int]) -> str:
     """Return an image's line of `train.csv` or `valid.csv`: labels as 1.0, 0.0, -1.0 or blank."""
     frontal, projection = ("Lateral", "") if view == "LL" else ("Frontal", view)
-    facts = (f"{FOLDER}/{image_id}.jpg", SEXES[study.patient.sex], study.patient.age, frontal, projection)
+    facts = (
+        f"{FOLDER}/{image_id}.jpg",
+        SEXES[study.patient.sex],
+        study.patient.age,
+        frontal,
+        projection,
+    )
     values = ["" if (value := labels.get(label)) is None else f"{value:.1f}" for label in LABELS]
     return ",".join(map(str, (*facts, *values)))

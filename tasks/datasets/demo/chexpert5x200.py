@@ -1,4 +1,5 @@
-"""The demo of CheXpert 5x200 and 8x200: CheXpert's layout, reports as in CheXpert Plus, most images with one finding alone."""
+"""The demo of CheXpert 5x200 and 8x200: CheXpert's layout, reports as in CheXpert Plus, most images
+with one finding alone."""
 
 from __future__ import annotations
 
@@ -40,7 +41,17 @@ def write(
 ) -> None:
     """Write `studies` studies at `size` px into `out`, as `manifest.write` says."""
     study = partial(_write_study, tuple(classes))
-    manifest.write(dataset, study, _tables, out, studies=studies, size=size, seed=seed, workers=workers, progress=progress)
+    manifest.write(
+        dataset,
+        study,
+        _tables,
+        out,
+        studies=studies,
+        size=size,
+        seed=seed,
+        workers=workers,
+        progress=progress,
+    )
 
 
 def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, int]:
@@ -62,6 +73,14 @@ def _write_study(classes: Sequence[str], job: manifest.Job, number: int) -> dict
     path = f"{image_id}.jpg"
     return {
         "row": image_row(image_id, study, study.view, report.labels),
-        "report": (path, "Frontal", study.view, patient, report.text, report.findings, report.impression),
+        "report": (
+            path,
+            "Frontal",
+            study.view,
+            patient,
+            report.text,
+            report.findings,
+            report.impression,
+        ),
         "truth": [manifest.truth(image_id, rendering, study.findings, study.view)],
     }

@@ -1,4 +1,5 @@
-"""Draw the contact sheet: `python -m tasks.datasets.demo.contact_sheet docs/pictures/demo_contact_sheet.jpg`."""
+"""Draw the contact sheet: `python -m tasks.datasets.demo.contact_sheet
+docs/pictures/demo_contact_sheet.jpg`."""
 
 from __future__ import annotations
 
@@ -12,7 +13,10 @@ from tasks.datasets.demo.patient import PATHOLOGY, Study, sample_study
 from tasks.datasets.demo.render import Rendering, render
 
 SEED, SIZE, COLUMNS, PLAIN_ROWS, MARKED_ROWS, BAR = 11, 224, 8, 3, 2, 22
-TITLE = "rendered data: shows that the pipeline works, says nothing clinical   (CT: LIDC-IDRI-0001, CC BY 3.0)"
+TITLE = (
+    "rendered data: shows that the pipeline works, says nothing clinical   (CT: LIDC-IDRI-0001, "
+    "CC BY 3.0)"
+)
 COLOURS = dict(
     zip(
         PATHOLOGY,
@@ -32,10 +36,15 @@ COLOURS = dict(
 
 
 def sheet() -> np.ndarray:
-    """Return the sheet, BGR uint8: rows of images as they are, then rows with every finding's outline."""
+    """Return the sheet, BGR uint8: rows of images as they are, then rows with every finding's
+    outline."""
     plain = [_tile(render(study, SIZE).image, "") for study in _studies(COLUMNS * PLAIN_ROWS - 3)]
     lateral = [_tile(render(study, SIZE, "LL").image, "") for study in _studies(3)]
-    ill = [study for study in _studies(200)[COLUMNS * PLAIN_ROWS :] if any(f.name != "device" for f in study.findings)]
+    ill = [
+        study
+        for study in _studies(200)[COLUMNS * PLAIN_ROWS :]
+        if any(f.name != "device" for f in study.findings)
+    ]
     marked = [_marked(study) for study in ill[: COLUMNS * MARKED_ROWS]]
     tiles = plain + lateral + marked
     rows = [np.hstack(tiles[n : n + COLUMNS]) for n in range(0, len(tiles), COLUMNS)]
@@ -48,7 +57,9 @@ def _studies(count: int) -> list[Study]:
 
 def _tile(image: np.ndarray, text: str) -> np.ndarray:
     tile = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
-    cv2.putText(tile, text, (3, SIZE - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.32, (80, 255, 255), 1, cv2.LINE_AA)
+    cv2.putText(
+        tile, text, (3, SIZE - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.32, (80, 255, 255), 1, cv2.LINE_AA
+    )
     return tile
 
 
@@ -61,14 +72,18 @@ def _marked(study: Study) -> np.ndarray:
 def _outlined(tile: np.ndarray, shown: Rendering) -> np.ndarray:
     for name, colour in COLOURS.items():
         if name in shown.masks:
-            outline, _ = cv2.findContours(shown.masks[name], cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+            outline, _ = cv2.findContours(
+                shown.masks[name], cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
+            )
             cv2.drawContours(tile, outline, -1, colour, 1)
     return tile
 
 
 def _title(width: int) -> np.ndarray:
     bar = np.full((BAR, width, 3), 30, np.uint8)
-    cv2.putText(bar, TITLE, (8, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA)
+    cv2.putText(
+        bar, TITLE, (8, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA
+    )
     return bar
 
 

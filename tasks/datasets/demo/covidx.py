@@ -1,4 +1,5 @@
-"""The demo with COVIDx's lists: PNG files in a folder per list; COVID-19 is opacities in both lungs."""
+"""The demo with COVIDx's lists: PNG files in a folder per list; COVID-19 is opacities in both
+lungs."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ _BASE = {**dict.fromkeys(RATES, 0.0), "effusion": 0.1, "cardiomegaly": 0.15, "at
 
 @dataclass(frozen=True)
 class Layout:
-    """Which set is written: its name, (split, list, folder) of each list, and the word a list has for each class."""
+    """Which set is written: its name, (split, list, folder) of each list, and the word a list has
+    for each class."""
 
     name: str
     lists: tuple[tuple[str, str, str], ...]
@@ -33,11 +35,28 @@ class Layout:
 
 
 def write(
-    out: Path, layout: Layout, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None
+    out: Path,
+    layout: Layout,
+    *,
+    studies: int,
+    size: int,
+    seed: int,
+    workers: int = 2,
+    progress: Progress | None = None,
 ) -> None:
     """Write `studies` studies at `size` px into `out`, as `manifest.write` says."""
     study, tables = partial(_write_study, layout), partial(_tables, layout)
-    manifest.write(layout.name, study, tables, out, studies=studies, size=size, seed=seed, workers=workers, progress=progress)
+    manifest.write(
+        layout.name,
+        study,
+        tables,
+        out,
+        studies=studies,
+        size=size,
+        seed=seed,
+        workers=workers,
+        progress=progress,
+    )
 
 
 def _tables(layout: Layout, out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, int]:
@@ -62,30 +81,56 @@ def study_of(seed: int, number: int) -> Study:
     study, name = sample_study(rng, number, _BASE), class_of(seed, number)
     side = str(rng.choice(["right", "left"]))
     if name == "Pneumonia":
-        return replace(study, findings=(*study.findings, _opacity(rng, side, float(rng.uniform(0.45, 1)))))
+        return replace(
+            study, findings=(*study.findings, _opacity(rng, side, float(rng.uniform(0.45, 1))))
+        )
     if name == "COVID-19":
-        several = [_opacity(rng, side, float(rng.uniform(0.5, 1))) for side in ("right", "left", "right", "left")]
+        several = [
+            _opacity(rng, side, float(rng.uniform(0.5, 1)))
+            for side in ("right", "left", "right", "left")
+        ]
         return replace(study, findings=(*study.findings, *several))
     return study
 
 
 def _opacity(rng: np.random.Generator, side: str, amount: float) -> Finding:
-    lobe = str(rng.choice(["upper", "middle", "lower", "lower"] if side == "right" else ["upper", "lower", "lower"]))
-    return Finding("consolidation", side, lobe, amount, float(rng.uniform(0.35, 1)), int(rng.integers(2**31)), "opacity")
+    lobe = str(
+        rng.choice(
+            ["upper", "middle", "lower", "lower"]
+            if side == "right"
+            else ["upper", "lower", "lower"]
+        )
+    )
+    return Finding(
+        "consolidation",
+        side,
+        lobe,
+        amount,
+        float(rng.uniform(0.35, 1)),
+        int(rng.integers(2**31)),
+        "opacity",
+    )
 
 
 def split_of(layout: Layout, seed: int, number: int) -> str:
-    """Return the split of a study: about a quarter tests, where there is a list for it 15% validate."""
+    """Return the split of a study: about a quarter tests, where there is a list for it 15%
+    validate."""
     share = np.random.default_rng((seed, number, 23)).random()
     listed = [split for split, _, _ in layout.lists]
-    return next((name for name, (low, high) in SHARES.items() if name in listed and low <= share < high), "train")
+    return next(
+        (name for name, (low, high) in SHARES.items() if name in listed and low <= share < high),
+        "train",
+    )
 
 
 def _write_study(layout: Layout, job: manifest.Job, number: int) -> dict[str, Any]:
     """Write one image; return its line of a list and its ground truth."""
     study, split = study_of(job.seed, number), split_of(layout, job.seed, number)
     digest = manifest.digest(layout.name, job.seed, number)
-    file, folder = f"{digest[:16]}.png", next(folder for name, _, folder in layout.lists if name == split)
+    file, folder = (
+        f"{digest[:16]}.png",
+        next(folder for name, _, folder in layout.lists if name == split),
+    )
     rendering = render(study, job.size)
     write_png(job.out / folder / file, rendering.image)
     word = layout.words.get(class_of(job.seed, number), "negative")

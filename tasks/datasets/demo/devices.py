@@ -1,4 +1,5 @@
-"""Support devices and foreign objects, drawn as mm of dense material in the pixel grid of the atlas."""
+"""Support devices and foreign objects, drawn as mm of dense material in the pixel grid of the
+atlas."""
 
 from __future__ import annotations
 
@@ -37,14 +38,24 @@ def _curve(points: Sequence[Point], rng: np.random.Generator, sway: float = 1.5)
     k = np.minimum(t.astype(int), len(control) - 2)
     f = (t - k)[:, None]
     a, b, c, d = (padded[k + n] for n in range(4))
-    return 0.5 * (2 * b + (c - a) * f + (2 * a - 5 * b + 4 * c - d) * f**2 + (3 * b - a - 3 * c + d) * f**3)
+    return 0.5 * (
+        2 * b + (c - a) * f + (2 * a - 5 * b + 4 * c - d) * f**2 + (3 * b - a - 3 * c + d) * f**3
+    )
 
 
 def _stroke(canvas: np.ndarray, line: np.ndarray, width: float, amount: float) -> None:
     """Add a line of `width` mm, `amount` mm of water thick."""
     mask = np.zeros(canvas.shape, np.uint8)
     pixels = max(1, round(width / PITCH * FINE))
-    cv2.polylines(mask, [np.round((line * FINE + 0.5) * 8).astype(np.int32)], False, (255,), pixels, cv2.LINE_AA, 3)
+    cv2.polylines(
+        mask,
+        [np.round((line * FINE + 0.5) * 8).astype(np.int32)],
+        False,
+        (255,),
+        pixels,
+        cv2.LINE_AA,
+        3,
+    )
     canvas += mask.astype(np.float32) * np.float32(amount / 255)
 
 
@@ -74,7 +85,9 @@ def tip_above_carina(finding: Finding) -> float:
     return round(2 + 4.5 * finding.amount, 1)
 
 
-def _central_line(points: dict[str, Point], finding: Finding, rng: np.random.Generator) -> np.ndarray:
+def _central_line(
+    points: dict[str, Point], finding: Finding, rng: np.random.Generator
+) -> np.ndarray:
     sign = -1 if finding.side == "right" else 1
     (sx, sy), (lx, ly) = points["svc_top"], points["svc_low"]
     depth = 0.35 + 0.75 * finding.amount
@@ -83,13 +96,23 @@ def _central_line(points: dict[str, Point], finding: Finding, rng: np.random.Gen
     routes: dict[str, list[Point]] = {
         "jugular": [(sx + 18 + sign * 22, -8), (sx + 12 + sign * 20, 30)],
         "subclavian": [(bx + sign * 20, by + 38), (bx, by + 18), (sx + sign * 22, sy - 22)],
-        "picc": [(bx + sign * 90, by + 120), (bx + sign * 52, by + 36), (bx, by + 14), (sx + sign * 20, sy - 20)],
+        "picc": [
+            (bx + sign * 90, by + 120),
+            (bx + sign * 52, by + 36),
+            (bx, by + 14),
+            (sx + sign * 20, sy - 20),
+        ],
     }
     entry = routes[finding.location]
     if finding.side == "left":
         entry.append((sx + 22, sy - 8))
     canvas = _canvas()
-    _stroke(canvas, _curve([*entry, (sx, sy), tip], rng), 2.0 if finding.location != "picc" else 1.4, 4.5)
+    _stroke(
+        canvas,
+        _curve([*entry, (sx, sy), tip], rng),
+        2.0 if finding.location != "picc" else 1.4,
+        4.5,
+    )
     return canvas
 
 
@@ -98,14 +121,24 @@ def _pacemaker(points: dict[str, Point], finding: Finding, rng: np.random.Genera
     bx, by = points[f"clavicle_{finding.side}"]
     cx, cy = bx + sign * rng.uniform(12, 28), by + rng.uniform(40, 58)
     canvas, shape = _canvas(), np.zeros((SIZE * FINE, SIZE * FINE), np.uint8)
-    box = cv2.boxPoints(((cx * FINE, cy * FINE), (36 * FINE, 30 * FINE), float(rng.uniform(-25, 25))))
+    box = cv2.boxPoints(
+        ((cx * FINE, cy * FINE), (36 * FINE, 30 * FINE), float(rng.uniform(-25, 25)))
+    )
     cv2.fillPoly(shape, [np.round(box).astype(np.int32)], (255,), cv2.LINE_AA)
     rounded = cv2.GaussianBlur(shape, (0, 0), 7)
-    canvas += (rounded > 127).astype(np.float32) * 22 + (cv2.erode(shape, np.ones((13, 13))) > 127) * np.float32(14)
+    canvas += (rounded > 127).astype(np.float32) * 22 + (
+        cv2.erode(shape, np.ones((13, 13))) > 127
+    ) * np.float32(14)
     (sx, sy), (ax, ay) = points["svc_top"], points["atrium"]
     px, py = points["apex"]
     start = (cx, cy - 15)
-    route = [start, (bx - sign * 4, by + 12), (sx + sign * 18, sy - 20), (sx, sy), (sx + 2, sy + 34)]
+    route = [
+        start,
+        (bx - sign * 4, by + 12),
+        (sx + sign * 18, sy - 20),
+        (sx, sy),
+        (sx + 2, sy + 34),
+    ]
     leads = [
         [*route, (ax + 6, ay + 16), (0.5 * (ax + px), py + 12), (px - 14, py + 6)],
         [*route, (ax + 10, ay + 18), (ax + 16, ay)],
@@ -119,16 +152,26 @@ def _pacemaker(points: dict[str, Point], finding: Finding, rng: np.random.Genera
 
 def _ecg_leads(points: dict[str, Point], finding: Finding, rng: np.random.Generator) -> np.ndarray:
     canvas = _canvas()
-    for fx, fy in ((0.26, 0.25), (0.74, 0.25), (0.25, 0.72), (0.76, 0.7), (0.6, 0.6))[: int(rng.integers(3, 6))]:
+    for fx, fy in ((0.26, 0.25), (0.74, 0.25), (0.25, 0.72), (0.76, 0.7), (0.6, 0.6))[
+        : int(rng.integers(3, 6))
+    ]:
         x, y = fx * SIZE + rng.normal(0, 12), fy * SIZE + rng.normal(0, 12)
         _disc(canvas, (x, y), 4.5, 3, 2.2)
         _disc(canvas, (x, y), 1.8, 9)
-        end = (x + rng.normal(0, 60), SIZE + 20) if fy > 0.5 or rng.random() < 0.5 else (x + np.sign(fx - 0.5) * 120, y - 90)
-        _stroke(canvas, _curve([(x, y), (0.5 * (x + end[0]), 0.5 * (y + end[1])), end], rng, 14), 1.0, 3)
+        end = (
+            (x + rng.normal(0, 60), SIZE + 20)
+            if fy > 0.5 or rng.random() < 0.5
+            else (x + np.sign(fx - 0.5) * 120, y - 90)
+        )
+        _stroke(
+            canvas, _curve([(x, y), (0.5 * (x + end[0]), 0.5 * (y + end[1])), end], rng, 14), 1.0, 3
+        )
     return canvas
 
 
-def _feeding_tube(points: dict[str, Point], finding: Finding, rng: np.random.Generator) -> np.ndarray:
+def _feeding_tube(
+    points: dict[str, Point], finding: Finding, rng: np.random.Generator
+) -> np.ndarray:
     (tx, ty), (cx, cy), (sx, sy) = points["trachea_top"], points["carina"], points["stomach"]
     canvas = _canvas()
     path = [
@@ -157,13 +200,17 @@ def _chest_tube(points: dict[str, Point], finding: Finding, rng: np.random.Gener
     return canvas
 
 
-def _sternal_wires(points: dict[str, Point], finding: Finding, rng: np.random.Generator) -> np.ndarray:
+def _sternal_wires(
+    points: dict[str, Point], finding: Finding, rng: np.random.Generator
+) -> np.ndarray:
     canvas = _canvas()
     x = points["carina"][0] + 8
     for n in range(int(rng.integers(4, 7))):
         y = points["carina"][1] - 42 + 21 * n + rng.normal(0, 2)
         t = np.linspace(0, 2 * np.pi, 30)
-        loop = np.stack([x + rng.normal(0, 1) + 6.5 * np.sin(t), y + 3.2 * np.cos(t) + 1.2 * np.sin(2 * t)], 1)
+        loop = np.stack(
+            [x + rng.normal(0, 1) + 6.5 * np.sin(t), y + 3.2 * np.cos(t) + 1.2 * np.sin(2 * t)], 1
+        )
         _stroke(canvas, loop, 1.0, 8)
     return canvas
 

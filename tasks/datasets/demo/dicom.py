@@ -14,21 +14,38 @@ from tasks.datasets.demo import manifest
 
 
 def uids(*parts: object) -> list[str]:
-    """Return the UIDs of study, series and image of a demo file known by `parts` (dataset, seed, number)."""
+    """Return the UIDs of study, series and image of a demo file known by `parts` (dataset, seed,
+    number)."""
     return [manifest.uid(*parts, level) for level in ("study", "series", "image")]
 
 
-def dicom_bytes(pixels: np.ndarray, names: Sequence[str], header: Mapping[str, Any], *, bits: int = 8, jpeg: int = 0) -> bytes:
+def dicom_bytes(
+    pixels: np.ndarray,
+    names: Sequence[str],
+    header: Mapping[str, Any],
+    *,
+    bits: int = 8,
+    jpeg: int = 0,
+) -> bytes:
     """Return a DICOM file of stored values [H, W], uint8 or uint16.
 
-    `names` are the UIDs of study, series and image; `header` sets further fields by keyword; `bits` are the bits stored. Explicit
-    little endian, or with `jpeg` (a quality, 8 bit only) JPEG baseline.
+    `names` are the UIDs of study, series and image; `header` sets further fields by keyword; `bits`
+    are the bits stored. Explicit little endian, or with `jpeg` (a quality, 8 bit only) JPEG
+    baseline.
     """
     from pydicom.dataset import FileDataset, FileMetaDataset
-    from pydicom.uid import UID, ExplicitVRLittleEndian, JPEGBaseline8Bit, SecondaryCaptureImageStorage
+    from pydicom.uid import (
+        UID,
+        ExplicitVRLittleEndian,
+        JPEGBaseline8Bit,
+        SecondaryCaptureImageStorage,
+    )
 
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = SecondaryCaptureImageStorage, UID(names[2])
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = (
+        SecondaryCaptureImageStorage,
+        UID(names[2]),
+    )
     meta.TransferSyntaxUID = JPEGBaseline8Bit if jpeg else ExplicitVRLittleEndian
     meta.ImplementationClassUID = UID(manifest.uid("place-bench demo"))
     file = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
@@ -36,13 +53,17 @@ def dicom_bytes(pixels: np.ndarray, names: Sequence[str], header: Mapping[str, A
     file.StudyInstanceUID, file.SeriesInstanceUID = names[0], names[1]
     file.Modality, file.BodyPartExamined = "CR", "CHEST"
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a field may be written as the real data set has it, against the standard
+        warnings.simplefilter(
+            "ignore"
+        )  # a field may be written as the real data set has it, against the standard
         for key, value in header.items():
             setattr(file, key, value)
     file.Rows, file.Columns = pixels.shape
     file.SamplesPerPixel, file.PixelRepresentation = 1, 0
     file.BitsAllocated, file.BitsStored, file.HighBit = 8 * pixels.itemsize, bits, bits - 1
-    file.PixelData = _encapsulated(pixels, jpeg) if jpeg else pixels.tobytes() + b"\0" * (pixels.nbytes % 2)
+    file.PixelData = (
+        _encapsulated(pixels, jpeg) if jpeg else pixels.tobytes() + b"\0" * (pixels.nbytes % 2)
+    )
     file["PixelData"].VR = "OB" if pixels.itemsize == 1 else "OW"
     stream = io.BytesIO()
     with warnings.catch_warnings():

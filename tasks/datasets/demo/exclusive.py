@@ -1,4 +1,5 @@
-"""Studies with exactly one finding, and reports that say so: the demo of CheXpert 5x200 and its relatives."""
+"""Studies with exactly one finding, and reports that say so: the demo of CheXpert 5x200 and its
+relatives."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ def drawn(seed: int, number: int, classes: Sequence[str]) -> tuple[Study, Report
 
 
 def class_of(seed: int, number: int, classes: Sequence[str]) -> str:
-    """Return the class of a study; "" (any findings) for one in each block of classes + 1. The order within a block is drawn."""
+    """Return the class of a study; "" (any findings) for one in each block of classes + 1. The
+    order within a block is drawn."""
     block, place = divmod(number, len(classes) + 1)
     return str(np.random.default_rng((seed, block, 11)).permutation([*classes, ""])[place])
 
@@ -47,18 +49,25 @@ def study_of(seed: int, number: int, classes: Sequence[str]) -> Study:
     study = sample_study(rng, number, {other: float(other == FINDING[name]) for other in RATES})
     kept = tuple(finding for finding in study.findings if finding.name != "device")
     if name in ("Pneumonia", "Consolidation"):
-        kept = tuple(replace(finding, kind="pneumonia" if name == "Pneumonia" else "opacity") for finding in kept[:1])
+        kept = tuple(
+            replace(finding, kind="pneumonia" if name == "Pneumonia" else "opacity")
+            for finding in kept[:1]
+        )
     return replace(study, findings=kept)
 
 
 def report_of(seed: int, number: int, study: Study, classes: Sequence[str]) -> Report:
-    """Return a report whose labels are the study's class alone; raise DataError where none of many attempts is."""
+    """Return a report whose labels are the study's class alone; raise DataError where none of many
+    attempts is."""
     name = class_of(seed, number, classes)
     for attempt in range(TRIES):
         report = write_report(study, np.random.default_rng((seed, number, 13, attempt)))
         if not name or _says_only(report, name):
             return report
-    raise DataError(f"no report of demo study {number} (seed {seed}) says {name} alone in {TRIES} attempts.", "Use another seed.")
+    raise DataError(
+        f"no report of demo study {number} (seed {seed}) says {name} alone in {TRIES} attempts.",
+        "Use another seed.",
+    )
 
 
 def _says_only(report: Report, name: str) -> bool:

@@ -1,4 +1,5 @@
-"""Foreign objects on clothes (buttons, coins, chains, pins), laid over a rendered image as metal: bright, with exact masks."""
+"""Foreign objects on clothes (buttons, coins, chains, pins), laid over a rendered image as metal:
+bright, with exact masks."""
 
 from __future__ import annotations
 
@@ -13,10 +14,14 @@ UNIT = 256
 """Lengths below are in pixels of an image of this side."""
 
 
-def add_objects(image: np.ndarray, lungs: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Return the image with one to four objects over its lungs, and the mask of each, uint8 0/1 [H, W].
+def add_objects(
+    image: np.ndarray, lungs: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Return the image with one to four objects over its lungs, and the mask of each, uint8 0/1 [H,
+    W].
 
-    Metal absorbs a share of what light is left: the display value v becomes 1 - (1 - v) exp(-depth).
+    Metal absorbs a share of what light is left: the display value v becomes 1 - (1 - v)
+    exp(-depth).
     """
     values = 1 - image.astype(np.float32) / 255
     masks: list[np.ndarray] = []
@@ -52,7 +57,9 @@ def _line(canvas: np.ndarray, points: np.ndarray, width: float) -> None:
     cv2.polylines(canvas, [drawn], False, (255,), max(1, round(width)), cv2.LINE_AA, 3)
 
 
-def _button(canvas: np.ndarray, at: tuple[float, float], scale: float, rng: np.random.Generator) -> np.ndarray:
+def _button(
+    canvas: np.ndarray, at: tuple[float, float], scale: float, rng: np.random.Generator
+) -> np.ndarray:
     """Draw a disc with a raised rim."""
     radius = rng.uniform(4, 7) * scale
     _disc(canvas, at, radius, 255)
@@ -60,12 +67,16 @@ def _button(canvas: np.ndarray, at: tuple[float, float], scale: float, rng: np.r
     return canvas.astype(np.float32) / 255
 
 
-def _coin(canvas: np.ndarray, at: tuple[float, float], scale: float, rng: np.random.Generator) -> np.ndarray:
+def _coin(
+    canvas: np.ndarray, at: tuple[float, float], scale: float, rng: np.random.Generator
+) -> np.ndarray:
     _disc(canvas, at, rng.uniform(8, 12) * scale, 255)
     return canvas.astype(np.float32) / 255
 
 
-def _pin(canvas: np.ndarray, at: tuple[float, float], scale: float, rng: np.random.Generator) -> np.ndarray:
+def _pin(
+    canvas: np.ndarray, at: tuple[float, float], scale: float, rng: np.random.Generator
+) -> np.ndarray:
     """Draw a straight pin with a head."""
     turn, length = rng.uniform(0, np.pi), rng.uniform(16, 30) * scale
     along = 0.5 * length * np.array([np.cos(turn), np.sin(turn)])
@@ -74,7 +85,9 @@ def _pin(canvas: np.ndarray, at: tuple[float, float], scale: float, rng: np.rand
     return canvas.astype(np.float32) / 255
 
 
-def _chain(canvas: np.ndarray, at: tuple[float, float], scale: float, rng: np.random.Generator) -> np.ndarray:
+def _chain(
+    canvas: np.ndarray, at: tuple[float, float], scale: float, rng: np.random.Generator
+) -> np.ndarray:
     """Draw a hanging chain: an arc open to the top."""
     half, depth = rng.uniform(18, 34) * scale, rng.uniform(14, 36) * scale
     t = np.linspace(-1, 1, 40)
@@ -82,7 +95,9 @@ def _chain(canvas: np.ndarray, at: tuple[float, float], scale: float, rng: np.ra
     return canvas.astype(np.float32) / 255
 
 
-DRAWERS: dict[str, Callable[[np.ndarray, tuple[float, float], float, np.random.Generator], np.ndarray]] = {
+DRAWERS: dict[
+    str, Callable[[np.ndarray, tuple[float, float], float, np.random.Generator], np.ndarray]
+] = {
     "button": _button,
     "coin": _coin,
     "chain": _chain,

@@ -1,4 +1,5 @@
-"""From line integrals to a radiograph: framing, beam, scatter, noise, exposure control, display curve, markers."""
+"""From line integrals to a radiograph: framing, beam, scatter, noise, exposure control, display
+curve, markers."""
 
 from __future__ import annotations
 
@@ -53,23 +54,29 @@ def sample_exposure(rng: np.random.Generator, view: str) -> Exposure:
 
 
 def frame(study: Study, exposure: Exposure, size: int, view: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the atlas coordinates (x, y) of every image pixel: framing, build, and a smooth bend of the whole anatomy."""
+    """Return the atlas coordinates (x, y) of every image pixel: framing, build, and a smooth bend
+    of the whole anatomy."""
     rng = np.random.default_rng((study.patient.seed, 7 if view == "LL" else 5))
     v, u = (np.mgrid[0:size, 0:size].astype(np.float32) + 0.5) / size - 0.5
     a = np.deg2rad(exposure.angle)
     span = SIZE * exposure.zoom
     x = (u * np.cos(a) - v * np.sin(a)) * span / study.patient.width
     y = (u * np.sin(a) + v * np.cos(a)) * span / study.patient.height
-    bend = [cv2.resize(noise(rng, 32, (64, 64)), (size, size), interpolation=cv2.INTER_CUBIC) for _ in range(2)]
+    bend = [
+        cv2.resize(noise(rng, 32, (64, 64)), (size, size), interpolation=cv2.INTER_CUBIC)
+        for _ in range(2)
+    ]
     x = x + SIZE * 0.51 + exposure.shift[0] + (2 + 8 * np.abs(u)) * bend[0]
     y = y + SIZE * 0.5 + exposure.shift[1] + 5 * bend[1]
     return x.astype(np.float32), y.astype(np.float32)
 
 
 def expose(path: np.ndarray, exposure: Exposure) -> np.ndarray:
-    """Turn path lengths (mm of water) [N, N] into display values 0..1: Beer-Lambert, scatter, detector, curve.
+    """Turn path lengths (mm of water) [N, N] into display values 0..1: Beer-Lambert, scatter,
+    detector, curve.
 
-    The exposure control looks at the image's own percentiles, so that disease does not show as brightness.
+    The exposure control looks at the image's own percentiles, so that disease does not show as
+    brightness.
     """
     rng = np.random.default_rng(exposure.seed)
     path = np.clip(path, 0, None)
@@ -84,7 +91,9 @@ def expose(path: np.ndarray, exposure: Exposure) -> np.ndarray:
 
 def _blurred(image: np.ndarray, grid: int, sigma: float) -> np.ndarray:
     """Blur by `sigma` pixels of a coarse grid of `grid` pixels, at the image's own size."""
-    coarse = cv2.GaussianBlur(cv2.resize(image, (grid, grid), interpolation=cv2.INTER_AREA), (0, 0), sigma)
+    coarse = cv2.GaussianBlur(
+        cv2.resize(image, (grid, grid), interpolation=cv2.INTER_AREA), (0, 0), sigma
+    )
     return cv2.resize(coarse, image.shape[::-1], interpolation=cv2.INTER_CUBIC)
 
 
@@ -123,5 +132,14 @@ def _write(image: np.ndarray, marker: str, rng: np.random.Generator) -> None:
     at = (int(x * size), int(rng.uniform(0.08, 0.2) * size))
     stamp = np.zeros(image.shape, np.uint8)
     scale = size / 256
-    cv2.putText(stamp, marker, at, cv2.FONT_HERSHEY_SIMPLEX, 0.65 * scale, (255,), max(1, round(1.6 * scale)), cv2.LINE_AA)
+    cv2.putText(
+        stamp,
+        marker,
+        at,
+        cv2.FONT_HERSHEY_SIMPLEX,
+        0.65 * scale,
+        (255,),
+        max(1, round(1.6 * scale)),
+        cv2.LINE_AA,
+    )
     np.maximum(image, stamp.astype(np.float32) / 255 * 0.96, out=image)

@@ -21,17 +21,34 @@ from tasks.datasets.demo.report import Report, write_report
 VIEWS = ("PA", "LL")
 
 
-def write(out: Path, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None) -> None:
+def write(
+    out: Path,
+    *,
+    studies: int,
+    size: int,
+    seed: int,
+    workers: int = 2,
+    progress: Progress | None = None,
+) -> None:
     """Write `studies` studies at `size` px into `out`, as `manifest.write` says."""
     manifest.write(
-        "iu_xray", _write_study, _tables, out, studies=studies, size=size, seed=seed, workers=workers, progress=progress
+        "iu_xray",
+        _write_study,
+        _tables,
+        out,
+        studies=studies,
+        size=size,
+        seed=seed,
+        workers=workers,
+        progress=progress,
     )
 
 
 def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, int]:
     """Write the tables; return their counts."""
     entries = {
-        name: [study["entry"] for study in written if study["entry"]["split"] == name] for name in ("train", "val", "test")
+        name: [study["entry"] for study in written if study["entry"]["split"] == name]
+        for name in ("train", "val", "test")
     }
     manifest.write_bytes(out / "annotation.json", json.dumps(entries).encode())
     return {**{name: len(found) for name, found in entries.items()}, "studies": len(written)}
@@ -39,12 +56,17 @@ def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, in
 
 def study_of(seed: int, number: int) -> Study:
     """Return study `number`: an outpatient's only visit, upright, in two views."""
-    return replace(sample_study(np.random.default_rng((seed, number, 5)), number), view="PA", lateral=True)
+    return replace(
+        sample_study(np.random.default_rng((seed, number, 5)), number), view="PA", lateral=True
+    )
 
 
 def report_of(study: Study, seed: int, number: int) -> Report:
     """Return the study's report; every one has findings."""
-    reports = (write_report(study, np.random.default_rng((seed, number, 6, attempt))) for attempt in itertools.count())
+    reports = (
+        write_report(study, np.random.default_rng((seed, number, 6, attempt)))
+        for attempt in itertools.count()
+    )
     return next(report for report in reports if report.findings)
 
 
@@ -56,10 +78,17 @@ def _split(number: int) -> str:
 def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
     study = study_of(job.seed, number)
     name = f"CXR{number + 1}_IM-{int(manifest.digest('iu', job.seed, number)[:4], 16) % 10_000:04d}"
-    truth = [_write_image(job, study, f"{name}/{place}.png", view) for place, view in enumerate(VIEWS)]
+    truth = [
+        _write_image(job, study, f"{name}/{place}.png", view) for place, view in enumerate(VIEWS)
+    ]
     files = [f"{name}/{place}.png" for place in range(len(VIEWS))]
     report = report_of(study, job.seed, number).findings
-    entry: Mapping[str, Any] = {"id": name, "report": report, "image_path": files, "split": _split(number)}
+    entry: Mapping[str, Any] = {
+        "id": name,
+        "report": report,
+        "image_path": files,
+        "split": _split(number),
+    }
     return {"entry": entry, "truth": truth}
 
 

@@ -1,4 +1,5 @@
-"""From rendered findings to the labels of the datasets: what is on the image, not what a report says of it."""
+"""From rendered findings to the labels of the datasets: what is on the image, not what a report
+says of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Write a demo data set: studies in worker processes, each file under its final name only when complete, DEMO.json last."""
+"""Write a demo data set: studies in worker processes, each file under its final name only when
+complete, DEMO.json last."""
 
 from __future__ import annotations
 
@@ -37,9 +38,11 @@ class Job:
 
 
 Study = Callable[[Job, int], dict[str, Any]]
-"""(job, number) -> what the tables say of the study that was written, and its ground truth: a list named `truth`."""
+"""(job, number) -> what the tables say of the study that was written, and its ground truth: a list
+named `truth`."""
 Tables = Callable[[Path, list[dict[str, Any]], int], Mapping[str, int]]
-"""(out, written studies, seed) -> the counts of the tables that were written; the studies may be sorted in place."""
+"""(out, written studies, seed) -> the counts of the tables that were written; the studies may be
+sorted in place."""
 
 
 def write(
@@ -54,14 +57,21 @@ def write(
     workers: int = 2,
     progress: Progress | None = None,
 ) -> None:
-    """Write a demo; the same seed gives the same bytes, whatever the number of workers. `study` must be picklable.
+    """Write a demo; the same seed gives the same bytes, whatever the number of workers. `study`
+    must be picklable.
 
-    Killed, it goes on where it stopped. Raise SettingError for an impossible size or count, DataError where `out` holds something
-    else.
+    Killed, it goes on where it stopped. Raise SettingError for an impossible size or count,
+    DataError where `out` holds something else.
     """
     if not start(out, dataset, studies, size, seed):
         return
-    written = run(partial(study, Job(out, size, seed, studies)), studies, workers, progress, f"rendering {dataset} demo")
+    written = run(
+        partial(study, Job(out, size, seed, studies)),
+        studies,
+        workers,
+        progress,
+        f"rendering {dataset} demo",
+    )
     counts = tables(out, written, seed)
     write_truth(out, [record for each in written for record in each["truth"]])
     finish(out, dataset, studies=studies, size=size, seed=seed, counts=counts)
@@ -94,25 +104,39 @@ def digest(*parts: object) -> str:
 def start(out: Path, dataset: str, studies: int, size: int, seed: int) -> bool:
     """Return whether `out` must be written; False where exactly this demo stands there complete.
 
-    Raise SettingError for an impossible size or count, DataError where `out` holds another demo or other files.
+    Raise SettingError for an impossible size or count, DataError where `out` holds another demo or
+    other files.
     """
     if studies < 1 or size < SMALLEST:
-        raise SettingError(f"a demo of {studies} studies at {size} px is not possible.", f"At least 1 study and {SMALLEST} px.")
+        raise SettingError(
+            f"a demo of {studies} studies at {size} px is not possible.",
+            f"At least 1 study and {SMALLEST} px.",
+        )
     asked = _settings(dataset, studies, size, seed)
     path, begun = out / MANIFEST, out / f".{MANIFEST}.begun"
     for place in (path, begun):
         if place.is_file():
-            found = {key: value for key, value in json.loads(place.read_text()).items() if key in asked}
+            found = {
+                key: value for key, value in json.loads(place.read_text()).items() if key in asked
+            }
             if found != asked:
-                raise DataError(f"{out} holds another demo: {found}, asked for {asked}.", "Choose another folder or delete it.")
+                raise DataError(
+                    f"{out} holds another demo: {found}, asked for {asked}.",
+                    "Choose another folder or delete it.",
+                )
             return place == begun
     if out.is_dir() and any(out.iterdir()):
-        raise DataError(f"{out} is not empty and holds no demo.", "Choose an empty folder: real data is never overwritten.")
+        raise DataError(
+            f"{out} is not empty and holds no demo.",
+            "Choose an empty folder: real data is never overwritten.",
+        )
     write_bytes(begun, json.dumps(asked).encode())
     return True
 
 
-def finish(out: Path, dataset: str, *, studies: int, size: int, seed: int, counts: Mapping[str, int]) -> None:
+def finish(
+    out: Path, dataset: str, *, studies: int, size: int, seed: int, counts: Mapping[str, int]
+) -> None:
     """Write the manifest: from now on the folder is complete."""
     record = {**_settings(dataset, studies, size, seed), "counts": dict(counts)}
     write_bytes(out / MANIFEST, (json.dumps(record, indent=1) + "\n").encode())
@@ -136,7 +160,9 @@ def write_truth(out: Path, records: Sequence[Mapping[str, Any]]) -> None:
     write_bytes(out / TRUTH, "".join(json.dumps(record) + "\n" for record in records).encode())
 
 
-def truth(image_id: str, rendering: Rendering, findings: Sequence[Any], view: str) -> dict[str, Any]:
+def truth(
+    image_id: str, rendering: Rendering, findings: Sequence[Any], view: str
+) -> dict[str, Any]:
     """Return the ground truth of one image: what is in it, and where."""
     listed = [
         {
@@ -151,7 +177,9 @@ def truth(image_id: str, rendering: Rendering, findings: Sequence[Any], view: st
     return {"image_id": image_id, "view": view, "findings": listed, "boxes": rendering.boxes}
 
 
-def run(job: Callable[[int], Any], count: int, workers: int, progress: Progress | None, title: str) -> list[Any]:
+def run(
+    job: Callable[[int], Any], count: int, workers: int, progress: Progress | None, title: str
+) -> list[Any]:
     """Return [job(0), ..., job(count - 1)], computed in `workers` processes (1: in this one)."""
     results = []
     with (progress or Silent()).track(title, total=count) as step, _mapper(workers) as mapper:

@@ -51,17 +51,41 @@ def write(
     `dataset` and `draw` are for other sets of studies in this layout.
     """
     study = partial(_write_study, draw or drawn)
-    manifest.write(dataset, study, _tables, out, studies=studies, size=size, seed=seed, workers=workers, progress=progress)
+    manifest.write(
+        dataset,
+        study,
+        _tables,
+        out,
+        studies=studies,
+        size=size,
+        seed=seed,
+        workers=workers,
+        progress=progress,
+    )
 
 
 def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, int]:
     """Write the tables; return their counts."""
     images = [image for study in written for image in study["images"]]
     names = ",".join(MimicCxr.label_names)
-    manifest.write_table(out / TABLE.format("metadata"), METADATA, [image["metadata"] for image in images])
-    manifest.write_table(out / TABLE.format("split"), "dicom_id,study_id,subject_id,split", [image["split"] for image in images])
-    manifest.write_table(out / TABLE.format("chexpert"), f"subject_id,study_id,{names}", [study["labels"] for study in written])
-    return {"images": len(images), "studies": len(written), "patients": len({study["patient"] for study in written})}
+    manifest.write_table(
+        out / TABLE.format("metadata"), METADATA, [image["metadata"] for image in images]
+    )
+    manifest.write_table(
+        out / TABLE.format("split"),
+        "dicom_id,study_id,subject_id,split",
+        [image["split"] for image in images],
+    )
+    manifest.write_table(
+        out / TABLE.format("chexpert"),
+        f"subject_id,study_id,{names}",
+        [study["labels"] for study in written],
+    )
+    return {
+        "images": len(images),
+        "studies": len(written),
+        "patients": len({study["patient"] for study in written}),
+    }
 
 
 def study_of(seed: int, number: int) -> Study:
@@ -80,7 +104,10 @@ def drawn(seed: int, number: int) -> tuple[Study, Report]:
 
 
 def _subject(seed: int, study: Study) -> str:
-    return str(10_000_000 + int(manifest.digest("subject", seed, study.patient.number)[:12], 16) % 9_999_999)
+    return str(
+        10_000_000
+        + int(manifest.digest("subject", seed, study.patient.number)[:12], 16) % 9_999_999
+    )
 
 
 def _split(patient: int) -> str:
@@ -96,12 +123,22 @@ def _write_study(draw: Draw, job: manifest.Job, number: int) -> dict[str, Any]:
     folder = job.out / "files" / f"p{subject[:2]}" / f"p{subject}"
     manifest.write_bytes(folder / f"s{name}.txt", report.text.encode())
     views = (study.view, "LL") if study.lateral else (study.view,)
-    images = [_write_image(job, study, number, view, (subject, name), folder / f"s{name}") for view in views]
+    images = [
+        _write_image(job, study, number, view, (subject, name), folder / f"s{name}")
+        for view in views
+    ]
     truth = [image["truth"] for image in images]
-    return {"patient": subject, "images": images, "labels": _labels(subject, name, report), "truth": truth}
+    return {
+        "patient": subject,
+        "images": images,
+        "labels": _labels(subject, name, report),
+        "truth": truth,
+    }
 
 
-def _write_image(job: manifest.Job, study: Study, number: int, view: str, ids: Sequence[str], folder: Path) -> dict[str, Any]:
+def _write_image(
+    job: manifest.Job, study: Study, number: int, view: str, ids: Sequence[str], folder: Path
+) -> dict[str, Any]:
     digest = manifest.digest("image", job.seed, number, view)
     image_id = "-".join(digest[n : n + 8] for n in range(0, 40, 8))
     rendering = render(study, job.size, view)
@@ -119,10 +156,25 @@ def _metadata(image_id: str, study: Study, view: str, ids: Sequence[str], size: 
     procedure = "CHEST (PORTABLE AP)" if study.view == "AP" else "CHEST (PA AND LAT)"
     date = 21_100_101 + 10_000 * (study.patient.number % 80) + 100 * study.order
     time = f"{80_000 + study.seed % 60_000}.{study.seed % 1000:03d}"
-    fields = (image_id, *ids, procedure, position, size, size, date, time, procedure, meaning, orientation)
+    fields = (
+        image_id,
+        *ids,
+        procedure,
+        position,
+        size,
+        size,
+        date,
+        time,
+        procedure,
+        meaning,
+        orientation,
+    )
     return ",".join(map(str, fields))
 
 
 def _labels(subject: str, name: str, report: Report) -> str:
-    values = ["" if (value := report.labels.get(label)) is None else f"{value:.1f}" for label in MimicCxr.label_names]
+    values = [
+        "" if (value := report.labels.get(label)) is None else f"{value:.1f}"
+        for label in MimicCxr.label_names
+    ]
     return ",".join([subject, name, *values])

@@ -1,4 +1,5 @@
-"""The demo in the layout of NIH ChestX-ray14: PNG files in several folders, one table, and the official lists."""
+"""The demo in the layout of NIH ChestX-ray14: PNG files in several folders, one table, and the
+official lists."""
 
 from __future__ import annotations
 
@@ -34,12 +35,34 @@ MEANS = {
     "cardiomegaly": "Cardiomegaly",
     "nodule": "Nodule",
 }
-KINDS = {"pneumonia": ("Consolidation", "Pneumonia"), "opacity": ("Infiltration",), "mass": ("Mass",)}
+KINDS = {
+    "pneumonia": ("Consolidation", "Pneumonia"),
+    "opacity": ("Infiltration",),
+    "mass": ("Mass",),
+}
 
 
-def write(out: Path, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None) -> None:
+def write(
+    out: Path,
+    *,
+    studies: int,
+    size: int,
+    seed: int,
+    workers: int = 2,
+    progress: Progress | None = None,
+) -> None:
     """Write `studies` studies at `size` px into `out`, as `manifest.write` says."""
-    manifest.write("nih", _write_study, _tables, out, studies=studies, size=size, seed=seed, workers=workers, progress=progress)
+    manifest.write(
+        "nih",
+        _write_study,
+        _tables,
+        out,
+        studies=studies,
+        size=size,
+        seed=seed,
+        workers=workers,
+        progress=progress,
+    )
 
 
 def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, int]:
@@ -53,8 +76,14 @@ def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, in
 
 def _counts(written: list[dict[str, Any]]) -> dict[str, int]:
     counts = {"images": len(written), "patients": len({study["patient"] for study in written})}
-    counts |= {f"images of {name}": sum(study["split"] == split for study in written) for name, split in LISTS.items()}
-    return counts | {name: sum(name in study["labels"] for study in written) for name in (*Nih.label_names, NO_FINDING)}
+    counts |= {
+        f"images of {name}": sum(study["split"] == split for study in written)
+        for name, split in LISTS.items()
+    }
+    return counts | {
+        name: sum(name in study["labels"] for study in written)
+        for name in (*Nih.label_names, NO_FINDING)
+    }
 
 
 def finding_labels(finding: Finding) -> tuple[str, ...]:
@@ -72,19 +101,33 @@ def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
     rendering = render(study, job.size)
     folder = job.out / f"images_{1 + FOLDERS * number // job.studies:03d}" / "images"
     write_png(folder / image, _stored(rendering.image, number))
-    labels = sorted({label for finding in study.findings for label in finding_labels(finding)}) or [NO_FINDING]
+    labels = sorted({label for finding in study.findings for label in finding_labels(finding)}) or [
+        NO_FINDING
+    ]
     return {
         "image": image,
         "patient": patient,
         "labels": labels,
-        "split": "test" if int(manifest.digest("nih split", job.seed, patient)[:8], 16) % 4 == 0 else "train",
+        "split": "test"
+        if int(manifest.digest("nih split", job.seed, patient)[:8], 16) % 4 == 0
+        else "train",
         "row": _row(image, patient, labels, study, job.size),
         "truth": [manifest.truth(image, rendering, study.findings, study.view)],
     }
 
 
 def _row(image: str, patient: int, labels: list[str], study: Study, size: int) -> str:
-    facts = (study.order, patient, study.patient.age, study.patient.sex, study.view, size, size, 0.168, 0.168)
+    facts = (
+        study.order,
+        patient,
+        study.patient.age,
+        study.patient.sex,
+        study.view,
+        size,
+        size,
+        0.168,
+        0.168,
+    )
     return ",".join([image, "|".join(labels), *map(str, facts), ""])
 
 

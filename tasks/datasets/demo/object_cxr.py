@@ -1,4 +1,5 @@
-"""The demo in the layout of Object-CXR: JPEG files in train, dev and test; annotations as rectangles, ellipses and polygons."""
+"""The demo in the layout of Object-CXR: JPEG files in train, dev and test; annotations as
+rectangles, ellipses and polygons."""
 
 from __future__ import annotations
 
@@ -22,10 +23,26 @@ COLUMNS = {"train": "image_name", "dev": "image_name", "test": "image_path"}
 Point = tuple[int, int]
 
 
-def write(out: Path, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None) -> None:
+def write(
+    out: Path,
+    *,
+    studies: int,
+    size: int,
+    seed: int,
+    workers: int = 2,
+    progress: Progress | None = None,
+) -> None:
     """Write `studies` images at `size` px into `out`, as `manifest.write` says."""
     manifest.write(
-        "object_cxr", _write_study, _tables, out, studies=studies, size=size, seed=seed, workers=workers, progress=progress
+        "object_cxr",
+        _write_study,
+        _tables,
+        out,
+        studies=studies,
+        size=size,
+        seed=seed,
+        workers=workers,
+        progress=progress,
     )
 
 
@@ -46,12 +63,20 @@ def _folder(number: int) -> str:
 
 
 def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
-    """Write one image, on average every second one with foreign objects; support devices stay without annotation."""
+    """Write one image, on average every second one with foreign objects; support devices stay
+    without annotation."""
     study = sample_study(np.random.default_rng((job.seed, number, STREAM)), number, RATES)
     rendering = render(study, job.size)
     rng = np.random.default_rng((job.seed, number, STREAM, 1))
-    image, masks = add_objects(rendering.image, rendering.lungs, rng) if rng.random() < 0.5 else (rendering.image, [])
-    folder, key = _folder(number), int(manifest.digest("object_cxr", job.seed, number)[:8], 16) % 100_000
+    image, masks = (
+        add_objects(rendering.image, rendering.lungs, rng)
+        if rng.random() < 0.5
+        else (rendering.image, [])
+    )
+    folder, key = (
+        _folder(number),
+        int(manifest.digest("object_cxr", job.seed, number)[:8], 16) % 100_000,
+    )
     name = f"{key:05d}{number:04d}.jpg"
     write_jpeg(job.out / folder / name, image)
     objects = [_annotation(mask, rng) for mask in masks]
@@ -61,16 +86,26 @@ def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
         "folder": folder,
         "row": f"{named},{';'.join(objects)}",
         "objects": objects,
-        "truth": [{**manifest.truth(name, rendering, study.findings, study.view), "boxes": {**rendering.boxes, **boxes}}],
+        "truth": [
+            {
+                **manifest.truth(name, rendering, study.findings, study.view),
+                "boxes": {**rendering.boxes, **boxes},
+            }
+        ],
     }
 
 
 def _annotation(mask: np.ndarray, rng: np.random.Generator) -> str:
-    """Return one object as a reader outlines it: what is round as an ellipse or a rectangle, what is not as a polygon."""
+    """Return one object as a reader outlines it: what is round as an ellipse or a rectangle, what
+    is not as a polygon."""
     x, y, width, height = cv2.boundingRect(mask)
-    round_enough = mask.sum() > 0.55 * width * height and max(width, height) < 2 * min(width, height)
+    round_enough = mask.sum() > 0.55 * width * height and max(width, height) < 2 * min(
+        width, height
+    )
     if round_enough:
-        return _text(ELLIPSE if rng.random() < 0.7 else RECTANGLE, [(x, y), (x + width, y + height)])
+        return _text(
+            ELLIPSE if rng.random() < 0.7 else RECTANGLE, [(x, y), (x + width, y + height)]
+        )
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     outline = cv2.approxPolyDP(max(contours, key=len), 0.8, True).reshape(-1, 2)
     if len(outline) < 3 or np.ptp(outline, axis=0).min() < 1:

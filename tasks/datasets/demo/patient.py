@@ -1,4 +1,5 @@
-"""Who is rendered: patients, studies and findings as drawn at random; everything the image and the report are made from."""
+"""Who is rendered: patients, studies and findings as drawn at random; everything the image and the
+report are made from."""
 
 from __future__ import annotations
 
@@ -8,15 +9,33 @@ import numpy as np
 
 from tasks.datasets.demo.atlas import LOBES
 
-PATHOLOGY = ("pneumothorax", "effusion", "consolidation", "atelectasis", "edema", "cardiomegaly", "nodule", "fracture")
-DEVICES = ("et_tube", "central_line", "pacemaker", "ecg_leads", "feeding_tube", "chest_tube", "sternal_wires", "buttons")
+PATHOLOGY = (
+    "pneumothorax",
+    "effusion",
+    "consolidation",
+    "atelectasis",
+    "edema",
+    "cardiomegaly",
+    "nodule",
+    "fracture",
+)
+DEVICES = (
+    "et_tube",
+    "central_line",
+    "pacemaker",
+    "ecg_leads",
+    "feeding_tube",
+    "chest_tube",
+    "sternal_wires",
+    "buttons",
+)
 SEVERITY = ("small", "moderate", "large")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One finding. `amount` 0..1 is its size, `contrast` 0..1 how plain it is to see, `seed` its shape; `change` against the
-    previous study is "", "new", "larger", "smaller" or "same"."""
+    """One finding. `amount` 0..1 is its size, `contrast` 0..1 how plain it is to see, `seed` its
+    shape; `change` against the previous study is "", "new", "larger", "smaller" or "same"."""
 
     name: str
     side: str
@@ -41,9 +60,9 @@ class Finding:
 
 @dataclass(frozen=True)
 class Patient:
-    """Anatomy of one person, relative to the base patient; `heart_shape` is width to height, `heart_shift` to the left in mm,
-    `heart_depth` the share of the lung before and behind the heart that it takes,
-    `lungs` the depth of the right and left diaphragm in mm."""
+    """Anatomy of one person, relative to the base patient; `heart_shape` is width to height,
+    `heart_shift` to the left in mm, `heart_depth` the share of the lung before and behind the heart
+    that it takes, `lungs` the depth of the right and left diaphragm in mm."""
 
     number: int
     sex: str
@@ -64,7 +83,8 @@ class Patient:
 
 @dataclass(frozen=True)
 class Study:
-    """One visit: the patient, the view of its frontal image, findings, and how the image was taken (`seed`)."""
+    """One visit: the patient, the view of its frontal image, findings, and how the image was taken
+    (`seed`)."""
 
     patient: Patient
     order: int
@@ -120,12 +140,20 @@ DEVICE_RATES = {
 
 
 def sample_study(
-    rng: np.random.Generator, number: int = 0, rates: dict[str, float] | None = None, previous: Study | None = None
+    rng: np.random.Generator,
+    number: int = 0,
+    rates: dict[str, float] | None = None,
+    previous: Study | None = None,
 ) -> Study:
-    """Draw one study: of a new patient `number`, or the next one of `previous`'s patient (findings persist, grow, shrink)."""
+    """Draw one study: of a new patient `number`, or the next one of `previous`'s patient (findings
+    persist, grow, shrink)."""
     patient = previous.patient if previous else sample_patient(rng, number)
     view = "AP" if rng.random() < 0.42 else "PA"
-    findings = _next_findings(rng, previous, rates or RATES) if previous else _first_findings(rng, rates or RATES)
+    findings = (
+        _next_findings(rng, previous, rates or RATES)
+        if previous
+        else _first_findings(rng, rates or RATES)
+    )
     return Study(
         patient=patient,
         order=previous.order + 1 if previous else 0,
@@ -140,19 +168,28 @@ def sample_study(
 
 def _gone(before: tuple[Finding, ...], now: tuple[Finding, ...]) -> tuple[str, ...]:
     left = {finding.name for finding in now}
-    return tuple(dict.fromkeys(f.name for f in before if f.name in PATHOLOGY and f.name not in left))
+    return tuple(
+        dict.fromkeys(f.name for f in before if f.name in PATHOLOGY and f.name not in left)
+    )
 
 
 def _first_findings(rng: np.random.Generator, rates: dict[str, float]) -> tuple[Finding, ...]:
-    found = [finding for name in PATHOLOGY if rng.random() < rates[name] for finding in _draw(rng, name)]
+    found = [
+        finding for name in PATHOLOGY if rng.random() < rates[name] for finding in _draw(rng, name)
+    ]
     return (*found, *(_device(rng, name) for name in DEVICES if rng.random() < DEVICE_RATES[name]))
 
 
-def _next_findings(rng: np.random.Generator, previous: Study, rates: dict[str, float]) -> tuple[Finding, ...]:
+def _next_findings(
+    rng: np.random.Generator, previous: Study, rates: dict[str, float]
+) -> tuple[Finding, ...]:
     """Return the next study's findings: most stay, some change or go, new ones come."""
     found: list[Finding] = []
     for old in previous.findings:
-        lasting = old.name in ("cardiomegaly", "nodule", "fracture") or old.kind in ("pacemaker", "sternal_wires")
+        lasting = old.name in ("cardiomegaly", "nodule", "fracture") or old.kind in (
+            "pacemaker",
+            "sternal_wires",
+        )
         if lasting or rng.random() < 0.72:
             found.append(_changed(rng, old))
     kept = {finding.name for finding in found} | {finding.kind for finding in found}
@@ -164,7 +201,10 @@ def _next_findings(rng: np.random.Generator, previous: Study, rates: dict[str, f
 
 
 def _changed(rng: np.random.Generator, old: Finding) -> Finding:
-    if old.name not in ("pneumothorax", "effusion", "consolidation", "atelectasis", "edema") or rng.random() < 0.45:
+    if (
+        old.name not in ("pneumothorax", "effusion", "consolidation", "atelectasis", "edema")
+        or rng.random() < 0.45
+    ):
         return replace(old, change="same")
     step = float(rng.uniform(0.15, 0.35)) * (1 if rng.random() < 0.45 else -1)
     amount = float(np.clip(old.amount + step, 0.03, 1))
@@ -182,7 +222,13 @@ def _draw(rng: np.random.Generator, name: str) -> list[Finding]:
 def _sides(rng: np.random.Generator, name: str) -> list[str]:
     if name in ("edema", "cardiomegaly"):
         return ["both" if name == "edema" else ""]
-    both = {"effusion": 0.3, "atelectasis": 0.25, "consolidation": 0.18, "nodule": 0.15, "pneumothorax": 0.04}.get(name, 0)
+    both = {
+        "effusion": 0.3,
+        "atelectasis": 0.25,
+        "consolidation": 0.18,
+        "nodule": 0.15,
+        "pneumothorax": 0.04,
+    }.get(name, 0)
     if rng.random() < both:
         return ["right", "left"]
     return ["right" if rng.random() < 0.53 else "left"]
@@ -190,7 +236,9 @@ def _sides(rng: np.random.Generator, name: str) -> list[str]:
 
 def _finding(rng: np.random.Generator, name: str, side: str) -> Finding:
     amount = float(rng.beta(1.0, 2.4) if name == "effusion" else rng.beta(1.3, 1.5))
-    if name == "pneumothorax":  # the smallest ones are a pixel or two wide at 128 px: nobody could find them there
+    if (
+        name == "pneumothorax"
+    ):  # the smallest ones are a pixel or two wide at 128 px: nobody could find them there
         amount = 0.3 + 0.7 * amount
     contrast = float(rng.uniform(0.15, 1))
     location, kind = _location(rng, name, side, amount)
@@ -200,10 +248,15 @@ def _finding(rng: np.random.Generator, name: str, side: str) -> Finding:
 def _location(rng: np.random.Generator, name: str, side: str, amount: float) -> tuple[str, str]:
     """Return (location, kind) of a finding."""
     if name == "pneumothorax":
-        return str(rng.choice(["apical", "apicolateral", "lateral", "basal"], p=[0.42, 0.33, 0.15, 0.1])), ""
+        return str(
+            rng.choice(["apical", "apicolateral", "lateral", "basal"], p=[0.42, 0.33, 0.15, 0.1])
+        ), ""
     if name in ("consolidation", "nodule"):
         lobe = str(rng.choice([lobe for lobe in LOBES if lobe.startswith(side)]))
-        kinds = {"consolidation": ("pneumonia", "opacity"), "nodule": ("mass" if amount > 0.62 else "nodule",)}[name]
+        kinds = {
+            "consolidation": ("pneumonia", "opacity"),
+            "nodule": ("mass" if amount > 0.62 else "nodule",),
+        }[name]
         return lobe.split(" ", 1)[1], str(rng.choice(kinds))
     if name == "atelectasis":
         return "base", str(rng.choice(["linear", "patchy"], p=[0.6, 0.4]))
@@ -213,12 +266,19 @@ def _location(rng: np.random.Generator, name: str, side: str, amount: float) -> 
 
 
 def _device(rng: np.random.Generator, name: str) -> Finding:
-    side = {"pacemaker": ("left", "left", "left", "right"), "central_line": ("right", "right", "left")}.get(
-        name, ("right", "left")
-    )
+    side = {
+        "pacemaker": ("left", "left", "left", "right"),
+        "central_line": ("right", "right", "left"),
+    }.get(name, ("right", "left"))
     if name in ("et_tube", "feeding_tube", "ecg_leads", "sternal_wires", "buttons"):
         side = ("",)
     where = {"central_line": ("jugular", "jugular", "subclavian", "picc")}.get(name, ("",))
     return Finding(
-        "device", str(rng.choice(side)), str(rng.choice(where)), float(rng.random()), 1.0, int(rng.integers(2**31)), name
+        "device",
+        str(rng.choice(side)),
+        str(rng.choice(where)),
+        float(rng.random()),
+        1.0,
+        int(rng.integers(2**31)),
+        name,
     )

@@ -16,7 +16,8 @@ BESIDE = 18
 
 @dataclass(frozen=True)
 class Pose:
-    """How the patient stands in the beam: `yaw`, `pitch` in degrees; `sid` (source to detector), `gap` (to detector) in mm."""
+    """How the patient stands in the beam: `yaw`, `pitch` in degrees; `sid` (source to detector),
+    `gap` (to detector) in mm."""
 
     name: str
     direction: str
@@ -27,7 +28,8 @@ class Pose:
 
 
 class Projector:
-    """Project volumes of one pose through a cone beam: one similarity transform per coronal (lateral: sagittal) plane."""
+    """Project volumes of one pose through a cone beam: one similarity transform per coronal
+    (lateral: sagittal) plane."""
 
     def __init__(self, volume: ct.Volume, pose: Pose) -> None:
         self.pose, self.spacing = pose, volume.spacing
@@ -44,20 +46,28 @@ class Projector:
         """Project voxel positions [n, 3] to pixels [n, 2]."""
         offset = (np.asarray(voxels, float) - self.centre) * self.spacing
         yaw, pitch = np.deg2rad([self.pose.yaw, self.pose.pitch])
-        x, y = offset[:, 0] * np.cos(yaw) - offset[:, 1] * np.sin(yaw), offset[:, 0] * np.sin(yaw) + offset[:, 1] * np.cos(yaw)
-        y, z = y * np.cos(pitch) - offset[:, 2] * np.sin(pitch), y * np.sin(pitch) + offset[:, 2] * np.cos(pitch)
+        x, y = (
+            offset[:, 0] * np.cos(yaw) - offset[:, 1] * np.sin(yaw),
+            offset[:, 0] * np.sin(yaw) + offset[:, 1] * np.cos(yaw),
+        )
+        y, z = (
+            y * np.cos(pitch) - offset[:, 2] * np.sin(pitch),
+            y * np.sin(pitch) + offset[:, 2] * np.cos(pitch),
+        )
         turned = np.stack([x, y, z], 1)
         scale = self._scale(self._depth(turned / self.spacing)) / PITCH
         across = -turned[:, 1] if self.pose.direction == "LL" else turned[:, 0]
         return np.stack([SIZE / 2 + across * scale, SIZE * 0.53 - turned[:, 2] * scale], 1)
 
     def _scale(self, towards: np.ndarray) -> np.ndarray:
-        """Return the size relative to the middle plane of what lies `towards` mm nearer to the detector."""
+        """Return the size relative to the middle plane of what lies `towards` mm nearer to the
+        detector."""
         source = self.pose.sid - self.pose.gap - 130
         return source / (source + towards)
 
     def image(self, density: np.ndarray) -> np.ndarray:
-        """Return the line integral in mm, float32 [SIZE, SIZE]; the lateral view leaves out arms and shoulders."""
+        """Return the line integral in mm, float32 [SIZE, SIZE]; the lateral view leaves out arms
+        and shoulders."""
         turned = self._turn(density.astype(np.float32))
         axis = 0 if self.pose.direction == "LL" else 1
         total = np.zeros((SIZE, SIZE), np.float32)
@@ -74,13 +84,23 @@ class Projector:
         other = 1 - axis
         sign = -1 if axis == 0 else 1
         sx, sz = sign * self.spacing[other] * scale, -self.spacing[2] * scale
-        matrix = np.array([[sx, 0, SIZE / 2 - self.centre[other] * sx], [0, sz, SIZE * 0.53 - self.centre[2] * sz]])
-        return cv2.warpAffine(np.ascontiguousarray(plane.T), matrix, (SIZE, SIZE), flags=cv2.INTER_LINEAR)
+        matrix = np.array(
+            [
+                [sx, 0, SIZE / 2 - self.centre[other] * sx],
+                [0, sz, SIZE * 0.53 - self.centre[2] * sz],
+            ]
+        )
+        return cv2.warpAffine(
+            np.ascontiguousarray(plane.T), matrix, (SIZE, SIZE), flags=cv2.INTER_LINEAR
+        )
 
     def _turn(self, density: np.ndarray) -> np.ndarray:
         if self.pose.yaw:
             matrix = cv2.getRotationMatrix2D((self.centre[1], self.centre[0]), self.pose.yaw, 1)
-            planes = [cv2.warpAffine(density[:, :, z], matrix, density.shape[1::-1]) for z in range(density.shape[2])]
+            planes = [
+                cv2.warpAffine(density[:, :, z], matrix, density.shape[1::-1])
+                for z in range(density.shape[2])
+            ]
             density = np.stack(planes, 2)
         if self.pose.pitch:
             density = np.stack([self._pitch(plane) for plane in density])

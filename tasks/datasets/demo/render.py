@@ -1,4 +1,5 @@
-"""Render a study: patient, findings and devices in one pose, through the beam, with masks and boxes."""
+"""Render a study: patient, findings and devices in one pose, through the beam, with masks and
+boxes."""
 
 from __future__ import annotations
 
@@ -23,8 +24,9 @@ LEAST_SIDE = 3
 
 @dataclass(frozen=True)
 class Rendering:
-    """One image: `image` uint8 [H, W] (bone is bright); `masks`: finding -> uint8 0/1 [H, W], union over its parts;
-    `parts`: finding -> list of masks; `boxes`: finding -> [(x, y, width, height)] in pixels; `ratio`: heart to chest width."""
+    """One image: `image` uint8 [H, W] (bone is bright); `masks`: finding -> uint8 0/1 [H, W], union
+    over its parts; `parts`: finding -> list of masks; `boxes`: finding -> [(x, y, width, height)]
+    in pixels; `ratio`: heart to chest width."""
 
     image: np.ndarray
     masks: dict[str, np.ndarray]
@@ -35,17 +37,24 @@ class Rendering:
 
 
 def render(study: Study, size: int, view: str = "") -> Rendering:
-    """Render one image of a study at `size` px; `view` is PA, AP or LL (default: the study's frontal view)."""
+    """Render one image of a study at `size` px; `view` is PA, AP or LL (default: the study's
+    frontal view)."""
     view = view or study.view
     rng = np.random.default_rng((study.seed, len(view) + ord(view[0])))
     pose = str(rng.choice(POSES[view]))
     body = _compose(study, pose, view)
     exposure = imaging.sample_exposure(rng, view)
     x, y = imaging.frame(study, exposure, size, view)
-    path = cv2.remap(_line_integral(body, study), x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    path = cv2.remap(
+        _line_integral(body, study), x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    )
     image = imaging.finish(imaging.expose(path, exposure), exposure, view)
     parts = {name: [_place(mask, x, y) for mask in masks] for name, masks in body.masks.items()}
-    parts = {name: kept for name, masks in parts.items() if (kept := [mask for mask in masks if mask.sum() > 3])}
+    parts = {
+        name: kept
+        for name, masks in parts.items()
+        if (kept := [mask for mask in masks if mask.sum() > 3])
+    }
     return Rendering(
         image=np.round(image * 255).astype(np.uint8),
         masks={name: np.maximum.reduce(masks) for name, masks in parts.items()},
@@ -64,7 +73,11 @@ def _compose(study: Study, pose: str, view: str) -> Body:
         shape = float(np.clip(patient.heart_shape, 1, 1.1))
         patient = replace(patient, heart_shape=shape, heart_shift=min(patient.heart_shift, 3.0))
     lift = {
-        side: sum(6 + 12 * f.amount for f in study.named("atelectasis") if f.side == side and f.kind == "patchy")
+        side: sum(
+            6 + 12 * f.amount
+            for f in study.named("atelectasis")
+            if f.side == side and f.kind == "patchy"
+        )
         for side in SIDES
     }
     body = assemble(atlas.load()[pose], patient, heart, (-lift["right"], -lift["left"]))

@@ -1,4 +1,5 @@
-"""Write a study's report from its ground truth, in the form of MIMIC-CXR's files, and the CheXpert labels of what it says."""
+"""Write a study's report from its ground truth, in the form of MIMIC-CXR's files, and the CheXpert
+labels of what it says."""
 
 from __future__ import annotations
 
@@ -13,7 +14,17 @@ from tasks.datasets.demo.devices import tip_above_carina
 from tasks.datasets.demo.findings import nodule_diameter
 from tasks.datasets.demo.patient import Finding, Study
 
-ORDER = ("device", "edema", "consolidation", "atelectasis", "nodule", "effusion", "pneumothorax", "cardiomegaly", "fracture")
+ORDER = (
+    "device",
+    "edema",
+    "consolidation",
+    "atelectasis",
+    "nodule",
+    "effusion",
+    "pneumothorax",
+    "cardiomegaly",
+    "fracture",
+)
 UNSPOKEN = ("ecg_leads", "buttons")
 """Objects that radiologists see and do not mention."""
 ORDINALS = {4: "fourth", 5: "fifth", 6: "sixth", 7: "seventh", 8: "eighth", 9: "ninth"}
@@ -21,7 +32,8 @@ ORDINALS = {4: "fourth", 5: "fifth", 6: "sixth", 7: "seventh", 8: "eighth", 9: "
 
 @dataclass(frozen=True)
 class Report:
-    """`text`: the file; `findings`, `impression`: the sections ("" where left out); `labels`: CheXpert label -> 1, 0 or -1."""
+    """`text`: the file; `findings`, `impression`: the sections ("" where left out); `labels`:
+    CheXpert label -> 1, 0 or -1."""
 
     text: str
     findings: str
@@ -44,14 +56,17 @@ class _Writer:
         self.sentences.append(words[0].upper() + words[1:] + ".")
         for name, value in (labels or {}).items():
             known = self.labels.get(name)
-            self.labels[name] = value if known is None else max(known, value, key=lambda v: (abs(v), v))
+            self.labels[name] = (
+                value if known is None else max(known, value, key=lambda v: (abs(v), v))
+            )
 
     def text(self) -> str:
         return " ".join(self.sentences)
 
 
 def write_report(study: Study, rng: np.random.Generator) -> Report:
-    """Return the report of a study. Labels follow the sentences that are in the text, as CheXpert's labeller does."""
+    """Return the report of a study. Labels follow the sentences that are in the text, as CheXpert's
+    labeller does."""
     form = rng.choice(["both", "impression", "findings"], p=[0.76, 0.15, 0.09])
     labels: dict[str, int] = {}
     doubt = {id(finding): rng.random() < _doubt(finding) for finding in study.findings}
@@ -63,11 +78,17 @@ def write_report(study: Study, rng: np.random.Generator) -> Report:
     disease = {name for name, value in labels.items() if value and name != "Support Devices"}
     if not disease:
         labels["No Finding"] = 1
-    return Report(_layout(study, rng, findings.text(), impression), findings.text(), impression.text(), labels)
+    return Report(
+        _layout(study, rng, findings.text(), impression), findings.text(), impression.text(), labels
+    )
 
 
 def _doubt(finding: Finding) -> float:
-    return {"hard": 0.35, "medium": 0.08, "easy": 0.0}[finding.difficulty] if finding.name != "device" else 0.0
+    return (
+        {"hard": 0.35, "medium": 0.08, "easy": 0.0}[finding.difficulty]
+        if finding.name != "device"
+        else 0.0
+    )
 
 
 def _spoken(study: Study) -> list[Finding]:
@@ -132,7 +153,11 @@ def _filled(text: str, finding: Finding) -> str:
     mm = round(nodule_diameter(finding)) if finding.name == "nodule" else 0
     degree = {"small": "mild", "moderate": "moderate", "large": "severe"}[finding.severity]
     text = text.replace("{degree}ly displaced", "{displaced} displaced")
-    line = {"jugular": "internal jugular central venous catheter", "subclavian": "subclavian line", "picc": "PICC"}
+    line = {
+        "jugular": "internal jugular central venous catheter",
+        "subclavian": "subclavian line",
+        "picc": "PICC",
+    }
     return text.format(
         side=finding.side,
         lobe=finding.location,
@@ -141,8 +166,12 @@ def _filled(text: str, finding: Finding) -> str:
         size=finding.severity,
         degree=degree,
         dense={"small": "faint", "moderate": "patchy", "large": "dense"}[finding.severity],
-        displaced={"small": "minimally", "moderate": "mildly", "large": "moderately"}[finding.severity],
-        rib=ORDINALS.get(int(finding.location), finding.location) if finding.name == "fracture" else "",
+        displaced={"small": "minimally", "moderate": "mildly", "large": "moderately"}[
+            finding.severity
+        ],
+        rib=ORDINALS.get(int(finding.location), finding.location)
+        if finding.name == "fracture"
+        else "",
         portion=finding.kind,
         mm=mm,
         cm=round(mm / 10, 1),
@@ -152,7 +181,9 @@ def _filled(text: str, finding: Finding) -> str:
     )
 
 
-def _impression_section(writer: _Writer, study: Study, doubt: Mapping[int, bool], brief: bool) -> None:
+def _impression_section(
+    writer: _Writer, study: Study, doubt: Mapping[int, bool], brief: bool
+) -> None:
     told = [f for f in _spoken(study) if f.name != "device" or not brief or f.change == "new"]
     for finding in told:
         _statement(writer, finding, doubt[id(finding)])
@@ -163,7 +194,8 @@ def _impression_section(writer: _Writer, study: Study, doubt: Mapping[int, bool]
 
 
 def _layout(study: Study, rng: np.random.Generator, findings: str, impression: _Writer) -> str:
-    """Return the text file: header, sections as MIMIC-CXR has them, wrapped lines with one leading blank."""
+    """Return the text file: header, sections as MIMIC-CXR has them, wrapped lines with one leading
+    blank."""
     blocks = [("EXAMINATION", _examination(study)), ("INDICATION", _indication(study, rng))]
     if rng.random() < 0.6:
         blocks.append(("TECHNIQUE", _technique(study)))
@@ -173,8 +205,21 @@ def _layout(study: Study, rng: np.random.Generator, findings: str, impression: _
     if impression.sentences:
         blocks.append(("IMPRESSION", _numbered(impression.sentences, rng)))
     if study.has("pneumothorax") and rng.random() < 0.4:
-        blocks.append(("NOTIFICATION", "The findings were discussed with Dr. ___ by Dr. ___ on the telephone on ___ at ___."))
-    return " " * 33 + "FINAL REPORT\n" + "\n\n".join(_block(name, text) for name, text in blocks) + "\n"
+        blocks.append(
+            (
+                "NOTIFICATION",
+                (
+                    "The findings were discussed with Dr. ___ by Dr. ___ on the telephone on ___ "
+                    "at ___."
+                ),
+            )
+        )
+    return (
+        " " * 33
+        + "FINAL REPORT\n"
+        + "\n\n".join(_block(name, text) for name, text in blocks)
+        + "\n"
+    )
 
 
 def _numbered(sentences: list[str], rng: np.random.Generator) -> str:
@@ -184,7 +229,11 @@ def _numbered(sentences: list[str], rng: np.random.Generator) -> str:
 
 
 def _block(name: str, text: str) -> str:
-    lines = [line for part in text.split("\n") for line in textwrap.wrap(part, 77, break_on_hyphens=False)]
+    lines = [
+        line
+        for part in text.split("\n")
+        for line in textwrap.wrap(part, 77, break_on_hyphens=False)
+    ]
     if name in ("FINDINGS", "IMPRESSION"):
         return "\n".join([f" {name}: ", " ", *(f" {line}" for line in lines)])
     return "\n".join([f" {name}:  {lines[0]}", *(f" {line}" for line in lines[1:])])
@@ -199,13 +248,22 @@ def _examination(study: Study) -> str:
 def _technique(study: Study) -> str:
     if study.lateral:
         return "Chest PA and lateral"
-    return "Portable AP radiograph of the chest" if study.view == "AP" else "Single PA view of the chest"
+    return (
+        "Portable AP radiograph of the chest"
+        if study.view == "AP"
+        else "Single PA view of the chest"
+    )
 
 
 def _indication(study: Study, rng: np.random.Generator) -> str:
     person = "man" if study.patient.sex == "M" else "woman"
     reason = phrases.REASONS[int(rng.integers(len(phrases.REASONS)))]
-    ask = ("// eval for acute process", "// eval for pneumonia", "// interval change", "// ? acute cardiopulmonary process")
+    ask = (
+        "// eval for acute process",
+        "// eval for pneumonia",
+        "// interval change",
+        "// ? acute cardiopulmonary process",
+    )
     return f"___ year old {person} with {reason}  {ask[int(rng.integers(len(ask)))]}"
 
 

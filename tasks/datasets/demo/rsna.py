@@ -1,4 +1,5 @@
-"""The demo in the layout of RSNA stage 2: DICOM files in one folder, one table row per box, and what stands beside them."""
+"""The demo in the layout of RSNA stage 2: DICOM files in one folder, one table row per box, and
+what stands beside them."""
 
 from __future__ import annotations
 
@@ -19,22 +20,50 @@ from tasks.datasets.demo.visits import study_of
 from tasks.datasets.rsna import CLASSES_TABLE, COLUMNS, DETAILS, FILES, MAPPING, TABLE
 
 STREAM = 11
-RSNA_RATES = {**RATES, "consolidation": 0.35, "pneumothorax": 0.05, "effusion": 0.2, "edema": 0.1, "nodule": 0.08}
-"""Opacities in about a third of the images (22% in stage 2), so that a small demo's test set has enough of them; the others make
-the images that are neither positive nor normal."""
+RSNA_RATES = {
+    **RATES,
+    "consolidation": 0.35,
+    "pneumothorax": 0.05,
+    "effusion": 0.2,
+    "edema": 0.1,
+    "nodule": 0.08,
+}
+"""Opacities in about a third of the images (22% in stage 2), so that a small demo's test set has
+enough of them; the others make the images that are neither positive nor normal."""
 LEAST_AMOUNT, LEAST_CONTRAST = 0.35, 0.6
-"""Opacities start at this size and plainness: from smaller and fainter ones no detector learnt anything at 128 px."""
+"""Opacities start at this size and plainness: from smaller and fainter ones no detector learnt
+anything at 128 px."""
 
 
-def write(out: Path, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None) -> None:
+def write(
+    out: Path,
+    *,
+    studies: int,
+    size: int,
+    seed: int,
+    workers: int = 2,
+    progress: Progress | None = None,
+) -> None:
     """Write `studies` studies at `size` px into `out`, as `manifest.write` says."""
-    manifest.write("rsna", _write_study, _tables, out, studies=studies, size=size, seed=seed, workers=workers, progress=progress)
+    manifest.write(
+        "rsna",
+        _write_study,
+        _tables,
+        out,
+        studies=studies,
+        size=size,
+        seed=seed,
+        workers=workers,
+        progress=progress,
+    )
 
 
 def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, int]:
     """Write the tables; return their counts."""
     shuffled = [written[n] for n in np.random.default_rng(seed).permutation(len(written))]
-    manifest.write_table(out / TABLE, ",".join(COLUMNS), [row for study in shuffled for row in study["rows"]])
+    manifest.write_table(
+        out / TABLE, ",".join(COLUMNS), [row for study in shuffled for row in study["rows"]]
+    )
     details = [f"{study['image']},{study['class']}" for study in shuffled for _ in study["rows"]]
     manifest.write_table(out / CLASSES_TABLE, "patientId,class", details)
     mapping = [{"subset_img_id": study["image"], "img_id": study["nih"]} for study in shuffled]
@@ -46,7 +75,12 @@ def _counts(written: list[dict[str, Any]]) -> dict[str, int]:
     classes = [study["class"] for study in written]
     positive = classes.count(DETAILS[0])
     rows = sum(len(study["rows"]) for study in written)
-    counts = {"rows": rows, "images": len(written), "positive images": positive, "boxes": rows - len(written) + positive}
+    counts = {
+        "rows": rows,
+        "images": len(written),
+        "positive images": positive,
+        "boxes": rows - len(written) + positive,
+    }
     return counts | {f"images of class '{name}'": classes.count(name) for name in DETAILS}
 
 
@@ -58,7 +92,10 @@ def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
     path = job.out / FILES / f"{name}.dcm"
     if not path.is_file():
         header = _header(study, name)
-        manifest.write_bytes(path, dicom_bytes(rendering.image, uids("rsna", job.seed, number), header, jpeg=JPEG_QUALITY))
+        manifest.write_bytes(
+            path,
+            dicom_bytes(rendering.image, uids("rsna", job.seed, number), header, jpeg=JPEG_QUALITY),
+        )
     boxes = [box for box in rendering.boxes.get("consolidation", []) if min(box[2:]) >= LEAST_SIDE]
     return {
         "image": name,
@@ -70,9 +107,14 @@ def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
 
 
 def _plain(study: Study) -> Study:
-    """Return the study with its opacities large and plain enough, in the order they were of size and plainness."""
+    """Return the study with its opacities large and plain enough, in the order they were of size
+    and plainness."""
     findings = [
-        replace(one, amount=_from(LEAST_AMOUNT, one.amount), contrast=_from(LEAST_CONTRAST, one.contrast))
+        replace(
+            one,
+            amount=_from(LEAST_AMOUNT, one.amount),
+            contrast=_from(LEAST_CONTRAST, one.contrast),
+        )
         if one.name == "consolidation"
         else one
         for one in study.findings

@@ -1,4 +1,5 @@
-"""The demo in the layout of SIIM-ACR stage 1: a DICOM tree and `train-rle.csv`, its quirks included."""
+"""The demo in the layout of SIIM-ACR stage 1: a DICOM tree and `train-rle.csv`, its quirks
+included."""
 
 from __future__ import annotations
 
@@ -16,13 +17,38 @@ from tasks.datasets.demo.patient import RATES, Study
 from tasks.datasets.demo.render import render
 
 TABLE, HEADER = "train-rle.csv", "ImageId, EncodedPixels"
-SIIM_RATES = {**RATES, "pneumothorax": 0.24, "effusion": 0.15, "consolidation": 0.14, "edema": 0.07, "cardiomegaly": 0.14}
+SIIM_RATES = {
+    **RATES,
+    "pneumothorax": 0.24,
+    "effusion": 0.15,
+    "consolidation": 0.14,
+    "edema": 0.07,
+    "cardiomegaly": 0.14,
+}
 """Pneumothorax in about 22% of the images, as in stage 1; the others as distractors."""
 
 
-def write(out: Path, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None) -> None:
+def write(
+    out: Path,
+    *,
+    studies: int,
+    size: int,
+    seed: int,
+    workers: int = 2,
+    progress: Progress | None = None,
+) -> None:
     """Write `studies` studies at `size` px into `out`, as `manifest.write` says."""
-    manifest.write("siim", _write_study, _tables, out, studies=studies, size=size, seed=seed, workers=workers, progress=progress)
+    manifest.write(
+        "siim",
+        _write_study,
+        _tables,
+        out,
+        studies=studies,
+        size=size,
+        seed=seed,
+        workers=workers,
+        progress=progress,
+    )
 
 
 def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, int]:
@@ -52,7 +78,11 @@ def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
     path = job.out / "dicom-images-train" / names[0] / names[1] / f"{names[2]}.dcm"
     if not path.is_file():
         header = _header(job.seed, study, number)
-        pixels = rendering.image if header["PhotometricInterpretation"] == "MONOCHROME2" else 255 - rendering.image
+        pixels = (
+            rendering.image
+            if header["PhotometricInterpretation"] == "MONOCHROME2"
+            else 255 - rendering.image
+        )
         manifest.write_bytes(path, dicom_bytes(pixels, names, header))
     parts = rendering.parts.get("pneumothorax", [])
     codes = [encode_rle(piece) for part in parts for piece in _pieces(part)]
@@ -64,7 +94,8 @@ def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
 
 
 def _pieces(mask: np.ndarray) -> list[np.ndarray]:
-    """Return the connected pieces of a mask, at least 12 pixels each (the largest always), as one mask per table row."""
+    """Return the connected pieces of a mask, at least 12 pixels each (the largest always), as one
+    mask per table row."""
     import cv2
 
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)

@@ -1,4 +1,5 @@
-"""The demo in the layout of simplified TBX11K: one folder of PNG files, and data.csv with one row per box."""
+"""The demo in the layout of simplified TBX11K: one folder of PNG files, and data.csv with one row
+per box."""
 
 from __future__ import annotations
 
@@ -21,10 +22,26 @@ TB_SHARE, HEALTHY_SHARE = 0.2, 0.35
 LETTERS = dict(zip(TYPES, ("h", "s", "tb"), strict=True))
 
 
-def write(out: Path, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None) -> None:
+def write(
+    out: Path,
+    *,
+    studies: int,
+    size: int,
+    seed: int,
+    workers: int = 2,
+    progress: Progress | None = None,
+) -> None:
     """Write `studies` images at `size` px into `out`, as `manifest.write` says."""
     manifest.write(
-        "tbx11k", _write_study, _tables, out, studies=studies, size=size, seed=seed, workers=workers, progress=progress
+        "tbx11k",
+        _write_study,
+        _tables,
+        out,
+        studies=studies,
+        size=size,
+        seed=seed,
+        workers=workers,
+        progress=progress,
     )
 
 
@@ -39,12 +56,17 @@ def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, in
 
 
 def study_of(seed: int, number: int) -> Study:
-    """Return study `number`: tuberculosis is an opacity of an upper lobe (never there without it); the others healthy or sick."""
+    """Return study `number`: tuberculosis is an opacity of an upper lobe (never there without it);
+    the others healthy or sick."""
     rng = np.random.default_rng((seed, number, STREAM))
     study = sample_study(rng, number, RATES)
     draw = rng.random()
     healthy = TB_SHARE <= draw < TB_SHARE + HEALTHY_SHARE
-    kept = [finding for finding in study.findings if not (_is_tuberculosis(finding) or (healthy and finding.name in PATHOLOGY))]
+    kept = [
+        finding
+        for finding in study.findings
+        if not (_is_tuberculosis(finding) or (healthy and finding.name in PATHOLOGY))
+    ]
     if draw < TB_SHARE:
         sides = ("right", "left") if rng.random() < 0.3 else (str(rng.choice(["right", "left"])),)
         kept += [_tuberculosis(rng, side) for side in sides]
@@ -53,7 +75,9 @@ def study_of(seed: int, number: int) -> Study:
 
 def _tuberculosis(rng: np.random.Generator, side: str) -> Finding:
     amount, contrast = 0.2 + 0.8 * float(rng.beta(1.3, 1.5)), float(rng.uniform(0.3, 1))
-    return Finding("consolidation", side, "upper", amount, contrast, int(rng.integers(2**31)), "opacity")
+    return Finding(
+        "consolidation", side, "upper", amount, contrast, int(rng.integers(2**31)), "opacity"
+    )
 
 
 def _is_tuberculosis(finding: Finding) -> bool:
@@ -83,10 +107,21 @@ def _boxes(study: Study, boxes: dict[str, list[Box]]) -> list[Box]:
     findings, parts = study.named("consolidation"), boxes.get("consolidation", [])
     if not any(map(_is_tuberculosis, findings)):
         return []
-    if len(parts) != len(findings):  # a part too small to be seen was left out: all that is left counts
+    if len(parts) != len(
+        findings
+    ):  # a part too small to be seen was left out: all that is left counts
         return [box for box in parts if min(box[2:]) >= LEAST_SIDE]
-    return [box for finding, box in zip(findings, parts, strict=True) if _is_tuberculosis(finding) and min(box[2:]) >= LEAST_SIDE]
+    return [
+        box
+        for finding, box in zip(findings, parts, strict=True)
+        if _is_tuberculosis(finding) and min(box[2:]) >= LEAST_SIDE
+    ]
 
 
 def _text(box: Box) -> str:
-    return str({name: float(value) for name, value in zip(("xmin", "ymin", "width", "height"), box, strict=True)})
+    return str(
+        {
+            name: float(value)
+            for name, value in zip(("xmin", "ymin", "width", "height"), box, strict=True)
+        }
+    )

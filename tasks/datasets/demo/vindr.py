@@ -1,4 +1,5 @@
-"""The demo in the layout of VinDr-CXR: 12-bit DICOM files of several widths, three readers in train, a consensus in test."""
+"""The demo in the layout of VinDr-CXR: 12-bit DICOM files of several widths, three readers in
+train, a consensus in test."""
 
 from __future__ import annotations
 
@@ -32,12 +33,31 @@ SEES = {"easy": 1.0, "medium": 0.9, "hard": 0.7}
 """How often a reader notices a finding, by how plain it is."""
 BITS = 12
 Mark = tuple[str, float, tuple[int, int, int, int]]
-"""What can be marked on an image: its class, how often a reader sees it, and its box x, y, width, height."""
+"""What can be marked on an image: its class, how often a reader sees it, and its box x, y, width,
+height."""
 
 
-def write(out: Path, *, studies: int, size: int, seed: int, workers: int = 2, progress: Progress | None = None) -> None:
+def write(
+    out: Path,
+    *,
+    studies: int,
+    size: int,
+    seed: int,
+    workers: int = 2,
+    progress: Progress | None = None,
+) -> None:
     """Write `studies` studies of `size` px height into `out`, as `manifest.write` says."""
-    manifest.write("vindr", _write_study, _tables, out, studies=studies, size=size, seed=seed, workers=workers, progress=progress)
+    manifest.write(
+        "vindr",
+        _write_study,
+        _tables,
+        out,
+        studies=studies,
+        size=size,
+        seed=seed,
+        workers=workers,
+        progress=progress,
+    )
 
 
 def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, int]:
@@ -48,8 +68,12 @@ def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, in
         reader = ",rad_id" if split == "train" else ""
         boxes = [row for study in own for row in study["boxes"]]
         labels = [row for study in own for row in study["labels"]]
-        manifest.write_table(out / BOXES.format(split), f"image_id{reader},class_name,{','.join(CORNERS)}", boxes)
-        manifest.write_table(out / LABELS.format(split), f"image_id{reader},{','.join(CLASSES)}", labels)
+        manifest.write_table(
+            out / BOXES.format(split), f"image_id{reader},class_name,{','.join(CORNERS)}", boxes
+        )
+        manifest.write_table(
+            out / LABELS.format(split), f"image_id{reader},{','.join(CLASSES)}", labels
+        )
         counts |= {f"images of {split}": len(own), f"readings of {split}": len(labels)}
     return counts
 
@@ -67,17 +91,31 @@ def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
     rendering = render(study, job.size)
     rng = np.random.default_rng((job.seed, number, STREAM, 1))
     left, right = (int(rng.integers(0, job.size // 12 + 1)) for _ in range(2))
-    name, split = manifest.digest("vindr", job.seed, number)[:32], "test" if study.patient.number % 4 == 1 else "train"
+    name, split = (
+        manifest.digest("vindr", job.seed, number)[:32],
+        "test" if study.patient.number % 4 == 1 else "train",
+    )
     path = job.out / split / f"{name}.dicom"
     if not path.is_file():
-        manifest.write_bytes(path, _dicom(rendering.image[:, left : job.size - right], study, (job.seed, number)))
+        manifest.write_bytes(
+            path, _dicom(rendering.image[:, left : job.size - right], study, (job.seed, number))
+        )
     marks = _marks(study, rendering, left, job.size - right)
-    readers = [f",R{n}" for n in sorted(rng.choice(READERS, 3, replace=False) + 1)] if split == "train" else [""]
-    readings = [_reading(marks, rng, (job.size, job.size - left - right)) if reader else marks for reader in readers]
+    readers = (
+        [f",R{n}" for n in sorted(rng.choice(READERS, 3, replace=False) + 1)]
+        if split == "train"
+        else [""]
+    )
+    readings = [
+        _reading(marks, rng, (job.size, job.size - left - right)) if reader else marks
+        for reader in readers
+    ]
     keys = [f"{name}{reader}" for reader in readers]
     return {
         "split": split,
-        "boxes": [row for key, seen in zip(keys, readings, strict=True) for row in _box_rows(key, seen)],
+        "boxes": [
+            row for key, seen in zip(keys, readings, strict=True) for row in _box_rows(key, seen)
+        ],
         "labels": [_label_row(key, seen) for key, seen in zip(keys, readings, strict=True)],
         "truth": [manifest.truth(name, rendering, study.findings, study.view)],
     }
@@ -93,16 +131,26 @@ def _marks(study: Study, rendering: Rendering, left: int, right: int) -> list[Ma
         for x, y, width, height in boxes:
             low, high = max(x, left), min(x + width, right)
             if min(high - low, height) >= LEAST_SIDE:
-                marks.append((finding_class(findings[0]), SEES[findings[0].difficulty], (low - left, y, high - low, height)))
+                marks.append(
+                    (
+                        finding_class(findings[0]),
+                        SEES[findings[0].difficulty],
+                        (low - left, y, high - low, height),
+                    )
+                )
     return marks
 
 
 def _reading(marks: Sequence[Mark], rng: np.random.Generator, shape: tuple[int, int]) -> list[Mark]:
     """Return what one reader marks: not everything, each edge of a box a few percent off."""
-    return [(kind, sees, _drawn(box, rng, shape)) for kind, sees, box in marks if rng.random() < sees]
+    return [
+        (kind, sees, _drawn(box, rng, shape)) for kind, sees, box in marks if rng.random() < sees
+    ]
 
 
-def _drawn(box: Sequence[int], rng: np.random.Generator, shape: tuple[int, int]) -> tuple[int, int, int, int]:
+def _drawn(
+    box: Sequence[int], rng: np.random.Generator, shape: tuple[int, int]
+) -> tuple[int, int, int, int]:
     x, y, width, height = box
     shift = rng.normal(0, 0.05, 4) * (width, height, width, height)
     x1, y1 = max(0, round(x + shift[0])), max(0, round(y + shift[1]))
@@ -111,9 +159,9 @@ def _drawn(box: Sequence[int], rng: np.random.Generator, shape: tuple[int, int])
 
 
 def _box_rows(key: str, seen: Sequence[Mark]) -> list[str]:
-    return [f"{key},{kind},{x},{y},{x + width},{y + height}" for kind, _, (x, y, width, height) in seen] or [
-        f"{key},{NO_FINDING},,,,"
-    ]
+    return [
+        f"{key},{kind},{x},{y},{x + width},{y + height}" for kind, _, (x, y, width, height) in seen
+    ] or [f"{key},{NO_FINDING},,,,"]
 
 
 def _label_row(key: str, seen: Sequence[Mark]) -> str:
@@ -133,4 +181,9 @@ def _dicom(image: np.ndarray, study: Study, key: tuple[int, int]) -> bytes:
         "WindowCenter": 1 << (BITS - 1),
         "WindowWidth": 1 << BITS,
     }
-    return dicom_bytes(np.ascontiguousarray(top - grey if inverted else grey), uids("vindr", *key), header, bits=BITS)
+    return dicom_bytes(
+        np.ascontiguousarray(top - grey if inverted else grey),
+        uids("vindr", *key),
+        header,
+        bits=BITS,
+    )

@@ -1,4 +1,5 @@
-"""The 14 CheXpert observations of a report: by rules, or by CheXbert where the user has its weights."""
+"""The 14 CheXpert observations of a report: by rules, or by CheXbert where the user has its
+weights."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ class Labeler(Protocol):
     """Cleaned reports to observations."""
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
-        """Return int8 [n, 14]: 1 positive, 0 negative, -1 uncertain, -2 not mentioned; No Finding is 1 or -2."""
+        """Return int8 [n, 14]: 1 positive, 0 negative, -1 uncertain, -2 not mentioned; No Finding
+        is 1 or -2."""
         ...
 
 

@@ -52,9 +52,11 @@ class CheXbert:
 
     @classmethod
     def load(cls, path: str, device: str) -> CheXbert:
-        """Return the labeler of a checkpoint; beside the file lie BERT's `vocab.txt` and, for another size, `config.json`.
+        """Return the labeler of a checkpoint; beside the file lie BERT's `vocab.txt` and, for
+        another size, `config.json`.
 
-        Raise CheckpointError for a file that does not read without running code, or whose weights are others.
+        Raise CheckpointError for a file that does not read without running code, or whose weights
+        are others.
         """
         torchvision_on_cpu()
         from tokenizers import BertWordPieceTokenizer
@@ -63,7 +65,8 @@ class CheXbert:
         file = Path(path)
         if not (file.parent / "vocab.txt").is_file():
             raise CheckpointError(
-                f"{file.parent / 'vocab.txt'} is missing.", "Put the vocabulary of bert-base-uncased beside the file."
+                f"{file.parent / 'vocab.txt'} is missing.",
+                "Put the vocabulary of bert-base-uncased beside the file.",
             )
         config_file = file.parent / "config.json"
         config = BertConfig.from_json_file(config_file) if config_file.is_file() else BertConfig()
@@ -76,13 +79,15 @@ class CheXbert:
 
     @torch.no_grad()
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
-        """Return int8 [n, 14] in the order of OBSERVATIONS; a text without words mentions nothing and has No Finding 1."""
+        """Return int8 [n, 14] in the order of OBSERVATIONS; a text without words mentions nothing
+        and has No Finding 1."""
         found = np.full((len(texts), len(OBSERVATIONS)), UNMENTIONED, np.int8)
         for start in range(0, len(texts), BATCH):
             part = [" ".join(text.split()) for text in texts[start : start + BATCH]]
             encoded = self.tokenizer.encode_batch(part)
             ids, mask = (
-                torch.tensor(each, device=self.device) for each in zip(*((e.ids, e.attention_mask) for e in encoded), strict=True)
+                torch.tensor(each, device=self.device)
+                for each in zip(*((e.ids, e.attention_mask) for e in encoded), strict=True)
             )
             for head, logits in zip(ORDER, self.network(ids, mask), strict=True):
                 classes = np.array(CLASSES, np.int8)[logits.argmax(1).cpu().numpy()]
@@ -99,7 +104,9 @@ def _fill(network: nn.Module, file: Path) -> None:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"{file} does not read as plain weights: {reason}.", "Save its state_dict alone.") from error
+        raise CheckpointError(
+            f"{file} does not read as plain weights: {reason}.", "Save its state_dict alone."
+        ) from error
     state = state.get("model_state_dict", state)
     state = {name.removeprefix("module."): value for name, value in state.items()}
     state.pop("bert.embeddings.position_ids", None)  # a buffer that newer transformers do not keep
@@ -107,4 +114,6 @@ def _fill(network: nn.Module, file: Path) -> None:
         network.load_state_dict(state)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
-        raise CheckpointError(f"{file} is not CheXbert: {reason}.", "Use the released chexbert.pth.") from error
+        raise CheckpointError(
+            f"{file} is not CheXbert: {reason}.", "Use the released chexbert.pth."
+        ) from error

@@ -1,6 +1,8 @@
-"""How good a labeler is against Open-I's MeSH terms: `python -m tasks.report_generation.labeler.measure [NLMCXR_reports.tgz]`.
+"""How good a labeler is against Open-I's MeSH terms: `python -m
+tasks.report_generation.labeler.measure [NLMCXR_reports.tgz]`.
 
-The reports are read in place: from the archive named, or from an installed torchxrayvision (its wheel holds them, CC BY-NC-ND).
+The reports are read in place: from the archive named, or from an installed torchxrayvision (its
+wheel holds them, CC BY-NC-ND).
 """
 
 from __future__ import annotations
@@ -50,7 +52,8 @@ def find_archive() -> Path:
     path = Path(found.origin).parent / "data" / ARCHIVE if found and found.origin else None
     if path is None or not path.is_file():
         raise DataError(
-            f"no {ARCHIVE}: torchxrayvision is not installed.", "Name the file, or pip install torchxrayvision==1.5.7."
+            f"no {ARCHIVE}: torchxrayvision is not installed.",
+            "Name the file, or pip install torchxrayvision==1.5.7.",
         )
     return path
 
@@ -58,9 +61,14 @@ def find_archive() -> Path:
 def read_archive(path: Path) -> list[OpenIReport]:
     """Return the reports of an archive of XML files, sorted by name; nothing is unpacked."""
     with tarfile.open(path) as archive:
-        members = sorted((member for member in archive if member.name.endswith(".xml")), key=lambda member: member.name)
+        members = sorted(
+            (member for member in archive if member.name.endswith(".xml")),
+            key=lambda member: member.name,
+        )
         streams = ((member.name, archive.extractfile(member)) for member in members)
-        return [parse_report(stream, f"{path}:{name}") for name, stream in streams if stream is not None]
+        return [
+            parse_report(stream, f"{path}:{name}") for name, stream in streams if stream is not None
+        ]
 
 
 def mesh_labels(reports: Sequence[OpenIReport]) -> np.ndarray:
@@ -73,8 +81,11 @@ def mesh_labels(reports: Sequence[OpenIReport]) -> np.ndarray:
     return found
 
 
-def measure(reports: Sequence[OpenIReport], labeler: Labeler = label_reports) -> list[tuple[str, int, float, float, float]]:
-    """Return (observation, reports with its MeSH term, precision, recall, F1); uncertain counts as named."""
+def measure(
+    reports: Sequence[OpenIReport], labeler: Labeler = label_reports
+) -> list[tuple[str, int, float, float, float]]:
+    """Return (observation, reports with its MeSH term, precision, recall, F1); uncertain counts as
+    named."""
     truth = mesh_labels(reports)
     labels = labeler([f"{report.findings} {report.impression}" for report in reports])
     named = np.isin(labels, (POSITIVE, UNCERTAIN))
@@ -85,13 +96,21 @@ def measure(reports: Sequence[OpenIReport], labeler: Labeler = label_reports) ->
 def _scores(named: np.ndarray, truth: np.ndarray) -> tuple[int, float, float, float]:
     both = int((named & truth).sum())
     precision, recall = both / max(1, int(named.sum())), both / max(1, int(truth.sum()))
-    return int(truth.sum()), precision, recall, 2 * precision * recall / max(1e-9, precision + recall)
+    return (
+        int(truth.sum()),
+        precision,
+        recall,
+        2 * precision * recall / max(1e-9, precision + recall),
+    )
 
 
 def main() -> None:
     """Print the table of docs/reports.md."""
     reports = read_archive(Path(sys.argv[1]) if len(sys.argv) > 1 else find_archive())
-    print(f"{len(reports)} reports\n\n| observation | MeSH | precision | recall | F1 |\n|---|---|---|---|---|")
+    print(
+        f"{len(reports)} reports\n\n| observation | MeSH | precision | recall | F1 "
+        "|\n|---|---|---|---|---|"
+    )
     for name, count, *values in measure(reports):
         print(f"| {name} | {count} | " + " | ".join(f"{value:.2f}" for value in values) + " |")
 

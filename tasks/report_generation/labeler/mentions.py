@@ -1,6 +1,7 @@
 """What the 14 observations are called, and the words that negate them or put them in doubt.
 
-Written for this project from radiology usage; the classes and their precedence are CheXpert's (Irvin et al. 2019).
+Written for this project from radiology usage; the classes and their precedence are CheXpert's
+(Irvin et al. 2019).
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ _HEART = (
     r"(?:heart(?: size)?|cardiac(?: size| silhouette| shadow| contours?)?|(?:cardiac|"
     r"cardio) ?mediastinal (?:silhouette|contours?))"
 )
-_MEDIASTINUM = r"(?:cardio)?mediastin(?:um|al)(?: and hilar)?(?: silhouette| contours?| width| structures)?"
+_MEDIASTINUM = (
+    r"(?:cardio)?mediastin(?:um|al)(?: and hilar)?(?: silhouette| contours?| width| structures)?"
+)
 _BIG = r"(?:enlarged|large|increased in size|prominent|widened|dilated|wide)"
 _LINES = (
     r"(?:(?:central|venous|picc|arterial|dialysis|subclavian|jugular|ij|femoral|support|monitoring|access|indwelling)(?: venous)?"
@@ -20,8 +23,14 @@ _LINES = (
 
 MENTIONS: dict[str, tuple[str, ...]] = {
     "Enlarged Cardiomediastinum": (
-        rf"(?:{_BIG}|widening of the|enlargement of the|prominence of the) (?:\w+ ){{0,2}}?(?:superior )?mediastin(?:um|al)",
-        rf"(?<!cardio)mediastin(?:um|al)(?: \w+){{0,4}}? (?:is|are|appears?) (?:\w+ ){{0,2}}?{_BIG}",
+        (
+            rf"(?:{_BIG}|widening of the|enlargement of the|prominence of the) (?:\w+ "
+            rf"){{0,2}}?(?:superior )?mediastin(?:um|al)"
+        ),
+        (
+            rf"(?<!cardio)mediastin(?:um|al)(?: \w+){{0,4}}? (?:is|are|appears?) (?:\w+ "
+            rf"){{0,2}}?{_BIG}"
+        ),
         r"mediastinal (?:widening|enlargement|mass|lymphadenopathy)",
     ),
     "Cardiomegaly": (
@@ -36,11 +45,18 @@ MENTIONS: dict[str, tuple[str, ...]] = {
         r"air ?space disease",
         r"(?:hazy|haziness|increased density|ground glass)",
         (
-            r"(?:interstitial|reticular|reticulonodular|bronchovascular) (?:markings?|patterns?|prominence|"
+            r"(?:interstitial|reticular|reticulonodular|bronchovascular) "
+            r"(?:markings?|patterns?|prominence|"
             r"thickening|disease|changes?)"
         ),
-        r"(?:pulmonary|lung|interstitial) fibrosis|reticulation|interstitial lung disease|lung markings",
-        r"(?:air ?space|alveolar|lobe|lung|basilar|hazy|patchy|streaky|linear|retrocardiac) (?:\w+ )?densit(?:y|ies)",
+        (
+            r"(?:pulmonary|lung|interstitial) fibrosis|reticulation|interstitial lung "
+            r"disease|lung markings"
+        ),
+        (
+            r"(?:air ?space|alveolar|lobe|lung|basilar|hazy|patchy|streaky|linear|retrocardiac) "
+            r"(?:\w+ )?densit(?:y|ies)"
+        ),
         r"(?:peribronchial|bronchial wall) (?:thickening|cuffing)",
         r"(?<!pleural )(?<!pleural parenchymal )(?:scarring|scars)|(?:lung|lobe|parenchymal) scar",
     ),
@@ -57,13 +73,22 @@ MENTIONS: dict[str, tuple[str, ...]] = {
         r"fluid overload|volume overload",
     ),
     "Consolidation": (r"consolidat(?:ions?|ive|ed)",),
-    "Pneumonia": (r"pneumoni(?:as?|tis)|bronchopneumonia", r"infecti(?:on|ous)(?: process(?:es)?| etiology)?"),
-    "Atelectasis": (r"atelecta(?:sis|ses|tic)", r"(?:lung|lobe|lobar|segmental|partial) collapse|collapse of the"),
+    "Pneumonia": (
+        r"pneumoni(?:as?|tis)|bronchopneumonia",
+        r"infecti(?:on|ous)(?: process(?:es)?| etiology)?",
+    ),
+    "Atelectasis": (
+        r"atelecta(?:sis|ses|tic)",
+        r"(?:lung|lobe|lobar|segmental|partial) collapse|collapse of the",
+    ),
     "Pneumothorax": (r"(?:hydro)?pneumothora(?:x|ces|xes)",),
     "Pleural Effusion": (
         r"(?<!pericardial )effusions?",
         r"pleural fluid|hydropneumothorax",
-        r"blunting of the (?:\w+ ){0,3}costophrenic|costophrenic (?:angles?|sulc\w+)(?: \w+){0,3} (?:blunted|blunting)",
+        (
+            r"blunting of the (?:\w+ ){0,3}costophrenic|costophrenic (?:angles?|sulc\w+)(?: "
+            r"\w+){0,3} (?:blunted|blunting)"
+        ),
     ),
     "Pleural Other": (
         r"pleural (?:\w+ )?(?:thickening|plaques?|scarring|scar|calcifications?|fibrosis)|fibrothorax|pleuroparenchymal",
@@ -90,7 +115,8 @@ NORMAL: dict[str, str] = {
         rf"normal (?:heart|cardiac)"
     ),
     "Enlarged Cardiomediastinum": (
-        rf"{_MEDIASTINUM}(?: \w+){{0,8}}? (?:normal|unremarkable|within (?:normal )?limits|not widened)|"
+        rf"{_MEDIASTINUM}(?: \w+){{0,8}}? (?:normal|unremarkable|within (?:normal "
+        r")?limits|not widened)|"
         rf"normal (?:cardio)?mediastinal"
     ),
 }
@@ -104,28 +130,38 @@ BORDERLINE: dict[str, str] = {
 """Statements between the two."""
 
 NEGATIONS = (
-    r"no|not|without|denies|negative for|free of|absence of|absent|lack of|clear of|never|nor|neither|rather than|"
+    r"no|not|without|denies|negative for|free of|absence of|absent|lack of|clear "
+    r"of|never|nor|neither|rather than|"
     r"(?:interval )?removal of(?: the)?|(?:interval )?resol(?:ution|ved|ving)(?: of)?|"
     r"(?:have|has|been) (?:cleared|resolved)|ruled? out for"
 )
 PSEUDO_NEGATIONS = (
-    r"(?:no|not|without) (?:\w+ )?(?:interval |significant(?:ly)? |substantial(?:ly)? |appreciabl[ey] |definite |gross )*"
-    r"(?:changed?|increased?|decreased?|improved|improvement|worsening|different)(?: (?:in|of|from))?"
-    r"|not (?:only|certain|definitely)|no (?:prior|previous|comparison)|not (?:all )?included|(?:cannot|can not|"
+    r"(?:no|not|without) (?:\w+ )?(?:interval |significant(?:ly)? |substantial(?:ly)? "
+    r"|appreciabl[ey] |definite |gross )*"
+    r"(?:changed?|increased?|decreased?|improved|improvement|worsening|different)(?: "
+    r"(?:in|of|from))?"
+    r"|not (?:only|certain|definitely)|no (?:prior|previous|comparison)|not (?:all "
+    r")?included|(?:cannot|can not|"
     r"not) (?:be )?exclude[ds]?"
 )
 NEGATED_AFTER = (
-    r"(?:(?:is|are|was|were|has|have|been|be|can be) )*(?:not|no longer) (?:\w+ )?(?:seen|identified|"
+    r"(?:(?:is|are|was|were|has|have|been|be|can be) )*(?:not|no longer) (?:\w+ "
+    r")?(?:seen|identified|"
     r"visuali[sz]ed|evident|noted|present|"
-    r"appreciated|demonstrated|visible|detected|apparent|suspected)(?! (?:on|in|at) (?:the |any )?(?:prior|previous|earlier))"
-    r"|(?:(?:is|are|was|were|has|have|been|now|since|interval|completely) )+(?:absent|resolved|cleared|gone|removed)|ruled out"
+    r"appreciated|demonstrated|visible|detected|apparent|suspected)(?! (?:on|in|at) (?:the "
+    r"|any )?(?:prior|previous|earlier))"
+    r"|(?:(?:is|are|was|were|has|have|been|now|since|interval|completely) "
+    r")+(?:absent|resolved|cleared|gone|removed)|ruled out"
     r"|(?:has|have) been (?:removed|withdrawn)|(?:seen previously )?(?:is|are) no longer"
 )
 DOUBTS = (
-    r"possibl[ey]|possibility of|probabl[ey]|may|might|could|suspect(?:ed)?|suspicious for|suspicion (?:of|for)|"
+    r"possibl[ey]|possibility of|probabl[ey]|may|might|could|suspect(?:ed)?|suspicious "
+    r"for|suspicion (?:of|for)|"
     r"concern(?:ing)? for|"
-    r"worrisome for|question(?:able|ed)?(?: of)?|(?:cannot|can not|not|difficult to|unable to) (?:\w+ly )?exclude|"
-    r"versus|vs|equivocal|suggest(?:s|ed|ive|ing)?(?: of)?|differential|borderline|evaluate for|assess for|"
+    r"worrisome for|question(?:able|ed)?(?: of)?|(?:cannot|can not|not|difficult to|unable "
+    r"to) (?:\w+ly )?exclude|"
+    r"versus|vs|equivocal|suggest(?:s|ed|ive|ing)?(?: of)?|differential|borderline|evaluate "
+    r"for|assess for|"
     r"rule out|consider|perhaps|"
     r"presumed|unlikely"
 )
@@ -134,15 +170,21 @@ SOFT_DOUBTS = r"(?:to )?suggest(?:s|ed|ive|ing)?(?: of)?"
 DOUBTED_AFTER = (
     r"(?:(?:is|are|cannot|can|not|be|entirely|completely|would|remains?) )*(?:cannot|not|"
     r"difficult to) (?:be )?(?:\w+ly )?"
-    r"(?:exclude[d]?|ruled out)|(?:is|are|remains?) (?:possible|suspected|questioned|a possibility|of concern)|versus|vs"
+    r"(?:exclude[d]?|ruled out)|(?:is|are|remains?) (?:possible|suspected|questioned|a "
+    r"possibility|of concern)|versus|vs"
 )
 ENDS = (
-    r"but|however|although|though|except|apart from|aside from|other than|which|while|whereas|there (?:is|are|has|have|was)|"
-    r"and (?:the|there|heart|lungs?)|otherwise|with (?:a|an|the|mild|moderate|small|large|persistent|stable|unchanged|some)|"
+    r"but|however|although|though|except|apart from|aside from|other "
+    r"than|which|while|whereas|there (?:is|are|has|have|was)|"
+    r"and (?:the|there|heart|lungs?)|otherwise|with "
+    r"(?:a|an|the|mild|moderate|small|large|persistent|stable|unchanged|some)|"
     r"heart (?:is|size)|secondary to"
 )
 """Where the reach of a negation or doubt ends."""
 
-MENTION_PATTERNS = {name: re.compile("|".join(rf"\b(?:{each})\b" for each in forms)) for name, forms in MENTIONS.items()}
+MENTION_PATTERNS = {
+    name: re.compile("|".join(rf"\b(?:{each})\b" for each in forms))
+    for name, forms in MENTIONS.items()
+}
 NORMAL_PATTERNS = {name: re.compile(rf"\b(?:{form})\b") for name, form in NORMAL.items()}
 BORDERLINE_PATTERNS = {name: re.compile(rf"\b(?:{form})\b") for name, form in BORDERLINE.items()}

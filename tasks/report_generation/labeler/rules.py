@@ -1,4 +1,5 @@
-"""A rule-based labeler of the 14 CheXpert observations: mentions, then negation and doubt around each."""
+"""A rule-based labeler of the 14 CheXpert observations: mentions, then negation and doubt around
+each."""
 
 from __future__ import annotations
 
@@ -22,16 +23,25 @@ _DOUBTED_AFTER = re.compile(rf"\b(?:{words.DOUBTED_AFTER})\b")
 _REACH_AFTER = 60
 """Characters behind a mention within which it may still be negated or doubted."""
 _RANK = {POSITIVE: 3, UNCERTAIN: 2, NEGATIVE: 1}
-_DISEASE = [place for place, name in enumerate(OBSERVATIONS) if name not in ("Support Devices", "No Finding")]
+_DISEASE = [
+    place
+    for place, name in enumerate(OBSERVATIONS)
+    if name not in ("Support Devices", "No Finding")
+]
 
 
 def label_reports(texts: Sequence[str]) -> np.ndarray:
-    """Return the observations of reports, int8 [n, 14] in the order of OBSERVATIONS: 1, 0, -1, or -2 where not mentioned.
+    """Return the observations of reports, int8 [n, 14] in the order of OBSERVATIONS: 1, 0, -1, or
+    -2 where not mentioned.
 
-    Over the sentences of a report, positive wins over uncertain over negative (CheXpert). No Finding is 1 where nothing but
-    support devices is positive or uncertain.
+    Over the sentences of a report, positive wins over uncertain over negative (CheXpert). No
+    Finding is 1 where nothing but support devices is positive or uncertain.
     """
-    return np.stack([_label(text) for text in texts]) if len(texts) else np.zeros((0, len(OBSERVATIONS)), np.int8)
+    return (
+        np.stack([_label(text) for text in texts])
+        if len(texts)
+        else np.zeros((0, len(OBSERVATIONS)), np.int8)
+    )
 
 
 def _label(text: str) -> np.ndarray:
@@ -50,13 +60,18 @@ def label_sentence(sentence: str) -> tuple[tuple[int, int], ...]:
     """Return (place in OBSERVATIONS, status) of everything a cleaned sentence mentions."""
     found: list[tuple[int, int]] = []
     for name, pattern in words.MENTION_PATTERNS.items():
-        own = {_status(sentence, match.start(), match.end()) for match in pattern.finditer(sentence)}
-        found += [(OBSERVATIONS.index(name), status) for status in sorted(_whole(sentence, name, own))]
+        own = {
+            _status(sentence, match.start(), match.end()) for match in pattern.finditer(sentence)
+        }
+        found += [
+            (OBSERVATIONS.index(name), status) for status in sorted(_whole(sentence, name, own))
+        ]
     return tuple(found)
 
 
 def _whole(sentence: str, name: str, own: set[int]) -> set[int]:
-    """Return what a sentence says of an observation, also where it does so without its name: normal, or at the border."""
+    """Return what a sentence says of an observation, also where it does so without its name:
+    normal, or at the border."""
     if name in words.BORDERLINE_PATTERNS and words.BORDERLINE_PATTERNS[name].search(sentence):
         return {UNCERTAIN}
     if not own and name in words.NORMAL_PATTERNS and words.NORMAL_PATTERNS[name].search(sentence):
@@ -67,7 +82,9 @@ def _whole(sentence: str, name: str, own: set[int]) -> set[int]:
 def _status(sentence: str, start: int, end: int) -> int:
     before, after = _reach_before(sentence[:start]), _reach_after(sentence[end:])
     negated = _NEGATION.search(_PSEUDO.sub(" ", f"{before} {sentence[start:end]}"))
-    if _DOUBTED_AFTER.match(after) or _DOUBT.search(_SOFT_DOUBT.sub(" ", before) if negated else before):
+    if _DOUBTED_AFTER.match(after) or _DOUBT.search(
+        _SOFT_DOUBT.sub(" ", before) if negated else before
+    ):
         return UNCERTAIN
     return NEGATIVE if negated or _NEGATED_AFTER.search(after) else POSITIVE
 

@@ -12,10 +12,13 @@ from tasks.report_generation.metrics import captions, clinical, language
 def statistics(predictions: Predictions) -> dict[str, Statistic]:
     """Return every metric that the kept counts allow as a function of resampling weights [R, n].
 
-    Where Java or a program of it failed, the metrics that need it are missing, and `extra` says why.
+    Where Java or a program of it failed, the metrics that need it are missing, and `extra` says
+    why.
     """
     arrays = predictions.arrays
-    found = clinical.clinical_statistics(arrays["named"].astype(bool), arrays["reference_named"].astype(bool))
+    found = clinical.clinical_statistics(
+        arrays["named"].astype(bool), arrays["reference_named"].astype(bool)
+    )
     if "bleu" in arrays:
         found |= {f"bleu{order}": captions.bleu(arrays["bleu"], order) for order in (1, 2, 3, 4)}
         found |= {name: partial(weighted_mean, arrays[name]) for name in ("rouge_l", "cider")}
@@ -23,5 +26,7 @@ def statistics(predictions: Predictions) -> dict[str, Statistic]:
         found["meteor"] = captions.meteor(arrays["meteor"])
     found |= language.language_statistics(arrays["language"])
     for order in (1, 2):
-        found[f"distinct{order}"] = language.distinct(arrays[f"grams{order}"], len(predictions.table))
+        found[f"distinct{order}"] = language.distinct(
+            arrays[f"grams{order}"], len(predictions.table)
+        )
     return found

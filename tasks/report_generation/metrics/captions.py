@@ -1,4 +1,5 @@
-"""Captioning metrics from per-report statistics: BLEU, METEOR, ROUGE-L, CIDEr; the counts are pycocoevalcap's."""
+"""Captioning metrics from per-report statistics: BLEU, METEOR, ROUGE-L, CIDEr; the counts are
+pycocoevalcap's."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ ALPHA, BETA, GAMMA, DELTA = 0.85, 0.2, 0.6, 0.75
 
 
 def bleu_counts(hypotheses: Sequence[str], references: Sequence[str]) -> np.ndarray:
-    """Return per report [n, 10]: lengths of hypothesis and reference, then guessed and matched 1- to 4-grams."""
+    """Return per report [n, 10]: lengths of hypothesis and reference, then guessed and matched 1-
+    to 4-grams."""
     from pycocoevalcap.bleu.bleu_scorer import cook_refs, cook_test
 
     rows = np.zeros((len(hypotheses), 10))
@@ -41,11 +43,12 @@ def bleu(counts: np.ndarray, order: int) -> Statistic:
 
 
 def meteor(statistics: np.ndarray) -> Statistic:
-    """Return corpus METEOR 1.5 (Denkowski & Lavie 2014) from the statistics [n, 23] of `java.meteor_statistics`.
+    """Return corpus METEOR 1.5 (Denkowski & Lavie 2014) from the statistics [n, 23] of
+    `java.meteor_statistics`.
 
-    Columns: lengths of hypothesis and reference, function words of both, then per stage matched content words of both and matched
-    function words of both, then chunks and all matched words of both. As in the program, a report that equals its reference has
-    no fragments.
+    Columns: lengths of hypothesis and reference, function words of both, then per stage matched
+    content words of both and matched function words of both, then chunks and all matched words of
+    both. As in the program, a report that equals its reference has no fragments.
     """
     table = np.asarray(statistics, float).copy()
     table[(table[:, 21:23] == table[:, 0:2]).all(axis=1) & (table[:, 20] == 1), 20] = 0
@@ -56,9 +59,14 @@ def _meteor(sums: np.ndarray) -> np.ndarray:
     """Return the score of summed statistics [R, 23]."""
     lengths, functions, stages = sums[:, 0:2], sums[:, 2:4], sums[:, 4:20].reshape(-1, 4, 2, 2)
     content, function = stages[:, :, 0], stages[:, :, 1]
-    weighed = np.einsum("s,rsk->rk", np.array(METEOR_STAGES), DELTA * content + (1 - DELTA) * function)
+    weighed = np.einsum(
+        "s,rsk->rk", np.array(METEOR_STAGES), DELTA * content + (1 - DELTA) * function
+    )
     sizes = DELTA * (lengths - functions) + (1 - DELTA) * functions
-    precision, recall = ratio(weighed[:, 0], sizes[:, 0], 0.0), ratio(weighed[:, 1], sizes[:, 1], 0.0)
+    precision, recall = (
+        ratio(weighed[:, 0], sizes[:, 0], 0.0),
+        ratio(weighed[:, 1], sizes[:, 1], 0.0),
+    )
     mean = ratio(precision * recall, (1 - ALPHA) * recall + ALPHA * precision, 0.0)
     fragments = ratio(sums[:, 20], sums[:, 21:23].mean(axis=1), 0.0)
     return mean * (1 - GAMMA * fragments**BETA)
@@ -69,11 +77,17 @@ def rouge_l(hypotheses: Sequence[str], references: Sequence[str]) -> np.ndarray:
     from pycocoevalcap.rouge.rouge import Rouge
 
     scorer = Rouge()
-    return np.array([scorer.calc_score([h], [r]) if h and r else 0.0 for h, r in zip(hypotheses, references, strict=True)])
+    return np.array(
+        [
+            scorer.calc_score([h], [r]) if h and r else 0.0
+            for h, r in zip(hypotheses, references, strict=True)
+        ]
+    )
 
 
 def cider(hypotheses: Sequence[str], references: Sequence[str]) -> np.ndarray:
-    """Return CIDEr per report [n] (Vedantam et al. 2015); document frequencies are those of all `references`."""
+    """Return CIDEr per report [n] (Vedantam et al. 2015); document frequencies are those of all
+    `references`."""
     from pycocoevalcap.cider.cider_scorer import CiderScorer
 
     if not len(hypotheses):

@@ -1,4 +1,5 @@
-"""Clinical efficacy: precision, recall and F1 of the 14 observations named in generated text, against the reference's."""
+"""Clinical efficacy: precision, recall and F1 of the 14 observations named in generated text,
+against the reference's."""
 
 from __future__ import annotations
 
@@ -14,17 +15,21 @@ FOURTEEN = tuple(range(len(OBSERVATIONS)))
 
 
 def named(labels: np.ndarray, uncertain: str) -> np.ndarray:
-    """Return which observations count as named, bool [n, 14]; `uncertain` says whether an uncertain one does."""
+    """Return which observations count as named, bool [n, 14]; `uncertain` says whether an uncertain
+    one does."""
     return np.isin(labels, (POSITIVE, UNCERTAIN) if uncertain == "positive" else (POSITIVE,))
 
 
 def clinical_statistics(hypothesis: np.ndarray, reference: np.ndarray) -> dict[str, Statistic]:
-    """Return `ce_*` of bool [n, 14]: micro and macro over 14 observations and over the 5 main ones, example-based, and each F1.
+    """Return `ce_*` of bool [n, 14]: micro and macro over 14 observations and over the 5 main ones,
+    example-based, and each F1.
 
-    What divides by nothing counts as 0, as the field does (scikit-learn's zero_division=0): an observation that neither text
-    names has F1 0, and so has a report in which neither names any.
+    What divides by nothing counts as 0, as the field does (scikit-learn's zero_division=0): an
+    observation that neither text names has F1 0, and so has a report in which neither names any.
     """
-    parts = np.concatenate([hypothesis & reference, hypothesis & ~reference, ~hypothesis & reference], axis=1)
+    parts = np.concatenate(
+        [hypothesis & reference, hypothesis & ~reference, ~hypothesis & reference], axis=1
+    )
     counts = Once(lambda weights: weighted_sums(parts, weights).reshape(len(weights), 3, -1))
     found: dict[str, Statistic] = {}
     for suffix, chosen in (("", FOURTEEN), ("_5", FIVE)):
@@ -32,12 +37,17 @@ def clinical_statistics(hypothesis: np.ndarray, reference: np.ndarray) -> dict[s
             found[f"ce_{score}_micro{suffix}"] = _pooled(counts, chosen, place)
             found[f"ce_{score}_macro{suffix}"] = _averaged(counts, chosen, place)
     found |= {
-        f"ce_{name}_example": partial(weighted_mean, values) for name, values in _per_example(hypothesis, reference).items()
+        f"ce_{name}_example": partial(weighted_mean, values)
+        for name, values in _per_example(hypothesis, reference).items()
     }
-    return found | {f"ce_f1:{name}": _single(counts, place) for place, name in enumerate(OBSERVATIONS)}
+    return found | {
+        f"ce_f1:{name}": _single(counts, place) for place, name in enumerate(OBSERVATIONS)
+    }
 
 
-def _scores(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _scores(
+    tp: np.ndarray, fp: np.ndarray, fn: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return ratio(tp, tp + fp, 0.0), ratio(tp, tp + fn, 0.0), ratio(2 * tp, 2 * tp + fp + fn, 0.0)
 
 
@@ -46,7 +56,9 @@ def _pooled(counts: Once[np.ndarray], chosen: tuple[int, ...], place: int) -> St
 
 
 def _averaged(counts: Once[np.ndarray], chosen: tuple[int, ...], place: int) -> Statistic:
-    return lambda weights: _scores(*np.moveaxis(counts(weights)[:, :, chosen], 1, 0))[place].mean(axis=1)
+    return lambda weights: _scores(*np.moveaxis(counts(weights)[:, :, chosen], 1, 0))[place].mean(
+        axis=1
+    )
 
 
 def _single(counts: Once[np.ndarray], observation: int) -> Statistic:
@@ -55,5 +67,7 @@ def _single(counts: Once[np.ndarray], observation: int) -> Statistic:
 
 def _per_example(hypothesis: np.ndarray, reference: np.ndarray) -> dict[str, np.ndarray]:
     tp = (hypothesis & reference).sum(axis=1)
-    scores = _scores(tp, (hypothesis & ~reference).sum(axis=1), (~hypothesis & reference).sum(axis=1))
+    scores = _scores(
+        tp, (hypothesis & ~reference).sum(axis=1), (~hypothesis & reference).sum(axis=1)
+    )
     return dict(zip(("precision", "recall", "f1"), scores, strict=True))

@@ -13,7 +13,8 @@ from tasks.report_generation.settings import ReportSettings
 def caption_counts(
     hypotheses: Sequence[str], references: Sequence[str], settings: ReportSettings
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Return `bleu`, `rouge_l`, `cider` and `meteor` arrays of cleaned reports, and per missing one the reason.
+    """Return `bleu`, `rouge_l`, `cider` and `meteor` arrays of cleaned reports, and per missing one
+    the reason.
 
     Both sides are tokenized in one process. METEOR alone needs Java with `tokenizer=cleaned`.
     """
@@ -21,7 +22,10 @@ def caption_counts(
     try:
         tokens = _tokens([*hypotheses, *references], settings)
         found, wanted = tokens[: len(hypotheses)], tokens[len(hypotheses) :]
-        arrays |= {"bleu": captions.bleu_counts(found, wanted), "rouge_l": captions.rouge_l(found, wanted)}
+        arrays |= {
+            "bleu": captions.bleu_counts(found, wanted),
+            "rouge_l": captions.rouge_l(found, wanted),
+        }
         arrays["cider"] = captions.cider(found, wanted)
     except java.JavaError as error:
         return arrays, {"missing:captions": f"BLEU, ROUGE-L, CIDEr and METEOR are missing: {error}"}
@@ -30,7 +34,9 @@ def caption_counts(
     except java.JavaError as error:
         return arrays, {"missing:meteor": f"METEOR is missing: {error}"}
     long = sum(len(text.split()) > java.METEOR_WORDS for text in (*found, *wanted))
-    return arrays, {"note:meteor": f"METEOR saw the first {java.METEOR_WORDS} words of {long} longer texts."} if long else {}
+    return arrays, {
+        "note:meteor": f"METEOR saw the first {java.METEOR_WORDS} words of {long} longer texts."
+    } if long else {}
 
 
 def _tokens(texts: Sequence[str], settings: ReportSettings) -> list[str]:

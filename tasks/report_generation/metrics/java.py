@@ -1,4 +1,5 @@
-"""The two Java programs inside pycocoevalcap: the PTB tokenizer and METEOR 1.5; one process each, with a time limit."""
+"""The two Java programs inside pycocoevalcap: the PTB tokenizer and METEOR 1.5; one process each,
+with a time limit."""
 
 from __future__ import annotations
 
@@ -17,11 +18,13 @@ from bench.errors import MissingDependencyError
 TOKENIZER = ("tokenizer", "stanford-corenlp-3.4.1.jar")
 METEOR = ("meteor", "meteor-1.5.jar")
 STATISTICS = 23
-"""Numbers METEOR gives per pair: lengths, function words, matches of four stages, chunks, matched words."""
+"""Numbers METEOR gives per pair: lengths, function words, matches of four stages, chunks, matched
+words."""
 
 
 METEOR_WORDS = 250
-"""METEOR sees this many words of a text: its search for an alignment takes minutes on a report of 2,000."""
+"""METEOR sees this many words of a text: its search for an alignment takes minutes on a report of
+2,000."""
 
 
 class JavaError(MissingDependencyError):
@@ -34,54 +37,79 @@ def jar(place: tuple[str, str]) -> Path:
     folders = list(found.submodule_search_locations or ()) if found else []
     path = next((path for folder in folders if (path := Path(folder, *place)).is_file()), None)
     if path is None:
-        raise JavaError(f"pycocoevalcap's {place[1]} is not installed.", "pip install pycocoevalcap.")
+        raise JavaError(
+            f"pycocoevalcap's {place[1]} is not installed.", "pip install pycocoevalcap."
+        )
     return path
 
 
 @cache
 def java_command() -> str:
-    """Return the path of Java: `$JAVA_HOME/bin/java`, else the first on the path; raise JavaError where there is none."""
+    """Return the path of Java: `$JAVA_HOME/bin/java`, else the first on the path; raise JavaError
+    where there is none."""
     home = os.environ.get("JAVA_HOME")
     found = shutil.which("java", path=f"{home}/bin") if home else None
     found = found or shutil.which("java")
     if found is None:
         raise JavaError(
-            "Java was not found.", "Install a Java runtime (8 or newer), or --set tokenizer=cleaned (no METEOR then)."
+            "Java was not found.",
+            "Install a Java runtime (8 or newer), or --set tokenizer=cleaned (no METEOR then).",
         )
     return found
 
 
 def one_line(text: str) -> str:
-    """Return text with every white space (also U+2028, U+0085) as one blank: the programs count lines."""
+    """Return text with every white space (also U+2028, U+0085) as one blank: the programs count
+    lines."""
     return " ".join(text.split())
 
 
 def run(
-    place: tuple[str, str], words: Sequence[str], lines: Sequence[str], timeout: float, options: Sequence[str] = ()
+    place: tuple[str, str],
+    words: Sequence[str],
+    lines: Sequence[str],
+    timeout: float,
+    options: Sequence[str] = (),
 ) -> list[str]:
     """Feed `lines` to a program and return its lines of output, one per line of input.
 
-    Raise JavaError where it is missing, fails, is too slow, or answers with another number of lines. The locale and the encoding
-    are fixed: under another one METEOR writes decimal commas.
+    Raise JavaError where it is missing, fails, is too slow, or answers with another number of
+    lines. The locale and the encoding are fixed: under another one METEOR writes decimal commas.
     """
-    command = [java_command(), "-Duser.language=en", "-Duser.country=US", "-Dfile.encoding=UTF-8", *options]
+    command = [
+        java_command(),
+        "-Duser.language=en",
+        "-Duser.country=US",
+        "-Dfile.encoding=UTF-8",
+        *options,
+    ]
     command += ["-cp", str(jar(place)), *words]
     data = ("\n".join(lines) + "\n").encode()
     try:
-        done = subprocess.run(command, input=data, capture_output=True, timeout=timeout, check=False)
+        done = subprocess.run(
+            command, input=data, capture_output=True, timeout=timeout, check=False
+        )
     except subprocess.TimeoutExpired as error:
-        raise JavaError(f"{place[1]} took over {timeout:g} s for {len(lines)} texts.", "Raise java_timeout.") from error
+        raise JavaError(
+            f"{place[1]} took over {timeout:g} s for {len(lines)} texts.", "Raise java_timeout."
+        ) from error
     except OSError as error:
-        raise JavaError(f"Java does not start: {error}.", "Install a Java runtime (8 or newer).") from error
+        raise JavaError(
+            f"Java does not start: {error}.", "Install a Java runtime (8 or newer)."
+        ) from error
     answer = done.stdout.decode("utf-8", errors="replace").split("\n")[:-1]
     if done.returncode or len(answer) != len(lines):
         reason = done.stderr.decode("utf-8", errors="replace").strip().split("\n")[-1][:200]
-        raise JavaError(f"{place[1]} stopped after {len(answer)} of {len(lines)} texts (code {done.returncode}): {reason}")
+        raise JavaError(
+            f"{place[1]} stopped after {len(answer)} of {len(lines)} texts (code "
+            f"{done.returncode}): {reason}"
+        )
     return answer
 
 
 def tokenize(texts: Sequence[str], timeout: float = 300) -> list[list[str]]:
-    """Return the PTB tokens of every text, lower case, without punctuation, as pycocoevalcap's tokenizer does.
+    """Return the PTB tokens of every text, lower case, without punctuation, as pycocoevalcap's
+    tokenizer does.
 
     All texts go through one process. A text without a token gives an empty list.
     """
@@ -92,8 +120,16 @@ def tokenize(texts: Sequence[str], timeout: float = 300) -> list[list[str]]:
         return found
     from pycocoevalcap.tokenizer.ptbtokenizer import PUNCTUATIONS
 
-    words = ["edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase", "-encoding", "UTF-8"]
-    for place, line in zip(chosen, run(TOKENIZER, words, [flat[place] for place in chosen], timeout), strict=True):
+    words = [
+        "edu.stanford.nlp.process.PTBTokenizer",
+        "-preserveLines",
+        "-lowerCase",
+        "-encoding",
+        "UTF-8",
+    ]
+    for place, line in zip(
+        chosen, run(TOKENIZER, words, [flat[place] for place in chosen], timeout), strict=True
+    ):
         found[place] = [word for word in line.split() if word not in PUNCTUATIONS]
     return found
 
@@ -102,19 +138,28 @@ def _shown(text: str) -> str:
     return " ".join(text.replace("|||", " ").split()[:METEOR_WORDS])
 
 
-def meteor_statistics(hypotheses: Sequence[str], references: Sequence[str], timeout: float = 300) -> np.ndarray:
-    """Return METEOR 1.5's statistics of every pair of tokenized texts, float64 [n, 23]; `meteor` makes the score of them.
+def meteor_statistics(
+    hypotheses: Sequence[str], references: Sequence[str], timeout: float = 300
+) -> np.ndarray:
+    """Return METEOR 1.5's statistics of every pair of tokenized texts, float64 [n, 23]; `meteor`
+    makes the score of them.
 
-    Of a longer text the first METEOR_WORDS words count. An empty hypothesis matches nothing; its statistics are zero but for
-    the reference's lengths.
+    Of a longer text the first METEOR_WORDS words count. An empty hypothesis matches nothing; its
+    statistics are zero but for the reference's lengths.
     """
     if not len(hypotheses):
         return np.zeros((0, STATISTICS))
     pairs = zip(references, hypotheses, strict=True)
-    lines = [f"SCORE ||| {_shown(reference)} ||| {_shown(hypothesis)}" for reference, hypothesis in pairs]
+    lines = [
+        f"SCORE ||| {_shown(reference)} ||| {_shown(hypothesis)}" for reference, hypothesis in pairs
+    ]
     words = ["Meteor", "-", "-", "-stdio", "-l", "en", "-norm"]
     answers = run(METEOR, words, lines, timeout, options=["-Xmx2G"])
     try:
-        return np.array([[float(number) for number in line.split()] for line in answers]).reshape(len(lines), STATISTICS)
+        return np.array([[float(number) for number in line.split()] for line in answers]).reshape(
+            len(lines), STATISTICS
+        )
     except ValueError as error:
-        raise JavaError(f"{METEOR[1]} answered with something else than {STATISTICS} numbers a text: {error}.") from error
+        raise JavaError(
+            f"{METEOR[1]} answered with something else than {STATISTICS} numbers a text: {error}."
+        ) from error

@@ -12,21 +12,38 @@ from bench.metrics.weights import Statistic, in_blocks, ratio, weighted_mean, we
 from tasks.report_generation.cleaning import split_sentences
 from tasks.report_generation.labeler import POSITIVE, UNCERTAIN, Labeler
 
-COLUMNS = ("words", "reference_words", "sentences", "normal", "normal_copied", "copied", "repeated", "empty")
+COLUMNS = (
+    "words",
+    "reference_words",
+    "sentences",
+    "normal",
+    "normal_copied",
+    "copied",
+    "repeated",
+    "empty",
+)
 
 
 def language_counts(
-    hypotheses: Sequence[str], references: Sequence[str], training: Collection[str], labeler: Labeler
+    hypotheses: Sequence[str],
+    references: Sequence[str],
+    training: Collection[str],
+    labeler: Labeler,
 ) -> np.ndarray:
     """Return COLUMNS per cleaned report [n, 8].
 
-    `training`: the sentences of the training reports. A sentence is normal where it names no observation as present or possible.
-    A report is repeated where another generated report of the same test set is the same.
+    `training`: the sentences of the training reports. A sentence is normal where it names no
+    observation as present or possible. A report is repeated where another generated report of the
+    same test set is the same.
     """
     parts = [split_sentences(text) for text in hypotheses]
     different = sorted({sentence for sentences in parts for sentence in sentences})
     labels = labeler(different)[:, :13] if different else np.zeros((0, 13))  # without No Finding
-    normal = {sentence for sentence, row in zip(different, labels, strict=True) if not np.isin(row, (POSITIVE, UNCERTAIN)).any()}
+    normal = {
+        sentence
+        for sentence, row in zip(different, labels, strict=True)
+        if not np.isin(row, (POSITIVE, UNCERTAIN)).any()
+    }
     times = Counter(hypotheses)
     return np.array(
         [
@@ -47,13 +64,19 @@ def language_counts(
 
 
 def ngram_numbers(hypotheses: Sequence[str], order: int) -> np.ndarray:
-    """Return [m, 3]: report, number of an n-gram, and how often it stands in the report; numbers say nothing of the words."""
+    """Return [m, 3]: report, number of an n-gram, and how often it stands in the report; numbers
+    say nothing of the words."""
     numbers: dict[tuple[str, ...], int] = {}
     rows = []
     for report, text in enumerate(hypotheses):
         words = text.split()
-        counts = Counter(tuple(words[place : place + order]) for place in range(len(words) - order + 1))
-        rows += [(report, numbers.setdefault(gram, len(numbers)), count) for gram, count in counts.items()]
+        counts = Counter(
+            tuple(words[place : place + order]) for place in range(len(words) - order + 1)
+        )
+        rows += [
+            (report, numbers.setdefault(gram, len(numbers)), count)
+            for gram, count in counts.items()
+        ]
     return np.array(rows, np.int64).reshape(-1, 3)
 
 
@@ -74,20 +97,26 @@ def language_statistics(counts: np.ndarray) -> dict[str, Statistic]:
 def distinct(grams: np.ndarray, reports: int) -> Statistic:
     """Return the share of n-grams that are different (Li et al. 2016) from `ngram_numbers`.
 
-    A resample holds fewer different reports than the test set, so its value is a little lower: the interval may lie below the
-    value.
+    A resample holds fewer different reports than the test set, so its value is a little lower: the
+    interval may lie below the value.
     """
     from scipy.sparse import csr_matrix
 
     different = int(grams[:, 1].max()) + 1 if len(grams) else 0
-    there = csr_matrix((np.ones(len(grams)), (grams[:, 0], grams[:, 1])), shape=(reports, different))
+    there = csr_matrix(
+        (np.ones(len(grams)), (grams[:, 0], grams[:, 1])), shape=(reports, different)
+    )
     totals = np.bincount(grams[:, 0], weights=grams[:, 2], minlength=reports)
 
     def block(weights: np.ndarray) -> np.ndarray:
         return np.asarray(((weights > 0).astype(float) @ there) > 0).sum(axis=1).astype(float)
 
-    return lambda weights: ratio(in_blocks(block, weights, max(1, different)), weighted_sums(totals[:, None], weights)[:, 0])
+    return lambda weights: ratio(
+        in_blocks(block, weights, max(1, different)), weighted_sums(totals[:, None], weights)[:, 0]
+    )
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> Statistic:
-    return lambda weights: ratio(weighted_sums(part[:, None], weights)[:, 0], weighted_sums(whole[:, None], weights)[:, 0])
+    return lambda weights: ratio(
+        weighted_sums(part[:, None], weights)[:, 0], weighted_sums(whole[:, None], weights)[:, 0]
+    )

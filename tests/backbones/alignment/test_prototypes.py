@@ -1,4 +1,5 @@
-"""Prototypes: Sinkhorn against its definition, even use, two processes against one, and the swapped loss."""
+"""Prototypes: Sinkhorn against its definition, even use, two processes against one, and the swapped
+loss."""
 
 from __future__ import annotations
 
@@ -54,9 +55,18 @@ def test_scores_of_any_size_give_finite_codes(scale: float) -> None:
 def test_two_processes_equal_one(tmp_path: Path) -> None:
     script = tmp_path / "ranks.py"
     script.write_text(TWO_RANKS)
-    subprocess.run([sys.executable, str(script), str(tmp_path)], cwd=ROOT, env=_environment(), check=True, timeout=120)
+    subprocess.run(
+        [sys.executable, str(script), str(tmp_path)],
+        cwd=ROOT,
+        env=_environment(),
+        check=True,
+        timeout=120,
+    )
     whole = sinkhorn(torch.randn(10, 6, generator=torch.Generator().manual_seed(3)))
-    torch.testing.assert_close(torch.cat([torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]), whole)
+    torch.testing.assert_close(
+        torch.cat([torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]),
+        whole,
+    )
 
 
 def test_codes_have_no_gradient_and_agreement_lowers_the_loss() -> None:

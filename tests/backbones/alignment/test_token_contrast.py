@@ -11,7 +11,10 @@ from backbones.alignment.token_contrast import clipped_weights, cls_attention, t
 def inputs(lengths: tuple[int, ...] = (6, 3, 1), seed: int = 0) -> tuple[torch.Tensor, ...]:
     generator = torch.Generator().manual_seed(seed)
     words, patches = (
-        F.normalize(torch.randn(len(lengths), n, 8, generator=generator, dtype=torch.float64), dim=-1) for n in (max(lengths), 7)
+        F.normalize(
+            torch.randn(len(lengths), n, 8, generator=generator, dtype=torch.float64), dim=-1
+        )
+        for n in (max(lengths), 7)
     )
     mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
     weights = torch.rand(mask.shape, generator=generator, dtype=torch.float64) * mask
@@ -21,7 +24,9 @@ def inputs(lengths: tuple[int, ...] = (6, 3, 1), seed: int = 0) -> tuple[torch.T
 def one_side(tokens: torch.Tensor, others: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     attended = F.normalize((tokens @ others.T / 0.1).softmax(-1) @ others, dim=-1)
     logits, target = tokens @ attended.T / 0.1, torch.arange(len(tokens))
-    losses = F.cross_entropy(logits, target, reduction="none") + F.cross_entropy(logits.T, target, reduction="none")
+    losses = F.cross_entropy(logits, target, reduction="none") + F.cross_entropy(
+        logits.T, target, reduction="none"
+    )
     return (losses * weights).sum() / 2
 
 
@@ -38,7 +43,10 @@ def test_equals_the_loop_over_pairs_without_their_padding() -> None:
 def test_padding_changes_nothing_by_default_and_does_under_quirks() -> None:
     words, patches, mask, weights = inputs()
     other = torch.where(mask[..., None], words, F.normalize(words + 1, dim=-1))
-    plain, quirky = ([token_contrast(w, patches, mask, weights, quirks=q) for w in (words, other)] for q in (False, True))
+    plain, quirky = (
+        [token_contrast(w, patches, mask, weights, quirks=q) for w in (words, other)]
+        for q in (False, True)
+    )
     assert torch.equal(*plain)
     assert not torch.isclose(*quirky)
 

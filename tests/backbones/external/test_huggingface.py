@@ -1,4 +1,5 @@
-"""transformers models saved to local folders: features of each family, text side, input contract, what is missing."""
+"""transformers models saved to local folders: features of each family, text side, input contract,
+what is missing."""
 
 import json
 
@@ -21,7 +22,12 @@ TINY = {
     "patch_size": 8,
 }
 MEAN = {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.4, 0.5, 0.6]}
-CROPPED = {"size": {"shortest_edge": 48}, "crop_size": {"height": 32, "width": 32}, "do_center_crop": True, "resample": 3}
+CROPPED = {
+    "size": {"shortest_edge": 48},
+    "crop_size": {"height": 32, "width": 32},
+    "do_center_crop": True,
+    "resample": 3,
+}
 
 
 def tiny(kind):
@@ -40,8 +46,22 @@ def tiny(kind):
 
     torch.manual_seed(4)
     if kind == "clip":
-        text = {k: TINY[k] for k in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")}
-        text |= {"vocab_size": 12, "max_position_embeddings": 16, "eos_token_id": 3, "bos_token_id": 2, "pad_token_id": 0}
+        text = {
+            k: TINY[k]
+            for k in (
+                "hidden_size",
+                "num_hidden_layers",
+                "num_attention_heads",
+                "intermediate_size",
+            )
+        }
+        text |= {
+            "vocab_size": 12,
+            "max_position_embeddings": 16,
+            "eos_token_id": 3,
+            "bos_token_id": 2,
+            "pad_token_id": 0,
+        }
         return CLIPModel(CLIPConfig(vision_config=TINY, text_config=text, projection_dim=8))
     if kind == "dinov2":
         return Dinov2Model(Dinov2Config(**TINY))
@@ -49,7 +69,14 @@ def tiny(kind):
         return ViTModel(ViTConfig(**TINY), add_pooling_layer=False)
     if kind == "swin":
         return SwinModel(
-            SwinConfig(image_size=32, embed_dim=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2], window_size=2, patch_size=2)
+            SwinConfig(
+                image_size=32,
+                embed_dim=8,
+                depths=[1, 1, 1, 1],
+                num_heads=[1, 1, 2, 2],
+                window_size=2,
+                patch_size=2,
+            )
         )
     return ConvNextModel(ConvNextConfig(hidden_sizes=[8, 8, 16, 16], depths=[1, 1, 1, 1]))
 
@@ -59,11 +86,26 @@ def folder(tmp_path):
     def save(kind, processor=None):
         model = tiny(kind).eval()
         model.save_pretrained(tmp_path)
-        (tmp_path / "preprocessor_config.json").write_text(json.dumps({**CROPPED, **MEAN, **(processor or {})}))
+        (tmp_path / "preprocessor_config.json").write_text(
+            json.dumps({**CROPPED, **MEAN, **(processor or {})})
+        )
         if kind == "clip":
             from transformers import BertTokenizerFast
 
-            words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "no", "pleural", "effusion", "small", "heart", "is", "large", "[MASK]"]
+            words = [
+                "[PAD]",
+                "[UNK]",
+                "[CLS]",
+                "[SEP]",
+                "no",
+                "pleural",
+                "effusion",
+                "small",
+                "heart",
+                "is",
+                "large",
+                "[MASK]",
+            ]
             (tmp_path / "vocab.txt").write_text("\n".join(words))
             BertTokenizerFast(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
         return tmp_path, model
@@ -101,12 +143,18 @@ def test_vit_features_are_those_of_the_model(kind, folder):
         found, own = build(path).features(images()), model(pixel_values=images())
     assert torch.allclose(found.pooled, own.last_hidden_state[:, 0], atol=1e-5)
     assert torch.allclose(found.patches, own.last_hidden_state[:, 1:], atol=1e-5)
-    assert torch.allclose(found.pyramid[-1].flatten(2).transpose(1, 2), own.last_hidden_state[:, 1:], atol=1e-5)
+    assert torch.allclose(
+        found.pyramid[-1].flatten(2).transpose(1, 2), own.last_hidden_state[:, 1:], atol=1e-5
+    )
 
 
 def test_the_input_contract_is_read_from_the_processor(folder):
     backbone = build(folder("vit")[0])
-    assert (backbone.input.size, backbone.input.resize, backbone.input.interpolation) == (32, 48, "bicubic")
+    assert (backbone.input.size, backbone.input.resize, backbone.input.interpolation) == (
+        32,
+        48,
+        "bicubic",
+    )
     assert (backbone.input.mean, backbone.input.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
 
 
@@ -136,7 +184,8 @@ def test_clip_has_a_text_side(folder):
         scores = backbone.similarity(images(), texts)
         embeddings = backbone.embed_texts(texts)
         logits = model(
-            pixel_values=images(), **backbone.dual.tokenizer(texts, padding=True, return_tensors="pt")
+            pixel_values=images(),
+            **backbone.dual.tokenizer(texts, padding=True, return_tensors="pt"),
         ).logits_per_image
     assert backbone.has_text
     assert torch.allclose(embeddings.norm(dim=1), torch.ones(2), atol=1e-5)
@@ -174,5 +223,7 @@ def test_a_name_that_cannot_be_downloaded_says_how_to_bring_it(monkeypatch):
         raise OSError("We couldn't connect to the hub.")
 
     monkeypatch.setattr(AutoConfig, "from_pretrained", no_network)
-    with pytest.raises(MissingDependencyError, match=r"hf:org/name could not be loaded.*HF_HOME.*hf:FOLDER"):
+    with pytest.raises(
+        MissingDependencyError, match=r"hf:org/name could not be loaded.*HF_HOME.*hf:FOLDER"
+    ):
         build("org/name")

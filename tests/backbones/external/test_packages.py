@@ -1,4 +1,5 @@
-"""torchxrayvision and open_clip: what happens without the packages, and torchxrayvision's networks from a local file."""
+"""torchxrayvision and open_clip: what happens without the packages, and torchxrayvision's networks
+from a local file."""
 
 import builtins
 import importlib
@@ -30,13 +31,17 @@ def without_packages(monkeypatch):
     return builtins
 
 
-@pytest.mark.parametrize("name", ["torchxrayvision:densenet121-res224-all", "open_clip:ViT-B-32?pretrained=openai"])
+@pytest.mark.parametrize(
+    "name", ["torchxrayvision:densenet121-res224-all", "open_clip:ViT-B-32?pretrained=openai"]
+)
 def test_an_absent_package_says_how_to_install_it(name, without_packages):
     with pytest.raises(MissingDependencyError, match=r"needs the package .*pip install --no-deps"):
         build(name)
 
 
-@pytest.mark.parametrize(("name", "size"), [("densenet121-res224-all", 224), ("resnet50-res512-all", 512)])
+@pytest.mark.parametrize(
+    ("name", "size"), [("densenet121-res224-all", 224), ("resnet50-res512-all", 512)]
+)
 def test_torchxrayvision_files_load_and_give_features(name, size, tmp_path):
     from backbones.external.xrayvision import XrayVisionMaps
 
@@ -47,7 +52,11 @@ def test_torchxrayvision_files_load_and_give_features(name, size, tmp_path):
     torch.save(network.state_dict(), path)
     backbone = build(f"torchxrayvision:{name}?weights={path}")
     assert backbone.coverage.fraction == 1.0
-    assert (backbone.input.size, backbone.family, backbone.pyramid_strides) == (size, "resnet", (4, 8, 16, 32))
+    assert (backbone.input.size, backbone.family, backbone.pyramid_strides) == (
+        size,
+        "resnet",
+        (4, 8, 16, 32),
+    )
     grey = torch.rand(2, 1, 64, 64, generator=torch.manual_seed(1)) * 2 - 1
     with torch.no_grad():
         found = backbone.features(grey.expand(-1, 3, -1, -1))

@@ -1,4 +1,5 @@
-"""timm models and weights files: features, input contract, offline folders, no silent random weights."""
+"""timm models and weights files: features, input contract, offline folders, no silent random
+weights."""
 
 import json
 
@@ -68,9 +69,20 @@ def test_the_input_contract_is_the_models_own_and_can_be_changed(weights):
     path, model = weights("test_vit")
     own = build(f"timm:test_vit?weights={path}").input
     config = model.pretrained_cfg
-    assert (own.mean, own.std, own.size) == (tuple(config["mean"]), tuple(config["std"]), config["input_size"][-1])
-    changed = build(f"timm:test_vit?weights={path}&mean=0.5&std=0.2,0.3,0.4&size=96&resize=112").input
-    assert (changed.mean, changed.std, changed.size, changed.resize) == ((0.5,) * 3, (0.2, 0.3, 0.4), 96, 112)
+    assert (own.mean, own.std, own.size) == (
+        tuple(config["mean"]),
+        tuple(config["std"]),
+        config["input_size"][-1],
+    )
+    changed = build(
+        f"timm:test_vit?weights={path}&mean=0.5&std=0.2,0.3,0.4&size=96&resize=112"
+    ).input
+    assert (changed.mean, changed.std, changed.size, changed.resize) == (
+        (0.5,) * 3,
+        (0.2, 0.3, 0.4),
+        96,
+        112,
+    )
 
 
 def test_a_vit_takes_images_of_another_size(weights):
@@ -88,7 +100,9 @@ def test_vit_patches_are_in_the_order_of_the_grid(weights):
 def test_random_weights_only_when_asked_for(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    first, again, other = (build("timm:test_resnet?pretrained=false", seed=seed) for seed in (1, 1, 2))
+    first, again, other = (
+        build("timm:test_resnet?pretrained=false", seed=seed) for seed in (1, 1, 2)
+    )
     same, different = first.module.state_dict(), other.module.state_dict()
     assert all(torch.equal(value, same[key]) for key, value in again.module.state_dict().items())
     assert any(not torch.equal(value, different[key]) for key, value in same.items())
@@ -101,7 +115,9 @@ def test_weights_that_cannot_be_had_say_how_to_bring_them(monkeypatch):
         raise OSError("couldn't connect to the hub")
 
     monkeypatch.setattr(timm, "create_model", no_network)
-    with pytest.raises(MissingDependencyError, match=r"timm:test_resnet could not be made.*HF_HOME.*weights=PATH"):
+    with pytest.raises(
+        MissingDependencyError, match=r"timm:test_resnet could not be made.*HF_HOME.*weights=PATH"
+    ):
         build("timm:test_resnet")
 
 
@@ -124,7 +140,9 @@ def test_a_folder_of_a_timm_model_loads_offline(tmp_path, weights):
         "crop_pct": 1.0,
         "fixed_input_size": True,
     }
-    (tmp_path / "config.json").write_text(json.dumps({"architecture": "test_vit", "pretrained_cfg": cfg, "num_classes": 0}))
+    (tmp_path / "config.json").write_text(
+        json.dumps({"architecture": "test_vit", "pretrained_cfg": cfg, "num_classes": 0})
+    )
     spec = BACKBONES.get(f"timm:{tmp_path}")
     assert spec.weights_file(BackboneRequest("paper")) == tmp_path / "model.safetensors"
     backbone = spec.build(BackboneRequest("paper"))
@@ -139,7 +157,10 @@ def test_a_folder_without_weights_is_refused(tmp_path):
 
 
 def test_a_weights_file_with_key_and_prefix(weights):
-    path, model = weights("test_resnet", lambda state: {"net": {"ema": {f"enc.{k}": v for k, v in state.items()}}, "step": 3})
+    path, model = weights(
+        "test_resnet",
+        lambda state: {"net": {"ema": {f"enc.{k}": v for k, v in state.items()}}, "step": 3},
+    )
     backbone = build(f"file:{path}?arch=test_resnet&prefix=enc.&key=net.ema")
     assert backbone.coverage.fraction == 1.0
     with torch.inference_mode():

@@ -1,4 +1,5 @@
-"""The command on tiny untrained encoders: what it writes, what it says of rendered data, what it refuses."""
+"""The command on tiny untrained encoders: what it writes, what it says of rendered data, what it
+refuses."""
 
 from __future__ import annotations
 
@@ -39,7 +40,10 @@ def _declared() -> None:
 def subset(count: int, seed: int) -> Subset:
     """Noise at 144 px; every other image has a box of one finding or the other, image 0 of both."""
     generator = np.random.default_rng(seed)
-    boxes = [np.array([[20, 30, 70, 80, row % 4 // 2]] if row % 2 == 0 else np.empty((0, 5)), np.float32) for row in range(count)]
+    boxes = [
+        np.array([[20, 30, 70, 80, row % 4 // 2]] if row % 2 == 0 else np.empty((0, 5)), np.float32)
+        for row in range(count)
+    ]
     boxes[0] = np.array([[20, 30, 70, 80, 0], [90, 90, 130, 120, 1]], np.float32)
     names = [f"i{row}" for row in range(count)]
     table = pd.DataFrame({"image_id": names, "patient_id": names})
@@ -67,7 +71,9 @@ def loaded(name: str) -> Backbone:
     return kind(name, build(name).eval())
 
 
-def looked(names: list[str], kind: str, out: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, set[str]]:
+def looked(
+    names: list[str], kind: str, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[str, set[str]]:
     """Run the command; return its table and the pictures that were stamped."""
     stamped: set[str] = set()
     monkeypatch.setattr(run, "plan_task", lambda *_: plan(kind))
@@ -102,13 +108,17 @@ def test_a_reading_has_a_map_per_lesion_and_the_cosines(monkeypatch: pytest.Monk
     test, backbone = subset(9, 2), loaded("place")
     assert isinstance(backbone, LoadedPlace)
     lesions = find_lesions(subset(6, 1), test, NAMES, backbone.input)
-    found = reading.read(backbone, test, lesions, ["There is nodule.", "There is effusion."], "cpu", Silent())
+    found = reading.read(
+        backbone, test, lesions, ["There is nodule.", "There is effusion."], "cpu", Silent()
+    )
     pixels = to_input(test.images(np.arange(9)), backbone.input)
     with torch.no_grad():
         grounded = backbone.grounding(pixels, ["There is nodule.", "There is effusion."])
         expected = float(pairwise_cosine(backbone.observations(pixels)))
     assert found.maps is not None and grounded is not None and found.embeddings.shape == (9, 16)
-    np.testing.assert_allclose(found.maps, grounded[lesions.rows, lesions.classes].numpy(), atol=1e-5)
+    np.testing.assert_allclose(
+        found.maps, grounded[lesions.rows, lesions.classes].numpy(), atol=1e-5
+    )
     cosine = found.cosines["V-PORs"]
     mean = (cosine.sum() - np.trace(cosine)) / (3 * 2)
     assert mean == pytest.approx(expected, abs=1e-4)
@@ -119,13 +129,20 @@ def test_queries_are_shown_by_their_weight() -> None:
     backbone, test = loaded("place"), subset(4, 3)
     shown = reading.query_maps(backbone, test, 1, "There is nodule.", "cpu")
     weights = [float(title.split(": ")[1]) for title in shown]
-    assert len(shown) == 3 and weights == sorted(weights, reverse=True) and sum(weights) == pytest.approx(1, abs=0.02)
+    assert (
+        len(shown) == 3
+        and weights == sorted(weights, reverse=True)
+        and sum(weights) == pytest.approx(1, abs=0.02)
+    )
     assert reading.query_maps(loaded("gloria"), test, 1, "There is nodule.", "cpu") == {}
 
 
 def test_the_prompt_and_other_words_for_a_finding() -> None:
     look = parse(["place", "--prompt", "Signs of {}.", "--say", "ILD=interstitial lung disease"])
-    assert look.prompts(["ILD", "Nodule/Mass"]) == ["Signs of interstitial lung disease.", "Signs of nodule or mass."]
+    assert look.prompts(["ILD", "Nodule/Mass"]) == [
+        "Signs of interstitial lung disease.",
+        "Signs of nodule or mass.",
+    ]
     assert look.request.settings["image_size"] == "144"
 
 
@@ -150,11 +167,20 @@ def test_help_teaches_without_torch() -> None:
         "try: runpy.run_module('backbones.look', run_name='__main__')\n"
         "except SystemExit: print('torch' in sys.modules)"
     )
-    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
-    assert "pointing.md" in shown and "--say" in shown and "place gloria mgca convirt" in shown and shown.endswith("False\n")
+    shown = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    ).stdout
+    assert (
+        "pointing.md" in shown
+        and "--say" in shown
+        and "place gloria mgca convirt" in shown
+        and shown.endswith("False\n")
+    )
 
 
-def test_an_error_is_one_sentence_and_exit_code_2(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_is_one_sentence_and_exit_code_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(sys, "argv", ["look", "place", "--task", "vindr_cls"])
     assert command.main() == 2
     assert capsys.readouterr().err.startswith("look: task 'vindr_cls' has neither boxes nor masks.")

@@ -39,7 +39,9 @@ def test_place_sums_the_maps_of_its_queries(t_por: str) -> None:
         for t in range(2):
             if t_por == "sentence":
                 own = textual[t][text.sentence_mask[t]]
-                expected = torch.stack([(observed[b] @ u / method.settings.tau2).softmax(0) for u in own]).mean(0)
+                expected = torch.stack(
+                    [(observed[b] @ u / method.settings.tau2).softmax(0) for u in own]
+                ).mean(0)
             else:
                 expected = ((observed[b] * textual[t]).sum(1) / method.settings.tau2).softmax(0)
             torch.testing.assert_close(weights[b, t], expected)

@@ -1,4 +1,5 @@
-"""State dicts with the names and shapes of the published files; every tensor is filled with a number of its own.
+"""State dicts with the names and shapes of the published files; every tensor is filled with a
+number of its own.
 
 Full-size files are small on disk: a tensor is one number, expanded.
 """
@@ -14,7 +15,7 @@ from bench.compat import torchvision_on_cpu
 
 torchvision_on_cpu()
 
-PARITY = Path(__file__).resolve().parents[4] / "shared" / "parity"
+PARITY = Path(__file__).resolve().parents[2] / "parity"
 
 
 def number(key):
@@ -53,10 +54,21 @@ def timm_shapes(name):
     return {key: list(value.shape) for key, value in state.items()}
 
 
-def bert(layers=1, width=768, vocabulary=28996, pooler=True, token_types=True, position_ids=True, cross=False):
+def bert(
+    layers=1,
+    width=768,
+    vocabulary=28996,
+    pooler=True,
+    token_types=True,
+    position_ids=True,
+    cross=False,
+):
     """Return the shapes of Hugging Face's BERT; `cross` adds BLIP's cross-attention."""
     shapes = {"embeddings.position_ids": [1, 512]} if position_ids else {}
-    shapes |= {"embeddings.word_embeddings.weight": [vocabulary, width], "embeddings.position_embeddings.weight": [512, width]}
+    shapes |= {
+        "embeddings.word_embeddings.weight": [vocabulary, width],
+        "embeddings.position_embeddings.weight": [512, width],
+    }
     shapes |= {"embeddings.token_type_embeddings.weight": [2, width]} if token_types else {}
     shapes |= norm("embeddings.LayerNorm", width)
     for n in range(layers):
@@ -82,7 +94,11 @@ def mgca_head(name, into, hidden=2048, out=128, conv=False):
     tail = [1] if conv else []
     shapes = {f"{name}.head.0.weight": [hidden, into, *tail], f"{name}.head.0.bias": [hidden]}
     for index, width, affine in ((1, hidden, True), (4, out, False)):
-        parts = ("weight", "bias", "running_mean", "running_var") if affine else ("running_mean", "running_var")
+        parts = (
+            ("weight", "bias", "running_mean", "running_var")
+            if affine
+            else ("running_mean", "running_var")
+        )
         shapes |= {f"{name}.head.{index}.{part}": [width] for part in parts}
         shapes[f"{name}.head.{index}.num_batches_tracked"] = []
     return shapes | {f"{name}.head.3.weight": [out, hidden, *tail], f"{name}.head.3.bias": [out]}
@@ -90,7 +106,10 @@ def mgca_head(name, into, hidden=2048, out=128, conv=False):
 
 def refers_vit():
     shapes = {"embeddings.position_embeddings": [1, 197, 768], "embeddings.cls_token": [1, 1, 768]}
-    shapes |= {"embeddings.patch_embeddings.weight": [768, 3, 16, 16], "embeddings.patch_embeddings.bias": [768]}
+    shapes |= {
+        "embeddings.patch_embeddings.weight": [768, 3, 16, 16],
+        "embeddings.patch_embeddings.bias": [768],
+    }
     for n in range(12):
         layer = f"encoder.layer.{n}"
         shapes |= norm(f"{layer}.attention_norm", 768) | norm(f"{layer}.ffn_norm", 768)
@@ -101,55 +120,85 @@ def refers_vit():
 
 
 def clip_visual(blocks=11, positions=197):
-    shapes = {"class_embedding": [768], "positional_embedding": [positions, 768], "conv1.weight": [768, 3, 16, 16]}
+    shapes = {
+        "class_embedding": [768],
+        "positional_embedding": [positions, 768],
+        "conv1.weight": [768, 3, 16, 16],
+    }
     shapes |= norm("ln_pre", 768) | norm("ln_post", 768)
     for n in range(blocks):
         block = f"transformer.resblocks.{n}"
-        shapes |= {f"{block}.attn.in_proj_weight": [2304, 768], f"{block}.attn.in_proj_bias": [2304]}
-        shapes |= linear(f"{block}.attn.out_proj", 768, 768) | norm(f"{block}.ln_1", 768) | norm(f"{block}.ln_2", 768)
+        shapes |= {
+            f"{block}.attn.in_proj_weight": [2304, 768],
+            f"{block}.attn.in_proj_bias": [2304],
+        }
+        shapes |= (
+            linear(f"{block}.attn.out_proj", 768, 768)
+            | norm(f"{block}.ln_1", 768)
+            | norm(f"{block}.ln_2", 768)
+        )
         shapes |= linear(f"{block}.mlp.c_fc", 3072, 768) | linear(f"{block}.mlp.c_proj", 768, 3072)
     return shapes
 
 
 def swin_tiny():
-    shapes = {"embeddings.patch_embeddings.projection.weight": [96, 3, 4, 4], "embeddings.patch_embeddings.projection.bias": [96]}
+    shapes = {
+        "embeddings.patch_embeddings.projection.weight": [96, 3, 4, 4],
+        "embeddings.patch_embeddings.projection.bias": [96],
+    }
     shapes |= norm("embeddings.norm", 96) | norm("layernorm", 768)
     for stage, (depth, heads) in enumerate(zip((2, 2, 6, 2), (3, 6, 12, 24), strict=True)):
         width = 96 * 2**stage
         for n in range(depth):
             block = f"encoder.layers.{stage}.blocks.{n}"
-            shapes |= norm(f"{block}.layernorm_before", width) | norm(f"{block}.layernorm_after", width)
+            shapes |= norm(f"{block}.layernorm_before", width) | norm(
+                f"{block}.layernorm_after", width
+            )
             for part in ("self.query", "self.key", "self.value", "output.dense"):
                 shapes |= linear(f"{block}.attention.{part}", width, width)
             shapes[f"{block}.attention.self.relative_position_bias_table"] = [169, heads]
             shapes[f"{block}.attention.self.relative_position_index"] = [49, 49]
-            shapes |= linear(f"{block}.intermediate.dense", 4 * width, width) | linear(f"{block}.output.dense", width, 4 * width)
+            shapes |= linear(f"{block}.intermediate.dense", 4 * width, width) | linear(
+                f"{block}.output.dense", width, 4 * width
+            )
         if stage < 3:
-            shapes |= linear(f"encoder.layers.{stage}.downsample.reduction", 2 * width, 4 * width, bias=False)
+            shapes |= linear(
+                f"encoder.layers.{stage}.downsample.reduction", 2 * width, 4 * width, bias=False
+            )
             shapes |= norm(f"encoder.layers.{stage}.downsample.norm", 4 * width)
     return shapes
 
 
 def parity(name):
-    """Return the published key list of `name` as it is kept beside the repository, or None."""
-    path = PARITY / f"{name}_checkpoint_keys.json"
-    return json.loads(path.read_text()) if path.is_file() else None
+    """Return the published key list of `name`."""
+    return json.loads((PARITY / f"{name}_checkpoint_keys.json").read_text())
 
 
 def gloria(text_width=768, text_layers=12, vocabulary=28996):
     shapes = prefixed("text_encoder.model.", bert(text_layers, text_width, vocabulary))
     shapes |= prefixed("img_encoder.model.", resnet50())
     shapes |= linear("img_encoder.global_embedder", text_width, 2048)
-    return prefixed("gloria.", shapes | {"img_encoder.local_embedder.weight": [text_width, 1024, 1, 1]})
+    return prefixed(
+        "gloria.", shapes | {"img_encoder.local_embedder.weight": [text_width, 1024, 1, 1]}
+    )
 
 
 def mgca(kind, text_width=768, text_layers=6, vocabulary=28996):
-    image, pooled, local = (timm_shapes("vit_base_patch16_224"), 768, 768) if kind == "vit" else (resnet50(), 2048, 1024)
+    image, pooled, local = (
+        (timm_shapes("vit_base_patch16_224"), 768, 768)
+        if kind == "vit"
+        else (resnet50(), 2048, 1024)
+    )
     shapes = prefixed("img_encoder_q.model.", image)
     text = bert(text_layers, text_width, vocabulary, pooler=False, token_types=False, cross=True)
     shapes |= prefixed("text_encoder_q.model.", text)
-    for side, (width, patch) in {"img_encoder_q": (pooled, local), "text_encoder_q": (text_width, text_width)}.items():
-        shapes |= mgca_head(f"{side}.global_embed", width) | mgca_head(f"{side}.local_embed", patch, conv=True)
+    for side, (width, patch) in {
+        "img_encoder_q": (pooled, local),
+        "text_encoder_q": (text_width, text_width),
+    }.items():
+        shapes |= mgca_head(f"{side}.global_embed", width) | mgca_head(
+            f"{side}.local_embed", patch, conv=True
+        )
     return shapes | {"prototype_layer.weight": [500, 128]}
 
 
@@ -163,11 +212,17 @@ def medclip(image, text_width=768, text_layers=12, vocabulary=28996, projection=
 def res_features():
     names = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6"}
     shapes = resnet50(stages=3)
-    return {f"{names[key.split('.')[0]]}.{key.split('.', 1)[1]}": shape for key, shape in shapes.items()}
+    return {
+        f"{names[key.split('.')[0]]}.{key.split('.', 1)[1]}": shape for key, shape in shapes.items()
+    }
 
 
 def mrm():
-    decoder = {"mask_token": [1, 1, 512], "decoder_pos_embed": [1, 197, 512], **linear("decoder_embed", 512, 768)}
+    decoder = {
+        "mask_token": [1, 1, 512],
+        "decoder_pos_embed": [1, 197, 512],
+        **linear("decoder_embed", 512, 768),
+    }
     return timm_shapes("vit_base_patch16_224") | decoder | prefixed("bert_encoder.model.", bert(1))
 
 
@@ -181,17 +236,31 @@ def file_of(name):
         "convirt_benchx": lambda: {"model": filled(_convirt()), "config": {"lr": 1e-4}},
         "medclip_r50": lambda: filled(medclip(with_fc)),
         "medclip_vit": lambda: filled(medclip(swin_tiny(), projection=True)),
-        "medklip": lambda: {"model": filled(prefixed("module.res_features.", res_features())), "epoch": 60},
+        "medklip": lambda: {
+            "model": filled(prefixed("module.res_features.", res_features())),
+            "epoch": 60,
+        },
         "mflag": lambda: filled(prefixed("encoder.", resnet50()) | linear("proj_v.0", 512, 2048)),
         "mrm": lambda: {"model": filled(mrm())},
-        "refers": lambda: {"model": filled(prefixed("visual.vit.", refers_vit()) | linear("textual.output", 9, 768))},
-        "ptunifier": lambda: {"state_dict": filled(prefixed("vision_encoder.visual.", clip_visual()) | {"logit_scale": []})},
+        "refers": lambda: {
+            "model": filled(
+                prefixed("visual.vit.", refers_vit()) | linear("textual.output", 9, 768)
+            )
+        },
+        "ptunifier": lambda: {
+            "state_dict": filled(
+                prefixed("vision_encoder.visual.", clip_visual()) | {"logit_scale": []}
+            )
+        },
     }
     return content[name]()
 
 
 def _convirt():
     heads = {
-        name: value for key in ("vis_proj", "lin_proj") for n in (0, 2) for name, value in linear(f"{key}.{n}", 768, 768).items()
+        name: value
+        for key in ("vis_proj", "lin_proj")
+        for n in (0, 2)
+        for name, value in linear(f"{key}.{n}", 768, 768).items()
     }
     return prefixed("visual.model.", resnet50()) | heads

@@ -1,4 +1,5 @@
-"""All eleven published layouts load in full; what is damaged, renamed or of another architecture is refused by name."""
+"""All eleven published layouts load in full; what is damaged, renamed or of another architecture is
+refused by name."""
 
 import importlib.util
 import sys
@@ -10,7 +11,9 @@ import torch
 from bench.contracts import BACKBONES, BackboneRequest
 from bench.errors import CheckpointError, MissingDependencyError, SettingError
 
-_spec = importlib.util.spec_from_file_location("published_layouts", Path(__file__).parent / "layouts.py")
+_spec = importlib.util.spec_from_file_location(
+    "published_layouts", Path(__file__).parent / "layouts.py"
+)
 layouts = importlib.util.module_from_spec(_spec)
 sys.modules["published_layouts"] = layouts
 _spec.loader.exec_module(layouts)
@@ -96,7 +99,9 @@ def test_features_have_the_declared_shapes(name):
     encoder = build_network(named(name)).eval()
     facts = encoder.architecture
     with torch.inference_mode():
-        found = encoder.features(torch.randn(1, 3, facts.input.size, facts.input.size, generator=torch.manual_seed(0)))
+        found = encoder.features(
+            torch.randn(1, 3, facts.input.size, facts.input.size, generator=torch.manual_seed(0))
+        )
     assert found.pooled.shape == (1, facts.pooled_dim)
     assert found.patches.shape == (1, found.grid[0] * found.grid[1], facts.patch_dim)
     assert [m.shape[1] for m in found.pyramid] == list(facts.pyramid_channels)
@@ -106,25 +111,28 @@ def test_features_have_the_declared_shapes(name):
 @pytest.mark.parametrize("name", ["gloria", "mgca"])
 def test_the_published_key_lists_are_what_the_layouts_say(name):
     keys = layouts.parity(name)
-    if keys is None:
-        pytest.skip("../shared/parity is not here")
     if name == "gloria":
         expected = {k: v for k, v in keys.items() if isinstance(v, list)}
         assert layouts.gloria() == expected
     for kind, ours in (("vit_base", "vit"), ("resnet_50", "resnet")) if name == "mgca" else ():
         expected = {k: v for k, v in (keys[kind] | keys["text"]).items() if isinstance(v, list)}
-        assert {k: v for k, v in layouts.mgca(ours).items() if k != "prototype_layer.weight"} == expected
+        assert {
+            k: v for k, v in layouts.mgca(ours).items() if k != "prototype_layer.weight"
+        } == expected
 
 
 def test_a_renamed_file_is_refused_with_the_missing_names(saved):
     state = layouts.file_of("mgca_published_vit")["state_dict"]
     renamed = {key.replace("blocks.", "layers."): value for key, value in state.items()}
-    with pytest.raises(CheckpointError, match=r"fills \d+% of mgca_published_vit.*blocks\.0\.norm1\.weight"):
+    with pytest.raises(
+        CheckpointError, match=r"fills \d+% of mgca_published_vit.*blocks\.0\.norm1\.weight"
+    ):
         load("mgca_published_vit", saved("mgca_published_vit", {"state_dict": renamed}))
 
 
 @pytest.mark.parametrize(
-    ("name", "other"), [("mgca_published_vit", "mgca_published_r50"), ("mrm", "refers"), ("medclip_r50", "mflag")]
+    ("name", "other"),
+    [("mgca_published_vit", "mgca_published_r50"), ("mrm", "refers"), ("medclip_r50", "mflag")],
 )
 def test_another_methods_file_is_refused_with_the_missing_names(name, other, saved):
     with pytest.raises(CheckpointError, match=r"fills 0% of .* tensor\(s\): .*weight"):
@@ -147,7 +155,9 @@ def test_95_percent_is_the_limit(left, saved):
     from backbones.weights.coverage import expected_state
 
     total = len(expected_state(build_network(named("mflag")).model))
-    for key in [k for k in keys if not k.endswith("num_batches_tracked")][: round(total * (1 - left))]:
+    for key in [k for k in keys if not k.endswith("num_batches_tracked")][
+        : round(total * (1 - left))
+    ]:
         del state[key]
     if left < 0.95:
         with pytest.raises(CheckpointError, match="fills 90%"):
@@ -180,7 +190,9 @@ def test_position_embeddings_of_another_size_are_interpolated(positions, saved):
     state = layouts.filled(shapes)
     key = "vision_encoder.visual.positional_embedding"
     side = round((positions - 1) ** 0.5)
-    ramp = torch.linspace(-1, 1, side).repeat_interleave(side)[:, None].expand(-1, 768)  # grows from top to bottom
+    ramp = (
+        torch.linspace(-1, 1, side).repeat_interleave(side)[:, None].expand(-1, 768)
+    )  # grows from top to bottom
     state[key] = torch.cat([torch.full((1, 768), 9.0), ramp])
     backbone = load("ptunifier", saved("ptunifier", {"state_dict": state}))
     found = backbone.encoder.model.pos_embed.detach()
@@ -193,25 +205,33 @@ def test_position_embeddings_of_another_size_are_interpolated(positions, saved):
 
 
 def test_twelve_blocks_of_clip_load_and_the_last_is_left_out(saved):
-    state = layouts.filled(layouts.prefixed("vision_encoder.visual.", layouts.clip_visual(blocks=12)))
+    state = layouts.filled(
+        layouts.prefixed("vision_encoder.visual.", layouts.clip_visual(blocks=12))
+    )
     backbone = load("ptunifier", saved("ptunifier", {"state_dict": state}))
     assert backbone.coverage.unused == 12
     assert len(backbone.encoder.model.blocks) == 11
 
 
 def test_refers_official_layout_has_no_prefix(saved):
-    assert load("refers", saved("refers", layouts.filled(layouts.refers_vit()))).coverage.fraction == 1.0
+    assert (
+        load("refers", saved("refers", layouts.filled(layouts.refers_vit()))).coverage.fraction
+        == 1.0
+    )
 
 
 def test_an_absent_file_says_where_to_get_it_and_where_to_put_it(monkeypatch, tmp_path):
     monkeypatch.delenv("PLACE_BENCH_CHECKPOINTS", raising=False)
     spec = BACKBONES.get("gloria_published")
     with pytest.raises(
-        MissingDependencyError, match=r"chexpert_resnet50\.ckpt.*github\.com/marshuang80.*PLACE_BENCH_CHECKPOINTS"
+        MissingDependencyError,
+        match=r"chexpert_resnet50\.ckpt.*github\.com/marshuang80.*PLACE_BENCH_CHECKPOINTS",
     ):
         spec.build(BackboneRequest("paper"))
     with pytest.raises(CheckpointError, match=r"nothing\.ckpt does not exist"):
-        spec.weights_file(BackboneRequest("paper", settings={"weights": str(tmp_path / "nothing.ckpt")}))
+        spec.weights_file(
+            BackboneRequest("paper", settings={"weights": str(tmp_path / "nothing.ckpt")})
+        )
 
 
 def test_files_are_found_in_the_checkpoint_folder(monkeypatch, tmp_path):
@@ -233,7 +253,9 @@ def test_wrong_settings_are_refused(saved):
     with pytest.raises(SettingError, match="unknown setting 'weight'"):
         load("mflag", "x", weight="y")
     with pytest.raises(SettingError, match=r"is a resnet50, architecture 'vit'"):
-        BACKBONES.get("mflag").build(BackboneRequest("paper", "vit", settings={"weights": str(saved("mflag"))}))
+        BACKBONES.get("mflag").build(
+            BackboneRequest("paper", "vit", settings={"weights": str(saved("mflag"))})
+        )
 
 
 def test_enlarging_changes_pooled_and_local_features_but_not_the_pyramid():
@@ -241,10 +263,14 @@ def test_enlarging_changes_pooled_and_local_features_but_not_the_pyramid():
     from backbones.published.table import named
 
     images = torch.randn(1, 3, 64, 64, generator=torch.manual_seed(1))
-    as_published, plain = (build_network(named("mgca_published_r50"), upsample=size).eval() for size in (128, 0))
+    as_published, plain = (
+        build_network(named("mgca_published_r50"), upsample=size).eval() for size in (128, 0)
+    )
     with torch.inference_mode():
         one, two = as_published.features(images), plain.features(images)
-        big = torch.nn.functional.interpolate(images, (128, 128), mode="bilinear", align_corners=True)
+        big = torch.nn.functional.interpolate(
+            images, (128, 128), mode="bilinear", align_corners=True
+        )
         reference = plain.features(big)
     assert all(torch.equal(a, b) for a, b in zip(one.pyramid, two.pyramid, strict=True))
     assert torch.equal(one.pooled, reference.pooled)

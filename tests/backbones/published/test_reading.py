@@ -1,4 +1,5 @@
-"""Reading a weights file runs no code: settings objects become placeholders, anything else is refused or dropped."""
+"""Reading a weights file runs no code: settings objects become placeholders, anything else is
+refused or dropped."""
 
 import collections
 import os
@@ -34,7 +35,8 @@ class Hostile:
 
 @pytest.fixture
 def omegaconf(monkeypatch):
-    """A module that looks like omegaconf, whose classes tell when they are touched; gone before the file is read."""
+    """A module that looks like omegaconf, whose classes tell when they are touched; gone before the
+    file is read."""
     module = types.ModuleType("omegaconf.dictconfig")
 
     class DictConfig(dict):
@@ -70,7 +72,11 @@ def saved(tmp_path, content, **options):
 
 @pytest.mark.parametrize("zipped", [True, False])
 def test_gloria_style_settings_are_read_as_placeholders(tmp_path, omegaconf, monkeypatch, zipped):
-    content = {"state_dict": TENSORS, "hyper_parameters": omegaconf.DictConfig(), "callbacks": {dict: 1}}
+    content = {
+        "state_dict": TENSORS,
+        "hyper_parameters": omegaconf.DictConfig(),
+        "callbacks": {dict: 1},
+    }
     path = saved(tmp_path, content, _use_new_zipfile_serialization=zipped)
     monkeypatch.delitem(sys.modules, "omegaconf.dictconfig")
     monkeypatch.delitem(sys.modules, "omegaconf")
@@ -85,8 +91,14 @@ def test_gloria_style_settings_are_read_as_placeholders(tmp_path, omegaconf, mon
 def test_a_code_carrying_pickle_is_refused_and_does_not_run(tmp_path, function, zipped):
     marker = tmp_path / "ran"
     command = f"touch {marker}" if function is os.system else f"open({str(marker)!r}, 'w')"
-    path = saved(tmp_path, {"state_dict": TENSORS, "x": Hostile(function, command)}, _use_new_zipfile_serialization=zipped)
-    with pytest.raises(CheckpointError, match=r"weights\.ckpt.*(carries code.*published\.convert|is hostile)"):
+    path = saved(
+        tmp_path,
+        {"state_dict": TENSORS, "x": Hostile(function, command)},
+        _use_new_zipfile_serialization=zipped,
+    )
+    with pytest.raises(
+        CheckpointError, match=r"weights\.ckpt.*(carries code.*published\.convert|is hostile)"
+    ):
         read_weights(path)
     assert not marker.exists()
 
@@ -110,7 +122,12 @@ def test_allowed_functions_are_placeholders_too(tmp_path):
     import operator
 
     path = saved(
-        tmp_path, {"state_dict": TENSORS, "typing": Hostile(operator.getitem, [1, 2], 0), "p": functools.partial(_length)}
+        tmp_path,
+        {
+            "state_dict": TENSORS,
+            "typing": Hostile(operator.getitem, [1, 2], 0),
+            "p": functools.partial(_length),
+        },
     )
     with pytest.raises(CheckpointError, match="_length"):
         read_weights(path)
@@ -134,7 +151,9 @@ def test_conversion_keeps_the_tensors_and_runs_nothing(tmp_path, capsys):
 @pytest.mark.filterwarnings("ignore:Couldn't retrieve source code")
 def test_conversion_of_a_whole_pickled_module(tmp_path, zipped):
     model = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2))
-    model[0].weight = torch.nn.Parameter(torch.randn(1, 3, 3, 2, generator=torch.manual_seed(1)).permute(3, 0, 1, 2))  # strides
+    model[0].weight = torch.nn.Parameter(
+        torch.randn(1, 3, 3, 2, generator=torch.manual_seed(1)).permute(3, 0, 1, 2)
+    )  # strides
     path = saved(tmp_path, model, _use_new_zipfile_serialization=zipped)
     with pytest.raises(CheckpointError, match="carries code|torch.nn.modules|no tensors by name"):
         read_weights(path)
@@ -153,10 +172,19 @@ def test_conversion_refuses_the_operating_systems_functions(tmp_path, capsys, zi
     assert not (tmp_path / "clean.safetensors").exists()
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.bool])
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.bool]
+)
 def test_the_old_file_format_gives_the_same_tensors(tmp_path, dtype):
     base = torch.arange(24).to(dtype)
-    content = {"state_dict": {"a": base.view(4, 6).T, "shared": base[3:7], "scalar": torch.tensor(1).to(dtype)}, "epoch": 2}
+    content = {
+        "state_dict": {
+            "a": base.view(4, 6).T,
+            "shared": base[3:7],
+            "scalar": torch.tensor(1).to(dtype),
+        },
+        "epoch": 2,
+    }
     found = read_weights(saved(tmp_path, content, _use_new_zipfile_serialization=False))
     assert found["epoch"] == 2
     for key, value in content["state_dict"].items():
@@ -173,7 +201,9 @@ def test_a_truncated_file_of_the_old_format_is_refused(tmp_path):
             read_weights(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint", pickle.dumps({"a": 1}), b"PK\x03\x04" + bytes(100)])
+@pytest.mark.parametrize(
+    "content", [b"", b"not a checkpoint", pickle.dumps({"a": 1}), b"PK\x03\x04" + bytes(100)]
+)
 def test_files_of_another_kind_are_refused(tmp_path, content):
     for name in ("weights.pth", "weights.safetensors"):
         path = tmp_path / name

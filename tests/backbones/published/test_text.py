@@ -1,4 +1,5 @@
-"""The text sides of GLoRIA, MGCA and MedCLIP against plain references, with small text encoders in the published layout."""
+"""The text sides of GLoRIA, MGCA and MedCLIP against plain references, with small text encoders in
+the published layout."""
 
 import importlib.util
 import sys
@@ -10,7 +11,9 @@ import torch
 from bench.contracts import BACKBONES, BackboneRequest
 from bench.errors import CheckpointError, MissingDependencyError, SettingError
 
-_spec = importlib.util.spec_from_file_location("published_layouts", Path(__file__).parent / "layouts.py")
+_spec = importlib.util.spec_from_file_location(
+    "published_layouts", Path(__file__).parent / "layouts.py"
+)
 layouts = importlib.util.module_from_spec(_spec)
 sys.modules["published_layouts"] = layouts
 _spec.loader.exec_module(layouts)
@@ -42,7 +45,9 @@ def random_state(shapes):
     for key, shape in shapes.items():
         positive = key.endswith(("running_var", "LayerNorm.weight", ".1.weight"))
         value = torch.randn(shape, generator=generator) * 0.1
-        state[key] = value.abs() + 0.5 if positive else torch.tensor(1) if key.endswith("tracked") else value
+        state[key] = (
+            value.abs() + 0.5 if positive else torch.tensor(1) if key.endswith("tracked") else value
+        )
     return state
 
 
@@ -71,7 +76,9 @@ def images():
 
 def hidden(backbone, ids, mask, **options):
     """Return all hidden states [layers + 1, T, L, d]."""
-    found = backbone.text.bert(input_ids=ids, attention_mask=mask, output_hidden_states=True, **options)
+    found = backbone.text.bert(
+        input_ids=ids, attention_mask=mask, output_hidden_states=True, **options
+    )
     return torch.stack(found.hidden_states)
 
 
@@ -95,7 +102,8 @@ def test_gloria_scores_equal_a_plain_reference(folder, tmp_path):
     found = backbone.features(images())
     regions = found.patches @ state["gloria.img_encoder.local_embedder.weight"][:, :, 0, 0].T
     pooled = (
-        found.pooled @ state["gloria.img_encoder.global_embedder.weight"].T + state["gloria.img_encoder.global_embedder.bias"]
+        found.pooled @ state["gloria.img_encoder.global_embedder.weight"].T
+        + state["gloria.img_encoder.global_embedder.bias"]
     )
     expected = torch.zeros(3, 2)
     for t, groups in enumerate(
@@ -104,18 +112,24 @@ def test_gloria_scores_equal_a_plain_reference(folder, tmp_path):
         words = torch.stack([layers[t, group].sum(0) for group in groups])
         sentence = layers[t, : int(mask[t].sum())].sum(0) / 97
         for i in range(3):
-            attention = ((regions[i] @ words.T).softmax(1).T * 4).softmax(1)  # over words, then over regions
+            attention = ((regions[i] @ words.T).softmax(1).T * 4).softmax(
+                1
+            )  # over words, then over regions
             cosine = torch.cosine_similarity(attention @ regions[i], words, dim=1)
             local = torch.log(torch.exp(5 * cosine).max())
             expected[i, t] = (local + torch.cosine_similarity(pooled[i], sentence, dim=0)) / 2
     assert torch.allclose(backbone.similarity(images(), TEXTS), expected, atol=1e-4)
     assert backbone.has_text
     assert torch.allclose(backbone.embed_images(images()).norm(dim=1), torch.ones(3), atol=1e-5)
-    assert torch.allclose(backbone.embed_texts(TEXTS[:1]), backbone.embed_texts(TEXTS)[:1], atol=1e-5)
+    assert torch.allclose(
+        backbone.embed_texts(TEXTS[:1]), backbone.embed_texts(TEXTS)[:1], atol=1e-5
+    )
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(("name", "kind"), [("mgca_published_r50", "resnet"), ("mgca_published_vit", "vit")])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("mgca_published_r50", "resnet"), ("mgca_published_vit", "vit")]
+)
 def test_mgca_text_is_order_blind_and_equals_a_plain_reference(name, kind, folder, tmp_path):
     backbone, state = load(name, layouts.mgca(kind, WIDTH, LAYERS, len(WORDS)), folder, tmp_path)
     first, again = backbone.embed_texts(["small left opacity", "left opacity small"])
@@ -125,9 +139,9 @@ def test_mgca_text_is_order_blind_and_equals_a_plain_reference(name, kind, folde
     cls = hidden(backbone, ids, mask, position_ids=torch.zeros_like(ids))[-1, :, 0]
     x = cls @ state[f"{prefix}0.weight"].T + state[f"{prefix}0.bias"]
     x = (x - state[f"{prefix}1.running_mean"]) / (state[f"{prefix}1.running_var"] + 1e-5).sqrt()
-    x = (x * state[f"{prefix}1.weight"] + state[f"{prefix}1.bias"]).relu() @ state[f"{prefix}3.weight"].T + state[
-        f"{prefix}3.bias"
-    ]
+    x = (x * state[f"{prefix}1.weight"] + state[f"{prefix}1.bias"]).relu() @ state[
+        f"{prefix}3.weight"
+    ].T + state[f"{prefix}3.bias"]
     x = (x - state[f"{prefix}4.running_mean"]) / (state[f"{prefix}4.running_var"] + 1e-5).sqrt()
     expected = torch.nn.functional.normalize(x, dim=1)
     assert torch.allclose(backbone.embed_texts(TEXTS), expected, atol=1e-4)
@@ -138,14 +152,20 @@ def test_mgca_text_is_order_blind_and_equals_a_plain_reference(name, kind, folde
 
 @torch.no_grad()
 def test_medclip_text_is_the_mean_of_three_layers(folder, tmp_path):
-    shapes = layouts.medclip(layouts.resnet50() | {"fc.weight": [512, 2048]}, WIDTH, LAYERS, len(WORDS))
+    shapes = layouts.medclip(
+        layouts.resnet50() | {"fc.weight": [512, 2048]}, WIDTH, LAYERS, len(WORDS)
+    )
     backbone, state = load("medclip_r50", shapes, folder, tmp_path, wrap=False)
     ids, mask = backbone.text.tokens(TEXTS[1:])
     layers = hidden(backbone, ids, mask)
     mean = (layers[1].mean(1) + layers[2].mean(1) + layers[-1].mean(1)) / 3
-    expected = torch.nn.functional.normalize(mean @ state["text_model.projection_head.weight"].T, dim=1)
+    expected = torch.nn.functional.normalize(
+        mean @ state["text_model.projection_head.weight"].T, dim=1
+    )
     assert torch.allclose(backbone.embed_texts(TEXTS)[1:], expected, atol=1e-5)
-    image = torch.nn.functional.normalize(backbone.features(images()).pooled @ state["vision_model.model.fc.weight"].T, dim=1)
+    image = torch.nn.functional.normalize(
+        backbone.features(images()).pooled @ state["vision_model.model.fc.weight"].T, dim=1
+    )
     assert torch.allclose(backbone.embed_images(images()), image, atol=1e-5)
 
 
@@ -162,7 +182,9 @@ def test_without_a_tokenizer_there_is_no_text_side(tmp_path):
 
 def test_a_wrong_tokenizer_is_refused(folder, tmp_path):
     shapes = layouts.mgca("resnet", WIDTH, 1, len(WORDS) + 1)
-    with pytest.raises(CheckpointError, match="vocabulary has 15 pieces, the text encoder in .* 16"):
+    with pytest.raises(
+        CheckpointError, match="vocabulary has 15 pieces, the text encoder in .* 16"
+    ):
         load("mgca_published_r50", shapes, folder, tmp_path)
     with pytest.raises(MissingDependencyError, match=r"no vocab\.txt"):
         load("mgca_published_r50", shapes, tmp_path, tmp_path)
@@ -170,7 +192,13 @@ def test_a_wrong_tokenizer_is_refused(folder, tmp_path):
 
 def test_a_file_whose_text_encoder_is_incomplete_is_refused(folder, tmp_path):
     shapes = layouts.gloria(WIDTH, LAYERS, len(WORDS))
-    broken = {key: shape for key, shape in shapes.items() if "text_encoder.model.encoder.layer.3" not in key}
+    broken = {
+        key: shape
+        for key, shape in shapes.items()
+        if "text_encoder.model.encoder.layer.3" not in key
+    }
     broken["gloria.text_encoder.model.encoder.layer.3.output.dense.bias"] = [WIDTH]
-    with pytest.raises(CheckpointError, match=r"text encoder under gloria.*encoder\.layer\.3\.attention"):
+    with pytest.raises(
+        CheckpointError, match=r"text encoder under gloria.*encoder\.layer\.3\.attention"
+    ):
         load("gloria_published", broken, folder, tmp_path)

@@ -1,4 +1,5 @@
-"""Boxes on the padded square: they move with the image, and impossible ones are named, refused or counted."""
+"""Boxes on the padded square: they move with the image, and impossible ones are named, refused or
+counted."""
 
 import logging
 
@@ -56,9 +57,14 @@ def test_a_box_moves_with_the_image_it_is_on(height, width, size, seed):
     image[y1:y2, x1:x2] = 255
     moved = to_square(np.array([[x1, y1, x2, y2, 1]], np.float32), (height, width), size)[0]
     square = resize_pad(image, size)
-    columns, rows = np.flatnonzero((square > 127).any(axis=0)), np.flatnonzero((square > 127).any(axis=1))
+    columns, rows = (
+        np.flatnonzero((square > 127).any(axis=0)),
+        np.flatnonzero((square > 127).any(axis=1)),
+    )
     if len(columns) and len(rows):
-        np.testing.assert_allclose(moved[:4], [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], atol=1.01)
+        np.testing.assert_allclose(
+            moved[:4], [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], atol=1.01
+        )
     assert moved[4] == 1
 
 
@@ -76,7 +82,9 @@ def test_a_box_moves_with_the_image_it_is_on(height, width, size, seed):
 )
 def test_impossible_boxes_name_the_image(tmp_path, box, fault):
     dataset = Boxed({"good": [[1, 2, 30, 40, 0]], "bad": [box]})
-    with pytest.raises(DataError, match=rf"dataset 'boxed', image .*bad.png: box .*{fault}.*--on-error skip"):
+    with pytest.raises(
+        DataError, match=rf"dataset 'boxed', image .*bad.png: box .*{fault}.*--on-error skip"
+    ):
         prepare(dataset, tmp_path, size=50, needs_boxes=True)
     prepared = prepare(dataset, tmp_path, size=50, needs_boxes=True, on_error="skip")
     assert prepared.index["image_id"].tolist() == ["good"]
@@ -84,7 +92,9 @@ def test_impossible_boxes_name_the_image(tmp_path, box, fault):
 
 
 def test_a_box_over_the_edge_is_clipped_and_counted(tmp_path, caplog):
-    dataset = Boxed({"one": [[-5, 10, 20, 70, 0]], "two": [[90, 50, 104, 60, 1], [0, 0, 100, 60, 0]]})
+    dataset = Boxed(
+        {"one": [[-5, 10, 20, 70, 0]], "two": [[90, 50, 104, 60, 1], [0, 0, 100, 60, 0]]}
+    )
     with caplog.at_level(logging.WARNING):
         store = box_store(dataset, dataset.index(tmp_path), tmp_path, 100)
     assert "2 boxes reach over the edge" in caplog.text
@@ -103,7 +113,9 @@ def test_subsets_carry_their_boxes_and_other_boxes_are_other_data(tmp_path):
     subset = prepared.subset(prepared.index.iloc[[2, 1]])
     assert subset.boxes(0)[:, 4].tolist() == [1] and subset.boxes(1).shape == (0, 5)
     again = prepare(Boxed(boxes), tmp_path, size=50, needs_boxes=True)
-    other = prepare(Boxed({**boxes, "two": [[10, 10, 21, 20, 1]]}), tmp_path, size=50, needs_boxes=True)
+    other = prepare(
+        Boxed({**boxes, "two": [[10, 10, 21, 20, 1]]}), tmp_path, size=50, needs_boxes=True
+    )
     assert prepared.data_hash == again.data_hash != other.data_hash
 
 
@@ -113,9 +125,13 @@ def test_rows_with_other_private_columns_are_read_again(tmp_path):
             return super().index(root).assign(rule="tight")
 
         def boxes(self, row, root):
-            return super().boxes(row, root) + np.array([0, 0, 10 * (row["rule"] == "wide"), 0, 0], np.float32)
+            return super().boxes(row, root) + np.array(
+                [0, 0, 10 * (row["rule"] == "wide"), 0, 0], np.float32
+            )
 
-    prepared = prepare(Scattered({"one": [[0, 0, 50, 60, 0]]}), tmp_path, size=100, needs_boxes=True)
+    prepared = prepare(
+        Scattered({"one": [[0, 0, 50, 60, 0]]}), tmp_path, size=100, needs_boxes=True
+    )
     assert prepared.subset(prepared.index).boxes(0)[0, 2] == 50
     assert prepared.subset(prepared.index.assign(rule="wide")).boxes(0)[0, 2] == 60
 

@@ -46,7 +46,14 @@ class Counter:
 
 
 def opened(items: list[Item], counter: Counter | None = None, **options: object) -> Store:
-    return open_store(items, counter or Counter(items), (SIZE, SIZE), name="test", key_parts={"recipe": 1}, **options)
+    return open_store(
+        items,
+        counter or Counter(items),
+        (SIZE, SIZE),
+        name="test",
+        key_parts={"recipe": 1},
+        **options,
+    )
 
 
 def check_pixels(store: Store, items: list[Item]) -> None:
@@ -121,7 +128,9 @@ def test_extra_content_counts(tmp_path):
     plain = [Item("a", (), b"1 2")]
     other = [Item("a", (), b"3 4")]
     stores = [
-        open_store(items, lambda *_, v=value: np.full((2, 2), v, np.uint8), (2, 2), name="x", key_parts={})
+        open_store(
+            items, lambda *_, v=value: np.full((2, 2), v, np.uint8), (2, 2), name="x", key_parts={}
+        )
         for items, value in ((plain, 1), (other, 2))
     ]
     assert stores[1].pixels[stores[0].positions[0]].tolist() == [[1, 1], [1, 1]]
@@ -236,7 +245,9 @@ SCRIPT = textwrap.dedent(
 
 
 def started(folder: Path, delay: float) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", SCRIPT, str(folder), str(delay)], stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(folder), str(delay)], stdout=subprocess.PIPE, text=True
+    )
 
 
 def test_kill_in_the_middle_then_only_the_rest_is_decoded(tmp_path):
@@ -244,7 +255,9 @@ def test_kill_in_the_middle_then_only_the_rest_is_decoded(tmp_path):
     process = started(tmp_path / "images", 0.01)
     records = tmp_path / "cache" / "images"
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not any(path.stat().st_size for path in records.glob("*/records.bin")):
+    while time.monotonic() < deadline and not any(
+        path.stat().st_size for path in records.glob("*/records.bin")
+    ):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=30)
@@ -267,6 +280,11 @@ def test_two_processes_share_the_work(tmp_path):
 
 
 def test_hash_is_known_without_importing_torch(tmp_path):
-    code = "import sys, bench.data.cache, bench.data.splits, bench.data.roots; print(json.dumps('torch' in sys.modules))"
-    out = subprocess.run([sys.executable, "-c", "import json\n" + code], capture_output=True, text=True, check=True)
+    code = (
+        "import sys, bench.data.cache, bench.data.splits, bench.data.roots; "
+        "print(json.dumps('torch' in sys.modules))"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", "import json\n" + code], capture_output=True, text=True, check=True
+    )
     assert json.loads(out.stdout) is False

@@ -60,7 +60,9 @@ def test_negative_rescale_slope_turns_the_image_over():
 def test_monochrome1_is_inverted(bits):
     stored = ramp(bits, np.uint8 if bits == 8 else np.uint16)
     normal = decode_image(dicom_bytes(stored, bits=bits), "x")
-    inverted = decode_image(dicom_bytes(stored, bits=bits, PhotometricInterpretation="MONOCHROME1"), "x")
+    inverted = decode_image(
+        dicom_bytes(stored, bits=bits, PhotometricInterpretation="MONOCHROME1"), "x"
+    )
     assert (inverted == 255 - normal).all()
 
 
@@ -76,7 +78,10 @@ def test_voi_window_is_applied_only_when_asked():
 
 def test_voi_lut_sequence_is_applied():
     lut = Dataset()
-    lut.LUTDescriptor, lut.LUTData = [256, 0, 16], np.arange(65535, 65535 - 256 * 100, -100, dtype=np.uint16).tobytes()
+    lut.LUTDescriptor, lut.LUTData = (
+        [256, 0, 16],
+        np.arange(65535, 65535 - 256 * 100, -100, dtype=np.uint16).tobytes(),
+    )
     lut["LUTData"].VR = "OW"
     stored = np.arange(256, dtype=np.uint8).reshape(16, 16)
     data = dicom_bytes(stored, VOILUTSequence=Sequence([lut]))
@@ -91,9 +96,17 @@ def test_padding_value_does_not_stretch_the_range():
 
 def test_mgca_scaling_is_stored_values_times_255_over_the_maximum():
     stored = np.array([[0, 100], [1000, 2000]], np.uint16)
-    fields = {"bits": 12, "RescaleSlope": 1, "RescaleIntercept": -1024, "PhotometricInterpretation": "MONOCHROME1"}
+    fields = {
+        "bits": 12,
+        "RescaleSlope": 1,
+        "RescaleIntercept": -1024,
+        "PhotometricInterpretation": "MONOCHROME1",
+    }
     image = decode_image(dicom_bytes(stored, **fields), "x", scaling="mgca")
-    assert image.tolist() == [[255, 242], [127, 0]]  # 12.75 -> 13, 127.5 -> 128 (half to even), then bitwise not
+    assert image.tolist() == [
+        [255, 242],
+        [127, 0],
+    ]  # 12.75 -> 13, 127.5 -> 128 (half to even), then bitwise not
 
 
 def test_jpeg_compressed_dicom():
@@ -114,7 +127,9 @@ def test_multi_frame_is_refused(tmp_path):
 @pytest.mark.parametrize("jpeg", [False, True])
 @pytest.mark.parametrize("kept", [0.3, 0.6, 0.9, 0.99])
 def test_truncated_dicom_is_named(tmp_path, kept, jpeg):
-    data = dicom_bytes(np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8), jpeg=jpeg)
+    data = dicom_bytes(
+        np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8), jpeg=jpeg
+    )
     path = tmp_path / "short.dcm"
     path.write_bytes(data[: int(len(data) * kept)])
     with pytest.raises(DataError, match=r"short\.dcm is truncated or corrupt"):
@@ -133,7 +148,9 @@ def test_no_cut_gives_an_image_of_another_content(cut, kind):
     }[kind]()
     whole, part = decode_image(data, "x"), data[: cut % len(data)]
     with contextlib.suppress(DataError):
-        assert (decode_image(part, "x") == whole).all()  # only what follows the pixels may be missing
+        assert (
+            decode_image(part, "x") == whole
+        ).all()  # only what follows the pixels may be missing
 
 
 # --------------------------------------------------------------------------------------------------------- JPEG, PNG
@@ -156,7 +173,10 @@ def test_colour_becomes_luma():
 def test_transparent_pixels_become_black():
     rgba = np.full((2, 2, 4), 200, np.uint8)
     rgba[0, 0, 3], rgba[0, 1, 3], rgba[1, :, 3] = 0, 128, 255
-    assert decode_image(picture_bytes(Image.fromarray(rgba)), "x").tolist() == [[0, 100], [200, 200]]
+    assert decode_image(picture_bytes(Image.fromarray(rgba)), "x").tolist() == [
+        [0, 100],
+        [200, 200],
+    ]
 
 
 def test_palette_png():
@@ -167,13 +187,17 @@ def test_palette_png():
 @pytest.mark.parametrize(("name", "kind"), [("a.jpg", "JPEG"), ("a.png", "PNG")])
 @pytest.mark.parametrize("kept", [0.2, 0.5, 0.9])
 def test_truncated_picture_is_named(tmp_path, name, kind, kept):
-    data = picture_bytes(Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)), kind)
+    data = picture_bytes(
+        Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)), kind
+    )
     (tmp_path / name).write_bytes(data[: int(len(data) * kept)])
     with pytest.raises(DataError, match=f"{name} is truncated or corrupt"):
         read_image(tmp_path / name)
 
 
-@pytest.mark.parametrize(("content", "match"), [(b"", "is empty"), (b"hello", "is neither DICOM, JPEG nor PNG")])
+@pytest.mark.parametrize(
+    ("content", "match"), [(b"", "is empty"), (b"hello", "is neither DICOM, JPEG nor PNG")]
+)
 def test_other_files_are_named(tmp_path, content, match):
     (tmp_path / "odd.dcm").write_bytes(content)
     with pytest.raises(DataError, match=rf"odd\.dcm {match}"):
@@ -190,7 +214,9 @@ def test_missing_file_is_named(tmp_path):
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(8, 64))
 def test_resize_pads_as_mgca(height, width, size):
     out = resize_pad(np.full((height, width), 255, np.uint8), size)
-    new_height, new_width = (max(1, int(side * size / max(height, width))) for side in (height, width))
+    new_height, new_width = (
+        max(1, int(side * size / max(height, width))) for side in (height, width)
+    )
     top, left = (size - new_height) // 2, (size - new_width) // 2
     expected = np.zeros((size, size), np.uint8)
     expected[top : top + new_height, left : left + new_width] = 255

@@ -98,7 +98,9 @@ def test_environment_without_the_dataset_falls_back_loudly(tmp_path, monkeypatch
 
 def test_explicit_root_never_falls_back(tmp_path):
     (tmp_path / "data").mkdir()
-    with pytest.raises(DataError, match=r"data root .*data does not hold 'toy' \(looked for 'list\*\.csv'"):
+    with pytest.raises(
+        DataError, match=r"data root .*data does not hold 'toy' \(looked for 'list\*\.csv'"
+    ):
         resolve_root(Toy(), tmp_path / "data")
 
 
@@ -113,7 +115,9 @@ def test_missing_root_is_said(tmp_path, monkeypatch):
 def test_without_demo_and_root_the_way_is_said():
     toy = Toy()
     toy.has_demo = False
-    with pytest.raises(DataError, match=r"neither --data-root nor \$PLACE_BENCH_DATA is set.*write it"):
+    with pytest.raises(
+        DataError, match=r"neither --data-root nor \$PLACE_BENCH_DATA is set.*write it"
+    ):
         resolve_root(toy)
     with pytest.raises(DataError, match="has no demo"):
         resolve_root(toy, data="demo")

@@ -40,7 +40,12 @@ def test_none_without_lists(tmp_path):
     ],
 )
 def test_every_spelling_of_an_image(tmp_path, form):
-    write(tmp_path, train=[form.format(i) for i in range(4)], val=[form.format(4)], test=[form.format(i) for i in (6, 7)])
+    write(
+        tmp_path,
+        train=[form.format(i) for i in range(4)],
+        val=[form.format(4)],
+        test=[form.format(i) for i in (6, 7)],
+    )
     lists = find_lists(tmp_path, INDEX)
     split = lists.apply(INDEX)
     assert dict(zip(split["image_id"], split["split"], strict=True)) == {
@@ -57,11 +62,19 @@ def test_headers_and_unknown_names_are_counted(tmp_path):
     lists = find_lists(tmp_path, INDEX)
     assert (lists.unknown, lists.left_out) == (2, 7)
     assert "2 lines name no image of the data, 7 images are in no list" in lists.title
-    assert set(lists.apply(INDEX)["split"]) == {"train", "val", "test"}, "validation is drawn from the training patients"
+    assert set(lists.apply(INDEX)["split"]) == {"train", "val", "test"}, (
+        "validation is drawn from the training patients"
+    )
 
 
 def test_fractions(tmp_path):
-    write(tmp_path, train=[f"id{i}" for i in range(6)], train_1=["id0"], train_10=["id0", "id3"], test=["id8"])
+    write(
+        tmp_path,
+        train=[f"id{i}" for i in range(6)],
+        train_1=["id0"],
+        train_10=["id0", "id3"],
+        test=["id8"],
+    )
     lists = find_lists(tmp_path, INDEX)
     train = INDEX.iloc[:6]
     assert lists.subset(train, 0.01)["image_id"].tolist() == ["id0"]
@@ -90,14 +103,22 @@ def test_a_test_list_alone_is_enough_for_a_test_set(tmp_path):
     ("lists", "error", "message"),
     [
         ({"train": ["id0"]}, DataError, r"no test\.txt"),
-        ({"train": ["id0", "id0"], "test": ["id1"]}, DataError, r"names 'id0' twice \(lines 1 and 2\)"),
+        (
+            {"train": ["id0", "id0"], "test": ["id1"]},
+            DataError,
+            r"names 'id0' twice \(lines 1 and 2\)",
+        ),
         (
             {"train": ["id0", "id1"], "test": ["id1"]},
             SplitLeakError,
             r"1 images stand in .*train\.txt and test\.txt, e\.g\. 'id1'",
         ),
         ({"train": ["x", "y"], "test": ["id1"]}, DataError, r"train\.txt names no image"),
-        ({"train": ["id0"], "test": ["id4"], "train_1": ["id4"]}, DataError, r"train_1\.txt are no training images"),
+        (
+            {"train": ["id0"], "test": ["id4"], "train_1": ["id4"]},
+            DataError,
+            r"train_1\.txt are no training images",
+        ),
     ],
 )
 def test_refusals(tmp_path, lists, error, message):

@@ -39,7 +39,10 @@ def test_sizes_and_stratification():
     index = table(list(range(1000)), (rng.random(1000) < 0.1).astype(int).tolist())
     split = default_split(index)
     counts = split["split"].value_counts()
-    assert all(abs(counts[name] - size) <= 1 for name, size in {"train": 700, "val": 150, "test": 150}.items())
+    assert all(
+        abs(counts[name] - size) <= 1
+        for name, size in {"train": 700, "val": 150, "test": 150}.items()
+    )
     rates = split.groupby("split")["label:A"].mean()
     assert rates.max() - rates.min() < 0.01
     assert split_hash(default_split(index, 1)) != split_hash(split)
@@ -51,7 +54,9 @@ def test_official_split_is_kept():
 
 
 def test_val_is_drawn_from_an_official_train():
-    index = table(list(range(100)) * 2).assign(split=["train" if patient < 85 else "test" for patient in range(100)] * 2)
+    index = table(list(range(100)) * 2).assign(
+        split=["train" if patient < 85 else "test" for patient in range(100)] * 2
+    )
     split = default_split(index)
     assert (split[index["split"] == "test"]["split"] == "test").all()
     counts = split.groupby("split")["patient_id"].nunique().to_dict()
@@ -89,7 +94,14 @@ fractions = st.floats(0.001, 1.0)
 
 
 @settings(max_examples=60, deadline=None)
-@given(tables, fractions, fractions, st.integers(0, 5), st.sampled_from(["image", "patient"]), st.sampled_from([None, "label:A"]))
+@given(
+    tables,
+    fractions,
+    fractions,
+    st.integers(0, 5),
+    st.sampled_from(["image", "patient"]),
+    st.sampled_from([None, "label:A"]),
+)
 def test_fractions_nest_and_keep_every_class(train, one, other, seed, by, stratify):
     small, large = sorted((one, other))
     few, many = (label_subset(train, fraction, seed, stratify, by) for fraction in (small, large))
@@ -98,7 +110,9 @@ def test_fractions_nest_and_keep_every_class(train, one, other, seed, by, strati
     if stratify and by == "image":
         assert set(few["label:A"]) == set(train["label:A"])
     if by == "patient":
-        assert not set(few["patient_id"]) & set(train[~train["image_id"].isin(few["image_id"])]["patient_id"])
+        assert not set(few["patient_id"]) & set(
+            train[~train["image_id"].isin(few["image_id"])]["patient_id"]
+        )
     assert label_subset(train, 1.0, seed, stratify, by).equals(train)
     assert label_subset(train, small, seed, stratify, by).equals(few)
 
@@ -110,7 +124,10 @@ def test_fraction_size_seed_and_missing_labels():
     assert len(tenth) == 100
     assert (tenth["label:A"] == 1).sum() == 10
     assert not label_subset(train, 0.1, 1, "label:A").equals(tenth)
-    assert label_subset(train.iloc[::-1], 0.1, 0, "label:A")["image_id"].tolist()[::-1] == tenth["image_id"].tolist()
+    assert (
+        label_subset(train.iloc[::-1], 0.1, 0, "label:A")["image_id"].tolist()[::-1]
+        == tenth["image_id"].tolist()
+    )
 
 
 @pytest.mark.parametrize("fraction", [0.0, -0.1, 1.5])
@@ -126,7 +143,9 @@ def test_empty_train():
 
 def test_leaks_stop_and_are_named():
     index = table([1, 1, 2, 3]).assign(split=["train", "test", "val", "test"])
-    with pytest.raises(SplitLeakError, match=r"1 patients stand in more than one split \(p1 in test and train\)"):
+    with pytest.raises(
+        SplitLeakError, match=r"1 patients stand in more than one split \(p1 in test and train\)"
+    ):
         check_leaks(index)
     warning = check_leaks(index, allow=True)
     assert "1 patients" in warning

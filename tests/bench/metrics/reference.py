@@ -1,4 +1,5 @@
-"""Plain references: resampled copies instead of weights, scikit-learn where it has the metric, DeLong's test."""
+"""Plain references: resampled copies instead of weights, scikit-learn where it has the metric,
+DeLong's test."""
 
 import warnings
 
@@ -29,13 +30,20 @@ def average_precision(score, label):
 def decisions(predicted, label):
     """Return scikit-learn's metrics of 0/1 decisions, NaN where undefined."""
     if not len(label):
-        return dict.fromkeys(("accuracy", "f1", "sensitivity", "specificity", "precision", "mcc"), np.nan)
+        return dict.fromkeys(
+            ("accuracy", "f1", "sensitivity", "specificity", "precision", "mcc"), np.nan
+        )
     names = {"f1": sk.f1_score, "sensitivity": sk.recall_score, "precision": sk.precision_score}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = {name: function(label, predicted, zero_division=np.nan) for name, function in names.items()}
+        found = {
+            name: function(label, predicted, zero_division=np.nan)
+            for name, function in names.items()
+        }
         found["specificity"] = sk.recall_score(label, predicted, pos_label=0, zero_division=np.nan)
-        found["mcc"] = sk.matthews_corrcoef(label, predicted) if len(set(label.tolist())) == 2 else np.nan
+        found["mcc"] = (
+            sk.matthews_corrcoef(label, predicted) if len(set(label.tolist())) == 2 else np.nan
+        )
     return found | {"accuracy": sk.accuracy_score(label, predicted)}
 
 
@@ -48,10 +56,13 @@ def calibration_error(confidence, right, bins):
 
 
 def delong(one, other, label):
-    """Return the AUROCs, their variances and covariance (DeLong 1988) of two scores of the same images."""
+    """Return the AUROCs, their variances and covariance (DeLong 1988) of two scores of the same
+    images."""
     placements = []
     for score in (one, other):
-        wins = (score[label == 1][:, None] > score[label == 0]) + 0.5 * (score[label == 1][:, None] == score[label == 0])
+        wins = (score[label == 1][:, None] > score[label == 0]) + 0.5 * (
+            score[label == 1][:, None] == score[label == 0]
+        )
         placements.append((wins.mean(1), wins.mean(0)))
     areas = [rows.mean() for rows, _ in placements]
     of_positives = np.cov([rows for rows, _ in placements]) / (label == 1).sum()

@@ -1,4 +1,5 @@
-"""The whole table of metrics equals scikit-learn on copies: ties, unknown labels, an empty class, one image, empty resamples."""
+"""The whole table of metrics equals scikit-learn on copies: ties, unknown labels, an empty class,
+one image, empty resamples."""
 
 import numpy as np
 import pandas as pd
@@ -17,12 +18,26 @@ SCORES = st.sampled_from([-2.0, -0.5, 0.0, 0.5, 2.0])
 
 @st.composite
 def tables(draw, classes=3, unknown=True):
-    """Draw a table of 1 to 9 images with tied scores, labels 0/1 (or unknown) and a group, and weights [2, n]."""
+    """Draw a table of 1 to 9 images with tied scores, labels 0/1 (or unknown) and a group, and
+    weights [2, n]."""
     n = draw(st.integers(1, 9))
     score = draw(hnp.arrays(float, (n, classes), elements=SCORES))
-    label = draw(hnp.arrays(float, (n, classes), elements=st.sampled_from([0.0, 1.0, np.nan] if unknown else [0.0, 1.0])))
-    columns = {"label": label, "score": score, "prob": sigmoid(score / 2), "pred": (score > 0).astype(float)}
-    table = pd.DataFrame({f"{kind}:{c}": values[:, c] for kind, values in columns.items() for c in range(classes)})
+    label = draw(
+        hnp.arrays(
+            float,
+            (n, classes),
+            elements=st.sampled_from([0.0, 1.0, np.nan] if unknown else [0.0, 1.0]),
+        )
+    )
+    columns = {
+        "label": label,
+        "score": score,
+        "prob": sigmoid(score / 2),
+        "pred": (score > 0).astype(float),
+    }
+    table = pd.DataFrame(
+        {f"{kind}:{c}": values[:, c] for kind, values in columns.items() for c in range(classes)}
+    )
     table["group:sex"] = draw(st.lists(st.sampled_from(["F", "M", ""]), min_size=n, max_size=n))
     return table, draw(hnp.arrays(np.int64, (2, n), elements=st.integers(0, 2)))
 
@@ -31,7 +46,9 @@ def known(table, row, c):
     """Return label, score, probability and decision of the copies whose label of class c is known."""
     kept = table[table[f"label:{c}"].notna()]
     weights = row[table[f"label:{c}"].notna().to_numpy()]
-    return reference.expand(weights, *(kept[f"{kind}:{c}"].to_numpy() for kind in ("label", "score", "prob", "pred")))
+    return reference.expand(
+        weights, *(kept[f"{kind}:{c}"].to_numpy() for kind in ("label", "score", "prob", "pred"))
+    )
 
 
 def mean_defined(values):
@@ -43,21 +60,36 @@ def mean_defined(values):
 @given(tables())
 def test_multiple_labels(case):
     table, weights = case
-    found = {name: function(weights) for name, function in classification_statistics(table, "multilabel").items()}
+    found = {
+        name: function(weights)
+        for name, function in classification_statistics(table, "multilabel").items()
+    }
     for r, row in enumerate(weights):
         parts = [known(table, row, c) for c in range(3)]
         aurocs = [reference.auroc(score, label.astype(int)) for label, score, *_ in parts]
-        auprcs = [reference.average_precision(score, label.astype(int)) for label, score, *_ in parts]
+        auprcs = [
+            reference.average_precision(score, label.astype(int)) for label, score, *_ in parts
+        ]
         np.testing.assert_allclose([found[f"auroc:{c}"][r] for c in range(3)], aurocs, atol=1e-12)
         np.testing.assert_allclose(found["auroc"][r], mean_defined(aurocs), atol=1e-12)
         np.testing.assert_allclose(found["auprc"][r], mean_defined(auprcs), atol=1e-12)
         assert found["undefined_classes"][r] == np.isnan(aurocs).sum()
-        each = [reference.decisions(pred.astype(int), label.astype(int)) for label, _, _, pred in parts]
+        each = [
+            reference.decisions(pred.astype(int), label.astype(int)) for label, _, _, pred in parts
+        ]
         for name in COUNTED:
-            np.testing.assert_allclose(found[name][r], mean_defined([one[name] for one in each]), atol=1e-12, err_msg=name)
+            np.testing.assert_allclose(
+                found[name][r], mean_defined([one[name] for one in each]), atol=1e-12, err_msg=name
+            )
         label, score, _, pred = (np.concatenate(column) for column in zip(*parts, strict=True))
-        np.testing.assert_allclose(found["auroc_micro"][r], reference.auroc(score, label.astype(int)), atol=1e-12)
-        np.testing.assert_allclose(found["auprc_micro"][r], reference.average_precision(score, label.astype(int)), atol=1e-12)
+        np.testing.assert_allclose(
+            found["auroc_micro"][r], reference.auroc(score, label.astype(int)), atol=1e-12
+        )
+        np.testing.assert_allclose(
+            found["auprc_micro"][r],
+            reference.average_precision(score, label.astype(int)),
+            atol=1e-12,
+        )
         expected = reference.decisions(pred.astype(int), label.astype(int))["f1"]
         np.testing.assert_allclose(found["f1_micro"][r], expected, atol=1e-12)
 
@@ -73,9 +105,13 @@ def test_subgroups_are_the_metrics_of_their_images(case):
         for r, row in enumerate(weights):
             label, score, _, pred = known(table[rows].reset_index(drop=True), row[rows], 0)
             expected = reference.auroc(score, label.astype(int))
-            np.testing.assert_allclose(found[f"auroc@sex={value}"](weights)[r], expected, atol=1e-12)
+            np.testing.assert_allclose(
+                found[f"auroc@sex={value}"](weights)[r], expected, atol=1e-12
+            )
             expected = reference.decisions(pred.astype(int), label.astype(int))["sensitivity"]
-            np.testing.assert_allclose(found[f"sensitivity@sex={value}"](weights)[r], expected, atol=1e-12)
+            np.testing.assert_allclose(
+                found[f"sensitivity@sex={value}"](weights)[r], expected, atol=1e-12
+            )
 
 
 @QUICK
@@ -89,18 +125,34 @@ def test_exclusive_classes(case, data):
     for c in range(3):
         table[f"label:{c}"], table[f"score:{c}"] = (true == c).astype(float), scores[:, c]
         table[f"prob:{c}"], table[f"pred:{c}"] = np.exp(scores[:, c]), (chosen == c).astype(float)
-    found = {name: function(weights) for name, function in classification_statistics(table, "multiclass").items()}
+    found = {
+        name: function(weights)
+        for name, function in classification_statistics(table, "multiclass").items()
+    }
     for r, row in enumerate(weights):
         y, p, logs = reference.expand(row, true, chosen, scores)
-        np.testing.assert_allclose(found["accuracy"][r], (y == p).mean() if len(y) else np.nan, atol=1e-12)
+        np.testing.assert_allclose(
+            found["accuracy"][r], (y == p).mean() if len(y) else np.nan, atol=1e-12
+        )
         each = [reference.decisions((p == c).astype(int), (y == c).astype(int)) for c in range(3)]
-        for name, metric in (("balanced_accuracy", "sensitivity"), ("f1", "f1"), ("specificity", "specificity")):
-            np.testing.assert_allclose(found[name][r], mean_defined([one[metric] for one in each]), atol=1e-12, err_msg=name)
+        for name, metric in (
+            ("balanced_accuracy", "sensitivity"),
+            ("f1", "f1"),
+            ("specificity", "specificity"),
+        ):
+            np.testing.assert_allclose(
+                found[name][r],
+                mean_defined([one[metric] for one in each]),
+                atol=1e-12,
+                err_msg=name,
+            )
         aurocs = [reference.auroc(logs[:, c], (y == c).astype(int)) for c in range(3)]
         np.testing.assert_allclose(found["auroc"][r], mean_defined(aurocs), atol=1e-12)
         expected = ((np.exp(logs) - np.eye(3)[y]) ** 2).sum(axis=1).mean() if len(y) else np.nan
         np.testing.assert_allclose(found["brier"][r], expected, atol=1e-12)
         if len(y):
             right, confidence = (y == p).astype(float), np.exp(logs).max(axis=1)
-            np.testing.assert_allclose(found["ece"][r], reference.calibration_error(confidence, right, 15), atol=1e-9)
+            np.testing.assert_allclose(
+                found["ece"][r], reference.calibration_error(confidence, right, 15), atol=1e-9
+            )
             assert found["accuracy"][r] == np.float64(sk.accuracy_score(y, p))

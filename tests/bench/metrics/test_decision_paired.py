@@ -1,4 +1,5 @@
-"""Thresholds and temperatures equal a search over all candidates; Holm and the paired p-value equal their definitions."""
+"""Thresholds and temperatures equal a search over all candidates; Holm and the paired p-value equal
+their definitions."""
 
 import numpy as np
 import pytest
@@ -15,13 +16,18 @@ from bench.stats import Estimate, interval
 
 
 @settings(max_examples=40, deadline=None)
-@given(hnp.arrays(float, st.integers(2, 15), elements=st.sampled_from([0.0, 0.5, 1.0, 2.0, 7.0])), st.data())
+@given(
+    hnp.arrays(float, st.integers(2, 15), elements=st.sampled_from([0.0, 0.5, 1.0, 2.0, 7.0])),
+    st.data(),
+)
 def test_threshold_is_the_best_of_all(scores, data):
     labels = data.draw(hnp.arrays(np.int64, len(scores), elements=st.integers(0, 1)))
     assume(0 < labels.sum() < len(labels))
     candidates = np.append(np.unique(scores) - 1e-6, scores.max() + 1)
     best = max(f1_score(labels, scores > t, zero_division=0) for t in candidates)
-    assert f1_score(labels, scores > choose_threshold(scores, labels), zero_division=0) == pytest.approx(best)
+    assert f1_score(
+        labels, scores > choose_threshold(scores, labels), zero_division=0
+    ) == pytest.approx(best)
     t = choose_threshold(scores, labels, "youden")
 
     def index(t):
@@ -45,7 +51,9 @@ def test_temperature_minimises_the_log_loss(classes):
         labels = (logits / 3 + rng.gumbel(size=logits.shape)).argmax(1)
 
     def loss(t):
-        return log_loss(labels, sigmoid(logits / t) if classes == 1 else np.exp(log_softmax(logits / t)))
+        return log_loss(
+            labels, sigmoid(logits / t) if classes == 1 else np.exp(log_softmax(logits / t))
+        )
 
     expected = minimize_scalar(loss, bounds=(0.1, 20), method="bounded", options={"xatol": 1e-6}).x
     assert fit_temperature(logits, labels) == pytest.approx(expected, rel=1e-3)
@@ -76,6 +84,15 @@ def test_paired_p_value_and_differences():
     assert paired_p_value(better, base) == pytest.approx(2 / 1000)
     assert paired_p_value(base, base) == 1.0
     assert np.isnan(paired_p_value(np.array([np.nan]), np.array([1.0])))
-    found = all_differences({n: Estimate(float(v.mean()), *interval(v), v) for n, v in (("a", better), ("b", base), ("c", base))})
+    found = all_differences(
+        {
+            n: Estimate(float(v.mean()), *interval(v), v)
+            for n, v in (("a", better), ("b", base), ("c", base))
+        }
+    )
     assert [(d.one, d.other) for d in found] == [("a", "b"), ("a", "c"), ("b", "c")]
-    assert found[0].low > 0 and found[0].p_holm == pytest.approx(3 * 2 / 1000) and found[2].p_holm == 1.0
+    assert (
+        found[0].low > 0
+        and found[0].p_holm == pytest.approx(3 * 2 / 1000)
+        and found[2].p_holm == 1.0
+    )

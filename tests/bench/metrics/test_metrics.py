@@ -1,4 +1,5 @@
-"""Every weighted metric equals scikit-learn (or brute force) on the resampled copies: ties, one class, one image, no image."""
+"""Every weighted metric equals scikit-learn (or brute force) on the resampled copies: ties, one
+class, one image, no image."""
 
 import numpy as np
 import pytest
@@ -17,9 +18,12 @@ QUICK = settings(max_examples=40, deadline=None)
 
 @st.composite
 def resamples(draw, most=12):
-    """Draw tied scores [n], labels 0/1 [n] and weights [3, n]; n may be 1 and a resample may be empty."""
+    """Draw tied scores [n], labels 0/1 [n] and weights [3, n]; n may be 1 and a resample may be
+    empty."""
     n = draw(st.integers(1, most))
-    score = draw(hnp.arrays(float, n, elements=st.sampled_from([-1.5, -0.5, 0.0, 0.25, 0.5, 1.0, 3.0])))
+    score = draw(
+        hnp.arrays(float, n, elements=st.sampled_from([-1.5, -0.5, 0.0, 0.25, 0.5, 1.0, 3.0]))
+    )
     label = draw(hnp.arrays(np.int64, n, elements=st.integers(0, 1)))
     return score, label, draw(hnp.arrays(np.int64, (3, n), elements=st.integers(0, 3)))
 
@@ -30,8 +34,14 @@ def test_ranking_metrics_equal_scikit_learn_on_copies(case):
     score, label, weight = case
     ranking = rank(score, label)
     copies = [reference.expand(row, score, label) for row in weight]
-    np.testing.assert_allclose(auroc(ranking, weight), [reference.auroc(*c) for c in copies], atol=1e-12)
-    np.testing.assert_allclose(average_precision(ranking, weight), [reference.average_precision(*c) for c in copies], atol=1e-12)
+    np.testing.assert_allclose(
+        auroc(ranking, weight), [reference.auroc(*c) for c in copies], atol=1e-12
+    )
+    np.testing.assert_allclose(
+        average_precision(ranking, weight),
+        [reference.average_precision(*c) for c in copies],
+        atol=1e-12,
+    )
 
 
 @QUICK
@@ -43,18 +53,25 @@ def test_decisions_equal_scikit_learn_on_copies(case):
     for r, row in enumerate(weight):
         p, y = reference.expand(row, predicted, label)
         for name, value in reference.decisions(p, y).items():
-            np.testing.assert_allclose(getattr(counting, name)(counts)[r], value, atol=1e-12, err_msg=name)
+            np.testing.assert_allclose(
+                getattr(counting, name)(counts)[r], value, atol=1e-12, err_msg=name
+            )
 
 
 @QUICK
 @given(resamples(), st.integers(2, 4))
 def test_exclusive_classes_equal_scikit_learn_on_copies(case, classes):
     score, label, weight = case
-    true, chosen = (label + np.arange(len(label))) % classes, np.abs(score * 4).astype(int) % classes
+    true, chosen = (
+        (label + np.arange(len(label))) % classes,
+        np.abs(score * 4).astype(int) % classes,
+    )
     table = counting.class_counts(chosen, true, classes, weight)
     for r, row in enumerate(weight):
         p, y = reference.expand(row, chosen, true)
-        np.testing.assert_array_equal(table[r], sk.confusion_matrix(y, p, labels=range(classes)) if len(y) else 0)
+        np.testing.assert_array_equal(
+            table[r], sk.confusion_matrix(y, p, labels=range(classes)) if len(y) else 0
+        )
         expected = sk.matthews_corrcoef(y, p) if len(set(y.tolist())) > 1 else np.nan
         np.testing.assert_allclose(counting.multiclass_mcc(table)[r], expected, atol=1e-12)
 
@@ -64,11 +81,16 @@ def test_exclusive_classes_equal_scikit_learn_on_copies(case, classes):
 def test_probabilities_equal_a_loop_over_bins(case, bins):
     score, label, weight = case
     prob = np.clip((score + 1.5) / 4.5, 0, 1)
-    found, error = counting.calibration_error(prob, label, weight, bins), counting.brier(prob, label, weight)
+    found, error = (
+        counting.calibration_error(prob, label, weight, bins),
+        counting.brier(prob, label, weight),
+    )
     for r, row in enumerate(weight):
         p, y = reference.expand(row, prob, label)
         np.testing.assert_allclose(found[r], reference.calibration_error(p, y, bins), atol=1e-12)
-        np.testing.assert_allclose(error[r], sk.brier_score_loss(y, p, pos_label=1) if len(y) else np.nan, atol=1e-12)
+        np.testing.assert_allclose(
+            error[r], sk.brier_score_loss(y, p, pos_label=1) if len(y) else np.nan, atol=1e-12
+        )
 
 
 @QUICK
@@ -76,23 +98,44 @@ def test_probabilities_equal_a_loop_over_bins(case, bins):
 def test_mean_and_median_equal_those_of_copies(case):
     score, _, weight = case
     copies = [reference.expand(row, score)[0] for row in weight]
-    np.testing.assert_allclose(weighted_mean(score, weight), [c.mean() if len(c) else np.nan for c in copies], atol=1e-12)
-    np.testing.assert_allclose(weighted_median(score, weight), [np.median(c) if len(c) else np.nan for c in copies], atol=1e-12)
+    np.testing.assert_allclose(
+        weighted_mean(score, weight), [c.mean() if len(c) else np.nan for c in copies], atol=1e-12
+    )
+    np.testing.assert_allclose(
+        weighted_median(score, weight),
+        [np.median(c) if len(c) else np.nan for c in copies],
+        atol=1e-12,
+    )
 
 
 def test_blocks_change_nothing(monkeypatch):
     rng = np.random.default_rng(0)
-    score, label, weight = rng.normal(size=60).round(1), rng.integers(0, 2, 60), rng.integers(0, 4, (50, 60))
-    whole = auroc(rank(score, label), weight), average_precision(rank(score, label), weight), weighted_median(score, weight)
+    score, label, weight = (
+        rng.normal(size=60).round(1),
+        rng.integers(0, 2, 60),
+        rng.integers(0, 4, (50, 60)),
+    )
+    whole = (
+        auroc(rank(score, label), weight),
+        average_precision(rank(score, label), weight),
+        weighted_median(score, weight),
+    )
     monkeypatch.setattr(weights, "BLOCK", 130)
-    parts = auroc(rank(score, label), weight), average_precision(rank(score, label), weight), weighted_median(score, weight)
+    parts = (
+        auroc(rank(score, label), weight),
+        average_precision(rank(score, label), weight),
+        weighted_median(score, weight),
+    )
     np.testing.assert_array_equal(whole, parts)
 
 
 def test_no_image_is_undefined():
     none = np.zeros((2, 0), dtype=np.int64)
     assert np.isnan(auroc(rank(np.empty(0), np.empty(0, int)), none)).all()
-    assert np.isnan(weighted_mean(np.empty(0), none)).all() and np.isnan(weighted_median(np.empty(0), none)).all()
+    assert (
+        np.isnan(weighted_mean(np.empty(0), none)).all()
+        and np.isnan(weighted_median(np.empty(0), none)).all()
+    )
 
 
 def test_shared_parts_are_computed_once_per_matrix():
@@ -103,7 +146,8 @@ def test_shared_parts_are_computed_once_per_matrix():
 
 
 def test_auroc_variance_agrees_with_delong():
-    """The bootstrap's standard errors of two AUROCs and of their paired difference are DeLong's within 10%."""
+    """The bootstrap's standard errors of two AUROCs and of their paired difference are DeLong's
+    within 10%."""
     from bench.stats import cluster_weights
 
     rng = np.random.default_rng(3)
@@ -123,15 +167,22 @@ def test_auroc_variance_agrees_with_delong():
 @QUICK
 @given(resamples(most=20), st.data())
 def test_influence_is_delongs_variance(case, data):
-    """The squares add up to DeLong's variance, those of differences to that of the paired difference (1/n for 1/(n - 1))."""
+    """The squares add up to DeLong's variance, those of differences to that of the paired
+    difference (1/n for 1/(n - 1))."""
     score, label, _ = case
     other = data.draw(hnp.arrays(float, len(score), elements=st.sampled_from([0.0, 1.0, 2.0])))
     positives = label.sum()
     if not 1 < positives < len(label) - 1:
         assert (influence(score, label) == 0).all() or 0 < positives < len(label)
         return
-    wins = [(s[label == 1][:, None] > s[label == 0]) + 0.5 * (s[label == 1][:, None] == s[label == 0]) for s in (score, other)]
-    expected = [[np.var(w.mean(axis=k)) / len(w.mean(axis=k)) for k in (0, 1)] for w in (*wins, wins[0] - wins[1])]
+    wins = [
+        (s[label == 1][:, None] > s[label == 0]) + 0.5 * (s[label == 1][:, None] == s[label == 0])
+        for s in (score, other)
+    ]
+    expected = [
+        [np.var(w.mean(axis=k)) / len(w.mean(axis=k)) for k in (0, 1)]
+        for w in (*wins, wins[0] - wins[1])
+    ]
     one, two = influence(score, label), influence(other, label)
     found = [(one**2).sum(), (two**2).sum(), ((one - two) ** 2).sum()]
     np.testing.assert_allclose(found, np.sum(expected, axis=1), atol=1e-12)

@@ -1,4 +1,5 @@
-"""Plain configs of both frameworks with `type="PlaceBenchBackbone"`, as exported, driven by their own Runner."""
+"""Plain configs of both frameworks with `type="PlaceBenchBackbone"`, as exported, driven by their
+own Runner."""
 
 import json
 
@@ -24,14 +25,29 @@ def _data(root):
     images, annotations = [], []
     for k in range(4):
         x, y = rng.integers(4, 30, 2).tolist()
-        image, mask = rng.integers(0, 90, (SIZE, SIZE, 3), dtype=np.uint8), np.zeros((SIZE, SIZE), np.uint8)
+        image, mask = (
+            rng.integers(0, 90, (SIZE, SIZE, 3), dtype=np.uint8),
+            np.zeros((SIZE, SIZE), np.uint8),
+        )
         image[y : y + 24, x : x + 24], mask[y : y + 24, x : x + 24] = 230, 1
         cv2.imwrite(str(root / "images" / f"{k}.png"), image)
         cv2.imwrite(str(root / "masks" / f"{k}.png"), mask)
         images.append({"id": k, "file_name": f"{k}.png", "width": SIZE, "height": SIZE})
-        box = {"id": k + 1, "image_id": k, "category_id": 1, "bbox": [x, y, 24, 24], "area": 576, "iscrowd": 0}
+        box = {
+            "id": k + 1,
+            "image_id": k,
+            "category_id": 1,
+            "bbox": [x, y, 24, 24],
+            "area": 576,
+            "iscrowd": 0,
+        }
         annotations.append(box)
-    coco = {"info": {}, "images": images, "annotations": annotations, "categories": [{"id": 1, "name": "finding"}]}
+    coco = {
+        "info": {},
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": 1, "name": "finding"}],
+    }
     for split in ("train", "val"):
         (root / f"{split}.json").write_text(json.dumps(coco))
         (root / f"{split}.txt").write_text("".join(f"{k}\n" for k in range(4)))
@@ -46,7 +62,11 @@ def _runner(path, work_dir):
     config = Config.fromfile(path)
     config.work_dir, config.train_cfg.max_epochs, config.log_level = str(work_dir), 1, "ERROR"
     for name in ("train_dataloader", "val_dataloader"):
-        config[name].num_workers, config[name].persistent_workers, config[name].batch_size = 0, False, 2
+        config[name].num_workers, config[name].persistent_workers, config[name].batch_size = (
+            0,
+            False,
+            2,
+        )
     config.experiment_name = work_dir.name
     return Runner.from_cfg(config)
 
@@ -56,13 +76,33 @@ def test_an_exported_config_trains_in_the_frameworks_own_runner(framework, archi
     prepare(framework)
     request = BackboneRequest("demo", architecture)
     data = _data(tmp_path / "data")
-    path = export_config(framework, "random", request, tmp_path / "out", data_root=str(data), frozen=True, image_size=SIZE)
-    assert "type='PlaceBenchBackbone'" in path.read_text() and "bench.mm.registered" in path.read_text()
+    path = export_config(
+        framework,
+        "random",
+        request,
+        tmp_path / "out",
+        data_root=str(data),
+        frozen=True,
+        image_size=SIZE,
+    )
+    assert (
+        "type='PlaceBenchBackbone'" in path.read_text()
+        and "bench.mm.registered" in path.read_text()
+    )
     runner = _runner(path, tmp_path / framework)
-    encoder = {name: value.clone() for name, value in runner.model.backbone.encoder.module.state_dict().items()}
-    head = next(value.clone() for name, value in runner.model.state_dict().items() if "head" in name and "weight" in name)
+    encoder = {
+        name: value.clone()
+        for name, value in runner.model.backbone.encoder.module.state_dict().items()
+    }
+    head = next(
+        value.clone()
+        for name, value in runner.model.state_dict().items()
+        if "head" in name and "weight" in name
+    )
     runner.train()
-    assert not torch.equal(head, next(v for n, v in runner.model.state_dict().items() if "head" in n and "weight" in n))
+    assert not torch.equal(
+        head, next(v for n, v in runner.model.state_dict().items() if "head" in n and "weight" in n)
+    )
     for name, value in runner.model.backbone.encoder.module.state_dict().items():
         assert torch.equal(value, encoder[name]), name
     saved = torch.load(tmp_path / framework / "epoch_1.pth", weights_only=False)["state_dict"]
@@ -75,11 +115,19 @@ def test_a_plain_config_fine_tunes_and_selects_levels():
 
     import bench.mm.registered  # noqa: F401 - what `custom_imports` does
 
-    config = {"type": "PlaceBenchBackbone", "name": "random", "profile": "demo", "architecture": "resnet", "frozen": False}
+    config = {
+        "type": "PlaceBenchBackbone",
+        "name": "random",
+        "profile": "demo",
+        "architecture": "resnet",
+        "frozen": False,
+    }
     backbone = MODELS.build({**config, "out_indices": [1, 3]})
     found = backbone(torch.zeros(1, 3, 64, 64))
     assert [tuple(level.shape[1:]) for level in found] == [(64, 8, 8), (256, 2, 2)]
-    assert all(parameter.requires_grad for parameter in backbone.parameters()) and list(backbone.parameters())
+    assert all(parameter.requires_grad for parameter in backbone.parameters()) and list(
+        backbone.parameters()
+    )
 
 
 def test_the_checkpoint_travels_with_the_config(tmp_path, monkeypatch):
@@ -96,7 +144,9 @@ def test_the_checkpoint_travels_with_the_config(tmp_path, monkeypatch):
     monkeypatch.setattr(BACKBONES, "get", lambda name: SimpleNamespace(build=build))
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(b"x")
-    path = export_config("mmseg", "mine", BackboneRequest("demo", "resnet", checkpoint=weights), tmp_path / "out")
+    path = export_config(
+        "mmseg", "mine", BackboneRequest("demo", "resnet", checkpoint=weights), tmp_path / "out"
+    )
     assert seen == [weights]
     copy = tmp_path / "out" / "encoder.safetensors"
     assert copy.read_bytes() == b"x" and str(copy) in path.read_text()

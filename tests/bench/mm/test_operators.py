@@ -49,7 +49,9 @@ def test_an_existing_extension_is_left_alone(monkeypatch):
 def _boxes(seed, n):
     generator = torch.Generator().manual_seed(seed)
     low = torch.rand(n, 2, generator=generator) * 20
-    return torch.cat([low, low + torch.rand(n, 2, generator=generator) * 15], 1), torch.rand(n, generator=generator)
+    return torch.cat([low, low + torch.rand(n, 2, generator=generator) * 15], 1), torch.rand(
+        n, generator=generator
+    )
 
 
 def _iou(a, b, offset):
@@ -74,19 +76,27 @@ def test_nms_equals_brute_force(seed, n, threshold, offset):
 def test_softnms_equals_brute_force(method):
     boxes, scores = (tensor.double() for tensor in _boxes(method, 25))
     dets = boxes.new_empty(25, 5)
-    found = softnms(boxes, scores, dets, iou_threshold=0.3, sigma=0.5, min_score=0.05, method=method, offset=0)
+    found = softnms(
+        boxes, scores, dets, iou_threshold=0.3, sigma=0.5, min_score=0.05, method=method, offset=0
+    )
     left, expected = dict(enumerate(scores.tolist())), []
     while left:
         best = max(left, key=left.__getitem__)
         expected.append((best, left.pop(best)))
         for other in list(left):
             iou = _iou(boxes[best].tolist(), boxes[other].tolist(), 0)
-            factor = np.exp(-iou * iou / 0.5) if method == 2 else (1.0 if iou < 0.3 else (1 - iou) * method)
+            factor = (
+                np.exp(-iou * iou / 0.5)
+                if method == 2
+                else (1.0 if iou < 0.3 else (1 - iou) * method)
+            )
             left[other] *= factor
             if left[other] < 0.05:
                 del left[other]
     assert found.tolist() == [index for index, _ in expected]
-    torch.testing.assert_close(dets[: len(found), 4], torch.tensor([score for _, score in expected], dtype=torch.float64))
+    torch.testing.assert_close(
+        dets[: len(found), 4], torch.tensor([score for _, score in expected], dtype=torch.float64)
+    )
     torch.testing.assert_close(dets[: len(found), :4], boxes[found])
 
 
@@ -117,7 +127,10 @@ def _naive_roi_align(features, rois, bins, scale, sampling, aligned):
                     total = channel.new_zeros(())
                     for a in range(grid[0]):
                         for b in range(grid[1]):
-                            y, x = y1 + (i + (a + 0.5) / grid[0]) * step[0], x1 + (j + (b + 0.5) / grid[1]) * step[1]
+                            y, x = (
+                                y1 + (i + (a + 0.5) / grid[0]) * step[0],
+                                x1 + (j + (b + 0.5) / grid[1]) * step[1],
+                            )
                             total = total + _sample(channel, y, x)
                     rows.append(total / max(grid[0] * grid[1], 1))
     return torch.stack(rows).reshape(len(rois), features.shape[1], *bins)
@@ -139,9 +152,19 @@ ROIS = torch.tensor(
 @pytest.mark.parametrize("aligned", [True, False])
 def test_roi_align_equals_naive_loop_with_gradient(sampling, aligned, monkeypatch):
     monkeypatch.setattr("bench.mm.roi_align._MAX_ENTRIES", 300)  # several chunks
-    features = torch.randn(2, 2, 7, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    features = torch.randn(
+        2,
+        2,
+        7,
+        9,
+        dtype=torch.float64,
+        generator=torch.Generator().manual_seed(0),
+        requires_grad=True,
+    )
     expected = _naive_roi_align(features, ROIS, (3, 2), 0.5, sampling, aligned)
-    weights = torch.randn(expected.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    weights = torch.randn(
+        expected.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
+    )
     (gradient,) = torch.autograd.grad((expected * weights).sum(), features)
     common = {
         "aligned_height": 3,
@@ -159,11 +182,27 @@ def test_roi_align_equals_naive_loop_with_gradient(sampling, aligned, monkeypatc
 
 
 def test_roi_align_of_no_boxes_and_max_pooling():
-    common = {"aligned_height": 2, "aligned_width": 2, "spatial_scale": 1.0, "sampling_ratio": 0, "aligned": True}
+    common = {
+        "aligned_height": 2,
+        "aligned_width": 2,
+        "spatial_scale": 1.0,
+        "sampling_ratio": 0,
+        "aligned": True,
+    }
     empty, features = torch.empty(0), torch.ones(1, 1, 4, 4)
-    roi_align_forward(features, torch.empty(0, 5), torch.empty(0, 1, 2, 2), empty, empty, pool_mode=1, **common)
+    roi_align_forward(
+        features, torch.empty(0, 5), torch.empty(0, 1, 2, 2), empty, empty, pool_mode=1, **common
+    )
     with pytest.raises(MissingDependencyError, match="max"):
-        roi_align_forward(features, torch.zeros(1, 5), torch.empty(1, 1, 2, 2), empty, empty, pool_mode=0, **common)
+        roi_align_forward(
+            features,
+            torch.zeros(1, 5),
+            torch.empty(1, 1, 2, 2),
+            empty,
+            empty,
+            pool_mode=0,
+            **common,
+        )
 
 
 # ------------------------------------------------------------------------------------------------------ focal loss
@@ -172,12 +211,20 @@ def test_focal_loss_equals_formula_with_gradient(weighted):
     generator = torch.Generator().manual_seed(3)
     logits = (torch.randn(12, 3, generator=generator, dtype=torch.float64) * 3).requires_grad_()
     target = torch.randint(0, 4, (12,), generator=generator)
-    weight = torch.rand(3, generator=generator, dtype=torch.float64) if weighted else torch.empty(0, dtype=torch.float64)
+    weight = (
+        torch.rand(3, generator=generator, dtype=torch.float64)
+        if weighted
+        else torch.empty(0, dtype=torch.float64)
+    )
     expected = []
     for row, kind in zip(logits, target.tolist(), strict=True):
         for column, value in enumerate(row):
             p = 1 / (1 + torch.exp(-value))
-            term = -0.25 * (1 - p) ** 2 * torch.log(p) if column == kind else -0.75 * p**2 * torch.log(1 - p)
+            term = (
+                -0.25 * (1 - p) ** 2 * torch.log(p)
+                if column == kind
+                else -0.75 * p**2 * torch.log(1 - p)
+            )
             expected.append(term * (weight[kind] if weighted and kind < 3 else 1.0))
     expected = torch.stack(expected).reshape(12, 3)
     (gradient,) = torch.autograd.grad(expected.sum(), logits)
@@ -196,9 +243,13 @@ def test_through_mmcv_the_gradient_reaches_the_features():
     roi_align(features, ROIS.float(), (3, 2), 0.5, 0, "avg", True).sum().backward()
     assert features.grad.abs().sum() > 0
     boxes, scores = _boxes(0, 20)
-    kept, index = batched_nms(boxes, scores, torch.zeros(20, dtype=torch.long), {"type": "nms", "iou_threshold": 0.5})
+    kept, index = batched_nms(
+        boxes, scores, torch.zeros(20, dtype=torch.long), {"type": "nms", "iou_threshold": 0.5}
+    )
     assert index.tolist() == nms(boxes, scores, 0.5, 0).tolist() and kept.shape[1] == 5
-    assert sigmoid_focal_loss(torch.zeros(2, 1), torch.tensor([0, 1])).item() == pytest.approx(0.25 * np.log(2) / 2)
+    assert sigmoid_focal_loss(torch.zeros(2, 1), torch.tensor([0, 1])).item() == pytest.approx(
+        0.25 * np.log(2) / 2
+    )
 
 
 # ------------------------------------------------------------------------------------------------- compiled, if any
@@ -217,6 +268,15 @@ def test_compiled_operators_are_used_and_equal():
     assert index.tolist() == found.tolist()
     torch.testing.assert_close(theirs, dets[: len(found)])
     features, output, empty = torch.randn(2, 3, 7, 9), torch.zeros(5, 3, 3, 2), torch.empty(0)
-    common = {"aligned_height": 3, "aligned_width": 2, "spatial_scale": 0.5, "sampling_ratio": 0, "pool_mode": 1, "aligned": True}
+    common = {
+        "aligned_height": 3,
+        "aligned_width": 2,
+        "spatial_scale": 0.5,
+        "sampling_ratio": 0,
+        "pool_mode": 1,
+        "aligned": True,
+    }
     roi_align_forward(features, ROIS.float(), output, empty, empty, **common)
-    torch.testing.assert_close(roi_align(features, ROIS.float(), (3, 2), 0.5, 0, "avg", True), output)
+    torch.testing.assert_close(
+        roi_align(features, ROIS.float(), (3, 2), 0.5, 0, "avg", True), output
+    )

@@ -1,4 +1,5 @@
-"""The kind end to end on a tiny encoder: every head, every mode, what the result states, and its statistics."""
+"""The kind end to end on a tiny encoder: every head, every mode, what the result states, and its
+statistics."""
 
 from dataclasses import replace
 
@@ -21,7 +22,9 @@ def _cache(tmp_path, monkeypatch):
     monkeypatch.setenv("PLACE_BENCH_CACHE", str(tmp_path / "cache"))
 
 
-def run(folder, spec, protocol="default", encoder=None, train=None, test=None, progress=None, **changes):
+def run(
+    folder, spec, protocol="default", encoder=None, train=None, test=None, progress=None, **changes
+):
     settings = KIND.settings(spec, protocol, "demo", changes)
     cell = context(spec, settings, folder, **({"progress": progress} if progress else {}))
     fitted = KIND.fit(encoder or Encoder(), train or subset(160, 1), subset(80, 2), cell)
@@ -48,7 +51,9 @@ def test_every_head_learns(tmp_path, head, mode):
 def _run_with_val(folder, spec, data, **changes):
     settings = KIND.settings(spec, "default", "demo", changes)
     val = subset(80, 2)
-    val.index["label:c"] = 1 - val.index["label:a"] if spec.options["mode"] == "multiclass" else val.index["label:c"]
+    val.index["label:c"] = (
+        1 - val.index["label:a"] if spec.options["mode"] == "multiclass" else val.index["label:c"]
+    )
     cell = context(spec, settings, folder)
     return KIND.predict(KIND.fit(Encoder(), data[0], val, cell), data[1], cell)
 
@@ -61,12 +66,22 @@ def test_one_image_more_than_whole_batches_trains(tmp_path, head):
 
 def test_statistics_equal_scikit_learn(tmp_path):
     found = run(tmp_path, task())
-    table, statistics = found.table, {name: point(f, 100) for name, f in KIND.statistics(found, task()).items()}
-    label, score = table[["label:a", "label:b"]].to_numpy(), table[["score:a", "score:b"]].to_numpy()
+    table, statistics = (
+        found.table,
+        {name: point(f, 100) for name, f in KIND.statistics(found, task()).items()},
+    )
+    label, score = (
+        table[["label:a", "label:b"]].to_numpy(),
+        table[["score:a", "score:b"]].to_numpy(),
+    )
     pred, prob = table[["pred:a", "pred:b"]].to_numpy(), table[["prob:a", "prob:b"]].to_numpy()
     assert statistics["auroc"] == pytest.approx(sk.roc_auc_score(label, score))
-    assert statistics["auroc_micro"] == pytest.approx(sk.roc_auc_score(label, score, average="micro"))
-    assert statistics["auprc_micro"] == pytest.approx(sk.average_precision_score(label, score, average="micro"))
+    assert statistics["auroc_micro"] == pytest.approx(
+        sk.roc_auc_score(label, score, average="micro")
+    )
+    assert statistics["auprc_micro"] == pytest.approx(
+        sk.average_precision_score(label, score, average="micro")
+    )
     assert statistics["auprc"] == pytest.approx(sk.average_precision_score(label, score))
     assert statistics["f1"] == pytest.approx(sk.f1_score(label, pred, average="macro"))
     assert statistics["f1_micro"] == pytest.approx(sk.f1_score(label, pred, average="micro"))
@@ -109,7 +124,9 @@ def test_ignored_labels_are_not_scored(tmp_path):
     assert found.table["label:a"].isna().sum() == 10
     assert KIND.statistics(found, task())["auroc:a"].n == 50
     score, label = (found.table[f"{k}:a"].to_numpy()[10:] for k in ("score", "label"))
-    assert point(KIND.statistics(found, task())["auroc:a"], 60) == pytest.approx(sk.roc_auc_score(label, score))
+    assert point(KIND.statistics(found, task())["auroc:a"], 60) == pytest.approx(
+        sk.roc_auc_score(label, score)
+    )
 
 
 def test_one_class_in_training(tmp_path):
@@ -118,7 +135,10 @@ def test_one_class_in_training(tmp_path):
     with pytest.raises(DataError, match="training images .* one label value only for b"):
         run(tmp_path, task(labels=("b",)), train=train)
     found = run(tmp_path, task(), train=train, progress=said)
-    assert found.extra["untrained_classes"] == "b" and "one label value only in training: b" in said.lines[0]
+    assert (
+        found.extra["untrained_classes"] == "b"
+        and "one label value only in training: b" in said.lines[0]
+    )
     assert point(KIND.statistics(found, task())["auroc:b"], 100) == 0.5
 
 
@@ -127,7 +147,9 @@ def test_fine_tuning_leaves_the_encoder_alone(tmp_path):
     before = {name: value.clone() for name, value in encoder.module.state_dict().items()}
     for protocol in ("benchx", "gloria", "mgca"):
         run(tmp_path / protocol, task(), protocol, encoder, epochs="1", batch_size="40")
-    assert all(torch.equal(before[name], value) for name, value in encoder.module.state_dict().items())
+    assert all(
+        torch.equal(before[name], value) for name, value in encoder.module.state_dict().items()
+    )
     assert not encoder.module.training and all(p.requires_grad for p in encoder.module.parameters())
 
 
@@ -135,7 +157,10 @@ def test_thresholds(tmp_path):
     half = run(tmp_path, task(), threshold="half")
     np.testing.assert_array_equal(half.table["pred:a"], half.table["prob:a"] > 0.5)
     tuned = {name: run(tmp_path, task(), threshold=name) for name in ("half", "validation", "test")}
-    f1 = {name: point(KIND.statistics(found, task())["f1_micro"], 100) for name, found in tuned.items()}
+    f1 = {
+        name: point(KIND.statistics(found, task())["f1_micro"], 100)
+        for name, found in tuned.items()
+    }
     assert f1["test"] >= f1["half"]
     assert 0 < tuned["validation"].extra["threshold:a"] < 1
 
@@ -160,12 +185,16 @@ def test_subset_is_stratified_on_the_exclusive_class():
 @pytest.mark.parametrize("name", ["crop", "jitter", "resized_crop"])
 def test_augmentations_are_seeded_and_stay_in_range(name):
     images = torch.rand(6, 1, 20, 20, generator=torch.Generator().manual_seed(0))
-    one, same, other = (augment(images, 16, name, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    one, same, other = (
+        augment(images, 16, name, np.random.default_rng(seed)) for seed in (1, 1, 2)
+    )
     assert one.shape == (6, 1, 16, 16) and torch.equal(one, same) and not torch.equal(one, other)
     assert one.min() >= -1e-6 and one.max() <= 1 + 1e-6
 
 
 def test_views_are_a_setting(tmp_path):
     found = run(tmp_path, task(views=("PA",)))
-    assert set(found.table["image_id"]) == set(subset(100, 3).index.query("view == 'PA'")["image_id"])
+    assert set(found.table["image_id"]) == set(
+        subset(100, 3).index.query("view == 'PA'")["image_id"]
+    )
     assert replace(KIND.settings(task(views=("PA",)), "default", "demo", {})).views == ("PA",)

@@ -11,7 +11,9 @@ from tasks.classification.labels import check_trainable, few_shot, groups, keep_
 from tasks.classification.settings import ClassificationSettings, resolve
 from tests.tasks.fakes import subset, task
 
-INDEX = pd.DataFrame({"image_id": ["x", "y", "z", "w"], "label:a": [1, -1, 0, np.nan], "label:b": [-1, 0, -1, 1]})
+INDEX = pd.DataFrame(
+    {"image_id": ["x", "y", "z", "w"], "label:a": [1, -1, 0, np.nan], "label:b": [-1, 0, -1, 1]}
+)
 
 
 def settings(**changes):
@@ -32,7 +34,11 @@ def test_one_policy_for_all_and_blanks_ignored():
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"uncertain": "maybe"}, "uncertain policy 'maybe'"), ({"uncertain": "q=ones"}, "q=ones"), ({"shots": "0"}, "shots is 0")],
+    [
+        ({"uncertain": "maybe"}, "uncertain policy 'maybe'"),
+        ({"uncertain": "q=ones"}, "q=ones"),
+        ({"shots": "0"}, "shots is 0"),
+    ],
 )
 def test_wrong_settings(change, message):
     with pytest.raises(SettingError, match=message):
@@ -52,7 +58,9 @@ def test_wrong_labels_name_the_image():
     with pytest.raises(DataError, match="no label 'b'. Known labels: a"):
         targets(INDEX.drop(columns="label:b"), settings())
     exclusive = replace(settings(uncertain="zeros"), mode="multiclass")
-    with pytest.raises(DataError, match="2 of 4 images do not have exactly one class, e.g. 'y' has 0"):
+    with pytest.raises(
+        DataError, match="2 of 4 images do not have exactly one class, e.g. 'y' has 0"
+    ):
         targets(INDEX, exclusive)
 
 
@@ -75,13 +83,17 @@ def test_views():
     data = subset(40)
     kept = keep_views(data, ("PA",))
     assert set(kept.index["view"]) == {"PA"} and 0 < len(kept) < 40
-    np.testing.assert_array_equal(kept.images(np.array([1])), data.images(np.flatnonzero(data.index["view"] == "PA")[1:2]))
+    np.testing.assert_array_equal(
+        kept.images(np.array([1])), data.images(np.flatnonzero(data.index["view"] == "PA")[1:2])
+    )
     with pytest.raises(DataError, match="no image has one of the views AP; found: LL, PA"):
         keep_views(data, ("AP",))
 
 
 def test_groups_of_age_and_sex():
-    index = pd.DataFrame({"sex": ["F", "M", None], "age": [39.0, 80.0, np.nan], "view": ["PA", "PA", "PA"]})
+    index = pd.DataFrame(
+        {"sex": ["F", "M", None], "age": [39.0, 80.0, np.nan], "view": ["PA", "PA", "PA"]}
+    )
     assert groups(index) == {"sex": ["F", "M", ""], "age": ["0-39", "80+", ""]}
 
 

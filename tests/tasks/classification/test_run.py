@@ -1,4 +1,5 @@
-"""Through the engine, on a CheXpert in its layout: same numbers whatever the workers, the user's lists, edited labels."""
+"""Through the engine, on a CheXpert in its layout: same numbers whatever the workers, the user's
+lists, edited labels."""
 
 import json
 from pathlib import Path
@@ -28,13 +29,23 @@ def data(tmp_path, monkeypatch):
         for path, label in zip(table["Path"], table["Atelectasis"].fillna(0), strict=True):
             pixels = rng.integers(0, 120, (40, 40), dtype=np.uint8)
             pixels[:, :20] += np.uint8(60 * label)
-            Image.fromarray(pixels).save(root.parent / path.replace("CheXpert-v1.0-small", "chexpert"), quality=95)
+            Image.fromarray(pixels).save(
+                root.parent / path.replace("CheXpert-v1.0-small", "chexpert"), quality=95
+            )
     return root.parent
 
 
 def request(data, results="results", **changes):
-    facts = {"tasks": ("chexpert_cls",), "backbones": ("random",), "fractions": (1.0,), "device": "cpu", "data_root": data}
-    return RunRequest(**{**facts, "settings": {"image_size": "40"}, "results": data.parent / results, **changes})
+    facts = {
+        "tasks": ("chexpert_cls",),
+        "backbones": ("random",),
+        "fractions": (1.0,),
+        "device": "cpu",
+        "data_root": data,
+    }
+    return RunRequest(
+        **{**facts, "settings": {"image_size": "40"}, "results": data.parent / results, **changes}
+    )
 
 
 def run(data, results="results", **changes):
@@ -43,7 +54,9 @@ def run(data, results="results", **changes):
     assert run_command(asked, dry_run=False) == 0
     store = ResultStore(asked.results)
     found = {record["label_fraction"]: record for record in store.records().values()}
-    return found, {fraction: store.load_predictions(record["key"]).table for fraction, record in found.items()}
+    return found, {
+        fraction: store.load_predictions(record["key"]).table for fraction, record in found.items()
+    }
 
 
 def test_same_numbers_on_another_number_of_workers(data, tmp_path, monkeypatch):
@@ -52,7 +65,9 @@ def test_same_numbers_on_another_number_of_workers(data, tmp_path, monkeypatch):
     second, others = run(data, "three", workers=3)
     assert first[1.0]["key"] == second[1.0]["key"]
     metrics = {name for name in first[1.0] if name.split(":")[0] in ("metric", "low", "high", "n")}
-    assert {name: first[1.0][name] for name in metrics} == {name: second[1.0][name] for name in metrics}
+    assert {name: first[1.0][name] for name in metrics} == {
+        name: second[1.0][name] for name in metrics
+    }
     pd.testing.assert_frame_equal(tables[1.0], others[1.0], check_exact=True)
     assert first[1.0]["split_source"] == "official"
     assert first[1.0]["setting:uncertain"][0] == "Atelectasis=ones"
@@ -62,10 +77,16 @@ def test_same_numbers_on_another_number_of_workers(data, tmp_path, monkeypatch):
 def test_lists_of_the_user(data):
     index = plan_task("chexpert_cls", request(data), Silent()).index
     train = index[(index["split"] == "train")]["path"].tolist()
-    lists = {"train": train[:80], "val": train[-20:], "test": index[index["split"] == "test"]["path"].tolist()[:30]}
+    lists = {
+        "train": train[:80],
+        "val": train[-20:],
+        "test": index[index["split"] == "test"]["path"].tolist()[:30],
+    }
     lists["train_10"] = train[:20]
     patients = index.set_index("path")["patient_id"]
-    lists["val"] = [path for path in lists["val"] if patients[path] not in set(patients[lists["train"]])]
+    lists["val"] = [
+        path for path in lists["val"] if patients[path] not in set(patients[lists["train"]])
+    ]
     for name, paths in lists.items():
         (data / "chexpert" / f"{name}.txt").write_text("\n".join(paths) + "\n")
     found, _ = run(data, fractions=(0.1, 1.0))
@@ -97,11 +118,16 @@ def test_edited_labels_are_another_cell(data):
 
 
 def test_a_file_under_two_names_in_two_splits_is_counted_and_said(data, capsys):
-    train, valid = (next(Path(data / "chexpert" / name).rglob("*frontal.jpg")) for name in ("train", "valid"))
+    train, valid = (
+        next(Path(data / "chexpert" / name).rglob("*frontal.jpg")) for name in ("train", "valid")
+    )
     valid.write_bytes(train.read_bytes())
     found, _ = run(data)
     assert found[1.0]["duplicates_across_splits"] == 2
-    assert "2 images have the same file as one of another name in another split" in capsys.readouterr().err
+    assert (
+        "2 images have the same file as one of another name in another split"
+        in capsys.readouterr().err
+    )
 
 
 def test_the_mgca_protocol_runs_and_warns(data, caplog):

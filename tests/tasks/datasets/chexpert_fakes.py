@@ -12,7 +12,8 @@ FIVE = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusi
 
 
 def write_chexpert(root, train=24, valid=6, folder="CheXpert-v1.0-small", reports=True):
-    """Write images, train.csv, valid.csv and CheXpert Plus; image i of train has class i % 6 of FIVE alone (5: a mixture)."""
+    """Write images, train.csv, valid.csv and CheXpert Plus; image i of train has class i % 6 of
+    FIVE alone (5: a mixture)."""
     rows, told = {"train": [], "valid": []}, []
     for number in range(train + valid):
         split = "train" if number < train else "valid"
@@ -27,7 +28,15 @@ def write_chexpert(root, train=24, valid=6, folder="CheXpert-v1.0-small", report
         else:
             values |= {"Edema": "-1.0", "Fracture": "1.0"}
         place = ("Lateral", "") if lateral else ("Frontal", "PA" if number % 3 else "AP")
-        rows[split].append((f"{folder}/{path}", "Female" if number % 2 else "Male", 40 + number, *place, *values.values()))
+        rows[split].append(
+            (
+                f"{folder}/{path}",
+                "Female" if number % 2 else "Male",
+                40 + number,
+                *place,
+                *values.values(),
+            )
+        )
         told.append((path, f"Findings of {number}\nnext line", f"1. Impression of {number}"))
     for split, lines in rows.items():
         _write(root / f"{split}.csv", COLUMNS, lines)
@@ -41,10 +50,16 @@ def _write(path, header, lines):
 
 
 def big_table(rows=30000, seed=0):
-    """Return train rows (and 40 of valid.csv) as the index has them, labels drawn at random; laterals among them."""
+    """Return train rows (and 40 of valid.csv) as the index has them, labels drawn at random;
+    laterals among them."""
     rng = np.random.default_rng(seed)
     n = rows + 40
-    index = pd.DataFrame({"image_id": [f"train/i{i}" for i in range(n)], "patient_id": [f"p{i // 3}" for i in range(n)]})
+    index = pd.DataFrame(
+        {
+            "image_id": [f"train/i{i}" for i in range(n)],
+            "patient_id": [f"p{i // 3}" for i in range(n)],
+        }
+    )
     index["path"] = index["image_id"] + ".jpg"
     index["split"] = ["train"] * rows + ["test"] * 40
     index.loc[rows:, "patient_id"] = [f"v{i}" for i in range(40)]

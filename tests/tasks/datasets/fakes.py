@@ -19,21 +19,30 @@ def box(size: int, top: int, left: int, side: int) -> np.ndarray:
     return mask
 
 
-def write_siim(root: Path, images: int = 30, size: int = 32, blank: str = " ") -> dict[str, np.ndarray]:
-    """Write a stage 1 tree and its table: every third image positive, every sixth with two masks. Return the true masks."""
+def write_siim(
+    root: Path, images: int = 30, size: int = 32, blank: str = " "
+) -> dict[str, np.ndarray]:
+    """Write a stage 1 tree and its table: every third image positive, every sixth with two masks.
+    Return the true masks."""
     rng = np.random.default_rng(0)
     truth, rows = {}, []
     for number in range(images):
         image = f"1.2.276.{number}"
         folder = root / "dicom-images-train" / f"1.2.study.{number}" / f"1.2.series.{number}"
-        fields = {"PatientID": f"patient-{number // 2}", "PatientSex": "MF"[number % 2], "PatientAge": f"{20 + number % 60:03d}Y"}
+        fields = {
+            "PatientID": f"patient-{number // 2}",
+            "PatientSex": "MF"[number % 2],
+            "PatientAge": f"{20 + number % 60:03d}Y",
+        }
         pixels = rng.integers(0, 255, (size, size), dtype=np.uint8)
         write_dicom(folder / f"{image}.dcm", pixels, uid=image, ViewPosition="PA", **fields)
         masks = [box(size, 4, 4, 8), box(size, 16, 18, 6)][: (number % 3 == 0) + (number % 6 == 0)]
         truth[image] = np.maximum.reduce([np.zeros((size, size), np.uint8), *masks])
         rows += [(image, encode_rle(mask)) for mask in masks] or [(image, "-1")]
     order = rng.permutation(len(rows))
-    lines = [f"ImageId,{blank}EncodedPixels"] + [f"{rows[place][0]},{blank}{rows[place][1]}" for place in order]
+    lines = [f"ImageId,{blank}EncodedPixels"] + [
+        f"{rows[place][0]},{blank}{rows[place][1]}" for place in order
+    ]
     (root / "train-rle.csv").write_text("\n".join(lines) + "\n")
     return truth
 
@@ -58,7 +67,8 @@ REPORT = """                                 FINAL REPORT
 
 
 def write_mimic(root: Path, studies: int = 8, zipped: bool = True) -> None:
-    """Write studies of a frontal and a lateral image, tables (gzipped as downloaded) and reports; study 3 has no text."""
+    """Write studies of a frontal and a lateral image, tables (gzipped as downloaded) and reports;
+    study 3 has no text."""
     metadata, splits, labels = [], [], []
     for number in range(studies):
         subject, study = str(10000000 + number // 2), str(50000000 + number)
@@ -71,28 +81,48 @@ def write_mimic(root: Path, studies: int = 8, zipped: bool = True) -> None:
             pixels = np.full((20, 16), 10 * number % 256, np.uint8)
             Image.fromarray(pixels).save(folder / f"s{study}" / f"{dicom}.jpg")
             metadata.append((dicom, subject, study, view))
-            splits.append((dicom, study, subject, ("train", "train", "validate", "test")[number // 2 % 4]))
+            splits.append(
+                (dicom, study, subject, ("train", "train", "validate", "test")[number // 2 % 4])
+            )
         labels.append((subject, study, "1.0" if number % 2 else "", "-1.0"))
-    write_csv(root, "metadata", ("dicom_id", "subject_id", "study_id", "ViewPosition"), metadata, zipped)
+    write_csv(
+        root, "metadata", ("dicom_id", "subject_id", "study_id", "ViewPosition"), metadata, zipped
+    )
     write_csv(root, "split", ("dicom_id", "study_id", "subject_id", "split"), splits, zipped)
     from tasks.datasets.mimic_cxr import MimicCxr
 
     names = MimicCxr.label_names
-    rows = [(subject, study, first, second, *[""] * (len(names) - 2)) for subject, study, first, second in labels]
+    rows = [
+        (subject, study, first, second, *[""] * (len(names) - 2))
+        for subject, study, first, second in labels
+    ]
     write_csv(root, "chexpert", ("subject_id", "study_id", *names), rows, zipped)
 
 
-def write_csv(root: Path, what: str, header: tuple[str, ...], rows: list[tuple[str, ...]], zipped: bool) -> None:
+def write_csv(
+    root: Path, what: str, header: tuple[str, ...], rows: list[tuple[str, ...]], zipped: bool
+) -> None:
     path = root / f"mimic-cxr-2.0.0-{what}.csv{'.gz' if zipped else ''}"
     with gzip.open(path, "wt", newline="") if zipped else path.open("w", newline="") as file:
         csv.writer(file).writerows([header, *rows])
 
 
-STRUCTURE = ("#", "Template Name", "Filename", "Mask", "Resolution", "Top", "Left", "Width", "Height")
+STRUCTURE = (
+    "#",
+    "Template Name",
+    "Filename",
+    "Mask",
+    "Resolution",
+    "Top",
+    "Left",
+    "Width",
+    "Height",
+)
 
 
 def write_covid(root: Path, images: int = 12) -> None:
-    """Write images with outlines; image 1 lacks the right lung, image 2 all lungs, image 3 names a mask that is absent."""
+    """Write images with outlines; image 1 lacks the right lung, image 2 all lungs, image 3 names a
+    mask that is absent."""
     (root / "images").mkdir(parents=True)
     (root / "masks").mkdir()
     rows, patients = [], []
@@ -117,10 +147,16 @@ def write_covid(root: Path, images: int = 12) -> None:
             crop[..., 3], crop[1:-1, 1:-1, 1] = 255, 80
             if not (number == 3 and template == "Consolidation"):
                 Image.fromarray(crop).save(root / "masks" / file)
-            rows.append((len(rows), template, name, f"masks/{file}", "50x40", top, left, width, height))
+            rows.append(
+                (len(rows), template, name, f"masks/{file}", "50x40", top, left, width, height)
+            )
     for file, header, lines in (
         ("structure.csv", STRUCTURE, rows),
-        ("metadata.csv", ("patientid", "filename", "view", "sex", "age", "clinical_notes"), patients),
+        (
+            "metadata.csv",
+            ("patientid", "filename", "view", "sex", "age", "clinical_notes"),
+            patients,
+        ),
     ):
         with (root / file).open("w", newline="") as out:
             csv.writer(out).writerows([header, *lines])

@@ -1,4 +1,5 @@
-"""Boxes of tables: filled like a loop over pixels, merged over readers by the stated rule, named where they cannot be."""
+"""Boxes of tables: filled like a loop over pixels, merged over readers by the stated rule, named
+where they cannot be."""
 
 from pathlib import Path
 
@@ -14,13 +15,19 @@ from tasks.datasets._boxes import box_findings, checked_boxes, merge_boxes, numb
 
 SIDE = 12
 corner = st.integers(-4, SIDE + 4)
-boxes = st.lists(st.tuples(corner, corner, st.integers(1, 9), st.integers(1, 9), st.integers(0, 1)), max_size=5)
+boxes = st.lists(
+    st.tuples(corner, corner, st.integers(1, 9), st.integers(1, 9), st.integers(0, 1)), max_size=5
+)
 
 
 @given(boxes)
 def test_filled_boxes_equal_a_loop_over_pixels(drawn):
     wanted = np.zeros((2, SIDE, SIDE), np.uint8)
-    inside = [(x, y, x + w, y + h, c) for x, y, w, h, c in drawn if x < SIDE and y < SIDE and x + w > 0 and y + h > 0]
+    inside = [
+        (x, y, x + w, y + h, c)
+        for x, y, w, h, c in drawn
+        if x < SIDE and y < SIDE and x + w > 0 and y + h > 0
+    ]
     for x1, y1, x2, y2, c in inside:
         for y in range(SIDE):
             for x in range(SIDE):
@@ -66,7 +73,14 @@ def test_merging_one_reader_changes_nothing(drawn):
 
 def row(*own, rows=10, columns=20):
     return pd.Series(
-        {"image_id": "i", "path": "i.dcm", "boxes": own, "lines": tuple(range(5, 5 + len(own))), "rows": rows, "columns": columns}
+        {
+            "image_id": "i",
+            "path": "i.dcm",
+            "boxes": own,
+            "lines": tuple(range(5, 5 + len(own))),
+            "rows": rows,
+            "columns": columns,
+        }
     )
 
 
@@ -105,8 +119,12 @@ class Table:
 
 
 def test_findings_count_impossible_boxes_and_those_over_the_edge():
-    index = pd.DataFrame([row((0, 0, 2, 2, 0)), row((0, 0, 25, 2, 0), (-1, 0, 2, 2, 0)), row((0, 0, 0, 2, 0))])
-    messages = [(finding.level, finding.message) for finding in box_findings(Table(), index, Path())]
+    index = pd.DataFrame(
+        [row((0, 0, 2, 2, 0)), row((0, 0, 25, 2, 0), (-1, 0, 2, 2, 0)), row((0, 0, 0, 2, 0))]
+    )
+    messages = [
+        (finding.level, finding.message) for finding in box_findings(Table(), index, Path())
+    ]
     assert messages[0][0] == "error"
     assert messages[0][1].startswith("1 images have an impossible box, e.g. table t.csv, line 5")
     assert messages[1] == ("warning", "2 boxes reach beyond their image and are cut at its edge.")

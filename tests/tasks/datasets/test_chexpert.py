@@ -1,4 +1,5 @@
-"""CheXpert as downloaded: values, views, refusals; the references' split with its leak; 5x200 and 8x200."""
+"""CheXpert as downloaded: values, views, refusals; the references' split with its leak; 5x200 and
+8x200."""
 
 import json
 import logging
@@ -31,8 +32,18 @@ def test_index(root):
     index = CHEXPERT.index(root)
     assert index["split"].value_counts().to_dict() == {"train": 24, "test": 6}
     row = index.set_index("image_id").loc["train/patient00002/study2/view1_frontal"]
-    assert (row["patient_id"], row["study_id"], row["sex"], row["age"]) == ("patient00002", "patient00002/study2", "F", 45.0)
-    assert (row["view"], row["label:Edema"], row["label:Fracture"], np.isnan(row["label:Atelectasis"])) == ("PA", -1, 1, True)
+    assert (row["patient_id"], row["study_id"], row["sex"], row["age"]) == (
+        "patient00002",
+        "patient00002/study2",
+        "F",
+        45.0,
+    )
+    assert (
+        row["view"],
+        row["label:Edema"],
+        row["label:Fracture"],
+        np.isnan(row["label:Atelectasis"]),
+    ) == ("PA", -1, 1, True)
     assert (index["view"] == "LL").sum() == 3
     check_leaks(default_split(index))
     assert len(prepare(CHEXPERT, root, size=16).index) == 30
@@ -42,15 +53,24 @@ def test_index(root):
 def test_full_and_small_are_found_by_their_folders(tmp_path, folder):
     write_chexpert(tmp_path / folder, folder=folder)
     for dataset in (CHEXPERT, MEMBERS):
-        assert resolve_root(dataset, tmp_path).path == tmp_path / folder == find_dataset(dataset, tmp_path / folder)
-    assert set(CHEXPERT.index(tmp_path / folder)["path"].str.split("/").str[0]) == {"train", "valid"}
+        assert (
+            resolve_root(dataset, tmp_path).path
+            == tmp_path / folder
+            == find_dataset(dataset, tmp_path / folder)
+        )
+    assert set(CHEXPERT.index(tmp_path / folder)["path"].str.split("/").str[0]) == {
+        "train",
+        "valid",
+    }
 
 
 def test_published_counts_are_compared_and_missing_files_named(root):
     (root / "valid/patient00014/study1/view1_frontal.jpg").unlink()
     messages = {finding.message: finding.level for finding in CHEXPERT.validate(root)}
     assert messages["rows of train.csv: 24 found, 223414 expected (published)."] == "warning"
-    assert any("1 files are missing" in message and level == "error" for message, level in messages.items())
+    assert any(
+        "1 files are missing" in message and level == "error" for message, level in messages.items()
+    )
 
 
 @pytest.mark.parametrize(
@@ -83,14 +103,18 @@ def test_an_image_that_stands_twice(root):
 
 # ------------------------------------------------------------------------------------------- the references' split
 def reference(table):
-    """The procedure as described, in the steps of the description: positions chosen, row labels dropped."""
+    """The procedure as described, in the steps of the description: positions chosen, row labels
+    dropped."""
     labels = [f"label:{name}" for name in LABELS]
     train = table[table["split"] == "train"].fillna(dict.fromkeys(labels, 0))
     frontal = train[train["view"] != "LL"]
     others = [name for name in LABELS if name != "No Finding"]
     taken = []
     for name in FIVE:
-        keep = [all(row[f"label:{o}"] == (o == name) for o in others) for row in frontal[labels].to_dict("records")]
+        keep = [
+            all(row[f"label:{o}"] == (o == name) for o in others)
+            for row in frontal[labels].to_dict("records")
+        ]
         taken.append(frontal[keep].sample(n=200, random_state=0))
     rest = train[~train["path"].isin(pd.concat(taken)["path"])]
     state = np.random.get_state()
@@ -104,11 +128,18 @@ def test_reference_split_has_the_membership_of_the_description():
     table = big_table()
     taken, train, val = reference(table)
     split = CHEXPERT.reference_split(table, "mgca", 0)
-    parts = {name: split[split["split"] == name]["image_id"].tolist() for name in ("train", "val", "test")}
+    parts = {
+        name: split[split["split"] == name]["image_id"].tolist()
+        for name in ("train", "val", "test")
+    }
     assert parts["train"] == train["image_id"].tolist()
     assert parts["val"] == val["image_id"].tolist()
     assert parts["test"] == table[table["split"] == "test"]["image_id"].tolist()
-    assert len(set(parts["val"]) & set(parts["train"])) == len(set(val.index) & set(train.index)) > 4000
+    assert (
+        len(set(parts["val"]) & set(parts["train"]))
+        == len(set(val.index) & set(train.index))
+        > 4000
+    )
     assert not set(taken["image_id"]) & set(parts["train"] + parts["val"])
     assert CHEXPERT.reference_split(table, "benchx", 0) is None
 
@@ -170,18 +201,33 @@ def test_without_reports(tmp_path):
     write_chexpert(tmp_path, reports=False)
     index = MEMBERS.index(tmp_path)
     assert set(index["report"]) == {""}
-    assert any("0 of" in finding.message and finding.level == "warning" for finding in MEMBERS.validate(tmp_path))
+    assert any(
+        "0 of" in finding.message and finding.level == "warning"
+        for finding in MEMBERS.validate(tmp_path)
+    )
 
 
 def test_a_list_of_the_users_own_fixes_the_members(root):
-    paths = ["CheXpert-v1.0/train/patient00000/study2/view1_frontal.jpg", "train/patient00000/study1/view1_frontal.jpg"]
+    paths = [
+        "CheXpert-v1.0/train/patient00000/study2/view1_frontal.jpg",
+        "train/patient00000/study1/view1_frontal.jpg",
+    ]
     own = root / "chexpert_5x200.csv"
-    own.write_text("Path,Report Impression\n" + "\n".join(f"{path},Text of {n}" for n, path in enumerate(paths)) + "\n")
+    own.write_text(
+        "Path,Report Impression\n"
+        + "\n".join(f"{path},Text of {n}" for n, path in enumerate(paths))
+        + "\n"
+    )
     index = MEMBERS.index(root)
-    assert index["image_id"].tolist() == ["train/patient00000/study2/view1_frontal", "train/patient00000/study1/view1_frontal"]
+    assert index["image_id"].tolist() == [
+        "train/patient00000/study2/view1_frontal",
+        "train/patient00000/study1/view1_frontal",
+    ]
     assert index["report"].tolist() == ["Text of 0.", "Text of 1."]
     own.write_text("Path\ntrain/patient09999/study1/view1_frontal.jpg\n")
-    with pytest.raises(DataError, match=r"1 of 1 images of .*chexpert_5x200\.csv are not in the dataset"):
+    with pytest.raises(
+        DataError, match=r"1 of 1 images of .*chexpert_5x200\.csv are not in the dataset"
+    ):
         MEMBERS.index(root)
     own.write_text("Path\n" + f"{paths[1]}\n" * 2)
     with pytest.raises(DataError, match="names an image twice"):

@@ -24,7 +24,10 @@ def root(tmp_path):
 def test_index(root):
     index = COVID.index(root)
     assert len(index) == 10
-    assert index.attrs["dropped"] == {"no lung outline": 1, "a lung or opacity mask file is absent": 1}
+    assert index.attrs["dropped"] == {
+        "no lung outline": 1,
+        "a lung or opacity mask file is absent": 1,
+    }
     assert index[index["lung_from_opacity"]]["image_id"].tolist() == ["case 1.png"]
     assert index.set_index("image_id").loc["case 7.png", "patient_id"] == "unknown-case 7.png"
     assert set(index["split"]) == {"train", "val", "test"}
@@ -50,7 +53,8 @@ def test_changed_mask_file_is_seen_by_the_cache(root):
     after = prepare(COVID, root, size=50, needs_masks=True)
     assert after.data_hash != before.data_hash
     masks = [
-        prepared.subset(prepared.index[prepared.index["image_id"] == "case 4.jpg"]).masks(0)[0] for prepared in (before, after)
+        prepared.subset(prepared.index[prepared.index["image_id"] == "case 4.jpg"]).masks(0)[0]
+        for prepared in (before, after)
     ]
     assert masks[0].sum() > masks[1].sum()
 
@@ -64,7 +68,10 @@ def test_validate_states_what_is_left_out(root):
 
 def test_missing_image_is_named(root):
     (root / "images" / "case 4.jpg").unlink()
-    assert any(finding.level == "error" and "case 4.jpg" in finding.message for finding in COVID.validate(root))
+    assert any(
+        finding.level == "error" and "case 4.jpg" in finding.message
+        for finding in COVID.validate(root)
+    )
     with pytest.raises(DataError, match=r"case 4\.jpg cannot be read"):
         prepare(COVID, root, size=50)
 
@@ -74,7 +81,11 @@ def test_missing_image_is_named(root):
     [
         ("Template Name", "Template", r"structure\.csv lacks the column 'Template Name'"),
         ("50x40,5,28", "50x40,5,48", r"masks/0-L\.png .* leaves its image"),
-        ("50x40,5,28", "50x40,5,x", r"structure\.csv: image 'case 0\.jpg' has a box that is no number"),
+        (
+            "50x40,5,28",
+            "50x40,5,x",
+            r"structure\.csv: image 'case 0\.jpg' has a box that is no number",
+        ),
     ],
 )
 def test_wrong_rows_are_named(root, old, new, match):
@@ -91,7 +102,9 @@ def test_truncated_mask_is_named(root):
         prepare(COVID, root, size=50, needs_masks=True)
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="the 44 real radiographs are not beside the repository")
+@pytest.mark.skipif(
+    not REAL.is_dir(), reason="the 44 real radiographs are not beside the repository"
+)
 def test_real_radiographs():
     index = COVID.index(REAL)
     assert len(index) == 44

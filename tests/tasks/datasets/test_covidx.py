@@ -45,7 +45,9 @@ def test_two_classes_with_official_lists(tmp_path):
     index = TWO.index(write(tmp_path, TWO))
     assert index["split"].value_counts().to_dict() == {"train": 30, "val": 30, "test": 30}
     assert index["label:COVID-19"].sum() == 45
-    assert find_lists(tmp_path, index, TWO.official_lists) is None, "its own lists are not the user's"
+    assert find_lists(tmp_path, index, TWO.official_lists) is None, (
+        "its own lists are not the user's"
+    )
     (tmp_path / "splits").mkdir()
     for name, line in (("train", "train/f0_1.png"), ("test", "f1_2.png")):
         (tmp_path / "splits" / f"{name}.txt").write_text(line + "\n")

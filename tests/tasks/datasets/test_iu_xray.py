@@ -38,8 +38,16 @@ def annotation(root, **changes):
 def test_annotation_gives_a_row_per_view(tmp_path):
     index = IuXray().index(annotation(tmp_path))
     assert index["image_id"].tolist() == ["CXR7_IM-0001_0", "CXR7_IM-0001_1", "CXR8_IM-2_0"]
-    assert index["study_id"].nunique() == 2 and index["patient_id"].tolist() == ["CXR7", "CXR7", "CXR8"]
-    assert index["path"].iloc[1] == "images/CXR7_IM-0001/1.png" and index["split"].tolist() == ["train", "train", "test"]
+    assert index["study_id"].nunique() == 2 and index["patient_id"].tolist() == [
+        "CXR7",
+        "CXR7",
+        "CXR8",
+    ]
+    assert index["path"].iloc[1] == "images/CXR7_IM-0001/1.png" and index["split"].tolist() == [
+        "train",
+        "train",
+        "test",
+    ]
     assert index["findings"].iloc[0] == index["report"].iloc[0] == "No effusion. Heart normal."
 
 
@@ -72,13 +80,19 @@ def test_open_i_reports(tmp_path):
     (tmp_path / "ecgen-radiology").mkdir()
     (tmp_path / "NLMCXR_png").mkdir()
     for n in range(1, 13):
-        (tmp_path / "ecgen-radiology" / f"{n}.xml").write_text(XML.format(n=n, findings="Small effusion" if n > 1 else ""))
+        (tmp_path / "ecgen-radiology" / f"{n}.xml").write_text(
+            XML.format(n=n, findings="Small effusion" if n > 1 else "")
+        )
         for view in (1, 2):
             (tmp_path / "NLMCXR_png" / f"CXR{n}_IM-1-{view}001.png").touch()
     index = IuXray().index(tmp_path)
     assert len(index) == 24 and index["patient_id"].nunique() == 12 and set(index["split"]) == {""}
     row = index[index["study_id"] == "CXR2"].iloc[0]
-    assert (row["findings"], row["impression"], row["mesh"]) == ("Small effusion.", "Normal chest.", "Pleural Effusion/left")
+    assert (row["findings"], row["impression"], row["mesh"]) == (
+        "Small effusion.",
+        "Normal chest.",
+        "Pleural Effusion/left",
+    )
     check_leaks(default_split(index, seed=0))
     findings = IuXray().validate(tmp_path)
     assert any("1 of 12 studies have no findings" in each.message for each in findings)
@@ -93,7 +107,10 @@ def test_a_damaged_xml_is_named(tmp_path):
     path.write_text("<eCitation/>")
     with pytest.raises(DataError, match="has no uId"):
         read_report(path)
-    for damage in (XML.format(n=1, findings="Caf\xe9").encode("latin1"), b"<?xml version='1.0' encoding='nonsense'?><a/>"):
+    for damage in (
+        XML.format(n=1, findings="Caf\xe9").encode("latin1"),
+        b"<?xml version='1.0' encoding='nonsense'?><a/>",
+    ):
         path.write_bytes(damage)
         with pytest.raises(DataError, match=r"1\.xml is not XML: .* Download it again"):
             read_report(path)
@@ -115,23 +132,40 @@ def test_neither_layout(tmp_path):
 def test_mimic_annotation_scores_every_image_on_its_own(tmp_path):
     annotation(tmp_path, id="abc", study_id=50, subject_id=10, image_path=["p10/p10/s50/abc.jpg"])
     row = MimicCxrR2Gen().index(tmp_path).iloc[0]
-    assert (row["patient_id"], row["study_id"], row["path"]) == ("10", "abc_0", "images/p10/p10/s50/abc.jpg")
+    assert (row["patient_id"], row["study_id"], row["path"]) == (
+        "10",
+        "abc_0",
+        "images/p10/p10/s50/abc.jpg",
+    )
     assert any("270790 expected" in each.message for each in MimicCxrR2Gen().validate(tmp_path))
 
 
 def test_demo_is_read_by_the_loader_of_the_real_files(tmp_path):
     for name in ("one", "two"):
         demo.write(tmp_path / name, studies=10, size=64, seed=3, workers=1)
-    files = [sorted(p.relative_to(tmp_path / n) for p in (tmp_path / n).rglob("*") if p.is_file()) for n in ("one", "two")]
+    files = [
+        sorted(p.relative_to(tmp_path / n) for p in (tmp_path / n).rglob("*") if p.is_file())
+        for n in ("one", "two")
+    ]
     assert files[0] == files[1]
-    assert all((tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes() for file in files[0])
+    assert all(
+        (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+        for file in files[0]
+    )
     index = IuXray().index(tmp_path / "one")
     assert len(index) == 20 and (index["findings"] != "").all()
-    assert index.drop_duplicates("study_id")["split"].value_counts().to_dict() == {"train": 7, "test": 2, "val": 1}
+    assert index.drop_duplicates("study_id")["split"].value_counts().to_dict() == {
+        "train": 7,
+        "test": 2,
+        "val": 1,
+    }
     assert {each.level for each in IuXray().validate(tmp_path / "one")} == {"ok"}
     check_leaks(index)
 
 
 def test_tasks():
     for name, images in (("iu_rg", 2), ("mimic_rg", 1), ("mimic_r2gen_rg", 1)):
-        assert TASKS.get(name).options["images"] == images and TASKS.get(name).main_metric == "ce_f1_micro"
+        assert (
+            TASKS.get(name).options["images"] == images
+            and TASKS.get(name).main_metric == "ce_f1_micro"
+        )

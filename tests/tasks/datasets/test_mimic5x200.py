@@ -1,4 +1,5 @@
-"""MIMIC-CXR 5x200: one finding alone, held-out patients first, BenchX's list of ids, unknown label values."""
+"""MIMIC-CXR 5x200: one finding alone, held-out patients first, BenchX's list of ids, unknown label
+values."""
 
 import gzip
 
@@ -21,13 +22,22 @@ def root(tmp_path):
     write_mimic(tmp_path, studies=40)
     relabel(
         tmp_path,
-        lambda number, name: "1.0" if name == FIVE[number % 5] else "-1.0" if number % 10 == 9 and name == "Fracture" else "",
+        lambda number, name: (
+            "1.0"
+            if name == FIVE[number % 5]
+            else "-1.0"
+            if number % 10 == 9 and name == "Fracture"
+            else ""
+        ),
     )
     return tmp_path
 
 
 def relabel(root, value):
-    rows = [(str(10000000 + n // 2), str(50000000 + n), *(value(n, name) for name in NAMES)) for n in range(40)]
+    rows = [
+        (str(10000000 + n // 2), str(50000000 + n), *(value(n, name) for name in NAMES))
+        for n in range(40)
+    ]
     write_csv(root, "chexpert", ("subject_id", "study_id", *NAMES), rows, zipped=True)
 
 
@@ -35,7 +45,9 @@ def test_members(root):
     index = Mimic5x200().index(root)
     assert (index[[f"label:{name}" for name in FIVE]].sum(axis=1) == 1).all()
     assert set(index["split"]) == {"test"} and set(index["view"]) <= {"PA", "AP"}
-    assert index["label:Pleural Effusion"].sum() == index["label:Edema"].sum() == 4, "of eight, four have an uncertain finding"
+    assert index["label:Pleural Effusion"].sum() == index["label:Edema"].sum() == 4, (
+        "of eight, four have an uncertain finding"
+    )
     held_out = index[index["label:Atelectasis"] == 1]["official_split"].tolist()
     assert held_out == sorted(held_out, key="train".__eq__), "held-out patients come first"
     assert (index["report"] != "").all()
@@ -45,7 +57,9 @@ def test_members(root):
 
 def test_the_published_list_of_ids_wins(root):
     ids = [row for row in MimicCxr().index(root)["image_id"] if int(row[:8], 16) in (10, 11)]
-    (root / MEMBERS).write_text("Path,dicom_id,subject_id,study_id,Report\n" + "".join(f"x,{i},1,2,text\n" for i in ids))
+    (root / MEMBERS).write_text(
+        "Path,dicom_id,subject_id,study_id,Report\n" + "".join(f"x,{i},1,2,text\n" for i in ids)
+    )
     assert Mimic5x200().index(root)["image_id"].tolist() == ids
 
 
@@ -66,7 +80,9 @@ def test_a_study_that_stands_twice_in_the_labels(root):
 def test_mgca_validates_on_its_test_set(root):
     index = MimicCxr().index(root)
     split = MimicCxr().reference_split(index, "mgca", 0)
-    parts = {name: set(split[split["split"] == name]["image_id"]) for name in ("train", "val", "test")}
+    parts = {
+        name: set(split[split["split"] == name]["image_id"]) for name in ("train", "val", "test")
+    }
     assert parts["val"] == parts["test"] == set(index[index["split"] != "train"]["image_id"])
     assert "stand in more than one split" in check_leaks(split, allow=True)
 

@@ -38,12 +38,21 @@ def test_index(root):
     row = index.iloc[0]
     assert row["report"] == (
         "Study number 0. Right upper lobe nodule. "
-        "The lungs are clear. There is a 1.5 cm nodule in the right upper lobe. No pleural effusion."
+        "The lungs are clear. There is a 1.5 cm nodule in the right upper lobe. No pleural "
+        "effusion."
     )
     assert row["impression"] == "Study number 0. Right upper lobe nodule."
     assert row["path"] == "files/p10/p10000000/s50000000/00000000-AP.jpg"
     assert index["split"].tolist() == ["train"] * 3 + ["val"] * 2 + ["test"] * 2
-    assert index["label:Atelectasis"].isna().tolist() == [True, False, True, True, False, True, False]
+    assert index["label:Atelectasis"].isna().tolist() == [
+        True,
+        False,
+        True,
+        True,
+        False,
+        True,
+        False,
+    ]
     assert (index["label:Cardiomegaly"] == -1).all()
     check_leaks(default_split(index))
 
@@ -74,7 +83,10 @@ def test_reports_may_lie_beside_the_images(one, folder):
 
 def test_sectioned_table_is_used_where_present(one):
     with (one / "mimic_cxr_sectioned.csv").open("w", newline="") as file:
-        rows = [("study", "impression", "findings", "last_paragraph", "comparison"), ("s50000001", "Fine", "", "", "")]
+        rows = [
+            ("study", "impression", "findings", "last_paragraph", "comparison"),
+            ("s50000001", "Fine", "", "", ""),
+        ]
         csv.writer(file).writerows(rows)
     index = MIMIC.index(one)
     assert index["report"].tolist() == ["Fine."]
@@ -93,7 +105,9 @@ def test_found_by_its_folder(one):
 def test_validate(one):
     messages = [finding.message for finding in MIMIC.validate(one)]
     assert "images: 16 found, 377110 expected (published)." in messages
-    (one / "DEMO.json").write_text(json.dumps({"counts": {"images": 16, "studies": 8, "patients": 4}}))
+    (one / "DEMO.json").write_text(
+        json.dumps({"counts": {"images": 16, "studies": 8, "patients": 4}})
+    )
     assert {finding.level for finding in MIMIC.validate(one)} == {"ok"}
     gone = next(one.rglob("*-PA.jpg"))
     gone.unlink()
@@ -108,7 +122,9 @@ def test_validate(one):
 def test_a_report_that_is_no_utf_8_is_named(one):
     path = next(one.rglob("s50000001.txt"))
     path.write_bytes(b"\n FINDINGS:  Caf\xe9 au lait.\n")
-    with pytest.raises(DataError, match=rf"file {path} is no UTF-8 text \(byte 0xe9 at 16\)\. Download it again"):
+    with pytest.raises(
+        DataError, match=rf"file {path} is no UTF-8 text \(byte 0xe9 at 16\)\. Download it again"
+    ):
         MIMIC.index(one)
 
 

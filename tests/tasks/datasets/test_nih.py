@@ -1,4 +1,5 @@
-"""NIH ChestX-ray14 as downloaded: findings, official lists, folders, MRM's lists, and files that are wrong."""
+"""NIH ChestX-ray14 as downloaded: findings, official lists, folders, MRM's lists, and files that
+are wrong."""
 
 import numpy as np
 import pytest
@@ -35,7 +36,9 @@ def root(tmp_path):
         picture = Image.fromarray(grey)
         (picture.convert("RGBA") if number == 3 else picture).save(folder / name(number))
         age, sex = 412 if number == 5 else 40 + number, "MF"[number % 3 == 0]
-        rows.append(f"{name(number)},{FINDINGS[number % 4]},{number % 2},{number // 2 + 1},{age},{sex},PA,2500,2048,0.1,0.1,")
+        rows.append(
+            f"{name(number)},{FINDINGS[number % 4]},{number % 2},{number // 2 + 1},{age},{sex},PA,2500,2048,0.1,0.1,"
+        )
     (root / TABLE).write_text("\n".join([HEADER, *rows]) + "\n")
     (root / "train_val_list.txt").write_text("\n".join(name(number) for number in range(30)))
     (root / "test_list.txt").write_text("\n".join(name(number) for number in range(30, 40)) + "\n")
@@ -53,15 +56,29 @@ def test_index(root):
     assert index["image_id"].tolist() == [name(number) for number in range(40)]
     row = index.iloc[21]
     assert row["path"] == f"images_002/images/{name(21)}"
-    assert (row["patient_id"], row["age"], row["sex"], row["view"], row["split"]) == ("11", 61, "F", "PA", "train")
-    assert [label for label in NIH.label_names if row[f"label:{label}"]] == ["Cardiomegaly", "Emphysema"]
-    assert index[[f"label:{label}" for label in NIH.label_names]].to_numpy().sum() == 10 * (0 + 2 + 1 + 1)
+    assert (row["patient_id"], row["age"], row["sex"], row["view"], row["split"]) == (
+        "11",
+        61,
+        "F",
+        "PA",
+        "train",
+    )
+    assert [label for label in NIH.label_names if row[f"label:{label}"]] == [
+        "Cardiomegaly",
+        "Emphysema",
+    ]
+    assert index[[f"label:{label}" for label in NIH.label_names]].to_numpy().sum() == 10 * (
+        0 + 2 + 1 + 1
+    )
     assert index["split"].value_counts().to_dict() == {"train": 30, "test": 10}
 
 
 def test_an_impossible_age_is_unknown_and_counted(root):
     assert np.isnan(NIH.index(root).iloc[5]["age"])
-    assert any("1 images without an age of 0 to 120 years" in finding.message for finding in NIH.validate(root))
+    assert any(
+        "1 images without an age of 0 to 120 years" in finding.message
+        for finding in NIH.validate(root)
+    )
 
 
 def test_the_older_age_form_is_read(root):
@@ -77,7 +94,9 @@ def test_validation_is_drawn_by_patient_and_the_official_test_kept(root):
     prepared = prepare(NIH, root, size=16)
     split = default_split(prepared.index)
     check_leaks(split)
-    assert set(split.loc[split["split"] == "test", "image_id"]) == {name(number) for number in range(30, 40)}
+    assert set(split.loc[split["split"] == "test", "image_id"]) == {
+        name(number) for number in range(30, 40)
+    }
     assert {"train", "val", "test"} == set(split["split"])
 
 
@@ -104,18 +123,27 @@ def test_counts_are_compared(root):
 def test_published_counts_add_up():
     from tasks.datasets.nih import PUBLISHED
 
-    assert PUBLISHED["images of train_val_list.txt"] + PUBLISHED["images of test_list.txt"] == PUBLISHED["images"]
+    assert (
+        PUBLISHED["images of train_val_list.txt"] + PUBLISHED["images of test_list.txt"]
+        == PUBLISHED["images"]
+    )
     assert sum(PUBLISHED[label] for label in NIH.label_names) == 81176
 
 
 def test_benchx_follows_mrms_lists(root):
     with pytest.raises(DataError, match="from the lists of MRM.*Put train_list.txt.*into mrm/"):
         NIH.reference_split(NIH.index(root), "benchx", 0, "classification")
-    with pytest.raises(DataError, match="label fractions from the lists of MRM.*train_1.txt, train_10.txt"):
+    with pytest.raises(
+        DataError, match="label fractions from the lists of MRM.*train_1.txt, train_10.txt"
+    ):
         NIH.reference_subset(NIH.index(root), "benchx", 0.1, 0)
     folder = root / "mrm"
     folder.mkdir()
-    parts = {"train_list.txt": range(20), "val_list.txt": range(20, 24), "test_list.txt": range(24, 36)}
+    parts = {
+        "train_list.txt": range(20),
+        "val_list.txt": range(20, 24),
+        "test_list.txt": range(24, 36),
+    }
     parts |= {"train_1.txt": range(2), "train_10.txt": range(6)}
     for file, numbers in parts.items():
         (folder / file).write_text("".join(f"{name(number)} {' 0' * 14}\n" for number in numbers))
@@ -140,9 +168,24 @@ def test_benchx_follows_mrms_lists(root):
         (TABLE, "Hernia", "Hernia|No Finding", r"line 4: Finding Labels is 'Hernia\|No Finding'"),
         (TABLE, name(7), name(6), r"Image Index '00000004_000\.png' stands twice"),
         (TABLE, "Finding Labels", "Findings", r"lacks the column 'Finding Labels'"),
-        (TABLE, name(7), "gone.png", r"1 of 40 images of .* have no file under .*images\*, e\.g\. 'gone\.png'"),
-        ("test_list.txt", name(39) + "\n", "", r"1 images of .* are in neither train_val_list\.txt nor test_list\.txt"),
-        ("test_list.txt", name(39), name(1), r"test_list\.txt: image '00000001_001\.png' is also in the list of train"),
+        (
+            TABLE,
+            name(7),
+            "gone.png",
+            r"1 of 40 images of .* have no file under .*images\*, e\.g\. 'gone\.png'",
+        ),
+        (
+            "test_list.txt",
+            name(39) + "\n",
+            "",
+            r"1 images of .* are in neither train_val_list\.txt nor test_list\.txt",
+        ),
+        (
+            "test_list.txt",
+            name(39),
+            name(1),
+            r"test_list\.txt: image '00000001_001\.png' is also in the list of train",
+        ),
     ],
 )
 def test_wrong_files_are_named(root, file, old, new, message):

@@ -1,4 +1,5 @@
-"""Object-CXR as downloaded: three parts, boxes and masks of outlines, MGCA's and BenchX's ways, and files that are wrong."""
+"""Object-CXR as downloaded: three parts, boxes and masks of outlines, MGCA's and BenchX's ways, and
+files that are wrong."""
 
 import numpy as np
 import pytest
@@ -19,14 +20,23 @@ HEIGHT, WIDTH = 40, 50
 
 @pytest.fixture
 def root(tmp_path):
-    """Twenty images in train, eight in dev, four in test; of every four, one has two objects and one a polygon."""
+    """Twenty images in train, eight in dev, four in test; of every four, one has two objects and
+    one a polygon."""
     root = tmp_path / "object_cxr"
-    for folder, count, column in (("train", 20, "image_name"), ("dev", 8, "image_name"), ("test", 4, "image_path")):
+    for folder, count, column in (
+        ("train", 20, "image_name"),
+        ("dev", 8, "image_name"),
+        ("test", 4, "image_path"),
+    ):
         (root / folder).mkdir(parents=True)
         rows = []
         for number in range(count):
-            Image.fromarray(np.full((HEIGHT, WIDTH), 5 * number, np.uint8)).save(root / folder / f"{number:05d}.jpg")
-            shown = f"{number:05d}.jpg" if column == "image_name" else f"/data/test/{number:05d}.jpg"
+            Image.fromarray(np.full((HEIGHT, WIDTH), 5 * number, np.uint8)).save(
+                root / folder / f"{number:05d}.jpg"
+            )
+            shown = (
+                f"{number:05d}.jpg" if column == "image_name" else f"/data/test/{number:05d}.jpg"
+            )
             rows.append(f"{shown},{ANNOTATIONS[number % 4]}")
         (root / f"{folder}.csv").write_text("\n".join([f"{column},annotation", *rows]) + "\n")
     return root
@@ -48,13 +58,21 @@ def test_index(root):
     assert index["split"].value_counts().to_dict() == {"train": 20, "val": 8, "test": 4}
     assert index["image_id"].is_unique, "the parts number their images alike"
     row = row_of(root, "test/00002.jpg", index)
-    assert (row["path"], row["rows"], row["columns"], row["label:Foreign object"]) == ("test/00002.jpg", HEIGHT, WIDTH, 1)
+    assert (row["path"], row["rows"], row["columns"], row["label:Foreign object"]) == (
+        "test/00002.jpg",
+        HEIGHT,
+        WIDTH,
+        1,
+    )
     assert index["label:Foreign object"].sum() == 16
     assert resolve_root(OBJECTS, root).path == root
 
 
 def test_boxes_are_tight(root):
-    assert OBJECTS.boxes(row_of(root, "train/00001.jpg"), root).tolist() == [[5, 6, 15, 16, 0], [20, 20, 30, 26, 0]]
+    assert OBJECTS.boxes(row_of(root, "train/00001.jpg"), root).tolist() == [
+        [5, 6, 15, 16, 0],
+        [20, 20, 30, 26, 0],
+    ]
     assert OBJECTS.boxes(row_of(root, "dev/00002.jpg"), root).tolist() == [[10, 10, 40, 30, 0]]
     assert OBJECTS.boxes(row_of(root, "train/00000.jpg"), root).shape == (0, 5)
 
@@ -78,7 +96,9 @@ def test_without_test_labels_test_is_drawn_from_train(root):
 def test_mgca_splits_the_rows_of_train_and_widens_polygons(root):
     index = OBJECTS.index(root)
     split = OBJECTS.reference_split(index, "mgca", 0, "detection")
-    train, val = train_test_split(index[index["split"] == "train"]["image_id"].tolist(), test_size=0.1, random_state=0)
+    train, val = train_test_split(
+        index[index["split"] == "train"]["image_id"].tolist(), test_size=0.1, random_state=0
+    )
     assert split.loc[split["split"] == "train", "image_id"].tolist() == train
     assert split.loc[split["split"] == "val", "image_id"].tolist() == val
     assert set(split.loc[split["split"] == "test", "image_id"].str[:3]) == {"dev"}
@@ -92,7 +112,9 @@ def test_mgca_splits_the_rows_of_train_and_widens_polygons(root):
 
 def test_a_mask_needs_no_box_of_mgca(root, monkeypatch):
     split = OBJECTS.reference_split(OBJECTS.index(root), "mgca", 0, "segmentation")
-    monkeypatch.setattr("tasks.datasets._shapes.centred_box", lambda _: pytest.fail("a box was made for a mask"))
+    monkeypatch.setattr(
+        "tasks.datasets._shapes.centred_box", lambda _: pytest.fail("a box was made for a mask")
+    )
     assert OBJECTS.mask(row_of(root, "train/00002.jpg", split), root).any()
 
 
@@ -121,7 +143,11 @@ def test_counts_are_compared(root):
     ("old", "new", "message"),
     [
         ("00003.jpg", "00002.jpg", r"train\.csv: image_name '00002\.jpg' stands twice"),
-        ("00003.jpg", "99999.jpg", r"1 of 20 images of .*train\.csv have no file under .*train, e\.g\. '99999\.jpg'"),
+        (
+            "00003.jpg",
+            "99999.jpg",
+            r"1 of 20 images of .*train\.csv have no file under .*train, e\.g\. '99999\.jpg'",
+        ),
         ("annotation", "objects", r"lacks the column 'annotation'"),
         ("image_name", "name", r"lacks the column 'image_name'"),
     ],
@@ -145,7 +171,9 @@ def test_wrong_tables_are_named(root, old, new, message):
 )
 def test_an_impossible_object_stops_or_is_skipped_and_counted(root, new, reason):
     edit(root, POLYGON, new)
-    with pytest.raises(DataError, match=rf"train\.csv, line 4, image 'train/00002\.jpg': .*{reason}"):
+    with pytest.raises(
+        DataError, match=rf"train\.csv, line 4, image 'train/00002\.jpg': .*{reason}"
+    ):
         prepare(OBJECTS, root, size=20, needs_masks=True)
     prepared = prepare(OBJECTS, root, size=20, needs_masks=True, on_error="skip")
     assert [item.id for item in prepared.skipped] == ["train/00002.jpg"]
@@ -157,4 +185,6 @@ def test_an_impossible_object_stops_or_is_skipped_and_counted(root, new, reason)
 def test_an_object_over_the_edge_is_cut_and_counted(root):
     edit(root, POLYGON, "0 40 30 60 50")
     assert OBJECTS.mask(row_of(root, "train/00002.jpg"), root).sum() == 100
-    assert any("1 boxes reach beyond their image" in finding.message for finding in OBJECTS.validate(root))
+    assert any(
+        "1 boxes reach beyond their image" in finding.message for finding in OBJECTS.validate(root)
+    )

@@ -1,4 +1,5 @@
-"""The splits of MGCA and BenchX: published sizes, nested as published, and equal to scikit-learn on the references' tables."""
+"""The splits of MGCA and BenchX: published sizes, nested as published, and equal to scikit-learn on
+the references' tables."""
 
 import numpy as np
 import pandas as pd
@@ -7,7 +8,12 @@ from sklearn.model_selection import train_test_split
 
 from bench.data.splits import check_leaks
 from bench.errors import DataError
-from tasks.datasets._reference_splits import chosen_subset, random_split, stratified_split, stratified_subset
+from tasks.datasets._reference_splits import (
+    chosen_subset,
+    random_split,
+    stratified_split,
+    stratified_subset,
+)
 from tasks.datasets.rsna import Rsna
 
 RSNA = Rsna()
@@ -63,15 +69,21 @@ def test_mgca_is_sklearn_on_the_sorted_table(index):
 def test_benchx_is_sklearn_on_lists(index):
     table = index.sort_values("image_id")
     names, label = table["image_id"].tolist(), table["label:Pneumonia"].tolist()
-    train, rest, train_label, rest_label = train_test_split(names, label, test_size=0.3, stratify=label, random_state=42)
-    val, test, *_ = train_test_split(rest, rest_label, test_size=0.5, stratify=rest_label, random_state=42)
+    train, rest, train_label, rest_label = train_test_split(
+        names, label, test_size=0.3, stratify=label, random_state=42
+    )
+    val, test, *_ = train_test_split(
+        rest, rest_label, test_size=0.5, stratify=rest_label, random_state=42
+    )
     split = stratified_split(index, index["label:Pneumonia"].to_numpy())
     assert (ids(split, "train"), ids(split, "val"), ids(split, "test")) == (train, val, test)
     rows = split[split["split"] == "train"]
     parts = {}
     for fraction, share, size in ((0.01, 0.99, 186), (0.1, 0.9, 1867)):
         wanted, _ = train_test_split(train, test_size=share, stratify=train_label, random_state=42)
-        parts[fraction] = RSNA.reference_subset(rows, "benchx", fraction, 0, "classification")["image_id"].tolist()
+        parts[fraction] = RSNA.reference_subset(rows, "benchx", fraction, 0, "classification")[
+            "image_id"
+        ].tolist()
         assert parts[fraction] == wanted
         assert len(wanted) == size
     assert set(parts[0.01]) <= set(parts[0.1])

@@ -15,7 +15,9 @@ def test_offsets_are_relative_and_pixels_run_down_the_columns():
     assert mask.tolist() == [[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 0, 0]]
 
 
-@given(arrays(np.uint8, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.integers(0, 1)))
+@given(
+    arrays(np.uint8, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.integers(0, 1))
+)
 def test_round_trip(mask):
     text = encode_rle(mask)
     if text == "-1":

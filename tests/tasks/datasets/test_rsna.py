@@ -1,4 +1,5 @@
-"""RSNA stage 2 as downloaded: labels, boxes, masks, patients, the two tables, and files that are wrong."""
+"""RSNA stage 2 as downloaded: labels, boxes, masks, patients, the two tables, and files that are
+wrong."""
 
 import json
 import warnings
@@ -18,19 +19,30 @@ SIDE = 40
 
 @pytest.fixture
 def root(tmp_path):
-    """Twelve images: every third positive with one box, image 6 with two; rows of an image stand apart."""
+    """Twelve images: every third positive with one box, image 6 with two; rows of an image stand
+    apart."""
     root = tmp_path / "rsna"
     rng = np.random.default_rng(0)
     rows, details = [], []
     for number in range(12):
         name = f"id-{11 - number:02d}"
-        fields = {"PatientID": name, "PatientSex": "MF"[number % 2], "PatientAge": f"{30 + number:03d}Y", "ViewPosition": "AP"}
+        fields = {
+            "PatientID": name,
+            "PatientSex": "MF"[number % 2],
+            "PatientAge": f"{30 + number:03d}Y",
+            "ViewPosition": "AP",
+        }
         write_dicom(
-            root / FILES / f"{name}.dcm", rng.integers(0, 255, (SIDE, SIDE), dtype=np.uint8), uid=f"1.2.{number}", **fields
+            root / FILES / f"{name}.dcm",
+            rng.integers(0, 255, (SIDE, SIDE), dtype=np.uint8),
+            uid=f"1.2.{number}",
+            **fields,
         )
         positive = number % 3 == 0
         rows.append(f"{name},4.0,5.0,10.0,20.0,1" if positive else f"{name},,,,,0")
-        details += [f"{name},{DETAILS[0] if positive else DETAILS[1 + number % 2]}"] * (1 + (number == 6))
+        details += [f"{name},{DETAILS[0] if positive else DETAILS[1 + number % 2]}"] * (
+            1 + (number == 6)
+        )
     rows.append("id-05,20.0,6.5,8.0,8.0,1")
     (root / TABLE).write_text("\n".join(["patientId,x,y,width,height,Target", *rows]) + "\n")
     (root / CLASSES_TABLE).write_text("\n".join(["patientId,class", *details]) + "\n")
@@ -52,7 +64,13 @@ def test_index(root):
     assert index["image_id"].tolist() == [f"id-{number:02d}" for number in range(12)]
     assert index["label:Pneumonia"].sum() == 4
     row = index.iloc[5]
-    assert (row["path"], row["sex"], row["age"], row["view"], row["split"]) == (f"{FILES}/id-05.dcm", "M", 36.0, "AP", "")
+    assert (row["path"], row["sex"], row["age"], row["view"], row["split"]) == (
+        f"{FILES}/id-05.dcm",
+        "M",
+        36.0,
+        "AP",
+        "",
+    )
     assert (row["patient_id"], row["rows"], row["columns"]) == ("id-05", SIDE, SIDE)
     assert row["lines"] == (8, 14)
 
@@ -84,22 +102,32 @@ def test_found_by_its_table_and_prepared(root):
     assert resolve_root(RSNA, root).path == root
     prepared = prepare(RSNA, root, size=SIDE, needs_masks=True)
     subset = prepared.subset(prepared.index)
-    assert (subset.masks(slice(None)).any((1, 2, 3)) == (subset.index["label:Pneumonia"] == 1)).all()
+    assert (
+        subset.masks(slice(None)).any((1, 2, 3)) == (subset.index["label:Pneumonia"] == 1)
+    ).all()
 
 
 def test_counts_of_both_tables_are_compared(root):
     messages = [finding.message for finding in RSNA.validate(root)]
     assert "rows: 13 found, 30227 expected (published for stage 2)." in messages
-    assert "images of class 'Lung Opacity': 4 found, 6012 expected (published for stage 2)." in messages
+    assert (
+        "images of class 'Lung Opacity': 4 found, 6012 expected (published for stage 2)."
+        in messages
+    )
     assert any("every image is a patient of its own" in message for message in messages)
 
 
 def test_patients_come_from_the_mapping(root):
-    entries = [{"subset_img_id": f"id-{number:02d}", "img_id": f"{number // 2:08d}_000.png"} for number in range(12)]
+    entries = [
+        {"subset_img_id": f"id-{number:02d}", "img_id": f"{number // 2:08d}_000.png"}
+        for number in range(12)
+    ]
     (root / MAPPING).write_text(json.dumps(entries))
     assert RSNA.index(root)["patient_id"].nunique() == 6
     (root / MAPPING).write_text(json.dumps(entries[1:]))
-    with pytest.raises(DataError, match=r"mappings_2018\.json lacks 1 images of the table, e\.g\. 'id-00'"):
+    with pytest.raises(
+        DataError, match=r"mappings_2018\.json lacks 1 images of the table, e\.g\. 'id-00'"
+    ):
         RSNA.index(root)
     (root / MAPPING).write_text("[{}]")
     with pytest.raises(DataError, match=r"mappings_2018\.json is no list of subset_img_id"):
@@ -112,10 +140,26 @@ def test_patients_come_from_the_mapping(root):
     [
         ("id-10,,,,,0", "id-10,,,,,2", r"line 3, image 'id-10': Target is '2'"),
         ("id-10,,,,,0", "id-10,,,,,", r"line 3, image 'id-10': Target is ''"),
-        ("id-10,,,,,0", "id-10,1,2,3,4,0", r"line 3, image 'id-10': Target is 0 and there is a box"),
-        ("id-10,,,,,0", "id-10,,,,,0\nid-10,,,,,0", r"line 4, image 'id-10': this row stands twice"),
-        ("id-10,,,,,0", "id-10,,,,,0\nid-10,1,1,2,2,1", r"line 4, image 'id-10': Target 1; in an earlier row Target 0"),
-        ("id-05,20.0,6.5,8.0,8.0,1", "id-05,4.0,5.0,10.0,20.0,1", r"line 14, image 'id-05': this row stands twice"),
+        (
+            "id-10,,,,,0",
+            "id-10,1,2,3,4,0",
+            r"line 3, image 'id-10': Target is 0 and there is a box",
+        ),
+        (
+            "id-10,,,,,0",
+            "id-10,,,,,0\nid-10,,,,,0",
+            r"line 4, image 'id-10': this row stands twice",
+        ),
+        (
+            "id-10,,,,,0",
+            "id-10,,,,,0\nid-10,1,1,2,2,1",
+            r"line 4, image 'id-10': Target 1; in an earlier row Target 0",
+        ),
+        (
+            "id-05,20.0,6.5,8.0,8.0,1",
+            "id-05,4.0,5.0,10.0,20.0,1",
+            r"line 14, image 'id-05': this row stands twice",
+        ),
         ("id-10,,,,,0", "id-99,,,,,0", r"1 of 12 images of .* have no file under .*'id-99\.dcm'"),
         ("Target", "Label", r"lacks the column 'Target'"),
     ],
@@ -145,20 +189,26 @@ def test_an_impossible_box_stops_or_is_skipped_and_counted(root, new, reason):
     assert [item.id for item in prepared.skipped] == ["id-05"]
     assert len(prepared.index) == 11
     assert any(
-        finding.level == "error" and "1 images have an impossible box" in finding.message for finding in RSNA.validate(root)
+        finding.level == "error" and "1 images have an impossible box" in finding.message
+        for finding in RSNA.validate(root)
     )
 
 
 def test_a_box_over_the_edge_is_cut_and_counted(root):
     edit(root, "id-05,20.0,6.5,8.0,8.0,1", "id-05,20.0,30.0,30.0,30.0,1")
     assert RSNA.mask(row_of(root, "id-05"), root).sum() == 200 + 20 * 10
-    assert any(finding.message.startswith("1 boxes reach beyond their image") for finding in RSNA.validate(root))
+    assert any(
+        finding.message.startswith("1 boxes reach beyond their image")
+        for finding in RSNA.validate(root)
+    )
 
 
 @pytest.mark.parametrize("name", ["Pneumonia", DETAILS[2]])
 def test_a_wrong_class_is_named(root, name):
     edit(root, f"id-11,{DETAILS[0]}", f"id-11,{name}", CLASSES_TABLE)
-    with pytest.raises(DataError, match=rf"{CLASSES_TABLE}, line 2, image 'id-11': class '{name}' and Target 1"):
+    with pytest.raises(
+        DataError, match=rf"{CLASSES_TABLE}, line 2, image 'id-11': class '{name}' and Target 1"
+    ):
         RSNA.validate(root)
 
 

@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import DataError
-from tasks.datasets._shapes import ELLIPSE, POLYGON, RECTANGLE, Shape, centred_box, fill_shapes, parse_shapes
+from tasks.datasets._shapes import (
+    ELLIPSE,
+    POLYGON,
+    RECTANGLE,
+    Shape,
+    centred_box,
+    fill_shapes,
+    parse_shapes,
+)
 
 WHERE = "table t.csv, line 3"
 
@@ -48,7 +56,9 @@ side = st.integers(3, 40)
 def test_an_ellipse_fills_what_its_equation_says(x, y, width, height):
     mask = fill_shapes([Shape(ELLIPSE, ((x, y), (x + width, y + height)))], 60, 60)
     rows, columns = np.mgrid[:60, :60]
-    reach = ((columns + 0.5 - x - width / 2) / (width / 2)) ** 2 + ((rows + 0.5 - y - height / 2) / (height / 2)) ** 2
+    reach = ((columns + 0.5 - x - width / 2) / (width / 2)) ** 2 + (
+        (rows + 0.5 - y - height / 2) / (height / 2)
+    ) ** 2
     slack = 2.5 / min(width, height)
     assert not (mask & (reach > (1 + slack) ** 2)).any()
     assert (mask | (reach > max(0, 1 - slack) ** 2)).all()

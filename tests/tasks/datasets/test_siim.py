@@ -1,4 +1,5 @@
-"""SIIM-ACR as downloaded: masks, patients, quirks, errors, and the row-level split of the references."""
+"""SIIM-ACR as downloaded: masks, patients, quirks, errors, and the row-level split of the
+references."""
 
 import json
 
@@ -39,7 +40,12 @@ def test_index(root, truth):
         "PA",
         "1.2.study.6",
     )
-    assert (len(row["rle"]), row["label:Pneumothorax"], row["rows"], row["columns"]) == (2, 1, 32, 32)
+    assert (len(row["rle"]), row["label:Pneumothorax"], row["rows"], row["columns"]) == (
+        2,
+        1,
+        32,
+        32,
+    )
     assert index["label:Pneumothorax"].sum() == 10
     assert set(index["split"]) == {""}
 
@@ -54,7 +60,9 @@ def test_stage_2_spelling_without_blanks(tmp_path):
     truth = write_siim(tmp_path / "s", blank="")
     (tmp_path / "s" / "train-rle.csv").rename(tmp_path / "s" / "stage_2_train.csv")
     index = SIIM.index(tmp_path / "s")
-    assert (index["label:Pneumothorax"] == index["image_id"].map(lambda image: int(truth[image].any()))).all()
+    assert (
+        index["label:Pneumothorax"] == index["image_id"].map(lambda image: int(truth[image].any()))
+    ).all()
 
 
 def test_prepared_masks_lie_on_the_images(root, truth):
@@ -93,7 +101,9 @@ def test_images_without_a_row_are_left_out_and_counted(root, monkeypatch):
     table.write_text("\n".join(line for line in lines if not line.startswith("1.2.276.1,")) + "\n")
     assert len(SIIM.index(root)) == 29
     walks = []
-    monkeypatch.setattr("tasks.datasets._files.scan", lambda *given: walks.append(given) or scan(*given))
+    monkeypatch.setattr(
+        "tasks.datasets._files.scan", lambda *given: walks.append(given) or scan(*given)
+    )
     assert any("1 DICOM files have no row" in finding.message for finding in SIIM.validate(root))
     assert len(walks) == 1
 
@@ -118,7 +128,10 @@ def edit(root, old, new):
 
 def test_table_without_its_column(root):
     edit(root, "EncodedPixels", "Pixels")
-    with pytest.raises(DataError, match=r"train-rle\.csv lacks the column 'EncodedPixels'. Columns found: ImageId, Pixels"):
+    with pytest.raises(
+        DataError,
+        match=r"train-rle\.csv lacks the column 'EncodedPixels'. Columns found: ImageId, Pixels",
+    ):
         SIIM.index(root)
 
 
@@ -130,7 +143,10 @@ def test_missing_table(root):
 
 def test_runs_longer_than_the_image(root):
     edit(root, "1.2.276.1, -1", "1.2.276.1, 5 2000")
-    with pytest.raises(DataError, match=r"train-rle\.csv, line \d+, image '1\.2\.276\.1': the runs end at pixel 2005"):
+    with pytest.raises(
+        DataError,
+        match=r"train-rle\.csv, line \d+, image '1\.2\.276\.1': the runs end at pixel 2005",
+    ):
         prepare(SIIM, root, size=16, needs_masks=True)
     prepared = prepare(SIIM, root, size=16, needs_masks=True, on_error="skip")
     assert [item.id for item in prepared.skipped] == ["1.2.276.1"]
@@ -159,7 +175,9 @@ def test_truncated_dicom(root):
 
 def test_missing_dicom(root):
     next((root / "dicom-images-train").rglob("1.2.276.4.dcm")).unlink()
-    with pytest.raises(DataError, match=r"1 of 30 images of .*train-rle\.csv have no file .*'1\.2\.276\.4\.dcm'"):
+    with pytest.raises(
+        DataError, match=r"1 of 30 images of .*train-rle\.csv have no file .*'1\.2\.276\.4\.dcm'"
+    ):
         SIIM.index(root)
 
 
@@ -183,9 +201,20 @@ def big_index(images: int = 10675, positive: int = 2379, several: int = 624) -> 
     lines: list[list[int]] = [[] for _ in range(images)]
     for line, image in enumerate(owner):
         lines[image].append(line)
-    index = pd.DataFrame({"image_id": [f"i{number}" for number in range(images)], "csv_rows": [tuple(rows) for rows in lines]})
-    index["rle"] = [tuple("0 1" if label[number] else "-1" for _ in rows) for number, rows in enumerate(lines)]
-    index["patient_id"], index["path"], index["split"] = index["image_id"], index["image_id"] + ".dcm", ""
+    index = pd.DataFrame(
+        {
+            "image_id": [f"i{number}" for number in range(images)],
+            "csv_rows": [tuple(rows) for rows in lines],
+        }
+    )
+    index["rle"] = [
+        tuple("0 1" if label[number] else "-1" for _ in rows) for number, rows in enumerate(lines)
+    ]
+    index["patient_id"], index["path"], index["split"] = (
+        index["image_id"],
+        index["image_id"] + ".dcm",
+        "",
+    )
     return index.assign(**{"label:Pneumothorax": label.astype(int)})
 
 
@@ -206,12 +235,19 @@ def test_row_level_split_is_the_one_sklearn_makes_of_the_table():
     from sklearn.model_selection import train_test_split
 
     index = big_index(200, 60, 20)
-    table = index[["image_id", "csv_rows"]].explode("csv_rows").sort_values("csv_rows").reset_index(drop=True)
+    table = (
+        index[["image_id", "csv_rows"]]
+        .explode("csv_rows")
+        .sort_values("csv_rows")
+        .reset_index(drop=True)
+    )
     train, rest = train_test_split(table, test_size=0.3, random_state=0)
     test, val = train_test_split(rest, test_size=0.5, random_state=0)
     split = row_level_split(index)
     for name, rows in (("train", train), ("val", val), ("test", test)):
-        assert split[split["split"] == name]["image_id"].tolist() == rows["image_id"].unique().tolist()
+        assert (
+            split[split["split"] == name]["image_id"].tolist() == rows["image_id"].unique().tolist()
+        )
 
 
 def test_balanced_subset_draws_as_the_reference():
@@ -240,7 +276,9 @@ def test_scattered_masks_are_decoded_per_split(root, truth):
     prepared = prepare(SIIM, root, size=32, needs_masks=True)
     split = SIIM.reference_split(prepared.index, "mgca", 0)
     assert SIIM.reference_split(prepared.index, "default", 0) is None
-    areas = {name: prepared.subset(split[split["split"] == name]) for name in ("train", "val", "test")}
+    areas = {
+        name: prepared.subset(split[split["split"] == name]) for name in ("train", "val", "test")
+    }
     found = {image: np.zeros((32, 32), np.uint8) for image in truth}
     for subset in areas.values():
         for number, (_, row) in enumerate(subset.index.iterrows()):

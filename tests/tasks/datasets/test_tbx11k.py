@@ -46,23 +46,43 @@ def root(tmp_path):
 
 @pytest.fixture
 def release(tmp_path):
-    """The first release: six healthy, four sick and three tuberculous images, one of these without a box."""
+    """The first release: six healthy, four sick and three tuberculous images, one of these without
+    a box."""
     root = tmp_path / "TBX11K"
-    names = [f"health/h{n}.png" for n in range(6)] + [f"sick/s{n}.png" for n in range(4)] + [f"tb/tb{n}.png" for n in range(3)]
+    names = (
+        [f"health/h{n}.png" for n in range(6)]
+        + [f"sick/s{n}.png" for n in range(4)]
+        + [f"tb/tb{n}.png" for n in range(3)]
+    )
     for place, name in enumerate(names):
         picture(root / "imgs" / name, 10 * place)
     (root / "lists").mkdir()
     (root / "annotations" / "json").mkdir(parents=True)
-    categories = [{"id": 1, "name": "ActiveTuberculosis"}, {"id": 2, "name": "ObsoletePulmonaryTuberculosis"}]
+    categories = [
+        {"id": 1, "name": "ActiveTuberculosis"},
+        {"id": 2, "name": "ObsoletePulmonaryTuberculosis"},
+    ]
     for part, own in (
         ("train", [name for name in names if "0" in name or "1" in name]),
         ("val", [n for n in names if "0" not in n and "1" not in n]),
     ):
         (root / "lists" / f"TBX11K_{part}.txt").write_text("\n".join(own) + "\n")
-        images = [{"id": place, "file_name": name, "height": SIDE, "width": SIDE} for place, name in enumerate(own)]
-        ill = [image["id"] for image in images if image["file_name"].startswith("tb/") and "2" not in image["file_name"]]
+        images = [
+            {"id": place, "file_name": name, "height": SIDE, "width": SIDE}
+            for place, name in enumerate(own)
+        ]
+        ill = [
+            image["id"]
+            for image in images
+            if image["file_name"].startswith("tb/") and "2" not in image["file_name"]
+        ]
         entries = [
-            {"id": 7 + place, "image_id": image, "category_id": 1 + place % 2, "bbox": [2, 3, 10, 12]}
+            {
+                "id": 7 + place,
+                "image_id": image,
+                "category_id": 1 + place % 2,
+                "bbox": [2, 3, 10, 12],
+            }
             for place, image in enumerate(ill)
         ]
         coco = {"images": images, "categories": categories, "annotations": entries}
@@ -85,7 +105,12 @@ def test_simplified(root):
     assert len(index) == index["image_id"].nunique() == 40
     assert index["label:Tuberculosis"].sum() == 8
     row = row_of(root, "tb0001.png")
-    assert (row["path"], row["rows"], row["columns"], row["image_type"]) == ("images/tb0001.png", SIDE, SIDE, "tb")
+    assert (row["path"], row["rows"], row["columns"], row["image_type"]) == (
+        "images/tb0001.png",
+        SIDE,
+        SIDE,
+        "tb",
+    )
     assert TBX.boxes(row, root).tolist() == [[4, 6, 14, 14, 0], [20.5, 20, 25.5, 25, 0]]
     assert TBX.mask(row, root).sum() == 80 + 25 + 5
     assert TBX.mask(row_of(root, "s0001.png"), root).sum() == 0
@@ -94,7 +119,11 @@ def test_simplified(root):
 
 def test_first_release(release):
     index = TBX.index(release)
-    assert index["image_type"].value_counts().to_dict() == {"healthy": 6, "sick_but_no_tb": 4, "tb": 2}
+    assert index["image_type"].value_counts().to_dict() == {
+        "healthy": 6,
+        "sick_but_no_tb": 4,
+        "tb": 2,
+    }
     assert index.attrs["dropped"] == {"tuberculosis without a box": 1}
     row = row_of(release, "tb1.png")
     assert (row["path"], row["split"]) == ("imgs/tb/tb1.png", "")
@@ -122,21 +151,57 @@ def test_counts_are_compared(root):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        (",no_tb,none,healthy", ",maybe,none,healthy", r"data\.csv, line 2, image 'h0000\.png': target 'maybe'"),
-        (",no_tb,none,healthy", ",no_tb,none,well", r"line 2, image 'h0000\.png': target 'no_tb', image_type 'well'"),
-        (",no_tb,none,healthy", ",tb,none,healthy", r"line 2, image 'h0000\.png': target 'tb', image_type 'healthy'"),
-        (f"h0000.png,{SIDE}", "h0000.png,tall", r"line 2, image 'h0000\.png': image size '32' x 'tall'"),
+        (
+            ",no_tb,none,healthy",
+            ",maybe,none,healthy",
+            r"data\.csv, line 2, image 'h0000\.png': target 'maybe'",
+        ),
+        (
+            ",no_tb,none,healthy",
+            ",no_tb,none,well",
+            r"line 2, image 'h0000\.png': target 'no_tb', image_type 'well'",
+        ),
+        (
+            ",no_tb,none,healthy",
+            ",tb,none,healthy",
+            r"line 2, image 'h0000\.png': target 'tb', image_type 'healthy'",
+        ),
+        (
+            f"h0000.png,{SIDE}",
+            "h0000.png,tall",
+            r"line 2, image 'h0000\.png': image size '32' x 'tall'",
+        ),
         ("h0001.png", "h0000.png", r"line 3, image 'h0000\.png': this row stands twice"),
         (
             f"tb0001.png,{SIDE},{SIDE},train,\"{{'xmin': 20.5",
             f"tb0001.png,{SIDE},99,train,\"{{'xmin': 20.5",
             r"line 42, .* in an earlier row",
         ),
-        ("h0000.png", "h9999.png", r"1 of 40 images of .* have no file under .*images, e\.g\. 'h9999\.png'"),
-        (bbox(20.5, 20, 5, 5), "none", r"line 42, image 'tb0001\.png': target 'tb' and bbox 'none'"),
-        (",none,no_tb,none,healthy", f",{bbox(1, 1, 2, 2)},no_tb,none,healthy", r"line 2, .*: target 'no_tb' and bbox"),
-        (bbox(20.5, 20, 5, 5), '"[1, 2, 3, 4]"', r"line 42, image 'tb0001\.png': bbox '\[1, 2, 3, 4\]' is no box"),
-        (bbox(20.5, 20, 5, 5), '"__import__(1)"', r"line 42, image 'tb0001\.png': bbox '__import__\(1\)' is no box"),
+        (
+            "h0000.png",
+            "h9999.png",
+            r"1 of 40 images of .* have no file under .*images, e\.g\. 'h9999\.png'",
+        ),
+        (
+            bbox(20.5, 20, 5, 5),
+            "none",
+            r"line 42, image 'tb0001\.png': target 'tb' and bbox 'none'",
+        ),
+        (
+            ",none,no_tb,none,healthy",
+            f",{bbox(1, 1, 2, 2)},no_tb,none,healthy",
+            r"line 2, .*: target 'no_tb' and bbox",
+        ),
+        (
+            bbox(20.5, 20, 5, 5),
+            '"[1, 2, 3, 4]"',
+            r"line 42, image 'tb0001\.png': bbox '\[1, 2, 3, 4\]' is no box",
+        ),
+        (
+            bbox(20.5, 20, 5, 5),
+            '"__import__(1)"',
+            r"line 42, image 'tb0001\.png': bbox '__import__\(1\)' is no box",
+        ),
         ("bbox", "box", r"lacks the column 'bbox'"),
     ],
 )
@@ -147,11 +212,18 @@ def test_wrong_rows_are_named(root, old, new, message):
 
 
 @pytest.mark.parametrize(
-    ("box", "reason"), [((20, 20, 0, 5), "has no area"), ((40, 20, 5, 5), "lies outside"), (("'x'", 2, 5, 5), "is not finite")]
+    ("box", "reason"),
+    [
+        ((20, 20, 0, 5), "has no area"),
+        ((40, 20, 5, 5), "lies outside"),
+        (("'x'", 2, 5, 5), "is not finite"),
+    ],
 )
 def test_an_impossible_box_stops_or_is_skipped(root, box, reason):
     edit(root, bbox(20.5, 20, 5, 5), bbox(*box))
-    with pytest.raises(DataError, match=rf"data\.csv, line 42, image 'tb0001\.png': box .* {reason}"):
+    with pytest.raises(
+        DataError, match=rf"data\.csv, line 42, image 'tb0001\.png': box .* {reason}"
+    ):
         prepare(TBX, root, size=16, needs_masks=True)
     assert len(prepare(TBX, root, size=16, needs_masks=True, on_error="skip").skipped) == 1
 
@@ -171,15 +243,30 @@ def test_an_impossible_box_stops_or_is_skipped(root, box, reason):
             "sick/s1.png",
             r"TBX11K_val\.txt, line \d+: image 'sick/s1\.png' is also in the list of train",
         ),
-        ("lists/TBX11K_val.txt", "sick/s2.png", "sick/s9.png", r"1 of 13 images of .*lists have no file"),
-        ("annotations/json/TBX11K_train.json", "ActiveTuberculosis", "Flu", r"TBX11K_train\.json, annotation 7: category 'Flu'"),
+        (
+            "lists/TBX11K_val.txt",
+            "sick/s2.png",
+            "sick/s9.png",
+            r"1 of 13 images of .*lists have no file",
+        ),
+        (
+            "annotations/json/TBX11K_train.json",
+            "ActiveTuberculosis",
+            "Flu",
+            r"TBX11K_train\.json, annotation 7: category 'Flu'",
+        ),
         (
             "annotations/json/TBX11K_train.json",
             '"image_id": ',
             '"image_id": 1',
             r"annotation 7: image '.*' is not a tuberculosis image",
         ),
-        ("annotations/json/TBX11K_train.json", '"bbox"', '"box"', r"TBX11K_train\.json is not in COCO form: KeyError: 'bbox'"),
+        (
+            "annotations/json/TBX11K_train.json",
+            '"bbox"',
+            '"box"',
+            r"TBX11K_train\.json is not in COCO form: KeyError: 'bbox'",
+        ),
         ("annotations/json/TBX11K_train.json", "{", "", r"TBX11K_train\.json is not in COCO form"),
     ],
 )
@@ -191,7 +278,10 @@ def test_wrong_files_of_the_release_are_named(release, file, old, new, message):
 
 def test_an_impossible_box_of_the_release_names_its_annotation(release):
     edit(release, "[2, 3, 10, 12]", "[2, 3, 0, 12]", "annotations/json/TBX11K_train.json")
-    with pytest.raises(DataError, match=r"file .*TBX11K_train\.json, annotation 7, image 'tb0\.png': box .* has no area"):
+    with pytest.raises(
+        DataError,
+        match=r"file .*TBX11K_train\.json, annotation 7, image 'tb0\.png': box .* has no area",
+    ):
         TBX.boxes(row_of(release, "tb0.png"), release)
 
 

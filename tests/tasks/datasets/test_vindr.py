@@ -1,4 +1,5 @@
-"""VinDr-CXR as downloaded: three readers and a consensus, merged boxes, BenchX's split, and files that are wrong."""
+"""VinDr-CXR as downloaded: three readers and a consensus, merged boxes, BenchX's split, and files
+that are wrong."""
 
 import numpy as np
 import pytest
@@ -21,7 +22,8 @@ def labels(key, *present):
 
 @pytest.fixture
 def root(tmp_path):
-    """Twenty images in train, eight in test; train t00 has a nodule seen by all readers, and ILD by one; t01 a rib fracture."""
+    """Twenty images in train, eight in test; train t00 has a nodule seen by all readers, and ILD by
+    one; t01 a rib fracture."""
     root = tmp_path / "vindr"
     (root / "annotations").mkdir(parents=True)
     boxes, rows = [], []
@@ -44,19 +46,37 @@ def root(tmp_path):
                 rows.append(labels(key))
     write(root, "train", "rad_id,", boxes, rows)
     tests = [(f"e{number:02d}", number % 2) for number in range(8)]
-    boxes = [f"{key},Cardiomegaly,5,5,25,20" if ill else f"{key},{NO_FINDING},,,," for key, ill in tests]
-    write(root, "test", "", boxes, [labels(key, *(["Cardiomegaly"] if ill else [])) for key, ill in tests])
+    boxes = [
+        f"{key},Cardiomegaly,5,5,25,20" if ill else f"{key},{NO_FINDING},,,," for key, ill in tests
+    ]
+    write(
+        root,
+        "test",
+        "",
+        boxes,
+        [labels(key, *(["Cardiomegaly"] if ill else [])) for key, ill in tests],
+    )
     rng = np.random.default_rng(0)
     for split, letter, count in (("train", "t", 20), ("test", "e", 8)):
         for number in range(count):
             pixels = rng.integers(0, 4096, (HEIGHT, WIDTH)).astype(np.uint16)
-            write_dicom(root / split / f"{letter}{number:02d}.dicom", pixels, bits=12, uid=f"1.{number}", PatientSex="F")
+            write_dicom(
+                root / split / f"{letter}{number:02d}.dicom",
+                pixels,
+                bits=12,
+                uid=f"1.{number}",
+                PatientSex="F",
+            )
     return root
 
 
 def write(root, split, reader, boxes, rows):
-    (root / BOXES.format(split)).write_text("\n".join([f"image_id,{reader}class_name,x_min,y_min,x_max,y_max", *boxes]) + "\n")
-    (root / LABELS.format(split)).write_text("\n".join([f"image_id,{reader}{','.join(CLASSES)}", *rows]) + "\n")
+    (root / BOXES.format(split)).write_text(
+        "\n".join([f"image_id,{reader}class_name,x_min,y_min,x_max,y_max", *boxes]) + "\n"
+    )
+    (root / LABELS.format(split)).write_text(
+        "\n".join([f"image_id,{reader}{','.join(CLASSES)}", *rows]) + "\n"
+    )
 
 
 def edit(root, file, old, new):
@@ -73,9 +93,19 @@ def test_index(root):
     index = VINDR.index(root)
     assert index["split"].value_counts().to_dict() == {"train": 20, "test": 8}
     row = index.iloc[0]
-    assert (row["path"], row["sex"], row["readings"], row["rows"], row["columns"]) == ("train/t00.dicom", "F", 3, HEIGHT, WIDTH)
-    assert [name for name in FINDINGS if row[f"label:{name}"]] == ["ILD", "Nodule/Mass"], "any reader's finding counts"
-    assert index.set_index("image_id")["any_finding"].loc[["t01", "t02", "e01", "e02"]].tolist() == [1, 0, 1, 0]
+    assert (row["path"], row["sex"], row["readings"], row["rows"], row["columns"]) == (
+        "train/t00.dicom",
+        "F",
+        3,
+        HEIGHT,
+        WIDTH,
+    )
+    assert [name for name in FINDINGS if row[f"label:{name}"]] == ["ILD", "Nodule/Mass"], (
+        "any reader's finding counts"
+    )
+    assert index.set_index("image_id")["any_finding"].loc[
+        ["t01", "t02", "e01", "e02"]
+    ].tolist() == [1, 0, 1, 0]
     assert resolve_root(VINDR, root).path == root
 
 
@@ -84,8 +114,12 @@ def test_boxes_of_the_readers_are_merged(root):
         [5, 5, 15, 15, FINDINGS.index("Nodule/Mass")],
         [20.5, 10, 30, 20, FINDINGS.index("ILD")],
     ]
-    assert VINDR.boxes(row_of(root, "t01"), root).shape == (0, 5), "a class beyond the fourteen has no box"
-    assert VINDR.boxes(row_of(root, "e01"), root).tolist() == [[5, 5, 25, 20, FINDINGS.index("Cardiomegaly")]]
+    assert VINDR.boxes(row_of(root, "t01"), root).shape == (0, 5), (
+        "a class beyond the fourteen has no box"
+    )
+    assert VINDR.boxes(row_of(root, "e01"), root).tolist() == [
+        [5, 5, 25, 20, FINDINGS.index("Cardiomegaly")]
+    ]
 
 
 def test_masks_are_the_merged_boxes_of_all_findings(root):
@@ -101,7 +135,8 @@ def test_boxes_are_read_whatever_the_split_says_by_then(root):
     assert split["split"].value_counts()["test"] == 8
     ill = split[(split["split"] == "val") | (split["image_id"] == "t00")].assign(split="val")
     assert all(
-        len(VINDR.boxes(row, root)) == (row["any_finding"] and row["image_id"] != "t01") * (1 + (row["image_id"] == "t00"))
+        len(VINDR.boxes(row, root))
+        == (row["any_finding"] and row["image_id"] != "t01") * (1 + (row["image_id"] == "t00"))
         for _, row in ill.iterrows()
     )
 
@@ -127,12 +162,37 @@ def test_counts_are_compared(root):
 @pytest.mark.parametrize(
     ("file", "old", "new", "message"),
     [
-        (BOXES, "t02,R8,No finding", "t02,R8,Nothing", r"annotations_train\.csv, line 9, image 't02': class_name is 'Nothing'"),
-        (BOXES, "t02,R8,No finding,,,,", "t02,R8,No finding,1,1,2,2", r"line 9, image 't02': 'No finding' with a box"),
-        (BOXES, "t02,R8,", "t77,R8,", r"line 9, image 't77': the image is not in the table of image labels"),
+        (
+            BOXES,
+            "t02,R8,No finding",
+            "t02,R8,Nothing",
+            r"annotations_train\.csv, line 9, image 't02': class_name is 'Nothing'",
+        ),
+        (
+            BOXES,
+            "t02,R8,No finding,,,,",
+            "t02,R8,No finding,1,1,2,2",
+            r"line 9, image 't02': 'No finding' with a box",
+        ),
+        (
+            BOXES,
+            "t02,R8,",
+            "t77,R8,",
+            r"line 9, image 't77': the image is not in the table of image labels",
+        ),
         (BOXES, "x_min", "left", r"lacks the column 'x_min'"),
-        (LABELS, "t02,R8,0", "t02,R8,-1", r"image_labels_train\.csv, line 8: a label is neither 0 nor 1"),
-        (LABELS, "t02,R8,0", "t02,R8,yes", r"image_labels_train\.csv, line 8: Aortic enlargement is 'yes'"),
+        (
+            LABELS,
+            "t02,R8,0",
+            "t02,R8,-1",
+            r"image_labels_train\.csv, line 8: a label is neither 0 nor 1",
+        ),
+        (
+            LABELS,
+            "t02,R8,0",
+            "t02,R8,yes",
+            r"image_labels_train\.csv, line 8: Aortic enlargement is 'yes'",
+        ),
         (LABELS, "t02,R9,", "t02,R8,", r"line 9: image 't02' stands twice"),
         (LABELS, "Pneumothorax", "Pneumo", r"lacks the column 'Pneumothorax'"),
     ],
@@ -147,7 +207,11 @@ def test_missing_file_and_an_image_in_both_parts(root):
     path = root / "train" / "t05.dicom"
     path.rename(root / "train" / "t05.dicom.part")
     with pytest.raises(
-        DataError, match=r"1 of 20 images of .*image_labels_train\.csv have no file under .*train, e\.g\. 't05\.dicom'"
+        DataError,
+        match=(
+            r"1 of 20 images of .*image_labels_train\.csv have no file under .*train, e\.g\. "
+            r"'t05\.dicom'"
+        ),
     ):
         VINDR.index(root)
     (root / "train" / "t05.dicom.part").rename(path)
@@ -159,11 +223,14 @@ def test_missing_file_and_an_image_in_both_parts(root):
 
 
 @pytest.mark.parametrize(
-    ("box", "reason"), [("20.5,10,20.5,20", "has no area"), ("41,10,45,20", "lies outside"), (",,,", "is not finite")]
+    ("box", "reason"),
+    [("20.5,10,20.5,20", "has no area"), ("41,10,45,20", "lies outside"), (",,,", "is not finite")],
 )
 def test_an_impossible_box_is_named_with_its_line(root, box, reason):
     edit(root, BOXES.format("train"), "20.5,10,30,20", box)
-    with pytest.raises(DataError, match=rf"annotations_train\.csv, line 4, image 't00': box .* {reason}"):
+    with pytest.raises(
+        DataError, match=rf"annotations_train\.csv, line 4, image 't00': box .* {reason}"
+    ):
         VINDR.boxes(row_of(root, "t00"), root)
     prepared = prepare(VINDR, root, size=16, needs_masks=True, on_error="skip")
     assert [item.id for item in prepared.skipped] == ["t00"]

@@ -13,18 +13,23 @@ def random_boxes(rng, count, size=64):
 
 
 def random_case(seed, images=12, classes=2, ties=True):
-    """Return lists of truth [g, 5] and detections [k, 6] per image: some hit, some do not, some images have neither."""
+    """Return lists of truth [g, 5] and detections [k, 6] per image: some hit, some do not, some
+    images have neither."""
     rng = np.random.default_rng(seed)
     truth, found = [], []
     for _ in range(images):
         boxes = random_boxes(rng, rng.choice([0, 0, 1, 2, 4]))
-        truth.append(np.column_stack([boxes, rng.integers(0, classes, len(boxes))]).astype(np.float32))
+        truth.append(
+            np.column_stack([boxes, rng.integers(0, classes, len(boxes))]).astype(np.float32)
+        )
         near = np.repeat(boxes, rng.integers(0, 3), axis=0)
         near = near + rng.normal(0, 3, near.shape)
         corners = np.concatenate([near, random_boxes(rng, rng.integers(0, 4))])
         corners[:, 2:] = np.maximum(corners[:, 2:], corners[:, :2] + 1)
         labels = rng.integers(0, classes, len(corners))
-        labels[: len(near)] = np.where(rng.random(len(near)) < 0.8, np.resize(truth[-1][:, 4], len(near)), labels[: len(near)])
+        labels[: len(near)] = np.where(
+            rng.random(len(near)) < 0.8, np.resize(truth[-1][:, 4], len(near)), labels[: len(near)]
+        )
         scores = rng.random(len(corners)).round(1 if ties else 9)
         found.append(np.column_stack([corners, labels, scores]).astype(np.float32))
     return truth, found
@@ -34,9 +39,16 @@ def as_predictions(truth, found, classes=("a", "b"), extra=None, patients=None):
     """Return what a cell keeps of these boxes."""
     t, f = pack_boxes(truth, scored=False), pack_boxes(found, scored=True)
     table = pd.DataFrame({"image_id": [f"i{k}" for k in range(len(truth))]})
-    table["patient_id"] = patients if patients is not None else [f"p{k // 2}" for k in range(len(truth))]
+    table["patient_id"] = (
+        patients if patients is not None else [f"p{k // 2}" for k in range(len(truth))]
+    )
     for kind, name in enumerate(classes):
         table[f"boxes:{name}"] = [int((one[:, 4] == kind).sum()) for one in truth]
-    arrays = {"corners": f.corners, "classes": f.classes, "scores": f.scores, "matches": match(f, t)}
+    arrays = {
+        "corners": f.corners,
+        "classes": f.classes,
+        "scores": f.scores,
+        "matches": match(f, t),
+    }
     arrays |= {"truth": t.corners, "truth_classes": t.classes}
     return Predictions(table, arrays, extra or {})

@@ -14,13 +14,24 @@ from bench.progress import Silent
 from tasks.detection.settings import resolve
 
 SIZE = 64
-TASK = TaskSpec(name="toy_det", kind="detection", dataset="toy", title="toy", main_metric="map_rsna")
-FAST = {"image_size": SIZE, "channels": 16, "head_convs": 1, "batch_size": 8, "epochs": 2, "steps_per_epoch": 3, "val_every": 1}
+TASK = TaskSpec(
+    name="toy_det", kind="detection", dataset="toy", title="toy", main_metric="map_rsna"
+)
+FAST = {
+    "image_size": SIZE,
+    "channels": 16,
+    "head_convs": 1,
+    "batch_size": 8,
+    "epochs": 2,
+    "steps_per_epoch": 3,
+    "val_every": 1,
+}
 FAST |= {"cached_views": 2}
 
 
 class TinyBackbone:
-    """Strided convolutions with BatchNorm at strides 4, 8, 16, 32; as `vit` the map of stride 16 four times."""
+    """Strided convolutions with BatchNorm at strides 4, 8, 16, 32; as `vit` the map of stride 16
+    four times."""
 
     name, architecture, has_text = "tiny", "tiny", False
     pooled_dim = patch_dim = 16
@@ -31,7 +42,10 @@ class TinyBackbone:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             widths = ((3, 16, 4), (16, 16, 2), (16, 16, 2), (16, 16, 2))
-            stages = [nn.Sequential(nn.Conv2d(a, b, s + 1, s, s // 2), nn.BatchNorm2d(b), nn.ReLU()) for a, b, s in widths]
+            stages = [
+                nn.Sequential(nn.Conv2d(a, b, s + 1, s, s // 2), nn.BatchNorm2d(b), nn.ReLU())
+                for a, b, s in widths
+            ]
         self.module = nn.ModuleList(stages).eval()
         self.pyramid_strides = (4, 8, 16, 32) if family == "resnet" else (16,) * 4
         self.pyramid_channels = (16,) * 4
@@ -43,11 +57,14 @@ class TinyBackbone:
             maps.append(images)
         maps = maps if self.family == "resnet" else [maps[2]] * 4
         last = maps[-1]
-        return Features(last.mean((2, 3)), last.flatten(2).transpose(1, 2), tuple(last.shape[2:]), tuple(maps))
+        return Features(
+            last.mean((2, 3)), last.flatten(2).transpose(1, 2), tuple(last.shape[2:]), tuple(maps)
+        )
 
 
 def squares(n, classes=1, seed=0):
-    """Bright rectangles on noise in about two thirds of the images; with two classes also dark ones."""
+    """Bright rectangles on noise in about two thirds of the images; with two classes also dark
+    ones."""
     rng = np.random.default_rng(seed)
     images, boxes = rng.normal(120, 10, (n, SIZE, SIZE)), []
     for i in range(n):
@@ -57,8 +74,15 @@ def squares(n, classes=1, seed=0):
             own = np.concatenate([own, np.array([[x, y, x + w, y + h, kind]], np.float32)])
             images[i, y : y + h, x : x + w] += 100 if kind == 0 else -100
         boxes.append(own)
-    index = pd.DataFrame({"image_id": [f"i{seed}_{k}" for k in range(n)], "patient_id": [f"p{seed}_{k // 2}" for k in range(n)]})
-    return Subset(index, np.arange(n), np.clip(images, 0, 255).astype(np.uint8), box_lists=tuple(boxes))
+    index = pd.DataFrame(
+        {
+            "image_id": [f"i{seed}_{k}" for k in range(n)],
+            "patient_id": [f"p{seed}_{k // 2}" for k in range(n)],
+        }
+    )
+    return Subset(
+        index, np.arange(n), np.clip(images, 0, 255).astype(np.uint8), box_lists=tuple(boxes)
+    )
 
 
 @pytest.fixture
@@ -67,7 +91,9 @@ def make_context(tmp_path):
 
     def make(protocol="default", folder="work", classes=("box",), seed=0, **changes):
         settings = replace(resolve(protocol, "demo", {}), **{**FAST, **changes})
-        return CellContext(TASK, settings, tmp_path / folder, "cpu", seed, "demo", Silent(), box_classes=classes)
+        return CellContext(
+            TASK, settings, tmp_path / folder, "cpu", seed, "demo", Silent(), box_classes=classes
+        )
 
     return make
 

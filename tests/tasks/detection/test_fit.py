@@ -1,4 +1,5 @@
-"""Training and prediction end to end on tiny images: every head learns, freezing, resuming, refusals."""
+"""Training and prediction end to end on tiny images: every head learns, freezing, resuming,
+refusals."""
 
 import json
 from dataclasses import replace
@@ -19,11 +20,19 @@ HEADS = [("yolov3", "resnet"), ("faster_rcnn", "resnet"), ("vitdet", "vit")]
 
 
 def _figures(kind, predictions, task):
-    return {name: point(f, len(predictions.table)) for name, f in kind.statistics(predictions, task).items()}
+    return {
+        name: point(f, len(predictions.table))
+        for name, f in kind.statistics(predictions, task).items()
+    }
 
 
 def _run(kind, toy, context, classes=1, backbone=None, n=32):
-    finder = kind.fit(backbone or toy.Backbone(), toy.squares(n, classes), toy.squares(10, classes, seed=1), context)
+    finder = kind.fit(
+        backbone or toy.Backbone(),
+        toy.squares(n, classes),
+        toy.squares(10, classes, seed=1),
+        context,
+    )
     return finder, kind.predict(finder, toy.squares(16, classes, seed=2), context)
 
 
@@ -42,10 +51,16 @@ def test_a_fit_learns_the_squares(kind, toy, make_context, family):
 
 @pytest.mark.parametrize(("head", "family"), HEADS)
 def test_every_head_trains_and_finds(kind, toy, make_context, head, family):
-    context = make_context(head=head, epochs=3, steps_per_epoch=5, val_every=3, lr=5e-3, min_score=1e-4)
+    context = make_context(
+        head=head, epochs=3, steps_per_epoch=5, val_every=3, lr=5e-3, min_score=1e-4
+    )
     _, predictions = _run(kind, toy, context, backbone=toy.Backbone(family))
-    curve = [json.loads(line) for line in (context.work_dir / "curve.jsonl").read_text().splitlines()]
-    fell = "train/loss" if head == "yolov3" else "train/loss_rpn_cls"  # the second stage's rises with what the first one finds
+    curve = [
+        json.loads(line) for line in (context.work_dir / "curve.jsonl").read_text().splitlines()
+    ]
+    fell = (
+        "train/loss" if head == "yolov3" else "train/loss_rpn_cls"
+    )  # the second stage's rises with what the first one finds
     assert curve[-1][fell] < 0.9 * curve[0][fell]
     assert predictions.extra["head"] == head and (predictions.arrays["scores"] > 0).any()
 
@@ -62,7 +77,9 @@ def test_default_protocol_leaves_the_encoder_untouched(kind, toy, make_context):
     assert not [name for name in saved if name.startswith("backbone.")]
 
 
-def test_mgca_trains_batchnorm_statistics_of_a_copy_and_reports_its_own_map(kind, toy, make_context):
+def test_mgca_trains_batchnorm_statistics_of_a_copy_and_reports_its_own_map(
+    kind, toy, make_context
+):
     backbone = toy.Backbone()
     before = {name: value.clone() for name, value in backbone.module.state_dict().items()}
     finder, predictions = _run(kind, toy, make_context("mgca"), backbone=backbone)
@@ -82,7 +99,9 @@ def test_fine_tuning_changes_a_copy_of_the_weights(kind, toy, make_context):
     assert not torch.equal(finder.detector.backbone.encoder.module[3][0].weight, before)
 
 
-@pytest.mark.parametrize("changes", [{"cache_features": True}, {"cache_features": False, "augment": True}])
+@pytest.mark.parametrize(
+    "changes", [{"cache_features": True}, {"cache_features": False, "augment": True}]
+)
 def test_stopped_and_resumed_equals_uninterrupted(kind, toy, make_context, monkeypatch, changes):
     common = {"epochs": 3, **changes}
     _, whole = _run(kind, toy, make_context(folder="whole", **common))
@@ -113,9 +132,13 @@ def test_same_seed_same_numbers_and_the_global_generator_is_no_input(kind, toy, 
     assert not np.array_equal(one.arrays["scores"], other.arrays["scores"])
 
 
-@pytest.mark.parametrize(("head", "family"), [("yolov3", "vit"), ("faster_rcnn", "vit"), ("vitdet", "resnet")])
+@pytest.mark.parametrize(
+    ("head", "family"), [("yolov3", "vit"), ("faster_rcnn", "vit"), ("vitdet", "resnet")]
+)
 def test_head_of_another_family_is_refused(kind, toy, make_context, head, family):
-    with pytest.raises(SettingError, match=rf"'{head}' does not fit.*'tiny' of family {family}.*head=fcos"):
+    with pytest.raises(
+        SettingError, match=rf"'{head}' does not fit.*'tiny' of family {family}.*head=fcos"
+    ):
         _run(kind, toy, make_context(head=head), backbone=toy.Backbone(family))
 
 
@@ -157,7 +180,9 @@ def test_boxes_move_with_the_image(toy):
     mirrored = 0
     for image, own in zip(images[:, 0], found, strict=True):
         rows, columns = (image.max(dim=axis).values > 0.5 for axis in (1, 0))
-        edges = [t.nonzero()[0].item() for t in (columns, rows)] + [t.nonzero()[-1].item() + 1 for t in (columns, rows)]
+        edges = [t.nonzero()[0].item() for t in (columns, rows)] + [
+            t.nonzero()[-1].item() + 1 for t in (columns, rows)
+        ]
         np.testing.assert_allclose(own[0, :4], edges, atol=0.8)
         mirrored += own[0, 0] > 24
     assert 8 < mirrored < 32
@@ -167,14 +192,22 @@ def test_a_box_that_leaves_the_view_is_clipped_or_dropped():
     boxes = [np.array([[0, 0, 3, 3, 0], [20, 20, 64, 64, 1]], np.float32)] * 60
     _, found = moved(torch.zeros(60, 1, 64, 64), boxes, np.random.default_rng(1))
     counts = [len(own) for own in found]
-    assert set(counts) == {1, 2} and all((own[:, :4] >= 0).all() and (own[:, :4] <= 64).all() for own in found)
+    assert set(counts) == {1, 2} and all(
+        (own[:, :4] >= 0).all() and (own[:, :4] <= 64).all() for own in found
+    )
 
 
 def test_every_image_is_in_an_epoch_once_with_its_boxes(toy):
     subset = toy.squares(11)
-    batches = list(TrainBatches(Source(subset, toy.Backbone.input), 4, augment=False).batches(np.random.default_rng(0)))
+    batches = list(
+        TrainBatches(Source(subset, toy.Backbone.input), 4, augment=False).batches(
+            np.random.default_rng(0)
+        )
+    )
     assert [len(batch["inputs"]) for batch in batches] == [4, 4, 3]
-    counts = sorted(len(sample.gt_instances.bboxes) for batch in batches for sample in batch["data_samples"])
+    counts = sorted(
+        len(sample.gt_instances.bboxes) for batch in batches for sample in batch["data_samples"]
+    )
     assert counts == sorted(len(own) for own in subset.box_lists)
 
 
@@ -183,15 +216,23 @@ def test_the_share_of_images_with_boxes_is_drawn(toy, share):
     subset = toy.squares(400)
     without = sum(not len(own) for own in subset.box_lists) / 400
     assert 0.25 < without < 0.75, "what is drawn differs from what is there"
-    batches = TrainBatches(Source(subset, toy.Backbone.input), 100, augment=False, positive_share=share)
-    samples = [sample for batch in batches.batches(np.random.default_rng(0)) for sample in batch["data_samples"]]
+    batches = TrainBatches(
+        Source(subset, toy.Backbone.input), 100, augment=False, positive_share=share
+    )
+    samples = [
+        sample
+        for batch in batches.batches(np.random.default_rng(0))
+        for sample in batch["data_samples"]
+    ]
     drawn = [len(sample.gt_instances.bboxes) > 0 for sample in samples]
     assert len(drawn) == 400 and np.mean(drawn) == pytest.approx(share, abs=0.06)
 
 
 def test_a_share_of_images_that_all_have_boxes_is_all_of_them(toy):
     full = toy.squares(40)
-    subset = replace(full, box_lists=tuple(np.array([[1, 1, 9, 9, 0]], np.float32) for _ in full.box_lists))
+    subset = replace(
+        full, box_lists=tuple(np.array([[1, 1, 9, 9, 0]], np.float32) for _ in full.box_lists)
+    )
     batches = TrainBatches(Source(subset, toy.Backbone.input), 7, augment=False, positive_share=0.5)
     order = batches._order(np.random.default_rng(0))
     assert sorted(order) == list(range(40))
@@ -204,13 +245,19 @@ def test_frequent_boxes_are_those_of_training_and_see_no_image(kind, toy, make_c
     assert corners.shape[1] == prior.GROUPS and (corners == corners[:1]).all()
     known = sum(len(boxes) for boxes in toy.squares(48).box_lists)
     assert scores[0].sum() == pytest.approx(known / 48, abs=1e-5)
-    trained = _run(kind, toy, make_context(epochs=2, steps_per_epoch=30, val_every=2, lr=1e-2), n=48)[1]
+    trained = _run(
+        kind, toy, make_context(epochs=2, steps_per_epoch=30, val_every=2, lr=1e-2), n=48
+    )[1]
     chance, ours = (_figures(kind, one, toy.task)["map_rsna"] for one in (predictions, trained))
     assert chance < ours and 0 < finder.facts["confidence"] <= 1
 
 
 def test_a_class_of_one_box_has_one_frequent_box(toy):
     images = toy.squares(3)
-    boxes = (np.array([[1, 2, 9, 8, 0]], np.float32), np.zeros((0, 5), np.float32), np.zeros((0, 5), np.float32))
+    boxes = (
+        np.array([[1, 2, 9, 8, 0]], np.float32),
+        np.zeros((0, 5), np.float32),
+        np.zeros((0, 5), np.float32),
+    )
     found = prior.learn_boxes(replace(images, box_lists=boxes)).boxes.numpy()
     np.testing.assert_allclose(found, [[1, 2, 9, 8, 0, 1 / 3]], rtol=1e-6)

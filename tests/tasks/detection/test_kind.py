@@ -23,15 +23,40 @@ def test_the_kind_is_registered():
 
 
 def test_declaration_imports_nothing_heavy():
-    code = "import sys, tasks.detection; print([m for m in ('torch', 'pandas', 'numpy', 'mmdet') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    code = (
+        "import sys, tasks.detection; print([m for m in ('torch', 'pandas', 'numpy', 'mmdet') if "
+        "m in sys.modules])"
+    )
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "[]"
+    )
 
 
 def test_presets_follow_the_protocols(kind, toy):
     default, mgca = (kind.settings(toy.task, name, "paper", {}) for name in ("default", "mgca"))
-    assert (default.frozen, default.batchnorm, default.monitor, default.mgca_filter) == (True, "eval", "map_rsna", False)
-    assert (mgca.head, mgca.lr, mgca.weight_decay, mgca.batch_size, mgca.patience) == ("yolov3", 5e-4, 1e-6, 16, 10)
-    assert (mgca.batchnorm, mgca.monitor, mgca.image_size, mgca.augment, mgca.channels) == ("train", "map_mgca", 224, False, 128)
+    assert (default.frozen, default.batchnorm, default.monitor, default.mgca_filter) == (
+        True,
+        "eval",
+        "map_rsna",
+        False,
+    )
+    assert (mgca.head, mgca.lr, mgca.weight_decay, mgca.batch_size, mgca.patience) == (
+        "yolov3",
+        5e-4,
+        1e-6,
+        16,
+        10,
+    )
+    assert (mgca.batchnorm, mgca.monitor, mgca.image_size, mgca.augment, mgca.channels) == (
+        "train",
+        "map_mgca",
+        224,
+        False,
+        128,
+    )
 
 
 def test_unknown_protocol_names_the_nearest(kind, toy):
@@ -41,7 +66,14 @@ def test_unknown_protocol_names_the_nearest(kind, toy):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"min_score": "1.5"}, {"epochs": "0"}, {"augment": "true"}, {"channels": "20"}, {"monitor": "map_mgca"}, {"lrr": "1"}],
+    [
+        {"min_score": "1.5"},
+        {"epochs": "0"},
+        {"augment": "true"},
+        {"channels": "20"},
+        {"monitor": "map_mgca"},
+        {"lrr": "1"},
+    ],
 )
 def test_impossible_settings_are_refused(kind, toy, changes):
     with pytest.raises((SettingError, UnknownNameError)):
@@ -63,8 +95,12 @@ def test_figure_has_a_row_per_method(kind, toy, tmp_path):
 
 def test_figure_of_a_method_that_finds_nothing(kind, toy, tmp_path):
     test = toy.squares(6)
-    predictions = as_predictions(test.box_lists, [np.zeros((0, 6), np.float32)] * 6, ("box",), {"confidence": 1.0})
-    assert kind.figure(toy.task, test, {"nothing": predictions}, tmp_path / "x.png").stat().st_size > 0
+    predictions = as_predictions(
+        test.box_lists, [np.zeros((0, 6), np.float32)] * 6, ("box",), {"confidence": 1.0}
+    )
+    assert (
+        kind.figure(toy.task, test, {"nothing": predictions}, tmp_path / "x.png").stat().st_size > 0
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------- confidence
@@ -72,16 +108,26 @@ BOX = [10, 10, 30, 30, 0]
 
 
 def test_image_score_is_that_of_the_rsna_challenge():
-    truth = [np.array([BOX], np.float32), np.array([BOX], np.float32), np.zeros((0, 5), np.float32), np.zeros((0, 5), np.float32)]
+    truth = [
+        np.array([BOX], np.float32),
+        np.array([BOX], np.float32),
+        np.zeros((0, 5), np.float32),
+        np.zeros((0, 5), np.float32),
+    ]
     low = [10, 10, 30, 20, 0]  # IoU 0.5: hits at 0.40, 0.45 and 0.50 of eight thresholds
     found = [[[*low, 0.9]], [[*BOX, 0.2]], [[*BOX, 0.8]], [[*BOX, 0.1]]]
-    predictions = as_predictions(truth, [np.array(f, np.float32) for f in found], ("a",), {"confidence": 0.5})
+    predictions = as_predictions(
+        truth, [np.array(f, np.float32) for f in found], ("a",), {"confidence": 0.5}
+    )
     scores = image_scores(predictions)
     assert scores[:3].tolist() == pytest.approx([3 / 8, 0.0, 0.0]) and np.isnan(scores[3])
 
 
 def test_best_confidence_is_where_f1_is_highest():
     truth = [np.array([BOX], np.float32)] * 2
-    found = [np.array([[*BOX, 0.9]], np.float32), np.array([[*BOX, 0.6], [40, 40, 60, 60, 0, 0.3]], np.float32)]
+    found = [
+        np.array([[*BOX, 0.9]], np.float32),
+        np.array([[*BOX, 0.6], [40, 40, 60, 60, 0, 0.3]], np.float32),
+    ]
     assert best_confidence(as_predictions(truth, found, ("a",))) == pytest.approx(0.6)
     assert best_confidence(as_predictions(truth, [np.zeros((0, 6), np.float32)] * 2, ("a",))) == 1.0

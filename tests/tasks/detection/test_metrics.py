@@ -1,4 +1,5 @@
-"""Average precision against pycocotools and faster-coco-eval, FROC against a hand-made case and a loop."""
+"""Average precision against pycocotools and faster-coco-eval, FROC against a hand-made case and a
+loop."""
 
 import contextlib
 import io
@@ -15,7 +16,8 @@ from tests.tasks.detection.cases import as_predictions, random_case
 
 
 def _coco(truth, found, classes, engine, ious):
-    """Return COCO's precision-based AP per IoU and its AR@100, from pycocotools or faster-coco-eval."""
+    """Return COCO's precision-based AP per IoU and its AR@100, from pycocotools or
+    faster-coco-eval."""
     if engine == "pycocotools":
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
@@ -26,10 +28,22 @@ def _coco(truth, found, classes, engine, ious):
     for image, (t, f) in enumerate(zip(truth, found, strict=True), start=1):
         for x1, y1, x2, y2, kind in t.astype(float).tolist():
             box = [x1, y1, x2 - x1, y2 - y1]
-            row = {"id": len(annotations) + 1, "image_id": image, "category_id": int(kind) + 1, "bbox": box}
+            row = {
+                "id": len(annotations) + 1,
+                "image_id": image,
+                "category_id": int(kind) + 1,
+                "bbox": box,
+            }
             annotations.append({**row, "area": box[2] * box[3], "iscrowd": 0})
         for x1, y1, x2, y2, kind, score in f.astype(float).tolist():
-            results.append({"image_id": image, "category_id": int(kind) + 1, "bbox": [x1, y1, x2 - x1, y2 - y1], "score": score})
+            results.append(
+                {
+                    "image_id": image,
+                    "category_id": int(kind) + 1,
+                    "bbox": [x1, y1, x2 - x1, y2 - y1],
+                    "score": score,
+                }
+            )
     gt = COCO()
     gt.dataset = {
         "info": {},
@@ -43,7 +57,10 @@ def _coco(truth, found, classes, engine, ious):
         evaluation.params.iouThrs = np.array(ious)
         evaluation.evaluate()
         evaluation.accumulate()
-    precision, recall = evaluation.eval["precision"][:, :, :, 0, -1], evaluation.eval["recall"][:, :, 0, -1]
+    precision, recall = (
+        evaluation.eval["precision"][:, :, :, 0, -1],
+        evaluation.eval["recall"][:, :, 0, -1],
+    )
     return precision, recall
 
 
@@ -54,7 +71,9 @@ def test_map_equals_coco(seed, engine):
     if not any(len(one) for one in found):
         pytest.skip("no detection")
     precision, recall = _coco(truth, found, 2, engine, IOUS)
-    values = {name: point(f, len(truth)) for name, f in statistics(as_predictions(truth, found)).items()}
+    values = {
+        name: point(f, len(truth)) for name, f in statistics(as_predictions(truth, found)).items()
+    }
 
     def mean(levels):
         part = precision[levels]
@@ -74,11 +93,17 @@ def test_weights_equal_repeated_images(seed, weights):
     repeated = [k for k, w in enumerate(weights) for _ in range(w)]
     extra = {"mgca_filter": True, "confidence": 0.5}
     again = (
-        statistics(as_predictions([truth[k] for k in repeated], [found[k] for k in repeated], extra=extra)) if repeated else {}
+        statistics(
+            as_predictions([truth[k] for k in repeated], [found[k] for k in repeated], extra=extra)
+        )
+        if repeated
+        else {}
     )
     for name, function in statistics(as_predictions(truth, found, extra=extra)).items():
         expected = point(again[name], len(repeated)) if repeated else np.nan
-        np.testing.assert_allclose(function(np.array([weights]))[0], expected, rtol=1e-9, err_msg=name)
+        np.testing.assert_allclose(
+            function(np.array([weights]))[0], expected, rtol=1e-9, err_msg=name
+        )
 
 
 def _naive_matches(truth, found, iou):
@@ -112,13 +137,20 @@ HIT, MISS = [10, 10, 30, 30, 0], [40, 40, 60, 60, 0]
 
 
 def test_froc_equals_a_hand_made_case():
-    """Four images, 3 true boxes. By score: hit .9, false .8, hit .7 and false .7 (one threshold), false .6, hit .5."""
+    """Four images, 3 true boxes. By score: hit .9, false .8, hit .7 and false .7 (one threshold),
+    false .6, hit .5."""
     truth = [[HIT], [HIT], [HIT], []]
-    found = [[[*HIT, 0.9], [*MISS, 0.8]], [[*HIT, 0.7], [*MISS, 0.6]], [[*HIT, 0.5]], [[*MISS, 0.7]]]
+    found = [
+        [[*HIT, 0.9], [*MISS, 0.8]],
+        [[*HIT, 0.7], [*MISS, 0.6]],
+        [[*HIT, 0.5]],
+        [[*MISS, 0.7]],
+    ]
     truth = [np.array(one, np.float32).reshape(-1, 5) for one in truth]
     found = [np.array(one, np.float32).reshape(-1, 6) for one in found]
     values = froc(ranked(as_predictions(truth, found, ("a",)), 0), np.ones((1, 4)))[0]
-    # false positives per image after each threshold: 0 (1/3), 1/4 (1/3), 2/4 (2/3), 3/4 (2/3), 3/4 (3/3)
+    # false positives per image after each threshold: 0 (1/3), 1/4 (1/3), 2/4 (2/3), 3/4 (2/3), 3/4
+    # (3/3)
     expected = {0.125: 1 / 3, 0.25: 1 / 3, 0.5: 2 / 3, 1.0: 1.0, 2.0: 1.0, 4.0: 1.0, 8.0: 1.0}
     assert values.tolist() == pytest.approx([expected[rate] for rate in RATES])
 
@@ -151,17 +183,26 @@ def test_froc_equals_trying_every_threshold(seed):
 # ------------------------------------------------------------------------------------------------------------- others
 def test_mgca_counts_only_images_with_truth_and_detection():
     truth = [np.array([HIT], np.float32), np.array([HIT], np.float32), np.zeros((0, 5), np.float32)]
-    found = [np.array([[*HIT, 0.9]], np.float32), np.zeros((0, 6), np.float32), np.array([[*HIT, 0.95]], np.float32)]
+    found = [
+        np.array([[*HIT, 0.9]], np.float32),
+        np.zeros((0, 6), np.float32),
+        np.array([[*HIT, 0.95]], np.float32),
+    ]
     predictions = as_predictions(truth, found, ("a",), {"mgca_filter": True})
     values = {name: point(f, 3) for name, f in statistics(predictions).items()}
     assert values["map_mgca"] == pytest.approx(1.0)
     assert values["map_rsna"] == pytest.approx(0.5 * 51 / 101)
     low = [np.array([[*HIT, 0.4]], np.float32), *found[1:]]
-    assert np.isnan(point(statistics(as_predictions(truth, low, ("a",), {"mgca_filter": True}))["map_mgca"], 3))
+    assert np.isnan(
+        point(statistics(as_predictions(truth, low, ("a",), {"mgca_filter": True}))["map_mgca"], 3)
+    )
 
 
 def test_a_class_without_truth_is_left_out_of_the_mean():
-    truth, found = [np.array([HIT], np.float32)], [np.array([[*HIT, 0.9], [*MISS[:4], 1, 0.8]], np.float32)]
+    truth, found = (
+        [np.array([HIT], np.float32)],
+        [np.array([[*HIT, 0.9], [*MISS[:4], 1, 0.8]], np.float32)],
+    )
     values = {name: point(f, 1) for name, f in statistics(as_predictions(truth, found)).items()}
     assert values["map"] == pytest.approx(1.0) and np.isnan(values["map:b"])
 

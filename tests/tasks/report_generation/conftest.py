@@ -1,4 +1,5 @@
-"""Studies with two views whose report follows from the pixels, and a decoder small enough to train in a second."""
+"""Studies with two views whose report follows from the pixels, and a decoder small enough to train
+in a second."""
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,14 @@ from tasks.report_generation import ReportGenerationKind
 from tests.tasks.fakes import context
 
 KIND = ReportGenerationKind()
-TASK = TaskSpec("fake_rg", "report_generation", "fake", "Fake", "ce_f1_micro", options={"text": "findings", "images": 2})
+TASK = TaskSpec(
+    "fake_rg",
+    "report_generation",
+    "fake",
+    "Fake",
+    "ce_f1_micro",
+    options={"text": "findings", "images": 2},
+)
 TINY = {
     "width": "32", "layers": "1", "heads": "2", "feedforward": "32", "epochs": "2", "updates": "140", "batch_size": "8",
     "lr": "0.005", "min_count": "1", "dropout": "0", "max_words": "20", "monitor": "loss", "tokenizer": "cleaned",
@@ -37,7 +45,8 @@ class GridEncoder:
 
 
 class CountingEncoder(GridEncoder):
-    """The same, counting the batches of images it is given; the blank one that asks for its sizes does not count."""
+    """The same, counting the batches of images it is given; the blank one that asks for its sizes
+    does not count."""
 
     batches = 0
 
@@ -54,12 +63,17 @@ class SeeingEncoder(GridEncoder):
 
 
 def studies(n=40, seed=0, views=2):
-    """Return studies whose first image is bright on the left where there is an effusion; some have one image only."""
+    """Return studies whose first image is bright on the left where there is an effusion; some have
+    one image only."""
     rng = np.random.default_rng(seed)
     rows, pixels = [], []
     for number in range(n):
         ill = bool(rng.random() < 0.5)
-        text = "There is a left pleural effusion. The heart is normal." if ill else "No pleural effusion. The heart is normal."
+        text = (
+            "There is a left pleural effusion. The heart is normal."
+            if ill
+            else "No pleural effusion. The heart is normal."
+        )
         for view in range(views if number % 5 else 1):
             image = rng.integers(0, 40, (16, 16))
             image[:, :8] += 150 * ill

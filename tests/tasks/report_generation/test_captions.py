@@ -1,4 +1,5 @@
-"""Captioning metrics equal pycocoevalcap's; Java that is missing, crashes, hangs or answers nonsense is a stated result."""
+"""Captioning metrics equal pycocoevalcap's; Java that is missing, crashes, hangs or answers
+nonsense is a stated result."""
 
 import random
 import subprocess
@@ -35,7 +36,9 @@ needs_java = pytest.mark.skipif(not HAS_JAVA, reason="no Java on this machine")
 
 def pairs(n=24, seed=0):
     rng = random.Random(seed)
-    texts = [[" ".join(rng.choices(WORDS, k=rng.randint(1, 25))) for _ in range(n)] for _ in range(2)]
+    texts = [
+        [" ".join(rng.choices(WORDS, k=rng.randint(1, 25))) for _ in range(n)] for _ in range(2)
+    ]
     texts[0][0] = texts[1][0]
     return texts
 
@@ -53,9 +56,13 @@ def test_bleu_rouge_and_cider_equal_pycocoevalcap():
     ours = [captions.bleu(counts, order)(ones(24))[0] for order in (1, 2, 3, 4)]
     np.testing.assert_allclose(ours, Bleu(4).compute_score(wanted, found, verbose=0)[0], rtol=1e-12)
     np.testing.assert_allclose(
-        captions.rouge_l(hypotheses, references).mean(), Rouge().compute_score(wanted, found)[0], rtol=1e-12
+        captions.rouge_l(hypotheses, references).mean(),
+        Rouge().compute_score(wanted, found)[0],
+        rtol=1e-12,
     )
-    np.testing.assert_allclose(captions.cider(hypotheses, references), Cider().compute_score(wanted, found)[1], rtol=1e-12)
+    np.testing.assert_allclose(
+        captions.cider(hypotheses, references), Cider().compute_score(wanted, found)[1], rtol=1e-12
+    )
 
 
 def test_a_weight_of_two_is_a_report_twice():
@@ -65,7 +72,9 @@ def test_a_weight_of_two_is_a_report_twice():
     for order in (1, 4):
         counts = captions.bleu_counts(hypotheses, references)
         again = captions.bleu_counts([hypotheses[r] for r in rows], [references[r] for r in rows])
-        np.testing.assert_allclose(captions.bleu(counts, order)(weights), captions.bleu(again, order)(ones(len(rows))))
+        np.testing.assert_allclose(
+            captions.bleu(counts, order)(weights), captions.bleu(again, order)(ones(len(rows)))
+        )
 
 
 def test_empty_texts_have_stated_scores():
@@ -100,9 +109,17 @@ def test_tokens_and_meteor_equal_pycocoevalcap():
         "en",
         "-norm",
     ]
-    answer = subprocess.run(command, input=(line + "\n").encode(), capture_output=True, check=True).stdout.decode().split()
-    np.testing.assert_allclose(captions.meteor(statistics)(np.eye(24)), np.array(answer[:24], float), atol=1e-12)
-    np.testing.assert_allclose(captions.meteor(statistics)(ones(24))[0], float(answer[24]), atol=1e-12)
+    answer = (
+        subprocess.run(command, input=(line + "\n").encode(), capture_output=True, check=True)
+        .stdout.decode()
+        .split()
+    )
+    np.testing.assert_allclose(
+        captions.meteor(statistics)(np.eye(24)), np.array(answer[:24], float), atol=1e-12
+    )
+    np.testing.assert_allclose(
+        captions.meteor(statistics)(ones(24))[0], float(answer[24]), atol=1e-12
+    )
 
 
 @needs_java
@@ -110,7 +127,12 @@ def test_odd_white_space_long_and_foreign_texts_stay_aligned():
     long = " ".join(f"word{number}" for number in range(2000))
     texts = ["a\nb\rc\u2028d\x85e", "", "\u2028", "ж ä 肺", long]
     tokens = java.tokenize(texts)
-    assert tokens[0] == list("abcde") and tokens[1] == tokens[2] == [] and len(tokens[4]) == 2000 and tokens[3][0] == "ж"
+    assert (
+        tokens[0] == list("abcde")
+        and tokens[1] == tokens[2] == []
+        and len(tokens[4]) == 2000
+        and tokens[3][0] == "ж"
+    )
     joined = [" ".join(words) for words in tokens]
     found = captions.meteor(java.meteor_statistics(joined, joined))(np.eye(5))
     assert found[1] == found[2] == 0 and found[4] == pytest.approx(1, abs=0.01)
@@ -119,7 +141,11 @@ def test_odd_white_space_long_and_foreign_texts_stay_aligned():
 def test_meteor_sees_the_first_words_of_a_long_report(monkeypatch):
     seen = []
     monkeypatch.setattr(
-        java, "run", lambda place, words, lines, timeout, options=(): seen.extend(lines) or ["0 " * 23] * len(lines)
+        java,
+        "run",
+        lambda place, words, lines, timeout, options=(): (
+            seen.extend(lines) or ["0 " * 23] * len(lines)
+        ),
     )
     monkeypatch.setattr(java, "tokenize", lambda texts, timeout: [text.split() for text in texts])
     _, facts = caption_counts(["a ||| b", "w " * 2000], ["c", "d"], ReportSettings())
@@ -147,7 +173,10 @@ def _forget_java():
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("sys.stderr.write('OutOfMemoryError\\n'); sys.exit(3)", r"stopped after 0 of 2 texts \(code 3\): OutOfMemoryError"),
+        (
+            "sys.stderr.write('OutOfMemoryError\\n'); sys.exit(3)",
+            r"stopped after 0 of 2 texts \(code 3\): OutOfMemoryError",
+        ),
         ("print('no')", "stopped after 1 of 2 texts"),
         ("print('no'); print('number')", "answered with something else than 23 numbers"),
     ],
@@ -170,4 +199,7 @@ def test_without_java_only_what_needs_it_is_missing(tmp_path, monkeypatch):
     arrays, facts = caption_counts(["a ."], ["a ."], ReportSettings())
     assert arrays == {} and "Java was not found" in facts["missing:captions"]
     arrays, facts = caption_counts(["a ."], ["a ."], ReportSettings(tokenizer="cleaned"))
-    assert set(arrays) == {"bleu", "rouge_l", "cider"} and "METEOR is missing: Java was not found" in facts["missing:meteor"]
+    assert (
+        set(arrays) == {"bleu", "rouge_l", "cider"}
+        and "METEOR is missing: Java was not found" in facts["missing:meteor"]
+    )

@@ -11,14 +11,22 @@ from tasks.report_generation.labeler import OBSERVATIONS, make_labeler
 from tasks.report_generation.labeler.chexbert import CheXbert, _Network
 from tasks.report_generation.settings import ReportSettings
 
-CONFIG = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16, "vocab_size": 9}
+CONFIG = {
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "vocab_size": 9,
+}
 
 
 @pytest.fixture
 def weights(tmp_path):
     from transformers import BertConfig
 
-    (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "no", "effusion", "heart", "."]))
+    (tmp_path / "vocab.txt").write_text(
+        "\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "no", "effusion", "heart", "."])
+    )
     (tmp_path / "config.json").write_text(json.dumps(CONFIG))
     torch.manual_seed(0)
     network = _Network(BertConfig(**CONFIG))
@@ -35,7 +43,10 @@ def test_heads_become_our_classes(weights):
     found = labeler(["no effusion .", "heart " * 900, ""])
     assert found.shape == (3, 14) and found.dtype == np.int8
     np.testing.assert_array_equal(found[0], found[1])
-    assert found[0, :5].tolist() == [-2, 1, 0, -1, -2] and found[0, OBSERVATIONS.index("No Finding")] == 1
+    assert (
+        found[0, :5].tolist() == [-2, 1, 0, -1, -2]
+        and found[0, OBSERVATIONS.index("No Finding")] == 1
+    )
     assert found[2, :13].tolist() == [-2] * 13 and found[2, 13] == 1
 
 

@@ -1,4 +1,5 @@
-"""Named cleanings and the vocabulary: what becomes words, and that only the training split is learned from."""
+"""Named cleanings and the vocabulary: what becomes words, and that only the training split is
+learned from."""
 
 import pytest
 from hypothesis import given, settings
@@ -7,13 +8,21 @@ from hypothesis import strategies as st
 from bench.errors import DataError
 from tasks.report_generation.cleaning import clean, clean_plain, sentences, split_sentences
 from tasks.report_generation.settings import ReportSettings
-from tasks.report_generation.vocabulary import UNKNOWN, WordPieceVocabulary, WordVocabulary, learn_vocabulary
+from tasks.report_generation.vocabulary import (
+    UNKNOWN,
+    WordPieceVocabulary,
+    WordVocabulary,
+    learn_vocabulary,
+)
 
 
 def test_plain_keeps_decimals_and_drops_list_numbers():
     text = "1. A 1.5 cm nodule; new.  2. No effusion\u2028seen!\r\nHeart: normal"
     assert clean_plain(text) == "a 1.5 cm nodule . new . no effusion seen . heart normal ."
-    assert sentences("T-tube, left-sided. Émphysème modéré.") == ["t-tube left-sided", "émphysème modéré"]
+    assert sentences("T-tube, left-sided. Émphysème modéré.") == [
+        "t-tube left-sided",
+        "émphysème modéré",
+    ]
 
 
 def test_r2gen_deletes_marks_as_the_reference_does():
@@ -46,7 +55,9 @@ def test_a_report_of_2000_words_comes_through():
 
 
 def test_rare_words_are_unknown_and_only_training_texts_are_learned():
-    vocabulary = WordVocabulary.learn(["no effusion .", "no effusion .", "no rarity ."], min_count=2)
+    vocabulary = WordVocabulary.learn(
+        ["no effusion .", "no effusion .", "no rarity ."], min_count=2
+    )
     assert vocabulary.words[4:] == [".", "effusion", "no"]
     assert vocabulary.encode("no rarity in test .")[1:4] == [UNKNOWN] * 3
     assert vocabulary.decode([*vocabulary.encode("no effusion ."), 2, 5]) == "no effusion ."

@@ -1,4 +1,5 @@
-"""The search with kept keys writes what a search without writes: early finishers, other batch orders, blocked n-grams."""
+"""The search with kept keys writes what a search without writes: early finishers, other batch
+orders, blocked n-grams."""
 
 import itertools
 
@@ -15,7 +16,8 @@ SIZE, TOKENS, IMAGES = 13, 5, 4
 
 
 class Model:
-    """A decoder over given visual tokens, float64; `ends` makes the end likelier, so that reports differ in length."""
+    """A decoder over given visual tokens, float64; `ends` makes the end likelier, so that reports
+    differ in length."""
 
     def __init__(self, decoder, seed=0, sharp=6.0, ends=None):
         torch.manual_seed(seed)
@@ -26,7 +28,9 @@ class Model:
         self.decoder = ReportDecoder(SIZE, settings).double().eval()
         with torch.no_grad():
             self.decoder.out.weight.mul_(sharp)
-            self.decoder.out.bias[END] += ends if ends is not None else 4.0 if decoder == "transformer" else 2.0
+            self.decoder.out.bias[END] += (
+                ends if ends is not None else 4.0 if decoder == "transformer" else 2.0
+            )
         spread = 4.0 if decoder == "transformer" else 1.0
         self.decoder.positions.mul_(spread)
         self.tokens = torch.randn(IMAGES, TOKENS, 16, dtype=torch.float64) * spread
@@ -35,7 +39,9 @@ class Model:
 
     def start(self, batch, beams):
         rows = batch["rows"]
-        return self.decoder.start(self.decoder.encode(self.tokens[rows], self.mask[rows]), self.mask[rows], beams)
+        return self.decoder.start(
+            self.decoder.encode(self.tokens[rows], self.mask[rows]), self.mask[rows], beams
+        )
 
     def step(self, ids, state):
         return self.decoder.step(ids, state)
@@ -44,7 +50,9 @@ class Model:
         """Return log-probabilities after a prefix, everything computed again."""
         tokens, mask = self.tokens[image : image + 1], self.mask[image : image + 1]
         with torch.no_grad():
-            return self.decoder(torch.tensor([ids]), self.decoder.encode(tokens, mask), mask)[0, -1].log_softmax(-1)
+            return self.decoder(torch.tensor([ids]), self.decoder.encode(tokens, mask), mask)[
+                0, -1
+            ].log_softmax(-1)
 
 
 def write(model, rows, options):
@@ -52,7 +60,8 @@ def write(model, rows, options):
 
 
 def reference(model, image, options):
-    """Return the report of one image: beam search in plain Python, the whole prefix decoded again for every word."""
+    """Return the report of one image: beam search in plain Python, the whole prefix decoded again
+    for every word."""
     living, finished = [(0.0, [BEGIN])], []
     for _ in range(options.limit):
         found = []
@@ -60,9 +69,15 @@ def reference(model, image, options):
             values = model.whole(image, ids).tolist()
             for word, value in enumerate(values):
                 grams = (
-                    list(zip(*[ids[k:] for k in range(options.no_repeat_ngram)], strict=False)) if options.no_repeat_ngram else []
+                    list(zip(*[ids[k:] for k in range(options.no_repeat_ngram)], strict=False))
+                    if options.no_repeat_ngram
+                    else []
                 )
-                last = tuple([*ids, word][-options.no_repeat_ngram :]) if options.no_repeat_ngram else None
+                last = (
+                    tuple([*ids, word][-options.no_repeat_ngram :])
+                    if options.no_repeat_ngram
+                    else None
+                )
                 if word not in (PAD, BEGIN, UNKNOWN) and last not in grams:
                     found.append((score + value, [*ids, word]))
         found.sort(key=lambda item: -item[0])
@@ -72,17 +87,27 @@ def reference(model, image, options):
                 finished.append((score / (len(ids) - 1) ** options.length_penalty, ids[1:-1]))
         living = [item for item in top if item[1][-1] != END][: options.beam]
         finished = sorted(finished, key=lambda item: -item[0])[: options.beam]
-        if len(finished) >= options.beam and finished[-1][0] >= living[0][0] / len(living[0][1]) ** options.length_penalty:
+        if (
+            len(finished) >= options.beam
+            and finished[-1][0] >= living[0][0] / len(living[0][1]) ** options.length_penalty
+        ):
             break
     else:
-        finished += [(score / (len(ids) - 1) ** options.length_penalty, ids[1:]) for score, ids in living]
+        finished += [
+            (score / (len(ids) - 1) ** options.length_penalty, ids[1:]) for score, ids in living
+        ]
     return max(finished, key=lambda item: item[0])[1]
 
 
 @pytest.mark.parametrize("decoder", ["transformer", "r2gen"])
-@pytest.mark.parametrize(("beam", "penalty", "ngram"), [(1, 1.0, 0), (3, 1.0, 0), (3, 0.0, 2), (4, 0.6, 3)])
+@pytest.mark.parametrize(
+    ("beam", "penalty", "ngram"), [(1, 1.0, 0), (3, 1.0, 0), (3, 0.0, 2), (4, 0.6, 3)]
+)
 def test_equals_a_search_without_a_cache(decoder, beam, penalty, ngram):
-    options, lengths = SearchOptions(beam=beam, limit=9, length_penalty=penalty, no_repeat_ngram=ngram), set()
+    options, lengths = (
+        SearchOptions(beam=beam, limit=9, length_penalty=penalty, no_repeat_ngram=ngram),
+        set(),
+    )
     for ends in (0.5, 2.0):
         model = Model(decoder, ends=ends)
         found = write(model, list(range(IMAGES)), options)
@@ -100,7 +125,9 @@ def test_other_orders_and_batches_write_the_same(decoder):
     assert [write(model, [image], options)[0] for image in range(IMAGES)] == whole
 
 
-@given(strategies.lists(strategies.integers(4, 7), min_size=1, max_size=9), strategies.integers(2, 4))
+@given(
+    strategies.lists(strategies.integers(4, 7), min_size=1, max_size=9), strategies.integers(2, 4)
+)
 @settings(max_examples=60, deadline=None)
 def test_forbidden_words_are_those_that_complete_an_ngram(words, size):
     ids, scores = torch.tensor([[BEGIN, *words]]), torch.zeros(1, 9)
@@ -114,14 +141,21 @@ def test_forbidden_words_are_those_that_complete_an_ngram(words, size):
 def test_no_ngram_stands_twice_in_any_report():
     model = Model("transformer", ends=-50.0)
     free = write(model, list(range(IMAGES)), SearchOptions(beam=3, limit=10))
-    assert any(len(set(itertools.pairwise(ids))) < len(ids) - 1 for ids in free), "without blocking some repeat"
-    for ids in write(model, list(range(IMAGES)), SearchOptions(beam=3, limit=10, no_repeat_ngram=2)):
+    assert any(len(set(itertools.pairwise(ids))) < len(ids) - 1 for ids in free), (
+        "without blocking some repeat"
+    )
+    for ids in write(
+        model, list(range(IMAGES)), SearchOptions(beam=3, limit=10, no_repeat_ngram=2)
+    ):
         assert len(set(itertools.pairwise(ids))) == max(0, len(ids) - 1)
 
 
 def test_length_penalty_prefers_longer_reports():
     model = Model("transformer", seed=5)
-    short, long = (write(model, list(range(IMAGES)), SearchOptions(beam=4, limit=10, length_penalty=p)) for p in (0.0, 3.0))
+    short, long = (
+        write(model, list(range(IMAGES)), SearchOptions(beam=4, limit=10, length_penalty=p))
+        for p in (0.0, 3.0)
+    )
     assert sum(map(len, long)) > sum(map(len, short))
 
 

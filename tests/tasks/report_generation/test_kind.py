@@ -1,4 +1,5 @@
-"""The kind end to end on a tiny encoder: every decoder learns, texts stay private, baselines are rows, killed runs go on."""
+"""The kind end to end on a tiny encoder: every decoder learns, texts stay private, baselines are
+rows, killed runs go on."""
 
 import dataclasses
 
@@ -8,11 +9,26 @@ import torch
 
 from bench.baselines import declare
 from bench.contracts import BACKBONES, BackboneRequest
-from bench.errors import DataError, NotApplicableError, PlaceBenchError, SettingError, UnknownNameError
+from bench.errors import (
+    DataError,
+    NotApplicableError,
+    PlaceBenchError,
+    SettingError,
+    UnknownNameError,
+)
 from bench.stats import cluster_weights, point
 from tasks.report_generation.data import ReportBatches, group_studies
 from tasks.report_generation.fit import ConstantReport
-from tests.tasks.report_generation.conftest import KIND, TASK, TINY, CountingEncoder, GridEncoder, SeeingEncoder, cell, studies
+from tests.tasks.report_generation.conftest import (
+    KIND,
+    TASK,
+    TINY,
+    CountingEncoder,
+    GridEncoder,
+    SeeingEncoder,
+    cell,
+    studies,
+)
 
 SHORT = {"epochs": "1", "updates": "4"}
 
@@ -47,16 +63,29 @@ def run(context, encoder=None, train=None, test=None):
 )
 def test_a_decoder_learns_what_is_seen(tmp_path, changes):
     found, scores = run(cell(tmp_path, **changes))
-    assert scores["ce_f1_micro"] > 0.9 and scores["bleu4"] > 0.6, found.table["hypothesis"].head().tolist()
-    assert "meteor" not in scores and "METEOR is missing: Java was not found" in found.extra["missing:meteor"]
+    assert scores["ce_f1_micro"] > 0.9 and scores["bleu4"] > 0.6, (
+        found.table["hypothesis"].head().tolist()
+    )
+    assert (
+        "meteor" not in scores
+        and "METEOR is missing: Java was not found" in found.extra["missing:meteor"]
+    )
     assert set(scores) >= set(KIND.metrics) - {"meteor"}
     assert len(found.table) == 24 and found.table["image_id"].iloc[0] == "i3_0_0"
 
 
 def test_r2gen_learns_and_scores_what_its_vocabulary_holds(tmp_path):
-    changes = {"encoder_layers": "1", "visual_dropout": "0", "schedule": "cosine", "lr": "0.005", "updates": "100"}
+    changes = {
+        "encoder_layers": "1",
+        "visual_dropout": "0",
+        "schedule": "cosine",
+        "lr": "0.005",
+        "updates": "100",
+    }
     data = studies(24, 3)
-    data.index.loc[data.index["study_id"] == "s3_0", "findings"] = "No zebra. " + "The heart is normal. " * 9
+    data.index.loc[data.index["study_id"] == "s3_0", "findings"] = (
+        "No zebra. " + "The heart is normal. " * 9
+    )
     found, scores = run(cell(tmp_path, "r2gen", **changes), test=data)
     assert scores["ce_f1_micro"] > 0.9, found.table["hypothesis"].tolist()
     assert found.table["reference"][0] == "no <unk> . " + "the heart is normal . " * 3 + "the heart"
@@ -65,8 +94,18 @@ def test_r2gen_learns_and_scores_what_its_vocabulary_holds(tmp_path):
 def test_presets():
     default, r2gen = (KIND.settings(TASK, name, "paper", {}) for name in ("default", "r2gen"))
     assert default.reference == "full" and default.image_size == 256 and default.images == 2
-    assert (r2gen.reference, r2gen.max_words, r2gen.beam, r2gen.no_repeat_ngram) == ("decoded", 60, 3, 0)
-    assert (r2gen.schedule, r2gen.amsgrad, r2gen.tokenizer, r2gen.monitor) == ("plateau", True, "cleaned", "bleu4")
+    assert (r2gen.reference, r2gen.max_words, r2gen.beam, r2gen.no_repeat_ngram) == (
+        "decoded",
+        60,
+        3,
+        0,
+    )
+    assert (r2gen.schedule, r2gen.amsgrad, r2gen.tokenizer, r2gen.monitor) == (
+        "plateau",
+        True,
+        "cleaned",
+        "bleu4",
+    )
     with pytest.raises(UnknownNameError, match="unknown protocol"):
         KIND.settings(TASK, "r2g", "paper", {})
 
@@ -91,10 +130,14 @@ def test_texts_of_real_data_are_kept_only_when_asked(tmp_path):
     changes = SHORT
     real = dataclasses.replace(cell(tmp_path / "a", **changes), data_kind="real")
     found, _ = run(real)
-    assert set(found.table) == {"image_id", "patient_id"} and not any(name.startswith("look") for name in found.arrays)
+    assert set(found.table) == {"image_id", "patient_id"} and not any(
+        name.startswith("look") for name in found.arrays
+    )
     everything = " ".join(map(str, [found.extra, *found.arrays.values()]))
     assert "effusion" not in everything
-    shown, _ = run(dataclasses.replace(cell(tmp_path / "b", show_text="true", **changes), data_kind="real"))
+    shown, _ = run(
+        dataclasses.replace(cell(tmp_path / "b", show_text="true", **changes), data_kind="real")
+    )
     assert {"hypothesis", "reference"} <= set(shown.table)
 
 
@@ -112,12 +155,19 @@ def test_baselines_are_rows_and_see_no_image(tmp_path):
 
 
 def test_the_constant_report_is_the_usual_one():
-    texts = ["lungs clear . heart normal .", "lungs clear . effusion .", "lungs clear . heart normal . b ."]
+    texts = [
+        "lungs clear . heart normal .",
+        "lungs clear . effusion .",
+        "lungs clear . heart normal . b .",
+    ]
     assert ConstantReport.learn(texts).text == "lungs clear . heart normal ."
 
 
 def test_extra_tokens_of_an_encoder_are_seen(tmp_path):
-    with_extra, without = (run(cell(tmp_path / name, **SHORT, observations=name), SeeingEncoder())[0] for name in ("auto", "no"))
+    with_extra, without = (
+        run(cell(tmp_path / name, **SHORT, observations=name), SeeingEncoder())[0]
+        for name in ("auto", "no")
+    )
     assert with_extra.extra["parameters"] == without.extra["parameters"] + 8 * 32 + 32
 
 
@@ -179,13 +229,25 @@ def test_statistics_resample_and_picture_is_drawn(tmp_path):
         assert statistic(weights).shape == (50,), name
     assert found.arrays["look:maps"].shape[2:] == (2, 2, 2)
     np.testing.assert_allclose(found.arrays["look:maps"][0, 0].astype(float).sum(), 1, atol=0.01)
-    out = KIND.figure(TASK, studies(24, 3), {"one": found, "two": found}, tmp_path / "board" / "fake.png")
-    assert out is not None and out.stat().st_size > 5000 and (out.parent / "fake_attention.png").is_file()
+    out = KIND.figure(
+        TASK, studies(24, 3), {"one": found, "two": found}, tmp_path / "board" / "fake.png"
+    )
+    assert (
+        out is not None
+        and out.stat().st_size > 5000
+        and (out.parent / "fake_attention.png").is_file()
+    )
 
 
 def test_causal_language_model_with_a_prefix(tmp_path):
     folder = language_model(tmp_path / "lm")
-    changes = {"decoder": "causal_lm", "causal_lm": str(folder), "causal_lm_trained": "true", "updates": "100", "lr": "0.005"}
+    changes = {
+        "decoder": "causal_lm",
+        "causal_lm": str(folder),
+        "causal_lm_trained": "true",
+        "updates": "100",
+        "lr": "0.005",
+    }
     context = cell(tmp_path / "work", **changes)
     found, scores = run(context)
     assert scores["ce_f1_micro"] > 0.9, found.table["hypothesis"].tolist()
@@ -204,10 +266,21 @@ def language_model(folder):
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-    words = ["<end>", *sorted({"there", "is", "a", "left", "pleural", "effusion", "the", "heart", "normal", "no", "."})]
-    tokenizer = Tokenizer(models.WordLevel({word: place for place, word in enumerate(words)}, unk_token="<end>"))
+    words = [
+        "<end>",
+        *sorted(
+            {"there", "is", "a", "left", "pleural", "effusion", "the", "heart", "normal", "no", "."}
+        ),
+    ]
+    tokenizer = Tokenizer(
+        models.WordLevel({word: place for place, word in enumerate(words)}, unk_token="<end>")
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>", bos_token="<end>").save_pretrained(folder)
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="<end>", bos_token="<end>"
+    ).save_pretrained(folder)
     torch.manual_seed(0)
-    GPT2LMHeadModel(GPT2Config(vocab_size=len(words), n_positions=64, n_embd=32, n_layer=2, n_head=2)).save_pretrained(folder)
+    GPT2LMHeadModel(
+        GPT2Config(vocab_size=len(words), n_positions=64, n_embd=32, n_layer=2, n_head=2)
+    ).save_pretrained(folder)
     return folder

@@ -1,4 +1,5 @@
-"""The labeler's classes, negation and doubt, sentence by sentence; its measure against MeSH; the metrics made of it."""
+"""The labeler's classes, negation and doubt, sentence by sentence; its measure against MeSH; the
+metrics made of it."""
 
 import io
 import tarfile
@@ -8,10 +9,23 @@ import pytest
 from sklearn.metrics import precision_recall_fscore_support
 
 from bench.errors import DataError
-from tasks.report_generation.labeler import NEGATIVE, OBSERVATIONS, POSITIVE, UNCERTAIN, UNMENTIONED, measure
+from tasks.report_generation.labeler import (
+    NEGATIVE,
+    OBSERVATIONS,
+    POSITIVE,
+    UNCERTAIN,
+    UNMENTIONED,
+    measure,
+)
 from tasks.report_generation.labeler.rules import label_reports
 from tasks.report_generation.metrics.clinical import FIVE, clinical_statistics, named
-from tasks.report_generation.metrics.language import COLUMNS, distinct, language_counts, language_statistics, ngram_numbers
+from tasks.report_generation.metrics.language import (
+    COLUMNS,
+    distinct,
+    language_counts,
+    language_statistics,
+    ngram_numbers,
+)
 
 
 def status(text, name):
@@ -78,7 +92,9 @@ def test_rules_agree_with_the_demo_labels():
     for phrases in PRESENT.values():
         for text, labels in phrases:
             written = text.format(**fill)
-            wrong += [(written, name) for name, value in labels.items() if status(written, name) != value]
+            wrong += [
+                (written, name) for name, value in labels.items() if status(written, name) != value
+            ]
     for name, texts in ABSENT.items():
         wrong += [(text, name) for text in texts if status(text, ABSENT_LABEL[name]) != NEGATIVE]
     assert len(wrong) <= 1, wrong
@@ -121,14 +137,23 @@ def test_clinical_scores_equal_sklearn():
     ours = {name: f(np.ones((1, 30)))[0] for name, f in clinical_statistics(found, truth).items()}
     for suffix, columns in (("", slice(None)), ("_5", list(FIVE))):
         for average in ("micro", "macro"):
-            wanted = precision_recall_fscore_support(truth[:, columns], found[:, columns], average=average, zero_division=0)
-            np.testing.assert_allclose([ours[f"ce_{s}_{average}{suffix}"] for s in ("precision", "recall", "f1")], wanted[:3])
+            wanted = precision_recall_fscore_support(
+                truth[:, columns], found[:, columns], average=average, zero_division=0
+            )
+            np.testing.assert_allclose(
+                [ours[f"ce_{s}_{average}{suffix}"] for s in ("precision", "recall", "f1")],
+                wanted[:3],
+            )
     wanted = precision_recall_fscore_support(truth, found, average="samples", zero_division=0)
-    np.testing.assert_allclose([ours[f"ce_{s}_example"] for s in ("precision", "recall", "f1")], wanted[:3])
+    np.testing.assert_allclose(
+        [ours[f"ce_{s}_example"] for s in ("precision", "recall", "f1")], wanted[:3]
+    )
     weights = np.zeros((1, 30), int)
     weights[0, [2, 2, 5]] = 1
     again = clinical_statistics(found, truth)["ce_f1_macro"](weights)
-    np.testing.assert_allclose(again, clinical_statistics(found[[2, 5]], truth[[2, 5]])["ce_f1_macro"](np.ones((1, 2))))
+    np.testing.assert_allclose(
+        again, clinical_statistics(found[[2, 5]], truth[[2, 5]])["ce_f1_macro"](np.ones((1, 2)))
+    )
 
 
 def test_uncertain_counts_as_named_or_not():
@@ -138,14 +163,21 @@ def test_uncertain_counts_as_named_or_not():
 
 
 def test_language_of_copied_and_repeated_reports():
-    hypotheses = ["no effusion . large effusion .", "no effusion . large effusion .", "new words here .", ""]
+    hypotheses = [
+        "no effusion . large effusion .",
+        "no effusion . large effusion .",
+        "new words here .",
+        "",
+    ]
     counts = language_counts(hypotheses, ["a b ."] * 4, {"no effusion"}, label_reports)
     assert counts.shape == (4, len(COLUMNS))
     found = {name: float(f(np.ones((1, 4)))[0]) for name, f in language_statistics(counts).items()}
-    assert found["normal_copied"] == pytest.approx(2 / 5) and found["copied_sentences"] == pytest.approx(2 / 5)
+    assert found["normal_copied"] == pytest.approx(2 / 5) and found[
+        "copied_sentences"
+    ] == pytest.approx(2 / 5)
     assert found["normal_sentences"] == pytest.approx(3 / 5)
     assert found["repeated_reports"] == 0.5 and found["empty_reports"] == 0.25
     grams = ngram_numbers(["a b a", "a c", ""], 1)
-    assert distinct(grams, 3)(np.array([[1, 1, 1], [0, 2, 0], [0, 0, 1]])).tolist() == pytest.approx(
-        [3 / 5, 2 / 4, np.nan], nan_ok=True
-    )
+    assert distinct(grams, 3)(
+        np.array([[1, 1, 1], [0, 2, 0], [0, 0, 1]])
+    ).tolist() == pytest.approx([3 / 5, 2 / 4, np.nan], nan_ok=True)

@@ -22,15 +22,21 @@ def run(folder, encoder=None, test=None, protocol="default", spec=None, **change
     cell = context(spec, KIND.settings(spec, protocol, "demo", changes), folder, data_key="d")
     data = test or subset(60, 3)
     found = KIND.predict(KIND.fit(encoder or Encoder(), data, data, cell), data, cell)
-    return found, {name: point(f, len(found.table)) for name, f in KIND.statistics(found, spec).items()}
+    return found, {
+        name: point(f, len(found.table)) for name, f in KIND.statistics(found, spec).items()
+    }
 
 
 def test_reports_are_found_by_their_images(tmp_path):
     found, statistics = run(tmp_path)
     assert found.extra["reports"] == 4 and found.extra["images"] == 60
-    assert statistics["i2t_p@1"] > 0.6 and statistics["i2t_r@1"] > 0.6 and statistics["t2i_p@5"] > 0.4
+    assert (
+        statistics["i2t_p@1"] > 0.6 and statistics["i2t_r@1"] > 0.6 and statistics["t2i_p@5"] > 0.4
+    )
     assert statistics["i2t_mean_rank"] < 2
-    values = KIND.statistics(found, task())["i2t_p@1"](cluster_weights(found.table["patient_id"], 20))
+    values = KIND.statistics(found, task())["i2t_p@1"](
+        cluster_weights(found.table["patient_id"], 20)
+    )
     assert values.shape == (20,) and values.std() > 0
 
 
@@ -45,7 +51,10 @@ def test_identical_reports_are_one(tmp_path):
     settings = KIND.settings(task(), "default", "demo", {})
     pairs = pair(index, settings)
     assert len(pairs.texts) == 6 and (pairs.text_of[:15] == 0).all()
-    assert len(pair(index, KIND.settings(task(), "default", "demo", {"identical_as_one": "no"})).texts) == 20
+    assert (
+        len(pair(index, KIND.settings(task(), "default", "demo", {"identical_as_one": "no"})).texts)
+        == 20
+    )
 
 
 def test_images_without_report_are_counted(tmp_path):

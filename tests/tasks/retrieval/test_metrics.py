@@ -15,20 +15,35 @@ from tasks.retrieval.metrics import label_values, own_values, relevance, statist
 
 def orders(scores):
     """Return every order of candidates by falling score, ties in all ways."""
-    groups = [np.flatnonzero(scores == value).tolist() for value in sorted(set(scores.tolist()), reverse=True)]
-    return [list(itertools.chain(*parts)) for parts in itertools.product(*(itertools.permutations(g) for g in groups))]
+    groups = [
+        np.flatnonzero(scores == value).tolist()
+        for value in sorted(set(scores.tolist()), reverse=True)
+    ]
+    return [
+        list(itertools.chain(*parts))
+        for parts in itertools.product(*(itertools.permutations(g) for g in groups))
+    ]
 
 
 @st.composite
 def cases(draw):
-    """Draw scores [2, m] with ties, up to 3 kinds of labels, and which candidate each image belongs to."""
+    """Draw scores [2, m] with ties, up to 3 kinds of labels, and which candidate each image belongs
+    to."""
     m = draw(st.integers(1, 5))
     scores = draw(hnp.arrays(float, (2, m), elements=st.sampled_from([0.0, 0.5, 1.0])))
     kinds = np.unique(draw(hnp.arrays(float, (3, 2), elements=st.sampled_from([0.0, 1.0]))), axis=0)
     images = m + draw(st.integers(0, 2))
-    item_of = np.append(np.arange(m), draw(hnp.arrays(np.int64, images - m, elements=st.integers(0, m - 1))))
+    item_of = np.append(
+        np.arange(m), draw(hnp.arrays(np.int64, images - m, elements=st.integers(0, m - 1)))
+    )
     kind_of = draw(hnp.arrays(np.int64, images, elements=st.integers(0, len(kinds) - 1)))
-    return scores, kinds, kind_of, item_of, draw(hnp.arrays(np.int64, 2, elements=st.integers(0, len(kinds) - 1)))
+    return (
+        scores,
+        kinds,
+        kind_of,
+        item_of,
+        draw(hnp.arrays(np.int64, 2, elements=st.integers(0, len(kinds) - 1))),
+    )
 
 
 def overlap(a, b):
@@ -55,7 +70,9 @@ def test_label_values_are_means_over_orders(case, k):
         expected = np.mean([(gain[t] * discount).sum() for t in tops]) / ideal if ideal else np.nan
         np.testing.assert_allclose(found[f"ndcg@{k}"][q], expected, atol=1e-12)
         if ideal and m > 1:
-            assert found[f"ndcg@{k}"][q] == pytest.approx(ndcg_score(gain[None], scores[q][None], k=k))
+            assert found[f"ndcg@{k}"][q] == pytest.approx(
+                ndcg_score(gain[None], scores[q][None], k=k)
+            )
 
 
 @settings(max_examples=60, deadline=None)
@@ -69,7 +86,10 @@ def test_own_values_are_means_over_orders(case, k):
     for q in range(2):
         if not (item == q).any():
             continue
-        places = [min(order.index(j) for j in np.flatnonzero(item == q)) + 1 for order in orders(scores[q])]
+        places = [
+            min(order.index(j) for j in np.flatnonzero(item == q)) + 1
+            for order in orders(scores[q])
+        ]
         assert found["rank"][q] == pytest.approx(np.mean(places))
         assert found[f"r@{k}"][q] == pytest.approx(np.mean(np.array(places) <= k))
 
@@ -89,27 +109,42 @@ def test_blocks_change_nothing(monkeypatch):
     rng = np.random.default_rng(0)
     scores, kind_of = rng.normal(size=(30, 20)).round(1), rng.integers(0, 3, 30)
     worth = relevance(np.eye(3), kind_of, np.arange(30) % 20, 20)
-    whole = label_values(scores, kind_of, worth, [1, 5]) | own_values(scores, np.arange(30) % 20, np.arange(20), [1, 5])
+    whole = label_values(scores, kind_of, worth, [1, 5]) | own_values(
+        scores, np.arange(30) % 20, np.arange(20), [1, 5]
+    )
     monkeypatch.setattr(metrics, "BLOCK", 50)
-    parts = label_values(scores, kind_of, worth, [1, 5]) | own_values(scores, np.arange(30) % 20, np.arange(20), [1, 5])
+    parts = label_values(scores, kind_of, worth, [1, 5]) | own_values(
+        scores, np.arange(30) % 20, np.arange(20), [1, 5]
+    )
     for name, values in whole.items():
         np.testing.assert_array_equal(values, parts[name])
 
 
 def test_whole_k_divides_by_k():
     worth = relevance(np.eye(1), np.zeros(2, int), np.arange(2), 2)
-    assert label_values(np.array([[1.0, 0.0]]), np.zeros(1, int), worth, [10], whole_k=True)["p@10"][0] == 0.2
+    assert (
+        label_values(np.array([[1.0, 0.0]]), np.zeros(1, int), worth, [10], whole_k=True)["p@10"][0]
+        == 0.2
+    )
     assert label_values(np.array([[1.0, 0.0]]), np.zeros(1, int), worth, [10])["p@10"][0] == 1.0
 
 
 def test_statistics_count_a_report_once():
     import pandas as pd
 
-    table = pd.DataFrame({"share": [1 / 3, 1 / 3, 1 / 3, 1], "i2t_rank": [1.0, 2, 3, 10], "t2i_rank": [4.0, 4, 4, 10]})
+    table = pd.DataFrame(
+        {
+            "share": [1 / 3, 1 / 3, 1 / 3, 1],
+            "i2t_rank": [1.0, 2, 3, 10],
+            "t2i_rank": [4.0, 4, 4, 10],
+        }
+    )
     table["t2i_r@1"] = [1.0, 1, 1, 0]
     ones, twice = np.ones((1, 4), int), np.array([[0, 0, 0, 2]])
     found = statistics(table)
     assert found["i2t_mean_rank"](ones)[0] == 4 and found["i2t_median_rank"](ones)[0] == 2.5
-    assert found["t2i_mean_rank"](ones)[0] == pytest.approx(7) and found["t2i_median_rank"](ones)[0] == pytest.approx(7)
+    assert found["t2i_mean_rank"](ones)[0] == pytest.approx(7) and found["t2i_median_rank"](ones)[
+        0
+    ] == pytest.approx(7)
     assert found["t2i_r@1"](ones)[0] == pytest.approx(0.5) and found["t2i_r@1"](twice)[0] == 0
     assert np.isnan(found["i2t_mean_rank"](np.zeros((1, 4), int))[0])

@@ -14,8 +14,17 @@ from bench.progress import Silent
 from tasks.segmentation.settings import resolve
 
 SIZE = 32
-TASK = TaskSpec(name="toy_seg", kind="segmentation", dataset="toy", title="toy", main_metric="dice_per_image")
-FAST = {"image_size": SIZE, "unet_channels": (8, 8), "setr_channels": (8, 8), "batch_size": 8, "epochs": 3, "steps_per_epoch": 4}
+TASK = TaskSpec(
+    name="toy_seg", kind="segmentation", dataset="toy", title="toy", main_metric="dice_per_image"
+)
+FAST = {
+    "image_size": SIZE,
+    "unet_channels": (8, 8),
+    "setr_channels": (8, 8),
+    "batch_size": 8,
+    "epochs": 3,
+    "steps_per_epoch": 4,
+}
 
 
 class TinyBackbone:
@@ -29,7 +38,10 @@ class TinyBackbone:
         self.family = family
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            stages = [nn.Sequential(nn.Conv2d(a, b, 3, 2, 1), nn.BatchNorm2d(b), nn.ReLU()) for a, b in ((3, 8), (8, 8))]
+            stages = [
+                nn.Sequential(nn.Conv2d(a, b, 3, 2, 1), nn.BatchNorm2d(b), nn.ReLU())
+                for a, b in ((3, 8), (8, 8))
+            ]
         self.module = nn.ModuleList(stages)
         self.pyramid_strides = (2, 4) if family == "resnet" else (4, 4)
         self.pyramid_channels = (8, 8)
@@ -38,14 +50,20 @@ class TinyBackbone:
         fine = self.module[0](images)
         coarse = self.module[1](fine)
         maps = (fine, coarse) if self.family == "resnet" else (coarse, coarse)
-        return Features(coarse.mean((2, 3)), coarse.flatten(2).transpose(1, 2), tuple(coarse.shape[2:]), maps)
+        return Features(
+            coarse.mean((2, 3)), coarse.flatten(2).transpose(1, 2), tuple(coarse.shape[2:]), maps
+        )
 
 
 def blobs(n, classes=1, seed=0):
-    """Dark discs on noise in about half of the images; with two classes a bright square too, which may overlap."""
+    """Dark discs on noise in about half of the images; with two classes a bright square too, which
+    may overlap."""
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[:SIZE, :SIZE]
-    images, masks = rng.normal(130, 20, (n, SIZE, SIZE)), np.zeros((n, classes, SIZE, SIZE), np.uint8)
+    images, masks = (
+        rng.normal(130, 20, (n, SIZE, SIZE)),
+        np.zeros((n, classes, SIZE, SIZE), np.uint8),
+    )
     for i in np.flatnonzero(rng.random(n) < 0.6):
         y, x, radius = *rng.integers(8, 24, 2), rng.integers(4, 7)
         masks[i, 0] = (rows - y) ** 2 + (columns - x) ** 2 < radius**2
@@ -53,7 +71,9 @@ def blobs(n, classes=1, seed=0):
         if classes == 2:
             masks[i, 1, y : y + 8, x : x + 8] = 1
             images[i][masks[i, 1] == 1] += 60
-    index = pd.DataFrame({"image_id": [f"i{k}" for k in range(n)], "patient_id": [f"p{k // 2}" for k in range(n)]})
+    index = pd.DataFrame(
+        {"image_id": [f"i{k}" for k in range(n)], "patient_id": [f"p{k // 2}" for k in range(n)]}
+    )
     return Subset(index, np.arange(n), np.clip(images, 0, 255).astype(np.uint8), masks)
 
 
@@ -63,7 +83,9 @@ def make_context(tmp_path):
 
     def make(protocol="default", folder="work", classes=("blob",), seed=0, **changes):
         settings = replace(resolve(protocol, "demo", {}), **{**FAST, **changes})
-        return CellContext(TASK, settings, tmp_path / folder, "cpu", seed, "demo", Silent(), classes)
+        return CellContext(
+            TASK, settings, tmp_path / folder, "cpu", seed, "demo", Silent(), classes
+        )
 
     return make
 

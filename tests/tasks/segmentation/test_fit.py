@@ -18,11 +18,15 @@ from tasks.segmentation.figures import unpack_masks
 
 def _figures(kind, predictions, task):
     n = len(predictions.table)
-    return {name: point(statistic, n) for name, statistic in kind.statistics(predictions, task).items()}
+    return {
+        name: point(statistic, n) for name, statistic in kind.statistics(predictions, task).items()
+    }
 
 
 def _run(kind, toy, context, classes=1, backbone=None, n=32):
-    segmenter = kind.fit(backbone or toy.Backbone(), toy.blobs(n, classes), toy.blobs(12, classes, seed=1), context)
+    segmenter = kind.fit(
+        backbone or toy.Backbone(), toy.blobs(n, classes), toy.blobs(12, classes, seed=1), context
+    )
     return segmenter, kind.predict(segmenter, toy.blobs(16, classes, seed=2), context)
 
 
@@ -33,16 +37,23 @@ def kind():
 
 @pytest.mark.parametrize("family", ["resnet", "vit"])
 def test_a_fit_learns_the_blobs(kind, toy, make_context, family):
-    _, predictions = _run(kind, toy, make_context(epochs=8, steps_per_epoch=8, lr=1e-2), backbone=toy.Backbone(family))
+    _, predictions = _run(
+        kind, toy, make_context(epochs=8, steps_per_epoch=8, lr=1e-2), backbone=toy.Backbone(family)
+    )
     found = _figures(kind, predictions, toy.task)
     assert found["dice_per_image"] > (predictions.table["target:blob"] == 0).mean() + 0.1
     assert found["dice_global"] > 0.5
     assert predictions.extra["head"] == {"resnet": "unet", "vit": "setr_pup"}[family]
 
 
-@pytest.mark.parametrize(("head", "family"), [("upernet", "resnet"), ("upernet", "vit"), ("linear", "resnet"), ("linear", "vit")])
+@pytest.mark.parametrize(
+    ("head", "family"),
+    [("upernet", "resnet"), ("upernet", "vit"), ("linear", "resnet"), ("linear", "vit")],
+)
 def test_heads_for_both_families_learn(kind, toy, make_context, head, family):
-    context = make_context(head=head, upernet_channels=8, epochs=6, steps_per_epoch=8, lr=1e-2, loss="ce_dice")
+    context = make_context(
+        head=head, upernet_channels=8, epochs=6, steps_per_epoch=8, lr=1e-2, loss="ce_dice"
+    )
     segmenter, predictions = _run(kind, toy, context, backbone=toy.Backbone(family))
     assert predictions.extra["head"] == head
     assert _figures(kind, predictions, toy.task)["dice_global"] > 0.4
@@ -51,14 +62,18 @@ def test_heads_for_both_families_learn(kind, toy, make_context, head, family):
 
 @pytest.mark.parametrize("head", ["unet", "upernet"])
 def test_one_image_more_than_whole_batches_trains(kind, toy, make_context, head):
-    context = make_context(head=head, upernet_channels=8, epochs=1, steps_per_epoch=None, batch_size=4)
+    context = make_context(
+        head=head, upernet_channels=8, epochs=1, steps_per_epoch=None, batch_size=4
+    )
     _, predictions = _run(kind, toy, context, n=9)
     assert np.isfinite(predictions.extra["best_metric"])
 
 
 @pytest.mark.parametrize("protocol", ["gloria", "benchx"])
 def test_other_protocols_run(kind, toy, make_context, protocol):
-    context = make_context(protocol, epochs=2, upernet_channels=8, cache_features=False, cached_views=1)
+    context = make_context(
+        protocol, epochs=2, upernet_channels=8, cache_features=False, cached_views=1
+    )
     _, predictions = _run(kind, toy, context)
     assert predictions.extra["best_metric"] > 0
     assert predictions.extra["threshold:blob"] == 0.5
@@ -104,7 +119,9 @@ def test_default_protocol_leaves_the_encoder_untouched(kind, toy, make_context):
 def test_mgca_trains_batchnorm_statistics_of_a_copy_and_no_weight(kind, toy, make_context):
     backbone = toy.Backbone()
     before = {name: value.clone() for name, value in backbone.module.state_dict().items()}
-    segmenter, predictions = _run(kind, toy, make_context("mgca", steps_per_epoch=4), backbone=backbone)
+    segmenter, predictions = _run(
+        kind, toy, make_context("mgca", steps_per_epoch=4), backbone=backbone
+    )
     after = segmenter.segmentor.backbone.encoder.module.state_dict()
     for name, value in before.items():
         assert torch.equal(backbone.module.state_dict()[name], value), name
@@ -119,7 +136,9 @@ def test_mgca_trains_batchnorm_statistics_of_a_copy_and_no_weight(kind, toy, mak
 def test_fine_tuning_changes_a_copy_of_the_weights(kind, toy, make_context):
     backbone = toy.Backbone()
     before = backbone.module[0][0].weight.clone()
-    segmenter, _ = _run(kind, toy, make_context(frozen=False, cache_features=False), backbone=backbone)
+    segmenter, _ = _run(
+        kind, toy, make_context(frozen=False, cache_features=False), backbone=backbone
+    )
     assert torch.equal(backbone.module[0][0].weight, before)
     assert not torch.equal(segmenter.segmentor.backbone.encoder.module[0][0].weight, before)
 
@@ -185,7 +204,9 @@ def test_same_seed_same_numbers_and_the_global_generator_is_no_input(kind, toy, 
 
 @pytest.mark.parametrize(("head", "family"), [("unet", "vit"), ("setr_pup", "resnet")])
 def test_head_of_another_family_is_refused(kind, toy, make_context, head, family):
-    with pytest.raises(SettingError, match=rf"'{head}' does not fit.*'tiny' of family {family}.*head="):
+    with pytest.raises(
+        SettingError, match=rf"'{head}' does not fit.*'tiny' of family {family}.*head="
+    ):
         _run(kind, toy, make_context(head=head), backbone=toy.Backbone(family))
 
 
@@ -204,7 +225,8 @@ def test_augmentation_moves_image_and_mask_together_and_repeats(toy):
     subset = toy.blobs(40, seed=5)
     batches = TrainBatches(Source(subset, toy.Backbone.input), 8, augment=True)
     first, again, other = (
-        torch.cat([batch["inputs"] for batch in batches.batches(np.random.default_rng([0, epoch]))]) for epoch in (0, 0, 1)
+        torch.cat([batch["inputs"] for batch in batches.batches(np.random.default_rng([0, epoch]))])
+        for epoch in (0, 0, 1)
     )
     assert torch.equal(first, again) and not torch.equal(first, other)
     masks = torch.zeros(200, 1, 64, 64)
@@ -232,12 +254,16 @@ BOTH = ("blob", "square")
 
 def test_the_prior_mask_is_that_of_training_and_sees_no_image(kind, toy, make_context):
     prior = declare("prior_mask").build(BackboneRequest("demo"))
-    segmenter, predictions = _run(kind, toy, make_context(classes=BOTH, min_area=0.0), classes=2, backbone=prior)
+    segmenter, predictions = _run(
+        kind, toy, make_context(classes=BOTH, min_area=0.0), classes=2, backbone=prior
+    )
     share = toy.blobs(32, 2).masks(np.arange(32)).mean(axis=0)
     found = segmenter.segmentor.logits.sigmoid().numpy()
     np.testing.assert_allclose(found, share / share.max(axis=(1, 2), keepdims=True), atol=1e-4)
     masks = np.unpackbits(predictions.arrays["masks"], axis=-1)
     assert masks.any() and (masks == masks[:1]).all()
-    trained = _run(kind, toy, make_context(classes=BOTH, epochs=8, steps_per_epoch=8, lr=1e-2), classes=2)[1]
+    trained = _run(
+        kind, toy, make_context(classes=BOTH, epochs=8, steps_per_epoch=8, lr=1e-2), classes=2
+    )[1]
     chance, ours = (_figures(kind, one, toy.task)["dice_global"] for one in (predictions, trained))
     assert 0 < chance < ours

@@ -34,7 +34,13 @@ class _Reference:
 
 
 INDEX = pd.DataFrame(
-    {"image_id": list("abcd"), "patient_id": list("pqrs"), "path": list("wxyz"), "split": "", "label:x": [1, 0, 1, 0]}
+    {
+        "image_id": list("abcd"),
+        "patient_id": list("pqrs"),
+        "path": list("wxyz"),
+        "split": "",
+        "label:x": [1, 0, 1, 0],
+    }
 )
 
 
@@ -43,22 +49,59 @@ def test_the_kind_is_registered():
 
 
 def test_declaration_imports_nothing_heavy():
-    code = "import sys, tasks.segmentation; print([m for m in ('torch', 'pandas', 'numpy', 'mmseg') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    code = (
+        "import sys, tasks.segmentation; print([m for m in ('torch', 'pandas', 'numpy', 'mmseg') "
+        "if m in sys.modules])"
+    )
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "[]"
+    )
 
 
 def test_presets_follow_the_protocols(kind, toy):
     default, mgca = (kind.settings(toy.task, name, "paper", {}) for name in ("default", "mgca"))
-    assert (default.frozen, default.batchnorm, default.threshold, default.monitor) == (True, "eval", None, "dice")
-    assert (mgca.lr, mgca.weight_decay, mgca.batch_size, mgca.patience, mgca.image_size) == (5e-4, 0.05, 8, 10, 224)
-    assert (mgca.frozen, mgca.batchnorm, mgca.threshold, mgca.monitor) == (True, "train", 0.5, "loss")
-    assert kind.settings(toy.task, "default", "demo", {"lr": "0.1", "threshold": "0.4"}).threshold == 0.4
+    assert (default.frozen, default.batchnorm, default.threshold, default.monitor) == (
+        True,
+        "eval",
+        None,
+        "dice",
+    )
+    assert (mgca.lr, mgca.weight_decay, mgca.batch_size, mgca.patience, mgca.image_size) == (
+        5e-4,
+        0.05,
+        8,
+        10,
+        224,
+    )
+    assert (mgca.frozen, mgca.batchnorm, mgca.threshold, mgca.monitor) == (
+        True,
+        "train",
+        0.5,
+        "loss",
+    )
+    assert (
+        kind.settings(toy.task, "default", "demo", {"lr": "0.1", "threshold": "0.4"}).threshold
+        == 0.4
+    )
 
 
 def test_gloria_fine_tunes_and_benchx_trains_upernet_by_iterations(kind, toy):
     gloria, benchx = (kind.settings(toy.task, name, "paper", {}) for name in ("gloria", "benchx"))
-    assert (gloria.frozen, gloria.optimizer, gloria.weight_decay, gloria.image_size) == (False, "adam", 1e-6, 512)
-    assert (benchx.head, benchx.loss, benchx.monitor, benchx.augmentation) == ("upernet", "ce", "mdice", "flip")
+    assert (gloria.frozen, gloria.optimizer, gloria.weight_decay, gloria.image_size) == (
+        False,
+        "adam",
+        1e-6,
+        512,
+    )
+    assert (benchx.head, benchx.loss, benchx.monitor, benchx.augmentation) == (
+        "upernet",
+        "ce",
+        "mdice",
+        "flip",
+    )
     assert benchx.epochs * benchx.steps_per_epoch == 20_000 and benchx.warmup * 20_000 == 1500
     for protocol in kind.protocols():
         assert kind.settings(toy.task, protocol, "demo", {}).image_size <= 224
@@ -70,7 +113,13 @@ def test_unknown_protocol_names_the_nearest(kind, toy):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"threshold": "1.5"}, {"epochs": "0"}, {"cache_features": "true", "augment": "true"}, {"lrr": "1"}]
+    "changes",
+    [
+        {"threshold": "1.5"},
+        {"epochs": "0"},
+        {"cache_features": "true", "augment": "true"},
+        {"lrr": "1"},
+    ],
 )
 def test_impossible_settings_are_refused(kind, toy, changes):
     with pytest.raises((SettingError, UnknownNameError)):
@@ -82,7 +131,9 @@ def test_reference_split_warns_with_counts(kind, toy, monkeypatch, caplog):
     with caplog.at_level(logging.WARNING):
         split = kind.split(INDEX, toy.task, "mgca", 0)
     assert len(split) == 5
-    assert "1 patients stand in more than one split" in caplog.text and "protocol mgca" in caplog.text
+    assert (
+        "1 patients stand in more than one split" in caplog.text and "protocol mgca" in caplog.text
+    )
     assert len(kind.subset(split, 0.1, toy.task, "mgca", 0)) == 1
     assert set(kind.subset(INDEX, 1.0, toy.task, "mgca", 0)["image_id"]) == set("abcd")
 
@@ -108,8 +159,12 @@ def test_figure_has_a_row_per_method(kind, toy, tmp_path):
     test = toy.blobs(8, seed=3)
     masks = test.masks(slice(None))
     counts = count_pixels(masks, masks)[:, 0]
-    table = test.index.assign(**{f"{part}:blob": counts[:, k] for k, part in enumerate(("tp", "pred", "target"))})
-    predictions = Predictions(table.assign(pixels=toy.size**2), {"masks": np.packbits(masks, axis=-1)})
+    table = test.index.assign(
+        **{f"{part}:blob": counts[:, k] for k, part in enumerate(("tp", "pred", "target"))}
+    )
+    predictions = Predictions(
+        table.assign(pixels=toy.size**2), {"masks": np.packbits(masks, axis=-1)}
+    )
     heights = []
     for methods in ({"one": predictions}, {"one": predictions, "a_b <x> %": predictions}):
         path = kind.figure(toy.task, test, methods, tmp_path / "deep" / f"{len(methods)}.png")
@@ -118,6 +173,9 @@ def test_figure_has_a_row_per_method(kind, toy, tmp_path):
 
 
 def test_examples_are_best_median_and_worst_of_those_with_a_lesion():
-    scores, lesion = np.array([0.9, 0.1, 0.5, 1.0, np.nan]), np.array([True, True, True, False, True])
+    scores, lesion = (
+        np.array([0.9, 0.1, 0.5, 1.0, np.nan]),
+        np.array([True, True, True, False, True]),
+    )
     assert best_median_worst(scores, lesion) == {"best": 0, "median": 1, "worst": 4}
     assert best_median_worst(scores, np.zeros(5, bool)) == {}

@@ -9,7 +9,13 @@ from hypothesis.extra import numpy as hnp
 
 from tasks.segmentation import metrics
 from tasks.segmentation.boundary import TOLERANCE, boundary_scores, outline
-from tasks.segmentation.metrics import Counts, batch_mean_weights, count_pixels, image_dice, statistics
+from tasks.segmentation.metrics import (
+    Counts,
+    batch_mean_weights,
+    count_pixels,
+    image_dice,
+    statistics,
+)
 
 MASKS = hnp.arrays(np.uint8, (4, 2, 3, 3), elements=st.integers(0, 1))
 
@@ -23,10 +29,16 @@ def _dice(pred, target):
 def _table(pred, target, classes=("lung", "opacity")):
     counts = count_pixels(pred, target)
     columns = {
-        f"{part}:{name}": counts[:, c, k] for c, name in enumerate(classes) for k, part in enumerate(("tp", "pred", "target"))
+        f"{part}:{name}": counts[:, c, k]
+        for c, name in enumerate(classes)
+        for k, part in enumerate(("tp", "pred", "target"))
     }
     edges = boundary_scores(pred.astype(bool), target.astype(bool))
-    columns |= {f"{part}:{name}": edges[:, c, k] for c, name in enumerate(classes) for k, part in enumerate(metrics.BOUNDARY)}
+    columns |= {
+        f"{part}:{name}": edges[:, c, k]
+        for c, name in enumerate(classes)
+        for k, part in enumerate(metrics.BOUNDARY)
+    }
     return pd.DataFrame({"pixels": np.full(len(pred), pred.shape[-1] * pred.shape[-2]), **columns})
 
 
@@ -36,14 +48,22 @@ def test_metrics_equal_brute_force(pred, target, weights, emptied):
     if emptied:
         pred[0], target[0], target[1] = 0, 0, 0
     repeated = [i for i, w in enumerate(weights) for _ in range(w)]
-    values = {name: f(np.array([weights]))[0] for name, f in statistics(_table(pred, target)).items()}
+    values = {
+        name: f(np.array([weights]))[0] for name, f in statistics(_table(pred, target)).items()
+    }
     for c, label in enumerate(("lung", "opacity")):
         per_image = [_dice(pred[i, c], target[i, c]) for i in repeated]
         positive = [_dice(pred[i, c], target[i, c]) for i in repeated if target[i, c].any()]
         both = sum((pred[i, c] & target[i, c]).sum() for i in repeated)
         either = sum((pred[i, c] | target[i, c]).sum() for i in repeated)
-        ious = [(pred[i, c] & target[i, c]).sum() / max(1, (pred[i, c] | target[i, c]).sum()) for i in repeated]
-        ious = [1.0 if not (pred[i, c] | target[i, c]).any() else v for i, v in zip(repeated, ious, strict=True)]
+        ious = [
+            (pred[i, c] & target[i, c]).sum() / max(1, (pred[i, c] | target[i, c]).sum())
+            for i in repeated
+        ]
+        ious = [
+            1.0 if not (pred[i, c] | target[i, c]).any() else v
+            for i, v in zip(repeated, ious, strict=True)
+        ]
         expected = {
             "dice_per_image": np.mean(per_image) if repeated else np.nan,
             "dice_positive": np.mean(positive) if positive else np.nan,
@@ -51,9 +71,19 @@ def test_metrics_equal_brute_force(pred, target, weights, emptied):
             "iou": both / either if either else 1.0,
             "iou_per_image": np.mean(ious) if repeated else np.nan,
         }
-        outside, apart = 9 * len(repeated) - either, either - both  # pixels in neither mask, in one alone
-        dice, overlap = (2 * outside / (2 * outside + apart), outside / (outside + apart)) if outside + apart else (1.0, 1.0)
-        expected["mdice"], expected["miou"] = (expected["dice_global"] + dice) / 2, (expected["iou"] + overlap) / 2
+        outside, apart = (
+            9 * len(repeated) - either,
+            either - both,
+        )  # pixels in neither mask, in one alone
+        dice, overlap = (
+            (2 * outside / (2 * outside + apart), outside / (outside + apart))
+            if outside + apart
+            else (1.0, 1.0)
+        )
+        expected["mdice"], expected["miou"] = (
+            (expected["dice_global"] + dice) / 2,
+            (expected["iou"] + overlap) / 2,
+        )
         background = [_dice(1 - pred[i, c], 1 - target[i, c]) for i in repeated]
         expected["mdice_per_image"] = np.mean([per_image, background]) if repeated else np.nan
         marked = [float(pred[i, c].any()) for i in repeated if target[i, c].any()]
@@ -76,7 +106,10 @@ def test_macro_is_the_mean_over_classes():
 
 def test_one_class_has_no_suffix():
     masks = np.zeros((2, 1, 3, 3), np.uint8)
-    assert set(statistics(_table(masks, masks, ("pneumothorax",)))) == {*metrics.VARIANTS, *metrics.BOUNDARY}
+    assert set(statistics(_table(masks, masks, ("pneumothorax",)))) == {
+        *metrics.VARIANTS,
+        *metrics.BOUNDARY,
+    }
 
 
 def test_empty_target_scores_one_only_when_nothing_is_predicted():
@@ -95,13 +128,17 @@ def test_counts_of_bool_and_uint8_and_views_agree():
     pred, target = (rng.integers(0, 2, (3, 2, 8, 8), dtype=np.uint8) for _ in range(2))
     expected = np.stack([(pred & target).sum((2, 3)), pred.sum((2, 3)), target.sum((2, 3))], -1)
     np.testing.assert_array_equal(count_pixels(pred, target), expected)
-    np.testing.assert_array_equal(count_pixels(pred.astype(bool), target[..., ::-1][..., ::-1]), expected)
+    np.testing.assert_array_equal(
+        count_pixels(pred.astype(bool), target[..., ::-1][..., ::-1]), expected
+    )
 
 
 # --------------------------------------------------------------------------------------------- size and boundary
 def test_dice_by_size_takes_the_images_of_that_size():
     target, pred = np.zeros((4, 1, 20, 20), np.uint8), np.zeros((4, 1, 20, 20), np.uint8)
-    for image, side in enumerate((1, 3, 8)):  # 0.25%, 2.25% and 16% of the image; the fourth has none
+    for image, side in enumerate(
+        (1, 3, 8)
+    ):  # 0.25%, 2.25% and 16% of the image; the fourth has none
         target[image, 0, :side, :side] = 1
     pred[1, 0, :3, :3], pred[2, 0, :8, :4] = 1, 1
     found = statistics(_table(pred, target, ("a",)))
@@ -121,7 +158,9 @@ def _brute_force(mask, truth):
     there, back = apart.min(axis=1), apart.min(axis=0)
     side = mask.shape[0]
     near = (there <= TOLERANCE * side).sum() + (back <= TOLERANCE * side).sum()
-    return max(np.percentile(there, 95), np.percentile(back, 95)) / side, near / (len(there) + len(back))
+    return max(np.percentile(there, 95), np.percentile(back, 95)) / side, near / (
+        len(there) + len(back)
+    )
 
 
 @settings(max_examples=60, deadline=None)

@@ -5,7 +5,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.segmentation.metrics import Counts, count_pixels, dice_global, image_dice
-from tasks.segmentation.operating import AREAS, THRESHOLDS, OperatingPoint, apply, candidates, choose, threshold_counts
+from tasks.segmentation.operating import (
+    AREAS,
+    THRESHOLDS,
+    OperatingPoint,
+    apply,
+    candidates,
+    choose,
+    threshold_counts,
+)
 
 
 def _data(seed, n=5, size=12):
@@ -37,7 +45,9 @@ def test_choice_is_the_best_of_all_pairs(seed):
         for area in AREAS:
             masks = apply(probabilities[:, None], (OperatingPoint(float(threshold), float(area)),))
             found = Counts(*count_pixels(masks, target[:, None])[:, 0].T, target[0].size)
-            scores.append((image_dice(found).mean() + dice_global(found, np.ones((1, len(target))))[0]) / 2)
+            scores.append(
+                (image_dice(found).mean() + dice_global(found, np.ones((1, len(target))))[0]) / 2
+            )
     assert best.score == max(scores)
 
 

@@ -12,7 +12,13 @@ from tasks.zero_shot.prompts import ClassPrompts, build, prompt_set, sentence
 from tests.tasks.fakes import Encoder, context, subset, task
 
 KIND = ZeroShotKind()
-COUNTS = {"Atelectasis": 210, "Cardiomegaly": 15, "Consolidation": 192, "Edema": 18, "Pleural Effusion": 54}
+COUNTS = {
+    "Atelectasis": 210,
+    "Cardiomegaly": 15,
+    "Consolidation": 192,
+    "Edema": 18,
+    "Pleural Effusion": 54,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -25,17 +31,30 @@ def data(n, seed):
     part = subset(n, seed)
     kept = np.flatnonzero(part.index["label:a"] != part.index["label:b"])
     part = take(part, kept)
-    part.index["label:left"], part.index["label:right"] = part.index["label:a"], part.index["label:b"]
+    part.index["label:left"], part.index["label:right"] = (
+        part.index["label:a"],
+        part.index["label:b"],
+    )
     return part
 
 
-def run(folder, labels=("left", "right"), mode="multiclass", encoder=None, val=True, protocol="default", **changes):
+def run(
+    folder,
+    labels=("left", "right"),
+    mode="multiclass",
+    encoder=None,
+    val=True,
+    protocol="default",
+    **changes,
+):
     spec = task(labels=labels, mode=mode)
     cell = context(spec, KIND.settings(spec, protocol, "demo", changes), folder, data_key="d")
     none = take(data(20, 4), np.array([], int))
     fitted = KIND.fit(encoder or Encoder(), none, data(120, 2) if val else none, cell)
     found = KIND.predict(fitted, data(120, 3), cell)
-    return found, {name: point(f, len(found.table)) for name, f in KIND.statistics(found, spec).items()}
+    return found, {
+        name: point(f, len(found.table)) for name, f in KIND.statistics(found, spec).items()
+    }
 
 
 @pytest.mark.parametrize(("label", "count"), COUNTS.items())
@@ -46,7 +65,9 @@ def test_prompt_sets_have_the_published_counts(label, count):
 
 
 def test_drawn_prompts_are_seeded():
-    one, same, other = (build("sets", "Atelectasis", 5, np.random.default_rng(seed)) for seed in (0, 0, 1))
+    one, same, other = (
+        build("sets", "Atelectasis", 5, np.random.default_rng(seed)) for seed in (0, 0, 1)
+    )
     assert len(one.positive) == 5 and one == same != other
     with pytest.raises(SettingError, match="no prompt set for 'Pneumonia'"):
         prompt_set("Pneumonia")
@@ -54,7 +75,10 @@ def test_drawn_prompts_are_seeded():
 
 def test_templates():
     pairs = build("pairs", "Pleural_Thickening", None, np.random.default_rng(0))
-    assert "There is pleural thickening." in pairs.positive and "There is no pleural thickening." in pairs.negative
+    assert (
+        "There is pleural thickening." in pairs.positive
+        and "There is no pleural thickening." in pairs.negative
+    )
     assert sentence("{} is seen.", "COVID-19") == "COVID-19 pneumonia is seen."
     assert len(build("single", "Edema", None, np.random.default_rng(0)).positive) == 1
 
@@ -74,7 +98,10 @@ def test_binary_labels_get_thresholds_from_validation(tmp_path):
     found, statistics = run(tmp_path, ("left",), "binary")
     assert statistics["auroc"] > 0.9 and statistics["f1"] > 0.8
     assert "threshold:left" in found.extra
-    assert run(tmp_path, ("left",), "binary", val=False)[0].extra["not_decided_on_validation"] == "left"
+    assert (
+        run(tmp_path, ("left",), "binary", val=False)[0].extra["not_decided_on_validation"]
+        == "left"
+    )
 
 
 def test_scores_by_hand(tmp_path):
@@ -88,7 +115,9 @@ def test_scores_by_hand(tmp_path):
 
         images = to_input(part.images(slice(None)), encoder.input)
         similar = encoder.similarity(images, ["left", "left large", "right"]).numpy()
-        np.testing.assert_allclose(scores[:, 0], function(similar[:, :2], axis=1) - similar[:, 2], atol=1e-6)
+        np.testing.assert_allclose(
+            scores[:, 0], function(similar[:, :2], axis=1) - similar[:, 2], atol=1e-6
+        )
         np.testing.assert_allclose(scores[:, 1], similar[:, 2], atol=1e-6)
 
 
@@ -126,13 +155,22 @@ def test_local_similarity_is_that_of_the_backbone(tmp_path):
     spec = task(labels=("left", "right"))
 
     def scores(which, encoder, prompts=prompts):
-        cell = context(spec, KIND.settings(spec, "default", "demo", {"similarity": which}), tmp_path, data_key="d")
+        cell = context(
+            spec,
+            KIND.settings(spec, "default", "demo", {"similarity": which}),
+            tmp_path,
+            data_key="d",
+        )
         return class_scores(encoder, prompts, part, cell)
 
     alone = (ClassPrompts(("left",)), ClassPrompts(("right",)))
-    np.testing.assert_array_equal(scores("local", LocalEncoder()), scores("method", LocalEncoder(), alone))
+    np.testing.assert_array_equal(
+        scores("local", LocalEncoder()), scores("method", LocalEncoder(), alone)
+    )
     assert not np.allclose(scores("local", LocalEncoder()), scores("method", LocalEncoder()))
-    with pytest.raises(NotApplicableError, match="no local similarity. Use similarity=method or global"):
+    with pytest.raises(
+        NotApplicableError, match="no local similarity. Use similarity=method or global"
+    ):
         scores("local", Encoder())
 
 

@@ -8,8 +8,16 @@ import torch
 from torch import Tensor
 
 
-def pooled(text: Tensor, regions: Tensor, text_mask: Tensor, region_mask: Tensor, words_first: bool, scale: float) -> Tensor:
-    """Return cos(context, unit) [J, L, I], one (caption, image) at a time, over the real units and regions only."""
+def pooled(
+    text: Tensor,
+    regions: Tensor,
+    text_mask: Tensor,
+    region_mask: Tensor,
+    words_first: bool,
+    scale: float,
+) -> Tensor:
+    """Return cos(context, unit) [J, L, I], one (caption, image) at a time, over the real units and
+    regions only."""
     out = text.new_zeros(*text.shape[:2], len(regions))
     for caption, words in enumerate(text):
         for image, places in enumerate(regions):
@@ -18,12 +26,15 @@ def pooled(text: Tensor, regions: Tensor, text_mask: Tensor, region_mask: Tensor
             logits = dots.softmax(dim=1) if words_first else dots
             for unit, position in enumerate(text_mask[caption].nonzero().flatten().tolist()):
                 context = ((scale * logits[:, unit]).softmax(dim=0)[:, None] * r).sum(dim=0)
-                out[caption, position, image] = torch.dot(context, w[unit]) / (context.norm() * w[unit].norm())
+                out[caption, position, image] = torch.dot(context, w[unit]) / (
+                    context.norm() * w[unit].norm()
+                )
     return out
 
 
 def contrast(logits: Tensor, query_ids: Tensor, key_ids: Tensor, ignore: Tensor) -> Tensor:
-    """Return the mean over queries with a positive of -log(sum over positives / sum over all that are not ignored)."""
+    """Return the mean over queries with a positive of -log(sum over positives / sum over all that
+    are not ignored)."""
     losses = []
     for row, values in enumerate(logits):
         positive = [col for col in range(len(values)) if key_ids[col] == query_ids[row]]
@@ -37,12 +48,22 @@ def value_and_gradients(function: Callable[..., Tensor], *inputs: Tensor) -> lis
     """Return the output and the gradients of an uneven weighting of it, as float64."""
     leaves = [tensor.detach().clone().requires_grad_() for tensor in inputs]
     out = function(*leaves)
-    weights = torch.linspace(0.3, 1.7, out.numel(), device=out.device, dtype=out.dtype).view(out.shape)
-    return [tensor.double() for tensor in (out.detach(), *torch.autograd.grad((out * weights).sum(), leaves))]
+    weights = torch.linspace(0.3, 1.7, out.numel(), device=out.device, dtype=out.dtype).view(
+        out.shape
+    )
+    return [
+        tensor.double()
+        for tensor in (out.detach(), *torch.autograd.grad((out * weights).sum(), leaves))
+    ]
 
 
 def assert_same(mine: list[Tensor], expected: list[Tensor], tolerance: float) -> None:
-    """Compare two results of `value_and_gradients`; the tolerance is relative to the largest entry where that exceeds 1."""
-    for name, got, want in zip(("value", "first gradient", "second gradient"), mine, expected, strict=True):
+    """Compare two results of `value_and_gradients`; the tolerance is relative to the largest entry
+    where that exceeds 1."""
+    for name, got, want in zip(
+        ("value", "first gradient", "second gradient"), mine, expected, strict=True
+    ):
         bound = tolerance * max(1.0, float(want.abs().max()))
-        torch.testing.assert_close(got, want, rtol=0, atol=bound, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(
+            got, want, rtol=0, atol=bound, msg=lambda text, name=name: f"{name}: {text}"
+        )

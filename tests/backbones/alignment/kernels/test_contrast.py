@@ -16,13 +16,21 @@ FORMS = ["reference", "tiled"]
 
 
 def loop(
-    queries: torch.Tensor, keys: torch.Tensor, query_ids: torch.Tensor, key_ids: torch.Tensor, ignore: torch.Tensor
+    queries: torch.Tensor,
+    keys: torch.Tensor,
+    query_ids: torch.Tensor,
+    key_ids: torch.Tensor,
+    ignore: torch.Tensor,
 ) -> torch.Tensor:
     return loops.contrast(queries @ keys.T / 0.07, query_ids, key_ids, ignore)
 
 
 def both(
-    queries: torch.Tensor, keys: torch.Tensor, query_ids: torch.Tensor, key_ids: torch.Tensor, ignore: torch.Tensor
+    queries: torch.Tensor,
+    keys: torch.Tensor,
+    query_ids: torch.Tensor,
+    key_ids: torch.Tensor,
+    ignore: torch.Tensor,
 ) -> torch.Tensor:
     back = loops.contrast(keys @ queries.T / 0.07, key_ids, query_ids, ignore.T)
     return loop(queries, keys, query_ids, key_ids, ignore) + back
@@ -33,7 +41,9 @@ def compare(form: str, rows: int, keys: int, width: int, seed: int = 0) -> None:
     for function, plain in ((info_nce, loop), (symmetric_info_nce, both)):
         expected = loops.value_and_gradients(lambda x, y, plain=plain: plain(x, y, **ids), a, b)
         mine = loops.value_and_gradients(
-            lambda x, y, function=function: function(x, y, tau=0.07, implementation=form, **ids), a, b
+            lambda x, y, function=function: function(x, y, tau=0.07, implementation=form, **ids),
+            a,
+            b,
         )
         loops.assert_same(mine, expected, 1e-9)
 
@@ -45,7 +55,12 @@ def test_equals_the_loop(form: str, rows: int, keys: int, width: int) -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(rows=st.integers(1, 12), keys=st.integers(1, 12), tile=st.integers(1, 7), seed=st.integers(0, 20))
+@given(
+    rows=st.integers(1, 12),
+    keys=st.integers(1, 12),
+    tile=st.integers(1, 7),
+    seed=st.integers(0, 20),
+)
 def test_every_tile_equals_the_plain_form(rows: int, keys: int, tile: int, seed: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tiled, "TILE", tile)
@@ -63,10 +78,19 @@ def test_pairs_are_the_default_positives(form: str) -> None:
 def test_a_query_without_a_positive_is_left_out(form: str) -> None:
     a, b, _ = contrast_inputs(3, 3, 4)
     ids = {"query_ids": torch.tensor([0, 9, 2]), "key_ids": torch.arange(3)}
-    expected = info_nce(a[[0, 2]], b, tau=0.1, query_ids=torch.tensor([0, 2]), key_ids=torch.arange(3))
+    expected = info_nce(
+        a[[0, 2]], b, tau=0.1, query_ids=torch.tensor([0, 2]), key_ids=torch.arange(3)
+    )
     torch.testing.assert_close(info_nce(a, b, tau=0.1, implementation=form, **ids), expected)
     nothing = loops.value_and_gradients(
-        lambda x, y: info_nce(x, y, tau=0.1, implementation=form, query_ids=torch.tensor([7, 8, 9]), key_ids=torch.arange(3)),
+        lambda x, y: info_nce(
+            x,
+            y,
+            tau=0.1,
+            implementation=form,
+            query_ids=torch.tensor([7, 8, 9]),
+            key_ids=torch.arange(3),
+        ),
         a,
         b,
     )

@@ -16,15 +16,27 @@ ORDERS = ["words_then_regions", "regions"]
 
 
 def compare(
-    shape: tuple, order: str, padded: bool, seed: int = 0, tolerance: float = 1e-9, dtype=torch.float64, **options
+    shape: tuple,
+    order: str,
+    padded: bool,
+    seed: int = 0,
+    tolerance: float = 1e-9,
+    dtype=torch.float64,
+    **options,
 ) -> None:
     text, regions, text_mask, region_mask = pooled_inputs(shape, padded, seed)
     expected = loops.value_and_gradients(
-        lambda a, b: 5 * loops.pooled(a, b, text_mask, region_mask, order == "words_then_regions", 4.0), text, regions
+        lambda a, b: (
+            5 * loops.pooled(a, b, text_mask, region_mask, order == "words_then_regions", 4.0)
+        ),
+        text,
+        regions,
     )
     masks = {"text_mask": text_mask, "region_mask": region_mask} if padded else {}
     mine = loops.value_and_gradients(
-        lambda a, b: attention_pooled_similarity(a, b, order=order, aggregate="none", **masks, **options),
+        lambda a, b: attention_pooled_similarity(
+            a, b, order=order, aggregate="none", **masks, **options
+        ),
         text.to(dtype),
         regions.to(dtype),
     )
@@ -42,22 +54,34 @@ def test_equals_the_loop(form: str, shape: tuple, order: str, padded: bool) -> N
 
 @settings(max_examples=40, deadline=None)
 @given(
-    shape=st.tuples(st.integers(1, 6), st.integers(1, 5), st.integers(1, 6), st.integers(1, 12), st.integers(2, 9)),
+    shape=st.tuples(
+        st.integers(1, 6),
+        st.integers(1, 5),
+        st.integers(1, 6),
+        st.integers(1, 12),
+        st.integers(2, 9),
+    ),
     order=st.sampled_from(ORDERS),
     chunk=st.integers(1, 4000),
     keep=st.sampled_from([0, 700, 1 << 20]),
     seed=st.integers(0, 9),
 )
-def test_every_chunk_size_equals_the_loop(shape: tuple, order: str, chunk: int, keep: int, seed: int) -> None:
+def test_every_chunk_size_equals_the_loop(
+    shape: tuple, order: str, chunk: int, keep: int, seed: int
+) -> None:
     compare(shape, order, True, seed, implementation="chunked", chunk_bytes=chunk, keep_bytes=keep)
 
 
 @pytest.mark.parametrize("form", ["reference", "chunked"])
 def test_aggregates_leave_padding_out(form: str) -> None:
     text, regions, mask, _ = pooled_inputs((4, 6, 3, 5, 7), padded=True)
-    units = attention_pooled_similarity(text, regions, text_mask=mask, aggregate="none", implementation=form)
+    units = attention_pooled_similarity(
+        text, regions, text_mask=mask, aggregate="none", implementation=form
+    )
     total, mean = (
-        attention_pooled_similarity(text, regions, text_mask=mask, aggregate=how, similarity_scale=10.0, implementation=form)
+        attention_pooled_similarity(
+            text, regions, text_mask=mask, aggregate=how, similarity_scale=10.0, implementation=form
+        )
         for how in ("logsumexp", "mean")
     )
     for caption, real in enumerate(mask):
@@ -84,7 +108,9 @@ def test_large_scores_stay_finite() -> None:
     text, regions, _, _ = pooled_inputs((3, 4, 2, 5, 6), padded=False)
     for order in ORDERS:
         out = loops.value_and_gradients(
-            lambda a, b, order=order: attention_pooled_similarity(a, b, order=order, implementation="chunked"),
+            lambda a, b, order=order: attention_pooled_similarity(
+                a, b, order=order, implementation="chunked"
+            ),
             text * 1e3,
             regions * 1e3,
         )
@@ -92,12 +118,18 @@ def test_large_scores_stay_finite() -> None:
 
 
 def test_half_precision_input_is_computed_in_float32() -> None:
-    text, regions, _, _ = (t.bfloat16() if t.is_floating_point() else t for t in pooled_inputs((3, 4, 2, 5, 6), padded=False))
+    text, regions, _, _ = (
+        t.bfloat16() if t.is_floating_point() else t
+        for t in pooled_inputs((3, 4, 2, 5, 6), padded=False)
+    )
     with torch.autocast("cpu", dtype=torch.bfloat16):
         low = attention_pooled_similarity(text, regions, implementation="chunked")
     assert low.dtype == torch.float32
     torch.testing.assert_close(
-        low, attention_pooled_similarity(text.float(), regions.float(), implementation="reference"), rtol=1e-5, atol=1e-5
+        low,
+        attention_pooled_similarity(text.float(), regions.float(), implementation="reference"),
+        rtol=1e-5,
+        atol=1e-5,
     )
 
 

@@ -1,4 +1,5 @@
-"""The Triton kernels equal the loops: run in a process of its own, since the interpreter is chosen when triton is imported."""
+"""The Triton kernels equal the loops: run in a process of its own, since the interpreter is chosen
+when triton is imported."""
 
 from __future__ import annotations
 
@@ -18,10 +19,16 @@ ROOT = Path(__file__).parents[4]
 
 def test_the_kernels_in_the_interpreter() -> None:
     pytest.importorskip("triton", reason="triton is not installed")
-    environment = os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    environment = os.environ | {
+        "TRITON_INTERPRET": "1",
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
     script = str(Path(__file__).with_name("interpreted_triton.py"))
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-W", "error", script]
-    ran = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    ran = subprocess.run(
+        command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert ran.returncode == 0, ran.stdout[-4000:] + ran.stderr[-1000:]
 
 
@@ -31,7 +38,9 @@ def test_triton_on_a_cpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SettingError, match="CUDA device, not on 'cpu'"):
         info_nce(torch.zeros(3, 2), torch.zeros(3, 2), tau=0.1, implementation="triton")
     with pytest.raises(SettingError, match="CUDA device, not on 'cpu'"):
-        attention_pooled_similarity(torch.zeros(1, 1, 2), torch.zeros(1, 3, 2), implementation="triton")
+        attention_pooled_similarity(
+            torch.zeros(1, 1, 2), torch.zeros(1, 3, 2), implementation="triton"
+        )
 
 
 def test_importing_the_package_needs_no_triton() -> None:

@@ -21,4 +21,8 @@ def mimic_demo(tmp_path_factory):
 
 def content(folder):
     """Return every file's bytes by relative path."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }

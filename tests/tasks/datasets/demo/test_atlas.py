@@ -14,7 +14,10 @@ from tasks.datasets.demo import atlas, ct
 from tasks.datasets.demo.render import POSES
 
 
-@given(arrays(np.float32, (7, 9), elements=st.floats(0, 3000, width=32)), st.sampled_from([0.15, 0.25, 0.5]))
+@given(
+    arrays(np.float32, (7, 9), elements=st.floats(0, 3000, width=32)),
+    st.sampled_from([0.15, 0.25, 0.5]),
+)
 def test_packing_keeps_values_to_half_a_step(image, step):
     assert np.abs(atlas.unpack(atlas.pack(image, step), step) - image).max() <= step / 2 + 1e-3
 
@@ -32,7 +35,10 @@ def test_every_pose_is_there_and_complete():
     assert set(views) == {name for names in POSES.values() for name in names}
     for view in views.values():
         assert set(view.layers) == set(atlas.STRUCTURES)
-        assert all(layer.shape == (atlas.SIZE, atlas.SIZE) and np.isfinite(layer).all() for layer in view.layers.values())
+        assert all(
+            layer.shape == (atlas.SIZE, atlas.SIZE) and np.isfinite(layer).all()
+            for layer in view.layers.values()
+        )
         assert view.lobes.shape == (5, atlas.SIZE, atlas.SIZE)
 
 
@@ -45,7 +51,9 @@ def test_anatomy_is_in_place(pose):
         weight = view.layers[name]
         return (x * weight).sum() / weight.sum(), (y * weight).sum() / weight.sum()
 
-    right, left, heart, spine = (centre(name) for name in ("air_right", "air_left", "heart", "spine"))
+    right, left, heart, spine = (
+        centre(name) for name in ("air_right", "air_left", "heart", "spine")
+    )
     assert right[0] < spine[0] < left[0], "the patient's right lung is on the left of the image"
     assert heart[0] > spine[0], "the heart is left of the midline"
     assert heart[1] > view.points["carina"][1] > view.points["lung_top_right"][1]

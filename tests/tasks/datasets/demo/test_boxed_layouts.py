@@ -1,4 +1,5 @@
-"""The demos with boxes, and NIH's: native layout, readers that agree, same bytes whatever the workers, restart after a kill."""
+"""The demos with boxes, and NIH's: native layout, readers that agree, same bytes whatever the
+workers, restart after a kill."""
 
 import csv
 import json
@@ -38,7 +39,10 @@ def rows_of(path):
 
 
 def truth_of(folder):
-    return {record["image_id"]: record for record in map(json.loads, (folder / manifest.TRUTH).read_text().splitlines())}
+    return {
+        record["image_id"]: record
+        for record in map(json.loads, (folder / manifest.TRUTH).read_text().splitlines())
+    }
 
 
 @pytest.mark.parametrize("writer", WRITERS)
@@ -70,7 +74,9 @@ def test_rsna_boxes_are_the_truth_one_row_each(demos):
     root = demos / "rsna"
     truth, rows = truth_of(root), rows_of(root / rsna.TABLE)
     positive = [row for row in rows if row["Target"] == "1"]
-    assert len(rows) == len(rows_of(root / rsna.CLASSES_TABLE)) > STUDIES, "an image with two boxes stands twice in both tables"
+    assert len(rows) == len(rows_of(root / rsna.CLASSES_TABLE)) > STUDIES, (
+        "an image with two boxes stands twice in both tables"
+    )
     for row in positive:
         box = [round(float(row[key])) for key in ("x", "y", "width", "height")]
         assert box in truth[row["patientId"]]["boxes"]["consolidation"]
@@ -89,7 +95,11 @@ def test_nih_quirks(demos):
     root = demos / "nih"
     text = (root / nih.TABLE).read_text().splitlines()
     assert text[0].endswith("OriginalImagePixelSpacing[x,y],")
-    assert {path.name for path in root.glob("images_*")} == {"images_001", "images_002", "images_003"}
+    assert {path.name for path in root.glob("images_*")} == {
+        "images_001",
+        "images_002",
+        "images_003",
+    }
     assert {Image.open(path).mode for path in root.rglob("*.png")} == {"L", "RGBA"}
     assert any(row["Follow-up #"] == "1" for row in rows_of(root / nih.TABLE))
     truth = truth_of(root)
@@ -104,7 +114,9 @@ def test_vindr_has_three_readers_in_train_and_none_in_test(demos):
     assert len(train) == 3 * len({row["image_id"] for row in train})
     assert "rad_id" not in test[0]
     boxes = rows_of(root / vindr.BOXES.format("train"))
-    assert {(row["image_id"], row["rad_id"]) for row in boxes} == {(row["image_id"], row["rad_id"]) for row in train}
+    assert {(row["image_id"], row["rad_id"]) for row in boxes} == {
+        (row["image_id"], row["rad_id"]) for row in train
+    }
     files = [pydicom.dcmread(path) for path in root.rglob("*.dicom")]
     assert {file.BitsStored for file in files} == {12}
     assert len({file.Columns for file in files}) > 2
@@ -139,7 +151,8 @@ def test_tbx11k_boxes_are_dictionaries_of_upper_opacities(demos):
     truth = truth_of(root)
     for row in rows_of(root / tbx11k.TABLE):
         upper = any(
-            finding["name"] == "consolidation" and finding["location"] == "upper" for finding in truth[row["fname"]]["findings"]
+            finding["name"] == "consolidation" and finding["location"] == "upper"
+            for finding in truth[row["fname"]]["findings"]
         )
         assert (row["target"] == "tb") == upper == row["fname"].startswith("tb")
         assert (row["bbox"] == "none") == (row["target"] == "no_tb")
@@ -176,7 +189,11 @@ def test_another_seed_writes_other_images(writer, tmp_path):
     for seed in (1, 2):
         writer.write(tmp_path / str(seed), studies=2, size=64, seed=seed, workers=1)
     images = [
-        {data for name, data in content(tmp_path / str(seed)).items() if name.endswith((".dcm", ".dicom", ".jpg", ".png"))}
+        {
+            data
+            for name, data in content(tmp_path / str(seed)).items()
+            if name.endswith((".dcm", ".dicom", ".jpg", ".png"))
+        }
         for seed in (1, 2)
     ]
     assert len(images[0]) == 2

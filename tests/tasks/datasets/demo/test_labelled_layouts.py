@@ -1,4 +1,5 @@
-"""Demos of the labelled sets: read by the loaders, labels as the truth, whatever the workers, after a kill, not by metadata."""
+"""Demos of the labelled sets: read by the loaders, labels as the truth, whatever the workers, after
+a kill, not by metadata."""
 
 import json
 import subprocess
@@ -36,23 +37,32 @@ def demo(request, tmp_path_factory):
 def test_a_class_that_no_report_says_alone_stops_the_demo(monkeypatch):
     monkeypatch.setattr(exclusive, "_says_only", lambda *_: False)
     number = next(n for n in range(9) if exclusive.class_of(3, n, FIVE))
-    with pytest.raises(DataError, match=rf"no report of demo study {number} \(seed 3\) says .* alone in 400 attempts"):
+    with pytest.raises(
+        DataError,
+        match=rf"no report of demo study {number} \(seed 3\) says .* alone in 400 attempts",
+    ):
         exclusive.drawn(3, number, FIVE)
 
 
 def test_the_version_of_the_renderer_is_known_without_it():
     code = (
-        "import sys\nfrom tasks.datasets.iu_xray import IuXray\nfrom tasks.datasets.mimic_cxr import MimicCxr\n"
-        "assert IuXray().demo_version() == MimicCxr().demo_version() >= 2\nassert not {'cv2', 'numpy'} & set(sys.modules)"
+        "import sys\nfrom tasks.datasets.iu_xray import IuXray\nfrom "
+        "tasks.datasets.mimic_cxr import MimicCxr\n"
+        "assert IuXray().demo_version() == MimicCxr().demo_version() >= 2\nassert not "
+        "{'cv2', 'numpy'} & set(sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT
+    )
     assert done.returncode == 0, done.stderr
 
 
 def test_the_loaders_agree_with_the_manifest(demo):
     dataset, root = demo
     assert {finding.level for finding in dataset.validate(root)} == {"ok"}
-    truth = [json.loads(line)["image_id"] for line in (root / manifest.TRUTH).read_text().splitlines()]
+    truth = [
+        json.loads(line)["image_id"] for line in (root / manifest.TRUTH).read_text().splitlines()
+    ]
     assert set(dataset.index(root)["image_id"]) <= set(truth)
 
 
@@ -90,14 +100,18 @@ def test_reports_say_the_class_and_nothing_else(classes):
         name = exclusive.class_of(0, number, classes)
         study, report = exclusive.drawn(0, number, classes)
         if name:
-            others = [value for label, value in report.labels.items() if label not in (name, "No Finding")]
+            others = [
+                value for label, value in report.labels.items() if label not in (name, "No Finding")
+            ]
             assert report.labels[name] == 1 and not any(others)
             assert {finding.name for finding in study.findings} == {exclusive.FINDING[name]} - {""}
 
 
 def test_the_order_of_classes_is_drawn():
     block = len(FIVE) + 1
-    orders = {tuple(exclusive.class_of(0, block * b + i, FIVE) for i in range(block)) for b in range(20)}
+    orders = {
+        tuple(exclusive.class_of(0, block * b + i, FIVE) for i in range(block)) for b in range(20)
+    }
     assert len(orders) > 15
     assert len({tuple(covidx.class_of(0, 3 * b + i) for i in range(3)) for b in range(40)}) == 6
 
@@ -108,7 +122,18 @@ def test_labels_of_a_study_are_those_of_its_findings():
         0,
         {
             "pneumothorax": 1.0,
-            **dict.fromkeys(("effusion", "consolidation", "atelectasis", "edema", "cardiomegaly", "nodule", "fracture"), 0.0),
+            **dict.fromkeys(
+                (
+                    "effusion",
+                    "consolidation",
+                    "atelectasis",
+                    "edema",
+                    "cardiomegaly",
+                    "nodule",
+                    "fracture",
+                ),
+                0.0,
+            ),
         },
     )
     labels = true_labels(study)
@@ -117,14 +142,26 @@ def test_labels_of_a_study_are_those_of_its_findings():
 
 
 def test_metadata_does_not_tell_the_labels():
-    """Logistic regression on sex, age, view, place in the file and number of devices ranks at chance."""
+    """Logistic regression on sex, age, view, place in the file and number of devices ranks at
+    chance."""
     rows, labels = [], []
     for number in range(1500):
         study = chexpert.study_of(0, number)
-        rows.append([study.patient.sex == "M", study.patient.age, study.view == "PA", number % 100, study.order, study.lateral])
+        rows.append(
+            [
+                study.patient.sex == "M",
+                study.patient.age,
+                study.view == "PA",
+                number % 100,
+                study.order,
+                study.lateral,
+            ]
+        )
         labels.append([true_labels(study)[name] for name in FIVE])
     facts, truth = np.array(rows, float), np.array(labels)
     facts = (facts - facts.mean(0)) / facts.std(0)
     for c in range(len(FIVE)):
-        scores = LogisticRegression().fit(facts[:1000], truth[:1000, c]).decision_function(facts[1000:])
+        scores = (
+            LogisticRegression().fit(facts[:1000], truth[:1000, c]).decision_function(facts[1000:])
+        )
         assert abs(roc_auc_score(truth[1000:, c], scores) - 0.5) < 0.1

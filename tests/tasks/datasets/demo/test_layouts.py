@@ -1,4 +1,5 @@
-"""The written data sets: native layout and quirks, same bytes whatever the workers, restart after a kill, refusals."""
+"""The written data sets: native layout and quirks, same bytes whatever the workers, restart after a
+kill, refusals."""
 
 import csv
 import gzip
@@ -35,7 +36,11 @@ def test_siim_files_are_the_images_of_the_table(siim_demo):
     photometric = set()
     for path in siim_demo.rglob("*.dcm"):
         file = pydicom.dcmread(path)
-        assert path.parts[-3:] == (file.StudyInstanceUID, file.SeriesInstanceUID, f"{file.SOPInstanceUID}.dcm")
+        assert path.parts[-3:] == (
+            file.StudyInstanceUID,
+            file.SeriesInstanceUID,
+            f"{file.SOPInstanceUID}.dcm",
+        )
         assert file.pixel_array.shape == (SIZE, SIZE)
         assert file.PatientSex in "MF"
         assert file.ViewPosition in ("PA", "AP")
@@ -45,7 +50,10 @@ def test_siim_files_are_the_images_of_the_table(siim_demo):
 
 def test_siim_masks_survive_the_table(siim_demo):
     index, dataset = Siim().index(siim_demo), Siim()
-    truth = {record["image_id"]: record for record in map(json.loads, (siim_demo / manifest.TRUTH).read_text().splitlines())}
+    truth = {
+        record["image_id"]: record
+        for record in map(json.loads, (siim_demo / manifest.TRUTH).read_text().splitlines())
+    }
     positive = 0
     for _, row in index.iterrows():
         boxes = truth[row["image_id"]]["boxes"].get("pneumothorax", [])
@@ -55,7 +63,12 @@ def test_siim_masks_survive_the_table(siim_demo):
             assert mask[y : y + height, x : x + width].any()
         positive += bool(boxes)
     assert 2 <= positive <= 12
-    assert all(decode_rle(code, SIZE, SIZE).any() for codes in index["rle"] for code in codes if code != "-1")
+    assert all(
+        decode_rle(code, SIZE, SIZE).any()
+        for codes in index["rle"]
+        for code in codes
+        if code != "-1"
+    )
 
 
 def test_siim_has_a_patient_with_two_images(siim_demo):
@@ -69,7 +82,9 @@ def test_the_loaders_agree_with_the_manifest(siim_demo, mimic_demo):
 
 
 def test_mimic_tables_and_files(mimic_demo):
-    metadata, split, chexpert = (table(mimic_demo, name) for name in ("metadata", "split", "chexpert"))
+    metadata, split, chexpert = (
+        table(mimic_demo, name) for name in ("metadata", "split", "chexpert")
+    )
     assert [row["dicom_id"] for row in metadata] == [row["dicom_id"] for row in split]
     assert {row["ViewPosition"] for row in metadata} == {"PA", "AP", "LATERAL"}
     assert {row["split"] for row in split} == {"train", "validate", "test"}
@@ -165,6 +180,11 @@ def test_leftovers_of_a_kill_are_no_part_of_the_data(siim_demo, tmp_path):
 
 def test_manifest_says_what_it_is(mimic_demo):
     record = json.loads((mimic_demo / manifest.MANIFEST).read_text())
-    assert (record["data_kind"], record["dataset"], record["seed"], record["size"]) == ("demo", "mimic_cxr", SEED, SIZE)
+    assert (record["data_kind"], record["dataset"], record["seed"], record["size"]) == (
+        "demo",
+        "mimic_cxr",
+        SEED,
+        SIZE,
+    )
     assert "says nothing clinical" in record["note"]
     assert np.isclose(record["counts"]["studies"], 30)

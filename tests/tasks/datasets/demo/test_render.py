@@ -1,4 +1,5 @@
-"""One patient at a time: the same seed, the same image; findings change the image where their mask is, inside the lung."""
+"""One patient at a time: the same seed, the same image; findings change the image where their mask
+is, inside the lung."""
 
 from dataclasses import replace
 
@@ -17,8 +18,18 @@ def healthy(number):
 
 def finding(name, seed, **changes):
     """One finding in the right lung, plain to see."""
-    location = {"pneumothorax": "apicolateral", "consolidation": "lower", "nodule": "upper", "fracture": "6"}.get(name, "base")
-    kind = {"consolidation": "pneumonia", "nodule": "mass", "atelectasis": "linear", "fracture": "lateral"}.get(name, "")
+    location = {
+        "pneumothorax": "apicolateral",
+        "consolidation": "lower",
+        "nodule": "upper",
+        "fracture": "6",
+    }.get(name, "base")
+    kind = {
+        "consolidation": "pneumonia",
+        "nodule": "mass",
+        "atelectasis": "linear",
+        "fracture": "lateral",
+    }.get(name, "")
     base = Finding(name, "both" if name == "edema" else "right", location, 0.7, 0.9, seed, kind)
     return replace(base, **changes)
 
@@ -34,7 +45,11 @@ def test_same_study_same_image(view):
 
 
 def test_no_two_patients_are_alike():
-    images = np.stack([render(healthy(number), 64).image for number in range(12)]).reshape(12, -1).astype(float)
+    images = (
+        np.stack([render(healthy(number), 64).image for number in range(12)])
+        .reshape(12, -1)
+        .astype(float)
+    )
     correlation = np.corrcoef(images)[np.triu_indices(12, 1)]
     assert correlation.max() < 0.985
     assert correlation.mean() > 0.4, "all of them are chests"
@@ -49,9 +64,12 @@ def test_mask_lies_inside_the_lungs(name, seed):
         assert outside.sum() <= 0.02 * shown.masks[name].sum() + 3
 
 
-@pytest.mark.parametrize("name", [name for name in PATHOLOGY if name not in ("edema", "cardiomegaly")])
+@pytest.mark.parametrize(
+    "name", [name for name in PATHOLOGY if name not in ("edema", "cardiomegaly")]
+)
 def test_image_changes_where_the_mask_is(name):
-    """The mean change inside the mask is several times that outside (exposure control moves the rest a little)."""
+    """The mean change inside the mask is several times that outside (exposure control moves the
+    rest a little)."""
     ratios = []
     for seed in range(4):
         study = healthy(20 + seed)
@@ -76,7 +94,9 @@ def test_pneumothorax_is_darker_and_effusion_brighter_than_the_lung():
 def test_a_larger_finding_has_a_larger_mask():
     for name in ("pneumothorax", "effusion", "consolidation"):
         areas = [
-            render(replace(healthy(7), findings=(finding(name, 3, amount=amount),)), 128).masks[name].sum()
+            render(replace(healthy(7), findings=(finding(name, 3, amount=amount),)), 128)
+            .masks[name]
+            .sum()
             for amount in (0.25, 0.9)
         ]
         assert areas[1] > 1.5 * areas[0], name
@@ -85,7 +105,9 @@ def test_a_larger_finding_has_a_larger_mask():
 def test_cardiomegaly_widens_the_heart():
     for number in range(4):
         study = healthy(number)
-        large = replace(study, findings=(finding("cardiomegaly", 0, side="", location="", amount=1.0),))
+        large = replace(
+            study, findings=(finding("cardiomegaly", 0, side="", location="", amount=1.0),)
+        )
         assert render(large, 96).ratio > max(0.46, render(study, 96).ratio)
 
 
@@ -99,7 +121,9 @@ def test_every_device_can_be_seen(kind):
 
 
 def test_boxes_enclose_their_masks():
-    shown = render(replace(healthy(5), findings=(finding("consolidation", 1), finding("nodule", 2))), 128)
+    shown = render(
+        replace(healthy(5), findings=(finding("consolidation", 1), finding("nodule", 2))), 128
+    )
     for name, parts in shown.parts.items():
         for part, (x, y, width, height) in zip(parts, shown.boxes[name], strict=True):
             assert part[y : y + height, x : x + width].sum() == part.sum() > 0

@@ -1,4 +1,5 @@
-"""Reports say what is in the image, in the form of MIMIC-CXR, and the labels are those of what they say."""
+"""Reports say what is in the image, in the form of MIMIC-CXR, and the labels are those of what they
+say."""
 
 import re
 
@@ -39,7 +40,10 @@ def test_sections_are_parsed_back():
     for _, report in REPORTS:
         sections = parse_sections(report.text)
         assert " ".join(sections.get("findings", "").split()) == report.findings
-        assert re.sub(r"(^|\s)\d\. ", r"\1", " ".join(sections.get("impression", "").split())) == report.impression
+        assert (
+            re.sub(r"(^|\s)\d\. ", r"\1", " ".join(sections.get("impression", "").split()))
+            == report.impression
+        )
         assert report.text.startswith(" " * 33 + "FINAL REPORT\n EXAMINATION:")
         assert max(map(len, report.text.splitlines())) <= 95
 
@@ -57,7 +61,10 @@ def test_every_finding_is_spoken_of_and_its_label_follows():
             if label:
                 assert report.labels[label] in (1, -1), (finding, body)
                 assert re.search(WORDS[label], body, re.IGNORECASE)
-        if any(f.name == "device" and f.kind not in UNSPOKEN for f in study.findings) and report.findings:
+        if (
+            any(f.name == "device" and f.kind not in UNSPOKEN for f in study.findings)
+            and report.findings
+        ):
             assert report.labels["Support Devices"] == 1
 
 
@@ -70,7 +77,11 @@ def test_what_is_absent_is_never_called_present():
 
 def test_no_finding_means_no_other_positive_label():
     for _, report in REPORTS:
-        others = {name for name, value in report.labels.items() if value and name not in ("No Finding", "Support Devices")}
+        others = {
+            name
+            for name, value in report.labels.items()
+            if value and name not in ("No Finding", "Support Devices")
+        }
         assert ("No Finding" in report.labels) == (not others)
 
 
@@ -83,11 +94,19 @@ def test_side_and_size_of_a_sentence_are_those_of_the_finding():
 
 
 def test_comparison_is_only_made_with_a_previous_study():
-    marks = re.compile("|".join(re.escape(text) for texts in phrases.CHANGE.values() for text in texts))
+    marks = re.compile(
+        "|".join(re.escape(text) for texts in phrases.CHANGE.values() for text in texts)
+    )
     compared = [
-        bool(marks.search(f"{report.findings} {report.impression}")) for study, report in REPORTS if study.previous is not None
+        bool(marks.search(f"{report.findings} {report.impression}"))
+        for study, report in REPORTS
+        if study.previous is not None
     ]
-    alone = [marks.search(f"{report.findings} {report.impression}") for study, report in REPORTS if study.previous is None]
+    alone = [
+        marks.search(f"{report.findings} {report.impression}")
+        for study, report in REPORTS
+        if study.previous is None
+    ]
     assert not any(alone)
     assert 0.3 < np.mean(compared) < 1
 
