@@ -7,6 +7,7 @@ import itertools
 import math
 from typing import Any
 
+import numpy as np
 import torch
 
 from bench.contracts import Backbone
@@ -136,6 +137,17 @@ def _nms(settings: DetectionSettings) -> dict[str, Any]:
     return {"score_thr": settings.min_score, "nms": suppression, "max_per_img": MAX_DETECTIONS}
 
 
+def _mgca_nms(settings: DetectionSettings) -> dict[str, Any]:
+    """Return MGCA's suppression: sides count both end pixels, and an IoU equal to the threshold goes.
+
+    The operator drops what is above its threshold, so it gets the next lower float32.
+    """
+    test = _nms(settings)
+    below = float(np.nextafter(np.float32(settings.nms_iou), np.float32(0)))
+    test["nms"] |= {"iou_threshold": below, "offset": 1}
+    return test
+
+
 # --------------------------------------------------------------------------------------------------------------- heads
 def _fcos(backbone: Backbone, classes: int, settings: DetectionSettings) -> dict[str, Any]:
     neck, strides = _pyramid(backbone, settings, finest=settings.finest_stride)
@@ -189,7 +201,7 @@ def _yolov3(backbone: Backbone, classes: int, settings: DetectionSettings) -> di
         "nms_pre": PROPOSALS,
         "min_bbox_size": 0,
         "conf_thr": settings.min_score,
-        **_nms(settings),
+        **(_mgca_nms(settings) if settings.yolo_loss == "mgca" else _nms(settings)),
     }
     train = {"assigner": assigner}
     return {

@@ -24,9 +24,10 @@ class MaskedYOLOHead(YOLOV3Head):
 
     MGCA: per scale every true box belongs to the anchor of best shape in its cell; 2.5 (BCE x + BCE
     y + MSE w + MSE h) + BCE(confidence on objects) + 0.5 BCE(confidence elsewhere) + BCE(class),
-    each the mean over all cells, zero outside its mask; anchors of IoU above 0.5 with a box are no
-    background. The score is the objectness (PROTOCOLS 3.4; MGCA 680fe4a). At most `cfg.nms_pre`
-    boxes of the highest objectness go into non-maximum suppression.
+    each the mean over all cells, zero outside its mask; anchors whose shape has an IoU above 0.5
+    with a box are no background. An assigned anchor of a lower IoU is an object and background at
+    once. The score is the objectness (MGCA 680fe4a). At most `cfg.nms_pre` boxes of the highest
+    objectness go into non-maximum suppression.
     """
 
     ignore_iou = 0.5
@@ -100,12 +101,12 @@ class MaskedYOLOHead(YOLOV3Head):
             for k, best in enumerate(
                 overlap.argmax(dim=1).tolist()
             ):  # of two boxes in one place the later counts
-                place = (image, best, int(row[k]), int(column[k]))
-                mask[place], background[place] = 1, 0
-                target[place] = 0
-                target[place][:2] = centre[k] - torch.stack([column[k], row[k]])
-                target[place][2:4] = (size[k] / anchors[best] + 1e-16).log()
-                target[place][5 + int(own.labels[k])] = 1
+                cell = (image, best, int(row[k]), int(column[k]))
+                mask[cell] = 1
+                target[cell] = 0
+                target[cell][:2] = centre[k] - torch.stack([column[k], row[k]])
+                target[cell][2:4] = (size[k] / anchors[best] + 1e-16).log()
+                target[cell][5 + int(own.labels[k])] = 1
         return target, mask, background
 
     # ------------------------------------------------------------------------------------------------------- reading

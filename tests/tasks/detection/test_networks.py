@@ -53,7 +53,7 @@ def _plain_loss(maps, boxes, labels, stride, anchors):
                 if overlap[a] > 0.5:
                     noobj[b, a, j, i] = 0
             best = int(np.argmax(overlap))
-            mask[b, best, j, i], noobj[b, best, j, i] = 1, 0
+            mask[b, best, j, i] = 1
             aw, ah = (v / stride for v in anchors[best])
             target[b, best, j, i] = (gx - i, gy - j, math.log(gw / aw), math.log(gh / ah), label)
     sums = dict.fromkeys(("xy", "wh", "conf", "cls"), 0.0)
@@ -96,6 +96,66 @@ def test_mgca_loss_equals_a_loop_over_cells(head):
             assert float(found[f"loss_{name}"][level]) == pytest.approx(
                 value, rel=1e-4, abs=1e-7
             ), (level, name)
+
+
+def test_an_assigned_anchor_of_another_shape_is_background_too(toy):
+    """One box of 10 px on the coarsest scale of 224 px: its best anchor has shape IoU 0.23."""
+    settings = DetectionSettings(head="yolov3", image_size=224, channels=8)
+    head = build_detector(toy.Backbone(), 1, settings, 0).bbox_head
+    maps = [torch.zeros(1, 18, size, size) for size in (7, 14, 28)]
+    truth = InstanceData(
+        bboxes=torch.tensor([[107.0, 107.0, 117.0, 117.0]]), labels=torch.zeros(1, dtype=torch.long)
+    )
+    losses = head.loss_by_feat(maps, [truth], [{}])
+    assert float(losses["loss_conf"][0]) == pytest.approx(0.351289, abs=1e-6)
+
+
+def _suppressed(toy, loss, boxes, scores, iou=0.5):
+    """Return how many of `boxes` the test configuration of YOLOv3 keeps."""
+    from mmcv.ops import batched_nms
+
+    settings = DetectionSettings(
+        head="yolov3", image_size=64, channels=8, yolo_loss=loss, nms_iou=iou
+    )
+    cfg = build_detector(toy.Backbone(), 1, settings, 0).bbox_head.test_cfg
+    labels = torch.zeros(len(boxes), dtype=torch.long)
+    return len(batched_nms(torch.tensor(boxes), torch.tensor(scores), labels, cfg.nms)[0])
+
+
+@pytest.mark.parametrize(
+    ("loss", "second", "kept"),
+    [
+        ("mgca", [1.0, 0.0, 3.0, 2.0], 1),  # sides + 1: 6 of 12 pixels, and 0.5 itself goes
+        ("mgca", [1.0, 1.0, 3.0, 2.0], 2),  # 4 of 11
+        ("mmdet", [1.0, 0.0, 3.0, 2.0], 2),  # 2 of 6
+    ],
+)
+def test_mgca_suppression_counts_both_end_pixels(toy, loss, second, kept):
+    assert _suppressed(toy, loss, [[0.0, 0.0, 2.0, 2.0], second], [0.9, 0.8]) == kept
+
+
+@pytest.mark.parametrize("iou", [0.1, 0.3, 0.4, 0.6, 0.7])
+def test_mgca_suppression_equals_a_loop(toy, iou):
+    rng = np.random.default_rng(0)
+    low = rng.integers(0, 12, (60, 2))
+    boxes = np.concatenate([low, low + rng.integers(1, 9, (60, 2))], 1).astype(np.float32)
+    left = list(range(60))  # scores fall, so that the order is that of the list
+    chosen = []
+    while left:
+        chosen.append(left[0])
+        best = boxes[left[0]]
+        overlaps = [_pixel_iou(best, boxes[other]) for other in left[1:]]
+        left = [other for other, overlap in zip(left[1:], overlaps, strict=True) if overlap < iou]
+    scores = np.linspace(0.9, 0.1, 60).astype(np.float32)
+    assert _suppressed(toy, "mgca", boxes.tolist(), scores.tolist(), iou) == len(chosen)
+
+
+def _pixel_iou(one, other):
+    """Return the IoU of two boxes whose ends are pixels of theirs, float32."""
+    width = max(0.0, min(one[2], other[2]) - max(one[0], other[0]) + 1)
+    height = max(0.0, min(one[3], other[3]) - max(one[1], other[1]) + 1)
+    areas = [(box[2] - box[0] + 1) * (box[3] - box[1] + 1) for box in (one, other)]
+    return np.float32(width * height) / np.float32(areas[0] + areas[1] - width * height)
 
 
 def test_score_is_the_objectness_of_the_likeliest_class(head):
