@@ -14,8 +14,8 @@ from bench.registry import discover
 def print_page(program: str, make: Callable[[], Path]) -> int:
     """Print the page that `make` writes and return 0; a PlaceBenchError is one sentence and exit
     code 2."""
-    discover()
     try:
+        discover()
         path = make()
     except PlaceBenchError as error:
         print(f"{program}: {error}", file=sys.stderr)

@@ -1,3 +1,7 @@
 """place-bench engine: knows no single task, dataset or method by name."""
 
+from bench.compat import prepare_torchvision
+
 __version__ = "0.1.0"
+
+prepare_torchvision()

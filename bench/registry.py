@@ -145,9 +145,11 @@ def discover() -> None:
     for entry in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
         try:
             entry.load()
-        except ImportError as error:
+        except Exception as error:
             raise PlaceBenchError(
-                f"plug-in '{entry.name}' ({entry.value}) does not import: {error}."
+                f"plug-in '{entry.name}' ({entry.value}) does not import: "
+                f"{type(error).__name__}: {error}.",
+                "Mend it, or uninstall its package.",
             ) from error
 
 

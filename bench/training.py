@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from bench.compat import torchvision_on_cpu
 from bench.errors import MissingDependencyError, PlaceBenchError, SettingError
 
 if TYPE_CHECKING:
@@ -194,7 +193,6 @@ def train(
 
 
 def _mm_trainer() -> Any:
-    torchvision_on_cpu()
     try:
         from bench import _mm_trainer
     except ImportError as error:

@@ -5,16 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from timm.models.resnet import BasicBlock, Bottleneck, ResNet
+from timm.models.vision_transformer import VisionTransformer
 
 from backbones.architectures import Architecture
 from backbones.base import ImageEncoder
-from bench.compat import torchvision_on_cpu
 from bench.contracts import Features
-
-torchvision_on_cpu()
-
-from timm.models.resnet import BasicBlock, Bottleneck, ResNet  # noqa: E402
-from timm.models.vision_transformer import VisionTransformer  # noqa: E402
 
 
 def _tokens(maps: torch.Tensor) -> torch.Tensor:

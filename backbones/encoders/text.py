@@ -9,16 +9,12 @@ from typing import Any, cast
 
 import torch
 from torch import nn
+from transformers import BertConfig, BertModel
 
 from backbones.encoders.vocabulary import TextBatch, Vocabulary
 from backbones.keys import HOW_TO_BRING, require_text_model
 from backbones.settings import MethodSettings
-from bench.compat import torchvision_on_cpu
 from bench.errors import MissingDependencyError
-
-torchvision_on_cpu()
-
-from transformers import BertConfig, BertModel  # noqa: E402
 
 _SIZES = (
     "vocab_size",

@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
+from transformers import AutoConfig, AutoModel, AutoTokenizer
+from transformers.utils import cached_file
 
 from backbones.external.encoder import (
     DualBackbone,
@@ -23,16 +25,10 @@ from backbones.external.encoder import (
     quarters,
 )
 from backbones.weights.coverage import MINIMUM, Coverage
-from bench.compat import torchvision_on_cpu
 from bench.contracts import Backbone, BackboneRequest, Features, InputSpec
 from bench.errors import CheckpointError, MissingDependencyError
 from bench.progress import default_progress
 from bench.settings import override
-
-torchvision_on_cpu()
-
-from transformers import AutoConfig, AutoModel, AutoTokenizer  # noqa: E402
-from transformers.utils import cached_file  # noqa: E402
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,6 @@ from backbones.external.encoder import (
     quarters,
     tokens,
 )
-from bench.compat import torchvision_on_cpu
 from bench.contracts import Backbone, BackboneRequest, Features, InputSpec
 from bench.errors import MissingDependencyError, SettingError, UnknownNameError
 from bench.progress import default_progress
@@ -95,7 +94,6 @@ def build(rest: str, request: BackboneRequest) -> Backbone:
 
 
 def _library(rest: str) -> Any:
-    torchvision_on_cpu()
     try:
         return importlib.import_module("open_clip")
     except ImportError as error:

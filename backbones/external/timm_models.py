@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import timm
 import torch
+from timm.data import resolve_model_data_config
+from timm.models import is_model_in_modules
 from torch import nn
 
 from backbones.external.encoder import (
@@ -21,17 +24,10 @@ from backbones.external.encoder import (
 )
 from backbones.weights.coverage import Coverage, fill, take_prefix
 from backbones.weights.reading import read_weights, state_dict_of
-from bench.compat import torchvision_on_cpu
 from bench.contracts import Backbone, BackboneRequest, Features, InputSpec
 from bench.errors import CheckpointError, MissingDependencyError, SettingError, UnknownNameError
 from bench.progress import default_progress
 from bench.settings import override
-
-torchvision_on_cpu()
-
-import timm  # noqa: E402
-from timm.data import resolve_model_data_config  # noqa: E402
-from timm.models import is_model_in_modules  # noqa: E402
 
 _ANY_SIZE = {"vision_transformer", "deit", "eva"}
 """Modules of timm whose models interpolate their positions while running."""

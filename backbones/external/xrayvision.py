@@ -9,20 +9,16 @@ from typing import Any
 
 import torch
 from torch import nn
+from torchvision import models
 
 from backbones.external.encoder import ExternalBackbone, ExternalEncoder, features_of
 from backbones.published.convert import module_state
 from backbones.weights.coverage import fill
 from backbones.weights.reading import Inert, read_weights, state_dict_of
-from bench.compat import torchvision_on_cpu
 from bench.contracts import Backbone, BackboneRequest, Features, InputSpec
 from bench.errors import MissingDependencyError, UnknownNameError
 from bench.registry import suggest
 from bench.settings import override
-
-torchvision_on_cpu()
-
-from torchvision import models  # noqa: E402
 
 _CLASSES = ("torchxrayvision.", "torch.nn.", "torch._utils.")
 _RANGE = 1024.0

@@ -8,24 +8,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
 from torch import nn
+from transformers import BertConfig, BertModel
 
 from backbones.alignment.kernels import attention_pooled_similarity
 from backbones.encoders.text import HOW_TO_BRING, sum_words
 from backbones.encoders.vocabulary import END, PAD, START, number_words
 from backbones.weights.coverage import expected_state, fill, take_prefix
 from backbones.weights.reading import State
-from bench.compat import torchvision_on_cpu
 from bench.contracts import Features
 from bench.errors import CheckpointError, MissingDependencyError
-
-torchvision_on_cpu()
-
-from tokenizers import Tokenizer  # noqa: E402
-from tokenizers.models import WordPiece  # noqa: E402
-from tokenizers.normalizers import BertNormalizer  # noqa: E402
-from tokenizers.pre_tokenizers import BertPreTokenizer  # noqa: E402
-from transformers import BertConfig, BertModel  # noqa: E402
 
 _WORD = re.compile(r"\w+")
 

@@ -14,7 +14,6 @@ import sys
 import warnings
 from collections.abc import Iterator
 
-from bench.compat import torchvision_on_cpu
 from bench.errors import MissingDependencyError
 
 _DISTRIBUTIONS = {
@@ -80,7 +79,6 @@ def stand_in() -> None:
     mmseg or mmdet are imported."""
     from bench.mm import operators
 
-    torchvision_on_cpu()
     importlib.import_module("mmcv")
     operators.install()
 

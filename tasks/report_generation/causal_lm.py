@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench.compat import torchvision_on_cpu
 from bench.errors import CheckpointError
 from tasks.report_generation.settings import ReportSettings
 from tasks.report_generation.visual import VisualMemory
@@ -148,7 +147,6 @@ def _place(mask: Tensor) -> dict[str, Tensor]:
 def load(folder: str) -> tuple[Any, Any]:
     """Return model and tokenizer of a local folder; no code in it is run. Raise CheckpointError
     where it does not load."""
-    torchvision_on_cpu()
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.compat import torchvision_on_cpu
 from bench.errors import CheckpointError
 from tasks.report_generation.labeler import NEGATIVE, OBSERVATIONS, POSITIVE, UNCERTAIN, UNMENTIONED
 
@@ -31,7 +30,6 @@ class _Network(nn.Module):
 
     def __init__(self, config: Any) -> None:
         super().__init__()
-        torchvision_on_cpu()
         from transformers import BertModel
 
         self.bert = BertModel(config)
@@ -58,7 +56,6 @@ class CheXbert:
         Raise CheckpointError for a file that does not read without running code, or whose weights
         are others.
         """
-        torchvision_on_cpu()
         from tokenizers import BertWordPieceTokenizer
         from transformers import BertConfig
 

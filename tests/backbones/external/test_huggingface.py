@@ -6,11 +6,9 @@ import json
 import pytest
 import torch
 
-from bench.compat import torchvision_on_cpu
 from bench.contracts import BACKBONES, BackboneRequest
 from bench.errors import CheckpointError, MissingDependencyError
 
-torchvision_on_cpu()
 transformers = pytest.importorskip("transformers")
 
 TINY = {

@@ -7,11 +7,8 @@ import importlib
 import pytest
 import torch
 
-from bench.compat import torchvision_on_cpu
 from bench.contracts import BACKBONES, BackboneRequest
 from bench.errors import CheckpointError, MissingDependencyError
-
-torchvision_on_cpu()
 
 
 def build(name):

@@ -6,11 +6,8 @@ import json
 import pytest
 import torch
 
-from bench.compat import torchvision_on_cpu
 from bench.contracts import BACKBONES, BackboneRequest
 from bench.errors import CheckpointError, MissingDependencyError, SettingError, UnknownNameError
-
-torchvision_on_cpu()
 
 
 def build(name, seed=0, **settings):

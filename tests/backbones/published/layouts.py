@@ -11,10 +11,6 @@ from pathlib import Path
 
 import torch
 
-from bench.compat import torchvision_on_cpu
-
-torchvision_on_cpu()
-
 PARITY = Path(__file__).resolve().parents[2] / "parity"
 
 

@@ -260,9 +260,6 @@ def test_causal_language_model_with_a_prefix(tmp_path):
 
 def language_model(folder):
     """Write a two-layer GPT-2 with random weights and a word tokenizer."""
-    from bench.compat import torchvision_on_cpu
-
-    torchvision_on_cpu()
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
