@@ -84,9 +84,15 @@ def pad_ids(sequences: Sequence[Sequence[int]]) -> np.ndarray:
     return padded
 
 
-def framed(ids: Sequence[int], limit: int) -> list[int]:
-    """Return begin, at most `limit` ids, and the end (left out where the text was cut)."""
-    return [BEGIN, *ids[:limit], *([END] if len(ids) <= limit else [])]
+def framed(ids: Sequence[int], settings: ReportSettings) -> list[int]:
+    """Return begin, at most `max_words` ids, and the end (left out where the text was cut).
+
+    R2Gen cuts the whole: of a report that is too long begin and `max_words` - 1 ids are left.
+    """
+    if settings.decoder == "r2gen":
+        return [BEGIN, *ids, END][: settings.max_words]
+    end = [END] if len(ids) <= settings.max_words else []
+    return [BEGIN, *ids[: settings.max_words], *end]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tasks.report_generation.layers import DecoderLayer, LayerCache, PlainNorm, RelationalMemory
+from tasks.report_generation.layers import (
+    DecoderLayer,
+    LayerCache,
+    PlainNorm,
+    R2GenEncoder,
+    R2GenNorm,
+    RelationalMemory,
+)
 from tasks.report_generation.settings import ReportSettings
 from tasks.report_generation.visual import VisualMemory
 from tasks.report_generation.vocabulary import BEGIN, PAD
@@ -51,9 +58,9 @@ class DecoderState:
 class ReportDecoder(nn.Module):
     """Writes a report word by word from visual tokens; `memory_slots` > 0 makes it R2Gen's.
 
-    Without memory: a pre-norm transformer decoder. With it: word embeddings drive a relational
-    memory, which drives the layer norms of every decoder layer (Chen et al. 2020, EMNLP;
-    re-implemented from the paper).
+    Without memory: a pre-norm transformer decoder. With it: words with their positions drive a
+    relational memory, which drives the layer norms of every decoder layer (Chen et al. 2020, EMNLP;
+    re-implemented from the paper, its layer norm and the positions as in their release).
     """
 
     positions: Tensor
@@ -70,7 +77,8 @@ class ReportDecoder(nn.Module):
         self.relational = RelationalMemory(width, slots, settings.heads) if slots else None
         sizes = (width, settings.heads, settings.feedforward, settings.dropout, slots * width)
         self.layers: Any = nn.ModuleList(DecoderLayer(*sizes) for _ in range(settings.layers))
-        self.norm, self.out = PlainNorm(width), nn.Linear(width, vocabulary)
+        self.norm = R2GenNorm(width) if slots else PlainNorm(width)
+        self.out = nn.Linear(width, vocabulary)
         self.dropout = nn.Dropout(settings.dropout)
 
     def encode(self, tokens: Tensor, mask: Tensor) -> Tensor:
@@ -79,9 +87,10 @@ class ReportDecoder(nn.Module):
             self.encoder(tokens, src_key_padding_mask=~mask) if self.encoder is not None else tokens
         )
 
-    def embed(self, ids: Tensor) -> Tensor:
-        """Return word embeddings [B, L, D] without positions, scaled."""
-        return self.embedding(ids) * math.sqrt(self.embedding.embedding_dim)
+    def embed(self, ids: Tensor, start: int = 0) -> Tensor:
+        """Return word embeddings [B, L, D], scaled, with the positions from `start` on."""
+        words = self.embedding(ids) * math.sqrt(self.embedding.embedding_dim)
+        return words + self.positions[start : start + ids.shape[1]]
 
     def forward(self, ids: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
         """Return logits [B, L, V] after each of `ids` [B, L], given encoded `tokens` [B, M, D] and
@@ -103,8 +112,8 @@ class ReportDecoder(nn.Module):
 
     def _begin(self, ids: Tensor) -> tuple[Tensor, Tensor | None]:
         words = self.embed(ids)
-        memory = self.relational(words) if self.relational is not None else None
-        return self.dropout(words + self.positions[: ids.shape[1]]), memory
+        memory = self.relational(self.dropout(words)) if self.relational is not None else None
+        return self.dropout(words), memory
 
     def start(self, tokens: Tensor, mask: Tensor, beams: int) -> DecoderState:
         """Return the state before the first word of `beams` hypotheses for each image."""
@@ -113,7 +122,7 @@ class ReportDecoder(nn.Module):
 
     def step(self, ids: Tensor, state: DecoderState) -> Tensor:
         """Return logits [B * beams, V] after the newest `ids` [B * beams]; the state goes on."""
-        words = self.embed(ids[:, None])
+        words = self.embed(ids[:, None], state.position)
         memory = None
         if self.relational is not None:
             before = (
@@ -121,7 +130,7 @@ class ReportDecoder(nn.Module):
             )
             state.memory = self.relational.step(words[:, 0], before)
             memory = state.memory.flatten(1)[:, None]
-        x = words + self.positions[state.position]
+        x = words
         for layer, cache in zip(self.layers, state.layers, strict=True):
             x = layer.step(x, cache, state.mask, memory)
         state.position += 1
@@ -138,6 +147,8 @@ def _encoder(settings: ReportSettings) -> nn.Module | None:
     if not settings.encoder_layers:
         return None
     sizes = (settings.width, settings.heads, settings.feedforward, settings.dropout)
+    if settings.decoder == "r2gen":
+        return R2GenEncoder(*sizes, settings.encoder_layers)
     layer = nn.TransformerEncoderLayer(*sizes, batch_first=True, norm_first=True)
     norm = nn.LayerNorm(settings.width)
     return nn.TransformerEncoder(layer, settings.encoder_layers, norm, enable_nested_tensor=False)

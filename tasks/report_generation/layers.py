@@ -59,21 +59,43 @@ class PlainNorm(nn.LayerNorm):
         return super().forward(x)
 
 
+class R2GenNorm(nn.Module):
+    """R2Gen's layer normalisation: the deviation has n - 1 below the line, and `EPSILON` is added
+    to the deviation itself (Chen et al. 2020, their release)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor, memory: Tensor | None = None) -> Tensor:
+        """Normalise x; the memory is ignored."""
+        return self.weight * standardised(x) + self.bias
+
+
+EPSILON = 1e-6
+
+
+def standardised(x: Tensor) -> Tensor:
+    """Return x less its mean over its deviation (n - 1), along the last axis."""
+    return (x - x.mean(-1, keepdim=True)) / (x.std(-1, keepdim=True) + EPSILON)
+
+
 class ConditionalNorm(nn.Module):
     """Memory-driven conditional layer normalisation: scale and shift are changed by the relational
     memory (Chen et al. 2020)."""
 
     def __init__(self, width: int, memory_width: int) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.norm = R2GenNorm(width)
         self.scale, self.shift = (_two_layers(memory_width, width) for _ in range(2))
 
     def forward(self, x: Tensor, memory: Tensor | None = None) -> Tensor:
         """Normalise x [B, L, D] given `memory` [B, L, slots * D] of the same positions."""
         if memory is None:
             raise ValueError("memory-driven normalisation needs the memory of every position")
-        plain = functional.layer_norm(x, x.shape[-1:], eps=1e-6)
-        return (self.norm.weight + self.scale(memory)) * plain + self.norm.bias + self.shift(memory)
+        scale = self.norm.weight + self.scale(memory)
+        return scale * standardised(x) + self.norm.bias + self.shift(memory)
 
 
 def _two_layers(inputs: int, width: int) -> nn.Sequential:
@@ -148,6 +170,47 @@ class LayerCache:
         self.cross = (self.cross[0].index_select(0, images), self.cross[1].index_select(0, images))
 
 
+class R2GenEncoder(nn.Module):
+    """R2Gen's encoder: pre-norm layers of self-attention and feed-forward with `R2GenNorm`, and one
+    more at the end; called as torch's own encoder is."""
+
+    def __init__(
+        self, width: int, heads: int, feedforward: int, dropout: float, layers: int
+    ) -> None:
+        super().__init__()
+        sizes = (width, heads, feedforward, dropout)
+        self.layers = nn.ModuleList(_R2GenEncoderLayer(*sizes) for _ in range(layers))
+        self.norm = R2GenNorm(width)
+
+    def forward(self, x: Tensor, src_key_padding_mask: Tensor) -> Tensor:
+        """Return tokens [B, M, D] encoded; `src_key_padding_mask` [B, M] is true where there is
+        none."""
+        mask = ~src_key_padding_mask[:, None, None]
+        for layer in self.layers:
+            x = layer(x, mask)
+        return self.norm(x)
+
+
+class _R2GenEncoderLayer(nn.Module):
+    def __init__(self, width: int, heads: int, feedforward: int, dropout: float) -> None:
+        super().__init__()
+        self.own = Attention(width, heads, dropout)
+        self.feedforward = _feedforward(width, feedforward, dropout)
+        self.norms = nn.ModuleList(R2GenNorm(width) for _ in range(2))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        y = self.norms[0](x)
+        x = x + self.dropout(self.own(y, self.own.keys_values(y), mask))
+        return x + self.dropout(self.feedforward(self.norms[1](x)))
+
+
+def _feedforward(width: int, hidden: int, dropout: float) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, width)
+    )
+
+
 class DecoderLayer(nn.Module):
     """Self-attention, attention to the images, feed-forward; each after its norm, each added
     (pre-norm)."""
@@ -157,12 +220,7 @@ class DecoderLayer(nn.Module):
     ) -> None:
         super().__init__()
         self.own, self.cross = (Attention(width, heads, dropout) for _ in range(2))
-        self.feedforward = nn.Sequential(
-            nn.Linear(width, feedforward),
-            nn.ReLU(),
-            nn.Dropout(dropout),
-            nn.Linear(feedforward, width),
-        )
+        self.feedforward = _feedforward(width, feedforward, dropout)
         norms = [
             ConditionalNorm(width, memory_width) if memory_width else PlainNorm(width)
             for _ in range(3)

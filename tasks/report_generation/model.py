@@ -59,10 +59,8 @@ class TrainedWriter:
     def reread(self, texts: Sequence[str]) -> list[str]:
         """Return texts as they come back from the vocabulary, cut at the limit (R2Gen scores
         against these)."""
-        return [
-            self.vocabulary.decode(self.vocabulary.encode(text)[: self.options.limit])
-            for text in texts
-        ]
+        longest = self.context.settings.words_read
+        return [self.vocabulary.decode(self.vocabulary.encode(text)[:longest]) for text in texts]
 
     @torch.no_grad()
     def looks(
@@ -104,7 +102,7 @@ def train_writer(
     batches = [
         ReportBatches(
             source,
-            [framed(vocabulary.encode(text), options.limit) for text in source.studies.texts],
+            [framed(vocabulary.encode(text), settings) for text in source.studies.texts],
             size,
         )
         for source, size in zip(sources, (settings.batch_size, settings.decode_batch), strict=True)
@@ -170,8 +168,8 @@ def _plan(settings: ReportSettings, seed: int) -> TrainPlan:
 
 @torch.no_grad()
 def _validate(writer: TrainedWriter, batches: ReportBatches) -> dict[str, float]:
-    """Return the validation loss, and where it is watched BLEU-4 on the full cleaned reports (no
-    Java: words as they are)."""
+    """Return the validation loss, and where it is watched BLEU-4 against what the test is scored
+    against (no Java: words as they are)."""
     device, count, size = writer.context.device, len(batches.ids), batches.batch_size
     parts = [np.arange(start, min(start + size, count)) for start in range(0, count, size)]
     losses = [
@@ -183,7 +181,10 @@ def _validate(writer: TrainedWriter, batches: ReportBatches) -> dict[str, float]
         from tasks.report_generation.metrics.captions import bleu, bleu_counts
 
         texts = writer.write_from(batches.visual, writer.options)
-        score: Statistic = bleu(bleu_counts(texts, batches.visual.studies.texts), 4)
+        references = list(batches.visual.studies.texts)
+        if writer.context.settings.reference == "decoded":
+            references = writer.reread(references)
+        score: Statistic = bleu(bleu_counts(texts, references), 4)
         found["bleu4"] = point(score, count)
     return found
 

@@ -27,7 +27,7 @@ class ReportSettings:
     Data: `text` is the part of the report that is generated, `images` how many images of a study
     are seen, `cleaning` how text becomes words (`cleaning.py`), `reference`: what is scored
     against, the *full* cleaned text, or as R2Gen does what is left of it after the vocabulary
-    (`<unk>`) and the cut at `max_words`.
+    (`<unk>`) and the cut at `max_words` (with decoder=r2gen begin is one of them).
 
     Model: `decoder` transformer (pre-norm, positions on the patches), r2gen (Chen et al. 2020) or
     causal_lm (a prefix on the model in the folder `causal_lm`); `observations`: also the encoder's
@@ -110,11 +110,21 @@ class ReportSettings:
                 f"no_repeat_ngram is {self.no_repeat_ngram}.",
                 "0 turns it off; the shortest n-gram is 2.",
             )
+        if self.words_read < 1:
+            raise SettingError(
+                f"max_words is {self.max_words} with decoder=r2gen, which counts begin among them.",
+                "It must be at least 2.",
+            )
         if self.schedule == "plateau" and self.monitor == "none":
             raise SettingError(
                 "schedule=plateau with monitor=none.", "Name a monitor, or choose another schedule."
             )
         self._check_files()
+
+    @property
+    def words_read(self) -> int:
+        """Return how many words of a report are read: R2Gen counts begin among `max_words`."""
+        return self.max_words - (self.decoder == "r2gen")
 
     def _check_files(self) -> None:
         if self.decoder == "causal_lm" and not (self.causal_lm and Path(self.causal_lm).is_dir()):
@@ -157,8 +167,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 """Per protocol, what differs from the class defaults. `r2gen`: PROTOCOLS.md 3.7 (BenchX's R2Gen
 head on a frozen encoder). Trigram blocking is off: the reference configures it and its beam search
-does not use it. One difference stays: its ids 0 for begin, end and padding are three ids here,
-which changes no output."""
+does not use it. What differs from the reference stands in docs/protocols.md."""
 
 DEMO: dict[str, Any] = {
     "width": 128, "layers": 2, "heads": 4, "feedforward": 256, "dropout": 0.0, "epochs": 12, "lr": 2e-3,
