@@ -15,6 +15,8 @@ from bench.paths import cache_home
 
 RECIPE_VERSION = 2
 """Raise when the same settings on the same data give other weights."""
+QUIRKS_VERSION = 2
+"""Raise when only trainings with `quirks` do: checkpoints without them keep their keys."""
 CARD, WEIGHTS, PIECES, CURVE = "card.json", "model.safetensors", "vocab.txt", "curve.jsonl"
 
 
@@ -43,6 +45,8 @@ def checkpoint_key(recipe: Recipe, data_hash: str) -> str:
         asdict(settings),
         data_hash,
     ]
+    if getattr(settings, "quirks", False):
+        parts.append(QUIRKS_VERSION)
     return digest(parts, 12)
 
 

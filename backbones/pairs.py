@@ -4,6 +4,7 @@ the cached store."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from backbones.encoders.vocabulary import EncodedReport, Vocabulary, collate
 from backbones.settings import MethodSettings
 from backbones.text import words_of
+from backbones.vision_language import VisionLanguageMethod
 from bench.contracts import InputSpec, Subset
 from bench.errors import DataError, SettingError
 from bench.processes import rank, world_size
@@ -36,6 +38,21 @@ def reports_of(subset: Subset, name: str) -> list[str]:
                 f"dataset '{name}': image {image} has {shown}.", "Leave such rows out of the index."
             )
     return reports
+
+
+def learnable(
+    subset: Subset, reports: Sequence[str], method: VisionLanguageMethod
+) -> tuple[Subset, list[str]]:
+    """Return the pairs a method learns from, their reports as it reads them; the pixels stay where
+    they are."""
+    rows = [row for row, report in enumerate(reports) if method.learns_from(report)]
+    if len(rows) < len(subset):
+        subset = replace(
+            subset,
+            index=subset.index.iloc[rows].reset_index(drop=True),
+            positions=subset.positions[rows],
+        )
+    return subset, [method.read(reports[row]) for row in rows]
 
 
 def encode_reports(

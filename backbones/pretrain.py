@@ -74,7 +74,7 @@ def _train(recipe: Recipe, data: PairData, folder: Path, device: str, progress: 
 
     from backbones.alignment.sync_norm import synchronise_norms
     from backbones.checkpoint import save_method
-    from backbones.pairs import PairLoader, encode_reports, reports_of
+    from backbones.pairs import PairLoader, encode_reports, learnable, reports_of
     from backbones.retrieval import retrieval_scores
     from bench.processes import rank
     from bench.training import plan_from, train
@@ -85,16 +85,17 @@ def _train(recipe: Recipe, data: PairData, folder: Path, device: str, progress: 
     method = build_method(recipe, settings, reports)
     speed_up(method, settings, device)
     synchronise_norms(method.to(device))
-    loaders = [
-        PairLoader(
-            subset,
-            encode_reports(texts, method.vocabulary, settings),
-            method.vocabulary,
-            spec,
-            settings.batch_size,
-        )
-        for subset, texts in ((data.train, reports), (data.val, reports_of(data.val, data.name)))
-    ]
+    loaders = []
+    for subset, texts in ((data.train, reports), (data.val, reports_of(data.val, data.name))):
+        pairs, read = learnable(subset, texts, method)
+        if len(pairs) < len(subset):
+            progress.say(
+                f"{len(subset) - len(pairs)} of {len(subset)} reports are too short for "
+                f"{recipe.method}: left out"
+            )
+        encoded = encode_reports(read, method.vocabulary, settings)
+        loaders.append(PairLoader(pairs, encoded, method.vocabulary, spec, settings.batch_size))
+    data = replace(data, train=loaders[0].subset, val=loaders[1].subset)
     watch = partial(retrieval_scores, pairs=loaders[1], device=device)
     title = f"pre-training {recipe.method} on {data.name}"
     plan = plan_from(settings, seed=recipe.seed)

@@ -1,5 +1,5 @@
-"""Reports as sentences: splitting that keeps decimals and abbreviations, and the form in which two
-sentences are the same."""
+"""Reports as sentences: splitting that keeps decimals and abbreviations, the splitting of the
+published codes, and the form in which two sentences are the same."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ _UNITS = frozenset({"mm", "cm", "etc", "no", "a.m", "p.m"})
 _END = re.compile(r"[.!?]+(?=\s|$)")
 _LIST_NUMBER = re.compile(r"^\s*(?:\d{1,2}[.)]|[-*•])\s+")
 _WORD = re.compile(r"[^\W_]+(?:[.,/'][^\W_]+)*")
+_PUBLISHED_END = re.compile(r"[0-9]+\.|\.")
+_PUBLISHED_WORD = re.compile(r"\w+")
 
 
 def split_sentences(report: str) -> list[str]:
@@ -79,3 +81,21 @@ def sentence_key(sentence: str) -> int:
     machine and rank."""
     digest = hashlib.blake2b(normalise(sentence).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
+
+
+def published_sentences(report: str) -> list[str]:
+    """Return the sentences of a report as GLoRIA's and MGCA's code cuts them.
+
+    Every full stop ends a sentence and takes the digits before it along, so that a list number goes
+    and a decimal is cut ("of 1.5 cm" becomes "of" and "5 cm"). Sentences of one word are left out.
+    What is left are lower-case words of ASCII letters, without punctuation.
+    """
+    text = report.replace("\n", " ")
+    sentences = []
+    for part in _PUBLISHED_END.split(text):
+        words = _PUBLISHED_WORD.findall(part.replace("\ufffd\ufffd", " ").lower())
+        if len(words) < 2:
+            continue
+        ascii_words = [word.encode("ascii", "ignore").decode() for word in words]
+        sentences.append(" ".join(word for word in ascii_words if word))
+    return [sentence for sentence in sentences if sentence]

@@ -128,6 +128,14 @@ class VisionLanguageMethod(nn.Module, ABC):
     def start_epoch(self, epoch: int) -> None:
         """Get ready for a training epoch (from 0); by default there is nothing to do."""
 
+    def read(self, report: str) -> str:
+        """Return a report or sentence as the method reads it; by default as it is."""
+        return report
+
+    def learns_from(self, report: str) -> bool:
+        """Return whether a report is long enough to be trained on; by default every one is."""
+        return True
+
     def encode_text(self, texts: Sequence[str]) -> TextBatch:
         """Tokenise reports or sentences as in training, on the method's device."""
         settings = self.settings
@@ -136,7 +144,7 @@ class VisionLanguageMethod(nn.Module, ABC):
             "max_sentences": settings.max_sentences,
             "min_words": settings.min_words,
         }
-        encoded = [self.vocabulary.encode(text, **limits) for text in texts]
+        encoded = [self.vocabulary.encode(self.read(text), **limits) for text in texts]
         return collate(encoded, self.vocabulary.pad).to(next(self.parameters()).device)
 
     def text_states(self, text: TextBatch) -> tuple[torch.Tensor, torch.Tensor]:

@@ -20,6 +20,7 @@ from backbones.encoders.text import TextEncoder, sum_words
 from backbones.encoders.vocabulary import TextBatch, Vocabulary
 from backbones.gloria.settings import Settings
 from backbones.settings import MethodSettings
+from backbones.text import published_sentences
 from backbones.vision_language import (
     Batch,
     VisionLanguageMethod,
@@ -55,13 +56,26 @@ class Gloria(VisionLanguageMethod):
             self.image_head = nn.Linear(architecture.pooled_dim, text.width)
             self.region_head = nn.Linear(architecture.patch_dim, text.width, bias=False)
             self.text_head, self.word_head = nn.Identity(), nn.Identity()
+        self._bracketed = torch.tensor([piece.startswith("[") for piece in vocabulary.pieces])
 
     # ------------------------------------------------------------------------------------------------------ texts
-    def words(self, text: TextBatch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def read(self, report: str) -> str:
+        """Return a report as it is; with `quirks` as the published code cuts it."""
+        quirks = cast(Settings, self.settings).quirks
+        return " ".join(published_sentences(report)) if quirks else report
+
+    def learns_from(self, report: str) -> bool:
+        """Return whether a report is trained on; with `quirks` it needs a sentence of two words."""
+        return not cast(Settings, self.settings).quirks or bool(published_sentences(report))
+
+    def words(
+        self, text: TextBatch, *, scored: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return word states [B, W, D], the mask of the words that are matched [B, W], and the
         sentence states [B, D].
 
-        Embed them with `word_head` and `text_head`.
+        Embed them with `word_head` and `text_head`. With `quirks` the mask is that of the loss, or
+        where `scored` that of a score at inference.
         """
         own = cast(Settings, self.settings)
         states = torch.stack(self.text_encoder.layers(text)[-own.word_layers :]).sum(0)
@@ -69,10 +83,20 @@ class Gloria(VisionLanguageMethod):
         words, mask = sum_words(states, numbers)
         if not own.quirks:
             return words, mask, words.sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
-        matched = mask & (
-            torch.arange(mask.shape[1], device=mask.device) < mask.sum(1, keepdim=True) - 1
-        )
-        return words, matched, words.mean(1)
+        return words, self._published_mask(text, mask, scored), words.mean(1)
+
+    def _published_mask(self, text: TextBatch, mask: torch.Tensor, scored: bool) -> torch.Tensor:
+        """Return the words the published code matches [B, W]: word 0 is [CLS], the last is [SEP].
+
+        A score uses those between. The loss counts the words that do not start with "[", adds one
+        and takes so many from [CLS] on: each [UNK] costs it the last word.
+        """
+        position = torch.arange(mask.shape[1], device=mask.device)
+        words = mask.sum(1, keepdim=True)
+        if scored:
+            return (position > 0) & (position < words - 1)
+        bracketed = self._bracketed.to(mask.device)[text.ids] & text.mask
+        return position < words - bracketed.sum(1, keepdim=True) + 1
 
     def text_states(self, text: TextBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """Return word states [B, W, D] and the global text embeddings [B, D], normalised."""
@@ -145,7 +169,7 @@ class Gloria(VisionLanguageMethod):
         The attention of the local score would not do: it shares every region out among the words,
         so that its mean over them is nearly flat.
         """
-        words, mask, _ = self.words(text)
+        words, mask, _ = self.words(text, scored=True)
         regions = embed(self.region_head, features.patches)
         return word_cosines(embed(self.word_head, words, mask), mask, regions).unflatten(
             2, features.grid
@@ -153,7 +177,7 @@ class Gloria(VisionLanguageMethod):
 
     def _scores(self, features: Features, text: TextBatch) -> tuple[torch.Tensor, torch.Tensor]:
         own = cast(Settings, self.settings)
-        words, mask, sentences = self.words(text)
+        words, mask, sentences = self.words(text, scored=True)
         cosine = self.embed_features(features) @ project(self.text_head, sentences).T
         words, regions = (
             embed(self.word_head, words, mask),
@@ -162,8 +186,5 @@ class Gloria(VisionLanguageMethod):
         if own.quirks:
             local = self._local(words, mask, regions, "max").T
         else:
-            local = (
-                (self._local(words, mask, regions) - mask.sum(1, keepdim=True).clamp(min=1).log())
-                / own.word_scale
-            ).T
+            local = self._local(words, mask, regions, "log_mean_exp").T / own.word_scale
         return cosine, torch.where(mask.any(1), local, cosine)

@@ -22,8 +22,10 @@ class Settings(MethodSettings):
     scratch need; "linear": the published ones, a linear layer for images and regions to the width
     of the text encoder and none for the text.
 
-    `quirks` repeats the published code: [CLS] counts as a word, and the sentence is the mean over
-    all positions, [CLS], [SEP] and the empty ones among them.
+    `quirks` repeats the published code: the text is cut as there (`published_sentences`), [CLS] is
+    matched as a word in the loss (not in a score at inference), every [UNK] costs the loss the last
+    word, and the sentence is the mean over all positions, [CLS], [SEP] and the empty ones among
+    them.
     """
 
     tau1: float = 0.1

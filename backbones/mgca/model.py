@@ -20,6 +20,7 @@ from backbones.encoders.text import TextEncoder, pool_tokens, sum_words
 from backbones.encoders.vocabulary import TextBatch, Vocabulary
 from backbones.mgca.settings import Settings
 from backbones.settings import MethodSettings
+from backbones.text import published_sentences
 from backbones.vision_language import (
     Batch,
     VisionLanguageMethod,
@@ -29,6 +30,9 @@ from backbones.vision_language import (
     word_cosines,
 )
 from bench.contracts import Features
+
+_PUBLISHED_WORDS = 3
+"""A report of fewer words is not trained on in the published code."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,16 @@ class Mgca(VisionLanguageMethod):
             text.model.embeddings.token_type_embeddings.requires_grad_(False).weight.zero_()
 
     # ------------------------------------------------------------------------------------------------------ texts
+    def read(self, report: str) -> str:
+        """Return a report as it is; with `quirks` as the published code cuts it."""
+        quirks = cast(Settings, self.settings).quirks
+        return " ".join(published_sentences(report)) if quirks else report
+
+    def learns_from(self, report: str) -> bool:
+        """Return whether a report is trained on; with `quirks` it needs three words."""
+        quirks = cast(Settings, self.settings).quirks
+        return not quirks or len(self.read(report).split()) >= _PUBLISHED_WORDS
+
     def report(self, text: TextBatch) -> Report:
         """Read a batch of reports."""
         own = cast(Settings, self.settings)
@@ -75,19 +89,20 @@ class Mgca(VisionLanguageMethod):
             self.text_encoder.cls_attention(layers[-2], text.mask), quirks=own.quirks
         )
         numbers = self.vocabulary.word_numbers(text.ids, text.mask, everything=own.quirks)
+        if own.quirks:
+            numbers = _without_the_lost(numbers, text.mask.sum(1) == own.max_tokens)
         both, mask = sum_words(
             torch.cat([states, attention[:, :, None].to(states.dtype)], 2), numbers
         )
-        if (
-            own.quirks
-        ):  # without [CLS], padded to the full length: padded positions are negatives there
+        if own.quirks:
+            # Without [CLS], padded to the full length: padded positions are negatives there.
             missing = own.max_tokens - mask.shape[1]
-            both, mask = (
-                functional.pad(both[:, 1:], (0, 0, 0, missing)),
-                functional.pad(mask[:, 1:], (0, missing)),
-            )
+            both = functional.pad(both[:, 1:], (0, 0, 0, missing))
+            mask = functional.pad(mask[:, 1:], (0, missing))
+        weights = both[:, :, -1]
+        weighted = mask & (weights > 0) if own.quirks else mask
         pooled = states[:, 0] if own.text_pooling == "cls" else pool_tokens(states, text.mask)
-        return Report(both[:, :, :-1], mask, clipped_weights(both[:, :, -1], mask), pooled)
+        return Report(both[:, :, :-1], mask, clipped_weights(weights, weighted), pooled)
 
     def text_states(self, text: TextBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """Return word states [B, W, D] and the global text embeddings [B, d], normalised."""
@@ -157,6 +172,17 @@ class Mgca(VisionLanguageMethod):
         return word_cosines(self._words(report), report.weights, patches).unflatten(
             2, features.grid
         )
+
+
+def _without_the_lost(numbers: torch.Tensor, full: torch.Tensor) -> torch.Tensor:
+    """Return word numbers [B, L] where texts that fill all tokens (`full` [B]) have no last word
+    and no [SEP].
+
+    The published code pairs the tokens with one attention value less than there are tokens, so that
+    it never meets the [SEP] that would end the last word.
+    """
+    last = numbers.amax(1, keepdim=True)
+    return numbers.masked_fill(full[:, None] & (numbers >= last - 1), -1)
 
 
 @contextmanager

@@ -18,9 +18,11 @@ class Settings(MethodSettings):
     for the first `frozen_epochs`. The report is the state of [CLS] (in the demo profile the mean of
     all), whose attention in the last layer weighs the words.
 
-    `quirks` repeats the published code: every token has position 0 and no token type (the text
-    encoder knows no word order), word weights are shifted by one token, [SEP] is a word, padded
-    positions are negatives, and attended words are not normalised for a ViT.
+    `quirks` repeats the published code: the text is cut as there (`published_sentences`) and
+    trained on from three words on, every token has position 0 and no token type (the text encoder
+    knows no word order), word weights are shifted by one token, so that [SEP] is a word of weight
+    0, a report that fills all tokens loses its last word and [SEP], padded positions are negatives,
+    and attended words are not normalised for a ViT.
     """
 
     text_pooling: Literal["mean", "cls"] = "cls"

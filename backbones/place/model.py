@@ -226,7 +226,7 @@ class Place(VisionLanguageMethod):
             order="regions",
             attention_scale=scale,
             score_scale=1.0,
-            aggregate="mean",
+            aggregate="mean_of_scores",
         ).T
         return cosine, torch.where(mask.any(1), local, cosine)
 

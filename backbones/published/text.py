@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,18 +17,16 @@ from transformers import BertConfig, BertModel
 from backbones.alignment.kernels import attention_pooled_similarity
 from backbones.encoders.text import HOW_TO_BRING, sum_words
 from backbones.encoders.vocabulary import END, PAD, START, number_words
+from backbones.text import published_sentences
 from backbones.weights.coverage import expected_state, fill, take_prefix
 from backbones.weights.reading import State
 from bench.contracts import Features
 from bench.errors import CheckpointError, MissingDependencyError
 
-_WORD = re.compile(r"\w+")
-
 
 def cleaned(text: str) -> str:
-    """Return the text as GLoRIA and MGCA read it: lower case, words only, ASCII."""
-    words = _WORD.findall(text.lower().encode("ascii", "ignore").decode())
-    return " ".join(words)
+    """Return the text as GLoRIA and MGCA read it: its sentences (`published_sentences`) in a row."""
+    return " ".join(published_sentences(text))
 
 
 class Pieces:
@@ -123,8 +120,8 @@ class GloriaText(TextSide):
         """Return word states [T, 97, d], the mask of the words the local score uses and the
         sentence states [T, d].
 
-        [CLS] counts as a word and [SEP] does not; the mean of a sentence includes [SEP] and the
-        empty positions, whose state is 0.
+        Word 0 is [CLS], the last is [SEP]; the score uses those between. The mean of a sentence
+        includes all, the empty positions too, whose state is 0.
         """
         ids, mask = self.tokens(texts)
         found = self.bert(
@@ -133,8 +130,9 @@ class GloriaText(TextSide):
         states = torch.stack(found[-4:]).sum(0)
         numbers = number_words(self.pieces.continues.to(ids.device)[ids], mask.bool())
         words, real = sum_words(states, numbers, self.max_tokens)
-        matched = torch.arange(self.max_tokens, device=ids.device) < real.sum(1, keepdim=True) - 1
-        return words, matched, words.mean(1)
+        position = torch.arange(self.max_tokens, device=ids.device)
+        scored = (position > 0) & (position < real.sum(1, keepdim=True) - 1)
+        return words, scored, words.mean(1)
 
     def embed_images(self, found: Features) -> torch.Tensor:
         """Return L2-normalised global image embeddings [B, d]."""
@@ -146,12 +144,13 @@ class GloriaText(TextSide):
 
     def similarity(self, found: Features, texts: Sequence[str]) -> torch.Tensor:
         """Return the mean of the global cosine and 5 times the best word's cosine with what it
-        attends to, [B, T] (zero-shot score).
+        attends to, [B, T] (zero-shot score); the former alone for a text without a word.
         """
         words, mask, sentences = self.words(texts)
         regions = self.local_embedder(found.patches)
+        cosine = self.embed_images(found) @ nn.functional.normalize(sentences, dim=1).T
         local = attention_pooled_similarity(words, regions, text_mask=mask, aggregate="max").T
-        return (local + self.embed_images(found) @ nn.functional.normalize(sentences, dim=1).T) / 2
+        return (torch.where(mask.any(1), local, cosine) + cosine) / 2
 
 
 class MgcaText(TextSide):

@@ -114,13 +114,66 @@ def test_gloria_quirks_count_cls_as_a_word_and_padding_into_the_mean() -> None:
     tokens = quirky.text_encoder.layers(text)
     states = torch.stack(tokens[-4:]).sum(0)
     torch.testing.assert_close(words[:, 0], states[:, 0])  # [CLS] is the first word
-    # "Nodule.": [CLS], the word and the full stop, not [SEP]
+    # "Nodule.": [CLS], the word and the full stop, not [SEP]; a score has no [CLS] either
     assert int(mask[1].sum()) == 3 and int(plain.words(text)[1][1].sum()) == 1
+    assert quirky.words(text, scored=True)[1][1].tolist()[:4] == [False, True, True, False]
     every = torch.where(text.mask[:, :, None], states, 0.0).sum(1)
     torch.testing.assert_close(
         functional.normalize(sentences, dim=1), functional.normalize(every, dim=1)
     )
     assert not torch.allclose(plain.words(text)[2], sentences)
+
+
+def spoken(name: str, **changes: str) -> VisionLanguageMethod:
+    """Return a method that knows the words of `the lungs are clear`, and no other."""
+    method = build(name, quirks="true", **changes).eval()
+    known = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "lungs", "are", "clear"]
+    vocabulary = Vocabulary(known)
+    text = method.text_encoder
+    return type(method)(method.image_encoder.architecture, text, vocabulary, method.settings).eval()
+
+
+@pytest.mark.parametrize(
+    "report, matched",
+    [("the lungs", 3), ("the xyz lungs", 3), ("xyz the lungs xyz", 3), ("the lungs are clear", 5)],
+)
+def test_each_unknown_word_costs_glorias_loss_the_last_one(report: str, matched: int) -> None:
+    method = spoken("gloria")
+    assert isinstance(method, Gloria)
+    text = method.encode_text([report])
+    mask = method.words(text)[1][0]
+    assert mask.tolist() == [True] * matched + [False] * (len(mask) - matched)
+    scored = method.words(text, scored=True)[1][0].tolist()
+    count = len(report.split())
+    assert scored == [False, *[True] * count, False]
+
+
+def test_glorias_quirks_score_without_cls() -> None:
+    method = spoken("gloria")
+    features = method.image_encoder.features(batch_of(method)["images"])
+    text = method.encode_text(["the lungs"])
+    with torch.no_grad():
+        before = method.score(features, text), method.grounding(features, text)
+        words, mask, sentences = method.words(text, scored=True)
+        words[:, 0] = torch.randn(words.shape[2], generator=torch.manual_seed(0))
+        method.words = lambda *_, **__: (words, mask, sentences)  # type: ignore[method-assign]
+        after = method.score(features, text), method.grounding(features, text)
+    for one, other in zip(before, after, strict=True):
+        assert one is not None and other is not None and torch.equal(one, other)
+
+
+@pytest.mark.parametrize("name", ["gloria", "mgca"])
+def test_quirks_read_text_as_the_published_code(name: str) -> None:
+    report = "No effusion.\n1. Clear.\n2. Nodule of 1.5 cm."
+    plain, quirky = (build(name, quirks=value) for value in ("false", "true"))
+    assert plain.read(report) == report and plain.learns_from("Clear.")
+    assert quirky.read(report) == "no effusion nodule of 5 cm"
+    one, two = quirky.encode_text([report]), quirky.encode_text(["no effusion nodule of 5 cm"])
+    assert one.ids.tolist() == two.ids.tolist()
+    assert not quirky.learns_from("Clear. Normal.")
+    # MGCA keeps a report from three words on, GLoRIA with any sentence of two.
+    assert quirky.learns_from("No effusion.") is (name == "gloria")
+    assert quirky.learns_from("No effusion. Clear. 1.5 cm.")
 
 
 def test_gloria_scores_a_text_of_punctuation_by_the_cosine_alone() -> None:
@@ -174,6 +227,39 @@ def test_mgca_quirks_shift_the_word_weights_and_keep_padding() -> None:
     for report in (own, theirs):
         torch.testing.assert_close(report.weights.sum(1), torch.ones(3))
         assert not report.weights.masked_select(~report.mask).any()
+
+
+@pytest.mark.parametrize("others", [[], ["the lungs are"], ["the lungs are clear"]])
+def test_mgcas_quirks_give_sep_no_weight(others: list[str]) -> None:
+    """Shifted by one token, [SEP] gets what [CLS] gives to padding: exactly nothing."""
+    method = spoken("mgca", max_tokens="6")
+    assert isinstance(method, Mgca)
+    text = method.encode_text(["the lungs", *others])
+    report = method.report(text)
+    assert report.mask[0].tolist() == [True, True, True, False, False]
+    assert report.weights[0, 2:].tolist() == [0, 0, 0]
+    before = method.text_encoder.layers(text, order_blind=True)[-2]
+    attention = method.text_encoder.cls_attention(before, text.mask)[0].mean(0)
+    shifted = attention[2:4]  # of "lungs" and of [SEP], taken for "the" and "lungs"
+    bounds = shifted.quantile(torch.tensor([0.1, 0.9]))
+    expected = shifted.clamp(bounds[0], bounds[1])
+    torch.testing.assert_close(report.weights[0, :2], expected / expected.sum())
+
+
+@pytest.mark.parametrize(
+    "report, left",
+    [("the lungs are clear", 3), ("the lungs are clear the lungs", 3), ("the lungs are", 4)],
+)
+def test_mgcas_quirks_lose_the_end_of_a_report_that_fills_the_window(
+    report: str, left: int
+) -> None:
+    method = spoken("mgca", max_tokens="6")
+    assert isinstance(method, Mgca)
+    found = method.report(method.encode_text([report, "the lungs"]))
+    assert found.mask.shape == (2, 5) and found.mask[0].sum() == left
+    assert found.mask[1].sum() == 3
+    assert not found.words[0, left:].any()
+    torch.testing.assert_close(found.weights.sum(1), torch.ones(2))
 
 
 def test_cls_attention_is_the_encoders_own() -> None:

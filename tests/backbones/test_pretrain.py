@@ -22,11 +22,11 @@ from backbones.keys import (
     is_complete,
     pretrain_image_size,
 )
-from backbones.pairs import PairLoader, encode_reports, normalise_images
+from backbones.pairs import PairLoader, encode_reports, learnable, normalise_images
 from backbones.place.model import LoadedPlace
 from backbones.place.settings import Settings
 from backbones.pretrain import build_method, pretrain
-from backbones.settings import resolve_settings
+from backbones.settings import resolve_settings, settings_type_of
 from backbones.vision_language import VisionLanguageMethod
 from backbones.weights.coverage import fill
 from backbones.weights.reading import read_weights, state_dict_of
@@ -43,6 +43,18 @@ TINY = {
     "vocabulary": "200",
     "embed_dim": "16",
 }
+
+
+class Said(Silent):
+    """Progress that remembers what it said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.lines.append(message)
+
+
 FINDINGS = ("pneumothorax", "pleural effusion", "consolidation", "nodule")
 PLACE_TINY = {**TINY, "vpoe_width": "16", "queries": "3", "heads": "2", "cce_dim": "8"}
 
@@ -130,6 +142,36 @@ def test_checkpoint_card_and_use(method: str, pairs: PairData) -> None:
             torch.testing.assert_close(embedded.norm(dim=1), torch.ones(len(embedded)))
         alone = torch.cat([loaded.similarity(images(pairs), [text]) for text in texts], 1)
     torch.testing.assert_close(scores, alone, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("quirks, kept", [("false", 8), ("true", 6)])
+def test_mgcas_quirks_train_on_reports_from_three_words_on(
+    quirks: str, kept: int, pairs: PairData
+) -> None:
+    index = pairs.train.index.copy()
+    index.loc[[1, 5], "report"] = ["Clear. Normal. Stable.", "No nodule."]
+    changed, said = replace(pairs, train=replace(pairs.train, index=index)), Said()
+    folder = pretrain(recipe("mgca", quirks=quirks, epochs="1"), changed, progress=said)
+    card = json.loads((folder / "card.json").read_text())
+    assert card["data"]["train_pairs"] == kept
+    counted = [line for line in said.lines if "too short" in line]
+    assert counted == (["2 of 8 reports are too short for mgca: left out"] if kept < 8 else [])
+
+
+def test_pairs_left_out_take_their_images_along() -> None:
+    method = build_method(
+        recipe("mgca", quirks="true"),
+        resolve_settings(
+            settings_type_of(BACKBONES.get("mgca")), "demo", {**TINY, "quirks": "true"}
+        ),
+        ["There is a nodule."] * 2,
+    )
+    subset = make_subset(4, 144, 1)
+    reports = ["No nodule at all.", "Clear.", "There is a nodule.", "Normal. Stable."]
+    left, read = learnable(subset, reports, method)
+    assert read == ["no nodule at all", "there is a nodule"]
+    assert left.index["image_id"].tolist() == ["s1-0", "s1-2"]
+    np.testing.assert_array_equal(left.images(slice(None)), subset.images([0, 2]))
 
 
 def test_attention_maps_and_observations(pairs: PairData) -> None:

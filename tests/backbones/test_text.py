@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ from backbones.encoders.text import (
 )
 from backbones.encoders.vocabulary import Vocabulary, collate
 from backbones.settings import MethodSettings
-from backbones.text import normalise, sentence_key, split_sentences
+from backbones.text import normalise, published_sentences, sentence_key, split_sentences
 from bench.errors import MissingDependencyError, PlaceBenchError
 
 REPORTS = [
@@ -48,6 +49,39 @@ LIMITS = {"max_tokens": 24, "max_sentences": 3, "min_words": 2}
 )
 def test_sentences(report: str, expected: list[str]) -> None:
     assert split_sentences(report) == expected
+
+
+@pytest.mark.parametrize(
+    "report, expected",
+    [
+        (
+            "No effusion.\n1. Clear.\n2. Nodule of 1.5 cm.",
+            ["no effusion", "nodule of", "5 cm"],
+        ),
+        ("Heart size\nis normal", ["heart size is normal"]),
+        ("Stable. Unchanged. Normal.", []),
+        ("No\ufffd\ufffdfocal opacity; lungs - clear!", ["no focal opacity lungs clear"]),
+        ("Gr\xf6\xdfe of the\u2013heart", ["gre of the heart"]),
+        ("\u80ba\u708e \u80ba", []),
+        ("\u80ba\u708e clear", ["clear"]),  # a sentence of two words, one of them not ASCII
+        ("12. Small 3. effusion is 10.25 mm", ["effusion is", "25 mm"]),
+        ("", []),
+    ],
+)
+def test_sentences_as_the_published_codes_cut_them(report: str, expected: list[str]) -> None:
+    assert published_sentences(report) == expected
+
+
+@given(st.text(alphabet="ab1. \n\ufffd\u2013\xe9", max_size=40))
+def test_published_sentences_equal_a_plain_reading(report: str) -> None:
+    """Newline to blank, split at digits and full stop, then at full stops, then words."""
+    expected = []
+    for point in re.split("[0-9]+\\.", report.replace("\n", " ")):
+        for sentence in point.split("."):
+            words = re.findall(r"\w+", sentence.replace("\ufffd\ufffd", " ").lower())
+            words = [word.encode("ascii", "ignore").decode() for word in words if len(words) > 1]
+            expected += [" ".join(filter(None, words))] if any(words) else []
+    assert published_sentences(report) == expected
 
 
 @given(st.text(max_size=200))

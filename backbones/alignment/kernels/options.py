@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Order = Literal["words_then_regions", "regions"]
-Aggregate = Literal["logsumexp", "mean", "max", "none"]
+Aggregate = Literal["logsumexp", "log_mean_exp", "mean_of_scores", "max", "none"]
 Implementation = Literal["auto", "reference", "chunked", "tiled", "triton"]
 
 

@@ -3,6 +3,8 @@ similarity, PLACE's PCMA)."""
 
 from __future__ import annotations
 
+from typing import get_args
+
 import torch
 from torch import Tensor
 
@@ -35,16 +37,18 @@ def attention_pooled_similarity(
     text [J, L, D]: J captions of L words, or J = 1 with L sentences; regions [I, S, D]: image
     locations or V-PORs. Masks [J, L], [I, S] are true where real. A unit w attends to the regions
     (`Pooling` has the two orders), c is the attended mean, and its score is score_scale * cos(c,
-    w). "logsumexp", "mean" and "max" join a caption's scores; similarity_scale multiplies the
-    result.
+    w). `aggregate` joins a caption's scores: "logsumexp", "log_mean_exp" (the same less the log of
+    their number), "mean_of_scores", "max"; similarity_scale multiplies the result.
 
-    GLoRIA (Huang et al., ICCV 2021): scales 4, 5, 10 (its temp1, temp2, temp3). PLACE: order
-    "regions", attention_scale 1 / tau2, score_scale 1 / tau3, aggregate "none". A padded unit
-    scores 0; a caption of padding alone has -inf ("logsumexp", "max") or 0. `implementation`:
+    GLoRIA (Huang et al., ICCV 2021): scales 4, 5, 10 (its temp1, temp2, temp3); its agg="sum" is
+    "logsumexp" and its agg="mean" is "log_mean_exp". PLACE: order "regions", attention_scale
+    1 / tau2, score_scale 1 / tau3, aggregate "none". A padded unit scores 0; a caption of padding
+    alone has 0 ("mean_of_scores") or -inf. Raise SettingError on another word. `implementation`:
     reference | chunked | triton; auto goes by device. `chunk_bytes` and `keep_bytes` bound the
     memory of the last two (see `Pooling`).
     """
     _check(text, regions, text_mask, region_mask)
+    _check_aggregate(aggregate)
     pooling = Pooling(order, attention_scale, chunk_bytes=chunk_bytes, keep_bytes=keep_bytes)
     cosine = _cosine(text, regions, text_mask, region_mask, pooling, implementation)
     return similarity_scale * _aggregate(score_scale * cosine, text_mask, aggregate)
@@ -72,7 +76,7 @@ def _cosine(
 def _aggregate(scores: Tensor, mask: Tensor | None, aggregate: Aggregate) -> Tensor:
     if aggregate == "none":
         return scores
-    if aggregate == "mean":
+    if aggregate == "mean_of_scores":
         return (
             scores.mean(dim=1)
             if mask is None
@@ -80,8 +84,10 @@ def _aggregate(scores: Tensor, mask: Tensor | None, aggregate: Aggregate) -> Ten
         )
     join = torch.amax if aggregate == "max" else torch.logsumexp
     if mask is None:
-        return join(scores, dim=1)
+        mask = torch.ones(scores.shape[:2], dtype=torch.bool, device=scores.device)
     total = join(scores.masked_fill(~mask[:, :, None], -1e30), dim=1)
+    if aggregate == "log_mean_exp":
+        total = total - mask.sum(dim=1, keepdim=True).clamp_min(1).log()
     return total.masked_fill(~mask.any(dim=1)[:, None], float("-inf"))
 
 
@@ -99,3 +105,12 @@ def _check(
                 f"{name} is {tuple(mask.shape)}, expected {tuple(like.shape[:2])}.",
                 "True marks what is real.",
             )
+
+
+def _check_aggregate(aggregate: str) -> None:
+    words = get_args(Aggregate)
+    if aggregate not in words:
+        raise SettingError(
+            f"aggregate is '{aggregate}', expected one of {', '.join(words)}.",
+            "The mean of the scores is mean_of_scores; GLoRIA's agg='mean' is log_mean_exp.",
+        )

@@ -107,8 +107,8 @@ def test_gloria_scores_equal_a_plain_reference(folder, tmp_path):
     )
     expected = torch.zeros(3, 2)
     for t, groups in enumerate(
-        [[[0], [1], [2], [3, 4]], [[0], [1], [2], [3, 4], [5], [6], [7]]]
-    ):  # tokens of each word, [SEP] out
+        [[[1], [2], [3, 4]], [[1], [2], [3, 4], [5], [6], [7]]]
+    ):  # tokens of each word, [CLS] and [SEP] out
         words = torch.stack([layers[t, group].sum(0) for group in groups])
         sentence = layers[t, : int(mask[t].sum())].sum(0) / 97
         for i in range(3):
@@ -124,6 +124,43 @@ def test_gloria_scores_equal_a_plain_reference(folder, tmp_path):
     assert torch.allclose(
         backbone.embed_texts(TEXTS[:1]), backbone.embed_texts(TEXTS)[:1], atol=1e-5
     )
+
+
+def test_text_is_cleaned_as_glorias_and_mgcas_code_does():
+    from backbones.published.text import cleaned
+
+    report = "No effusion.\n1. Clear.\n2. Nodule of 1.5 cm."
+    assert cleaned(report) == "no effusion nodule of 5 cm"
+
+
+@torch.no_grad()
+def test_glorias_score_at_inference_does_not_see_cls(folder, tmp_path, monkeypatch):
+    shapes = layouts.gloria(WIDTH, LAYERS, len(WORDS))
+    backbone, _ = load("gloria_published", shapes, folder, tmp_path)
+    side, features = backbone.text, backbone.features(images())
+    texts = ["the heart", "no strange pleural effusion"]  # [UNK] is a word like others
+    words, scored, sentences = side.words(texts)
+    assert scored.sum(1).tolist() == [2, 4] and not scored[:, 0].any()
+    before = side.similarity(features, texts)
+
+    def changed(position):
+        other = words.clone()
+        other[:, position] = torch.randn(WIDTH, generator=torch.manual_seed(3))
+        monkeypatch.setattr(side, "words", lambda _: (other, scored, sentences))
+        return side.similarity(features, texts)
+
+    assert torch.equal(changed(0), before)
+    assert torch.equal(changed(5), before)  # [SEP] of the longer text, empty in the other
+    assert not torch.allclose(changed(1), before)
+
+
+@torch.no_grad()
+def test_a_text_without_a_word_is_scored_by_the_cosine_alone(folder, tmp_path):
+    shapes = layouts.gloria(WIDTH, LAYERS, len(WORDS))
+    backbone, _ = load("gloria_published", shapes, folder, tmp_path)
+    scores = backbone.similarity(images(), ["Normal.", "no effusion"])
+    cosine = backbone.embed_images(images()) @ backbone.embed_texts(["Normal."]).T
+    assert torch.allclose(scores[:, :1], cosine, atol=1e-6)
 
 
 @torch.no_grad()

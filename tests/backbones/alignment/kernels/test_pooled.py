@@ -78,16 +78,38 @@ def test_aggregates_leave_padding_out(form: str) -> None:
     units = attention_pooled_similarity(
         text, regions, text_mask=mask, aggregate="none", implementation=form
     )
-    total, mean = (
+    total, log_mean, mean = (
         attention_pooled_similarity(
             text, regions, text_mask=mask, aggregate=how, similarity_scale=10.0, implementation=form
         )
-        for how in ("logsumexp", "mean")
+        for how in ("logsumexp", "log_mean_exp", "mean_of_scores")
     )
     for caption, real in enumerate(mask):
         torch.testing.assert_close(total[caption], 10 * units[caption, real].exp().sum(0).log())
+        torch.testing.assert_close(log_mean[caption], 10 * units[caption, real].exp().mean(0).log())
         torch.testing.assert_close(mean[caption], 10 * units[caption, real].mean(0))
         assert not units[caption, ~real].any()
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_log_mean_exp_is_glorias_mean(masked: bool) -> None:
+    """GLoRIA: exp of 5 times the cosine, the mean over the words, then the log, times 10."""
+    text, regions, mask, _ = pooled_inputs((4, 6, 3, 5, 7), padded=True)
+    mask = mask if masked else torch.ones_like(mask)
+    options = {"text_mask": mask if masked else None, "score_scale": 5.0}
+    cosine = attention_pooled_similarity(text, regions, aggregate="none", **options) / 5
+    mine = attention_pooled_similarity(
+        text, regions, aggregate="log_mean_exp", similarity_scale=10.0, **options
+    )
+    for caption, real in enumerate(mask):
+        published = cosine[caption, real].mul(5).exp().mean(0).log() * 10
+        torch.testing.assert_close(mine[caption], published)
+
+
+def test_the_mean_of_what_has_to_be_said() -> None:
+    text, regions, _, _ = pooled_inputs((2, 3, 2, 4, 5), padded=False)
+    with pytest.raises(SettingError, match=r"aggregate is 'mean'.*GLoRIA's agg='mean'"):
+        attention_pooled_similarity(text, regions, aggregate="mean")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("form", ["reference", "chunked"])
