@@ -333,6 +333,16 @@ def export(
         int | None, typer.Option(min=32, help="Image side in px. Default: the encoder's.")
     ] = None,
     frozen: Annotated[bool, typer.Option("--frozen", help="Train the head alone.")] = False,
+    native: Annotated[
+        bool,
+        typer.Option(
+            "--native",
+            help=(
+                "mmseg and ViTs: give mmsegmentation's own VisionTransformer the weights, under "
+                "its names; the config then needs no place-bench."
+            ),
+        ),
+    ] = False,
     profile: ProfileOption = ProfileName.demo,
     arch: ArchOption = "",
     force: Annotated[
@@ -346,22 +356,15 @@ def export(
     my_detector`
     """
     from bench.commands import export_command
+    from bench.mm.export import Head
     from bench.pretraining import PretrainRequest
 
     request = PretrainRequest(
         method=encoder, profile=profile.value, architecture=arch, checkpoint=checkpoint
     )
     names = [name.strip() for name in classes.split(",") if name.strip()]
-    export_command(
-        framework.value,
-        request,
-        out,
-        classes=names,
-        images=images,
-        image_size=image_size,
-        frozen=frozen,
-        overwrite=force,
-    )
+    head = Head(names, images, frozen, image_size)
+    export_command(framework.value, request, out, head, native=native, overwrite=force)
 
 
 @app.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from bench.contracts import BACKBONES, DEMO_NOTE, TASKS, BackboneRequest, Progress
 from bench.engines.local import Job, Outcome, run_jobs
@@ -32,6 +32,9 @@ from bench.progress import default_progress
 from bench.registry import suggest
 from bench.results import ResultStore
 from bench.tables import comparison, to_markdown
+
+if TYPE_CHECKING:
+    from bench.mm.export import Head
 
 
 def run_command(request: RunRequest, *, dry_run: bool) -> int:
@@ -157,11 +160,9 @@ def export_command(
     framework: Literal["mmseg", "mmdet"],
     request: PretrainRequest,
     out: Path,
+    head: Head,
     *,
-    classes: Sequence[str],
-    images: str,
-    image_size: int | None,
-    frozen: bool,
+    native: bool,
     overwrite: bool,
 ) -> None:
     """Write the config and print how to train with it."""
@@ -170,15 +171,7 @@ def export_command(
     encoder = resolve_encoder(request, default_progress())
     wanted = BackboneRequest(request.profile, request.architecture, checkpoint=encoder.checkpoint)
     path = export_config(
-        framework,
-        request.method,
-        wanted,
-        out,
-        classes=classes,
-        data_root=images,
-        frozen=frozen,
-        image_size=image_size,
-        overwrite=overwrite,
+        framework, request.method, wanted, out, head, native=native, overwrite=overwrite
     )
     print(path)
     runner = "from mmengine.config import Config; from mmengine.runner import Runner"

@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from bench.contracts import BACKBONES, Backbone, BackboneRequest
 from bench.errors import DataError, SettingError
+from bench.naming import absolute_name, short_name
 
 Framework = Literal["mmseg", "mmdet"]
 IMPORTS = {"imports": ["bench.mm.registered"], "allow_failed_imports": False}
+BESIDE = "{{ fileDirname }}"
+"""What mmengine replaces by the folder of the config: an export may be moved as a whole."""
 WIDTH = 256
+_SCALES = (4.0, 2.0, 1.0, 0.5)
+"""Of the pyramid that is made of a ViT's maps, which all have one size."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """What the config trains on an encoder: `classes` without the background, on the data under
+    `data_root`, at `image_size` px (None: the encoder's own), the encoder `frozen` or not."""
+
+    classes: Sequence[str] = ("finding",)
+    data_root: str = "data"
+    frozen: bool = False
+    image_size: int | None = None
 
 
 def export_config(
@@ -20,43 +39,85 @@ def export_config(
     name: str,
     request: BackboneRequest,
     out: Path,
+    head: Head = Head(),
     *,
-    classes: Sequence[str] = ("finding",),
-    data_root: str = "data",
-    frozen: bool = False,
-    image_size: int | None = None,
+    native: bool = False,
     overwrite: bool = False,
 ) -> Path:
-    """Write `<name>_<framework>.py` into `out`, and the checkpoint of `request` beside it as
-    `encoder.<suffix>`.
+    """Write `<name>_<framework>.py` into `out`, and beside it a copy of the checkpoint of `request`
+    as `<name>_<framework>_encoder`.
 
-    The config trains UPerNet (mmseg) or Faster R-CNN (mmdet) on images of `image_size` (default:
-    the encoder's) with the encoder's mean and deviation, through `type="PlaceBenchBackbone"`. Data:
-    under `data_root`, `images/` and `masks/` (PNG of class numbers, 0 background) with lists
-    `train.txt` and `val.txt`, or `images/` with COCO files `train.json`, `val.json`.
+    The config trains UPerNet (mmseg) or Faster R-CNN (mmdet) with the encoder's mean and deviation,
+    through `type="PlaceBenchBackbone"`; `native` gives mmsegmentation's own VisionTransformer the
+    weights under its own names instead. Data: under `data_root`, `images/` and `masks/` (PNG of
+    class numbers, 0 background) with lists `train.txt` and `val.txt`, or `images/` with COCO files
+    `train.json`, `val.json`. Weights that the name itself points to stay where they are.
 
-    Returns the config's path. Raise SettingError on another framework, DataError where the config
-    is there already.
+    Returns the config's path. Raise SettingError on another framework or an encoder that `native`
+    does not fit, DataError where the config is there already; nothing is left in `out` then.
     """
     if framework not in _MODELS:
         raise SettingError(
             f"unknown framework '{framework}'.", f"Choose one of {', '.join(_MODELS)}."
         )
-    path = out / f"{name.replace(':', '_').replace('/', '_')}_{framework}.py"
+    if native and framework != "mmseg":
+        raise SettingError(
+            f"{framework} has no VisionTransformer of its own.",
+            "Use --native with mmseg, or leave it out.",
+        )
+    stem = f"{re.sub(r'[^0-9A-Za-z_-]+', '_', short_name(name)).strip('_')}_{framework}"
+    path = out / f"{stem}.py"
     if path.exists() and not overwrite:
         raise DataError(f"file {path} is there already.", "Choose another folder, or delete it.")
     backbone = BACKBONES.get(name).build(request)
-    size = image_size or backbone.input.size
-    out.mkdir(parents=True, exist_ok=True)
-    encoder = _encoder(name, request, out, frozen, len(backbone.pyramid_channels))
-    config = {
-        "default_scope": framework,
-        "custom_imports": IMPORTS,
-        **_MODELS[framework](backbone, encoder, size, classes),
-    }
-    config |= _DATA[framework](data_root, size, classes) | _schedule(framework)
-    _dump(config, path)
+    if not backbone.pyramid_channels:
+        raise SettingError(f"'{name}' has no feature maps.", "Choose an encoder that has.")
+    with _staged(out) as staging:
+        write = _native_encoder if native else _adapted_encoder
+        encoder = write(backbone, name, request, staging / f"{stem}_encoder", head)
+        config = _config(framework, backbone, encoder, head, native)
+        _dump(config, staging / path.name)
     return path
+
+
+def _config(
+    framework: Framework, backbone: Backbone, encoder: dict[str, Any], head: Head, native: bool
+) -> dict[str, Any]:
+    size = head.image_size or backbone.input.size
+    return {
+        "default_scope": framework,
+        # mmsegmentation's own encoder needs this package only beside a mmcv without operators.
+        "custom_imports": {**IMPORTS, "allow_failed_imports": native},
+        **_MODELS[framework](backbone, encoder, size, head.classes),
+        **_DATA[framework](head.data_root, size, head.classes),
+        **_schedule(framework),
+    }
+
+
+@contextmanager
+def _staged(out: Path) -> Iterator[Path]:
+    """Give a folder to write into, whose content is moved into `out` at the end; after an error
+    `out` is as it was."""
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
+    staging = out / ".export"
+    shutil.rmtree(staging, ignore_errors=True)  # of an export that was killed
+    staging.mkdir(parents=True)
+    try:
+        yield staging
+        for item in sorted(staging.iterdir()):
+            _replace(item, out / item.name)
+    except BaseException:
+        shutil.rmtree(staging)
+        for folder in made:
+            folder.rmdir()
+        raise
+    staging.rmdir()
+
+
+def _replace(source: Path, target: Path) -> None:
+    if target.is_dir():
+        shutil.rmtree(target)
+    source.replace(target)
 
 
 def _dump(config: dict[str, Any], path: Path) -> None:
@@ -65,22 +126,50 @@ def _dump(config: dict[str, Any], path: Path) -> None:
     Config(config).dump(path)
 
 
-def _encoder(
-    name: str, request: BackboneRequest, out: Path, frozen: bool, levels: int
+def _adapted_encoder(
+    backbone: Backbone, name: str, request: BackboneRequest, target: Path, head: Head
 ) -> dict[str, Any]:
-    checkpoint = None
-    if request.checkpoint is not None:
-        copy = out / f"encoder{request.checkpoint.suffix}"
-        shutil.copyfile(request.checkpoint, copy)
-        checkpoint = str(copy.resolve())
+    """Copy the checkpoint to `target` and return the adapter that reads it."""
+    copy = None if request.checkpoint is None else _copy_checkpoint(request.checkpoint, target)
     return {
         "type": "PlaceBenchBackbone",
-        "name": name,
+        "name": absolute_name(name),
         "architecture": request.architecture,
         "profile": request.profile,
-        "checkpoint": checkpoint,
-        "frozen": frozen,
-        "out_indices": list(range(levels)),
+        "checkpoint": copy and f"{BESIDE}/{copy.name}",
+        "frozen": head.frozen,
+        "out_indices": list(range(len(backbone.pyramid_channels))),
+    }
+
+
+def _copy_checkpoint(checkpoint: Path, target: Path) -> Path:
+    """Copy a weights file, or the files of a checkpoint's folder; its pictures, which may show
+    licensed radiographs, stay."""
+    if checkpoint.is_file():
+        return Path(shutil.copyfile(checkpoint, target.with_suffix(checkpoint.suffix)))
+    target.mkdir()
+    for file in checkpoint.iterdir():
+        if file.is_file() and not file.name.startswith(".") and file.suffix != ".png":
+            shutil.copyfile(file, target / file.name)
+    return target
+
+
+def _native_encoder(
+    backbone: Backbone, name: str, request: BackboneRequest, target: Path, head: Head
+) -> dict[str, Any]:
+    """Write the weights under mmsegmentation's names and return its VisionTransformer with them."""
+    import torch
+
+    from bench.mm.native import mmseg_options, mmseg_state, timm_vit
+
+    model = timm_vit(backbone)
+    weights = target.with_suffix(".pth")
+    torch.save({"state_dict": mmseg_state(model)}, weights)
+    return {
+        "type": "VisionTransformer",
+        **mmseg_options(model, levels=len(backbone.pyramid_channels)),
+        **({"frozen_exclude": []} if head.frozen else {}),
+        "init_cfg": {"type": "Pretrained", "checkpoint": f"{BESIDE}/{weights.name}"},
     }
 
 
@@ -98,7 +187,8 @@ def _statistics(backbone: Backbone) -> dict[str, Any]:
 def _segmentor(
     backbone: Backbone, encoder: dict[str, Any], size: int, classes: Sequence[str]
 ) -> dict[str, Any]:
-    channels, norm = list(backbone.pyramid_channels), {"type": "BN", "requires_grad": True}
+    channels = list(backbone.pyramid_channels)
+    norm = {"type": "BN", "requires_grad": True}
     head = {
         "type": "UPerHead",
         "in_channels": channels,
@@ -121,7 +211,7 @@ def _segmentor(
         model["neck"] = {
             "type": "Feature2Pyramid",
             "embed_dim": channels[-1],
-            "rescales": [4, 2, 1, 0.5],
+            "rescales": list(_SCALES)[-len(channels) :],
             "norm_cfg": norm,
         }
     return {"model": {**model, "decode_head": head, "train_cfg": {}, "test_cfg": {"mode": "whole"}}}
@@ -137,28 +227,30 @@ def _detector(
 
     base = Path(mmdet.__file__).parent / ".mim/configs/_base_/models/faster-rcnn_r50_fpn.py"
     model = Config.fromfile(base).to_dict()["model"]
-    strides = backbone.pyramid_strides
-    model["backbone"], model["neck"] = (
-        encoder,
-        {"type": "FPN", "in_channels": list(backbone.pyramid_channels)},
-    )
-    model["neck"] |= {"out_channels": WIDTH, "num_outs": 5}
+    strides: list[float] = list(backbone.pyramid_strides)
+    model["backbone"] = encoder
+    model["neck"] = {
+        "type": "FPN",
+        "in_channels": list(backbone.pyramid_channels),
+        "out_channels": WIDTH,
+        "num_outs": len(strides) + 1,
+    }
     if backbone.family == "vit":
-        strides = tuple(strides[-1] * factor // 4 for factor in (1, 2, 4, 8))
-        scales = {"scales": [4.0, 2.0, 1.0, 0.5], "extra_levels": 1}
+        strides = [strides[-1] / scale for scale in _SCALES]
         model["neck"] = {
             "type": "SimplePyramid",
             "in_channels": backbone.pyramid_channels[-1],
             "out_channels": WIDTH,
-            **scales,
+            "scales": list(_SCALES),
+            "extra_levels": 1,
         }
     model["data_preprocessor"] = {
         "type": "DetDataPreprocessor",
         **_statistics(backbone),
-        "pad_size_divisor": max(strides),
+        "pad_size_divisor": int(max(strides)),
     }
     model["rpn_head"]["anchor_generator"]["strides"] = [*strides, strides[-1] * 2]
-    model["roi_head"]["bbox_roi_extractor"]["featmap_strides"] = list(strides)
+    model["roi_head"]["bbox_roi_extractor"]["featmap_strides"] = strides
     model["roi_head"]["bbox_head"]["num_classes"] = len(classes)
     return {"model": model}
 
@@ -189,7 +281,7 @@ def _masks(root: str, size: int, classes: Sequence[str]) -> dict[str, Any]:
     names = ["background", *classes]
     palette = [[0, 0, 0], *([255 - 40 * k, 40 * k % 255, 0] for k in range(len(classes)))]
 
-    def part(split: str) -> dict[str, Any]:
+    def examples(split: str) -> dict[str, Any]:
         files = {"img_path": "images", "seg_map_path": "masks"}
         return {
             "type": "BaseSegDataset",
@@ -203,14 +295,14 @@ def _masks(root: str, size: int, classes: Sequence[str]) -> dict[str, Any]:
 
     metric = {"type": "IoUMetric", "iou_metrics": ["mDice", "mIoU"]}
     loaders = {
-        "train_dataloader": _loader(part("train"), True),
-        "val_dataloader": _loader(part("val"), False),
+        "train_dataloader": _loader(examples("train"), True),
+        "val_dataloader": _loader(examples("val"), False),
     }
     return {**loaders, "val_evaluator": metric}
 
 
 def _boxes(root: str, size: int, classes: Sequence[str]) -> dict[str, Any]:
-    def part(split: str) -> dict[str, Any]:
+    def examples(split: str) -> dict[str, Any]:
         return {
             "type": "CocoDataset",
             "data_root": root,
@@ -224,8 +316,8 @@ def _boxes(root: str, size: int, classes: Sequence[str]) -> dict[str, Any]:
 
     metric = {"type": "CocoMetric", "ann_file": f"{root}/val.json", "metric": "bbox"}
     loaders = {
-        "train_dataloader": _loader(part("train"), True),
-        "val_dataloader": _loader(part("val"), False),
+        "train_dataloader": _loader(examples("train"), True),
+        "val_dataloader": _loader(examples("val"), False),
     }
     return {**loaders, "val_evaluator": metric}
 

@@ -7,11 +7,17 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
-from bench.contracts import BackboneRequest
+from backbones.pretrain import pretrain
+from bench.cli import app
+from bench.contracts import BACKBONES, BackboneRequest, PairData
 from bench.errors import DataError, SettingError
 from bench.mm import prepare
-from bench.mm.export import export_config
+from bench.mm.export import Head, export_config
+from bench.progress import Silent
+from tests.backbones.published import layouts
+from tests.backbones.test_pretrain import make_subset, recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the frameworks, run as their users run them
 SIZE = 64
@@ -67,7 +73,7 @@ def _runner(path, work_dir):
             False,
             2,
         )
-    config.experiment_name = work_dir.name
+    config.experiment_name = f"{path.stem} {work_dir}"  # mmengine keeps its scope by this name
     return Runner.from_cfg(config)
 
 
@@ -81,9 +87,7 @@ def test_an_exported_config_trains_in_the_frameworks_own_runner(framework, archi
         "random",
         request,
         tmp_path / "out",
-        data_root=str(data),
-        frozen=True,
-        image_size=SIZE,
+        Head(data_root=str(data), frozen=True, image_size=SIZE),
     )
     assert (
         "type='PlaceBenchBackbone'" in path.read_text()
@@ -130,26 +134,183 @@ def test_a_plain_config_fine_tunes_and_selects_levels():
     )
 
 
-def test_the_checkpoint_travels_with_the_config(tmp_path, monkeypatch):
-    from types import SimpleNamespace
+# ---------------------------------------------------------------------------------------------------------- the command
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """Return a function that pre-trains a method on a few squares, once per session."""
+    folders = {}
 
-    from bench.contracts import BACKBONES
+    def checkpoint(method, architecture):
+        if (method, architecture) not in folders:
+            pairs = PairData(
+                "squares", "demo", make_subset(4, 144, 1), make_subset(4, 144, 2), "0123"
+            )
+            folder = tmp_path_factory.mktemp(f"{method}-{architecture}")
+            what = recipe(method, architecture, epochs="1")
+            folders[method, architecture] = pretrain(what, pairs, progress=Silent(), out=folder)
+        return folders[method, architecture]
 
-    random, seen = BACKBONES.get("random"), []
+    return checkpoint
 
-    def build(request):
-        seen.append(request.checkpoint)
-        return random.build(BackboneRequest("demo", "resnet"))
 
-    monkeypatch.setattr(BACKBONES, "get", lambda name: SimpleNamespace(build=build))
-    weights = tmp_path / "model.safetensors"
-    weights.write_bytes(b"x")
-    path = export_config(
-        "mmseg", "mine", BackboneRequest("demo", "resnet", checkpoint=weights), tmp_path / "out"
+def _export(*words, code=0):
+    done = CliRunner().invoke(app, ["export", *map(str, words)], catch_exceptions=True)
+    assert done.exit_code == code, (done.output, done.exception)
+    return done.exception
+
+
+def _forward(path, framework, work_dir):
+    """Build the model of a config in the framework's Runner, with its weights, and predict on one
+    grey image; return the encoder's maps of zeros, and what was predicted."""
+    prepare(framework)
+    runner = _runner(path, work_dir)
+    runner.model.init_weights()
+    model = runner.model.eval()
+    size = runner.cfg.val_dataloader.dataset.pipeline[2]["scale"][0]
+    if framework == "mmseg":
+        from mmseg.structures import SegDataSample as Sample
+    else:
+        from mmdet.structures import DetDataSample as Sample
+    shape = {"img_shape": (size, size), "ori_shape": (size, size), "scale_factor": (1.0, 1.0)}
+    image = torch.full((3, size, size), 100, dtype=torch.uint8)
+    (found,) = model.test_step(
+        {
+            "inputs": [image],
+            "data_samples": [Sample(metainfo={**shape, "batch_input_shape": (size, size)})],
+        }
     )
-    assert seen == [weights]
-    copy = tmp_path / "out" / "encoder.safetensors"
-    assert copy.read_bytes() == b"x" and str(copy) in path.read_text()
+    with torch.no_grad():
+        return model.backbone(torch.zeros(1, 3, size, size)), found, size
+
+
+def _same_maps(maps, backbone, size):
+    with torch.no_grad():
+        pyramid = backbone.features(torch.zeros(1, 3, size, size)).pyramid
+    for one, other in zip(maps, pyramid, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("given", ["folder", "weights file"])
+@pytest.mark.parametrize("framework", ["mmseg", "mmdet"])
+def test_a_trained_encoder_goes_on_in_the_frameworks_runner(
+    framework, given, trained, tmp_path, monkeypatch
+):
+    folder = trained("place", "resnet")
+    checkpoint = folder if given == "folder" else folder / "model.safetensors"
+    out = tmp_path / "mine"
+    _export(framework, "place", "--checkpoint", checkpoint, "--out", out, "--image-size", SIZE)
+    names = {f"place_{framework}.py", f"place_{framework}_encoder"}
+    assert {path.name for path in out.iterdir()} == names
+    assert not list(out.rglob("*.png"))  # a picture may show licensed radiographs
+    moved = out.rename(tmp_path / "elsewhere")
+    monkeypatch.chdir(tmp_path)
+    maps, found, size = _forward(moved / f"place_{framework}.py", framework, tmp_path / "work")
+    assert size == SIZE
+    _same_maps(maps, BACKBONES.get("place").build(BackboneRequest("demo", checkpoint=folder)), size)
+    if framework == "mmseg":
+        assert found.pred_sem_seg.data.shape == (1, SIZE, SIZE)
+    else:
+        assert len(found.pred_instances.bboxes) == len(found.pred_instances.scores)
+
+
+@pytest.mark.parametrize("framework", ["mmseg", "mmdet"])
+def test_a_published_encoder_of_three_maps_is_exported(framework, tmp_path, monkeypatch):
+    torch.save(layouts.file_of("medklip"), tmp_path / "MedKLIP.pth")
+    monkeypatch.chdir(tmp_path)
+    name = "medklip?weights=MedKLIP.pth"
+    _export(framework, name, "--out", "out", "--image-size", SIZE, "--profile", "paper")
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")  # the config means the same from any folder
+    path = tmp_path / "out" / f"medklip_{framework}.py"
+    maps, _, size = _forward(path, framework, tmp_path / "work")
+    assert len(maps) == 3
+    wanted = BackboneRequest("paper", settings={"weights": str(tmp_path / "MedKLIP.pth")})
+    _same_maps(maps, BACKBONES.get("medklip").build(wanted), size)
+
+
+@pytest.mark.parametrize("framework", ["mmseg", "mmdet"])
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("timm:test_resnet?pretrained=false", "timm_test_resnet_pretrained_false"),
+        ("timm:test_vit?weights=net.pth", "timm_test_vit_weights_net"),
+        ("file:net.pth?arch=test_vit", "file_net_arch_test_vit"),
+        ("random", "random"),
+    ],
+)
+def test_other_encoders_are_exported(framework, name, stem, tmp_path, monkeypatch):
+    import timm
+
+    torch.save(timm.create_model("test_vit", num_classes=0).state_dict(), tmp_path / "net.pth")
+    monkeypatch.chdir(tmp_path)
+    _export(framework, name, "--out", "out")
+    expected = BACKBONES.get(name).build(BackboneRequest("demo"))
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    path = tmp_path / "out" / f"{stem}_{framework}.py"
+    maps, _, size = _forward(path, framework, tmp_path / "work")
+    assert size == expected.input.size
+    _same_maps(maps, expected, size)
+
+
+def test_mmsegmentations_own_vit_has_the_same_features(trained, tmp_path):
+    folder = trained("convirt", "vit")
+    words = ["--checkpoint", folder, "--arch", "vit", "--out", tmp_path / "out", "--native"]
+    _export("mmseg", "convirt", *words)
+    path = tmp_path / "out" / "convirt_mmseg.py"
+    assert "PlaceBenchBackbone" not in path.read_text()
+    maps, _, size = _forward(path, "mmseg", tmp_path / "work")
+    ours = BACKBONES.get("convirt").build(BackboneRequest("demo", "vit", checkpoint=folder))
+    with torch.no_grad():
+        pyramid = ours.features(torch.zeros(1, 3, size, size)).pyramid
+        plain = ours.encoder.model.forward_intermediates(
+            torch.zeros(1, 3, size, size), indices=ours.encoder.blocks, norm=False
+        )[1]
+    torch.testing.assert_close(maps[-1], pyramid[-1], atol=1e-5, rtol=1e-4)
+    for one, other in zip(maps[:-1], plain[:-1], strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["mmdet", "random", "--native", "--arch", "vit"], "mmdet has no VisionTransformer"),
+        (["mmseg", "random", "--native", "--arch", "resnet"], "is no ViT of timm's"),
+        (["mmseg", "timm:test_vit3?pretrained=false", "--native"], "lacks"),
+        (["mmseg", "baseline:prior_mask"], "has no feature maps"),
+        (["mmdet", "place", "--checkpoint", "nowhere"], "nowhere does not exist"),
+    ],
+)
+def test_a_refused_export_leaves_nothing(words, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    error = _export(*words, "--out", "deep/out", code=1)
+    assert message in str(error) and not list(tmp_path.iterdir())
+
+
+def test_an_export_that_breaks_while_it_writes_leaves_nothing(trained, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    folder = trained("place", "resnet")
+    out = tmp_path / "deep" / "out"
+    monkeypatch.setattr("bench.mm.export._dump", _full_disk)
+    error = _export("mmdet", "place", "--checkpoint", folder, "--out", out, code=1)
+    assert isinstance(error, OSError) and not (tmp_path / "deep").exists()
+
+
+def _full_disk(config, path):
+    raise OSError("No space left on device")
+
+
+def test_two_exports_share_a_folder_and_force_writes_again(trained, tmp_path):
+    folder, out = trained("place", "resnet"), tmp_path / "out"
+    for framework in ("mmseg", "mmdet"):
+        _export(framework, "place", "--checkpoint", folder, "--out", out)
+    error = _export("mmdet", "place", "--checkpoint", folder, "--out", out, code=1)
+    assert "place_mmdet.py is there already" in str(error)
+    (out / "place_mmdet_encoder" / "model.safetensors").write_bytes(b"old")
+    _export("mmdet", "place", "--checkpoint", folder, "--out", out, "--force")
+    written = (out / "place_mmdet_encoder" / "model.safetensors").read_bytes()
+    assert written == (folder / "model.safetensors").read_bytes()
+    assert len(list(out.iterdir())) == 4
 
 
 def test_what_cannot_be_exported_is_said(tmp_path):
