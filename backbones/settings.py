@@ -6,17 +6,31 @@ import importlib
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from bench.contracts import BackboneSpec, Profile
 from bench.errors import PlaceBenchError
-from bench.settings import override
+from bench.settings import (
+    CheckedSettings,
+    Count,
+    Decay,
+    Dropout,
+    Inside,
+    Layers,
+    Norm,
+    Range,
+    Rate,
+    Scale,
+    Share,
+    Width,
+    override,
+)
 
 S = TypeVar("S", bound="MethodSettings")
 
 
 @dataclass(frozen=True)
-class MethodSettings:
+class MethodSettings(CheckedSettings):
     """The paper-scale recipe (MGCA's, PROTOCOLS.md 4.2); `DEMO` holds what the demo profile
     changes.
 
@@ -33,31 +47,31 @@ class MethodSettings:
     (minutes at the start; a C++ compiler is needed).
     """
 
-    epochs: int = 50
-    batch_size: int = 144
-    lr: float = 2e-5
-    weight_decay: float = 0.05
-    warmup: float = 0.4
-    clip: float | None = None
+    epochs: Count = 50
+    batch_size: Annotated[int, Range(2, 1_000_000)] = 144
+    lr: Rate = 2e-5
+    weight_decay: Decay = 0.05
+    warmup: Share = 0.4
+    clip: Norm | None = None
     amp: Literal["off", "bf16", "fp16"] = "bf16"
-    accumulate: int = 1
-    ema: float | None = None
+    accumulate: Count = 1
+    ema: Inside | None = None
     monitor: str | None = None
-    patience: int | None = None
+    patience: Count | None = None
     recompute: bool = False
     compile: bool = False
-    embed_dim: int = 128
-    projection_hidden: int = 2048
-    tau1: float = 0.07
+    embed_dim: Width = 128
+    projection_hidden: Width = 2048
+    tau1: Scale = 0.07
     text_model: str | None = "Bio_ClinicalBERT"
-    text_layers: int = 6
-    text_width: int = 768
-    text_dropout: float = 0.1
+    text_layers: Layers = 6
+    text_width: Annotated[int, Range(32, 8192, multiple_of=32)] = 768
+    text_dropout: Dropout = 0.1
     text_pooling: Literal["mean", "cls"] = "mean"
-    vocabulary: int = 4000
-    max_tokens: int = 112
-    max_sentences: int = 12
-    min_words: int = 2
+    vocabulary: Annotated[int, Range(10, 1_000_000)] = 4000
+    max_tokens: Annotated[int, Range(3, 512)] = 112
+    max_sentences: Annotated[int, Range(1, 512)] = 12
+    min_words: Annotated[int, Range(0, 512)] = 2
 
 
 DEMO: Mapping[str, Any] = {

@@ -9,9 +9,21 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 from bench.errors import MissingDependencyError, PlaceBenchError, SettingError
+from bench.settings import (
+    Betas,
+    CheckedSettings,
+    Count,
+    Decay,
+    Inside,
+    Norm,
+    Range,
+    Rate,
+    Seed,
+    Share,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +52,7 @@ class TrainingError(PlaceBenchError):
 
 
 @dataclass(frozen=True)
-class TrainPlan:
+class TrainPlan(CheckedSettings):
     """How one model is trained.
 
     An epoch is one pass over the loader, or exactly `steps_per_epoch` batches (the loader is
@@ -52,47 +64,34 @@ class TrainPlan:
     is validated and kept.
     """
 
-    epochs: int = 10
-    steps_per_epoch: int | None = None
+    epochs: Count = 10
+    steps_per_epoch: Count | None = None
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
-    lr: float = 1e-3
-    min_lr: float = 0.0
-    weight_decay: float = 0.05
-    betas: tuple[float, ...] = (0.9, 0.999)
-    momentum: float = 0.9
+    lr: Rate = 1e-3
+    min_lr: Annotated[float, Range(0, 10)] = 0.0
+    weight_decay: Decay = 0.05
+    betas: Betas = (0.9, 0.999)
+    momentum: Annotated[float, Range(0, 1, high_open=True)] = 0.9
     amsgrad: bool = False
     schedule: Literal["constant", "linear", "cosine", "plateau"] = "cosine"
-    factor: float = 0.8
-    hold: int = 1
-    warmup: float = 0.0
-    clip: float | None = None
-    accumulate: int = 1
+    factor: Inside = 0.8
+    hold: Annotated[int, Range(0, 1_000_000)] = 1
+    warmup: Share = 0.0
+    clip: Norm | None = None
+    accumulate: Count = 1
     amp: Literal["off", "bf16", "fp16"] = "off"
-    ema: float | None = None
+    ema: Inside | None = None
     monitor: str | None = None
     mode: Literal["min", "max"] = "max"
-    patience: int | None = None
-    val_every: int = 1
-    seed: int = 0
+    patience: Count | None = None
+    val_every: Count = 1
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        for name, low in (("epochs", 1), ("accumulate", 1), ("val_every", 1)):
-            if getattr(self, name) < low:
-                raise SettingError(
-                    f"{name} is {getattr(self, name)}.", f"It must be at least {low}."
-                )
-        if self.steps_per_epoch is not None and self.steps_per_epoch < 1:
-            raise SettingError(
-                f"steps_per_epoch is {self.steps_per_epoch}.", "It must be at least 1, or none."
-            )
+        super().__post_init__()
         if self.schedule == "plateau" and not self.monitor:
             raise SettingError(
                 "schedule plateau watches a validation and monitor is none.", "Name a monitor."
-            )
-        if not 0 <= self.warmup <= 1 or self.lr <= 0:
-            raise SettingError(
-                f"lr={self.lr}, warmup={self.warmup}.",
-                "lr must be positive and warmup within 0..1.",
             )
 
 

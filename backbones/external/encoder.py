@@ -4,7 +4,7 @@ Backbone."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -12,20 +12,10 @@ from torch import nn
 
 from backbones.architectures import Architecture
 from backbones.base import ImageEncoder, LoadedBackbone
+from backbones.external.settings import InputSettings
 from backbones.weights.coverage import Coverage
 from bench.contracts import Features, InputSpec
 from bench.errors import SettingError
-
-
-@dataclass(frozen=True)
-class InputSettings:
-    """Input contract of an external encoder; what is not given is taken from the model's own
-    configuration."""
-
-    size: int | None = None
-    resize: int | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
 
 
 def apply_input(spec: InputSpec, settings: InputSettings) -> InputSpec:

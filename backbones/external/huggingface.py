@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,23 +18,16 @@ from backbones.external.encoder import (
     DualEncoder,
     ExternalBackbone,
     ExternalEncoder,
-    InputSettings,
     apply_input,
     features_of,
     quarters,
 )
+from backbones.external.settings import HubSettings, InputSettings
 from backbones.weights.coverage import MINIMUM, Coverage
 from bench.contracts import Backbone, BackboneRequest, Features, InputSpec
 from bench.errors import CheckpointError, MissingDependencyError
 from bench.progress import default_progress
 from bench.settings import override
-
-
-@dataclass(frozen=True)
-class HubSettings(InputSettings):
-    """`revision`: branch, tag or commit on the hub."""
-
-    revision: str = "main"
 
 
 class HubMaps(nn.Module):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,26 +13,17 @@ from backbones.external.encoder import (
     DualBackbone,
     DualEncoder,
     ExternalEncoder,
-    InputSettings,
     apply_input,
     features_of,
     quarters,
     tokens,
 )
+from backbones.external.settings import OpenClipSettings
 from bench.contracts import Backbone, BackboneRequest, Features, InputSpec
 from bench.errors import MissingDependencyError, SettingError, UnknownNameError
 from bench.progress import default_progress
 from bench.registry import suggest
 from bench.settings import override
-
-
-@dataclass(frozen=True)
-class OpenClipSettings(InputSettings):
-    """`pretrained`: the tag of the weights or a file; folders (`open_clip:FOLDER`) and hub names
-    (`hf-hub:org/name`) have their own. `pretrained=none` asks for random weights, which nothing
-    else gives."""
-
-    pretrained: str = ""
 
 
 class OpenClipMaps(nn.Module):

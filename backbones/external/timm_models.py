@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,12 +15,12 @@ from torch import nn
 from backbones.external.encoder import (
     ExternalBackbone,
     ExternalEncoder,
-    InputSettings,
     apply_input,
     features_of,
     quarters,
     tokens,
 )
+from backbones.external.settings import InputSettings, TimmSettings
 from backbones.weights.coverage import Coverage, fill, take_prefix
 from backbones.weights.reading import read_weights, state_dict_of
 from bench.contracts import Backbone, BackboneRequest, Features, InputSpec
@@ -31,18 +30,6 @@ from bench.settings import override
 
 _ANY_SIZE = {"vision_transformer", "deit", "eva"}
 """Modules of timm whose models interpolate their positions while running."""
-
-
-@dataclass(frozen=True)
-class TimmSettings(InputSettings):
-    """Settings of a timm model. `weights`: a local file (else timm's own weights), `key` the dict
-    in it and `prefix` of its keys; `pretrained=false` asks for random weights, which nothing else
-    gives."""
-
-    pretrained: bool = True
-    weights: str = ""
-    key: str = ""
-    prefix: str = ""
 
 
 class TimmMaps(nn.Module):

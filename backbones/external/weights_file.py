@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
-from backbones.external.encoder import ExternalBackbone, ExternalEncoder, InputSettings, apply_input
+from backbones.external.encoder import ExternalBackbone, ExternalEncoder, apply_input
+from backbones.external.settings import FileSettings, TimmSettings
 from backbones.external.timm_models import (
     TimmMaps,
-    TimmSettings,
     create,
     input_spec,
     takes_one_size,
@@ -16,17 +15,6 @@ from backbones.external.timm_models import (
 from bench.contracts import Backbone, BackboneRequest
 from bench.errors import SettingError
 from bench.settings import override
-
-
-@dataclass(frozen=True)
-class FileSettings(InputSettings):
-    """`arch`: a timm name; `prefix` of the encoder's keys; `key`: the dict in the file. The input
-    contract is that of timm's default weights of the architecture (ImageNet's for most) unless
-    mean, std, size and resize are given."""
-
-    arch: str = ""
-    prefix: str = ""
-    key: str = ""
 
 
 def build(rest: str, request: BackboneRequest) -> Backbone:

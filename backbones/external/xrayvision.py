@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import nn
 from torchvision import models
 
 from backbones.external.encoder import ExternalBackbone, ExternalEncoder, features_of
+from backbones.external.settings import XrayVisionSettings
 from backbones.published.convert import module_state
 from backbones.weights.coverage import fill
 from backbones.weights.reading import Inert, read_weights, state_dict_of
@@ -23,13 +23,6 @@ from bench.settings import override
 _CLASSES = ("torchxrayvision.", "torch.nn.", "torch._utils.")
 _RANGE = 1024.0
 """Their images lie in -1024 .. 1024, ours in -1 .. 1."""
-
-
-@dataclass(frozen=True)
-class XrayVisionSettings:
-    """`weights`: a local file of the model, else the package's own folder, else a download."""
-
-    weights: str = ""
 
 
 class XrayVisionMaps(nn.Module):

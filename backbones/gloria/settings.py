@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from backbones.settings import MethodSettings
+from bench.settings import Layers, Scale, Weight
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,12 @@ class Settings(MethodSettings):
     them.
     """
 
-    tau1: float = 0.1
-    attention_scale: float = 4.0
-    word_scale: float = 5.0
-    report_scale: float = 10.0
-    word_layers: int = 4
+    tau1: Scale = 0.1
+    attention_scale: Scale = 4.0
+    word_scale: Scale = 5.0
+    report_scale: Scale = 10.0
+    word_layers: Layers = 4
     heads: Literal["shared", "linear"] = "shared"
-    lambda_global: float = 1.0
-    lambda_local: float = 1.0
+    lambda_global: Weight = 1.0
+    lambda_local: Weight = 1.0
     quirks: bool = False

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from backbones.settings import MethodSettings
+from bench.settings import Range, Scale, Weight
 
 
 @dataclass(frozen=True)
@@ -26,15 +27,15 @@ class Settings(MethodSettings):
     """
 
     text_pooling: Literal["mean", "cls"] = "cls"
-    tau2: float = 0.1
-    tau3: float = 0.2
-    epsilon: float = 0.05
-    prototypes: int = 500
-    sinkhorn_iterations: int = 3
-    frozen_epochs: int = 1
-    lambda_ita: float = 1.0
-    lambda_cta: float = 1.0
-    lambda_cpa: float = 1.0
+    tau2: Scale = 0.1
+    tau3: Scale = 0.2
+    epsilon: Scale = 0.05
+    prototypes: Annotated[int, Range(2, 1_000_000)] = 500
+    sinkhorn_iterations: Annotated[int, Range(1, 1000)] = 3
+    frozen_epochs: Annotated[int, Range(0, 1_000_000)] = 1
+    lambda_ita: Weight = 1.0
+    lambda_cta: Weight = 1.0
+    lambda_cpa: Weight = 1.0
     quirks: bool = False
 
     # An untrained [CLS] is nearly the same for all reports: pooled from it, a small encoder of the

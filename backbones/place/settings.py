@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from backbones.settings import MethodSettings
+from bench.errors import SettingError
+from bench.settings import Inside, Layers, Range, Scale, Weight, Width
 
 
 @dataclass(frozen=True)
@@ -22,22 +24,30 @@ class Settings(MethodSettings):
     in `cce_dim`.
     """
 
-    queries: int = 16
-    vpoe_layers: int = 2
-    vpoe_width: int = 768
-    heads: int = 8
+    queries: Annotated[int, Range(1, 4096)] = 16
+    vpoe_layers: Layers = 2
+    vpoe_width: Annotated[int, Range(4, 65_536, multiple_of=4)] = 768
+    heads: Annotated[int, Range(1, 1024)] = 8
     competing: bool = False
     t_por: Literal["sentence", "query"] = "sentence"
-    tau2: float = 0.1
-    tau3: float = 0.1
-    duplicate_cosine: float | None = 0.95
+    tau2: Scale = 0.1
+    tau3: Scale = 0.1
+    duplicate_cosine: Annotated[float, Range(-1, 1)] | None = 0.95
     mask_duplicates: bool = True
     cce_target: Literal["feature", "pixel"] = "feature"
     cce_loss: Literal["frobenius", "pearson"] = "frobenius"
-    cce_dim: int = 64
-    mask_ratio: float = 0.5
-    lambda_ita: float = 1.0
-    lambda_pcma: float = 1.0
-    lambda_cce: float = 1.0
+    cce_dim: Width = 64
+    mask_ratio: Inside = 0.5
+    lambda_ita: Weight = 1.0
+    lambda_pcma: Weight = 1.0
+    lambda_cce: Weight = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.vpoe_width % self.heads:
+            raise SettingError(
+                f"vpoe_width {self.vpoe_width}, heads {self.heads}.",
+                "vpoe_width must be a multiple of heads.",
+            )
 
     demo: ClassVar[Mapping[str, Any]] = {"vpoe_width": 128}

@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from backbones.published.table import Published
 from bench.contracts import BackboneRequest
 from bench.errors import CheckpointError, MissingDependencyError
-from bench.settings import override
+from bench.settings import CheckedSettings, Range, override
 
 ENVIRONMENT = "PLACE_BENCH_CHECKPOINTS"
 
 
 @dataclass(frozen=True)
-class PublishedSettings:
+class PublishedSettings(CheckedSettings):
     """Settings of a published checkpoint, as `backbone.KEY` or in its name
     (`gloria_published?weights=PATH`).
 
@@ -28,7 +29,7 @@ class PublishedSettings:
     weights: str = ""
     key: str = ""
     text_model: str = ""
-    upsample: int | None = None
+    upsample: Annotated[int, Range(0, 4096)] | None = None
 
 
 def find_weights(published: Published, settings: PublishedSettings) -> Path:

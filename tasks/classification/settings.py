@@ -5,13 +5,26 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from bench.contracts import DATASETS, Profile, TaskSpec
 from bench.errors import SettingError, UnknownNameError
 from bench.registry import suggest
-from bench.settings import override
+from bench.settings import (
+    Betas,
+    CheckedSettings,
+    Count,
+    Decay,
+    Length,
+    Norm,
+    Range,
+    Rate,
+    Share,
+    Side,
+    override,
+)
 
+Penalties = Annotated[tuple[Annotated[float, Range(0, 1e12, low_open=True)], ...], Length(1, 1000)]
 Mode = Literal["binary", "multiclass", "multilabel"]
 MODES = ("binary", "multiclass", "multilabel")
 POLICIES = ("ones", "zeros", "ignore")
@@ -19,7 +32,7 @@ PENALTIES = tuple(10.0 ** (power / 2) for power in range(-10, 7))
 
 
 @dataclass(frozen=True)
-class ClassificationSettings:
+class ClassificationSettings(CheckedSettings):
     """How a classifier is trained and read out.
 
     `head`: logistic and ridge are linear probes on kept features whose penalty is chosen on
@@ -34,55 +47,36 @@ class ClassificationSettings:
     """
 
     head: Literal["logistic", "ridge", "knn", "linear", "finetune"] = "logistic"
-    image_size: int = 256
+    image_size: Side = 256
     mode: Mode = "binary"
     labels: tuple[str, ...] = ()
     uncertain: tuple[str, ...] = ("zeros",)
     blank: Literal["zeros", "ignore"] = "zeros"
     views: tuple[str, ...] = ()
-    shots: int | None = None
-    penalties: tuple[float, ...] = PENALTIES
+    shots: Count | None = None
+    penalties: Penalties = PENALTIES
     selection: Literal["best", "one_se"] = "best"
-    neighbours: tuple[int, ...] = (1, 5, 10, 20, 50)
+    neighbours: Annotated[tuple[Count, ...], Length(1, 1000)] = (1, 5, 10, 20, 50)
     threshold: Literal["validation", "half", "test"] = "validation"
     threshold_by: Literal["f1", "youden"] = "f1"
     calibration: Literal["temperature", "none"] = "temperature"
     subgroups: bool = True
     augment: Literal["none", "crop", "jitter", "resized_crop"] = "none"
     batchnorm: Literal["eval", "train"] = "eval"
-    batch_size: int = 48
-    epochs: int = 50
+    batch_size: Count = 48
+    epochs: Count = 50
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
-    betas: tuple[float, ...] = (0.9, 0.999)
-    lr: float = 5e-4
-    weight_decay: float = 1e-6
+    betas: Betas = (0.9, 0.999)
+    lr: Rate = 5e-4
+    weight_decay: Decay = 1e-6
     schedule: Literal["constant", "linear", "cosine"] = "constant"
-    warmup: float = 0.0
-    clip: float | None = None
+    warmup: Share = 0.0
+    clip: Norm | None = None
     amp: Literal["off", "bf16", "fp16"] = "off"
     monitor: Literal["loss", "auroc", "none"] = "loss"
-    patience: int | None = 10
-    val_every: int = 1
+    patience: Count | None = 10
+    val_every: Count = 1
     drop_last_val: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("image_size", "batch_size", "epochs", "val_every"):
-            if getattr(self, name) < 1:
-                raise SettingError(f"{name} is {getattr(self, name)}.", "It must be at least 1.")
-        if self.shots is not None and self.shots < 1:
-            raise SettingError(
-                f"shots is {self.shots}.", "It must be at least 1, or none for all images."
-            )
-        if (
-            not self.penalties
-            or min(self.penalties) <= 0
-            or not self.neighbours
-            or min(self.neighbours) < 1
-        ):
-            raise SettingError(
-                "penalties and neighbours must be positive numbers.",
-                "Write e.g. penalties=0.01,0.1,1.",
-            )
 
     @property
     def cached(self) -> bool:

@@ -5,16 +5,27 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from bench.contracts import Profile
 from bench.errors import SettingError, UnknownNameError
 from bench.registry import suggest
-from bench.settings import override
+from bench.settings import (
+    CheckedSettings,
+    Count,
+    Decay,
+    Inside,
+    Norm,
+    Range,
+    Rate,
+    Share,
+    Side,
+    override,
+)
 
 
 @dataclass(frozen=True)
-class DetectionSettings:
+class DetectionSettings(CheckedSettings):
     """How a detector is trained and read out.
 
     `head`: fcos (anchor-free) on any encoder, yolov3 and faster_rcnn on a ResNet, vitdet (Faster
@@ -36,49 +47,35 @@ class DetectionSettings:
     """
 
     head: Literal["auto", "fcos", "yolov3", "faster_rcnn", "vitdet"] = "auto"
-    image_size: int = 224
+    image_size: Side = 224
     finest_stride: Literal[4, 8] = 8
-    channels: int = 256
-    head_convs: int = 4
+    channels: Annotated[int, Range(8, 8192, multiple_of=8)] = 256
+    head_convs: Annotated[int, Range(1, 32)] = 4
     yolo_loss: Literal["mgca", "mmdet"] = "mgca"
     frozen: bool = True
     batchnorm: Literal["eval", "train"] = "eval"
     cache_features: bool = False
-    cached_views: int = 1
+    cached_views: Count = 1
     augment: bool = True
-    positive_share: float | None = None
-    batch_size: int = 16
-    epochs: int = 50
-    steps_per_epoch: int | None = None
-    lr: float = 5e-4
-    weight_decay: float = 0.05
+    positive_share: Inside | None = None
+    batch_size: Count = 16
+    epochs: Count = 50
+    steps_per_epoch: Count | None = None
+    lr: Rate = 5e-4
+    weight_decay: Decay = 0.05
     schedule: Literal["constant", "linear", "cosine"] = "cosine"
-    warmup: float = 0.02
-    clip: float | None = 10.0
+    warmup: Share = 0.02
+    clip: Norm | None = 10.0
     monitor: Literal["map_rsna", "map", "ap40", "ap50", "froc", "map_mgca"] = "map_rsna"
-    val_every: int = 1
-    patience: int | None = 10
-    min_score: float = 0.01
-    nms_iou: float = 0.5
+    val_every: Count = 1
+    patience: Count | None = 10
+    min_score: Inside = 0.01
+    nms_iou: Inside = 0.5
     mgca_filter: bool = False
     amp: Literal["off", "bf16", "fp16"] = "off"
 
     def __post_init__(self) -> None:
-        for name in (
-            "image_size",
-            "batch_size",
-            "epochs",
-            "cached_views",
-            "val_every",
-            "head_convs",
-        ):
-            if getattr(self, name) < 1:
-                raise SettingError(f"{name} is {getattr(self, name)}.", "It must be at least 1.")
-        if self.channels < 8 or self.channels % 8:
-            raise SettingError(f"channels is {self.channels}.", "It must be a multiple of 8.")
-        for name in ("min_score", "nms_iou", "positive_share"):
-            if getattr(self, name) is not None and not 0 < getattr(self, name) < 1:
-                raise SettingError(f"{name} is {getattr(self, name):g}.", "It must be within 0..1.")
+        super().__post_init__()
         if self.cache_features and (self.augment or not self.frozen or self.batchnorm == "train"):
             raise SettingError(
                 "cache_features needs a frozen encoder (BatchNorm too) and no augmentation.",

@@ -6,22 +6,31 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from bench.contracts import Profile, TaskSpec
 from bench.errors import SettingError, UnknownNameError
 from bench.registry import suggest
-from bench.settings import override
+from bench.settings import (
+    CheckedSettings,
+    Count,
+    Decay,
+    Dropout,
+    Layers,
+    Norm,
+    Range,
+    Rate,
+    Share,
+    Side,
+    Width,
+    override,
+)
 
 Cleaning = Literal["plain", "iu", "mimic"]
-_COUNTS = (
-    "images", "min_count", "pieces", "width", "layers", "heads", "max_words", "beam", "decode_batch", "epochs", "updates",
-    "batch_size", "memory_slots", "java_timeout",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
-class ReportSettings:
+class ReportSettings(CheckedSettings):
     """How reports are written and scored.
 
     Data: `text` is the part of the report that is generated, `images` how many images of a study
@@ -47,7 +56,7 @@ class ReportSettings:
     """
 
     text: Literal["findings", "impression", "report"] = "findings"
-    images: int = 1
+    images: Annotated[int, Range(1, 100)] = 1
     cleaning: Cleaning = "plain"
     reference: Literal["full", "decoded"] = "full"
     decoder: Literal["transformer", "r2gen", "causal_lm"] = "transformer"
@@ -56,56 +65,56 @@ class ReportSettings:
     observations: Literal["auto", "no"] = "auto"
     encoder: Literal["frozen", "finetune"] = "frozen"
     vocabulary: Literal["word", "wordpiece"] = "word"
-    min_count: int = 3
-    pieces: int = 3000
-    width: int = 512
-    layers: int = 3
-    encoder_layers: int = 0
-    heads: int = 8
-    feedforward: int = 2048
-    dropout: float = 0.1
-    visual_dropout: float = 0.0
-    memory_slots: int = 3
-    max_words: int = 100
-    beam: int = 3
-    length_penalty: float = 1.0
-    no_repeat_ngram: int = 0
-    decode_batch: int = 32
-    epochs: int = 30
-    updates: int | None = None
-    batch_size: int = 16
-    lr: float = 3e-4
-    min_lr: float = 0.0
-    weight_decay: float = 0.01
+    min_count: Count = 3
+    pieces: Count = 3000
+    width: Annotated[int, Range(4, 65_536, multiple_of=4)] = 512
+    layers: Layers = 3
+    encoder_layers: Annotated[int, Range(0, 128)] = 0
+    heads: Annotated[int, Range(1, 1024)] = 8
+    feedforward: Width = 2048
+    dropout: Dropout = 0.1
+    visual_dropout: Dropout = 0.0
+    memory_slots: Annotated[int, Range(1, 1024)] = 3
+    max_words: Annotated[int, Range(1, 10_000)] = 100
+    beam: Annotated[int, Range(1, 1000)] = 3
+    length_penalty: Annotated[float, Range(0, 10)] = 1.0
+    no_repeat_ngram: Annotated[int, Range(0, 1000)] = 0
+    decode_batch: Count = 32
+    epochs: Count = 30
+    updates: Count | None = None
+    batch_size: Count = 16
+    lr: Rate = 3e-4
+    min_lr: Annotated[float, Range(0, 10)] = 0.0
+    weight_decay: Decay = 0.01
     optimizer: Literal["adamw", "adam"] = "adamw"
     amsgrad: bool = False
     schedule: Literal["constant", "linear", "cosine", "plateau"] = "cosine"
-    warmup: float = 0.1
-    clip: float = 1.0
-    label_smoothing: float = 0.0
+    warmup: Share = 0.1
+    clip: Norm = 1.0
+    label_smoothing: Annotated[float, Range(0, 1, high_open=True)] = 0.0
     amp: Literal["off", "bf16", "fp16"] = "off"
     monitor: Literal["bleu4", "loss", "none"] = "bleu4"
-    patience: int | None = 10
-    val_every: int = 1
+    patience: Count | None = 10
+    val_every: Count = 1
     tokenizer: Literal["ptb", "cleaned"] = "ptb"
     uncertain: Literal["positive", "negative"] = "positive"
     labeler: Literal["rules", "chexbert"] = "rules"
     chexbert: str = ""
-    java_timeout: int = 300
+    java_timeout: Annotated[int, Range(1, 1_000_000)] = 300
     show_text: bool = False
-    image_size: int = 256
+    image_size: Side = 256
 
     def __post_init__(self) -> None:
-        for name in _COUNTS:
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise SettingError(f"{name} is {value}.", "It must be at least 1.")
-        if self.width % self.heads or self.width % 4:
+        super().__post_init__()
+        if self.width % self.heads:
             raise SettingError(
-                f"width {self.width}, heads {self.heads}.",
-                "width must be a multiple of heads and of 4.",
+                f"width {self.width}, heads {self.heads}.", "width must be a multiple of heads."
             )
-        if self.no_repeat_ngram < 0 or self.no_repeat_ngram == 1:
+        if self.min_lr > self.lr:
+            raise SettingError(
+                f"min_lr {self.min_lr:g}, lr {self.lr:g}.", "The rate falls from lr to min_lr."
+            )
+        if self.no_repeat_ngram == 1:
             raise SettingError(
                 f"no_repeat_ngram is {self.no_repeat_ngram}.",
                 "0 turns it off; the shortest n-gram is 2.",

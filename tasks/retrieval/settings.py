@@ -5,17 +5,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from bench.contracts import Profile, TaskSpec
-from bench.errors import SettingError, UnknownNameError
+from bench.errors import UnknownNameError
 from bench.registry import suggest
-from bench.settings import override
+from bench.settings import CheckedSettings, Count, Length, Range, Side, override
 from tasks.classification.settings import expand_policies
 
 
 @dataclass(frozen=True)
-class RetrievalSettings:
+class RetrievalSettings(CheckedSettings):
     """How images and reports are matched.
 
     `text`: which part of the report is used. `similarity`: method is the backbone's own score,
@@ -28,25 +28,13 @@ class RetrievalSettings:
 
     text: Literal["report", "impression", "findings"] = "report"
     similarity: Literal["method", "global", "local"] = "method"
-    ks: tuple[int, ...] = (1, 5, 10, 100)
+    ks: Annotated[tuple[Count, ...], Length(1, 100)] = (1, 5, 10, 100)
     labels: tuple[str, ...] = ()
     uncertain: tuple[str, ...] = ()
     views: tuple[str, ...] = ()
     identical_as_one: bool = True
-    batch: int | None = None
-    image_size: int = 256
-
-    def __post_init__(self) -> None:
-        if (
-            not self.ks
-            or min(self.ks) < 1
-            or self.image_size < 1
-            or (self.batch is not None and self.batch < 2)
-        ):
-            raise SettingError(
-                f"ks={self.ks}, image_size={self.image_size}, batch={self.batch}.",
-                "ks and image_size must be at least 1, batch at least 2 or none.",
-            )
+    batch: Annotated[int, Range(2, 1_000_000)] | None = None
+    image_size: Side = 256
 
 
 PRESETS: dict[str, dict[str, Any]] = {

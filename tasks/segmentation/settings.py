@@ -5,16 +5,29 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from bench.contracts import Profile
 from bench.errors import SettingError, UnknownNameError
 from bench.registry import suggest
-from bench.settings import override
+from bench.settings import (
+    CheckedSettings,
+    Count,
+    Decay,
+    Inside,
+    Length,
+    Range,
+    Rate,
+    Share,
+    Side,
+    Weight,
+    Width,
+    override,
+)
 
 
 @dataclass(frozen=True)
-class SegmentationSettings:
+class SegmentationSettings(CheckedSettings):
     """How a segmentation head is trained and read out.
 
     `head` auto: U-Net on a ResNet, SETR-PUP on a ViT; upernet and linear (on patches) fit both. The
@@ -37,44 +50,37 @@ class SegmentationSettings:
     """
 
     head: Literal["auto", "unet", "setr_pup", "upernet", "linear"] = "auto"
-    image_size: int = 224
-    unet_channels: tuple[int, ...] = (256, 128, 64, 32, 16)
-    setr_channels: tuple[int, ...] = (512, 256, 128, 64)
+    image_size: Side = 224
+    unet_channels: Annotated[tuple[Width, ...], Length(1, 12)] = (256, 128, 64, 32, 16)
+    setr_channels: Annotated[tuple[Width, ...], Length(1, 12)] = (512, 256, 128, 64)
     setr_projection: Literal["norm", "linear"] = "norm"
-    upernet_channels: int = 512
-    auxiliary_weight: float = 0.4
+    upernet_channels: Width = 512
+    auxiliary_weight: Weight = 0.4
     frozen: bool = True
     batchnorm: Literal["eval", "train"] = "eval"
     cache_features: bool = False
-    cached_views: int = 1
+    cached_views: Count = 1
     augment: bool = True
     augmentation: Literal["scale_rotate", "flip"] = "scale_rotate"
     loss: Literal["focal_dice", "ce", "ce_dice"] = "focal_dice"
-    focal_weight: float = 10.0
-    batch_size: int = 16
-    epochs: int = 50
-    steps_per_epoch: int | None = None
+    focal_weight: Weight = 10.0
+    batch_size: Count = 16
+    epochs: Count = 50
+    steps_per_epoch: Count | None = None
     optimizer: Literal["adamw", "adam"] = "adamw"
-    lr: float = 5e-4
-    weight_decay: float = 0.05
+    lr: Rate = 5e-4
+    weight_decay: Decay = 0.05
     schedule: Literal["constant", "linear", "cosine"] = "cosine"
-    warmup: float = 0.0
+    warmup: Share = 0.0
     monitor: Literal["dice", "dice_per_image", "mdice", "loss"] = "dice"
-    patience: int | None = 10
-    threshold: float | None = None
-    min_area: float | None = None
+    patience: Count | None = 10
+    threshold: Inside | None = None
+    min_area: Annotated[float, Range(0, 1, high_open=True)] | None = None
     batch_mean: bool = False
     amp: Literal["off", "bf16", "fp16"] = "off"
 
     def __post_init__(self) -> None:
-        for name in ("image_size", "batch_size", "epochs", "cached_views", "upernet_channels"):
-            if getattr(self, name) < 1:
-                raise SettingError(f"{name} is {getattr(self, name)}.", "It must be at least 1.")
-        if self.threshold is not None and not 0 < self.threshold < 1:
-            raise SettingError(
-                f"threshold is {self.threshold:g}.",
-                "It must be within 0..1, or none to choose it on validation.",
-            )
+        super().__post_init__()
         if self.cache_features and (self.augment or not self.frozen or self.batchnorm == "train"):
             raise SettingError(
                 "cache_features needs a frozen encoder (BatchNorm too) and no augmentation.",

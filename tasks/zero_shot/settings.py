@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bench.contracts import Profile, TaskSpec
-from bench.errors import SettingError, UnknownNameError
+from bench.errors import UnknownNameError
 from bench.registry import suggest
-from bench.settings import override
+from bench.settings import CheckedSettings, Count, Scale, Side, override
 from tasks.classification.settings import ClassificationSettings, Mode, expand_policies, task_values
 
 
 @dataclass(frozen=True)
-class ZeroShotSettings:
+class ZeroShotSettings(CheckedSettings):
     """How images are scored against prompts.
 
     `prompts`: single sentence, ensemble of templates, pairs (score = positive minus negative), sets
@@ -28,12 +28,12 @@ class ZeroShotSettings:
     """
 
     prompts: Literal["single", "ensemble", "pairs", "sets"] = "ensemble"
-    prompts_per_class: int | None = None
+    prompts_per_class: Count | None = None
     similarity: Literal["method", "global", "local"] = "method"
     aggregate: Literal["mean", "max"] = "mean"
     normalise_per_class: bool = False
-    scale: float = 10.0
-    image_size: int = 256
+    scale: Scale = 10.0
+    image_size: Side = 256
     mode: Mode = "multiclass"
     labels: tuple[str, ...] = ()
     uncertain: tuple[str, ...] = ("zeros",)
@@ -43,17 +43,6 @@ class ZeroShotSettings:
     threshold_by: Literal["f1", "youden"] = "f1"
     calibration: Literal["temperature", "none"] = "temperature"
     subgroups: bool = True
-
-    def __post_init__(self) -> None:
-        if self.image_size < 1 or self.scale <= 0:
-            raise SettingError(
-                f"image_size={self.image_size}, scale={self.scale:g}.", "Both must be positive."
-            )
-        if self.prompts_per_class is not None and self.prompts_per_class < 1:
-            raise SettingError(
-                f"prompts_per_class is {self.prompts_per_class}.",
-                "It must be at least 1, or none for all.",
-            )
 
     def labelling(self) -> ClassificationSettings:
         """Return the part of the settings that classification shares."""

@@ -37,7 +37,7 @@ def test_one_policy_for_all_and_blanks_ignored():
     [
         ({"uncertain": "maybe"}, "uncertain policy 'maybe'"),
         ({"uncertain": "q=ones"}, "q=ones"),
-        ({"shots": "0"}, "shots is 0"),
+        ({"shots": "0"}, "'shots' is 0"),
     ],
 )
 def test_wrong_settings(change, message):

@@ -113,8 +113,8 @@ def test_presets():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"beam": "0"}, "beam is 0"),
-        ({"width": "30", "heads": "4"}, "width must be a multiple"),
+        ({"beam": "0"}, "'beam' is 0"),
+        ({"width": "12", "heads": "8"}, "width must be a multiple"),
         ({"no_repeat_ngram": "1"}, "shortest n-gram is 2"),
         ({"decoder": "causal_lm"}, "causal_lm is '', not a folder"),
         ({"labeler": "chexbert", "chexbert": "gone.pth"}, "chexbert is 'gone.pth', not a file"),

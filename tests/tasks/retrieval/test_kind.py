@@ -84,7 +84,7 @@ def test_groups_of_a_batch_make_it_easier(tmp_path):
 def test_refusals(tmp_path):
     with pytest.raises(NotApplicableError, match="retrieval needs a text encoder"):
         run(tmp_path, Encoder(has_text=False))
-    with pytest.raises(SettingError, match="batch at least 2"):
+    with pytest.raises(SettingError, match="'batch' is 1.*at least 2"):
         KIND.settings(task(), "default", "demo", {"batch": "1"})
     with pytest.raises(DataError, match="no column 'findings'"):
         run(tmp_path, text="findings")
