@@ -80,6 +80,14 @@ class ReportDecoder(nn.Module):
         self.norm = R2GenNorm(width) if slots else PlainNorm(width)
         self.out = nn.Linear(width, vocabulary)
         self.dropout = nn.Dropout(settings.dropout)
+        if slots:
+            self._start_as_r2gen()
+
+    def _start_as_r2gen(self) -> None:
+        """Draw every matrix but the last one as R2Gen does (Glorot, uniform)."""
+        for name, parameter in self.named_parameters():
+            if parameter.dim() > 1 and not name.startswith("out."):
+                nn.init.xavier_uniform_(parameter)
 
     def encode(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """Return visual tokens [B, M, D] after the encoder layers, where there are some."""

@@ -275,6 +275,16 @@ def test_masked_tokens_are_not_seen_by_the_encoder():
         torch.testing.assert_close(encoder(tokens, absent)[:, :2], short)
 
 
+def test_matrices_start_as_in_r2gen():
+    """Glorot's uniform bounds for all but the last layer: its matrix has those of a plain linear."""
+    torch.manual_seed(0)
+    decoder = ReportDecoder(WORDS, SETTINGS)
+    for name, parameter in decoder.named_parameters():
+        if parameter.dim() > 1:
+            bound = math.sqrt(6 / sum(parameter.shape)) if name != "out.weight" else WIDTH**-0.5
+            assert 0.8 * bound < float(parameter.detach().abs().max()) <= bound, name
+
+
 @pytest.mark.parametrize(
     ("words", "ids", "ended"),
     [(57, 59, True), (58, 60, True), (59, 60, False), (60, 60, False), (80, 60, False)],
