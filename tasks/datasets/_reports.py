@@ -7,38 +7,48 @@ import re
 from collections.abc import Iterable
 
 _HEADER = re.compile(r"(?:^|\n) *([A-Z][A-Z ()/,-]*):(?=\s)")
-_SECTIONS = (
-    "findings",
-    "impression",
-    "comparison",
-    "indication",
-    "technique",
-    "examination",
-    "recommendation",
-    "history",
-)
-_ALIASES = {
+_SECTION_OF = {
+    "clinical history": "history",
+    "clinical indication": "indication",
+    "clinical information": "history",
+    "comparison": "comparison",
     "conclusion": "impression",
-    "conclusions": "impression",
-    "opinion": "impression",
-    "summary": "impression",
-    "diagnosis": "impression",
-    "report": "findings",
-    "chest": "findings",
-    "ap": "findings",
-    "pa and lateral": "findings",
-    "findings and impression": "findings",
-    "impression and findings": "impression",
-    "comparisons": "comparison",
-    "comparison exam": "comparison",
-    "comparison studies": "comparison",
     "exam": "examination",
+    "examination": "examination",
+    "findings": "findings",
+    "impression": "impression",
+    "indication": "indication",
+    "pfi": "history",
     "reason for exam": "indication",
     "reason for examination": "indication",
-    "clinical information": "indication",
-    "clinical history": "indication",
+    "recommendation": "recommendations",
+    "recommendation(s)": "recommendations",
+    "recommendations": "recommendations",
+    "reference exam": "comparison",
+    "technique": "technique",
+    "type of examination": "examination",
+    "wet read": "wet read",
+    "wetread": "wet read",
 }
-_DESCRIBES_VIEW = re.compile(r"\b(views?|radiographs?|chest|lateral|portable)\b")
+"""Headers that mean a section as a whole."""
+_NAMED_ANYWHERE = ("impression", "findings", "history", "comparison", "addendum")
+"""A header that holds one of these is that section; the first of them counts."""
+_PUBLISHED_VIEW = re.compile(
+    r"chest|portable|ribs|bone window|two views|(?:one|ap|pa|frontal|lateral) view"
+    r"|(?:pa|ap) and lateral|lateral and (?:pa|ap)|pa and lat|frontal (?:and|upright|semi-upright)"
+)
+"""Names of views that the published code takes for headers of findings."""
+_ALSO = {
+    "diagnosis": "impression",
+    "opinion": "impression",
+    "report": "findings",
+    "summary": "impression",
+}
+_VIEW = re.compile(r"\b(?:views?|radiographs?|films?|frontal|lateral|decubitus|ap|pa)\b")
+_NO_VIEW = re.compile(r"^(?:indication|reason|technique|exam|procedure|study|type|clinical)")
+"""Headers that speak of the order, though they may name a view."""
+TEXT_SECTIONS = ("findings", "impression")
+"""The sections that an index keeps."""
 
 
 def parse_sections(text: str) -> dict[str, str]:
@@ -46,39 +56,70 @@ def parse_sections(text: str) -> dict[str, str]:
     section wins.
 
     A header is a run of capitals, blanks and ()/,- at the start of a line, followed by a colon.
-    Spelling variants fall to the nearest known name; a header that describes the view ("PA AND
-    LATERAL VIEWS OF THE CHEST") counts as findings. Where there is neither findings nor impression,
-    the text after the first blank line of the last section is `last_paragraph`. Follows the
-    description of MIT-LCP's section parser (PROTOCOLS.md 1.4) without its rules for 30 single
-    reports: where `mimic_cxr_sectioned.csv` is at hand, that file is used instead.
+    One that the published code leaves unread gives a section only where it would be missing. Where
+    there is neither findings nor impression, what follows the first line with a single blank in
+    the last section leaves it and is `last_paragraph`. Follows MIT-LCP's section parser without
+    its rules for 30 single reports: where `mimic_cxr_sectioned.csv` is at hand, that file is used
+    instead. docs/protocols.md lists the differences.
     """
     headers = list(_HEADER.finditer(text))
+    starts = [header.end() + 1 for header in headers]
     ends = [*(header.start() for header in headers[1:]), len(text)][: len(headers)]
     sections = {"preamble": text[: headers[0].start()] if headers else text}
-    for header, end in zip(headers, ends, strict=True):
-        body = text[header.end() : end].strip()
-        name = section_name(header[1])
-        if body or name not in ("findings", "impression"):
-            sections[name] = body
-    if not sections.get("findings") and not sections.get("impression"):
-        last = list(sections.values())[-1]
-        sections["last_paragraph"] = (
-            re.split(r"\n\s*\n", last.strip(), maxsplit=1)[-1].strip()
-            if "\n" in last.strip()
-            else ""
-        )
-    return sections
+    unread: dict[str, str] = {}
+    last = "preamble"
+    for header, start, end in zip(headers, starts, ends, strict=True):
+        name = last = section_name(header[1])
+        body = text[start:end]
+        if body.strip() or name not in TEXT_SECTIONS:
+            target = sections if _published_name(header[1]) else unread
+            target[name] = body
+    sections = unread | sections
+    if not any(name in sections for name in TEXT_SECTIONS):
+        sections |= _cut_last(last, sections.get(last, ""))
+    return {name: body.strip() for name, body in sections.items()}
+
+
+def _cut_last(name: str, body: str) -> dict[str, str]:
+    """Return the last section, cut before its second paragraph, which is `last_paragraph`."""
+    first, cut, rest = body.partition("\n \n")
+    return {name: first, "last_paragraph": rest} if cut else {}
+
+
+def has_unread_text(text: str) -> bool:
+    """Say whether a report has words of which none stands in its findings or impression."""
+    sections = parse_sections(text)
+    return any(sections.values()) and not any(sections.get(name) for name in TEXT_SECTIONS)
 
 
 def section_name(header: str) -> str:
-    """Return the standard name of a section header."""
-    name = " ".join(header.lower().split())
-    if name in _SECTIONS or name in _ALIASES:
-        return _ALIASES.get(name, name)
-    near = difflib.get_close_matches(name, _SECTIONS, n=1, cutoff=0.8)
-    if near:
-        return near[0]
-    return "findings" if _DESCRIBES_VIEW.search(name) else name
+    """Return the section that a header names, as MIT-LCP's section parser (MIMIC-CXR) does.
+
+    What that leaves unread is the impression or findings under another word, or findings where it
+    names a view; what is still unknown is its own name.
+    """
+    name = _plain(header)
+    is_view = _VIEW.search(name) and not _NO_VIEW.search(name)
+    return _published_name(header) or _ALSO.get(name) or ("findings" if is_view else name)
+
+
+def _published_name(header: str) -> str:
+    """Return the section under the published rules, misspellings included; "" for none."""
+    name = _plain(header)
+    if name in _SECTION_OF:
+        return _SECTION_OF[name]
+    for section in _NAMED_ANYWHERE:
+        if section in name:
+            return section
+    if _PUBLISHED_VIEW.search(name):
+        return "findings"
+    near = difflib.get_close_matches(name, [*_SECTION_OF, *_NAMED_ANYWHERE], n=1, cutoff=0.8)
+    return _SECTION_OF.get(near[0], near[0]) if near else ""
+
+
+def _plain(header: str) -> str:
+    """Return a header in lower case, its words by single blanks, none around a slash."""
+    return re.sub(r" ?/ ?", "/", " ".join(header.lower().split()))
 
 
 def clean_text(text: str) -> str:

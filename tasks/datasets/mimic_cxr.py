@@ -3,6 +3,7 @@ PhysioNet."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from tasks.datasets._rendered import Rendered
 if TYPE_CHECKING:
     import pandas as pd
 
+_logger = logging.getLogger(__name__)
 TABLE = "mimic-cxr-2.0.0-{}.csv"
 SECTIONED = "mimic_cxr_sectioned.csv"
 REPORT_FOLDERS = (
@@ -27,6 +29,8 @@ REPORT_FOLDERS = (
     "../MIMIC-CXR",
 )
 SECTIONS = ("findings", "impression")
+FACTS = (*SECTIONS, "unread")
+"""What is kept of a report: its sections, and whether it has text beside them alone."""
 SPLITS = {"train": "train", "validate": "val", "test": "test"}
 PUBLISHED = {"images": 377110, "studies": 227835, "patients": 65379}
 
@@ -70,17 +74,21 @@ class MimicCxr(Rendered):
         """Return one row per image of `views` whose study has an impression or findings; its report
         is that of the study.
 
-        What was left out is counted in `attrs["dropped"]`: images of other views, and of studies
-        without report text. Raise DataError for a missing table or column, an unknown split, a
+        What was left out is counted in `attrs["dropped"]`: images of other views, of studies
+        without report text, and of studies whose text stands in no section that is read (a warning
+        says so). Raise DataError for a missing table or column, an unknown split, a
         doubled dicom_id, or where no report is found at all.
         """
         images = _images(root)
         framed = images[images["view"].isin(self.views)]
         texts = _report_texts(root, framed)
         joined = framed.merge(texts, on="study_id", how="left").fillna(
-            {"findings": "", "impression": "", "report": ""}
+            {"findings": "", "impression": "", "report": "", "unread": ""}
         )
-        kept = joined[joined["report"] != ""].reset_index(drop=True)
+        silent = joined[joined["report"] == ""]
+        unread = silent[silent["unread"] != ""]
+        _say_unread(unread, root)
+        kept = joined[joined["report"] != ""].drop(columns="unread").reset_index(drop=True)
         if kept.empty:
             message = (
                 f"none of {len(joined)} images in {root} of view {' or '.join(self.views)} has "
@@ -90,7 +98,8 @@ class MimicCxr(Rendered):
         kept = _with_labels(kept, root, self.label_names)
         kept.attrs["dropped"] = {
             "of another view": len(images) - len(framed),
-            "without report text": len(joined) - len(kept),
+            "without report text": len(silent) - len(unread),
+            "whose report has neither findings nor impression": len(unread),
         }
         return kept
 
@@ -204,9 +213,9 @@ def _sectioned(path: Path) -> pd.DataFrame:
     from bench.data.tables import read_table
 
     table = read_table(path, ("study", *SECTIONS))
-    return table.assign(study_id=table["study"].str.removeprefix("s"))[
-        ["study_id", *SECTIONS]
-    ].drop_duplicates("study_id")
+    unread = table.get("last_paragraph", "")
+    table = table.assign(study_id=table["study"].str.removeprefix("s"), unread=unread)
+    return table[["study_id", *FACTS]].drop_duplicates("study_id")
 
 
 def _report_files(root: Path, images: pd.DataFrame) -> pd.DataFrame:
@@ -229,18 +238,32 @@ def _report_files(root: Path, images: pd.DataFrame) -> pd.DataFrame:
             f"{paths[0] if paths else 'files/'}."
         )
         raise DataError(message, f"How to get the reports: {MimicCxr.how_to_get}")
-    texts = remember(paths, _read_report, root=base, name="mimic-cxr-reports-v1", columns=SECTIONS)
-    return texts.assign(study_id=studies["study_id"].to_numpy())[["study_id", *SECTIONS]]
+    texts = remember(paths, _read_report, root=base, name="mimic-cxr-reports-v2", columns=FACTS)
+    return texts.assign(study_id=studies["study_id"].to_numpy())[["study_id", *FACTS]]
 
 
 def _read_report(path: Path) -> Mapping[str, str]:
     from bench.data.tables import read_text
-    from tasks.datasets._reports import parse_sections
+    from tasks.datasets._reports import has_unread_text, parse_sections
 
     if not path.is_file():
-        return dict.fromkeys(SECTIONS, "")
-    sections = parse_sections(read_text(path))
-    return {name: sections.get(name, "") for name in SECTIONS}
+        return dict.fromkeys(FACTS, "")
+    text = read_text(path)
+    sections = parse_sections(text)
+    unread = "text" if has_unread_text(text) else ""
+    return {**{name: sections.get(name, "") for name in SECTIONS}, "unread": unread}
+
+
+def _say_unread(images: pd.DataFrame, root: Path) -> None:
+    """Warn of images whose report has text, but none in a section that is read."""
+    if len(images):
+        _logger.warning(
+            "%s: %d images are left out, since the report of their study has text but neither "
+            "findings nor impression, e.g. study %s.",
+            root,
+            len(images),
+            images["study_id"].iloc[0],
+        )
 
 
 def _chexpert(root: Path) -> Path | None:

@@ -34,7 +34,11 @@ def test_index(root):
     index = MIMIC.index(root)
     assert len(index) == 7  # 16 images: 8 lateral, 1 without text
     assert set(index["view"]) == {"PA", "AP"}
-    assert index.attrs["dropped"] == {"of another view": 8, "without report text": 1}
+    assert index.attrs["dropped"] == {
+        "of another view": 8,
+        "without report text": 1,
+        "whose report has neither findings nor impression": 0,
+    }
     row = index.iloc[0]
     assert row["report"] == (
         "Study number 0. Right upper lobe nodule. "
@@ -86,9 +90,11 @@ def test_sectioned_table_is_used_where_present(one):
         rows = [
             ("study", "impression", "findings", "last_paragraph", "comparison"),
             ("s50000001", "Fine", "", "", ""),
+            ("s50000002", "", "", "Clear lungs.", ""),
         ]
         csv.writer(file).writerows(rows)
     index = MIMIC.index(one)
+    assert index.attrs["dropped"]["whose report has neither findings nor impression"] == 1
     assert index["report"].tolist() == ["Fine."]
 
 
@@ -96,6 +102,19 @@ def test_changed_report_is_read_again(one):
     MIMIC.index(one)
     next(one.rglob("s50000001.txt")).write_text("\n IMPRESSION:  New text.\n")
     assert "New text." in MIMIC.index(one)["report"].tolist()
+
+
+def test_a_report_without_a_known_section_is_counted_and_said(one, caplog):
+    path = next(one.rglob("s50000001.txt"))
+    path.write_text("\n TECHNIQUE:  AP.\n \n Clear lungs.\n")
+    index = MIMIC.index(one)
+    assert "50000001" not in set(index["study_id"])
+    assert index.attrs["dropped"]["whose report has neither findings nor impression"] == 1
+    assert "1 images are left out, since the report of their study has text" in caplog.text
+    assert "study 50000001" in caplog.text
+    path.write_text("\n FINDINGS/IMPRESSION:  Clear lungs.\n")
+    row = MIMIC.index(one).set_index("study_id").loc["50000001"]
+    assert row["impression"] == "Clear lungs." and row["findings"] == ""
 
 
 def test_found_by_its_folder(one):

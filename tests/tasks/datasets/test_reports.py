@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.datasets._reports import clean_text, parse_sections, report_columns, section_name
+from tasks.datasets._reports import (
+    clean_text,
+    has_unread_text,
+    parse_sections,
+    report_columns,
+    section_name,
+)
 from tests.tasks.datasets.fakes import REPORT
 
 
@@ -16,23 +22,93 @@ def test_sections_of_a_report():
     assert sections["indication"] == "___ year old woman with cough."
 
 
+PUBLISHED = {
+    "impression": (
+        "IMPRESSION", "CONCLUSION", "FINDINGS/IMPRESSION", "FINDINGS/ IMPRESSION", "FINDINGS / IMPRESSION",
+        "FINDINGS AND IMPRESSION", "IMPRESSION AND FINDINGS", "IMPRESSION/FINDINGS", "FINDINGS  AND  IMPRESSION",
+        "FINDINGS, IMPRESSION", "IMPRESSION (PA AND LATERAL)", "FINAL IMPRESSION", "PRELIMINARY IMPRESSION",
+        "IMPRESSON", "IMPRESSSION", "IMPRRESSION", "IMOPRESSION", "IMPRESSOIN", "IMPRSSION", "IMPERSSION",
+        "MPRESSION", "IMPESSION",
+    ),
+    "findings": (
+        "FINDINGS", "FINDING", "REFERENCE FINDINGS", "FINDINGS AND COMPARISON", "COMPARISON/FINDINGS", "FINDINGS/CONCLUSION",
+        "FINDINS", "FINDINDGS", "FINDNGS", "FINIDNGS", "BONE WINDOW", "BONE WINDOWS", "RIBS", "LEFT RIBS", "FRONTAL UPRIGHT",
+        "FRONTAL SEMI-UPRIGHT", "PA AND LAT", "PA  AND  LAT", "FRONTAL AND LATERAL", "FRONTAL AND LATERAL VIEWS", "CHEST",
+        "CHEST, TWO VIEWS", "CHEST, PA AND LATERAL", "CHEST (PORTABLE AP)", "PORTABLE", "PORTABLE UPRIGHT AP", "PA AND LATERAL",
+        "LATERAL AND PA", "AP AND LATERAL", "LATERAL AND AP", "TWO VIEWS", "ONE VIEW", "FRONTAL VIEW", "PA VIEW", "AP VIEW",
+        "LATERAL VIEW", "PA AND LATERAL VIEWS OF THE CHEST", "CHEST/RIBS",
+    ),
+    "history": ("HISTORY", "CLINICAL HISTORY", "PATIENT HISTORY", "CLINICAL INFORMATION", "HISTORY/INDICATION", "PFI"),
+    "comparison": (
+        "COMPARISON", "COMPARISONS", "COMPARISON EXAM", "COMPARISON FILM", "REFERENCE EXAM", "COMPARISION", "COMPARRISON",
+    ),
+    "indication": ("INDICATION", "REASON FOR EXAM", "REASON FOR EXAMINATION", "CLINICAL INDICATION", "INDICATIONS"),
+    "examination": ("EXAMINATION", "EXAM", "TYPE OF EXAMINATION"),
+    "recommendations": ("RECOMMENDATION(S)", "RECOMMENDATIONS", "RECOMMENDATION"),
+    "addendum": ("ADDENDUM", "ADDENDUM TO REPORT"),
+    "technique": ("TECHNIQUE",),
+    "wet read": ("WET READ", "WETREAD"),
+    "notification": ("NOTIFICATION",),
+    "date": ("DATE",),
+}  # fmt: skip
+"""How MIT-LCP's section parser names headers, by section."""
+
+
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [(header, name) for name, headers in PUBLISHED.items() for header in headers],
+)
+def test_headers_are_named_as_published(header, name):
+    assert section_name(header) == name
+
+
 @pytest.mark.parametrize(
     ("header", "name"),
     [
-        ("IMPRESSION", "impression"),
-        ("IMPRESSON", "impression"),
-        ("IMPRESSSION", "impression"),
-        ("CONCLUSION", "impression"),
-        ("FINDING", "findings"),
-        ("PA AND LATERAL VIEWS OF THE CHEST", "findings"),
         ("SINGLE FRONTAL RADIOGRAPH", "findings"),
-        ("COMPARISONS", "comparison"),
-        ("REASON FOR EXAM", "indication"),
-        ("WET READ", "wet read"),
+        ("PA/LATERAL", "findings"),
+        ("UPRIGHT PA", "findings"),
+        ("SINGLE VIEW", "findings"),
+        ("LEFT LATERAL DECUBITUS", "findings"),
+        ("REPORT", "findings"),
+        ("SUMMARY", "impression"),
+        ("OPINION", "impression"),
+        ("CONCLUSIONS", "impression"),
+        ("REASON FOR RADIOGRAPH", "reason for radiograph"),
+        ("NDICATION", "indication"),
     ],
 )
-def test_header_spellings(header, name):
+def test_headers_that_the_published_code_leaves_unread(header, name):
     assert section_name(header) == name
+
+
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [
+        ("FINDINGS/IMPRESSION", "impression"),
+        ("BONE WINDOW", "findings"),
+        ("PA AND LAT", "findings"),
+    ],
+)
+def test_text_under_every_header_is_read(header, name):
+    assert parse_sections(f" FINAL REPORT\n {header}:  Clear lungs.\n")[name] == "Clear lungs."
+
+
+def test_a_header_of_our_own_gives_only_what_is_missing():
+    text = "\n FINDINGS:  Clear.\n SUMMARY:  Normal.\n LATERAL:  No effusion.\n"
+    sections = parse_sections(text)
+    assert sections["findings"] == "Clear."
+    assert sections["impression"] == "Normal."
+
+
+def test_a_header_right_below_an_empty_one_is_a_header():
+    sections = parse_sections("\n FINDINGS:\n IMPRESSION:  Clear lungs.\n")
+    assert sections["impression"] == "Clear lungs." and "findings" not in sections
+
+
+@pytest.mark.parametrize("indent", ["", " ", "   "])
+def test_a_header_may_be_indented(indent):
+    assert parse_sections(f"REPORT\n{indent}FINDINGS:  Clear.\n")["findings"] == "Clear."
 
 
 def test_last_occurrence_wins_and_empty_does_not_count():
@@ -40,10 +116,38 @@ def test_last_occurrence_wins_and_empty_does_not_count():
     assert parse_sections(text)["impression"] == "Second."
 
 
+def test_last_paragraph_begins_behind_a_line_of_one_blank():
+    sections = parse_sections(" FINAL REPORT\n TECHNIQUE:  AP.\n\n One.\n \n Two.\n \n Three.\n")
+    assert sections["last_paragraph"] == "Two.\n \n Three."
+    assert sections["technique"] == "AP.\n\n One."
+
+
 def test_report_without_sections_has_a_last_paragraph():
-    sections = parse_sections(" FINAL REPORT\n CHEST\n\n Clear lungs.\n No effusion.\n")
+    sections = parse_sections(" FINAL REPORT\n CHEST\n \n Clear lungs.\n No effusion.\n")
     assert "findings" not in sections
     assert sections["last_paragraph"] == "Clear lungs.\n No effusion."
+    assert sections["preamble"] == "FINAL REPORT\n CHEST"
+
+
+@pytest.mark.parametrize(
+    "text", [" FINAL REPORT\n One.\n\n Two.\n", "\n FINDINGS:  Clear.\n \n More.\n"]
+)
+def test_no_last_paragraph_without_such_a_line_or_beside_findings(text):
+    assert "last_paragraph" not in parse_sections(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "unread"),
+    [
+        ("\n TECHNIQUE:  AP.\n \n Clear lungs.\n", True),
+        ("Clear lungs.", True),
+        ("\n FINDINGS:  \n \n IMPRESSION:\n", False),
+        ("\n FINDINGS:  Clear.\n", False),
+        (" \n ", False),
+    ],
+)
+def test_text_without_a_section_is_noticed(text, unread):
+    assert has_unread_text(text) == unread
 
 
 def test_words_with_a_colon_inside_a_line_are_no_header():
