@@ -56,12 +56,12 @@ class TrainPlan(CheckedSettings):
     """How one model is trained.
 
     An epoch is one pass over the loader, or exactly `steps_per_epoch` batches (the loader is
-    repeated as needed). `warmup` is the fraction of all steps in which the rate rises linearly; the
-    schedule then falls to `min_lr`. With `plateau` it is multiplied by `factor` after more than
-    `hold` validations without a better `monitor` (torch's ReduceLROnPlateau). With `monitor`, the
-    weights of the best validation are restored at the end, and `patience` validations without
-    improvement stop the run. `ema` is the decay of the weights' moving average, which then is what
-    is validated and kept.
+    repeated as needed). `warmup` is the fraction of all steps in which the rate rises linearly
+    (`warmup_from_zero`: the first step has rate 0); the schedule then falls to `min_lr`. With
+    `plateau` it is multiplied by `factor` after more than `hold` validations without a better
+    `monitor` (torch's ReduceLROnPlateau). With `monitor`, the weights of the best validation are
+    restored at the end, and `patience` validations without improvement stop the run. `ema` is the
+    decay of the weights' moving average, which then is what is validated and kept.
     """
 
     epochs: Count = 10
@@ -77,6 +77,7 @@ class TrainPlan(CheckedSettings):
     factor: Inside = 0.8
     hold: Annotated[int, Range(0, 1_000_000)] = 1
     warmup: Share = 0.0
+    warmup_from_zero: bool = False
     clip: Norm | None = None
     accumulate: Count = 1
     amp: Literal["off", "bf16", "fp16"] = "off"
@@ -126,7 +127,7 @@ def learning_rate(plan: TrainPlan, step: int, total: int, history: Sequence[floa
     """
     rising = round(plan.warmup * total)
     if step < rising:
-        return plan.lr * (step + 1) / rising
+        return plan.lr * (step + (not plan.warmup_from_zero)) / rising
     if plan.schedule == "plateau":
         return max(plan.min_lr, plan.lr * plan.factor ** plateaus(history, plan))
     done = (step - rising) / max(1, total - rising)

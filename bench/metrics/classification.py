@@ -39,10 +39,11 @@ def classification_statistics(table: pd.DataFrame, mode: Mode) -> dict[str, Stat
 
     Columns per class c: `label:c` (0/1, NaN = not scored), `score:c` (logit; multiclass: log
     probability, both as the head gave them), `prob:c` (calibrated probability), `pred:c` (0/1
-    decision); `group:<what>` names the subgroup of an image ("" unknown). Names: `auroc` (mean over
-    classes where there are several), `auroc:<class>`, `auroc_micro`, `auroc@sex=F`. A class with
-    one label value has no AUROC: its own metric is NaN, the mean is over the others and
-    `undefined_classes` counts it.
+    decision), where there is one `above:c` (the decision that accuracy alone is counted on);
+    `group:<what>` names the subgroup of an image ("" unknown). Names: `auroc` (mean over classes
+    where there are several), `auroc:<class>`, `auroc_micro`, `auroc@sex=F`. A class with one label
+    value has no AUROC: its own metric is NaN, the mean is over the others and `undefined_classes`
+    counts it.
     """
     classes = [str(name).removeprefix("label:") for name in table if str(name).startswith("label:")]
     found = _all(table, classes, mode)
@@ -75,6 +76,9 @@ def _one_class(table: pd.DataFrame, name: str) -> dict[str, Statistic]:
         **_decided(pred, label),
         **_probable(prob, sigmoid(score), label),
     }
+    if f"above:{name}" in table:
+        above = _column(table, "above", name)[rows]
+        found["accuracy"] = _decided(above, label)["accuracy"]
     return found if len(rows) == len(table) else _restricted(found, rows)
 
 
@@ -144,21 +148,22 @@ def _micro(table: pd.DataFrame, classes: list[str]) -> dict[str, Statistic]:
     images = np.broadcast_to(np.arange(len(table)), labels.shape)[known]
     pairs = scores[known], labels[known], images
 
-    def f1(weights: np.ndarray) -> np.ndarray:
+    def confusion(weights: np.ndarray) -> counting.Confusion:
         every = [
             counting.confusion(decisions[c], labels[c] == 1, weights * known[c])
             for c in range(len(classes))
         ]
-        return counting.f1(
-            counting.Confusion(
-                *(sum(getattr(c, part) for c in every) for part in ("tp", "fp", "fn", "tn"))
-            )
+        return counting.Confusion(
+            *(sum(getattr(c, part) for c in every) for part in ("tp", "fp", "fn", "tn"))
         )
 
+    counts = Once(confusion)
     return {
         "auroc_micro": lambda weights: auroc(rank(*pairs), weights),
         "auprc_micro": lambda weights: average_precision(rank(*pairs), weights),
-        "f1_micro": f1,
+        "f1_micro": partial(_from_counts, counting.f1, counts),
+        "precision_micro": partial(_from_counts, counting.precision, counts),
+        "recall_micro": partial(_from_counts, counting.sensitivity, counts),
     }
 
 

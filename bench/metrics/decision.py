@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from bench.errors import DataError
+from bench.metrics.weights import ratio
 
 Rule = Literal["f1", "youden"]
 TEMPERATURES = (0.01, 100.0)
@@ -52,6 +53,25 @@ def choose_threshold(scores: np.ndarray, labels: np.ndarray, rule: Rule = "f1") 
     return float(
         ranked[best] - 1.0 if best == len(ranked) - 1 else (ranked[best] + ranked[best + 1]) / 2
     )
+
+
+def best_score(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Return the score from which on, itself included, deciding positive has the best F1 on
+    `scores` [n] against 0/1 `labels` [n]; of equal ones the lowest.
+
+    The largest F1 along scikit-learn's precision-recall curve, where BenchX takes its thresholds
+    from. Without a positive every F1 is 0: the lowest score. Raise DataError without an image.
+    """
+    from sklearn.metrics import precision_recall_curve
+
+    scores, labels = np.asarray(scores, dtype=float), np.asarray(labels).astype(bool)
+    if not len(scores):
+        raise DataError("a threshold cannot be chosen on no image.", "Add images.")
+    if not labels.any():
+        return float(scores.min())
+    precision, recall, thresholds = precision_recall_curve(labels, scores)
+    f1 = ratio(2 * recall * precision, recall + precision, empty=0.0)
+    return float(thresholds[int(f1.argmax())])
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:

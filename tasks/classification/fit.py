@@ -91,7 +91,11 @@ def predict(classifier: Classifier, test: Subset, context: CellContext) -> Predi
     found = labelled(test, settings, "test")
     scores = scored(classifier.scorer, found.subset, settings)
     table = readout.table(found.subset.index, scores, found.values, classifier.readout, settings)
-    facts = {**classifier.facts, **readout.counts(table, settings)}
+    facts = {
+        **classifier.facts,
+        **readout.facts_on_test(scores, found.values, classifier.readout, settings),
+        **readout.counts(table, settings),
+    }
     if "undefined_on_test" in facts:
         context.progress.say(
             f"one label value only on test, AUROC undefined: {facts['undefined_on_test']}"

@@ -9,9 +9,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.metrics.decision import choose_threshold, fit_temperature, log_softmax, sigmoid
+from bench.metrics.decision import (
+    best_score,
+    choose_threshold,
+    fit_temperature,
+    log_softmax,
+    sigmoid,
+)
 from tasks.classification.labels import groups
 from tasks.classification.settings import ClassificationSettings
+
+_ON_TEST = ("test", "test_per_class")
 
 
 @dataclass(frozen=True)
@@ -66,11 +74,59 @@ def choose(scores: np.ndarray, values: np.ndarray, settings: ClassificationSetti
     return Readout(tuple(temperatures), tuple(thresholds), tuple(unread))
 
 
-def micro_threshold(scores: np.ndarray, values: np.ndarray) -> float:
-    """Return the one threshold with the best F1 over all (image, class) pairs: chosen on the images
-    it is scored on (BenchX)."""
-    known = ~np.isnan(values)
-    return choose_threshold(scores[known], values[known])
+def decisions(
+    scores: np.ndarray, values: np.ndarray, readout: Readout, settings: ClassificationSettings
+) -> dict[str, np.ndarray]:
+    """Return the columns `pred` and, where accuracy has decisions of its own, `above`: bool [n, C]
+    each, of scores [n, C] with targets [n, C]."""
+    if settings.mode == "multiclass":
+        return {"pred": np.eye(scores.shape[1])[scores.argmax(axis=1)]}
+    if settings.threshold not in _ON_TEST:
+        return {"pred": scores > np.array(readout.thresholds)}
+    if settings.strict == "none":
+        return {"pred": scores > thresholds_on_test(scores, values, settings)}
+    best = thresholds_on_test(scores, values, settings)
+    if settings.strict == "all":
+        return {"pred": scores > best}
+    return {"pred": scores >= best, "above": scores > best}
+
+
+def thresholds_on_test(
+    scores: np.ndarray, values: np.ndarray, settings: ClassificationSettings
+) -> np.ndarray:
+    """Return the thresholds [C] with the best F1 on the images that are scored by them: one for all
+    (image, class) pairs, or one per class.
+
+    With `strict` they are scores themselves, else they lie between two scores. Where nothing can be
+    chosen the threshold is 0 (probability 0.5): without an image, or, unless `strict`, where the
+    labels have one value only.
+    """
+
+    def pick(score: np.ndarray, value: np.ndarray) -> float:
+        known = ~np.isnan(value)
+        score, label = score[known], value[known]
+        if settings.strict != "none":
+            return best_score(score, label) if len(score) else 0.0
+        return choose_threshold(score, label) if len(set(label.tolist())) == 2 else 0.0
+
+    if settings.threshold == "test":
+        return np.full(scores.shape[1], pick(scores, values))
+    return np.array([pick(scores[:, c], values[:, c]) for c in range(scores.shape[1])])
+
+
+def facts_on_test(
+    scores: np.ndarray, values: np.ndarray, readout: Readout, settings: ClassificationSettings
+) -> dict[str, Any]:
+    """Return the thresholds chosen on the test images as calibrated probabilities; nothing where
+    none were."""
+    if settings.mode == "multiclass" or settings.threshold not in _ON_TEST:
+        return {}
+    thresholds = thresholds_on_test(scores, values, settings)
+    chosen = sigmoid(thresholds / np.array(readout.temperatures))
+    return {
+        f"threshold:{label}": float(value)
+        for label, value in zip(settings.labels, chosen, strict=True)
+    }
 
 
 def table(
@@ -81,16 +137,11 @@ def table(
     settings: ClassificationSettings,
 ) -> pd.DataFrame:
     """Return the columns of `bench.metrics.classification`: one row per image of `index`."""
-    exclusive = settings.mode == "multiclass"
-    thresholds = np.array(readout.thresholds)
-    if settings.threshold == "test" and not exclusive:
-        thresholds = np.full(len(settings.labels), micro_threshold(scores, values))
-    decided = np.eye(scores.shape[1])[scores.argmax(axis=1)] if exclusive else scores > thresholds
     columns = {
         "label": values,
         "score": scores,
-        "prob": readout.probabilities(scores, exclusive),
-        "pred": decided,
+        "prob": readout.probabilities(scores, settings.mode == "multiclass"),
+        **decisions(scores, values, readout, settings),
     }
     parts: dict[str, Any] = {
         "image_id": index["image_id"].to_numpy(),

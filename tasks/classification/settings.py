@@ -26,6 +26,8 @@ from bench.settings import (
 
 Penalties = Annotated[tuple[Annotated[float, Range(0, 1e12, low_open=True)], ...], Length(1, 1000)]
 Mode = Literal["binary", "multiclass", "multilabel"]
+Threshold = Literal["validation", "half", "test", "test_per_class"]
+Strict = Literal["none", "accuracy", "all"]
 MODES = ("binary", "multiclass", "multilabel")
 POLICIES = ("ones", "zeros", "ignore")
 PENALTIES = tuple(10.0 ** (power / 2) for power in range(-10, 7))
@@ -42,8 +44,12 @@ class ClassificationSettings(CheckedSettings):
     labels of -1 (ones, zeros or ignore: not trained on, not scored), one policy alone is for all;
     `blank` is the same for missing labels. `views` are the projections kept (none named: all).
     `shots` keeps that many images per class. `threshold`: where decisions are cut - validation
-    (`threshold_by`), half (probability 0.5, argmax), test (best micro F1 on the test images
-    themselves, as BenchX).
+    (`threshold_by`), half (probability 0.5, argmax), test (one for all classes, with the best micro
+    F1 on the test images themselves, as BenchX), test_per_class (one for each class, with its best
+    F1 on the test images, as BenchX's zero-shot); exclusive classes are always decided by argmax.
+    `strict`: where a test threshold is a score itself, the image that has it is positive (none) or
+    lost, to all decisions (all, as BenchX) or to accuracy alone (accuracy, as BenchX's zero-shot).
+    `warmup_from_zero`: the first step of the warm-up has rate 0 (BenchX).
     """
 
     head: Literal["logistic", "ridge", "knn", "linear", "finetune"] = "logistic"
@@ -57,7 +63,8 @@ class ClassificationSettings(CheckedSettings):
     penalties: Penalties = PENALTIES
     selection: Literal["best", "one_se"] = "best"
     neighbours: Annotated[tuple[Count, ...], Length(1, 1000)] = (1, 5, 10, 20, 50)
-    threshold: Literal["validation", "half", "test"] = "validation"
+    threshold: Threshold = "validation"
+    strict: Strict = "none"
     threshold_by: Literal["f1", "youden"] = "f1"
     calibration: Literal["temperature", "none"] = "temperature"
     subgroups: bool = True
@@ -71,6 +78,7 @@ class ClassificationSettings(CheckedSettings):
     weight_decay: Decay = 1e-6
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     warmup: Share = 0.0
+    warmup_from_zero: bool = False
     clip: Norm | None = None
     amp: Literal["off", "bf16", "fp16"] = "off"
     monitor: Literal["loss", "auroc", "none"] = "loss"
@@ -127,6 +135,8 @@ _BENCHX: dict[str, Any] = {
     "weight_decay": 0.0,
     "schedule": "cosine",
     "warmup": 0.017,
+    "warmup_from_zero": True,
+    "strict": "all",
     "clip": 1.0,
     "amp": "fp16",
     "batch_size": 64,
@@ -145,7 +155,9 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
 416466a, BenchX b874fa6.
 
 `benchx`: a task names its own rate, optimiser and batch in `TaskSpec.presets` (tuned by hand per
-method and dataset); the cosine ends at 0 with the last epoch, where the reference's rises again.
+method and dataset); several labels are cut at one threshold chosen on the test images, one label
+and exclusive classes at the higher of the two or more outputs; the cosine ends at 0 with the last
+epoch, where the reference's rises again.
 `gloria`: BatchNorm of the frozen encoder runs in train mode and the last weights are tested.
 `mgca`: the validation loss leaves out the last batch where it is incomplete.
 """
@@ -166,6 +178,9 @@ def resolve(
             f"unknown protocol '{protocol}' of classification.", suggest(protocol, PRESETS)
         )
     values = {**task_values(task), **PRESETS[protocol][profile]}
+    if protocol == "benchx":
+        several = changes.get("mode", values["mode"]) == "multilabel"
+        values["threshold"] = "test" if several else "half"
     if protocol == "default" and changes.get("head") == "finetune":
         values |= _HEADS[profile]
     settings = override(dataclasses.replace(ClassificationSettings(), **values), changes)

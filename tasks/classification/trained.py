@@ -202,6 +202,7 @@ def _plan(settings: ClassificationSettings, seed: int) -> TrainPlan:
         betas=settings.betas,
         schedule=settings.schedule,
         warmup=settings.warmup,
+        warmup_from_zero=settings.warmup_from_zero,
         clip=settings.clip,
         amp=settings.amp,
         monitor=None if settings.monitor == "none" else settings.monitor,

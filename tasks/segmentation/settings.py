@@ -41,12 +41,12 @@ class SegmentationSettings(CheckedSettings):
     encodes every image once and trains on the kept maps: only for a frozen encoder without
     augmentation; `cached_views` above 1 also keeps that many less one turned, scaled and mirrored
     views of every training image. `steps_per_epoch` None is one pass over the training images.
-    `warmup` is a share of all steps. `threshold` and `min_area` (a fraction of the image: a smaller
-    predicted region counts as none) are chosen on validation where None. `monitor` is what the best
-    epoch is taken by, at the best operating point: dice = mean of `dice_per_image` and
-    `dice_global` on validation, mdice = mean of the global Dice of background and foreground, loss
-    = validation loss. `batch_mean` adds the metric `dice_batch_mean`, the mean of batch means of
-    MGCA and GLoRIA.
+    `warmup` is a share of all steps, the first of rate 0 with `warmup_from_zero`. `threshold` and
+    `min_area` (a fraction of the image: a smaller predicted region counts as none) are chosen on
+    validation where None. `monitor` is what the best epoch is taken by, at the best operating
+    point: dice = mean of `dice_per_image` and `dice_global` on validation, mdice = mean of the
+    global Dice of background and foreground, loss = validation loss. `batch_mean` adds the metric
+    `dice_batch_mean`, the mean of batch means of MGCA and GLoRIA.
     """
 
     head: Literal["auto", "unet", "setr_pup", "upernet", "linear"] = "auto"
@@ -72,6 +72,7 @@ class SegmentationSettings(CheckedSettings):
     weight_decay: Decay = 0.05
     schedule: Literal["constant", "linear", "cosine"] = "cosine"
     warmup: Share = 0.0
+    warmup_from_zero: bool = False
     monitor: Literal["dice", "dice_per_image", "mdice", "loss"] = "dice"
     patience: Count | None = 10
     threshold: Inside | None = None
@@ -144,6 +145,7 @@ _BENCHX: dict[str, Any] = {
     "weight_decay": 0.05,
     "schedule": "linear",
     "warmup": 0.075,
+    "warmup_from_zero": True,
     "monitor": "mdice",
     "patience": None,
     "threshold": 0.5,

@@ -55,14 +55,16 @@ def fit(backbone: Backbone, val: Subset, context: CellContext) -> ZeroShot:
 def predict(classifier: ZeroShot, test: Subset, context: CellContext) -> Predictions:
     """Return the table of `bench.metrics.classification` for the wanted views of `test`."""
     settings: ZeroShotSettings = context.settings
-    found = labelled(test, settings.labelling(), "test")
+    shared = settings.labelling()
+    found = labelled(test, shared, "test")
     scores = class_scores(classifier.backbone, classifier.prompts, found.subset, context)
-    table = readout.table(
-        found.subset.index, scores, found.values, classifier.readout, settings.labelling()
-    )
-    return Predictions(
-        table, {}, {**classifier.facts, **readout.counts(table, settings.labelling())}
-    )
+    table = readout.table(found.subset.index, scores, found.values, classifier.readout, shared)
+    facts = {
+        **classifier.facts,
+        **readout.facts_on_test(scores, found.values, classifier.readout, shared),
+        **readout.counts(table, shared),
+    }
+    return Predictions(table, {}, facts)
 
 
 def class_scores(

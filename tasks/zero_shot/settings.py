@@ -11,7 +11,14 @@ from bench.contracts import Profile, TaskSpec
 from bench.errors import UnknownNameError
 from bench.registry import suggest
 from bench.settings import CheckedSettings, Count, Scale, Side, override
-from tasks.classification.settings import ClassificationSettings, Mode, expand_policies, task_values
+from tasks.classification.settings import (
+    ClassificationSettings,
+    Mode,
+    Strict,
+    Threshold,
+    expand_policies,
+    task_values,
+)
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,8 @@ class ZeroShotSettings(CheckedSettings):
     uncertain: tuple[str, ...] = ("zeros",)
     blank: Literal["zeros", "ignore"] = "zeros"
     views: tuple[str, ...] = ()
-    threshold: Literal["validation", "half", "test"] = "validation"
+    threshold: Threshold = "validation"
+    strict: Strict = "none"
     threshold_by: Literal["f1", "youden"] = "f1"
     calibration: Literal["temperature", "none"] = "temperature"
     subgroups: bool = True
@@ -53,6 +61,7 @@ class ZeroShotSettings(CheckedSettings):
             "blank",
             "views",
             "threshold",
+            "strict",
             "threshold_by",
             "calibration",
             "subgroups",
@@ -71,14 +80,17 @@ _BENCHX: dict[str, Any] = {
     "prompts": "sets",
     "prompts_per_class": 5,
     "similarity": "global",
+    "aggregate": "max",
     "normalise_per_class": True,
-    "threshold": "test",
+    "threshold": "test_per_class",
+    "strict": "accuracy",
     "calibration": "none",
 }
 PRESETS: dict[str, dict[str, Any]] = {"default": {}, "gloria": _GLORIA, "benchx": _BENCHX}
 """Per protocol, what differs from the class defaults. `gloria`: GLoRIA 416466a (its prompts are
-drawn by Python's random, seed 6; ours by the cell's seed). `benchx`: b874fa6 develop, whose
-z-scores and threshold are those of a batch; ours of the whole test set."""
+drawn by Python's random, seed 6; ours by the cell's seed). `benchx`: b874fa6 develop, which decides
+every class by itself, at a threshold chosen on the images it scores; its z-scores and thresholds are
+those of a batch (by default of 1,000 images, all of a 5x200 set), ours of the whole test set."""
 
 
 def resolve(
@@ -95,6 +107,8 @@ def resolve(
         **PRESETS[protocol],
         **({"image_size": 144} if profile == "demo" else {}),
     }
+    if protocol == "benchx" and values["mode"] == "multiclass":
+        values["mode"] = "multilabel"  # every class is decided by itself
     settings = override(dataclasses.replace(ZeroShotSettings(), **values), changes)
     return dataclasses.replace(
         settings, uncertain=expand_policies(settings.uncertain, settings.labels)

@@ -255,6 +255,15 @@ def test_learning_rate_rises_then_follows_its_schedule(schedule: str) -> None:
     assert all(a >= b for a, b in itertools.pairwise(rates[25:]))
 
 
+@pytest.mark.parametrize(
+    "from_zero, expected", [(False, [0.5, 1, 1, 0.5]), (True, [0, 0.5, 1, 0.5])]
+)
+def test_a_warmup_may_start_at_zero(from_zero: bool, expected: list[float]) -> None:
+    plan = TrainPlan(lr=1.0, warmup=0.5, warmup_from_zero=from_zero)
+    rates = [learning_rate(plan, step, 4) for step in range(4)]
+    assert rates == pytest.approx(expected)
+
+
 def test_impossible_plans_are_refused() -> None:
     for wrong in ({"epochs": 0}, {"lr": 0.0}, {"warmup": 1.5}, {"steps_per_epoch": 0}):
         with pytest.raises(SettingError):

@@ -90,8 +90,11 @@ def test_multiple_labels(case):
             reference.average_precision(score, label.astype(int)),
             atol=1e-12,
         )
-        expected = reference.decisions(pred.astype(int), label.astype(int))["f1"]
-        np.testing.assert_allclose(found["f1_micro"][r], expected, atol=1e-12)
+        expected = reference.decisions(pred.astype(int), label.astype(int))
+        for name, metric in (("f1", "f1"), ("precision", "precision"), ("recall", "sensitivity")):
+            np.testing.assert_allclose(
+                found[f"{name}_micro"][r], expected[metric], atol=1e-12, err_msg=name
+            )
 
 
 @QUICK

@@ -10,7 +10,13 @@ from scipy.optimize import minimize_scalar
 from sklearn.metrics import f1_score, log_loss
 
 from bench.errors import DataError
-from bench.metrics.decision import choose_threshold, fit_temperature, log_softmax, sigmoid
+from bench.metrics.decision import (
+    best_score,
+    choose_threshold,
+    fit_temperature,
+    log_softmax,
+    sigmoid,
+)
 from bench.metrics.paired import all_differences, holm, paired_p_value
 from bench.stats import Estimate, interval
 
@@ -36,7 +42,25 @@ def test_threshold_is_the_best_of_all(scores, data):
     assert index(t) == pytest.approx(max(index(c) for c in candidates))
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    hnp.arrays(float, st.integers(1, 15), elements=st.sampled_from([0.0, 0.5, 1.0, 2.0, 7.0])),
+    st.data(),
+)
+def test_best_score_has_the_best_f1_from_it_on(scores, data):
+    labels = data.draw(hnp.arrays(np.int64, len(scores), elements=st.integers(0, 1)))
+    values = {t: f1_score(labels, scores >= t, zero_division=0) for t in np.unique(scores)}
+    assert values[best_score(scores, labels)] == pytest.approx(max(values.values()))
+
+
+def test_of_two_best_scores_the_lowest_is_taken():
+    """From 4 on F1 is 2/3, and from 1 on as well."""
+    assert best_score(np.array([4.0, 3.0, 2.0, 1.0]), np.array([1, 0, 0, 1])) == 1.0
+
+
 def test_threshold_needs_both_values():
+    with pytest.raises(DataError, match="no image"):
+        best_score(np.array([]), np.array([]))
     with pytest.raises(DataError, match="one label value"):
         choose_threshold(np.array([0.1, 0.2]), np.array([1, 1]))
 

@@ -85,6 +85,12 @@ def test_statistics_equal_scikit_learn(tmp_path):
     assert statistics["auprc"] == pytest.approx(sk.average_precision_score(label, score))
     assert statistics["f1"] == pytest.approx(sk.f1_score(label, pred, average="macro"))
     assert statistics["f1_micro"] == pytest.approx(sk.f1_score(label, pred, average="micro"))
+    assert statistics["precision_micro"] == pytest.approx(
+        sk.precision_score(label, pred, average="micro")
+    )
+    assert statistics["recall_micro"] == pytest.approx(
+        sk.recall_score(label, pred, average="micro")
+    )
     assert statistics["auroc:b"] == pytest.approx(sk.roc_auc_score(label[:, 1], score[:, 1]))
     assert statistics["brier:a"] == pytest.approx(((prob[:, 0] - label[:, 0]) ** 2).mean())
     women = (table["group:sex"] == "F").to_numpy()

@@ -103,6 +103,7 @@ def test_gloria_fine_tunes_and_benchx_trains_upernet_by_iterations(kind, toy):
         "flip",
     )
     assert benchx.epochs * benchx.steps_per_epoch == 20_000 and benchx.warmup * 20_000 == 1500
+    assert benchx.warmup_from_zero and not gloria.warmup_from_zero
     for protocol in kind.protocols():
         assert kind.settings(toy.task, protocol, "demo", {}).image_size <= 224
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn import metrics as sk
 
 from bench.errors import NotApplicableError, SettingError, UnknownNameError
 from bench.stats import point
@@ -129,6 +130,20 @@ def test_gloria_normalises_over_the_test_set(tmp_path):
     scores = class_scores(Encoder(), prompts, data(60, 3), context(spec, settings, tmp_path))
     np.testing.assert_allclose(scores.mean(0), 0, atol=1e-9)
     np.testing.assert_allclose(scores.std(0), 1, atol=1e-9)
+
+
+def test_benchx_decides_every_class_on_the_test_images(tmp_path):
+    changes = {"prompts": "ensemble", "prompts_per_class": "none"}
+    found, statistics = run(tmp_path, protocol="benchx", val=False, **changes)
+    assert found.extra["mode"] == "multilabel"
+    for c in ("left", "right"):
+        label, score = found.table[f"label:{c}"], found.table[f"score:{c}"]
+        best = max(sk.f1_score(label, score >= t) for t in score)
+        assert statistics[f"f1:{c}"] == pytest.approx(best)
+        reached, above = found.table[f"pred:{c}"], found.table[f"above:{c}"]
+        assert reached.sum() == above.sum() + 1
+        assert statistics[f"accuracy:{c}"] == pytest.approx((above == label).mean())
+        assert 0 < found.extra[f"threshold:{c}"] < 1
 
 
 def test_a_backbone_without_text_is_refused(tmp_path):
