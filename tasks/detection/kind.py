@@ -26,7 +26,7 @@ class DetectionKind(TrainedKind):
     ones included."""
 
     name = "detection"
-    evaluator_version = 1
+    evaluator_version = 2
     metrics = ("map_rsna", "map", "ap50", "ar", "froc")
     baselines = ("frequent_boxes",)
     needs = "boxes"

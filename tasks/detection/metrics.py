@@ -1,5 +1,9 @@
 """Average precision, average recall and FROC from kept matches; all are functions of resampling
-weights."""
+weights.
+
+Detections of equal score are one step of every curve: no threshold parts them, so that the order of
+the images changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +50,7 @@ class Ranked:
 
 
 def ranked(predictions: Predictions, kind: int) -> Ranked:
-    """Return the detections of class `kind` in COCO's order: by score, equal ones by image."""
+    """Return the detections of class `kind` by falling score."""
     arrays = predictions.arrays
     image, rank = np.nonzero(arrays["classes"] == kind)
     score = arrays["scores"][image, rank]
@@ -61,13 +65,36 @@ def confident(data: Ranked, confidence: float) -> Ranked:
     return Ranked(data.image[kept], data.bits[kept], data.score[kept], data.truth)
 
 
+def _last_of_ties(score: np.ndarray) -> np.ndarray:
+    """Return the places in falling scores [D] where the next score is lower: the ends of the steps."""
+    return np.flatnonzero(np.append(score[1:] != score[:-1], True)[: len(score)])
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """The steps of a curve that bring a hit: `end` [S] is where each ends among the detections and
+    `hits` [S] how many hits stand up to there; `hit` [H] are the places of the hits."""
+
+    hit: np.ndarray
+    end: np.ndarray
+    hits: np.ndarray
+
+
+def _steps(data: Ranked, level: int) -> _Steps:
+    hit = np.flatnonzero(hits(data.bits, level))
+    ends = _last_of_ties(data.score)
+    end = np.unique(ends[np.searchsorted(ends, hit)])
+    return _Steps(hit, end, np.searchsorted(hit, end, side="right"))
+
+
 # ------------------------------------------------------------------------------------------------ average precision
 def average_precision(data: Ranked, weights: np.ndarray, levels: Sequence[int]) -> np.ndarray:
     """Return COCO's AP [R, len(levels)] at `IOUS[levels]` per row of `weights` [R, n]; NaN where no
     true box is counted.
 
     101 points of interpolated precision (Lin et al. 2014; cocoeval). An image of weight w counts as
-    w images.
+    w images. Where scores are equal, cocoeval takes one detection after the other in the order of
+    the images; here they are one step, which is what cocoeval gives with the misses first.
     """
     columns = max(1, len(data.image)) * 2
     return in_blocks(lambda block: _ap_block(data, block, levels), weights, columns=columns)
@@ -83,12 +110,12 @@ def _ap_block(data: Ranked, weights: np.ndarray, levels: Sequence[int]) -> np.nd
 def _ap_level(
     data: Ranked, weights: np.ndarray, total: np.ndarray, positives: np.ndarray, level: int
 ) -> np.ndarray:
-    """Precision falls between hits, so that the curve is needed at hits alone."""
-    place = np.flatnonzero(hits(data.bits, level))
-    if not len(place):
+    """Precision falls between steps with a hit, so that the curve is needed at these alone."""
+    steps = _steps(data, level)
+    if not len(steps.hit):
         return np.where(positives > 0, 0.0, np.nan)
-    found = np.cumsum(weights[:, data.image[place]], axis=1)
-    precision = ratio(found, total[:, place], empty=0.0)
+    found = np.cumsum(weights[:, data.image[steps.hit]], axis=1)[:, steps.hits - 1]
+    precision = ratio(found, total[:, steps.end], empty=0.0)
     envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     recall = ratio(found, positives[:, None], empty=np.nan)
     return np.array([_interpolated(*row) for row in zip(recall, envelope, strict=True)])
@@ -102,9 +129,10 @@ def _interpolated(recall: np.ndarray, precision: np.ndarray) -> float:
 
 
 def precision_recall(data: Ranked, level: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return recall and precision after each detection [D], for a picture."""
-    found = np.cumsum(hits(data.bits, level))
-    return found / max(1, data.truth.sum()), found / np.arange(1, len(found) + 1)
+    """Return recall and precision after each score [S], for a picture."""
+    ends = _last_of_ties(data.score)
+    found = np.cumsum(hits(data.bits, level))[ends]
+    return found / max(1, data.truth.sum()), found / (ends + 1)
 
 
 def average_recall(data: Ranked, weights: np.ndarray, levels: Sequence[int] = COCO) -> np.ndarray:
@@ -134,7 +162,7 @@ def froc_curve(data: Ranked, weights: np.ndarray) -> tuple[np.ndarray, np.ndarra
     after each group of ties."""
     hit = hits(data.bits, FROC_IOU)
     counted = weights[:, data.image].astype(float)
-    last = np.append(data.score[1:] != data.score[:-1], True)[: len(data.score)]
+    last = _last_of_ties(data.score)
     false = np.cumsum(counted * ~hit, axis=1)[:, last]
     found = np.cumsum(counted * hit, axis=1)[:, last]
     start = np.zeros((len(weights), 1))
@@ -145,13 +173,9 @@ def froc_curve(data: Ranked, weights: np.ndarray) -> tuple[np.ndarray, np.ndarra
 def _froc_block(data: Ranked, weights: np.ndarray, rates: Sequence[float]) -> np.ndarray:
     """Sensitivity grows at hits alone, so that false positives are needed only there: those of all
     scores not below the hit's."""
-    hit = np.flatnonzero(hits(data.bits, FROC_IOU))
-    ends = np.flatnonzero(np.append(data.score[1:] != data.score[:-1], True)[: len(data.score)])
-    end = ends[np.searchsorted(ends, hit)]
-    kept = np.cumsum(weights[:, data.image], axis=1)[:, end]
-    found = np.cumsum(weights[:, data.image[hit]], axis=1)[
-        :, np.searchsorted(hit, end, side="right") - 1
-    ]
+    steps = _steps(data, FROC_IOU)
+    kept = np.cumsum(weights[:, data.image], axis=1)[:, steps.end]
+    found = np.cumsum(weights[:, data.image[steps.hit]], axis=1)[:, steps.hits - 1]
     rate = ratio(kept - found, weights.sum(axis=1, keepdims=True))
     limits = np.array(rates) + 1e-12  # a rate that is met exactly counts as met
     place = np.array([np.searchsorted(row, limits, side="right") for row in rate])
@@ -231,11 +255,12 @@ def best_confidence(predictions: Predictions) -> float:
     real = arrays["classes"] >= 0
     scores, hit = arrays["scores"][real], hits(arrays["matches"][real], FROC_IOU)
     order = np.argsort(-scores, kind="stable")
-    found = np.cumsum(hit[order])
+    ends = _last_of_ties(scores[order])
+    found = np.cumsum(hit[order])[ends]
     if not len(found) or not found[-1]:
         return 1.0
-    f1 = 2 * found / (np.arange(1, len(found) + 1) + (arrays["truth_classes"] >= 0).sum())
-    return float(scores[order][int(f1.argmax())])
+    f1 = 2 * found / (ends + 1 + (arrays["truth_classes"] >= 0).sum())
+    return float(scores[order][ends][int(f1.argmax())])
 
 
 def image_scores(predictions: Predictions) -> np.ndarray:

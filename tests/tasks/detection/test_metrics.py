@@ -11,12 +11,20 @@ from hypothesis import strategies as st
 
 from bench.stats import point
 from tasks.detection.matching import IOUS, hits, match, pack_boxes, pairwise_iou
-from tasks.detection.metrics import RATES, average_precision, froc, ranked, statistics
+from tasks.detection.metrics import (
+    RATES,
+    average_precision,
+    best_confidence,
+    froc,
+    precision_recall,
+    ranked,
+    statistics,
+)
 from tests.tasks.detection.cases import as_predictions, random_case
 
 
 def _coco(truth, found, classes, engine, ious):
-    """Return COCO's precision-based AP per IoU and its AR@100, from pycocotools or
+    """Return COCO's precision [T, 101, K] and its recall [T, K], from pycocotools or
     faster-coco-eval."""
     if engine == "pycocotools":
         from pycocotools.coco import COCO
@@ -56,6 +64,8 @@ def _coco(truth, found, classes, engine, ious):
         evaluation = COCOeval(gt, gt.loadRes(results), "bbox")
         evaluation.params.iouThrs = np.array(ious)
         evaluation.evaluate()
+        if engine == "pycocotools":
+            _misses_first(evaluation)
         evaluation.accumulate()
     precision, recall = (
         evaluation.eval["precision"][:, :, :, 0, -1],
@@ -64,10 +74,33 @@ def _coco(truth, found, classes, engine, ious):
     return precision, recall
 
 
+def _misses_first(evaluation):
+    """Let pycocotools take the misses before the hits of the same score, at its one threshold.
+
+    The precision at the hits of a step then rises to that of its end, so that the interpolated curve
+    is the one with the step as a whole.
+    """
+    for one in filter(None, evaluation.evalImgs):
+        if len(evaluation.params.iouThrs) == 1:
+            missed = one["dtMatches"][0] == 0
+            one["dtScores"] = [
+                score + 1e-9 * miss for score, miss in zip(one["dtScores"], missed, strict=True)
+            ]
+
+
+def _steps_of_coco(truth, found, classes=2):
+    """Return COCO's AP per IoU and class [T, K], equal scores in one step; NaN without a true box."""
+    parts = []
+    for iou in IOUS:
+        precision, _ = _coco(truth, found, classes, "pycocotools", [iou])
+        parts.append(np.where(precision[0, 0] > -1, precision[0].mean(axis=0), np.nan))
+    return np.array(parts)
+
+
 @pytest.mark.parametrize("engine", ["pycocotools", "faster_coco_eval"])
 @pytest.mark.parametrize("seed", range(12))
 def test_map_equals_coco(seed, engine):
-    truth, found = random_case(seed, ties=seed % 2 == 0)
+    truth, found = random_case(seed, ties=False)
     if not any(len(one) for one in found):
         pytest.skip("no detection")
     precision, recall = _coco(truth, found, 2, engine, IOUS)
@@ -86,10 +119,50 @@ def test_map_equals_coco(seed, engine):
     assert values["ar"] == pytest.approx(kept[kept > -1].mean(), abs=1e-9)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_map_of_ties_equals_coco_with_equal_scores_in_one_step(seed):
+    truth, found = random_case(seed, ties=True)
+    expected = _steps_of_coco(truth, found)
+    for kind in range(2):
+        data = ranked(as_predictions(truth, found), kind)
+        mine = average_precision(data, np.ones((1, len(truth))), range(12))[0]
+        np.testing.assert_allclose(mine, expected[:, kind], atol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_resampled_ap_of_ties_equals_coco_on_each_resample(seed):
+    """Every image of a resample is an image of its own, in an order of its own."""
+    truth, found = random_case(seed, images=8, ties=True)
+    rng = np.random.default_rng(seed)
+    drawn = rng.integers(0, 8, 8)
+    weights = np.bincount(drawn, minlength=8)[None]
+    expected = _steps_of_coco([truth[k] for k in drawn], [found[k] for k in drawn])
+    for kind in range(2):
+        data = ranked(as_predictions(truth, found), kind)
+        mine = average_precision(data, weights, range(12))[0]
+        np.testing.assert_allclose(mine, expected[:, kind], atol=1e-9)
+
+
+def test_the_order_of_images_changes_no_metric():
+    """The same boxes in every image: what knows no image has nothing but ties."""
+    rng = np.random.default_rng(0)
+    truth, _ = random_case(5, images=40, classes=1)
+    same = np.array([[*HIT[:4], 0, 0.9], [*MISS[:4], 0, 0.7], [5, 5, 40, 40, 0, 0.7]], np.float32)
+    seen = []
+    for _ in range(5):
+        order = rng.permutation(40)
+        predictions = as_predictions([truth[k] for k in order], [same] * 40, ("a",))
+        values = {name: point(f, 40) for name, f in statistics(predictions).items()}
+        seen.append((values, best_confidence(predictions)))
+    for values, confidence in seen[1:]:
+        assert values == pytest.approx(seen[0][0], abs=1e-12)
+        assert confidence == seen[0][1]
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10_000), st.lists(st.integers(0, 3), min_size=8, max_size=8))
 def test_weights_equal_repeated_images(seed, weights):
-    truth, found = random_case(seed, images=8, ties=False)
+    truth, found = random_case(seed, images=8, ties=seed % 2 == 0)
     repeated = [k for k, w in enumerate(weights) for _ in range(w)]
     extra = {"mgca_filter": True, "confidence": 0.5}
     again = (
@@ -181,6 +254,21 @@ def test_froc_equals_trying_every_threshold(seed):
 
 
 # ------------------------------------------------------------------------------------------------------------- others
+def test_equal_scores_are_one_point_of_the_curve_and_one_threshold():
+    """Score .9: a hit; .5: two misses and a hit, which no threshold parts."""
+    truth = [np.array([HIT], np.float32)] * 2
+    found = [
+        np.array([[*HIT, 0.9], [*MISS, 0.5]], np.float32),
+        np.array([[*MISS, 0.5], [*HIT, 0.5]], np.float32),
+    ]
+    for order in ([0, 1], [1, 0]):
+        predictions = as_predictions([truth[k] for k in order], [found[k] for k in order], ("a",))
+        recall, precision = precision_recall(ranked(predictions, 0), 0)
+        assert (recall.tolist(), precision.tolist()) == ([0.5, 1.0], [1.0, 0.5])
+        # F1 is 2/3 at either score; a hit of score .5 alone would make it 4/5.
+        assert best_confidence(predictions) == pytest.approx(0.9)
+
+
 def test_mgca_counts_only_images_with_truth_and_detection():
     truth = [np.array([HIT], np.float32), np.array([HIT], np.float32), np.zeros((0, 5), np.float32)]
     found = [
