@@ -4,7 +4,7 @@ means."""
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cache
 from typing import Any, Literal, TypeVar, cast
@@ -14,6 +14,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from backbones.architectures import Architecture
+from backbones.weights.coverage import Coverage
 from bench.contracts import Features, InputSpec
 from bench.errors import SettingError
 
@@ -86,6 +87,8 @@ class LoadedBackbone:
     """The Backbone protocol over an image encoder without a text side."""
 
     has_text = False
+    coverage: Coverage | None = None
+    """How much of the encoder a file filled; None for untrained weights."""
 
     def __init__(self, name: str, encoder: ImageEncoder, module: nn.Module | None = None) -> None:
         self.name = name
@@ -98,6 +101,10 @@ class LoadedBackbone:
         self.pooled_dim, self.patch_dim = facts.pooled_dim, facts.patch_dim
         self.pyramid_channels, self.pyramid_strides = facts.pyramid_channels, facts.pyramid_strides
         self.module.eval()
+
+    def account(self) -> Mapping[str, Any]:
+        """Return where the weights come from, as it stands in a result."""
+        return self.coverage.account() if self.coverage else {}
 
     def features(self, images: torch.Tensor) -> Features:
         """Encode normalised images [B, 3, H, W]."""

@@ -79,15 +79,11 @@ def load_method(
     weights, card = read_card(request.checkpoint)
     _check_card(name, request, weights, card)
     method = _rebuild(name, resolve_architecture("demo", card["architecture"]), card, weights)
-    fill(
-        method,
-        state_dict_of(read_weights(weights), weights),
-        weights,
-        name,
-        minimum=1.0,
-        silent=True,
-    )
-    return loaded(name, method)
+    state = state_dict_of(read_weights(weights), weights)
+    coverage = fill(method, state, weights, name, silent=True)
+    backbone = loaded(name, method)
+    backbone.coverage = coverage
+    return backbone
 
 
 def _check_card(

@@ -217,6 +217,17 @@ class GivesLocalSimilarity(Protocol):
         ...
 
 
+@runtime_checkable
+class GivesAccount(Protocol):
+    """A backbone that can say where its weights come from: optional, asked for by `isinstance`."""
+
+    def account(self) -> Mapping[str, Any]:
+        """Return facts with JSON values: `coverage` (share of the weights that a file filled),
+        `missing`, `unused` and `adaptations` (lists of words), `weights` (the file); each stands in
+        a result as `encoder:<name>`. Empty for an untrained encoder."""
+        ...
+
+
 @dataclass(frozen=True)
 class BackboneRequest:
     """What the runner asks of a backbone's builder. `architecture` "" means the profile's default."""

@@ -14,7 +14,16 @@ import numpy as np
 
 from bench.baselines import Baseline
 from bench.cell import Cell, digest
-from bench.contracts import BACKBONES, Backbone, CellContext, Predictions, Progress, Score, Subset
+from bench.contracts import (
+    BACKBONES,
+    Backbone,
+    CellContext,
+    GivesAccount,
+    Predictions,
+    Progress,
+    Score,
+    Subset,
+)
 from bench.errors import NotApplicableError
 from bench.plan import EncoderRef, TaskPlan, settings_id
 from bench.results import ResultStore, provenance
@@ -62,6 +71,7 @@ def run_cell(
         scores = score(plan, predictions)
     store.save_predictions(cell.key, predictions)
     record = _record(cell, plan, encoder, subsets, predictions, scores, watch.seconds, device)
+    record |= {f"encoder:{name}": value for name, value in _account(backbone).items()}
     store.append(record)
     shutil.rmtree(work_dir, ignore_errors=True)
     return record
@@ -74,6 +84,13 @@ def _check_baseline(backbone: Backbone, plan: TaskPlan) -> None:
         raise NotApplicableError(
             f"{plan.kind.name} has no {backbone.name}.", f"Its rows without an encoder: {known}."
         )
+
+
+def _account(backbone: Backbone) -> dict[str, Any]:
+    """Return what a result says of its encoder: the architecture that was loaded, and how much of
+    it came from which file."""
+    facts = dict(backbone.account()) if isinstance(backbone, GivesAccount) else {}
+    return {"architecture": backbone.architecture, **facts}
 
 
 def _subsets(cell: Cell, plan: TaskPlan) -> dict[str, Subset]:

@@ -14,6 +14,9 @@ from bench.leaderboard import Column, Table, lower_is_better
 from bench.metrics.paired import Difference
 from bench.published import published_markdown
 
+PARTLY = "†"
+"""Marks a row whose encoder has weights that no file gave."""
+
 
 def to_markdown(table: Table) -> str:
     """Return the table as it stands in a README: best in bold, letters of the tie groups, paired
@@ -52,8 +55,9 @@ def _body(table: Table) -> list[str]:
     for name in table.rows:
         cells = [_cell(column, name) for column in table.columns]
         seeds = max(column.seeds.get(name, 0) for column in table.columns)
+        mark = f" {PARTLY}" if _coverage(table, name) < 1 else ""
         lines.append(
-            f"| {escape(name)} | " + " | ".join(cells) + f" | {seeds} | {table.test_images} |"
+            f"| {escape(name)}{mark} | " + " | ".join(cells) + f" | {seeds} | {table.test_images} |"
         )
     return lines
 
@@ -89,7 +93,44 @@ def _foot(table: Table) -> list[str]:
         f"{escape(name)} was pre-trained on {escape(note)}."
         for name, note in sorted(table.notes.items())
     ]
-    return ["".join([legend, *sd]), *notes]
+    return ["".join([legend, *sd]), *notes, *_weights(table)]
+
+
+def _weights(table: Table) -> list[str]:
+    """Return a sentence for each encoder whose weights did not all come from its file as they stand
+    there."""
+    lines = []
+    for name in sorted(table.rows):
+        facts = _encoder(table, name)
+        if _coverage(table, name) < 1:
+            lines.append(
+                f"{PARTLY} {escape(name)}: {_percent(_coverage(table, name))} of its weights come "
+                f"from its file; not in it: {escape(', '.join(facts.get('encoder:missing', [])))}."
+            )
+        changed = facts.get("encoder:adaptations") or []
+        if changed:
+            lines.append(f"{escape(name)}, changed to fit: {escape('; '.join(changed))}.")
+    return lines
+
+
+def _percent(share: float) -> str:
+    """Return a share below one as a percentage that is never rounded up to 100%."""
+    return f"{math.floor(1000 * share) / 10:g}%"
+
+
+def _encoder(table: Table, name: str) -> Mapping[str, Any]:
+    """Return a result of one row, for what it says of its encoder; one with a mark goes first."""
+    records = [record for record in table.records if table.names[str(record["key"])] == name]
+    return min(records, key=_share, default={})
+
+
+def _coverage(table: Table, name: str) -> float:
+    return _share(_encoder(table, name))
+
+
+def _share(record: Mapping[str, Any]) -> float:
+    """Return how much of an encoder came from its file; 1 where a result says nothing of it."""
+    return float(record.get("encoder:coverage", 1.0))
 
 
 def _differences(table: Table) -> list[str]:
@@ -205,6 +246,7 @@ def _row(table: Table, column: Column, name: str) -> dict[str, Any]:
         "tie_group": column.groups.get(name, ""),
         **_facts(table),
         "pretrained_on": table.notes.get(name, ""),
+        "weights_from_file": _encoder(table, name).get("encoder:coverage", ""),
     }
 
 

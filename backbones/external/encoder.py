@@ -63,6 +63,12 @@ def features_of(maps: Sequence[torch.Tensor], pooled: torch.Tensor, height: int)
     return Features(pooled, tokens(local), (local.shape[2], local.shape[3]), tuple(pyramid))
 
 
+def outputs_of(network: nn.Module, size: int) -> list[torch.Tensor]:
+    """Return all that a network's Features hold for one blank image."""
+    features = network(torch.zeros(1, 3, size, size))
+    return [features.pooled, features.patches, *features.pyramid]
+
+
 class ExternalEncoder(ImageEncoder):
     """Any network whose forward pass returns Features; its widths and strides are measured on one
     blank image."""

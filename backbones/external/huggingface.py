@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer
-from transformers.utils import cached_file
+from transformers.utils import cached_file, logging
 
 from backbones.external.encoder import (
     DualBackbone,
@@ -20,10 +21,13 @@ from backbones.external.encoder import (
     ExternalEncoder,
     apply_input,
     features_of,
+    outputs_of,
     quarters,
 )
+from backbones.external.hub import check_weight_files, weight_files
 from backbones.external.settings import HubSettings, InputSettings
-from backbones.weights.coverage import MINIMUM, Coverage
+from backbones.weights.coverage import Coverage, check_depth, expected_state, idle_weights
+from backbones.weights.values import check_values
 from bench.contracts import Backbone, BackboneRequest, Features, InputSpec
 from bench.errors import CheckpointError, MissingDependencyError
 from bench.progress import default_progress
@@ -129,20 +133,34 @@ def build(rest: str, request: BackboneRequest) -> Backbone:
     """Return a transformers model.
 
     Raises MissingDependencyError where the name cannot be downloaded or the folder lacks a file,
-    CheckpointError where the weights fill less than 95% of it.
+    CheckpointError where the weights leave a part of it that is used unfilled, or where the model
+    reads no images.
     """
     settings = override(HubSettings(), request.settings)
     source = _source(rest)
-    model, coverage = _load(source, settings)
+    model, facts = _load(source, settings)
     dual = hasattr(model, "get_image_features") and hasattr(model, "vision_model")
+    vision = model.vision_model if dual else model
+    _check_reads_images(source, vision)
+    maps = HubMaps(vision, dual).eval()
     spec = apply_input(_input_spec(source, settings), settings)
-    encoder = ExternalEncoder(rest, HubMaps(model.vision_model if dual else model, dual), spec)
+    coverage = _coverage(source, model, facts, maps, spec.size)
+    encoder = ExternalEncoder(type(model).__name__, maps, spec)
     if not dual:
         return ExternalBackbone(f"hf:{rest}", encoder, coverage)
     tokenizer = _fetched(
         source, lambda: AutoTokenizer.from_pretrained(source, revision=settings.revision)
     )
     return DualBackbone(f"hf:{rest}", encoder, HubDual(model, tokenizer), coverage)
+
+
+def _check_reads_images(source: str, model: nn.Module) -> None:
+    """Raise CheckpointError for a model without an image side."""
+    if "pixel_values" not in inspect.signature(model.forward).parameters:
+        raise CheckpointError(
+            f"hf:{source} is a {type(model).__name__}, which reads no images.",
+            "Name an image encoder, or a model with an image and a text side such as CLIP.",
+        )
 
 
 def _source(rest: str) -> str:
@@ -173,43 +191,73 @@ def _fetched(source: str, load: Any) -> Any:
         ) from error
 
 
-def _load(source: str, settings: HubSettings) -> tuple[Any, Coverage]:
+def _load(source: str, settings: HubSettings) -> tuple[Any, Mapping[str, Any]]:
+    """Return the model in single precision, and what transformers says of its loading."""
     default_progress().say(
         f"hf:{source}: reading it from its folder or the cache of the hub, or downloading it"
     )
     options: dict[str, Any] = {"revision": settings.revision, "trust_remote_code": False}
     config = _fetched(source, lambda: AutoConfig.from_pretrained(source, **options))
-    loaded = _fetched(
-        source,
-        lambda: AutoModel.from_pretrained(
-            source, config=config, output_loading_info=True, **options
-        ),
-    )
-    return loaded[0], _coverage(source, *loaded)
+    check_weight_files(weight_files(source, settings.revision))
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # its report of new weights is ours to judge
+    try:
+        return _fetched(
+            source,
+            lambda: AutoModel.from_pretrained(
+                source, config=config, dtype=torch.float32, output_loading_info=True, **options
+            ),
+        )
+    finally:
+        logging.set_verbosity(verbosity)
 
 
-def _coverage(source: str, model: nn.Module, facts: Mapping[str, Any]) -> Coverage:
-    """Return the coverage transformers reports, leaving out poolers; raise CheckpointError under
-    95%."""
-    wanted = {
-        key: value.numel() for key, value in model.state_dict().items() if "pooler" not in key
-    }
+def _coverage(
+    source: str, model: nn.Module, facts: Mapping[str, Any], maps: HubMaps, size: int
+) -> Coverage:
+    """Return the coverage transformers reports; raise CheckpointError where a weight that the
+    forward pass uses is missing, or the file has further layers."""
+    wanted = expected_state(model)
     wrong = [
         item[0] if isinstance(item, (tuple, list)) else item
         for item in facts.get("mismatched_keys", ())
     ]
-    missing = tuple(sorted(key for key in {*facts["missing_keys"], *wrong} if key in wanted))
-    filled = {key: count for key, count in wanted.items() if key not in missing}
+    absent = {key for key in {*facts["missing_keys"], *wrong} if key in wanted}
+    idle = _idle(absent, maps, size) if absent else set()
+    wanted = {key: value for key, value in wanted.items() if key not in idle}
+    missing = tuple(sorted(absent - idle))
+    filled = {key: value.numel() for key, value in wanted.items() if key not in absent}
+    unused = tuple(sorted(facts.get("unexpected_keys", ())))
     coverage = Coverage(
-        len(filled), len(wanted), sum(filled.values()), sum(wanted.values()), missing
+        len(filled),
+        len(wanted),
+        sum(filled.values()),
+        sum(value.numel() for value in wanted.values()),
+        missing,
+        len(unused),
+        unused,
+        source=source,
+        idle=tuple(sorted(idle)),
     )
-    if coverage.fraction < MINIMUM:
+    if missing:
         raise CheckpointError(
-            f"hf:{source} fills {coverage.fraction:.0%} of {type(model).__name__}: {coverage}.",
-            "Another model?",
+            f"hf:{source} fills {math.floor(100 * coverage.fraction)}% of {type(model).__name__}: "
+            f"{coverage}.",
+            "Another model? Every weight must come from the file.",
         )
+    check_depth(unused, wanted, (), f"hf:{source}", type(model).__name__)
+    check_values({key: wanted[key] for key in filled}, f"hf:{source}")
     default_progress().say(f"hf:{source}: {coverage}")
     return coverage
+
+
+def _idle(names: Collection[str], maps: HubMaps, size: int) -> set[str]:
+    """Return the weights that neither features nor embeddings depend on; of a text side only the
+    temperature."""
+    prefix = "vision_model." if maps.dual else ""
+    inside = {name.removeprefix(prefix) for name in names if name.startswith(prefix)}
+    idle = idle_weights(maps.vision, inside, lambda: outputs_of(maps, size)) if inside else set()
+    return {f"{prefix}{name}" for name in idle} | ({"logit_scale", "logit_bias"} & set(names))
 
 
 def _input_spec(source: str, settings: HubSettings) -> InputSpec:

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import inspect
+import sys
+from collections import Counter
+from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,12 +22,22 @@ from backbones.external.encoder import (
     ExternalEncoder,
     apply_input,
     features_of,
+    outputs_of,
     quarters,
     tokens,
 )
 from backbones.external.settings import InputSettings, TimmSettings
-from backbones.weights.coverage import Coverage, fill, take_prefix
-from backbones.weights.reading import read_weights, state_dict_of
+from backbones.weights.adapting import Adaptations, adapt
+from backbones.weights.coverage import (
+    Coverage,
+    expected_state,
+    fill,
+    idle_weights,
+    take_prefix,
+    whole,
+)
+from backbones.weights.reading import State, read_weights, state_dict_of
+from backbones.weights.values import check_values
 from bench.contracts import Backbone, BackboneRequest, Features, InputSpec
 from bench.errors import CheckpointError, MissingDependencyError, SettingError, UnknownNameError
 from bench.progress import default_progress
@@ -30,6 +45,13 @@ from bench.settings import override
 
 _ANY_SIZE = {"vision_transformer", "deit", "eva"}
 """Modules of timm whose models interpolate their positions while running."""
+_FILTERS = (
+    "checkpoint_filter_fn",
+    "checkpoint_filter_fn_encoder",
+    "_filter_fn",
+    "_filter_torchvision_pretrained",
+)
+"""What timm's modules call their function for older and foreign layouts of a checkpoint."""
 
 
 class TimmMaps(nn.Module):
@@ -104,66 +126,159 @@ def _weights(folder: Path, settings: TimmSettings) -> Path | None:
 def create(
     name: str, settings: TimmSettings, weights: Path | None, seed: int
 ) -> tuple[nn.Module, Coverage | None]:
-    """Return the model and, where its weights come from a file of the user's, how much of it they
-    fill."""
+    """Return the model and how much of it its weights fill: those of a file of the user's, else
+    timm's own, else (pretrained=false) none."""
     _check_name(name)
-    downloads = settings.pretrained and weights is None
-    if downloads:
+    if weights is not None:
+        if not settings.pretrained:
+            raise SettingError(
+                f"timm:{name} has both weights and pretrained=false.", "Give one of the two."
+            )
+        return _from_file(name, settings, weights, seed)
+    if settings.pretrained:
         default_progress().say(
             f"timm:{name}: taking its weights from the cache of the hub, or downloading them"
         )
+    model = _made(name, settings, seed, pretrained=settings.pretrained)
+    if not settings.pretrained:
+        return model, None
+    state = expected_state(model)
+    check_values(state, f"timm:{name}")
+    return model, whole(state, f"timm:{name}")
+
+
+def _made(name: str, settings: InputSettings, seed: int, **options: Any) -> nn.Module:
+    """Return a timm model without a classifier, for images of the size that is asked for."""
+    options = {"num_classes": 0, **size_options(name, settings), **options}
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model = timm.create_model(
-                name, pretrained=downloads, num_classes=0, **size_options(name, settings)
-            )
+            model = timm.create_model(name, **options)
+            if settings.size and takes_one_size(model) and settings.size != _own_size(model):
+                torch.manual_seed(seed)
+                model = timm.create_model(name, **options, img_size=settings.size)
     except (OSError, RuntimeError, ValueError) as error:
         raise MissingDependencyError(
             f"timm:{name} could not be made: {_reason(error)}.", _how_to_bring(name)
         ) from error
-    if weights is None:
-        return model, None
-    if not settings.pretrained:
+    except (AssertionError, TypeError) as error:
         raise SettingError(
-            f"timm:{name} has both weights and pretrained=false.", "Give one of the two."
-        )
-    state = state_dict_of(read_weights(weights), weights, settings.key)
+            f"timm:{name} could not be made for images of {settings.size} px: {_reason(error)}.",
+            "Leave size out, or give one that its patches and windows divide.",
+        ) from error
+    return model
+
+
+def _from_file(
+    name: str, settings: TimmSettings, path: Path, seed: int
+) -> tuple[nn.Module, Coverage]:
+    state = state_dict_of(read_weights(path), path, settings.key)
     chosen = take_prefix(state, (settings.prefix,)) if settings.prefix else state
-    return model, fill_with_hint(model, chosen, state, weights, name)
+    model = _made(name, settings, seed, pretrained=False)
+    fitting, said = convert_state(model, chosen)
+    if _pools_before_norm(model, fitting):
+        model = _made(name, settings, seed, pretrained=False, global_pool="avg")
+        fitting, said = convert_state(model, chosen)
+        said = (*said, "fc_norm in place of norm: pooled is the normalised mean of the patches")
+    return model, fill_with_hint(model, fitting, state, path, name, said)
+
+
+def _pools_before_norm(model: nn.Module, state: State) -> bool:
+    """Tell whether a file has the norm behind the mean (MAE's fine-tuned ViTs) where the model has
+    one before it."""
+    wanted = expected_state(model)
+    return "fc_norm.weight" in state and "norm.weight" in wanted and "norm.weight" not in state
+
+
+def convert_state(model: nn.Module, state: State) -> tuple[State, Adaptations]:
+    """Return a state dict under the model's own names, by timm's own function for older and foreign
+    layouts of the architecture where that fits more of it, and what it changed in words."""
+    wanted = expected_state(model)
+    adapted, said = adapt(state, wanted)
+    filtered = _filtered(model, adapted)
+    if filtered is None or _misfits(filtered, wanted) >= _misfits(adapted, wanted):
+        return state, ()
+    module = type(model).__module__.rpartition(".")[2]
+    moved = any(key not in adapted for key in filtered)
+    renamed = (f"keys renamed by timm ({module})",) if moved else ()
+    originals = {id(value) for value in adapted.values()}
+    resized = tuple(
+        f"{key}: resized by timm from {list(adapted[key].shape)} to {list(value.shape)}"
+        for key, value in filtered.items()
+        if id(value) not in originals and key in adapted and adapted[key].numel() != value.numel()
+    )
+    return filtered, (*said, *renamed, *resized)
+
+
+def _filtered(model: nn.Module, state: State) -> State | None:
+    """Return what timm's function for the architecture makes of a state dict; None where it has
+    none, cannot read it, or would resample the patch embedding (which is another architecture)."""
+    module = sys.modules[type(model).__module__]
+    functions = [getattr(module, name) for name in _FILTERS if hasattr(module, name)]
+    if not functions or _has_other_patches(model, state):
+        return None
+    arguments = (dict(state), model)
+    takes = len(inspect.signature(functions[0]).parameters)
+    try:
+        found = functions[0](*arguments[: min(2, takes)])
+    except (RuntimeError, ValueError, KeyError, AttributeError, TypeError, AssertionError):
+        return None  # it is no layout of this architecture: `fill` names what is missing
+    return {key: value for key, value in found.items() if isinstance(value, torch.Tensor)}
+
+
+def _has_other_patches(model: nn.Module, state: State) -> bool:
+    own = getattr(getattr(model, "patch_embed", None), "proj", None)
+    size = own.weight.shape[-2:] if isinstance(own, nn.Conv2d) else None
+    return size is not None and any(
+        key.endswith("patch_embed.proj.weight") and value.ndim == 4 and value.shape[-2:] != size
+        for key, value in state.items()
+    )
+
+
+def _misfits(state: State, wanted: State) -> int:
+    adapted, _ = adapt(state, wanted)
+    return sum(
+        key not in adapted or adapted[key].shape != value.shape for key, value in wanted.items()
+    )
 
 
 def fill_with_hint(
     model: nn.Module,
-    chosen: dict[str, torch.Tensor],
-    state: dict[str, torch.Tensor],
+    chosen: State,
+    state: State,
     path: Path,
     name: str,
+    adaptations: Adaptations = (),
 ) -> Coverage:
-    """Fill `model`; where that fails and another prefix would fit, name it in the error."""
+    """Fill `model`; where that fails and another prefix would fit better, name it in the error."""
     try:
-        return fill(model, chosen, path, name)
+        return fill(model, chosen, path, name, idle=partial(_idle, model), adaptations=adaptations)
     except CheckpointError as error:
-        wanted = set(model.state_dict())
-        found = {
-            key[: -len(inner)]
-            for key in state
-            for inner in _inner(key)
-            if inner in wanted and inner != key
-        }
-        best = max(
-            found,
-            key=lambda prefix: sum(
-                key.removeprefix(prefix) in wanted for key in state if key.startswith(prefix)
-            ),
-            default="",
-        )
-        hint = (
-            f"Its keys fit with prefix={best}"
-            if best
-            else f"Its keys begin with {', '.join(list(state)[:3])}."
-        )
-        raise CheckpointError(str(error.args[0]), hint) from error
+        wanted = expected_state(model)
+        prefix = _best_prefix(state, wanted)
+        if prefix is None:
+            raise
+        if not prefix and chosen is state:
+            raise
+        raise CheckpointError(str(error.args[0]), f"Its keys fit with prefix={prefix}") from error
+
+
+def _idle(model: nn.Module, names: Collection[str]) -> set[str]:
+    """Return the weights that features of this model do not depend on."""
+    maps = TimmMaps(model.eval())
+    return idle_weights(model, names, lambda: outputs_of(maps, _own_size(model)))
+
+
+def _best_prefix(state: State, wanted: State) -> str | None:
+    """Return the prefix under which most of the wanted tensors stand in their own shape; None where
+    none has half of them."""
+    counts: Counter[str] = Counter()
+    for key, value in state.items():
+        for inner in [key, *_inner(key)]:
+            if inner in wanted and wanted[inner].shape == value.shape:
+                counts[key.removesuffix(inner)] += 1
+    best = max(counts, key=lambda prefix: (counts[prefix], -len(prefix)), default="")
+    return best if counts[best] * 2 >= len(wanted) else None
 
 
 def _inner(key: str) -> list[str]:
@@ -213,6 +328,12 @@ def takes_one_size(model: nn.Module) -> bool:
     return bool(getattr(patches, "img_size", None)) and bool(
         getattr(patches, "strict_img_size", True)
     )
+
+
+def _own_size(model: nn.Module) -> int:
+    """Return the side of the images a model was made for."""
+    made = getattr(getattr(model, "patch_embed", None), "img_size", None)
+    return int(made[0]) if made else int(resolve_model_data_config(model)["input_size"][-1])
 
 
 def input_spec(model: nn.Module) -> InputSpec:

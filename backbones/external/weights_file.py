@@ -26,7 +26,7 @@ def build(rest: str, request: BackboneRequest) -> Backbone:
             f"file:{rest} does not say its architecture.",
             f"Write file:{rest}?arch=vit_base_patch16_224.",
         )
-    timm_settings = TimmSettings(key=settings.key, prefix=settings.prefix)
+    timm_settings = TimmSettings(size=settings.size, key=settings.key, prefix=settings.prefix)
     model, coverage = create(settings.arch, timm_settings, Path(rest).expanduser(), request.seed)
     spec = apply_input(input_spec(model), settings)
     encoder = ExternalEncoder(

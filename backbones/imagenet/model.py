@@ -17,8 +17,7 @@ _RESNET_MEAN, _RESNET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def load(request: BackboneRequest) -> LoadedBackbone:
-    """Return the encoder with its weights; raise where the file is missing or fills less than 95 %
-    of it."""
+    """Return the encoder with its weights; raise where the file is missing or lacks one of them."""
     architecture = requested_architecture(request)
     if architecture.family == "resnet":
         architecture = replace(
@@ -26,10 +25,11 @@ def load(request: BackboneRequest) -> LoadedBackbone:
         )
     path = require_weights(request)
     encoder = build_encoder(architecture)
-    fill(
+    loaded = LoadedBackbone("imagenet", encoder)
+    loaded.coverage = fill(
         encoder.model,
         state_dict_of(read_weights(path), path),
         path,
         f"imagenet {architecture.name}",
     )
-    return LoadedBackbone("imagenet", encoder)
+    return loaded

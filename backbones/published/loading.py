@@ -84,8 +84,13 @@ def build(published: Published, request: BackboneRequest) -> Backbone:
     state = state_dict_of(read_weights(path), path, settings.key)
     encoder = build_network(published, request.seed, settings.upsample)
     _check_architecture(published, request, encoder)
+    network = _network(encoder)
     coverage = fill(
-        _network(encoder), _encoder_state(published, state, _network(encoder)), path, published.name
+        network,
+        _encoder_state(published, state, network),
+        path,
+        published.name,
+        leaves=published.leaves,
     )
     text, why = _text(published, settings, state, path)
     return PublishedBackbone(published, encoder, coverage, text, why)

@@ -19,7 +19,8 @@ class Published:
     `files` are the names it is published under; `prefixes` of the image encoder's keys, tried in
     this order; `renames` names a function of `renames.py` that turns the rest of a key into ours.
     `upsample`: px the method enlarges its images to for pooled and local features (0: not).
-    `pooling`: "cls" or "mean" of the tokens of a transformer.
+    `pooling`: "cls" or "mean" of the tokens of a transformer. `leaves`: patterns of further layers
+    in the file that the method itself does not use.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Published:
     renames: str = ""
     pooling: Literal["cls", "mean"] = "cls"
     upsample: int = 0
+    leaves: tuple[str, ...] = ()
     text: TextSide = ""
     no_text: str = "the file has no text encoder that is read here"
 
@@ -191,6 +193,7 @@ PUBLISHED: tuple[Published, ...] = (
         prefixes=("vision_encoder.visual.",),
         network="vit_base_clip",
         renames="clip",
+        leaves=("blocks.11.*",),
         input=_CLIP,
         where=f"github.com/zhjohnchan/PTUnifier (link in its README), or {_BENCHX}",
         licence=_NO_LICENCE,

@@ -249,7 +249,8 @@ def load_bert(state: State, prefix: str, pieces: Pieces, path: Path) -> BertMode
         for key, value in expected_state(bert).items()
         if "token_type" in key
     }
-    fill(bert, {**optional, **inside}, path, f"text encoder under {prefix}")
+    named = f"text encoder under {prefix}"
+    fill(bert, {**optional, **inside}, path, named, zeros=tuple(optional))
     return bert
 
 

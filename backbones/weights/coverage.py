@@ -1,28 +1,44 @@
-"""Fill a network with a state dict and account for it: what was loaded, what is missing, what did
-not fit."""
+"""Fill a network with a state dict and account for it: every weight comes from the file, or the
+file is refused."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
+from backbones.weights.adapting import Adaptations, adapt
 from backbones.weights.reading import State
+from backbones.weights.values import check_values
 from bench.errors import CheckpointError
 from bench.progress import default_progress
 
-MINIMUM = 0.95
 _SHOWN = 12
+_COMPUTED = (
+    "num_batches_tracked",
+    "relative_position_index",
+    "relative_coords_table",
+    "attn_mask",
+    "position_ids",
+)
+"""Buffers that a network computes or counts by itself."""
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """How much of a network a checkpoint filled: tensors and single numbers; `unused` counts the
-    file's tensors left over."""
+    """How much of a network a checkpoint filled: tensors and single numbers.
+
+    `missing`: weights that the file did not give; `idle`: the same of those that no forward pass
+    uses, which count for nothing; `unused` and `unused_names`: the file's tensors left over;
+    `adaptations`: what was changed to fit, in words.
+    """
 
     tensors: int
     all_tensors: int
@@ -30,6 +46,10 @@ class Coverage:
     all_numbers: int
     missing: tuple[str, ...] = ()
     unused: int = 0
+    unused_names: tuple[str, ...] = ()
+    adaptations: tuple[str, ...] = ()
+    source: str = ""
+    idle: tuple[str, ...] = ()
 
     @property
     def fraction(self) -> float:
@@ -38,7 +58,21 @@ class Coverage:
 
     def __str__(self) -> str:
         text = f"{self.tensors} of {self.all_tensors} tensors, {self.fraction:.1%} of the encoder"
-        return f"{text}; missing {_some(self.missing)}" if self.missing else text
+        parts = [f"missing {_some(self.missing)}"] if self.missing else []
+        return "; ".join([text, *parts, *self.adaptations])
+
+    def account(self) -> dict[str, Any]:
+        """Return what stands in a result: the share that was filled, what was left over, what was
+        changed."""
+        return {
+            "coverage": self.fraction,
+            "missing": list(self.missing),
+            "idle": list(self.idle),
+            "unused": list(self.unused_names[:_SHOWN]),
+            "unused_tensors": self.unused,
+            "adaptations": list(self.adaptations),
+            "weights": self.source,
+        }
 
 
 def take_prefix(
@@ -56,12 +90,18 @@ def take_prefix(
 
 
 def expected_state(module: nn.Module) -> State:
-    """Return the tensors a checkpoint has to fill: all but BatchNorm's batch counters."""
-    return {
-        key: value
-        for key, value in module.state_dict().items()
-        if not key.endswith("num_batches_tracked")
-    }
+    """Return the tensors a checkpoint has to fill: all but the buffers that are computed."""
+    return {key: value for key, value in module.state_dict().items() if not is_computed(key, value)}
+
+
+def is_computed(name: str, tensor: torch.Tensor) -> bool:
+    """Tell whether an entry of a state dict is computed by its network: a counter, an index or a
+    mask."""
+    return name.endswith(_COMPUTED) or not (tensor.is_floating_point() or tensor.is_complex())
+
+
+def _none_idle(names: Collection[str]) -> set[str]:
+    return set()
 
 
 def fill(
@@ -70,49 +110,127 @@ def fill(
     path: Path,
     what: str,
     *,
-    minimum: float = MINIMUM,
+    idle: Callable[[Collection[str]], set[str]] = _none_idle,
+    leaves: Sequence[str] = (),
+    zeros: Sequence[str] = (),
+    adaptations: Adaptations = (),
     silent: bool = False,
 ) -> Coverage:
     """Load `state` (keys of `module`) into `module`, print (unless `silent`) and return the
     coverage.
 
-    Position embeddings of another size are interpolated. Raises CheckpointError, listing what is
-    missing, where less than `minimum` is covered, and for weights that are not finite.
+    Position embeddings of another size are interpolated, a stem of one channel is repeated.
+    `idle(names)` returns those of the missing weights that no forward pass uses; `leaves` are
+    patterns of further layers that the file may have, `zeros` endings of weights that may be zero.
+    Raises CheckpointError naming every weight that is missing, of another shape, of a wrong type,
+    not finite or all zero, and layers that the network has not.
     """
     wanted = expected_state(module)
-    state = resize_positions(state, wanted)
+    state, fitted = adapt(state, wanted)
     fitting = {
         key: state[key]
         for key, value in wanted.items()
         if key in state and state[key].shape == value.shape
     }
-    coverage = _account(wanted, state, fitting)
-    if coverage.fraction < minimum:
-        raise CheckpointError(
-            f"checkpoint {path} fills {coverage.fraction:.0%} of {what}: "
-            f"{_some(coverage.missing)}.",
-            f"It is of another architecture, renamed or damaged; at least {minimum:.0%} is needed.",
-        )
-    _check_finite(fitting, path)
+    absent = {key for key in wanted if key not in fitting}
+    spared = idle(absent) if absent else set()
+    used = {key: value for key, value in wanted.items() if key not in spared}
+    coverage = _account(used, state, fitting, path, (*adaptations, *fitted), tuple(sorted(spared)))
+    _check_complete(coverage, path, what)
+    check_depth(coverage.unused_names, wanted, leaves, path, what)
+    check_values(fitting, path, zeros=tuple(zeros))
     module.load_state_dict(fitting, strict=False)
     if not silent:
         default_progress().say(f"{what}: {coverage} from {path}")
     return coverage
 
 
-def _account(wanted: State, state: State, fitting: State) -> Coverage:
+def whole(state: State, source: str) -> Coverage:
+    """Return the coverage of a network that a library filled in whole by its own strict check."""
+    numbers = sum(value.numel() for value in state.values())
+    return Coverage(len(state), len(state), numbers, numbers, source=source)
+
+
+def _check_complete(coverage: Coverage, path: Path, what: str) -> None:
+    if coverage.missing:
+        raise CheckpointError(
+            f"checkpoint {path} fills {math.floor(100 * coverage.fraction)}% of {what}: "
+            f"{_some(coverage.missing)}.",
+            "It is of another architecture, renamed or damaged; every weight must come from it.",
+        )
+
+
+def check_depth(
+    unused: Sequence[str], wanted: Collection[str], leaves: Sequence[str], path: object, what: str
+) -> None:
+    """Raise CheckpointError where left-over tensors are further layers of those the network has:
+    the file is of a deeper network, whose first layers alone would be another encoder."""
+    layers = {_numbered(key) for key in wanted}
+    deeper = [
+        key
+        for key in unused
+        if re.search(r"\d", key)
+        and _numbered(key) in layers
+        and not any(fnmatch(key, pattern) for pattern in leaves)
+    ]
+    if deeper:
+        raise CheckpointError(
+            f"checkpoint {path} has layers that {what} has not: {_some(deeper)}.",
+            "It is of a deeper network: name that one.",
+        )
+
+
+def _numbered(key: str) -> str:
+    """Return a key with its numbers left out, the same for all layers of a kind."""
+    return re.sub(r"\d+", "#", key)
+
+
+@torch.no_grad()
+def idle_weights(
+    module: nn.Module, names: Collection[str], outputs: Callable[[], Sequence[torch.Tensor]]
+) -> set[str]:
+    """Return `names`, set to zero, where none of the module's `outputs()` depends on them; else an
+    empty set.
+
+    They are set to NaN for one forward pass, which reaches everything that depends on them.
+    """
+    entries = module.state_dict()
+    for name in names:
+        entries[name].fill_(torch.nan)
+    if not all(bool(torch.isfinite(output).all()) for output in outputs()):
+        return set()
+    for name in names:
+        entries[name].zero_()
+    return set(names)
+
+
+def _account(
+    wanted: State,
+    state: State,
+    fitting: State,
+    path: Path,
+    adaptations: Adaptations,
+    idle: tuple[str, ...],
+) -> Coverage:
     wrong = {
         key: f"{key} {_shape(state[key])} instead of {_shape(wanted[key])}"
         for key in wanted
         if key in state
     }
+    unused = tuple(
+        key for key, value in state.items() if key not in wanted and not is_computed(key, value)
+    )
     return Coverage(
         tensors=len(fitting),
         all_tensors=len(wanted),
         numbers=sum(value.numel() for value in fitting.values()),
         all_numbers=sum(value.numel() for value in wanted.values()),
         missing=tuple(wrong.get(key, key) for key in wanted if key not in fitting),
-        unused=len(state) - len(fitting),
+        unused=len(unused),
+        unused_names=unused,
+        adaptations=adaptations,
+        source=str(path),
+        idle=idle,
     )
 
 
@@ -123,34 +241,3 @@ def _shape(tensor: torch.Tensor) -> str:
 def _some(names: Sequence[str]) -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return f"{len(names)} tensor(s): {', '.join(names[:_SHOWN])}{more}"
-
-
-def _check_finite(state: State, path: Path) -> None:
-    for key, value in state.items():
-        if not torch.isfinite(value).all():
-            raise CheckpointError(
-                f"checkpoint {path} has values that are not finite in {key}.",
-                "Copy or download it again.",
-            )
-
-
-def resize_positions(state: State, wanted: State, key: str = "pos_embed") -> State:
-    """Return `state` with its position embeddings [1, 1 + n, D] interpolated (bicubic) to the grid
-    that is wanted."""
-    old, new = state.get(key), wanted.get(key)
-    if (
-        old is None
-        or new is None
-        or old.shape == new.shape
-        or old.ndim != 3
-        or old.shape[-1] != new.shape[-1]
-    ):
-        return state
-    before, after = math.isqrt(old.shape[1] - 1), math.isqrt(new.shape[1] - 1)
-    if before**2 != old.shape[1] - 1 or after**2 != new.shape[1] - 1:
-        return state  # no square grid behind one class token: reported as a tensor of another shape
-    grid = old[:, 1:].float().reshape(1, before, before, -1).permute(0, 3, 1, 2)
-    grid = nn.functional.interpolate(
-        grid, size=(after, after), mode="bicubic", align_corners=False, antialias=True
-    )
-    return {**state, key: torch.cat([old[:, :1].float(), grid.flatten(2).transpose(1, 2)], dim=1)}

@@ -15,6 +15,7 @@ import torch
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from backbones.weights.legacy import KNOWN, read_legacy
+from backbones.weights.values import check_layout
 from bench.errors import CheckpointError
 
 State = dict[str, torch.Tensor]
@@ -225,6 +226,7 @@ def state_dict_of(content: Any, path: Path, key: str = "") -> State:
             f"checkpoint {path} holds no tensors by name.",
             "A state dict was expected; name it by key=.",
         )
+    check_layout(tensors, path)
     return tensors
 
 

@@ -122,6 +122,22 @@ def test_best_is_bold_and_only_paired_ties_are_marked(store: ResultStore) -> Non
     assert table.rows == ["good (net)", "near (net)"]
 
 
+def test_a_row_whose_weights_are_not_all_from_its_file_is_marked(store: ResultStore) -> None:
+    whole = {"encoder:coverage": 1.0, "encoder:adaptations": []}
+    add(store, "whole", 0.8, **whole)
+    add(store, "older", 0.7)
+    partly = {"encoder:coverage": 0.99996, "encoder:missing": ["conv1.weight"]}
+    add(store, "partly", 0.6, **partly)
+    add(store, "grey", 0.5, **{**whole, "encoder:adaptations": ["conv1: one grey channel"]})
+    (table,), _ = leaderboard.build(store, "fake_task")
+    text = tables.to_markdown(table)
+    assert "| partly (net) † |" in text and text.count("†") == 2
+    assert "† partly (net): 99.9% of its weights come from its file; not in it: conv1" in text
+    assert "grey (net), changed to fit: conv1: one grey channel." in text
+    shares = {row["encoder"]: row["weights_from_file"] for row in tables.to_rows(table)}
+    assert shares["whole (net)"] == 1.0 and shares["older (net)"] == ""
+
+
 def test_mean_over_seeds_and_missing_cells(store: ResultStore) -> None:
     add(store, "a", 0.4, seed=0)
     add(store, "a", 0.6, seed=1)

@@ -189,3 +189,137 @@ def test_a_model_of_one_size_says_so(weights):
     swin = build("timm:swin_tiny_patch4_window7_224?pretrained=false")
     with pytest.raises(SettingError, match="224 x 224 px only"):
         swin.features(images(256))
+
+
+def older_swin(state):
+    """The layout of timm up to 0.8 and of Microsoft: patches are merged at the end of a stage."""
+    found = {}
+    for key, value in state.items():
+        stage = key.split(".")[1] if ".downsample." in key else ""
+        old = key.replace(f"layers.{stage}.", f"layers.{int(stage) - 1}.", 1) if stage else key
+        found[old] = value
+    return found
+
+
+def test_the_older_layout_of_swin_fills_every_weight(weights):
+    name = "swin_tiny_patch4_window7_224"
+    path, model = weights(name, older_swin)
+    backbone = build(f"file:{path}?arch={name}")
+    assert backbone.coverage.fraction == 1.0
+    assert "keys renamed by timm (swin_transformer)" in backbone.account()["adaptations"]
+    own = backbone.module.state_dict()
+    assert all(torch.equal(own[f"model.model.{key}"], v) for key, v in model.state_dict().items())
+
+
+def test_the_visual_tower_of_openai_clip_fills_timms_vit(tmp_path):
+    torch.manual_seed(1)
+    width, blocks = 768, 12
+    shapes = {
+        "visual.class_embedding": [width],
+        "visual.positional_embedding": [197, width],
+        "visual.proj": [width, 512],
+        "visual.conv1.weight": [width, 3, 16, 16],
+        "logit_scale": [],
+    }
+    for norm in ("ln_pre", "ln_post"):
+        shapes |= {f"visual.{norm}.weight": [width], f"visual.{norm}.bias": [width]}
+    for number in range(blocks):
+        block = f"visual.transformer.resblocks.{number}"
+        for layer, (out, into) in {
+            "attn.in_proj_": (3 * width, width),
+            "attn.out_proj.": (width, width),
+            "mlp.c_fc.": (4 * width, width),
+            "mlp.c_proj.": (width, 4 * width),
+        }.items():
+            shapes |= {f"{block}.{layer}weight": [out, into], f"{block}.{layer}bias": [out]}
+        for norm in ("ln_1", "ln_2"):
+            shapes |= {f"{block}.{norm}.weight": [width], f"{block}.{norm}.bias": [width]}
+    path = tmp_path / "clip.pt"
+    torch.save({key: torch.rand(()).expand(shape) for key, shape in shapes.items()}, path)
+    backbone = build(f"file:{path}?arch=vit_base_patch16_clip_224")
+    assert backbone.coverage.fraction == 1.0
+
+
+def test_a_stem_of_one_channel_gives_what_it_gave_for_grey(weights):
+    """Two files that differ in their first layer alone must not give the same features."""
+    name = "test_resnet"
+    stem = build(f"timm:{name}?weights={weights(name)[0]}").module.state_dict()
+    key = next(k for k, v in stem.items() if v.ndim == 4 and v.shape[1] == 3)
+    inner = key.removeprefix("model.model.")
+    found = []
+    for factor in (1.0, 2.0):
+        path, _ = weights(name, lambda s, f=factor: {**s, inner: s[inner][:, :1] * f})
+        backbone = build(f"file:{path}?arch={name}")
+        assert backbone.coverage.fraction == 1.0
+        assert "repeated to three" in backbone.account()["adaptations"][0]
+        own = backbone.module.state_dict()[key]
+        assert torch.allclose(own.sum(1, keepdim=True), torch.load(path)[inner], atol=1e-6)
+        with torch.inference_mode():
+            found.append(backbone.features(images(160)).pooled)
+    assert not torch.allclose(*found)
+
+
+def test_the_norm_behind_the_mean_of_a_fine_tuned_mae_is_used_as_trained(weights):
+    import timm
+
+    path, _ = weights(
+        "test_vit", lambda s: {k.replace("norm.", "fc_norm.") if k.startswith("norm.") else k: v
+                               for k, v in s.items()}
+    )  # fmt: skip
+    backbone = build(f"file:{path}?arch=test_vit")
+    reference = timm.create_model("test_vit", num_classes=0, global_pool="avg").eval()
+    reference.load_state_dict(torch.load(path))
+    with torch.inference_mode():
+        own, right = backbone.features(images(160)).pooled, reference(images(160))
+    assert torch.allclose(own, right, atol=1e-5)
+    assert any("fc_norm" in sentence for sentence in backbone.account()["adaptations"])
+
+
+def test_positions_without_one_for_the_class_token_are_completed(weights):
+    path, _ = weights("test_vit", lambda s: {**s, "pos_embed": s["pos_embed"][:, 1:]})
+    backbone = build(f"file:{path}?arch=test_vit")
+    own = backbone.module.state_dict()["model.model.pos_embed"]
+    assert torch.equal(own[:, 1:], torch.load(path)["pos_embed"])
+    assert not own[:, 0].any()
+    assert any("class token" in sentence for sentence in backbone.account()["adaptations"])
+
+
+def test_positions_of_no_square_grid_are_refused(weights):
+    path, _ = weights("test_vit", lambda s: {**s, "pos_embed": s["pos_embed"][:, :40]})
+    with pytest.raises(CheckpointError, match=r"pos_embed \[1, 40, \d+\] instead of"):
+        build(f"file:{path}?arch=test_vit")
+
+
+def test_another_size_of_patches_is_another_architecture(weights):
+    path, _ = weights(
+        "test_vit",
+        lambda s: {**s, "patch_embed.proj.weight": s["patch_embed.proj.weight"][..., :8, :8]},
+    )
+    with pytest.raises(CheckpointError, match=r"patch_embed\.proj\.weight \[.*8, 8\] instead"):
+        build(f"file:{path}?arch=test_vit")
+
+
+def test_one_missing_weight_is_refused_whatever_its_share(weights):
+    path, _ = weights("test_vit", lambda s: {k: v for k, v in s.items() if k != "norm.bias"})
+    with pytest.raises(CheckpointError, match=r"1 tensor\(s\): norm\.bias"):
+        build(f"file:{path}?arch=test_vit")
+
+
+def test_a_deeper_networks_file_is_refused(weights):
+    path, _ = weights(
+        "test_vit",
+        lambda s: (
+            s | {k.replace("blocks.0.", "blocks.9."): v for k, v in s.items() if "blocks.0." in k}
+        ),
+    )
+    with pytest.raises(CheckpointError, match=r"has layers that test_vit has not: .*blocks\.9"):
+        build(f"file:{path}?arch=test_vit")
+
+
+def test_a_hint_names_a_prefix_only_where_most_weights_fit(weights):
+    path, _ = weights(
+        "test_vit", lambda s: {k.replace("attn.", "attention."): v for k, v in s.items()}
+    )
+    with pytest.raises(CheckpointError) as stopped:
+        build(f"file:{path}?arch=test_vit")
+    assert "prefix=" not in str(stopped.value)

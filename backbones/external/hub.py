@@ -1,0 +1,116 @@
+"""The files of a model on the hub or in a folder of its form: found in the folder, the cache, or
+downloaded. Imports no torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.errors import CheckpointError
+
+WEIGHTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+"""Where weights stand, the first that is there counts; an index names several files."""
+_FLOATS = ("F64", "F32", "F16", "BF16")
+
+
+def hub_file(source: str, name: str, revision: str = "main") -> Path | None:
+    """Return a file of a folder or of a model on the hub, which may be downloaded; None where it is
+    not to be had."""
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        return folder / name if (folder / name).is_file() else None
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    cached = try_to_load_from_cache(source, name, revision=revision)
+    if isinstance(cached, str):
+        return Path(cached)
+    if cached is not None:
+        return None  # the cache knows that the model has no such file
+    try:
+        return Path(hf_hub_download(source, name, revision=revision))
+    except (OSError, ValueError, HfHubHTTPError, HFValidationError):
+        return None
+
+
+def weight_files(source: str, revision: str = "main") -> list[Path]:
+    """Return the files that hold a model's weights, by the library's order of preference."""
+    for name in WEIGHTS:
+        path = hub_file(source, name, revision)
+        if path is None:
+            continue
+        if path.suffix != ".json":
+            return [path]
+        shards = sorted(set(_weight_map(path).values()))
+        found = [hub_file(source, shard, revision) for shard in shards]
+        return [path, *(shard for shard in found if shard is not None)]
+    return []
+
+
+def _weight_map(path: Path) -> dict[str, str]:
+    content = read_object(path)
+    shards = content.get("weight_map")
+    if not isinstance(shards, dict) or not all(isinstance(each, str) for each in shards.values()):
+        raise CheckpointError(f"{path} has no weight_map.", "Copy or download it again.")
+    return shards
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file; raise CheckpointError where there is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"{path} is no JSON: {error}.", "Copy or download it again."
+        ) from error
+    if not isinstance(content, dict):
+        raise CheckpointError(
+            f"{path} holds a {type(content).__name__}, an object was expected.",
+            "Copy or download it again.",
+        )
+    return content
+
+
+def check_weight_files(paths: Sequence[Path]) -> None:
+    """Raise CheckpointError for a file that is damaged, carries code, or holds weights that are no
+    floating-point numbers; nothing in it is run."""
+    for path in paths:
+        if path.suffix == ".safetensors":
+            _check_safetensors(path)
+        elif path.suffix == ".bin":
+            _check_pickle(path)
+
+
+def _check_safetensors(path: Path) -> None:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            types = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(
+            f"checkpoint {path} is damaged: {str(error).splitlines()[0].rstrip('.')}.",
+            "Copy or download it again.",
+        ) from error
+    for name, kind in types.items():
+        if name.endswith(("weight", "bias")) and kind not in _FLOATS:
+            raise CheckpointError(
+                f"checkpoint {path}: {name} holds {kind} numbers, floating-point weights are "
+                "needed.",
+                "Quantized and complex weights are not read: save them as float32.",
+            )
+
+
+def _check_pickle(path: Path) -> None:
+    from backbones.weights.reading import read_weights, state_dict_of
+    from backbones.weights.values import check_types
+
+    state = state_dict_of(read_weights(path), path)
+    check_types({key: state[key] for key in state if key.endswith(("weight", "bias"))}, path)
