@@ -19,25 +19,26 @@ from bench.errors import DataError, SettingError
 from bench.processes import rank, world_size
 
 
-def reports_of(subset: Subset, name: str) -> list[str]:
-    """Return the reports of a subset; raise DataError naming the first image whose report is
-    missing or has no word."""
+def reports_of(subset: Subset) -> list[str]:
+    """Return the reports of a subset; a missing one is empty."""
+    return subset.index["report"].fillna("").astype(str).tolist()
+
+
+def with_words(subset: Subset, name: str) -> Subset:
+    """Return the pairs whose report has a word; raise DataError where the dataset has no reports,
+    or none with a word."""
     if "report" not in subset.index.columns:
         raise DataError(
             f"dataset '{name}' has no reports.",
             "Pre-train on an image-report dataset, e.g. mimic_cxr.",
         )
-    reports = subset.index["report"].fillna("").astype(str).tolist()
-    for number, report in enumerate(reports):
-        if not words_of(report):
-            image = subset.index["image_id"].iloc[number]
-            shown = (
-                f"the report {report!r}, which has no word" if report.strip() else "an empty report"
-            )
-            raise DataError(
-                f"dataset '{name}': image {image} has {shown}.", "Leave such rows out of the index."
-            )
-    return reports
+    rows = [row for row, report in enumerate(reports_of(subset)) if words_of(report)]
+    if len(subset) and not rows:
+        raise DataError(
+            f"dataset '{name}': none of {len(subset)} reports has a word.",
+            "Check that its report files are there, e.g. with `place-bench data verify`.",
+        )
+    return _take(subset, rows)
 
 
 def learnable(
@@ -46,13 +47,14 @@ def learnable(
     """Return the pairs a method learns from, their reports as it reads them; the pixels stay where
     they are."""
     rows = [row for row, report in enumerate(reports) if method.learns_from(report)]
-    if len(rows) < len(subset):
-        subset = replace(
-            subset,
-            index=subset.index.iloc[rows].reset_index(drop=True),
-            positions=subset.positions[rows],
-        )
-    return subset, [method.read(reports[row]) for row in rows]
+    return _take(subset, rows), [method.read(reports[row]) for row in rows]
+
+
+def _take(subset: Subset, rows: Sequence[int]) -> Subset:
+    if len(rows) == len(subset):
+        return subset
+    index = subset.index.iloc[rows].reset_index(drop=True)
+    return replace(subset, index=index, positions=subset.positions[rows])
 
 
 def encode_reports(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,28 +75,31 @@ def _train(recipe: Recipe, data: PairData, folder: Path, device: str, progress: 
 
     from backbones.alignment.sync_norm import synchronise_norms
     from backbones.checkpoint import save_method
-    from backbones.pairs import PairLoader, encode_reports, learnable, reports_of
+    from backbones.pairs import PairLoader, encode_reports, learnable, reports_of, with_words
     from backbones.retrieval import retrieval_scores
     from bench.processes import rank
     from bench.training import plan_from, train
 
     settings = recipe_settings(recipe)
     spec = resolve_architecture(recipe.profile, recipe.architecture).input
-    reports = reports_of(data.train, data.name)
+    train_pairs = with_words(data.train, data.name)
+    worded = replace(data, train=train_pairs, val=with_words(data.val, data.name))
+    _say_left_out(data, worded, "reports have no word", progress)
+    reports = reports_of(worded.train)
     method = build_method(recipe, settings, reports)
     speed_up(method, settings, device)
     synchronise_norms(method.to(device))
     loaders = []
-    for subset, texts in ((data.train, reports), (data.val, reports_of(data.val, data.name))):
+    for subset, texts in ((worded.train, reports), (worded.val, reports_of(worded.val))):
         pairs, read = learnable(subset, texts, method)
-        if len(pairs) < len(subset):
-            progress.say(
-                f"{len(subset) - len(pairs)} of {len(subset)} reports are too short for "
-                f"{recipe.method}: left out"
-            )
         encoded = encode_reports(read, method.vocabulary, settings)
         loaders.append(PairLoader(pairs, encoded, method.vocabulary, spec, settings.batch_size))
-    data = replace(data, train=loaders[0].subset, val=loaders[1].subset)
+    learned = replace(data, train=loaders[0].subset, val=loaders[1].subset)
+    _say_left_out(worded, learned, f"reports are too short for {recipe.method}", progress)
+    left_out = {
+        "without_words": _missing(data, worded),
+        "too_short": _missing(worded, learned),
+    }
     watch = partial(retrieval_scores, pairs=loaders[1], device=device)
     title = f"pre-training {recipe.method} on {data.name}"
     plan = plan_from(settings, seed=recipe.seed)
@@ -111,7 +115,21 @@ def _train(recipe: Recipe, data: PairData, folder: Path, device: str, progress: 
     )
     if rank() == 0:
         save_method(method, folder)
-        _finish(recipe, data, method, summary, folder)
+        _finish(recipe, learned, left_out, method, summary, folder)
+
+
+def _missing(whole: PairData, smaller: PairData) -> dict[str, int]:
+    """Return how many pairs of each split are in one and not in the other."""
+    return {
+        "train": len(whole.train) - len(smaller.train),
+        "val": len(whole.val) - len(smaller.val),
+    }
+
+
+def _say_left_out(whole: PairData, smaller: PairData, why: str, progress: Progress) -> None:
+    for split, count in _missing(whole, smaller).items():
+        if count:
+            progress.say(f"{count} of {len(getattr(whole, split))} {why}: left out")
 
 
 def build_method(
@@ -169,6 +187,7 @@ def _require_compiler(device: str) -> None:
 def _finish(
     recipe: Recipe,
     data: PairData,
+    left_out: Mapping[str, Mapping[str, int]],
     method: VisionLanguageMethod,
     summary: TrainSummary,
     folder: Path,
@@ -180,9 +199,8 @@ def _finish(
 
     write_atomically(folder / CURVE, "".join(json.dumps(row) + "\n" for row in summary.curve))
     _draw(recipe, data, method, folder)
-    write_atomically(
-        folder / CARD, json.dumps(_card(recipe, data, method, summary, folder), indent=2) + "\n"
-    )
+    card = _card(recipe, data, left_out, method, summary, folder)
+    write_atomically(folder / CARD, json.dumps(card, indent=2) + "\n")
     shutil.rmtree(folder / "work", ignore_errors=True)
 
 
@@ -212,12 +230,14 @@ def _draw(recipe: Recipe, data: PairData, method: VisionLanguageMethod, folder: 
 def _card(
     recipe: Recipe,
     data: PairData,
+    left_out: Mapping[str, Mapping[str, int]],
     method: VisionLanguageMethod,
     summary: TrainSummary,
     folder: Path,
 ) -> dict[str, Any]:
     from backbones.hashing import file_sha256
     from bench.results import provenance
+    from bench.seen import write_seen
 
     architecture = resolve_architecture(recipe.profile, recipe.architecture)
     return {
@@ -231,6 +251,8 @@ def _card(
             "train_pairs": len(data.train),
             "val_pairs": len(data.val),
         },
+        "left_out": left_out,
+        "seen": write_seen(folder, data),
         "epochs": summary.epochs,
         "kept_epoch": summary.best_epoch,
         "last_epoch": summary.curve[-1],

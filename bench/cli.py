@@ -171,6 +171,16 @@ def run(
     force: Annotated[
         bool, typer.Option("--force", help="Run cells again that have a result.")
     ] = False,
+    allow_seen: Annotated[
+        bool,
+        typer.Option(
+            "--allow-seen",
+            help=(
+                "Run encoders that were pre-trained on test images too; the table then says how "
+                "many."
+            ),
+        ),
+    ] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes that decode images.")] = 2,
     show_text: Annotated[
         bool,
@@ -210,6 +220,7 @@ def run(
         results=results,
         on_error=on_error.value,
         force=force,
+        allow_seen=allow_seen,
         workers=workers,
     )
     raise typer.Exit(run_command(request, dry_run=dry_run))

@@ -31,6 +31,7 @@ from bench.pretraining import (
 from bench.progress import default_progress
 from bench.registry import suggest
 from bench.results import ResultStore
+from bench.seen import check_unseen
 from bench.tables import comparison, to_markdown
 
 if TYPE_CHECKING:
@@ -84,6 +85,9 @@ def _jobs(plan: TaskPlan, request: RunRequest, progress: Progress) -> list[Job]:
     for name in entrants(plan.task, request):
         spec = BACKBONES.get(name)
         encoder = resolve_encoder(encoder_request(name, request), progress)
+        seen = check_unseen(plan, name, encoder, allowed=request.allow_seen)
+        if seen:
+            progress.say(seen)
         for fraction in request.fractions or plan.task.fractions:
             found += [
                 Job(make_cell(plan, spec, encoder, fraction, seed, request), plan, encoder)

@@ -110,6 +110,10 @@ class Dataset(ABC):
         """Render `studies` studies at `size` px into `out` in this dataset's native layout."""
         raise NotImplementedError(f"dataset '{self.name}' has no demo")
 
+    def cautions(self, test: pd.DataFrame) -> tuple[str, ...]:
+        """Return sentences on these test images that every result and table has to carry."""
+        return ()
+
     def demo_version(self) -> int:
         """Return the version of the renderer behind `make_demo`; another version, another demo."""
         return 1
@@ -370,13 +374,14 @@ class Subset:
 class PairData:
     """Radiographs with their reports, split by patient: the subsets' index has a column `report`,
     their images are cached at the encoder's `resize`. `data_hash` identifies images, reports and
-    split."""
+    split; `digests` are the contents of the images by id, as the image cache has them."""
 
     name: str
     kind: DataKind
     train: Subset
     val: Subset
     data_hash: str
+    digests: Mapping[str, str] = field(default_factory=dict)
 
 
 class Progress(Protocol):

@@ -57,6 +57,7 @@ class RunRequest:
     results: Path = Path("results")
     on_error: OnError = "stop"
     force: bool = False
+    allow_seen: bool = False
     workers: int = 2
 
     def scoped(self, scope: str) -> dict[str, str]:
@@ -222,11 +223,7 @@ def plan_task(name: str, request: RunRequest, progress: Progress) -> TaskPlan:
 
 def _twins(prepared: Prepared, index: pd.DataFrame) -> int:
     """Return how many images have the same file content as another image in another split."""
-    content = (
-        index["image_id"]
-        .astype(str)
-        .map(dict(zip(prepared.image_store.ids, prepared.image_store.digests, strict=True)))
-    )
+    content = index["image_id"].astype(str).map(prepared.digests())
     groups = index.groupby(content)
     several = (groups["image_id"].transform("nunique") > 1) & (
         groups["split"].transform("nunique") > 1
@@ -326,6 +323,10 @@ class EncoderRef:
     checkpoint: Path | None = None
     checkpoint_hash: str = ""
     pretrained_on: str = ""
+    seen: Path | None = None
+    """File of the digests of its training images (`bench.seen`); None where it is not known."""
+    untrained: bool = False
+    """Its weights are random, or it has none: it cannot have seen anything."""
 
 
 def settings_id(cell: Cell) -> str:

@@ -24,6 +24,7 @@ from bench.contracts import (
 from bench.errors import CheckpointError, DataError, PlaceBenchError
 from bench.paths import cache_home
 from bench.plan import EncoderRef, RunRequest
+from bench.seen import check_seen
 
 if TYPE_CHECKING:
     from bench.data.loading import Prepared
@@ -106,7 +107,12 @@ def train_encoder(
     )
     train, val = (_rows(prepared, name) for name in ("train", "val"))
     pairs = PairData(
-        prepared.dataset.name, root.kind, train, val, _pairs_hash(prepared, (train, val))
+        prepared.dataset.name,
+        root.kind,
+        train,
+        val,
+        _pairs_hash(prepared, (train, val)),
+        prepared.digests(),
     )
     folder = request.out or trainer.checkpoint_folder(recipe, pairs.data_hash)
     if force or not trainer.is_complete(folder):
@@ -195,6 +201,7 @@ def _as_declared(spec: BackboneSpec, request: PretrainRequest) -> EncoderRef:
         spec.architecture(wanted),
         None,
         file_digest(weights) if weights and weights.is_file() else "",
+        untrained=spec.seeded or spec.name.startswith("baseline:"),
     )
 
 
@@ -220,7 +227,8 @@ def _described(folder: Path) -> EncoderRef:
         data = card["data"]
         trained_on = f"{data['name']}, {data['train_pairs']} image-report pairs"
         note = f"{trained_on} ({'rendered data' if data['kind'] == 'demo' else 'real data'})"
-        return EncoderRef(card["architecture"], folder, card["weights_sha256"][:16], note)
+        seen = check_seen(folder, card.get("seen"))
+        return EncoderRef(card["architecture"], folder, card["weights_sha256"][:16], note, seen)
     except FileNotFoundError as error:
         raise CheckpointError(
             f"{folder} has no card.json.", "Give the folder that `place-bench pretrain` wrote."

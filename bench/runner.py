@@ -27,6 +27,7 @@ from bench.contracts import (
 from bench.errors import NotApplicableError
 from bench.plan import EncoderRef, TaskPlan, settings_id
 from bench.results import ResultStore, provenance
+from bench.seen import UNKNOWN, seen_in
 from bench.stats import cluster_weights, interval, point
 
 
@@ -192,6 +193,8 @@ def _record(
     if plan.lists:
         record |= {"split_unknown_lines": plan.lists.unknown, "split_left_out": plan.lists.left_out}
     record |= {"skipped_images": len(plan.prepared.skipped), "device": device, **provenance()}
+    record |= _seen(plan, encoder)
+    record["cautions"] = list(plan.dataset.cautions(subsets["test"].index))
     record |= {f"seconds:{name}": round(value, 3) for name, value in seconds.items()}
     record |= {f"fit:{name}": value for name, value in predictions.extra.items()}
     for item in scores:
@@ -202,6 +205,15 @@ def _record(
             f"high:{item.metric}": _json(item.high),
         }
     return record
+
+
+def _seen(plan: TaskPlan, encoder: EncoderRef) -> dict[str, Any]:
+    """Return how many test images and patients the encoder was pre-trained on, or that nobody
+    knows."""
+    count = seen_in(plan, encoder)
+    if count is None:
+        return {"seen:images": UNKNOWN, "seen:patients": UNKNOWN}
+    return {"seen:images": count.images, "seen:patients": count.patients}
 
 
 def failure(cell: Cell, error: BaseException) -> dict[str, Any]:

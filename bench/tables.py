@@ -13,6 +13,7 @@ from bench.contracts import DEMO_NOTE, KINDS
 from bench.leaderboard import Column, Table, lower_is_better
 from bench.metrics.paired import Difference
 from bench.published import published_markdown
+from bench.seen import UNKNOWN, SeenCount
 
 PARTLY = "†"
 """Marks a row whose encoder has weights that no file gave."""
@@ -93,7 +94,8 @@ def _foot(table: Table) -> list[str]:
         f"{escape(name)} was pre-trained on {escape(note)}."
         for name, note in sorted(table.notes.items())
     ]
-    return ["".join([legend, *sd]), *notes, *_weights(table)]
+    remarks = [*_weights(table), *_seen(table), *_cautions(table)]
+    return ["".join([legend, *sd]), *notes, *remarks]
 
 
 def _weights(table: Table) -> list[str]:
@@ -131,6 +133,37 @@ def _coverage(table: Table, name: str) -> float:
 def _share(record: Mapping[str, Any]) -> float:
     """Return how much of an encoder came from its file; 1 where a result says nothing of it."""
     return float(record.get("encoder:coverage", 1.0))
+
+
+def _seen(table: Table) -> list[str]:
+    """Return which rows were pre-trained on test images or patients, and of which nobody knows."""
+    lines, unknown = [], []
+    for name in sorted(table.rows):
+        images = _fact(table, name, "seen:images")
+        patients = _fact(table, name, "seen:patients")
+        if images == UNKNOWN:
+            unknown.append(escape(name))
+        elif images or patients:
+            count = SeenCount(images, patients, table.test_images, table.test_patients)
+            lines.append(count.sentence(f"**{escape(name)}**"))
+    if unknown:
+        lines.append(
+            "Nobody recorded which images these were pre-trained on, so whether they have seen the "
+            f"test images is unknown: {', '.join(unknown)}."
+        )
+    return lines
+
+
+def _fact(table: Table, name: str, fact: str) -> Any:
+    """Return a fact of the newest result of a row, None where it has none."""
+    facts = [r.get(fact) for r in table.records if table.names[str(r["key"])] == name]
+    return facts[-1] if facts else None
+
+
+def _cautions(table: Table) -> list[str]:
+    """Return what the dataset says of its test images, once."""
+    sentences = [text for record in table.records for text in record.get("cautions", [])]
+    return [escape(text) for text in dict.fromkeys(sentences)]
 
 
 def _differences(table: Table) -> list[str]:
@@ -247,7 +280,12 @@ def _row(table: Table, column: Column, name: str) -> dict[str, Any]:
         **_facts(table),
         "pretrained_on": table.notes.get(name, ""),
         "weights_from_file": _encoder(table, name).get("encoder:coverage", ""),
+        "seen_test_images": _or_empty(_fact(table, name, "seen:images")),
     }
+
+
+def _or_empty(value: Any) -> Any:
+    return "" if value is None else value
 
 
 def _facts(table: Table) -> dict[str, Any]:

@@ -229,6 +229,10 @@ class Prepared:
             )
         return np.array([place[image] for image in rows["image_id"]], np.int64)
 
+    def digests(self) -> dict[str, str]:
+        """Return the digest of every image's content, by id."""
+        return dict(zip(self.image_store.ids, self.image_store.digests, strict=True))
+
     def _boxes(self, rows: pd.DataFrame, prepared: BoxStore) -> tuple[np.ndarray, ...]:
         """Return the boxes of `rows`, read again where a published procedure gave them other
         private columns."""

@@ -51,6 +51,13 @@ class _Exclusive(Rendered):
         rows = _exclusive.draw(images, self.label_names, LABELS)
         return read_reports(root, _exclusive.as_test_set(rows, self.label_names, LABELS))
 
+    def cautions(self, test: pd.DataFrame) -> tuple[str, ...]:
+        """Say that all test images stand in CheXpert's training table."""
+        return (
+            f"All {len(test)} test images are of CheXpert's training table: an encoder pre-trained "
+            "on it has seen them, unless they were held out.",
+        )
+
     def _of_list(self, root: Path, images: pd.DataFrame, own: Path) -> pd.DataFrame:
         from bench.data.tables import read_table
         from tasks.datasets import _exclusive

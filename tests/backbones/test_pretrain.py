@@ -33,6 +33,7 @@ from backbones.weights.reading import read_weights, state_dict_of
 from bench.contracts import BACKBONES, BackboneRequest, InputSpec, PairData, Subset
 from bench.errors import CheckpointError, DataError, MissingDependencyError, SettingError
 from bench.progress import Silent
+from bench.seen import check_seen, count_seen
 
 TINY = {
     "epochs": "2",
@@ -305,20 +306,60 @@ def test_impossible_recipes_are_refused_before_any_work() -> None:
         check(Recipe("place", "paper"))
 
 
+def test_pairs_whose_report_has_no_word_are_left_out_and_counted(pairs: PairData) -> None:
+    index = pairs.train.index.copy()
+    for row, report in ((1, "  "), (3, None), (6, " ?! ___. ")):
+        index.loc[row, "report"] = report
+    said = Said()
+    given = replace(pairs, train=replace(pairs.train, index=index))
+    folder = pretrain(recipe("convirt"), given, progress=said)
+    card = json.loads((folder / "card.json").read_text())
+    assert "3 of 8 reports have no word: left out" in said.lines
+    assert card["left_out"]["without_words"] == {"train": 3, "val": 0}
+    assert card["data"]["train_pairs"] == 5
+
+    rows = [0, 2, 4, 5, 7]
+    whole = replace(
+        pairs.train,
+        index=pairs.train.index.iloc[rows].reset_index(drop=True),
+        positions=pairs.train.positions[rows],
+    )
+    same = pretrain(
+        recipe("convirt"), replace(pairs, train=whole), progress=Silent(), out=folder / "same"
+    )
+    first, second = (read_state_dict(f / "model.safetensors") for f in (folder, same))
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+    index["report"] = ""
+    with pytest.raises(DataError, match="'squares': none of 8 reports has a word"):
+        pretrain(recipe("mgca"), given, progress=Silent())
+
+
+def test_the_card_keeps_digests_of_what_was_trained_on(pairs: PairData) -> None:
+    index = pairs.train.index.copy()
+    index.loc[0, "report"] = ""  # not trained on, so not seen
+    images = [*index["image_id"], *pairs.val.index["image_id"]]
+    digests = {image: f"{number + 1:032x}"[::-1] for number, image in enumerate(images)}
+    given = replace(pairs, train=replace(pairs.train, index=index), digests=digests)
+    folder = pretrain(recipe("convirt"), given, progress=Silent())
+    entry = json.loads((folder / "card.json").read_text())["seen"]
+    assert (entry["images"], entry["patients"]) == (7, 7)
+    path = check_seen(folder, entry)
+    assert path is not None and path.stat().st_size < 1000
+    count = count_seen(path, digests, index["patient_id"], "squares")
+    assert (count.images, count.test_images, count.patients, count.test_patients) == (7, 12, 7, 8)
+    elsewhere = count_seen(path, digests, index["patient_id"], "circles")
+    assert (elsewhere.images, elsewhere.patients) == (7, 0)
+    assert "s1-" not in path.read_bytes().decode("latin-1")  # ids of patients stay private
+    path.write_bytes(b"another file")
+    with pytest.raises(CheckpointError, match="is not the file that its card.json names"):
+        check_seen(folder, entry)
+    path.unlink()
+    with pytest.raises(CheckpointError, match="is missing: it says which images"):
+        check_seen(folder, entry)
+
+
 def test_bad_pairs_are_named(pairs: PairData) -> None:
-    empty = pairs.train.index.copy()
-    empty.loc[3, "report"] = "  "
-    broken = replace(pairs, train=replace(pairs.train, index=empty))
-    with pytest.raises(DataError, match="s1-3"):
-        pretrain(recipe(), broken, progress=Silent())
-    empty.loc[3, "report"] = None
-    with pytest.raises(DataError, match="s1-3 has an empty report"):
-        pretrain(recipe(), broken, progress=Silent())
-    empty.loc[3, "report"] = " ?! ___. "
-    with pytest.raises(DataError, match=r"s1-3 has the report ' \?! ___\. ', which has no word"):
-        pretrain(
-            recipe(), replace(pairs, train=replace(pairs.train, index=empty)), progress=Silent()
-        )
     with pytest.raises(DataError, match="160 px.*144 px"):
         pretrain(recipe(), replace(pairs, train=make_subset(8, 160, 1)), progress=Silent())
     with pytest.raises(DataError, match="no reports"):
