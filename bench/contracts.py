@@ -52,8 +52,8 @@ class Dataset(ABC):
     folders: tuple[str, ...] = ()
     """Folder names under the data root, tried in this order; the dataset's own name is always tried
     first."""
-    marker: str = ""
-    """A file or folder (relative) by which the dataset is recognised in a folder."""
+    marker: str | tuple[str, ...] = ""
+    """A file or folder (relative) by which the dataset is recognised in a folder; of several, any."""
     mask_classes: tuple[str, ...] = ()
     box_classes: tuple[str, ...] = ()
     label_names: tuple[str, ...] = ()
@@ -77,14 +77,22 @@ class Dataset(ABC):
         cleaned impression + findings), `findings`, `impression`, one column `label:<name>`
         (0/1/-1/NaN) per entry of `label_names`; a dataset may keep further private columns its
         `mask` reads, and names the files of an image's masks in `mask_paths` (tuple of str,
-        relative to `root`): the cache sees them change. Raise DataError naming the file for a
-        missing file or column, a duplicate or an impossible value.
+        relative to `root`): the cache sees them change. `attrs["dropped"]` may count what is left
+        out by intent, `attrs["unmatched"]` what of tables and files has no counterpart. Raise
+        DataError naming the file for a missing file or column, a duplicate or an impossible value;
+        a fault of single rows may go to `bench.data.faults.fault` instead, which raises it, or
+        lists it and returns where the user skips faults.
         """
 
     @abstractmethod
     def validate(self, root: Path) -> list[Finding]:
         """Compare what is on disk with the published counts; name what is missing and how to get
         it."""
+
+    def counts(self, index: pd.DataFrame, root: Path) -> list[Finding]:
+        """Compare the counts of an index with the published ones; what disagrees is said in every
+        run."""
+        return []
 
     def mask(self, row: pd.Series, root: Path) -> np.ndarray:
         """Return the masks of one image as uint8 0/1 [len(mask_classes), H, W] in the pixel grid of

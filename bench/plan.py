@@ -91,6 +91,8 @@ class TaskPlan:
     lists: SplitLists | None = None
     twins: int = 0
     """Images whose very file also stands under another name in another split."""
+    skipped_list: str = ""
+    """Where, in the results folder, stands what was left out of the data; "" where nothing was."""
 
     def training_rows(self, fraction: float, protocol: str, seed: int) -> pd.DataFrame:
         """Return the training images of one label fraction: those of the user's list where there is
@@ -191,6 +193,7 @@ def plan_task(name: str, request: RunRequest, progress: Progress) -> TaskPlan:
         workers=request.workers,
         progress=progress,
     )
+    skipped_list = _list_skipped(prepared, request, progress)
     lists = find_lists(root.path, prepared.index, dataset.official_lists)
     if lists:
         progress.say(f"{dataset.name}: {lists.title}.")
@@ -218,7 +221,23 @@ def plan_task(name: str, request: RunRequest, progress: Progress) -> TaskPlan:
         source,
         lists,
         twins,
+        skipped_list,
     )
+
+
+def _list_skipped(prepared: Prepared, request: RunRequest, progress: Progress) -> str:
+    """Write what was left out beside the results, say where, and return that."""
+    from bench.data.faults import write_list
+
+    if not prepared.skipped:
+        return ""
+    path = write_list(prepared.skipped, request.results / "skipped", prepared.dataset.name)
+    first = prepared.skipped[0]
+    progress.say(
+        f"{prepared.dataset.name}: {len(prepared.skipped)} image(s) left out, listed in {path}, "
+        f"e.g. {first.path}: {first.reason}"
+    )
+    return str(path.relative_to(request.results))
 
 
 def _twins(prepared: Prepared, index: pd.DataFrame) -> int:

@@ -192,7 +192,8 @@ def _record(
     record |= {"split_source": plan.split_source, "duplicates_across_splits": plan.twins}
     if plan.lists:
         record |= {"split_unknown_lines": plan.lists.unknown, "split_left_out": plan.lists.left_out}
-    record |= {"skipped_images": len(plan.prepared.skipped), "device": device, **provenance()}
+    record |= {"skipped_images": len(plan.prepared.skipped), "skipped_list": plan.skipped_list}
+    record |= {"device": device, **provenance()}
     record |= _seen(plan, encoder)
     record["cautions"] = list(plan.dataset.cautions(subsets["test"].index))
     record |= {f"seconds:{name}": round(value, 3) for name, value in seconds.items()}

@@ -122,6 +122,8 @@ def box_store(
     skipped, clipped = [], 0
     for (_, row), shape in zip(index.iterrows(), shapes, strict=True):
         try:
+            if shape == (0, 0):
+                raise DataError("does not state its size.", "Download it again.")
             boxes = dataset.boxes(row, Path(root))
             inside = check_boxes(boxes, shape, len(dataset.box_classes))
         except DataError as error:
@@ -144,7 +146,7 @@ def box_store(
 
 
 def _shapes(index: pd.DataFrame, root: Path, progress: Progress | None) -> list[tuple[int, int]]:
-    """Return (height, width) per row, read from the file headers once."""
+    """Return (height, width) per row, read from the file headers once; (0, 0) where one has none."""
     columns = ("height", "width")
     files = index["path"].tolist()
     facts = remember(
@@ -155,10 +157,5 @@ def _shapes(index: pd.DataFrame, root: Path, progress: Progress | None) -> list[
         columns=columns,
         progress=progress,
     )
-    unread = facts["path"][facts["height"] == ""]
-    if len(unread):
-        raise DataError(
-            f"image {root / unread.iloc[0]} does not state its size ({len(unread)} such).",
-            "Download it again.",
-        )
-    return list(zip(facts["height"].astype(int), facts["width"].astype(int), strict=True))
+    heights, widths = (facts[side].replace("", "0").astype(int) for side in columns)
+    return list(zip(heights, widths, strict=True))

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from bench.contracts import OnError, Progress
+from bench.data.faults import Skipped
 from bench.data.images import read_bytes
 from bench.data.records import Known, Record, Records
 from bench.errors import DataError, PlaceBenchError
@@ -31,15 +32,6 @@ class Item:
     id: str
     paths: tuple[str, ...]
     extra: bytes = b""
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """An item that could not be decoded, and why."""
-
-    id: str
-    path: str
-    reason: str
 
 
 Decode = Callable[[int, tuple[bytes, ...]], np.ndarray]

@@ -25,6 +25,7 @@ from bench.data.images import (
     resize_pad,
     resize_pad_mask,
 )
+from bench.data.indexing import read_index
 from bench.errors import DataError
 
 if TYPE_CHECKING:
@@ -271,10 +272,12 @@ def prepare(
     """Read the index of `dataset` (unless given) and decode its images, and its masks or boxes
     where needed.
 
-    With `on_error="skip"` corrupt images are listed in `skipped` and left out of the index, which
-    keeps the rest usable.
+    With `on_error="skip"` what is at fault (a row, a report, an image, a mask, boxes) is listed in
+    `skipped` and left out of the index, which keeps the rest usable.
     """
-    index = dataset.index(root) if index is None else index
+    faults: tuple[Skipped, ...] = ()
+    if index is None:
+        index, faults = read_index(dataset, root, on_error, progress)
     images = image_store(index, root, size, workers=workers, progress=progress, on_error=on_error)
     index = _without(index, images.skipped)
     masks = None
@@ -285,15 +288,13 @@ def prepare(
         index = _without(index, masks.skipped)
     stores = (images,) if masks is None else (images, masks)
     content = data_hash(*stores)
-    skipped = tuple(item for store in stores for item in store.skipped)
+    skipped = (*faults, *(item for store in stores for item in store.skipped))
     boxes = None
     if needs_boxes:
         boxes = box_store(dataset, index, Path(root), size, on_error=on_error, progress=progress)
         index = _without(index, boxes.skipped)
         skipped += boxes.skipped
         content = digest([content, boxes.data_hash()])
-    if skipped and progress is not None:
-        progress.say(f"{dataset.name}: {len(skipped)} image(s) left out{_example(skipped)}")
     return Prepared(
         dataset, Path(root), index, images, masks, content, skipped, size, workers, boxes
     )

@@ -10,6 +10,7 @@ from typing import Literal
 from filelock import FileLock
 
 from bench.contracts import DataKind, Dataset, Progress
+from bench.data.text import is_hidden
 from bench.errors import DataError
 from bench.paths import cache_home
 from bench.progress import Silent
@@ -77,7 +78,7 @@ def _missing(dataset: Dataset, given: Path | None) -> DataError:
         tried = ", ".join(str(given / name) for name in _folders(dataset))
         message = (
             f"data root {given} does not hold '{dataset.name}' (looked for "
-            f"'{dataset.marker or 'a folder'}' in {tried})."
+            f"{_looked_for(dataset)} in {tried})."
         )
     return DataError(message, f"How to get it: {dataset.how_to_get}")
 
@@ -105,9 +106,28 @@ def find_dataset(dataset: Dataset, root: Path) -> Path | None:
 
 
 def _recognised(dataset: Dataset, folder: Path, *, named: bool) -> bool:
-    """Say whether a folder holds the dataset: by its marker (a glob pattern), or by its name where
-    it declares none."""
-    return named if not dataset.marker else any(folder.glob(dataset.marker))
+    """Say whether a folder holds the dataset: by one of its markers, or by its name where it
+    declares none."""
+    markers = _markers(dataset)
+    return any(_holds(folder, marker) for marker in markers) if markers else named
+
+
+def _markers(dataset: Dataset) -> tuple[str, ...]:
+    """Return the files and folders a dataset is recognised by; each may be a glob pattern."""
+    markers = dataset.marker
+    return tuple(filter(None, (markers,) if isinstance(markers, str) else markers))
+
+
+def _looked_for(dataset: Dataset) -> str:
+    return " or ".join(f"'{marker}'" for marker in _markers(dataset)) or "a folder"
+
+
+def _holds(folder: Path, marker: str) -> bool:
+    from bench.data.tables import find_file
+
+    if any(sign in marker for sign in "*?["):
+        return any(not is_hidden(path.name) for path in folder.glob(marker))
+    return find_file(folder, marker) is not None
 
 
 def data_kind(root: Path) -> DataKind:
@@ -157,7 +177,7 @@ def _render(dataset: Dataset, out: Path, demo: DemoSize, workers: int, progress:
     begun = (
         out.parent / f".{out.name}.rendering"
     )  # beside the folder: what renders may insist on an empty one
-    if dataset.marker and any(out.glob(dataset.marker)) and not begun.is_file():
+    if any(_holds(out, marker) for marker in _markers(dataset)) and not begun.is_file():
         raise DataError(
             f"{out} already holds data of '{dataset.name}'.", "Choose another folder for the demo."
         )

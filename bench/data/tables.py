@@ -2,84 +2,235 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
+import logging
 import os
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.contracts import Progress
+from bench.data.faults import fault
+from bench.data.text import is_hidden, read_text
 from bench.errors import DataError
 from bench.paths import cache_home
 from bench.progress import default_progress
+from bench.results import write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_logger = logging.getLogger(__name__)
+LONGEST_FIELD = 1 << 20
+"""Characters of one value of a table."""
+
+
+def find_file(folder: Path, *names: str) -> Path | None:
+    """Return the first of `names` (each as it is, gzipped, or in other letter case) that is in
+    `folder`, or None."""
+    for name in names:
+        for path in (folder / name, folder / f"{name}.gz"):
+            if path.exists():
+                return path
+    for name in names:
+        wanted = Path(name).name.lower()
+        for path in _visible((folder / name).parent):
+            if path.name.lower() in (wanted, f"{wanted}.gz"):
+                return path
+    return None
+
+
+def _visible(folder: Path) -> list[Path]:
+    """Return what is in a folder, sorted, without the hidden files of a system."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if not is_hidden(path.name))
+
 
 def find_table(root: Path, *names: str) -> Path:
-    """Return the first of `names` (each as it is, or gzipped) under `root`; raise DataError naming
-    the first."""
-    for name in names:
-        for path in (root / name, root / f"{name}.gz"):
-            if path.is_file():
-                return path
-    raise DataError(f"file {root / names[0]} does not exist.", "Check the download.")
+    """Return the first of `names` under `root` as `find_file` does; raise DataError naming them
+    where there is none."""
+    path = find_file(root, *names)
+    if path is None:
+        others = f" (nor {', nor '.join(names[1:])})" if len(names) > 1 else ""
+        raise DataError(f"file {root / names[0]} does not exist{others}.", "Check the download.")
+    return path
 
 
-def read_text(path: Path) -> str:
-    """Return the text of a file; raise DataError naming it where it is not there or no UTF-8."""
-    if not path.is_file():
-        raise DataError(f"file {path} does not exist.", "Check the download.")
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        message = (
-            f"file {path} is no UTF-8 text (byte {error.object[error.start]:#04x} at "
-            f"{error.start})."
-        )
-        raise DataError(
-            message, f"Download it again, or convert it: iconv -f latin1 -t utf-8 {path.name}."
-        ) from error
+def read_table(
+    path: Path,
+    columns: Sequence[str],
+    *,
+    optional: Sequence[str] = (),
+    texts: Sequence[str] = (),
+    key: str = "",
+) -> pd.DataFrame:
+    """Return `columns`, and those of `optional` that are there, of a CSV (plain or .gz) as text.
 
-
-def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Read a CSV (plain or .gz) as text, names and values stripped of white space, blanks as "".
-
-    Raise DataError naming the file where it cannot be parsed, is empty or lacks one of `columns`.
+    Names and values are stripped of white space, blanks are "", and the index is the line a row
+    begins in. Only a table with `texts` may have values of several lines or with quotes in them,
+    and only in those columns (and such that are not read). A row with another number of fields
+    than the header, or with a stray quote, is a fault (`bench.data.faults`) of what its `key` names;
+    other rows of that name are then left out with it. Raise DataError naming the file where it is
+    no text, lacks a column, has one twice or has no rows.
     """
     import pandas as pd
 
-    try:
-        table = pd.read_csv(
-            path, dtype=str, keep_default_na=False, skipinitialspace=True, compression="infer"
-        )
-    except (OSError, EOFError, ValueError, UnicodeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(f"table {path} cannot be read: {reason}.", "Download it again.") from error
-    table.columns = [str(column).strip() for column in table.columns]
-    missing = [column for column in columns if column not in table]
-    if missing:
-        found = ", ".join(table.columns) or "none"
-        raise DataError(
-            f"table {path} lacks the column '{missing[0]}'.",
-            f"Columns found: {found}. Download it again.",
-        )
-    if table.empty:
+    parser = _Parser(path, key, multiline=bool(texts))
+    chosen = [*columns, *(name for name in optional if name in parser.header)]
+    places = _places(parser.header, chosen, path)
+    single = [place for name, place in zip(chosen, places, strict=True) if name not in texts]
+    lines, rows = [], []
+    for line, fields in parser.rows(single):
+        lines.append(line)
+        rows.append([fields[place].strip() for place in places])
+    if not rows:
         raise DataError(f"table {path} has no rows.", "Download it again.")
-    return table.apply(lambda values: values.str.strip())
+    table = pd.DataFrame(rows, columns=chosen, index=pd.Index(lines, name="line"), dtype=str)
+    if not key or not parser.faulty:
+        return table
+    return table[~table[key].isin(parser.faulty)]
 
 
-def require_unique(table: pd.DataFrame, column: str, path: Path) -> None:
-    """Raise DataError where a value of `column` stands twice in the table read from `path`."""
-    twice = table[column][table[column].duplicated()]
-    if len(twice):
-        raise DataError(
-            f"table {path}: {column} '{twice.iloc[0]}' stands twice ({len(twice)} duplicates).",
-            "Download it again.",
+def read_columns(path: Path) -> list[str]:
+    """Return the names in the header of a CSV (plain or .gz)."""
+    return _Parser(path, "", multiline=False).header
+
+
+class _Parser:
+    """The header and the rows of one CSV."""
+
+    def __init__(self, path: Path, key: str, multiline: bool) -> None:
+        self.path, self.multiline = path, multiline
+        text = read_text(path)
+        if not text.endswith("\n"):
+            _logger.warning("table %s does not end with a whole line: is it cut short?", path)
+        self._records = _records(text, path) if multiline else _lines(text)
+        self.header = [name.strip() for name in next((row for _, row in self._records), [])]
+        self.faulty: set[str] = set()
+        self._key = self.header.index(key) if key in self.header else -1
+
+    def rows(self, single: Sequence[int]) -> Iterator[tuple[int, list[str]]]:
+        """Yield the line and the fields of every sound row; a row of several lines is sound where
+        its `single` fields have one."""
+        width = len(self.header)
+        for line, fields in self._records:
+            if len(fields) != width:
+                reason = f"{len(fields)} fields; {width} were expected, as in the header"
+                self._fault(line, fields, reason)
+            elif self.multiline and any("\n" in fields[place] for place in single):
+                self._fault(line, fields, "a value runs over several lines: a stray quote")
+            elif not self.multiline and any('"' in fields[place] for place in single):
+                self._fault(line, fields, "a stray quote")
+            else:
+                yield line, fields
+
+    def _fault(self, line: int, fields: list[str], reason: str) -> None:
+        name = fields[self._key].strip() if 0 <= self._key < len(fields) else ""
+        error = DataError(
+            f"table {self.path}, line {line}: {reason}.", "Download it again, or mend the line."
         )
+        fault(error, name, self.path)
+        self.faulty.add(name)
+
+
+def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the line number and the fields of every line that is not blank; a quote that does not
+    close stays in its field."""
+    for number, line in enumerate(text.split("\n"), 1):
+        if '"' in line:
+            try:
+                yield number, next(csv.reader([line], skipinitialspace=True, strict=True))
+            except csv.Error:
+                yield number, line.split(",")
+        elif line and not line.isspace():
+            yield number, line.split(",")
+
+
+def _records(text: str, path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield the first line and the fields of every record; raise DataError for a quote that does
+    not close."""
+    csv.field_size_limit(LONGEST_FIELD)
+    reader = csv.reader(io.StringIO(text), skipinitialspace=True, strict=True)
+    line = 1
+    try:
+        for fields in reader:
+            if len(fields) > 1 or "".join(fields).strip():
+                yield line, fields
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(
+            f"table {path}, line {line}: {error}: a stray quote, or a cut file.",
+            "Download it again, or mend the line.",
+        ) from error
+
+
+def _places(header: Sequence[str], chosen: Sequence[str], path: Path) -> list[int]:
+    """Return where the columns `chosen` stand; raise DataError for one that is missing or twice."""
+    listed = ", ".join(header) or "none"
+    twice = next((name for name in header if name and header.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(
+            f"table {path} has the column '{twice[:60]}' twice.",
+            f"Columns found: {listed[:300]}. Download it again.",
+        )
+    missing = next((name for name in chosen if name not in header), None)
+    if missing is not None:
+        raise DataError(
+            f"table {path} lacks the column '{missing}'.",
+            f"Columns found: {listed[:300]}. Download it again.",
+        )
+    return [header.index(name) for name in chosen]
+
+
+def check_rows(
+    table: pd.DataFrame,
+    wrong: pd.Series,
+    path: Path,
+    say: str | Callable[[pd.Series], str],
+    hint: str = "Download it again, or mend the line.",
+    *,
+    key: str = "",
+) -> pd.DataFrame:
+    """Return a table of `read_table` without the rows that are `wrong` and those of the same `key`.
+
+    Each wrong row is a fault: its file, its line, and what `say` is, or returns of it. `key` names
+    the column with the image (or study) of a row.
+    """
+    if not wrong.any():
+        return table
+    for line, row in table[wrong].iterrows():
+        name = str(row[key]) if key else ""
+        reason = say if isinstance(say, str) else say(row)
+        fault(DataError(f"table {path}, line {line}: {reason}.", hint), name, path)
+    gone = table[key].isin(set(table.loc[wrong, key])) if key else wrong
+    return table[~gone]
+
+
+def require_unique(table: pd.DataFrame, column: str, path: Path) -> pd.DataFrame:
+    """Return the table of `path` without the rows whose value of `column` stands twice, each a
+    fault."""
+    twice = table[column].duplicated()
+    count = int(twice.sum())
+    return check_rows(
+        table,
+        twice,
+        path,
+        lambda row: f"{column} '{row[column]}' stands twice ({count} duplicates)",
+        "Download it again.",
+        key=column,
+    )
+
+
+def require_filled(table: pd.DataFrame, path: Path, *columns: str, key: str = "") -> pd.DataFrame:
+    """Return the table of `path` without the rows that have a blank in one of `columns`, each a
+    fault."""
+    for column in columns:
+        table = check_rows(table, table[column] == "", path, f"a blank {column}", key=key)
+    return table
 
 
 def remember(
@@ -97,7 +248,8 @@ def remember(
 
     `files` are relative to `root`; `read` gets the whole path. What was read is kept in
     `cache_home()/facts/`, by each file's size and modification time; `name` should say what is
-    read, and in which version.
+    read, and in which version. A file for which `read` raises DataError is a fault
+    (`bench.data.faults`) of its path: where faults are skipped it has no row.
     """
     import pandas as pd
 
@@ -110,15 +262,14 @@ def remember(
     facts = now.merge(kept, on=["path", "state"], how="left", indicator=True)
     missing = facts.index[facts["_merge"] == "left_only"]
     if len(missing):
-        fresh = _read_all(
-            facts.loc[missing, "path"].tolist(),
-            read,
-            root,
-            name,
-            workers,
-            progress or default_progress(),
-        )
-        facts.loc[missing, list(columns)] = [[row[column] for column in columns] for row in fresh]
+        files_to_read = facts.loc[missing, "path"].tolist()
+        fresh = _read_all(files_to_read, read, root, name, workers, progress or default_progress())
+        unread = [place for place, row in zip(missing, fresh, strict=True) if row is None]
+        sound = [place for place, row in zip(missing, fresh, strict=True) if row is not None]
+        facts.loc[sound, list(columns)] = [
+            [row[column] for column in columns] for row in fresh if row is not None
+        ]
+        facts = facts.drop(index=unread)
         _save(store, facts.drop(columns="_merge"))
     return facts[["path", *columns]]
 
@@ -133,31 +284,30 @@ def _state(path: str) -> str:
 
 def _store(root: Path, name: str, columns: Sequence[str]) -> Path:
     key = hashlib.blake2b("\n".join((str(root), *columns)).encode(), digest_size=8).hexdigest()
-    return cache_home() / "facts" / f"{name}-{key}.csv"
+    return cache_home() / "facts" / f"{name}-{key}.facts"
 
 
 def _load(store: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Return the kept facts; none where there are none, or where they are not what was written."""
     import pandas as pd
 
     wanted = ["path", "state", *columns]
-    if not store.is_file():
-        return pd.DataFrame(columns=wanted, dtype=object)
-    try:
-        return pd.read_csv(store, dtype=object, keep_default_na=False)[wanted].drop_duplicates(
-            "path"
-        )
-    except (ValueError, KeyError) as error:
-        raise DataError(
-            f"cache file {store} is damaged.", "Delete it; it is made again."
-        ) from error
+    if store.is_file():
+        checksum, _, table = store.read_bytes().partition(b"\n")
+        if checksum == _checksum(table):
+            facts = pd.read_csv(io.BytesIO(table), dtype=object, keep_default_na=False)
+            return facts[wanted].drop_duplicates("path")
+        _logger.warning("cache file %s is damaged: what it held is read again.", store)
+    return pd.DataFrame(columns=wanted, dtype=object)
 
 
 def _save(store: Path, facts: pd.DataFrame) -> None:
-    store.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=store.parent, suffix=".tmp")
-    with os.fdopen(handle, "w", newline="") as file:
-        facts.to_csv(file, index=False)
-    Path(temporary).replace(store)
+    table = facts.to_csv(index=False).encode()
+    write_atomically(store, _checksum(table) + b"\n" + table)
+
+
+def _checksum(table: bytes) -> bytes:
+    return hashlib.blake2b(table, digest_size=16).hexdigest().encode()
 
 
 def _read_all(
@@ -167,13 +317,23 @@ def _read_all(
     name: str,
     workers: int,
     progress: Progress,
-) -> list[Mapping[str, str]]:
-    rows = []
+) -> list[Mapping[str, str] | None]:
+    """Return what `read` gives of every file; None where it does not read and faults are skipped."""
+
+    def attempt(file: str) -> Mapping[str, str] | DataError:
+        try:
+            return read(root / file)
+        except DataError as error:
+            return error
+
+    rows: list[Mapping[str, str] | None] = []
     with (
         progress.track(f"reading {name}", total=len(files)) as advance,
         ThreadPoolExecutor(max(1, workers)) as pool,
     ):
-        for row in pool.map(lambda file: read(root / file), files):
-            rows.append(row)
+        for file, row in zip(files, pool.map(attempt, files), strict=True):
+            if isinstance(row, DataError):
+                fault(row, file, root / file)
+            rows.append(None if isinstance(row, DataError) else row)
             advance(1)
     return rows

@@ -28,8 +28,10 @@ class BoxRows:
     def add(
         self, image: str, facts: tuple[str, ...], box: Box | None, line: int, where: str
     ) -> None:
-        """Take in one row; raise DataError where its facts are not those of an earlier row of the
-        image, or it stands twice."""
+        """Take in one row; raise DataError where it names no image, its facts are not those of an
+        earlier row of the image, or it stands twice."""
+        if not image:
+            raise DataError(f"{where}: a blank image id.", "Download it again.")
         first = self._facts.setdefault(image, facts)
         if facts != first:
             raise DataError(

@@ -3,17 +3,21 @@ files, the demo's own counts."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.contracts import Finding
+from bench.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def count_findings(
     found: Mapping[str, int], expected: Mapping[str, int], source: str
 ) -> list[Finding]:
-    """Compare counts: ok where equal, a warning that names both where not."""
+    """Compare counts: ok where equal, an error that names both where not."""
     findings = []
     for what, count in expected.items():
         if found.get(what) == count:
@@ -21,35 +25,94 @@ def count_findings(
         else:
             findings.append(
                 Finding(
-                    "warning", f"{what}: {found.get(what, 0)} found, {count} expected ({source})."
+                    "error", f"{what}: {found.get(what, 0)} found, {count} expected ({source})."
                 )
             )
     return findings
 
 
 def compare(
-    root: Path, found: Mapping[str, int], published: Mapping[str, int], source: str = "published"
+    root: Path,
+    found: Mapping[str, int],
+    published: Mapping[str, int],
+    source: str = "published",
+    *,
+    partly: bool = False,
 ) -> list[Finding]:
     """Compare the counts of a folder with the published ones (`source` says where or of what), or a
-    demo's with its own."""
+    demo's with its own; with `partly` only those that were found."""
     demo = demo_counts(root)
-    return count_findings(found, demo or published, "stated in DEMO.json" if demo else source)
+    expected = demo or published
+    if partly:
+        expected = {what: count for what, count in expected.items() if what in found}
+    return count_findings(found, expected, "stated in DEMO.json" if demo else source)
 
 
 def demo_counts(root: Path) -> dict[str, int]:
     """Return the counts that DEMO.json states (key `counts`), or {} for real data."""
     path = root / "DEMO.json"
-    return dict(json.loads(path.read_text()).get("counts", {})) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    from bench.data.text import read_json
+
+    card = read_json(path, "card")
+    counts = card.get("counts", {}) if isinstance(card, dict) else None
+    if not isinstance(counts, dict):
+        raise DataError(f"file {path} has no object 'counts'.", "Make the demo again.")
+    return dict(counts)
 
 
-def missing_findings(root: Path, paths: Iterable[str], how_to_get: str) -> list[Finding]:
-    """Name the first of the files that are not on disk, and how many are missing."""
-    gone = [path for path in paths if not (root / path).is_file()]
-    if not gone:
-        return [Finding("ok", "every file of the index is there.")]
-    named = ", ".join(str(root / path) for path in gone[:3])
+def dropped_findings(index: pd.DataFrame) -> list[Finding]:
+    """Say what an index leaves out by intent, and what of tables and files has no counterpart."""
+    dropped = index.attrs.get("dropped", {}).items()
+    unmatched = index.attrs.get("unmatched", {}).items()
     return [
-        Finding(
-            "error", f"{len(gone)} files are missing, e.g. {named}. How to get them: {how_to_get}"
-        )
+        *(Finding("ok", f"{count} {what} are left out.") for what, count in dropped if count),
+        *(Finding("warning", f"{count} {what}: not used.") for what, count in unmatched if count),
     ]
+
+
+def file_findings(root: Path, paths: Iterable[str], how_to_get: str) -> list[Finding]:
+    """Say which files of an index are not on disk, lie outside its folder, or hold another type of
+    image than their name says (the content decides how they are read)."""
+    from bench.data.tree import Tree
+
+    tree = Tree(root)
+    gone: list[str] = []
+    outside: list[str] = []
+    renamed: list[str] = []
+    for path in dict.fromkeys(paths):
+        try:
+            there = tree.find(path)
+        except DataError as error:
+            outside.append(error.args[0])
+            continue
+        if not tree.is_file(there):
+            gone.append(path)
+        elif not _has_type_of_name(root / there):
+            renamed.append(path)
+    findings = [Finding("error", f"{len(outside)} files, e.g. {outside[0]}")] if outside else []
+    if gone:
+        named = ", ".join(str(root / path) for path in gone[:3])
+        message = f"{len(gone)} files are missing, e.g. {named}. How to get them: {how_to_get}"
+        findings.append(Finding("error", message))
+    if renamed:
+        named = ", ".join(str(root / path) for path in renamed[:3])
+        message = (
+            f"{len(renamed)} files hold another type of image than their name says, e.g. {named}; "
+            "they are read by their content."
+        )
+        findings.append(Finding("warning", message))
+    return findings or [Finding("ok", "every file of the index is there.")]
+
+
+def _has_type_of_name(path: Path) -> bool:
+    """Say whether the first bytes of an image file are those of the type in its name."""
+    with path.open("rb") as file:
+        start = file.read(132)
+    suffix = path.suffix.lower()
+    if suffix in (".jpg", ".jpeg"):
+        return start[:2] == b"\xff\xd8"
+    if suffix == ".png":
+        return start[:8] == b"\x89PNG\r\n\x1a\n"
+    return suffix not in (".dcm", ".dicom") or start[128:] == b"DICM"

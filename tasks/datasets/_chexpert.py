@@ -6,7 +6,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.errors import DataError
 from tasks.datasets._exclusive import FIVE, draw
 
 if TYPE_CHECKING:
@@ -49,6 +48,7 @@ SPLITS = {"train.csv": "train", "valid.csv": "test"}
 COLUMNS = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *LABELS)
 PLUS = "df_chexpert_plus_240401.csv"
 VALIDATION = 5000
+_PATH = r"^(?P<folder>\w+)/(?P<patient>patient\d+)/(?P<study>study\d+)/\w+\.(?:jpg|JPG)$"
 
 
 def read_split(root: Path, name: str) -> pd.DataFrame:
@@ -62,54 +62,54 @@ def read_split(root: Path, name: str) -> pd.DataFrame:
     from tasks.datasets._labels import read_labels
 
     path = find_table(root, name)
-    table = read_table(path, COLUMNS)
-    require_unique(table, "Path", path)
-    parts = (
-        table["Path"].str.split("/", n=1).str[-1]
-    )  # the first element is the name of the dataset's folder
-    found = parts.str.extract(
-        r"^(?P<folder>\w+)/(?P<patient>patient\d+)/(?P<study>study\d+)/\w+\.jpg$"
-    )
-    wrong = found.index[found["patient"].isna()]
-    if len(wrong):
-        raise DataError(
-            f"table {path}, line {wrong[0] + 2}: Path '{table.at[wrong[0], 'Path']}' is not "
-            "that of an image."
-        )
+    table = _sound(require_unique(read_table(path, COLUMNS, key="Path"), "Path", path), path)
+    # the first element is the name of the dataset's folder
+    parts = table["Path"].str.split("/", n=1).str[-1]
+    found = parts.str.extract(_PATH)
     images = pd.DataFrame(
-        {"image_id": parts.str.removesuffix(".jpg"), "patient_id": found["patient"], "path": parts}
+        {
+            "image_id": parts.str.replace(r"\.\w+$", "", regex=True),
+            "patient_id": found["patient"],
+            "path": parts,
+        }
     )
     images = images.assign(
         study_id=found["patient"] + "/" + found["study"],
         split=SPLITS[name],
-        view=_views(table, path),
+        view=_views(table),
     )
     images = images.assign(
-        sex=table["Sex"].map({"Male": "M", "Female": "F"}).fillna(""), age=_ages(table, path)
+        sex=table["Sex"].map({"Male": "M", "Female": "F"}).fillna(""), age=_ages(table)
     )
-    return images.join(read_labels(table, LABELS, path))
+    return images.join(read_labels(table, LABELS, path, key="Path"), how="inner")
 
 
-def _views(table: pd.DataFrame, path: Path) -> pd.Series:
+def _sound(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Return the rows whose path, view and age can be; each other row is a fault."""
+    from bench.data.tables import check_rows
+
+    wrong = ~table["Path"].str.split("/", n=1).str[-1].str.match(_PATH)
+    table = check_rows(
+        table, wrong, path, lambda row: f"Path '{row['Path']}' is not that of an image"
+    )
+    wrong = ~table["Frontal/Lateral"].isin(["Frontal", "Lateral"])
+    table = check_rows(
+        table, wrong, path, lambda row: f"Frontal/Lateral is '{row['Frontal/Lateral']}'"
+    )
+    wrong = _ages(table).isna() & (table["Age"] != "")
+    return check_rows(table, wrong, path, lambda row: f"Age is '{row['Age']}'")
+
+
+def _views(table: pd.DataFrame) -> pd.Series:
     """Return PA, AP or `frontal` (projection not stated) of frontal images, LL of lateral ones."""
-    frontal = table["Frontal/Lateral"]
-    wrong = table.index[~frontal.isin(["Frontal", "Lateral"])]
-    if len(wrong):
-        raise DataError(
-            f"table {path}, line {wrong[0] + 2}: Frontal/Lateral is '{frontal[wrong[0]]}'."
-        )
     projection = table["AP/PA"].where(table["AP/PA"].isin(["AP", "PA"]), "frontal")
-    return projection.where(frontal == "Frontal", "LL")
+    return projection.where(table["Frontal/Lateral"] == "Frontal", "LL")
 
 
-def _ages(table: pd.DataFrame, path: Path) -> pd.Series:
+def _ages(table: pd.DataFrame) -> pd.Series:
     import pandas as pd
 
-    ages = pd.to_numeric(table["Age"].replace("", None), errors="coerce")
-    wrong = table.index[ages.isna() & (table["Age"] != "")]
-    if len(wrong):
-        raise DataError(f"table {path}, line {wrong[0] + 2}: Age is '{table.at[wrong[0], 'Age']}'.")
-    return ages.astype(float)
+    return pd.to_numeric(table["Age"].replace("", None), errors="coerce").astype(float)
 
 
 def read_reports(root: Path, images: pd.DataFrame) -> pd.DataFrame:
@@ -118,15 +118,16 @@ def read_reports(root: Path, images: pd.DataFrame) -> pd.DataFrame:
 
     Raise DataError where an image stands twice in it.
     """
-    from bench.data.tables import read_table, require_unique
+    from bench.data.tables import find_file, read_table, require_unique
     from tasks.datasets._reports import report_columns
 
-    path = next((found for name in (PLUS, f"{PLUS}.gz") if (found := root / name).is_file()), None)
+    path = find_file(root, PLUS)
     if path is None:
         return images.assign(report="", findings="", impression="")
-    plus = read_table(path, ("path_to_image", "section_findings", "section_impression"))
+    sections = ("section_findings", "section_impression")
+    plus = read_table(path, ("path_to_image", *sections), texts=sections, key="path_to_image")
     plus = plus[plus["path_to_image"].isin(set(images["path"]))]
-    require_unique(plus, "path_to_image", path)
+    plus = require_unique(plus, "path_to_image", path)
     texts = (
         plus.set_index("path_to_image")[["section_findings", "section_impression"]]
         .reindex(images["path"])

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.data.faults import fault
 from bench.errors import DataError
 
 if TYPE_CHECKING:
@@ -16,26 +17,26 @@ if TYPE_CHECKING:
 def read_list(path: Path, folder: str, split: str, classes: Mapping[str, str]) -> pd.DataFrame:
     """Return one row per line of a list; `classes` maps the words of the file to labels.
 
-    Raise DataError naming the line for another number of fields, an unknown class or a file that
-    stands twice.
+    Sources number their patients each for itself, so that a patient is known by both. A file name
+    may have blanks in it. Raise DataError naming the line for fewer fields, an unknown class or a
+    file that stands twice.
     """
     import pandas as pd
 
-    from bench.data.tables import read_text
+    from bench.data.text import read_lines
 
-    lines = read_text(path).splitlines()
-    rows = [
-        _fields(line, number, path, classes) for number, line in enumerate(lines, 1) if line.strip()
-    ]
-    if not rows:
-        raise DataError(f"list {path} has no rows.", "Download it again.")
+    rows = []
+    for number, line in read_lines(path):
+        try:
+            rows.append(_fields(line, number, path, classes))
+        except DataError as error:
+            fault(error, path=path)
     table = pd.DataFrame(rows, columns=["patient_id", "file", "class", "source"])
-    twice = table.loc[table["file"].duplicated(), "file"]
-    if len(twice):
-        raise DataError(
-            f"list {path}: file '{twice.iloc[0]}' stands twice ({len(twice)} duplicates).",
-            "Remove the duplicates.",
-        )
+    twice = table["file"].duplicated()
+    for file in table.loc[twice, "file"]:
+        message = f"list {path}: file '{file}' stands twice ({twice.sum()} duplicates)."
+        fault(DataError(message, "Remove the duplicates."), f"{folder}/{file}", path)
+    table = table[~twice]
     named = {
         "image_id": f"{folder}/" + table["file"],
         "path": f"{folder}/" + table["file"],
@@ -47,18 +48,20 @@ def read_list(path: Path, folder: str, split: str, classes: Mapping[str, str]) -
 def _fields(
     line: str, number: int, path: Path, classes: Mapping[str, str]
 ) -> tuple[str, str, str, str]:
-    words = line.split()
-    if len(words) < 4:
+    count = len(line.split())
+    if count < 4:
         message = (
-            f"list {path}, line {number}: {len(words)} fields; patient, file, class and source "
-            "were expected."
+            f"list {path}, line {number}: {count} fields; patient, file, class and source were "
+            "expected."
         )
         raise DataError(message, "Download it again.")
-    if words[-2] not in classes:
+    patient, rest = line.split(maxsplit=1)
+    file, word, source = rest.rsplit(maxsplit=2)
+    if word not in classes:
         raise DataError(
-            f"list {path}, line {number}: class '{words[-2]}'.", f"Classes: {', '.join(classes)}."
+            f"list {path}, line {number}: class '{word}'.", f"Classes: {', '.join(classes)}."
         )
-    return words[0], " ".join(words[1:-2]), classes[words[-2]], words[-1]
+    return f"{source}/{patient}", file, classes[word], source
 
 
 def with_classes(rows: pd.DataFrame, labels: tuple[str, ...]) -> pd.DataFrame:

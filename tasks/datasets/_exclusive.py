@@ -95,9 +95,7 @@ def class_findings(index: pd.DataFrame, classes: Sequence[str], *, demo: bool) -
     report."""
     counts = {name: int(index[f"label:{name}"].sum()) for name in classes}
     spread = ", ".join(f"{name} {count}" for name, count in counts.items())
-    level: Literal["ok", "warning"] = (
-        "ok" if demo or set(counts.values()) == {PER_CLASS} else "warning"
-    )
+    level: Literal["ok", "error"] = "ok" if demo or set(counts.values()) == {PER_CLASS} else "error"
     findings = [Finding(level, f"{len(classes)} x {PER_CLASS} images expected, found {spread}.")]
     told = int((index["report"] != "").sum())
     findings.append(

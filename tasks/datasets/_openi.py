@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 from xml.etree import ElementTree
 
+from bench.data.text import read_content
 from bench.errors import DataError
 
 
@@ -35,8 +37,7 @@ class OpenIReport:
 
 def read_report(path: Path) -> OpenIReport:
     """Return the report in an XML file; raise DataError naming it where it does not parse."""
-    with path.open("rb") as stream:
-        return parse_report(stream, str(path))
+    return parse_report(io.BytesIO(read_content(path, "report")), str(path))
 
 
 def parse_report(stream: IO[bytes], path: str) -> OpenIReport:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.data.faults import fault
+from bench.data.text import read_json
 from bench.errors import DataError
 
 if TYPE_CHECKING:
@@ -43,40 +45,43 @@ def read_annotation(path: Path, images: str = "images") -> pd.DataFrame:
     """
     import pandas as pd
 
-    rows = [row for split, entry in _entries(path) for row in _rows(entry, split, path, images)]
+    rows: list[dict[str, str | int]] = []
+    for split, number, entry in _entries(path):
+        try:
+            rows += _rows(entry, f"entry {number} of '{split}'", split, path, images)
+        except DataError as error:
+            fault(error, path=path)
     if not rows:
         raise DataError(f"annotation {path} has no entries.", "Download it again.")
     table = pd.DataFrame(rows)
-    twice = table[table.duplicated("path", keep=False)]
-    if len(twice):
-        raise DataError(
-            f"annotation {path}: image '{twice['path'].iloc[0]}' stands twice.",
-            "Download it again.",
-        )
-    return table
+    twice = table.duplicated("path", keep=False)
+    for image in table.loc[twice, "path"].unique():
+        message = f"annotation {path}: image '{image}' stands twice."
+        fault(DataError(message, "Download it again."), image, path)
+    return table[~twice].reset_index(drop=True)
 
 
-def _entries(path: Path) -> list[tuple[str, Any]]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return [(split, entry) for split in SPLITS for entry in content[split]]
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"annotation {path} cannot be read: {error}.", "Download it again."
-        ) from error
-    except (KeyError, TypeError) as error:
-        raise DataError(
-            f"annotation {path} lacks the list {error}.", f"Expected: {', '.join(SPLITS)}."
-        ) from error
+def _entries(path: Path) -> Iterator[tuple[str, int, Any]]:
+    """Yield every entry with its split and its number there, from 0."""
+    content = read_json(path)
+    for split in SPLITS:
+        entries = content.get(split) if isinstance(content, dict) else None
+        if not isinstance(entries, list):
+            raise DataError(
+                f"annotation {path} lacks the list '{split}'.", f"Expected: {', '.join(SPLITS)}."
+            )
+        for number, entry in enumerate(entries):
+            yield split, number, entry
 
 
-def _rows(entry: Any, split: str, path: Path, images: str) -> list[dict[str, str | int]]:
+def _rows(
+    entry: Any, where: str, split: str, path: Path, images: str
+) -> list[dict[str, str | int]]:
     try:
         name, report, files = str(entry["id"]), entry["report"], entry["image_path"]
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, IndexError) as error:
         raise DataError(
-            f"annotation {path}: an entry of '{split}' lacks {error}.",
-            "Expected id, report, image_path.",
+            f"annotation {path}: {where} lacks {error}.", "Expected id, report, image_path."
         ) from error
     if (
         not isinstance(report, str)
@@ -88,9 +93,13 @@ def _rows(entry: Any, split: str, path: Path, images: str) -> list[dict[str, str
             "Download it again.",
         )
     facts = {
-        "study_id": str(entry.get("study_id", name)),
-        "patient_id": str(entry.get("subject_id", name.partition("_")[0])),
+        "study_id": _text(entry.get("study_id", name)),
+        "patient_id": _text(entry.get("subject_id", name.partition("_")[0])),
     }
+    if not (name.strip() and all(facts.values()) and files):
+        raise DataError(
+            f"annotation {path}: {where} has a blank id or no image.", "Download it again."
+        )
     return [
         {
             **facts,
@@ -102,3 +111,8 @@ def _rows(entry: Any, split: str, path: Path, images: str) -> list[dict[str, str
         }
         for number, file in enumerate(files)
     ]
+
+
+def _text(value: Any) -> str:
+    """Return an id as text, "" where it is blank or null."""
+    return "" if value is None else str(value).strip()

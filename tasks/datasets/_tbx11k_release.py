@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.data.faults import fault
+from bench.data.text import read_json
 from bench.errors import DataError
+from tasks.datasets._boxes import Box
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,37 +30,55 @@ def read_release(root: Path, how_to_get: str) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from tasks.datasets._files import locate
-
     listed = _lists(root)
-    files = {name: f"{FILES}/{name}" for name in listed if (root / FILES / name).is_file()}
-    paths = locate(list(listed), files, root / "lists", root / FILES, how_to_get)
+    images = _located(root, listed, how_to_get)
     facts = {part: _annotations(root / BOXES.format(part), listed) for part in PARTS}
+    parts = images["name"].map(listed)
     bare = _sizes(
         root,
         [
             path
-            for (name, part), path in zip(listed.items(), paths, strict=True)
+            for name, part, path in zip(images["name"], parts, images["path"], strict=True)
             if name not in facts[part]
         ],
     )
     rows = [
         {
-            "image_id": name.rsplit("/", 1)[-1],
+            "image_id": image,
             "path": path,
             "image_type": TYPES[name.split("/")[0]],
-            "table": BOXES.format(part),
-            **(facts[part][name] if name in facts[part] else bare[path]),
+            "table": BOXES.format(listed[name]),
+            **facts[listed[name]].get(name, bare.get(path, {})),
         }
-        for (name, part), path in zip(listed.items(), paths, strict=True)
+        for image, name, path in images.itertuples(index=False, name=None)
     ]
     index = pd.DataFrame(rows).sort_values("image_id")
     boxless = (index["image_type"] == "tb") & (index["boxes"].map(len) == 0)
-    kept = index[~boxless].reset_index(drop=True)
-    kept["label:Tuberculosis"] = (kept["image_type"] == "tb").astype(int)
-    kept = kept.assign(patient_id=kept["image_id"], split="")
-    kept.attrs["dropped"] = {"tuberculosis without a box": int(boxless.sum())}
-    return kept
+    boxed = index[~boxless].reset_index(drop=True)
+    boxed["label:Tuberculosis"] = (boxed["image_type"] == "tb").astype(int)
+    boxed = boxed.assign(patient_id=boxed["image_id"], split="")
+    boxed.attrs["dropped"] = {"images of tuberculosis without a box": int(boxless.sum())}
+    boxed.attrs["unmatched"] = images.attrs["unmatched"]
+    return boxed
+
+
+def _located(root: Path, listed: dict[str, str], how_to_get: str) -> pd.DataFrame:
+    """Return `image_id`, `name` (relative to `imgs/`) and `path` of the listed images."""
+    import pandas as pd
+
+    from bench.data.tree import plain_suffix
+    from tasks.datasets._files import locate, scan
+
+    files = {
+        plain_suffix(path.removeprefix(f"{FILES}/")): path
+        for folder in TYPES
+        for path in scan(root, [f"{FILES}/{folder}"], ".png").values()
+    }
+    names = list(listed)
+    images = pd.DataFrame({"image_id": [name.rsplit("/", 1)[-1] for name in names], "name": names})
+    return locate(
+        images, names, files, table=root / "lists", folder=root / FILES, how_to_get=how_to_get
+    )
 
 
 def _sizes(root: Path, paths: list[str]) -> dict[str, dict[str, Any]]:
@@ -70,67 +90,93 @@ def _sizes(root: Path, paths: list[str]) -> dict[str, dict[str, Any]]:
     shapes = remember(
         paths, read_shape, root=root, name="image-shapes-v1", columns=("height", "width")
     )
-    unread = shapes["path"][shapes["height"] == ""].tolist()
-    if unread:
-        raise DataError(f"image {root / unread[0]} does not state its size.", "Download it again.")
+    for path in shapes["path"][shapes["height"] == ""]:
+        error = DataError(f"image {root / path} does not state its size.", "Download it again.")
+        fault(error, path, root / path)
+    sizes = shapes[["path", "height", "width"]].replace("", "0").itertuples(index=False, name=None)
     return {
         path: {"rows": int(height), "columns": int(width), "boxes": (), "lines": ()}
-        for path, height, width in shapes[["path", "height", "width"]].itertuples(
-            index=False, name=None
-        )
+        for path, height, width in sizes
     }
 
 
 def _lists(root: Path) -> dict[str, str]:
     """Return image name (relative to `imgs/`) -> the list it stands in."""
-    from bench.data.tables import read_text
+    from bench.data.text import read_lines
 
-    found: dict[str, str] = {}
+    listed: dict[str, str] = {}
     for part in PARTS:
         path = root / LIST.format(part)
-        for line, name in enumerate(read_text(path).split(), start=1):
-            if name.split("/")[0] not in TYPES or name in found:
-                reason = (
-                    f"also in the list of {found[name]}"
-                    if name in found
-                    else f"not in {', '.join(TYPES)}"
-                )
-                raise DataError(
-                    f"list {path}, line {line}: image '{name}' is {reason}.", "Download it again."
-                )
-            found[name] = part
-    return found
+        for line, name in read_lines(path):
+            if name.split("/")[0] in TYPES and name not in listed:
+                listed[name] = part
+                continue
+            reason = (
+                f"also in the list of {listed[name]}"
+                if name in listed
+                else f"not in {', '.join(TYPES)}"
+            )
+            message = f"list {path}, line {line}: image '{name}' is {reason}."
+            fault(DataError(message, "Download it again."), name.rsplit("/", 1)[-1], path)
+    return listed
 
 
 def _annotations(path: Path, listed: dict[str, str]) -> dict[str, dict[str, Any]]:
     """Return image name -> its size and boxes (all categories as one) of one COCO file, with the
     annotations' ids as `lines`."""
+    coco = read_json(path)
     try:
-        coco = json.loads(path.read_text())
-        names = {image["id"]: image["file_name"] for image in coco["images"]}
-        facts = {
+        names = _by_id(coco["images"], "file_name", path)
+        facts: dict[str, dict[str, Any]] = {
             image["file_name"]: {
-                "rows": image["height"],
-                "columns": image["width"],
+                "rows": int(image["height"]),
+                "columns": int(image["width"]),
                 "boxes": (),
                 "lines": (),
             }
             for image in coco["images"]
         }
-        kinds = {category["id"]: category["name"] for category in coco["categories"]}
+        kinds = _by_id(coco["categories"], "name", path)
+        _by_id(coco["annotations"], "image_id", path)
         for entry in coco["annotations"]:
             where = f"file {path}, annotation {entry['id']}"
             name = names.get(entry["image_id"], "")
-            _check(where, name, kinds.get(entry["category_id"], ""), listed)
-            x, y, width, height = (float(value) for value in entry["bbox"])
-            facts[name]["boxes"] += ((x, y, x + width, y + height, 0),)
+            try:
+                _check(where, name, kinds.get(entry["category_id"], ""), listed)
+                box = _box(where, entry["bbox"])
+            except DataError as error:
+                fault(error, name.rsplit("/", 1)[-1], path)
+                continue
+            facts[name]["boxes"] += (box,)
             facts[name]["lines"] += (entry["id"],)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"file {path} is not in COCO form: {type(error).__name__}: {error}.",
             "Download it again.",
         ) from error
     return facts
+
+
+def _by_id(entries: list[dict[str, Any]], field: str, path: Path) -> dict[Any, Any]:
+    """Return id -> `field` of a list of COCO; raise DataError for an id that stands twice."""
+    fields = {}
+    for entry in entries:
+        if entry["id"] in fields:
+            raise DataError(f"file {path}: id {entry['id']} stands twice.", "Download it again.")
+        fields[entry["id"]] = entry[field]
+    return fields
+
+
+def _box(where: str, values: Any) -> Box:
+    """Return x, y, width, height as corners, with the class."""
+    try:
+        x, y, width, height = (float(value) for value in values)
+    except (ValueError, TypeError) as error:
+        raise DataError(
+            f"{where}: bbox '{str(values)[:60]}' is no box.",
+            "x, y, width and height were expected.",
+        ) from error
+    return (x, y, x + width, y + height, 0)
 
 
 def _check(where: str, name: str, kind: str, listed: dict[str, str]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.contracts import Finding, TaskSpec, dataset, task
-from tasks.datasets._checks import compare, missing_findings
+from tasks.datasets._checks import compare, dropped_findings, file_findings
 from tasks.datasets._chexpert import FOLDERS, FRONTAL, LABELS, MARKER, UNCERTAIN
 from tasks.datasets._rendered import Rendered
 
@@ -48,21 +48,31 @@ class Chexpert(Rendered):
         """
         import pandas as pd
 
+        from bench.data.tree import unlisted
         from tasks.datasets._chexpert import SPLITS, read_split
 
-        return pd.concat([read_split(root, name) for name in SPLITS], ignore_index=True)
+        index = pd.concat([read_split(root, name) for name in SPLITS], ignore_index=True)
+        index.attrs["unmatched"] = {
+            "patients on disk without a row in the table": unlisted(root, index["path"])
+        }
+        return index
+
+    def counts(self, index: pd.DataFrame, root: Path) -> list[Finding]:
+        """Compare the rows with the published ones, or a demo's with its own."""
+        train, valid = (index[index["split"] == name] for name in ("train", "test"))
+        found = {"rows of train.csv": len(train), "rows of valid.csv": len(valid)}
+        found["frontal images of valid.csv"] = int(valid["view"].isin(FRONTAL).sum())
+        return compare(root, found, PUBLISHED)
 
     def validate(self, root: Path) -> list[Finding]:
         """Compare the rows with the published ones, or a demo's with its own; look for every file."""
         index = self.index(root)
         train, valid = (index[index["split"] == name] for name in ("train", "test"))
-        found = {"rows of train.csv": len(train), "rows of valid.csv": len(valid)}
-        found["frontal images of valid.csv"] = int(valid["view"].isin(FRONTAL).sum())
-        findings = compare(root, found, PUBLISHED)
+        findings = [*self.counts(index, root), *dropped_findings(index)]
         shared = len(set(train["patient_id"]) & set(valid["patient_id"]))
         message = f"{index['patient_id'].nunique()} patients, {shared} in train.csv and valid.csv."
         findings.append(Finding("error" if shared else "ok", message))
-        return findings + missing_findings(root, index["path"], self.how_to_get)
+        return findings + file_findings(root, index["path"], self.how_to_get)
 
     def reference_split(
         self, index: pd.DataFrame, protocol: str, seed: int, kind: str = ""

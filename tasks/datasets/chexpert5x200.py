@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.contracts import Finding, Progress, TaskSpec, dataset, task
-from tasks.datasets._checks import demo_counts, missing_findings
+from tasks.datasets._checks import demo_counts, file_findings
 from tasks.datasets._chexpert import FOLDERS, FRONTAL, LABELS, MARKER, PLUS
 from tasks.datasets._exclusive import EIGHT, FIVE
 from tasks.datasets._rendered import Rendered
@@ -40,13 +40,14 @@ class _Exclusive(Rendered):
         `report` is "" throughout where neither CheXpert Plus nor the list has reports: retrieval
         then says so.
         """
+        from bench.data.tables import find_file
         from tasks.datasets import _exclusive
         from tasks.datasets._chexpert import read_reports, read_split
 
         images = read_split(root, "train.csv")
         images = images[images["view"].isin(FRONTAL)]
-        own = root / self.member_list
-        if own.is_file():
+        own = find_file(root, self.member_list)
+        if own is not None:
             return self._of_list(root, images, own)
         rows = _exclusive.draw(images, self.label_names, LABELS)
         return read_reports(root, _exclusive.as_test_set(rows, self.label_names, LABELS))
@@ -64,7 +65,8 @@ class _Exclusive(Rendered):
         from tasks.datasets._chexpert import read_reports
         from tasks.datasets._reports import report_columns
 
-        table = read_table(own, ("Path",))
+        impression = "Report Impression"
+        table = read_table(own, ("Path",), optional=(impression,), texts=(impression,), key="Path")
         wanted = (
             table["Path"]
             .str.extract(r"((?:train|valid)/patient\d+/study\d+/\w+)")[0]
@@ -74,18 +76,21 @@ class _Exclusive(Rendered):
         rows = _exclusive.as_test_set(
             _exclusive.listed(images, wanted, own), self.label_names, LABELS
         )
-        if "Report Impression" not in table:
+        if impression not in table:
             return read_reports(root, rows)
-        return rows.assign(**report_columns(table["Report Impression"], [""] * len(table)))
+        return rows.assign(**report_columns(table[impression], [""] * len(table)))
 
     def validate(self, root: Path) -> list[Finding]:
         """Compare the classes with 200 each; say how many have a report and which files are
         missing."""
+        index = self.index(root)
+        return self.counts(index, root) + file_findings(root, index["path"], self.how_to_get)
+
+    def counts(self, index: pd.DataFrame, root: Path) -> list[Finding]:
+        """Compare the classes with 200 each; say how many have a report."""
         from tasks.datasets._exclusive import class_findings
 
-        index = self.index(root)
-        classes = class_findings(index, self.label_names, demo=bool(demo_counts(root)))
-        return classes + missing_findings(root, index["path"], self.how_to_get)
+        return class_findings(index, self.label_names, demo=bool(demo_counts(root)))
 
     def make_demo(
         self,

@@ -7,17 +7,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.contracts import Dataset, Finding, TaskSpec, dataset, task
+from bench.data.faults import fault
 from bench.errors import DataError
-from tasks.datasets._checks import missing_findings
+from tasks.datasets._checks import dropped_findings, file_findings
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from bench.data.tree import Tree
+
 LUNGS = ("Left Lung", "Right Lung")
 OPACITIES = ("Ground Glass Opacities", "Consolidation")
+NOTES = "clinical_notes"
 STRUCTURE_COLUMNS = ("Filename", "Template Name", "Mask", "Top", "Left", "Width", "Height")
 FRACTIONS = (0.55, 0.15, 0.30)
+Outlines = tuple[tuple[str, str, int, int], ...]
+"""Structure, mask file, top and left of each outline of an image."""
 
 
 @dataset
@@ -59,10 +65,13 @@ class CovidSeg(Dataset):
         id is a patient of its own.
         """
         from bench.data.splits import default_split
+        from bench.data.tree import Tree, unlisted
+        from tasks.datasets._files import UNLISTED
 
-        images, structures = _tables(root)
+        tree = Tree(root)
+        images, structures = _tables(root, tree)
         images["structures"] = images["image_id"].map(structures)
-        unusable = images["structures"].map(lambda parts: _unusable(root, parts))
+        unusable = images["structures"].map(lambda parts: _unusable(tree, parts))
         kept = images[unusable == ""].reset_index(drop=True)
         if kept.empty:
             raise DataError(
@@ -72,8 +81,20 @@ class CovidSeg(Dataset):
         kept["mask_paths"] = kept["structures"].map(lambda parts: tuple(part[1] for part in parts))
         kept["lung_from_opacity"] = kept["structures"].map(_lacks_a_lung)
         kept = default_split(kept, seed=0, fractions=FRACTIONS)
-        kept.attrs["dropped"] = unusable[unusable != ""].value_counts().to_dict()
+        reasons = unusable[unusable != ""].value_counts()
+        kept.attrs["dropped"] = {f"images with {why}": int(count) for why, count in reasons.items()}
+        kept.attrs["unmatched"] = {UNLISTED: unlisted(root, images["path"])}
         return kept
+
+    def counts(self, index: pd.DataFrame, root: Path) -> list[Finding]:
+        """Say how many images have no patient id."""
+        unknown = int(index["patient_id"].str.startswith("unknown-").sum())
+        if not unknown:
+            return []
+        message = (
+            f"{unknown} images have no patient id in metadata.csv: each is a patient of its own."
+        )
+        return [Finding("warning", message)]
 
     def mask(self, row: pd.Series, root: Path) -> np.ndarray:
         """Return lung and opacity as uint8 [2, H, W]; every outline is a crop placed at its top
@@ -102,8 +123,7 @@ class CovidSeg(Dataset):
                 "ok", f"{len(index)} images of {index['patient_id'].nunique()} patients ({sizes})."
             )
         ]
-        for why, count in index.attrs["dropped"].items():
-            findings.append(Finding("warning", f"{count} images are left out: {why}."))
+        findings += [*self.counts(index, root), *dropped_findings(index)]
         stood_in = index.loc[index["lung_from_opacity"], "image_id"].tolist()
         if stood_in:
             message = (
@@ -111,24 +131,30 @@ class CovidSeg(Dataset):
                 f"{', '.join(stood_in)}."
             )
             findings.append(Finding("warning", message))
-        return findings + missing_findings(root, index["path"], self.how_to_get)
+        outlines = (mask for files in index["mask_paths"] for mask in files)
+        return findings + file_findings(root, (*index["path"], *outlines), self.how_to_get)
 
 
-def _tables(root: Path) -> tuple[pd.DataFrame, dict[str, tuple[tuple[str, str, int, int], ...]]]:
+def _tables(root: Path, tree: Tree) -> tuple[pd.DataFrame, dict[str, Outlines]]:
     """Return the images, and per image its lung and opacity outlines (structure, file, top, left)."""
-    from bench.data.tables import find_table, read_table, require_unique
+    from bench.data.tables import find_table, read_table, require_filled, require_unique
 
     path, metadata_path = find_table(root, "structure.csv"), find_table(root, "metadata.csv")
-    structure = read_table(path, STRUCTURE_COLUMNS)
-    metadata = read_table(metadata_path, ("patientid", "filename"))
-    metadata = metadata[metadata["filename"].isin(set(structure["Filename"]))].reset_index(
-        drop=True
+    structure = read_table(path, STRUCTURE_COLUMNS, key="Filename")
+    structure = require_filled(structure, path, "Filename")
+    metadata = read_table(
+        metadata_path,
+        ("patientid", "filename"),
+        optional=("view", "sex", "age", NOTES),
+        texts=(NOTES,),
+        key="filename",
     )
-    require_unique(metadata, "filename", metadata_path)
+    metadata = metadata[metadata["filename"].isin(set(structure["Filename"]))]
+    metadata = require_unique(metadata, "filename", metadata_path)
     names = structure["Filename"].drop_duplicates().rename("filename")
     return _images(
         names.to_frame().merge(metadata, on="filename", how="left").fillna("")
-    ), _outlines(structure, path)
+    ), _outlines(structure, path, tree)
 
 
 def _images(metadata: pd.DataFrame) -> pd.DataFrame:
@@ -150,45 +176,46 @@ def _images(metadata: pd.DataFrame) -> pd.DataFrame:
             "view": column("view"),
             "sex": column("sex"),
             "age": pd.to_numeric(column("age"), errors="coerce"),
-            "report": column("clinical_notes").map(lambda text: " ".join(text.split())),
+            "report": column(NOTES).map(lambda text: " ".join(text.split())),
         }
     )
 
 
-def _outlines(
-    structure: pd.DataFrame, path: Path
-) -> dict[str, tuple[tuple[str, str, int, int], ...]]:
+def _outlines(structure: pd.DataFrame, path: Path, tree: Tree) -> dict[str, Outlines]:
     wanted = structure[structure["Template Name"].isin((*LUNGS, *OPACITIES))].sort_values(
         ["Filename", "Template Name"]
     )
     outlines: dict[str, list[tuple[str, str, int, int]]] = {
         name: [] for name in structure["Filename"].unique()
     }
-    for row in wanted.to_dict("records"):
+    for line, row in zip(wanted.index, wanted.to_dict("records"), strict=True):
         try:
             top, left = int(row["Top"]), int(row["Left"])
         except ValueError as error:
-            raise DataError(
-                f"table {path}: image '{row['Filename']}' has a box that is no number: {error}."
-            ) from error
-        file = f"masks/{Path(row['Mask']).name}" if row["Mask"] else ""
+            message = (
+                f"table {path}, line {line}: image '{row['Filename']}' has a box that is no "
+                f"number: {error}."
+            )
+            fault(DataError(message, "Mend the line."), row["Filename"], path)
+            continue
+        file = tree.find(f"masks/{Path(row['Mask']).name}") if row["Mask"] else ""
         outlines[row["Filename"]].append((row["Template Name"], file, top, left))
     return {name: tuple(parts) for name, parts in outlines.items()}
 
 
-def _unusable(root: Path, parts: tuple[tuple[str, str, int, int], ...]) -> str:
+def _unusable(tree: Tree, parts: Outlines) -> str:
     """Say why an image cannot be used, or ""."""
     names = {part[0] for part in parts}
     if not names & set(LUNGS):
         return "no lung outline"
     if not names.issuperset(LUNGS) and not names & set(OPACITIES):
         return "one lung without outline and no opacity to stand for it"
-    if any(not file or not (root / file).is_file() for _, file, _, _ in parts):
-        return "a lung or opacity mask file is absent"
+    if any(not file or not tree.is_file(file) for _, file, _, _ in parts):
+        return "a lung or opacity mask file absent"
     return ""
 
 
-def _lacks_a_lung(parts: tuple[tuple[str, str, int, int], ...]) -> bool:
+def _lacks_a_lung(parts: Outlines) -> bool:
     return not {part[0] for part in parts}.issuperset(LUNGS)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.contracts import Finding, Progress, TaskSpec, dataset, task
-from tasks.datasets._checks import compare, missing_findings
+from tasks.datasets._checks import compare, dropped_findings, file_findings
 from tasks.datasets._rendered import Rendered
 
 if TYPE_CHECKING:
@@ -42,22 +42,30 @@ class _Covidx(Rendered):
         """
         import pandas as pd
 
+        from bench.data.tree import unlisted
         from tasks.datasets._covidx import read_list, with_classes
+        from tasks.datasets._files import UNLISTED
 
         parts = [
             read_list(root / name, folder, split, dict(self.words))
             for split, name, folder in self.lists
         ]
-        return with_classes(pd.concat(parts, ignore_index=True), self.label_names)
+        index = with_classes(pd.concat(parts, ignore_index=True), self.label_names)
+        index.attrs["unmatched"] = {UNLISTED: unlisted(root, index["path"])}
+        return index
+
+    def counts(self, index: pd.DataFrame, root: Path) -> list[Finding]:
+        """Compare the lists with the published ones, or a demo's with its own."""
+        found = {
+            f"rows of {name}": int((index["split"] == split).sum()) for split, name, _ in self.lists
+        }
+        return compare(root, found, {f"rows of {name}": rows for name, rows in self.published})
 
     def validate(self, root: Path) -> list[Finding]:
         """Compare the lists with the published ones, or a demo's with its own; count patients in
         several lists; find files."""
         index = self.index(root)
-        found = {
-            f"rows of {name}": int((index["split"] == split).sum()) for split, name, _ in self.lists
-        }
-        findings = compare(root, found, {f"rows of {name}": rows for name, rows in self.published})
+        findings = [*self.counts(index, root), *dropped_findings(index)]
         spread = ", ".join(
             f"{int(index[f'label:{name}'].sum())} {name}" for name in self.label_names
         )
@@ -68,7 +76,7 @@ class _Covidx(Rendered):
                 "error" if several else "ok", f"{several} patients stand in more than one list."
             )
         )
-        return findings + missing_findings(root, index["path"], self.how_to_get)
+        return findings + file_findings(root, index["path"], self.how_to_get)
 
     def make_demo(
         self,
@@ -101,6 +109,7 @@ class Covidx(_Covidx):
     )
     folders = ("COVIDx", "COVIDx9A", "covidx9a")
     marker = "train_COVIDx9A.txt"
+    official_lists = ("train.txt", "val.txt", "test.txt")
     label_names = ("Normal", "Pneumonia", "COVID-19")
     lists = (("train", "train_COVIDx9A.txt", "train"), ("test", "test_COVIDx9A.txt", "test"))
     words = (("normal", "Normal"), ("pneumonia", "Pneumonia"), ("COVID-19", "COVID-19"))

@@ -7,16 +7,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.contracts import Finding, TaskSpec, dataset, task
+from bench.data.faults import fault
 from bench.errors import DataError
-from tasks.datasets._checks import compare, missing_findings
+from tasks.datasets._checks import compare, dropped_findings, file_findings
 from tasks.datasets._rendered import Rendered
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     import pandas as pd
 
-PUBLISHED = {"train": 2069, "val": 296, "test": 590}
-XML_FOLDER, XML_REPORTS = "ecgen-radiology", 3955
-XML_IMAGES = ("NLMCXR_png", "images", ".")
+    from tasks.datasets._openi import OpenIReport
+
+XML_FOLDER, XML_IMAGES = "ecgen-radiology", ("NLMCXR_png", "images", ".")
+KAGGLE, PROJECTIONS = "indiana_reports.csv", "indiana_projections.csv"
+KAGGLE_IMAGES = ("images/images_normalized", "images", "images_normalized")
+VIEWS = {"Frontal": "frontal", "Lateral": "LL"}
+NO_IMAGE = "reports without an image"
+PUBLISHED = {
+    "annotation.json": {"train": 2069, "val": 296, "test": 590},
+    XML_FOLDER: {"studies": 3851, "images": 7470, NO_IMAGE: 104},
+    KAGGLE: {"studies": 3851, "images": 7466},
+}
+"""What each layout holds when it is complete."""
 
 
 @dataset
@@ -24,7 +37,8 @@ class IuXray(Rendered):
     """Frontal and lateral radiograph of a study with its findings.
 
     `annotation.json` (R2Gen's release, official split) is read where it is there, else the XML
-    reports of Open-I (`ecgen-radiology/`, with impression and MeSH terms, no split).
+    reports of Open-I (`ecgen-radiology/`, with impression and MeSH terms, no split), else Kaggle's
+    tables of them (`indiana_reports.csv` and `indiana_projections.csv`, no split).
     """
 
     name = "iu_xray"
@@ -37,11 +51,13 @@ class IuXray(Rendered):
     how_to_get = (
         "R2Gen's release (github.com/zhjohnchan/R2Gen: iu_xray.zip, images/ and "
         "annotation.json), or "
-        "https://openi.nlm.nih.gov/faq (NLMCXR_png.tgz and NLMCXR_reports.tgz), into "
+        "https://openi.nlm.nih.gov/faq (NLMCXR_png.tgz and NLMCXR_reports.tgz), or "
+        "https://www.kaggle.com/datasets/raddar/chest-xrays-indiana-university "
+        "(indiana_reports.csv, indiana_projections.csv and images/), into "
         "$PLACE_BENCH_DATA/iu_xray/."
     )
     folders = ("IU-Xray", "iu-xray", "IU_XRay", "openi", "NLMCXR")
-    marker = "[ae][nc][ng][oe]*"  # annotation.json, or ecgen-radiology
+    marker = tuple(PUBLISHED)
     has_reports = True
     demo_studies = 1000
 
@@ -51,56 +67,156 @@ class IuXray(Rendered):
 
         Raise DataError for a file that does not parse, lacks a field or holds an id twice.
         """
-        if (root / "annotation.json").is_file():
-            from tasks.datasets._r2gen import read_index
+        layout = _layout(root)
+        if not layout:
+            raise DataError(
+                f"neither {' nor '.join(PUBLISHED)} is in {root}.",
+                f"How to get it: {self.how_to_get}",
+            )
+        if layout == KAGGLE:
+            return _from_kaggle(root)
+        return _from_xml(root) if layout == XML_FOLDER else _from_annotation(root)
 
-            return read_index(root)
-        if (root / XML_FOLDER).is_dir():
-            return _from_xml(root)
-        raise DataError(
-            f"neither annotation.json nor {XML_FOLDER}/ is in {root}.",
-            f"How to get it: {self.how_to_get}",
-        )
-
-    def validate(self, root: Path) -> list[Finding]:
-        """Compare the number of studies with the published ones (or a demo's with its own), and
-        look for the files."""
-        index = self.index(root)
+    def counts(self, index: pd.DataFrame, root: Path) -> list[Finding]:
+        """Compare the number of studies (and images) with those of the layout, or a demo's with its
+        own."""
         studies = index.drop_duplicates("study_id")
         found = {
-            **{split: int((studies["split"] == split).sum()) for split in PUBLISHED},
+            **studies["split"].value_counts().to_dict(),
             "studies": len(studies),
+            "images": len(index),
+            NO_IMAGE: index.attrs.get("dropped", {}).get(NO_IMAGE, 0),
         }
-        published = PUBLISHED if (studies["split"] != "").any() else {"studies": XML_REPORTS}
+        return compare(root, found, PUBLISHED[_layout(root)])
+
+    def validate(self, root: Path) -> list[Finding]:
+        """Compare the counts with the published ones (or a demo's with its own), and look for the
+        files."""
+        index = self.index(root)
+        studies = index.drop_duplicates("study_id")
         empty = int((studies["findings"] == "").sum())
         return [
-            *compare(root, found, published),
+            *self.counts(index, root),
+            *dropped_findings(index),
             Finding(
                 "ok", f"{empty} of {len(studies)} studies have no findings; they are not scored."
             ),
-            *missing_findings(root, index["path"], self.how_to_get),
+            *file_findings(root, index["path"], self.how_to_get),
         ]
+
+
+def _layout(root: Path) -> str:
+    """Return the file or folder that decides how the data is read, "" where none is there."""
+    from bench.data.tables import find_file
+
+    return next((name for name in PUBLISHED if find_file(root, name) is not None), "")
+
+
+def _from_annotation(root: Path) -> pd.DataFrame:
+    from bench.data.tree import unlisted
+    from tasks.datasets._r2gen import read_index
+
+    index = read_index(root)
+    index.attrs["unmatched"] = {
+        "studies on disk without an entry": unlisted(root, index["path"], depth=2)
+    }
+    return index
 
 
 def _from_xml(root: Path) -> pd.DataFrame:
     import pandas as pd
 
-    from tasks.datasets._openi import read_report
+    from bench.data.tree import unlisted
+    from tasks.datasets._files import UNLISTED
     from tasks.datasets._reports import report_columns
 
-    reports = [read_report(path) for path in sorted((root / XML_FOLDER).glob("*.xml"))]
-    base = next(
-        (name for name in XML_IMAGES if next((root / name).glob("CXR*.png"), None)), XML_IMAGES[0]
-    )
+    reports = list(_xml_reports(root))
+    base = _image_folder(root, XML_IMAGES)
     rows = [
-        {**report.columns, "image_id": image, "path": f"{base}/{image}.png"}
+        {**report.columns, "image_id": image, "path": f"{base}{image}.png"}
         for report in reports
         for image in report.images
     ]
     if not rows:
         raise DataError(f"no report in {root / XML_FOLDER} names an image.", "Download it again.")
     table = pd.DataFrame(rows).assign(split="", view="")
-    return table.assign(**report_columns(table["impression"], table["findings"]))
+    index = table.assign(**report_columns(table["impression"], table["findings"]))
+    index.attrs["dropped"] = {NO_IMAGE: sum(not report.images for report in reports)}
+    index.attrs["unmatched"] = {UNLISTED: unlisted(root, index["path"], depth=base.count("/") + 1)}
+    return index
+
+
+def _xml_reports(root: Path) -> Iterator[OpenIReport]:
+    """Yield every report that reads; another is a fault."""
+    from bench.data.tree import entries, plain_suffix
+    from tasks.datasets._openi import read_report
+
+    for name in sorted(entries(root / XML_FOLDER)):
+        if not plain_suffix(name).endswith(".xml"):
+            continue
+        try:
+            yield read_report(root / XML_FOLDER / name)
+        except DataError as error:
+            fault(error, path=root / XML_FOLDER / name)
+
+
+def _image_folder(root: Path, folders: Sequence[str]) -> str:
+    """Return the first of `folders` that holds a PNG, with a slash behind it; "" for `.`."""
+    from bench.data.tree import entries, plain_suffix
+
+    for folder in folders:
+        if any(plain_suffix(name).endswith(".png") for name in entries(root / folder)):
+            return "" if folder == "." else f"{folder}/"
+    return f"{folders[0]}/"
+
+
+def _from_kaggle(root: Path) -> pd.DataFrame:
+    """Return the index of Kaggle's tables: a study is known by Open-I's name of it."""
+    from bench.data.tables import check_rows, find_table, read_table, require_filled, require_unique
+    from bench.data.tree import unlisted
+    from tasks.datasets._files import UNLISTED
+    from tasks.datasets._reports import report_columns
+
+    path, views_path = find_table(root, KAGGLE), find_table(root, PROJECTIONS)
+    texts = ("MeSH", "findings", "impression")
+    reports = require_unique(
+        read_table(path, ("uid", *texts), texts=(*texts, "indication"), key="uid"), "uid", path
+    )
+    images = read_table(views_path, ("uid", "filename", "projection"), key="uid")
+    images = require_filled(images, views_path, "uid", "filename", key="uid")
+    images = require_unique(images, "filename", views_path)
+    images = check_rows(
+        images,
+        ~images["projection"].isin(VIEWS),
+        views_path,
+        lambda row: f"projection is '{row['projection']}'",
+        f"Known: {', '.join(VIEWS)}.",
+        key="uid",
+    )
+    images = check_rows(
+        images,
+        ~images["uid"].isin(reports["uid"]),
+        views_path,
+        lambda row: f"study '{row['uid']}' is not in {path}",
+        key="uid",
+    )
+    rows = images.merge(reports, on="uid", how="left")
+    study = "CXR" + rows["uid"]
+    base = _image_folder(root, KAGGLE_IMAGES)
+    index = rows[["filename"]].assign(
+        image_id="CXR" + rows["filename"].str.replace(r"(\.dcm)?\.png$", "", regex=True),
+        patient_id=study,
+        study_id=study,
+        path=base + rows["filename"],
+        split="",
+        view=rows["projection"].map(VIEWS),
+        mesh=rows["MeSH"],
+        **report_columns(rows["impression"], rows["findings"]),
+    )
+    index = index.drop(columns="filename")
+    index.attrs["dropped"] = {NO_IMAGE: int((~reports["uid"].isin(images["uid"])).sum())}
+    index.attrs["unmatched"] = {UNLISTED: unlisted(root, index["path"], depth=base.count("/") + 1)}
+    return index
 
 
 task(

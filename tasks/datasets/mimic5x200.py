@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.contracts import Finding, Progress, TaskSpec, dataset, task
-from tasks.datasets._checks import demo_counts, missing_findings
+from tasks.datasets._checks import demo_counts, file_findings
 from tasks.datasets._exclusive import FIVE
 from tasks.datasets._rendered import Rendered
 from tasks.datasets.mimic_cxr import MimicCxr
@@ -44,24 +44,30 @@ class Mimic5x200(Rendered):
         and test patients and, where these are too few, from training patients: an encoder
         pre-trained on MIMIC-CXR has seen those with their reports.
         """
+        from bench.data.tables import find_file
         from tasks.datasets import _exclusive
 
         images = MimicCxr().index(root)
         images = images.assign(official_split=images["split"])
-        path = root / MEMBERS
-        rows = _listed(images, path) if path.is_file() else _held_out_first(images)
+        path = find_file(root, MEMBERS)
+        rows = _listed(images, path) if path is not None else _held_out_first(images)
         return _exclusive.as_test_set(rows, FIVE, MimicCxr.label_names)
 
     def validate(self, root: Path) -> list[Finding]:
         """Compare the classes with 200 each; count members of the training split; find files."""
-        from tasks.datasets._exclusive import class_findings
-
         index = self.index(root)
         demo = bool(demo_counts(root))
-        findings = class_findings(index, FIVE, demo=demo)
-        for caution in self.cautions(index):
-            findings.append(Finding("ok" if demo else "warning", caution))
-        return findings + missing_findings(root, index["path"], self.how_to_get)
+        return [
+            *self.counts(index, root),
+            *(Finding("ok" if demo else "warning", caution) for caution in self.cautions(index)),
+            *file_findings(root, index["path"], self.how_to_get),
+        ]
+
+    def counts(self, index: pd.DataFrame, root: Path) -> list[Finding]:
+        """Compare the classes with 200 each; say how many have a report."""
+        from tasks.datasets._exclusive import class_findings
+
+        return class_findings(index, FIVE, demo=bool(demo_counts(root)))
 
     def cautions(self, test: pd.DataFrame) -> tuple[str, ...]:
         """Count the test images that stand in MIMIC-CXR's training split."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from bench.contracts import Finding, TaskSpec, dataset, task
 from bench.errors import DataError
-from tasks.datasets._checks import compare, missing_findings
+from tasks.datasets._checks import compare, dropped_findings, file_findings
 from tasks.datasets._chexpert import LABELS, UNCERTAIN
 from tasks.datasets._rendered import Rendered
 
@@ -29,6 +29,7 @@ REPORT_FOLDERS = (
     "../MIMIC-CXR",
 )
 SECTIONS = ("findings", "impression")
+LAST = "last_paragraph"
 FACTS = (*SECTIONS, "unread")
 """What is kept of a report: its sections, and whether it has text beside them alone."""
 SPLITS = {"train": "train", "validate": "val", "test": "test"}
@@ -62,7 +63,7 @@ class MimicCxr(Rendered):
         "mimic-cxr",
         "MIMIC-CXR",
     )
-    marker = "mimic-cxr-2.?.0-metadata.csv*"
+    marker = TABLE.format("metadata")
     label_names = tuple(sorted(LABELS))
     has_reports = True
     demo_studies = 1200
@@ -76,8 +77,8 @@ class MimicCxr(Rendered):
 
         What was left out is counted in `attrs["dropped"]`: images of other views, of studies
         without report text, and of studies whose text stands in no section that is read (a warning
-        says so). Raise DataError for a missing table or column, an unknown split, a
-        doubled dicom_id, or where no report is found at all.
+        says so); what the tables hold together in `attrs["whole"]`. Raise DataError for a missing
+        table or column, an unknown split, a doubled dicom_id, or where no report is found at all.
         """
         images = _images(root)
         framed = images[images["view"].isin(self.views)]
@@ -97,37 +98,38 @@ class MimicCxr(Rendered):
             raise DataError(message, f"How to get the reports: {self.how_to_get}")
         kept = _with_labels(kept, root, self.label_names)
         kept.attrs["dropped"] = {
-            "of another view": len(images) - len(framed),
-            "without report text": len(silent) - len(unread),
-            "whose report has neither findings nor impression": len(unread),
+            "images of another view": len(images) - len(framed),
+            "images without report text": len(silent) - len(unread),
+            "images whose report has neither findings nor impression": len(unread),
         }
-        return kept
-
-    def validate(self, root: Path) -> list[Finding]:
-        """Compare the counts with the published ones (or a demo's with its own); count what the
-        index leaves out; find files."""
-        images, index = _images(root), self.index(root)
-        found = {
+        kept.attrs["unmatched"] = images.attrs["unmatched"]
+        kept.attrs["whole"] = {
             "images": len(images),
             "studies": images["study_id"].nunique(),
             "patients": images["patient_id"].nunique(),
         }
-        findings = compare(root, found, PUBLISHED)
-        for why, count in index.attrs["dropped"].items():
-            findings.append(
-                Finding(
-                    "ok",
-                    f"{count} images {why} are left out; {len(index)} image-report pairs are kept.",
-                )
-            )
+        return kept
+
+    def counts(self, index: pd.DataFrame, root: Path) -> list[Finding]:
+        """Compare what the tables hold with the published counts, or a demo's with its own; say
+        where there are no labels."""
+        findings = compare(root, index.attrs["whole"], PUBLISHED)
         if not _chexpert(root):
-            findings.append(
-                Finding(
-                    "warning",
-                    f"{root / TABLE.format('chexpert')} is missing: the index has no labels.",
-                )
-            )
-        return findings + missing_findings(root, index["path"], self.how_to_get)
+            message = f"{root / TABLE.format('chexpert')} is missing: the index has no labels."
+            findings.append(Finding("warning", message))
+        return findings
+
+    def validate(self, root: Path) -> list[Finding]:
+        """Compare the counts with the published ones (or a demo's with its own); count what the
+        index leaves out; find files."""
+        index = self.index(root)
+        pairs = Finding("ok", f"{len(index)} image-report pairs are used.")
+        return [
+            *self.counts(index, root),
+            *dropped_findings(index),
+            pairs,
+            *file_findings(root, index["path"], self.how_to_get),
+        ]
 
     def reference_split(
         self, index: pd.DataFrame, protocol: str, seed: int, kind: str = ""
@@ -156,28 +158,40 @@ class MimicCxr(Rendered):
 
 
 def _images(root: Path) -> pd.DataFrame:
-    """Return every image of the metadata table with its official split."""
-    from bench.data.tables import find_table, read_table, require_unique
+    """Return every image of the metadata table with its official split; `attrs["unmatched"]` counts
+    those of one table alone."""
+    from bench.data.tables import check_rows, find_table, read_table, require_filled, require_unique
+    from bench.data.tree import unlisted
 
     path, split_path = (find_table(root, TABLE.format(what)) for what in ("metadata", "split"))
-    metadata = read_table(path, ("dicom_id", "subject_id", "study_id", "ViewPosition"))
-    splits = read_table(split_path, ("dicom_id", "split"))
-    require_unique(metadata, "dicom_id", path)
-    require_unique(splits, "dicom_id", split_path)
-    unknown = sorted(set(splits["split"]) - set(SPLITS))
-    if unknown:
-        raise DataError(
-            f"table {split_path}: unknown split '{unknown[0]}'; {', '.join(SPLITS)} were expected."
-        )
-    rows = metadata.merge(splits[["dicom_id", "split"]], on="dicom_id", how="inner")
+    ids = ("dicom_id", "subject_id", "study_id")
+    metadata = read_table(path, (*ids, "ViewPosition"), key="dicom_id")
+    splits = read_table(split_path, ("dicom_id", "split"), key="dicom_id")
+    metadata = require_filled(metadata, path, *ids, key="dicom_id")
+    metadata = require_unique(metadata, "dicom_id", path)
+    splits = require_unique(splits, "dicom_id", split_path)
+    splits = check_rows(
+        splits,
+        ~splits["split"].isin(SPLITS),
+        split_path,
+        lambda row: f"unknown split '{row['split']}'; {', '.join(SPLITS)} were expected",
+        key="dicom_id",
+    )
+    rows = metadata.merge(splits, on="dicom_id", how="inner")
     images = rows[["dicom_id", "subject_id", "study_id"]].set_axis(
         ["image_id", "patient_id", "study_id"], axis=1
     )
-    return images.assign(
+    images = images.assign(
         path=_study(images) + "/" + images["image_id"] + ".jpg",
         split=rows["split"].map(SPLITS),
         view=_view(rows),
     )
+    images.attrs["unmatched"] = {
+        f"images of {path.name} that are not in {split_path.name}": len(metadata) - len(rows),
+        f"images of {split_path.name} that are not in {path.name}": len(splits) - len(rows),
+        "patients on disk without a row in the table": unlisted(root, images["path"], depth=3),
+    }
+    return images
 
 
 def _view(rows: pd.DataFrame) -> pd.Series:
@@ -212,9 +226,11 @@ def _report_texts(root: Path, images: pd.DataFrame) -> pd.DataFrame:
 def _sectioned(path: Path) -> pd.DataFrame:
     from bench.data.tables import read_table
 
-    table = read_table(path, ("study", *SECTIONS))
-    unread = table.get("last_paragraph", "")
-    table = table.assign(study_id=table["study"].str.removeprefix("s"), unread=unread)
+    table = read_table(
+        path, ("study", *SECTIONS), optional=(LAST,), texts=(*SECTIONS, LAST), key="study"
+    )
+    study = table["study"].str.removeprefix("s")
+    table = table.assign(study_id=study, unread=table.get(LAST, ""))
     return table[["study_id", *FACTS]].drop_duplicates("study_id")
 
 
@@ -239,16 +255,17 @@ def _report_files(root: Path, images: pd.DataFrame) -> pd.DataFrame:
         )
         raise DataError(message, f"How to get the reports: {MimicCxr.how_to_get}")
     texts = remember(paths, _read_report, root=base, name="mimic-cxr-reports-v2", columns=FACTS)
-    return texts.assign(study_id=studies["study_id"].to_numpy())[["study_id", *FACTS]]
+    study_of = dict(zip(paths, studies["study_id"], strict=True))
+    return texts[list(FACTS)].assign(study_id=texts["path"].map(study_of))
 
 
 def _read_report(path: Path) -> Mapping[str, str]:
-    from bench.data.tables import read_text
+    from bench.data.text import read_text
     from tasks.datasets._reports import has_unread_text, parse_sections
 
-    if not path.is_file():
+    if not path.exists():
         return dict.fromkeys(FACTS, "")
-    text = read_text(path)
+    text = read_text(path, "report")
     sections = parse_sections(text)
     unread = "text" if has_unread_text(text) else ""
     return {**{name: sections.get(name, "") for name in SECTIONS}, "unread": unread}
@@ -267,8 +284,9 @@ def _say_unread(images: pd.DataFrame, root: Path) -> None:
 
 
 def _chexpert(root: Path) -> Path | None:
-    name = TABLE.format("chexpert")
-    return next((path for path in (root / name, root / f"{name}.gz") if path.is_file()), None)
+    from bench.data.tables import find_file
+
+    return find_file(root, TABLE.format("chexpert"))
 
 
 def _with_labels(index: pd.DataFrame, root: Path, names: tuple[str, ...]) -> pd.DataFrame:
@@ -280,9 +298,10 @@ def _with_labels(index: pd.DataFrame, root: Path, names: tuple[str, ...]) -> pd.
     path = _chexpert(root)
     if path is None:
         return index.assign(**{f"label:{name}": float("nan") for name in names})
-    table = read_table(path, ("study_id", *names))
-    require_unique(table, "study_id", path)
-    labels = read_labels(table, names, path).set_axis(table["study_id"]).reindex(index["study_id"])
+    table = read_table(path, ("study_id", *names), key="study_id")
+    table = require_unique(table, "study_id", path)
+    labels = read_labels(table, names, path, key="study_id")
+    labels = labels.set_axis(table.loc[labels.index, "study_id"]).reindex(index["study_id"])
     return index.assign(**{column: labels[column].to_numpy() for column in labels})
 
 

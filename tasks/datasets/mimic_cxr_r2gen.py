@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.contracts import Dataset, Finding, TaskSpec, dataset, task
-from tasks.datasets._checks import compare, missing_findings
+from tasks.datasets._checks import compare, dropped_findings, file_findings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,17 +34,27 @@ class MimicCxrR2Gen(Dataset):
     def index(self, root: Path) -> pd.DataFrame:
         """Return one row per image; raise DataError for an annotation that does not parse, lacks a
         field or repeats an image."""
+        from bench.data.tree import unlisted
         from tasks.datasets._r2gen import read_index
 
-        return read_index(root, image_is_study=True)
+        index = read_index(root, image_is_study=True)
+        index.attrs["unmatched"] = {
+            "patients on disk without an entry": unlisted(root, index["path"], depth=3)
+        }
+        return index
+
+    def counts(self, index: pd.DataFrame, root: Path) -> list[Finding]:
+        """Compare the number of entries per split with the published ones."""
+        found = {split: int((index["split"] == split).sum()) for split in PUBLISHED}
+        return compare(root, found, PUBLISHED)
 
     def validate(self, root: Path) -> list[Finding]:
         """Compare the number of entries per split with the published ones, and look for the files."""
         index = self.index(root)
-        found = {split: int((index["split"] == split).sum()) for split in PUBLISHED}
         return [
-            *compare(root, found, PUBLISHED),
-            *missing_findings(root, index["path"], self.how_to_get),
+            *self.counts(index, root),
+            *dropped_findings(index),
+            *file_findings(root, index["path"], self.how_to_get),
         ]
 
 

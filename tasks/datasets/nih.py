@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.contracts import Finding, TaskSpec, dataset, task
+from bench.data.faults import fault
 from bench.errors import DataError
-from tasks.datasets._checks import compare
+from tasks.datasets._checks import compare, dropped_findings, file_findings
 from tasks.datasets._dicom import OLDEST
 from tasks.datasets._rendered import Rendered
 
@@ -27,7 +28,8 @@ COLUMNS = (
 LISTS = {"train_val_list.txt": "train", "test_list.txt": "test"}
 MRM_FOLDER = "mrm"
 MRM_LISTS = {"train_list.txt": "train", "val_list.txt": "val", "test_list.txt": "test"}
-MRM_PARTS = {"train_1.txt": 0.01, "train_10.txt": 0.1}
+MRM_PARTS = {0.01: "train_1.txt", 0.1: "train_10.txt"}
+"""Label fraction -> list; the lists do not nest."""
 NO_FINDING = "No Finding"
 PUBLISHED = {
     "images": 112120,
@@ -72,7 +74,7 @@ class Nih(Rendered):
         "test_list.txt into $PLACE_BENCH_DATA/nih/."
     )
     folders = ("NIH_ChestX-ray", "nih-chest-xrays", "ChestX-ray14", "ChestXray-NIHCC", "NIH")
-    marker = "Data_Entry_2017*.csv"
+    marker = TABLES
     label_names = (
         "Atelectasis",
         "Cardiomegaly",
@@ -92,44 +94,52 @@ class Nih(Rendered):
     demo_studies = 400
 
     def index(self, root: Path) -> pd.DataFrame:
-        """Return one row per image of the table; private columns: `mrm_split` and `mrm_part` where
-        MRM's lists are in `mrm/`.
+        """Return one row per image of the table; private columns, where MRM's lists are in `mrm/`:
+        `mrm_split`, and of each list of a label fraction whether it names the image.
 
         Raise DataError naming file and line for an unknown finding, an image that stands twice, in
         no list or in both, and for images without a file.
         """
         from bench.data.headers import parse_age
-        from bench.data.tables import find_table, read_table, require_unique
+        from bench.data.tables import find_table, read_table, require_filled, require_unique
+        from bench.data.tree import entries
         from tasks.datasets._files import locate, scan
 
         table = find_table(root, *TABLES)
-        rows = read_table(table, COLUMNS)
-        require_unique(rows, "Image Index", table)
-        names, age = rows["Image Index"], rows["Patient Age"].map(parse_age)
-        folders = sorted(path.name for path in root.glob("images*") if path.is_dir())
-        index = rows.assign(
-            image_id=names,
-            patient_id=rows["Patient ID"],
-            path=locate(
-                names.tolist(),
-                scan(root, folders, ".png"),
-                table,
-                root / "images*",
-                self.how_to_get,
-            ),
-            split=_official(root, names, table),
-            view=rows["View Position"],
-            sex=rows["Patient Gender"].where(rows["Patient Gender"].isin(["M", "F"]), ""),
-            age=age.where(age <= OLDEST),
-            **_labels(rows["Finding Labels"], table),
-            **_mrm(root, names),
+        rows = read_table(table, COLUMNS, key="Image Index")
+        rows = require_filled(rows, table, "Image Index", "Patient ID", key="Image Index")
+        rows = _with_known_findings(require_unique(rows, "Image Index", table), table)
+        folders = [name for name in sorted(entries(root)) if name.startswith("images")]
+        files = scan(root, folders, ".png")
+        official = _assigned(root, LISTS)
+        strangers = len(set(official) - set(rows["Image Index"]))
+        images = locate(
+            rows.assign(image_id=rows["Image Index"]),
+            rows["Image Index"].tolist(),
+            files,
+            table=table,
+            folder=root / "images*",
+            how_to_get=self.how_to_get,
         )
-        return index.drop(columns=list(rows.columns))
+        unmatched = images.attrs["unmatched"]
+        images = _in_a_list(images, official, table)
+        age = images["Patient Age"].map(parse_age)
+        index = images.assign(
+            patient_id=images["Patient ID"],
+            split=images["image_id"].map(official),
+            view=images["View Position"],
+            sex=images["Patient Gender"].where(images["Patient Gender"].isin(["M", "F"]), ""),
+            age=age.where(age <= OLDEST),
+            **_labels(images["Finding Labels"]),
+            **_mrm(root, images["image_id"]),
+        )
+        stray = {"images of the lists that are not in the table": strangers}
+        index.attrs["unmatched"] = {**unmatched, **stray}
+        return index.drop(columns=list(COLUMNS)).reset_index(drop=True)
 
-    def validate(self, root: Path) -> list[Finding]:
+    def counts(self, index: pd.DataFrame, root: Path) -> list[Finding]:
         """Compare images, patients, lists and findings with the published counts, or a demo's with
         its own."""
-        index = self.index(root)
         labels = index[[f"label:{name}" for name in self.label_names]]
         found = {"images": len(index), "patients": index["patient_id"].nunique()}
         found |= {
@@ -140,7 +150,12 @@ class Nih(Rendered):
             str(name).removeprefix("label:"): int(count) for name, count in labels.sum().items()
         }
         found[NO_FINDING] = int((labels.sum(axis=1) == 0).sum())
-        findings = compare(root, found, PUBLISHED)
+        return compare(root, found, PUBLISHED)
+
+    def validate(self, root: Path) -> list[Finding]:
+        """Compare the counts, say how many ages are unknown, and look for every file."""
+        index = self.index(root)
+        findings = [*self.counts(index, root), *dropped_findings(index)]
         unknown = int(index["age"].isna().sum())
         if unknown:
             findings.append(
@@ -150,7 +165,7 @@ class Nih(Rendered):
                     "unknown.",
                 )
             )
-        return findings
+        return findings + file_findings(root, index["path"], self.how_to_get)
 
     def reference_split(
         self, index: pd.DataFrame, protocol: str, seed: int, kind: str = ""
@@ -170,12 +185,12 @@ class Nih(Rendered):
         if protocol != "benchx" or fraction == 1:
             return None
         _require_mrm(train)
-        if fraction not in MRM_PARTS.values():
+        if fraction not in MRM_PARTS:
             raise DataError(
                 f"BenchX has no list of {fraction:g} of NIH's training images.",
                 "Use 0.01, 0.1 or 1.",
             )
-        return train[train["mrm_part"] <= fraction]
+        return train[train[MRM_PARTS[fraction]]]
 
 
 def _require_mrm(index: pd.DataFrame) -> None:
@@ -184,79 +199,87 @@ def _require_mrm(index: pd.DataFrame) -> None:
         raise DataError(
             "BenchX takes NIH's split and label fractions from the lists of MRM, which are "
             "not part of the download.",
-            f"Put {', '.join([*MRM_LISTS, *MRM_PARTS])} from "
+            f"Put {', '.join([*MRM_LISTS, *MRM_PARTS.values()])} from "
             f"https://github.com/RL4M/MRM-pytorch into {MRM_FOLDER}/ beside the "
             "table.",
         )
 
 
-def _labels(findings: pd.Series, table: Path) -> dict[str, pd.Series]:
-    """Return 0/1 columns from findings joined by `|`; raise DataError naming the line of an unknown
-    one."""
+def _with_known_findings(rows: pd.DataFrame, table: Path) -> pd.DataFrame:
+    """Return the rows whose findings are known; another one is a fault."""
+    from bench.data.tables import check_rows
+
     known = {*Nih.label_names, NO_FINDING}
-    parts = findings.map(lambda text: [part.strip() for part in text.split("|")])
-    for row, own in parts.items():
-        wrong = [part for part in own if part not in known]
-        if wrong or (NO_FINDING in own and len(own) > 1):
-            message = f"table {table}, line {row + 2}: Finding Labels is '{findings[row][:60]}'."  # type: ignore[operator]
-            raise DataError(
-                message,
-                f"Known, joined by |: {', '.join(sorted(known))}; '{NO_FINDING}' stands alone.",
-            )
+    findings = rows["Finding Labels"].map(_parts)
+    wrong = findings.map(lambda names: not known.issuperset(names) or _contradicts(names))
+    return check_rows(
+        rows,
+        wrong.astype(bool),
+        table,
+        lambda row: f"Finding Labels is '{row['Finding Labels'][:60]}'",
+        f"Known, joined by |: {', '.join(sorted(known))}; '{NO_FINDING}' stands alone.",
+        key="Image Index",
+    )
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split("|")]
+
+
+def _contradicts(names: list[str]) -> bool:
+    return NO_FINDING in names and len(names) > 1
+
+
+def _labels(findings: pd.Series) -> dict[str, pd.Series]:
+    """Return 0/1 columns from findings joined by `|`."""
+    parts = findings.map(_parts)
     return {
-        f"label:{name}": parts.map(lambda own, name=name: int(name in own))
+        f"label:{name}": parts.map(lambda names, name=name: int(name in names))
         for name in Nih.label_names
     }
 
 
 def _read_list(path: Path) -> list[str]:
     """Return the first word of every line."""
-    from bench.data.tables import read_text
+    from bench.data.text import read_lines
 
-    if not path.is_file():
+    if not path.exists():
         raise DataError(f"file {path} does not exist.", f"How to get it: {Nih.how_to_get}")
-    return [line.split()[0] for line in read_text(path).splitlines() if line.strip()]
+    return [line.split()[0] for _, line in read_lines(path)]
 
 
 def _assigned(folder: Path, lists: Mapping[str, str]) -> dict[str, str]:
-    """Return image -> split of some lists; raise DataError for an image that two of them name."""
-    found: dict[str, str] = {}
+    """Return image -> split of some lists; an image that two of them name is a fault."""
+    splits: dict[str, str] = {}
     for name, split in lists.items():
         for image in _read_list(folder / name):
-            if found.setdefault(image, split) != split:
-                raise DataError(
-                    f"list {folder / name}: image '{image}' is also in the list of {found[image]}.",
-                    "Correct the lists.",
-                )
-    return found
+            first = splits.setdefault(image, split)
+            if first != split:
+                message = f"list {folder / name}: image '{image}' is also in the list of {first}."
+                fault(DataError(message, "Correct the lists."), image, folder / name)
+    return splits
 
 
-def _official(root: Path, names: pd.Series, table: Path) -> pd.Series:
-    split = names.map(_assigned(root, LISTS))
-    missing = names[split.isna()]
-    if len(missing):
+def _in_a_list(rows: pd.DataFrame, official: Mapping[str, str], table: Path) -> pd.DataFrame:
+    """Return the rows whose image is in one of the official lists; another one is a fault."""
+    listed = rows["image_id"].isin(official.keys())
+    for image in rows.loc[~listed, "image_id"]:
         message = (
-            f"{len(missing)} images of {table} are in neither {' nor '.join(LISTS)}, e.g. "
-            f"'{missing.iloc[0]}'."
+            f"{int((~listed).sum())} images of {table} are in neither {' nor '.join(LISTS)}, e.g. "
+            f"'{image}'."
         )
-        raise DataError(message, "Download the lists again.")
-    return split
+        fault(DataError(message, "Download the lists again."), image, table)
+    return rows[listed]
 
 
-def _mrm(root: Path, names: pd.Series) -> dict[str, pd.Series]:
-    """Return MRM's split and, of its training images, the smallest fraction they stand in (nothing
+def _mrm(root: Path, images: pd.Series) -> dict[str, pd.Series]:
+    """Return MRM's split, and by list of a label fraction whether it names an image (nothing
     without lists)."""
     folder = root / MRM_FOLDER
     if not folder.is_dir():
         return {}
-    parts: dict[str, float] = {}
-    for name, fraction in MRM_PARTS.items():
-        for image in _read_list(folder / name):
-            parts.setdefault(image, fraction)
-    return {
-        "mrm_split": names.map(_assigned(folder, MRM_LISTS)).fillna(""),
-        "mrm_part": names.map(parts).fillna(1.0),
-    }
+    named = {name: images.isin(_read_list(folder / name)) for name in MRM_PARTS.values()}
+    return {"mrm_split": images.map(_assigned(folder, MRM_LISTS)).fillna(""), **named}
 
 
 task(

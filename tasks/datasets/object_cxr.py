@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bench.contracts import Finding, TaskSpec, dataset, task
 from tasks.datasets._boxes import box_findings, checked_boxes
-from tasks.datasets._checks import compare
+from tasks.datasets._checks import compare, dropped_findings, file_findings
 from tasks.datasets._rendered import Rendered
 
 if TYPE_CHECKING:
@@ -66,14 +66,18 @@ class ObjectCxr(Rendered):
         import pandas as pd
 
         from bench.data.headers import read_shape
-        from bench.data.tables import remember
+        from bench.data.tables import find_file, remember
+        from tasks.datasets._files import UNLISTED
 
         parts = [
             _part(root, folder, split)
             for folder, split in PARTS.items()
-            if folder != "test" or (root / "test.csv").is_file()
+            if folder != "test" or find_file(root, "test.csv") is not None
         ]
         index = pd.concat(parts, ignore_index=True)
+        index.attrs["unmatched"] = {
+            UNLISTED: sum(part.attrs["unmatched"][UNLISTED] for part in parts)
+        }
         files = index["path"].tolist()
         shapes = remember(
             files, read_shape, root=root, name="image-shapes-v1", columns=("height", "width")
@@ -106,12 +110,21 @@ class ObjectCxr(Rendered):
         """Compare the number of images with the published ones, or a demo's with its own; name
         objects that cannot be."""
         index = self.index(root)
+        return [
+            *self.counts(index, root),
+            *dropped_findings(index),
+            *box_findings(self, index, root),
+            *file_findings(root, index["path"], self.how_to_get),
+        ]
+
+    def counts(self, index: pd.DataFrame, root: Path) -> list[Finding]:
+        """Compare the number of images with the published ones, or a demo's with its own."""
         found = {
             f"images of {folder}": int((index["split"] == split).sum())
             for folder, split in PARTS.items()
         }
         found["images with objects"] = int(index["label:Foreign object"].sum())
-        return [*compare(root, found, PUBLISHED), *box_findings(self, index, root)]
+        return compare(root, found, PUBLISHED)
 
     def reference_split(
         self, index: pd.DataFrame, protocol: str, seed: int, kind: str = ""
@@ -140,37 +153,45 @@ def _part(root: Path, folder: str, split: str) -> pd.DataFrame:
     """Return the images of one table; test.csv names them by path, the others by file name."""
     import pandas as pd
 
-    from bench.data.tables import find_table, read_table, require_unique
+    from bench.data.tables import (
+        find_table,
+        read_columns,
+        read_table,
+        require_filled,
+        require_unique,
+    )
     from tasks.datasets._files import locate, scan
 
     table = find_table(root, f"{folder}.csv")
-    rows = read_table(table, ("annotation",))
-    column = "image_path" if "image_path" in rows else "image_name"
-    rows = rows if column in rows else read_table(table, (column,))
+    column = "image_path" if "image_path" in read_columns(table) else "image_name"
+    rows = read_table(table, (column, "annotation"), key=column)
+    rows = require_filled(rows, table, column)
     rows = rows.assign(**{column: rows[column].map(lambda text: text.rsplit("/", 1)[-1])})
-    require_unique(rows, column, table)
-    names = rows[column]
-    return pd.DataFrame(
+    rows = require_unique(rows, column, table)
+    images = pd.DataFrame(
         {
-            "image_id": f"{folder}/" + names,
-            "path": locate(
-                names.tolist(),
-                scan(root, [folder], ".jpg"),
-                table,
-                root / folder,
-                ObjectCxr.how_to_get,
-            ),
+            "image_id": f"{folder}/" + rows[column],
             "split": split,
             "label:Foreign object": (rows["annotation"] != "").astype(int),
             "annotation": rows["annotation"],
-            "line": rows.index + 2,
+            "line": rows.index,
         }
+    )
+    return locate(
+        images,
+        rows[column].tolist(),
+        scan(root, [folder], ".jpg"),
+        table=table,
+        folder=root / folder,
+        how_to_get=ObjectCxr.how_to_get,
     )
 
 
 def _table(row: pd.Series, root: Path) -> Path:
     """Return the table an index row was read from."""
-    return root / f"{row['path'].split('/')[0]}.csv"
+    from bench.data.tables import find_table
+
+    return find_table(root, f"{row['path'].split('/')[0]}.csv")
 
 
 def _shapes(row: pd.Series, root: Path) -> tuple[list[Shape], np.ndarray]:

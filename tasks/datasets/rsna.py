@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.contracts import Finding, TaskSpec, dataset, task
+from bench.data.faults import fault
 from bench.errors import DataError
 from tasks.datasets._boxes import Box, BoxRows, box_findings, checked_boxes, filled_mask, number
-from tasks.datasets._checks import compare
+from tasks.datasets._checks import compare, dropped_findings, file_findings
 from tasks.datasets._rendered import Rendered
 
 if TYPE_CHECKING:
@@ -86,16 +86,33 @@ class Rsna(Rendered):
         from tasks.datasets._files import locate, scan
 
         table = find_table(root, TABLE)
-        images = _group(read_table(table, COLUMNS), table)
-        names = [f"{image}.dcm" for image in images["image_id"]]
-        images["path"] = locate(
-            names, scan(root, [FILES], ".dcm"), table, root / FILES, self.how_to_get
+        images = _group(read_table(table, COLUMNS, key="patientId"), table)
+        images = locate(
+            images,
+            [f"{image}.dcm" for image in images["image_id"]],
+            scan(root, [FILES], ".dcm"),
+            table=table,
+            folder=root / FILES,
+            how_to_get=self.how_to_get,
         )
-        headers = header_columns(root, images["path"].tolist(), "rsna-headers-v1")
         images = images.assign(patient_id=_patients(root, images["image_id"]), split="")
+        headers = header_columns(root, images["path"].tolist(), "rsna-headers-v1")
         return images.assign(
             **{name: headers[name].to_numpy() for name in ("view", "sex", "age", "rows", "columns")}
         )
+
+    def counts(self, index: pd.DataFrame, root: Path) -> list[Finding]:
+        """Compare the counts of the table of labels with the published ones, or a demo's with its
+        own."""
+        boxes = int(index["boxes"].map(len).sum())
+        positive = int((index["label:Pneumonia"] == 1).sum())
+        found = {
+            "rows": len(index) - positive + boxes,
+            "images": len(index),
+            "positive images": positive,
+            "boxes": boxes,
+        }
+        return compare(root, found, PUBLISHED, "published for stage 2", partly=True)
 
     def boxes(self, row: pd.Series, root: Path) -> np.ndarray:
         """Return the boxes of one image, float32 [n, 5]; raise DataError naming table and line for
@@ -109,20 +126,15 @@ class Rsna(Rendered):
     def validate(self, root: Path) -> list[Finding]:
         """Compare the counts of both tables with the published ones, or a demo's with its own."""
         index = self.index(root)
-        boxes = int(index["boxes"].map(len).sum())
-        positive = int((index["label:Pneumonia"] == 1).sum())
-        found = {
-            "rows": len(index) - positive + boxes,
-            "images": len(index),
-            "positive images": positive,
-            "boxes": boxes,
-        }
         details = _details(root, index)
-        found |= {f"images of class '{name}'": details.count(name) for name in DETAILS}
+        found = {f"images of class '{name}'": details.count(name) for name in DETAILS}
         return [
-            *compare(root, found, PUBLISHED, "published for stage 2"),
+            *self.counts(index, root),
+            *compare(root, found, PUBLISHED, "published for stage 2", partly=True),
+            *dropped_findings(index),
             *box_findings(self, index, root),
             *_patient_findings(index),
+            *file_findings(root, index["path"], self.how_to_get),
         ]
 
     def reference_split(
@@ -159,21 +171,22 @@ def _group(rows: pd.DataFrame, table: Path) -> pd.DataFrame:
     """Return one row per image, sorted by id, with its label, its boxes and the lines they were
     read from."""
     found = BoxRows()
-    for line, (image, *words, target) in enumerate(
-        rows[list(COLUMNS)].itertuples(index=False, name=None), start=2
-    ):
+    for line, image, *words, target in rows.itertuples(name=None):
         where = f"table {table}, line {line}, image '{image}'"
-        if target not in ("0", "1"):
-            raise DataError(
-                f"{where}: Target is '{target[:20]}'.", "0 or 1 was expected; download it again."
-            )
-        found.add(image, (f"Target {target}",), _box(words, target, where), line, where)
+        try:
+            found.add(image, (f"Target {target}",), _box(words, target, where), line, where)
+        except DataError as error:
+            fault(error, image, table)
     images = found.table(["target"])
     images["label:Pneumonia"] = (images.pop("target") == "Target 1").astype(int)
     return images
 
 
 def _box(words: Sequence[str], target: str, where: str) -> Box | None:
+    if target not in ("0", "1"):
+        raise DataError(
+            f"{where}: Target is '{target[:20]}'.", "0 or 1 was expected; download it again."
+        )
     if target == "0":
         if any(words):
             raise DataError(f"{where}: Target is 0 and there is a box.", "Download it again.")
@@ -184,26 +197,31 @@ def _box(words: Sequence[str], target: str, where: str) -> Box | None:
 
 def _patients(root: Path, images: pd.Series) -> list[str]:
     """Return the NIH patient of every image where RSNA's mapping is there, else the image itself."""
-    path = root / MAPPING
-    if not path.is_file():
+    from bench.data.tables import find_file
+    from bench.data.text import read_json
+
+    path = find_file(root, MAPPING)
+    if path is None:
         return images.tolist()
+    entries = read_json(path)
     try:
-        nih = {
-            entry["subset_img_id"]: entry["img_id"].split("_")[0]
-            for entry in json.loads(path.read_text())
-        }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        pairs = [(str(each["subset_img_id"]), str(each["img_id"])) for each in entries]
+    except (KeyError, TypeError) as error:
         raise DataError(
             f"file {path} is no list of subset_img_id and img_id: {error!r}.",
             "Download or remove it.",
         ) from error
+    nih: dict[str, str] = {}
+    for image, name in pairs:
+        patient = nih.setdefault(image, name.split("_")[0])
+        if patient != name.split("_")[0] or not patient.strip():
+            message = f"file {path} gives image '{image}' the patients '{patient}' and '{name}'."
+            fault(DataError(message, "Download or remove it."), image, path)
     unknown = [image for image in images if image not in nih]
-    if unknown:
-        raise DataError(
-            f"file {path} lacks {len(unknown)} images of the table, e.g. '{unknown[0]}'.",
-            "Download or remove it.",
-        )
-    return [nih[image] for image in images]
+    for image in unknown:
+        message = f"file {path} lacks {len(unknown)} images of the table, e.g. '{image}'."
+        fault(DataError(message, "Download or remove it."), image, path)
+    return [nih.get(image, image) for image in images]
 
 
 def _patient_findings(index: pd.DataFrame) -> list[Finding]:
@@ -219,9 +237,9 @@ def _details(root: Path, index: pd.DataFrame) -> list[str]:
     from bench.data.tables import find_table, read_table
 
     table = find_table(root, CLASSES_TABLE)
-    rows = read_table(table, ("patientId", "class")).drop_duplicates()
+    rows = read_table(table, ("patientId", "class"), key="patientId").drop_duplicates()
     label = dict(zip(index["image_id"], index["label:Pneumonia"], strict=True))
-    for line, image, name in zip(rows.index + 2, rows["patientId"], rows["class"], strict=True):
+    for line, image, name in rows.itertuples(name=None):
         if name not in DETAILS or (image in label and label[image] != int(name == OPACITY)):
             raise DataError(
                 f"table {table}, line {line}, image '{image}': class '{name[:40]}' and "

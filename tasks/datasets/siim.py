@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.contracts import Finding, TaskSpec, dataset, task
-from bench.errors import DataError
-from tasks.datasets._checks import compare
+from tasks.datasets._checks import compare, dropped_findings, file_findings
 from tasks.datasets._rendered import Rendered
 
 if TYPE_CHECKING:
@@ -15,12 +14,21 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TABLES = ("train-rle.csv", "stage_2_train.csv")
-FILES = "dicom-images-train"
+FOLDERS = {
+    "train-rle.csv": ("dicom-images-train",),
+    "stage_2_train.csv": ("dicom-images-train", "dicom-images-test", "stage_2_images"),
+}
+"""Where the images of a table lie: stage 2 labels the images of stage 1, its test images too."""
+HEADER_LINES = 2
+"""`csv_rows` counts from 0, the lines of the file from 1, and the first is the header."""
 PUBLISHED = {
-    "images": 10675,
-    "positive images": 2379,
-    "rows": 11582,
-    "images with several masks": 624,
+    "train-rle.csv": {
+        "images": 10675,
+        "positive images": 2379,
+        "rows": 11582,
+        "images with several masks": 624,
+    },
+    "stage_2_train.csv": {"images": 12047, "positive images": 2669, "rows": 12954},
 }
 
 
@@ -30,7 +38,7 @@ class Siim(Rendered):
     their union)."""
 
     name = "siim"
-    title = "SIIM-ACR Pneumothorax Segmentation, stage 1 (Kaggle 2019)"
+    title = "SIIM-ACR Pneumothorax Segmentation, stage 1 or 2 (Kaggle 2019)"
     licence = "SIIM-ACR challenge terms: research and education, no redistribution"
     citation = (
         "SIIM-ACR Pneumothorax Segmentation challenge, 2019; images from NIH ChestX-ray14 (Wang "
@@ -38,11 +46,11 @@ class Siim(Rendered):
     )
     how_to_get = (
         "https://www.kaggle.com/c/siim-acr-pneumothorax-segmentation: put "
-        "dicom-images-train/ and train-rle.csv "
-        "into $PLACE_BENCH_DATA/siim/."
+        "dicom-images-train/ and train-rle.csv, or what Kaggle delivers today "
+        "(stage_2_images/ and stage_2_train.csv), into $PLACE_BENCH_DATA/siim/."
     )
     folders = ("siim-acr-pneumothorax-segmentation", "siim-acr", "SIIM", "pneumothorax")
-    marker = FILES
+    marker = ("dicom-images-train", "stage_2_images")
     mask_classes = ("pneumothorax",)
     label_names = ("Pneumothorax",)
     demo_studies = 400
@@ -53,7 +61,7 @@ class Siim(Rendered):
 
         The patient is the DICOM PatientID (the study where it is blank). Images of the tree without
         a row in the table have no annotation: they are left out (37 in the real stage 1) and
-        counted in `attrs["dropped"]`. Raise DataError for a table without its columns, an image of
+        counted in `attrs["unmatched"]`. Raise DataError for a table without its columns, an image of
         the table without a file, or a blank run length.
         """
         from bench.data.tables import find_table
@@ -62,13 +70,17 @@ class Siim(Rendered):
 
         table = find_table(root, *TABLES)
         images = _annotated_images(table)
-        names, files = [f"{image}.dcm" for image in images["image_id"]], scan(root, [FILES], ".dcm")
-        images["path"] = locate(names, files, table, root / FILES, self.how_to_get)
-        index = _with_headers(
-            images, header_columns(root, images["path"].tolist(), "siim-headers-v1")
+        folders = _image_folders(root, table)
+        images = locate(
+            images,
+            [f"{image}.dcm" for image in images["image_id"]],
+            scan(root, folders, ".dcm"),
+            table=table,
+            folder=root / " or ".join(folders),
+            how_to_get=self.how_to_get,
         )
-        index.attrs["dropped"] = {"without a row in the table": len(files) - len(index)}
-        return index
+        headers = header_columns(root, images["path"].tolist(), "siim-headers-v1")
+        return _with_headers(images, headers)
 
     def mask(self, row: pd.Series, root: Path) -> np.ndarray:
         """Return the union of the image's runs, uint8 [1, H, W]; an empty mask where there are
@@ -82,27 +94,30 @@ class Siim(Rendered):
         union = np.zeros((height, width), np.uint8)
         for runs, line in zip(row["rle"], row["csv_rows"], strict=True):
             if runs != "-1":
-                where = f"table {_table_name(root)}, line {line + 2}, image '{row['image_id']}'"
+                number = line + HEADER_LINES
+                where = f"table {_table_name(root)}, line {number}, image '{row['image_id']}'"
                 union |= decode_rle(runs, height, width, where)
         return union[None]
 
     def validate(self, root: Path) -> list[Finding]:
         """Compare the counts with the published ones, or a demo's with its own; name images without
-        annotation."""
+        annotation, and look for every file."""
         index = self.index(root)
+        return [
+            *self.counts(index, root),
+            *dropped_findings(index),
+            *file_findings(root, index["path"], self.how_to_get),
+        ]
+
+    def counts(self, index: pd.DataFrame, root: Path) -> list[Finding]:
+        """Compare the counts with the published ones of the table's stage, or a demo's with its own."""
         masks = index["rle"].map(len)
         positive = int((index["label:Pneumothorax"] == 1).sum())
         found = {"images": len(index), "positive images": positive, "rows": int(masks.sum())}
         found["images with several masks"] = int((masks > 1).sum())
-        findings = compare(root, found, PUBLISHED, "published for stage 1")
-        spare = index.attrs["dropped"]["without a row in the table"]
-        if spare:
-            findings.append(
-                Finding(
-                    "warning", f"{spare} DICOM files have no row in the table and are left out."
-                )
-            )
-        return findings
+        stage = _stage(_table_name(root))
+        number = TABLES.index(stage) + 1
+        return compare(root, found, PUBLISHED[stage], f"published for stage {number}")
 
     def reference_split(
         self, index: pd.DataFrame, protocol: str, seed: int, kind: str = ""
@@ -127,30 +142,42 @@ def _annotated_images(table: Path) -> pd.DataFrame:
     numbers."""
     import pandas as pd
 
-    from bench.data.tables import read_table
+    from bench.data.tables import check_rows, read_table
 
-    rows = read_table(table, ("ImageId", "EncodedPixels"))
-    blank = rows.index[(rows["ImageId"] == "") | (rows["EncodedPixels"] == "")]
-    if len(blank):
-        raise DataError(
-            f"table {table}, line {blank[0] + 2}: a blank ImageId or EncodedPixels.",
-            "Download it again.",
-        )
-    lines: dict[str, list[int]] = {}
-    for line, image in enumerate(rows["ImageId"]):
-        lines.setdefault(image, []).append(line)
-    runs = rows["EncodedPixels"].tolist()
+    rows = read_table(table, ("ImageId", "EncodedPixels"), key="ImageId")
+    rows = check_rows(
+        rows,
+        (rows["ImageId"] == "") | (rows["EncodedPixels"] == ""),
+        table,
+        lambda _: "a blank ImageId or EncodedPixels",
+        key="ImageId",
+    )
+    runs: dict[str, list[tuple[int, str]]] = {}
+    for line, image, run in rows.itertuples(name=None):
+        runs.setdefault(image, []).append((line - HEADER_LINES, run))
     return pd.DataFrame(
         {
-            "image_id": list(lines),
-            "rle": [tuple(runs[line] for line in own) for own in lines.values()],
-            "csv_rows": [tuple(own) for own in lines.values()],
+            "image_id": list(runs),
+            "rle": [tuple(run for _, run in own) for own in runs.values()],
+            "csv_rows": [tuple(row for row, _ in own) for own in runs.values()],
         }
     )
 
 
+def _stage(table: Path) -> str:
+    """Return which of the known tables this one is."""
+    return next(name for name in TABLES if table.name.lower().startswith(name))
+
+
+def _image_folders(root: Path, table: Path) -> tuple[str, ...]:
+    """Return the folders that hold the images of a table, as far as they are there."""
+    folders = FOLDERS[_stage(table)]
+    there = tuple(folder for folder in folders if (root / folder).is_dir())
+    return there or folders
+
+
 def _with_headers(images: pd.DataFrame, headers: pd.DataFrame) -> pd.DataFrame:
-    study = images["path"].map(lambda path: path.split("/")[1].removesuffix(".dcm"))
+    study = images["path"].map(_study_of)
     positive = images["rle"].map(lambda runs: int(any(run != "-1" for run in runs)))
     return images.assign(
         patient_id=headers["patient_id"].where(headers["patient_id"] != "", study).to_numpy(),
@@ -159,6 +186,12 @@ def _with_headers(images: pd.DataFrame, headers: pd.DataFrame) -> pd.DataFrame:
         **{name: headers[name].to_numpy() for name in ("view", "sex", "age", "rows", "columns")},
         **{"label:Pneumothorax": positive},
     )
+
+
+def _study_of(path: str) -> str:
+    """Return the study's folder, or the image itself where all lie in one folder."""
+    folder_or_file = path.split("/")[1]
+    return folder_or_file if path.count("/") > 1 else folder_or_file.rpartition(".")[0]
 
 
 def _table_name(root: Path) -> Path:

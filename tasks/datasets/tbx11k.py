@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.contracts import Finding, TaskSpec, dataset, task
+from bench.data.faults import fault
 from bench.errors import DataError
 from tasks.datasets._boxes import Box, BoxRows, box_findings, checked_boxes, filled_mask, number
-from tasks.datasets._checks import compare
+from tasks.datasets._checks import compare, dropped_findings, file_findings
 from tasks.datasets._rendered import Rendered
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-TABLE, FILES = "data.csv", "images"
+TABLE, FILES, LISTS = "data.csv", "images", "lists"
 COLUMNS = ("fname", "image_height", "image_width", "target", "image_type", "bbox")
 TARGETS = {"tb": 1, "no_tb": 0}
 TYPES = ("healthy", "sick_but_no_tb", "tb")
@@ -45,7 +46,7 @@ class Tbx11k(Rendered):
         "https://mmcheng.net/tb/ (imgs/, lists/, annotations/), into $PLACE_BENCH_DATA/tbx11k/."
     )
     folders = ("tbx11k-simplified", "TBX11K", "TBX11K/TBX11K")
-    marker = "[dl][ai][ts][at]*"  # data.csv or lists/
+    marker = (TABLE, LISTS)
     mask_classes = ("tuberculosis",)
     box_classes = ("tuberculosis",)
     label_names = ("Tuberculosis",)
@@ -59,22 +60,24 @@ class Tbx11k(Rendered):
         contradict each other, a tuberculosis without a box or another image with one, and images
         without a file.
         """
+        from bench.data.tables import find_file, find_table
         from tasks.datasets._files import locate, scan
 
-        if not (root / TABLE).is_file() and (root / "lists").is_dir():
+        if find_file(root, TABLE) is None and (root / LISTS).is_dir():
             from tasks.datasets._tbx11k_release import read_release
 
             return read_release(root, self.how_to_get)
-        table = root / TABLE
+        table = find_table(root, TABLE)
         images = _simplified(table)
-        images["path"] = locate(
+        images = locate(
+            images,
             images["image_id"].tolist(),
             scan(root, [FILES], ".png"),
-            table,
-            root / FILES,
-            self.how_to_get,
+            table=table,
+            folder=root / FILES,
+            how_to_get=self.how_to_get,
         )
-        return images.assign(patient_id=images["image_id"], split="", table=TABLE)
+        return images.assign(patient_id=images["image_id"], split="", table=table.name)
 
     def boxes(self, row: pd.Series, root: Path) -> np.ndarray:
         """Return the boxes of one image, float32 [n, 5]; raise DataError naming file and line for
@@ -88,14 +91,20 @@ class Tbx11k(Rendered):
     def validate(self, root: Path) -> list[Finding]:
         """Compare images by type with the published counts, or a demo's with its own."""
         index = self.index(root)
+        return [
+            *self.counts(index, root),
+            *dropped_findings(index),
+            *box_findings(self, index, root),
+            *file_findings(root, index["path"], self.how_to_get),
+        ]
+
+    def counts(self, index: pd.DataFrame, root: Path) -> list[Finding]:
+        """Compare images by type with the published counts, or a demo's with its own."""
         found = {"images": len(index)} | {
             kind: int((index["image_type"] == kind).sum()) for kind in TYPES
         }
         found["boxes"] = int(index["boxes"].map(len).sum())
-        return [
-            *compare(root, found, PUBLISHED, "published for the simplified version"),
-            *box_findings(self, index, root),
-        ]
+        return compare(root, found, PUBLISHED, "published for the simplified version")
 
     def reference_split(
         self, index: pd.DataFrame, protocol: str, seed: int, kind: str = ""
@@ -125,15 +134,16 @@ class Tbx11k(Rendered):
 def _simplified(table: Path) -> pd.DataFrame:
     """Return one row per image of data.csv, sorted by name, with its boxes and the lines they were
     read from."""
-    from bench.data.tables import find_table, read_table
+    from bench.data.tables import read_table
 
-    rows, found = read_table(find_table(table.parent, TABLE), COLUMNS), BoxRows()
-    for line, (image, *facts, text) in enumerate(
-        rows[list(COLUMNS)].itertuples(index=False, name=None), start=2
-    ):
+    found = BoxRows()
+    for line, image, *facts, text in read_table(table, COLUMNS, key="fname").itertuples(name=None):
         where = f"table {table}, line {line}, image '{image}'"
-        _check_row(where, *facts)
-        found.add(image, tuple(facts), _box(text, facts[2], where), line, where)
+        try:
+            _check_row(where, *facts)
+            found.add(image, tuple(facts), _box(text, facts[2], where), line, where)
+        except DataError as error:
+            fault(error, image, table)
     images = found.table(["rows", "columns", "target", "image_type"])
     images["label:Tuberculosis"] = images.pop("target").map(TARGETS)
     return images.astype({"rows": int, "columns": int})
@@ -163,7 +173,7 @@ def _box(text: str, target: str, where: str) -> Box | None:
         x, y, width, height = (
             number(str(parts[name])) for name in ("xmin", "ymin", "width", "height")
         )
-    except (ValueError, SyntaxError, KeyError, TypeError) as error:
+    except (ValueError, SyntaxError, KeyError, TypeError, MemoryError, RecursionError) as error:
         raise DataError(
             f"{where}: bbox '{text[:60]}' is no box.", "xmin, ymin, width and height were expected."
         ) from error

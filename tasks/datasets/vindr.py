@@ -1,4 +1,4 @@
-"""VinDr-CXR 1.0.0 as downloaded from PhysioNet; and the tasks on it."""
+"""VinDr-CXR 1.0.0 as downloaded from PhysioNet, or as Kaggle has it; and the tasks on it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.contracts import Finding, TaskSpec, dataset, task
+from bench.data.faults import fault
 from bench.errors import DataError
 from tasks.datasets._boxes import Box, box_findings, checked_boxes, filled_mask, merge_boxes, number
-from tasks.datasets._checks import compare
+from tasks.datasets._checks import compare, dropped_findings, file_findings
 from tasks.datasets._rendered import Rendered
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "test")
 BOXES, LABELS = "annotations/annotations_{}.csv", "annotations/image_labels_{}.csv"
+KAGGLE = "train.csv"
+"""Kaggle's one table, of boxes, findings and readers at once."""
 CORNERS = ("x_min", "y_min", "x_max", "y_max")
 NO_FINDING = "No finding"
 FINDINGS = (
@@ -57,6 +60,7 @@ PUBLISHED = {
     "readings of train": 45000,
     "readings of test": 3000,
 }
+PUBLISHED_KAGGLE = {"images": 15000, "readings": 45000}
 
 
 @dataset
@@ -69,6 +73,8 @@ class Vindr(Rendered):
     intersection over union of 0.4 or more, and a group becomes its mean box; one reader's box alone
     is kept. The other 8 local and 6 global classes are left out. The download has no patient ids:
     an image counts as a patient of its own. Masks are the filled boxes of all findings together.
+    Kaggle's release (`train.csv` and `train/`) is PhysioNet's train without a split: the labels of
+    its test images were never given out, and its ids are not PhysioNet's.
     """
 
     name = "vindr"
@@ -76,11 +82,18 @@ class Vindr(Rendered):
     licence = "PhysioNet Credentialed Health Data License 1.5.0: no redistribution"
     citation = "Nguyen et al., VinDr-CXR, Scientific Data 2022; PhysioNet 2021"
     how_to_get = (
-        "https://physionet.org/content/vindr-cxr/1.0.0/: put train/, test/ and annotations/ into "
-        "$PLACE_BENCH_DATA/vindr/."
+        "https://physionet.org/content/vindr-cxr/1.0.0/: put train/, test/ and annotations/, or of "
+        "https://www.kaggle.com/c/vinbigdata-chest-xray-abnormalities-detection train/ and "
+        "train.csv, into $PLACE_BENCH_DATA/vindr/."
     )
-    folders = ("vindr-cxr", "vindr-cxr/1.0.0", "VinDr-CXR", "VinDr_CXR")
-    marker = "annotations/image_labels_train.csv"
+    folders = (
+        "vindr-cxr",
+        "vindr-cxr/1.0.0",
+        "VinDr-CXR",
+        "VinDr_CXR",
+        "vinbigdata-chest-xray-abnormalities-detection",
+    )
+    marker = (LABELS.format("train"), "train/*.dicom")
     label_names = FINDINGS
     box_classes = FINDINGS
     mask_classes = ("finding",)
@@ -97,24 +110,31 @@ class Vindr(Rendered):
         import pandas as pd
 
         from tasks.datasets._dicom import header_columns
-        from tasks.datasets._files import locate, scan
+        from tasks.datasets._files import UNLISTED
 
-        parts = []
-        for split in SPLITS:
-            part = _labelled(root, split)
-            names = [f"{image}.dicom" for image in part["image_id"]]
-            files = scan(root, [split], ".dicom")
-            part["path"] = locate(
-                names, files, root / LABELS.format(split), root / split, self.how_to_get
-            )
-            parts.append(part.assign(split=split, **_boxes(root, split, part["image_id"])))
+        parts = [_part(root, split) for split in _splits(root)]
         index = pd.concat(parts, ignore_index=True)
         _check_apart(index, root)
+        index.attrs["unmatched"] = {
+            UNLISTED: sum(part.attrs["unmatched"][UNLISTED] for part in parts)
+        }
         headers = header_columns(root, index["path"].tolist(), "vindr-headers-v1")
         return index.assign(
             patient_id=index["image_id"],
             **{name: headers[name] for name in ("sex", "age", "rows", "columns")},
         )
+
+    def counts(self, index: pd.DataFrame, root: Path) -> list[Finding]:
+        """Compare images and readings with the published counts, or a demo's with its own."""
+        if _is_kaggle(root):
+            found = {"images": len(index), "readings": int(index["readings"].sum())}
+            return compare(root, found, PUBLISHED_KAGGLE, "published by Kaggle")
+        parts = {split: index[index["split"] == split] for split in SPLITS}
+        found = {f"images of {split}": len(part) for split, part in parts.items()}
+        found |= {
+            f"readings of {split}": int(part["readings"].sum()) for split, part in parts.items()
+        }
+        return compare(root, found, PUBLISHED)
 
     def boxes(self, row: pd.Series, root: Path) -> np.ndarray:
         """Return the merged boxes of one image, float32 [n, 5]; raise DataError naming table and
@@ -122,7 +142,7 @@ class Vindr(Rendered):
         import numpy as np
 
         folder = row["path"].split("/")[0]  # `split` may say val by now
-        own = checked_boxes(row, root, root / BOXES.format(folder), len(FINDINGS))
+        own = checked_boxes(row, root, _box_table(root, folder), len(FINDINGS))
         if folder == "test":
             return own
         merged = merge_boxes(
@@ -137,23 +157,34 @@ class Vindr(Rendered):
         return filled_mask(row, root, boxes)
 
     def validate(self, root: Path) -> list[Finding]:
-        """Compare images and readings with the published counts, or a demo's with its own."""
+        """Compare the counts, name boxes that cannot be, and look for every file."""
         index = self.index(root)
-        found = {f"images of {split}": int((index["split"] == split).sum()) for split in SPLITS}
-        found |= {
-            f"readings of {split}": int(index.loc[index["split"] == split, "readings"].sum())
-            for split in SPLITS
-        }
-        return [*compare(root, found, PUBLISHED), *box_findings(self, index, root)]
+        return [
+            *self.counts(index, root),
+            *dropped_findings(index),
+            *box_findings(self, index, root),
+            *file_findings(root, index["path"], self.how_to_get),
+        ]
 
     def reference_split(
         self, index: pd.DataFrame, protocol: str, seed: int, kind: str = ""
     ) -> pd.DataFrame | None:
         """Return BenchX's split: of the official train, as many images as test has are val,
-        stratified on any finding."""
+        stratified on any finding.
+
+        Raise DataError for Kaggle's release: its strata have the sizes of BenchX's lists, but which
+        images fall into val agrees with them no better than by chance.
+        """
         from tasks.datasets._reference_splits import stratified_validation
 
-        return stratified_validation(index, "any_finding") if protocol == "benchx" else None
+        if protocol != "benchx":
+            return None
+        if not index["split"].eq("test").any():
+            raise DataError(
+                "BenchX's split of VinDr-CXR cannot be made from Kaggle's release.",
+                "Use PhysioNet's release, lists of your own, or --protocol default.",
+            )
+        return stratified_validation(index, "any_finding")
 
     def reference_subset(
         self, train: pd.DataFrame, protocol: str, fraction: float, seed: int, kind: str = ""
@@ -168,47 +199,106 @@ class Vindr(Rendered):
         )
 
 
+def _is_kaggle(root: Path) -> bool:
+    """Say whether a folder holds Kaggle's release."""
+    from bench.data.tables import find_file
+
+    return find_file(root, LABELS.format("train")) is None and find_file(root, KAGGLE) is not None
+
+
+def _splits(root: Path) -> tuple[str, ...]:
+    return ("train",) if _is_kaggle(root) else SPLITS
+
+
+def _box_table(root: Path, split: str) -> Path:
+    from bench.data.tables import find_table
+
+    return find_table(root, KAGGLE if _is_kaggle(root) else BOXES.format(split))
+
+
+def _part(root: Path, split: str) -> pd.DataFrame:
+    """Return one row per image of one split: labels, how often it was read, boxes and file."""
+    from bench.data.tables import find_table
+    from tasks.datasets._files import locate, scan
+
+    kaggle = _is_kaggle(root)
+    images = _labels_of_boxes(root) if kaggle else _labelled(root, split)
+    located = locate(
+        images,
+        [f"{image}.dicom" for image in images["image_id"]],
+        scan(root, [split], ".dicom"),
+        table=find_table(root, KAGGLE if kaggle else LABELS.format(split)),
+        folder=root / split,
+        how_to_get=Vindr.how_to_get,
+    )
+    boxes = _boxes(root, split, images["image_id"], located["image_id"])
+    return located.assign(split="" if kaggle else split, **boxes)
+
+
 def _labelled(root: Path, split: str) -> pd.DataFrame:
     """Return one row per image in the order of the table: its labels (any reader's), and by how
     many it was read."""
-    from bench.data.tables import find_table, read_table
+    from bench.data.tables import check_rows, find_table, read_table, require_filled
     from tasks.datasets._labels import read_labels
 
     table = find_table(root, LABELS.format(split))
-    rows = read_table(table, ("image_id", *FINDINGS))
-    labels = read_labels(rows, FINDINGS, table)
-    wrong = labels.index[~labels.isin([0, 1]).all(axis=1)]
-    if len(wrong):
-        raise DataError(
-            f"table {table}, line {wrong[0] + 2}: a label is neither 0 nor 1.", "Download it again."
-        )
+    rows = read_table(table, ("image_id", *FINDINGS), optional=("rad_id",), key="image_id")
+    rows = require_filled(rows, table, "image_id")
     keys = ["image_id", "rad_id"] if "rad_id" in rows else ["image_id"]
-    twice = rows.index[rows.duplicated(keys)]
-    if len(twice):
-        raise DataError(
-            f"table {table}, line {twice[0] + 2}: image '{rows.at[twice[0], 'image_id']}' "
-            "stands twice.",
-            "Download it again.",
-        )
+    rows = check_rows(
+        rows,
+        rows.duplicated(keys),
+        table,
+        lambda row: f"image '{row['image_id']}' stands twice",
+        key="image_id",
+    )
+    wrong = ~read_labels(rows, FINDINGS, table, key="image_id").isin([0, 1]).all(axis=1)
+    rows = check_rows(
+        rows.loc[wrong.index], wrong, table, lambda _: "a label is neither 0 nor 1", key="image_id"
+    )
+    labels = read_labels(rows, FINDINGS, table)
     images = labels.groupby(rows["image_id"], sort=False)
     return images.max().astype(int).assign(readings=images.size()).reset_index()
 
 
-def _boxes(root: Path, split: str, images: pd.Series) -> dict[str, list[Any]]:
-    """Return columns `boxes`, `lines`, `readers` and `any_finding` for the images of one split."""
-    from bench.data.tables import find_table, read_table
+def _labels_of_boxes(root: Path) -> pd.DataFrame:
+    """Return the images of Kaggle's table as `_labelled` does: a finding is there where a reader
+    drew a box of it."""
+    import pandas as pd
 
-    table = find_table(root, BOXES.format(split))
-    rows = read_table(table, ("image_id", "class_name", *CORNERS))
+    from bench.data.tables import find_table, read_table, require_filled
+
+    table = find_table(root, KAGGLE)
+    rows = read_table(table, ("image_id", "class_name", "rad_id"), key="image_id")
+    rows = require_filled(rows, table, "image_id", "rad_id", key="image_id")
+    classes = rows.groupby("image_id", sort=False)["class_name"].agg(set)
+    labels = {
+        f"label:{name}": classes.map(lambda own, name=name: int(name in own)) for name in FINDINGS
+    }
+    readings = rows.groupby("image_id", sort=False)["rad_id"].nunique()
+    return pd.DataFrame(labels).assign(readings=readings).reset_index()
+
+
+def _boxes(root: Path, split: str, labelled: pd.Series, images: pd.Series) -> dict[str, list[Any]]:
+    """Return columns `boxes`, `lines`, `readers` and `any_finding` for `images` of one split;
+    `labelled` are those of its table of labels."""
+    from bench.data.tables import read_table
+
+    table = _box_table(root, split)
+    columns = ("image_id", "class_name", *CORNERS)
+    rows = read_table(table, columns, optional=("rad_id",), key="image_id")
     readers = rows["rad_id"] if "rad_id" in rows else rows["class_name"].map(lambda _: "consensus")
-    found: dict[str, list[tuple[Box, int, str]]] = {image: [] for image in images}
+    found: dict[str, list[tuple[Box, int, str]]] = {image: [] for image in labelled}
     seen: set[str] = set()
-    columns = (rows[name] for name in ("image_id", "class_name", *CORNERS))
-    for line, (reader, image, name, *corners) in enumerate(
-        zip(readers, *columns, strict=True), start=2
+    for (line, image, name, *corners), reader in zip(
+        rows[list(columns)].itertuples(name=None), readers, strict=True
     ):
         where = f"table {table}, line {line}, image '{image}'"
-        _check_row(where, name, corners, image in found)
+        try:
+            _check_row(where, name, corners, image in found)
+        except DataError as error:
+            fault(error, image, table)
+            continue
         seen |= {image} if name != NO_FINDING else set()
         if name in FINDINGS:
             x1, y1, x2, y2 = (number(corner) for corner in corners)
@@ -236,12 +326,10 @@ def _check_row(where: str, name: str, corners: list[str], labelled: bool) -> Non
 
 
 def _check_apart(index: pd.DataFrame, root: Path) -> None:
-    both = index["image_id"][index["image_id"].duplicated()]
-    if len(both):
-        raise DataError(
-            f"image '{both.iloc[0]}' is in train and in test of {root / 'annotations'}.",
-            "Download the tables again.",
-        )
+    """Make an image that stands in train and in test a fault."""
+    for image in index["image_id"][index["image_id"].duplicated()]:
+        message = f"image '{image}' is in train and in test of {root / 'annotations'}."
+        fault(DataError(message, "Download the tables again."), image, root / "annotations")
 
 
 task(

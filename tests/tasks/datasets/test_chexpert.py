@@ -67,7 +67,7 @@ def test_full_and_small_are_found_by_their_folders(tmp_path, folder):
 def test_published_counts_are_compared_and_missing_files_named(root):
     (root / "valid/patient00014/study1/view1_frontal.jpg").unlink()
     messages = {finding.message: finding.level for finding in CHEXPERT.validate(root)}
-    assert messages["rows of train.csv: 24 found, 223414 expected (published)."] == "warning"
+    assert messages["rows of train.csv: 24 found, 223414 expected (published)."] == "error"
     assert any(
         "1 files are missing" in message and level == "error" for message, level in messages.items()
     )
@@ -97,7 +97,9 @@ def test_an_image_that_stands_twice(root):
     table = root / "train.csv"
     lines = table.read_text().splitlines()
     table.write_text("\n".join([*lines, lines[3]]) + "\n")
-    with pytest.raises(DataError, match=r"train\.csv: Path '.*' stands twice \(1 duplicates\)"):
+    with pytest.raises(
+        DataError, match=r"train\.csv, line 26: Path '.*' stands twice \(1 duplicates\)"
+    ):
         CHEXPERT.index(root)
 
 
@@ -192,7 +194,7 @@ def test_members_are_exclusive_with_reports(root):
     assert index.loc[0, "impression"] == f"Impression of {number}."
     assert index.loc[0, "report"] == f"Impression of {number}. Findings of {number} next line."
     levels = {finding.level for finding in MEMBERS.validate(root)}
-    assert levels == {"ok", "warning"}
+    assert levels == {"ok", "error"}
     (root / "DEMO.json").write_text(json.dumps({"counts": {"x": 1}}))
     assert {finding.level for finding in MEMBERS.validate(root)} == {"ok"}
 

@@ -25,8 +25,8 @@ def test_index(root):
     index = COVID.index(root)
     assert len(index) == 10
     assert index.attrs["dropped"] == {
-        "no lung outline": 1,
-        "a lung or opacity mask file is absent": 1,
+        "images with no lung outline": 1,
+        "images with a lung or opacity mask file absent": 1,
     }
     assert index[index["lung_from_opacity"]]["image_id"].tolist() == ["case 1.png"]
     assert index.set_index("image_id").loc["case 7.png", "patient_id"] == "unknown-case 7.png"
@@ -62,7 +62,7 @@ def test_changed_mask_file_is_seen_by_the_cache(root):
 def test_validate_states_what_is_left_out(root):
     messages = [finding.message for finding in COVID.validate(root)]
     assert any(message.startswith("10 images of 6 patients") for message in messages)
-    assert "1 images are left out: no lung outline." in messages
+    assert "1 images with no lung outline are left out." in messages
     assert any("1 images lack one lung's outline" in message for message in messages)
 
 
@@ -84,7 +84,7 @@ def test_missing_image_is_named(root):
         (
             "50x40,5,28",
             "50x40,5,x",
-            r"structure\.csv: image 'case 0\.jpg' has a box that is no number",
+            r"structure\.csv, line \d+: image 'case 0\.jpg' has a box that is no number",
         ),
     ],
 )

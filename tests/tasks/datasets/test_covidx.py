@@ -34,7 +34,7 @@ def test_three_classes(tmp_path):
     assert index["split"].value_counts().to_dict() == {"train": 30, "test": 30}
     assert (index[["label:Normal", "label:Pneumonia", "label:COVID-19"]].sum(axis=1) == 1).all()
     row = index.set_index("image_id").loc["train/a file 0.png"]
-    assert (row["patient_id"], row["source"], row["label:COVID-19"]) == ("p0_2", "rsna", 1)
+    assert (row["patient_id"], row["source"], row["label:COVID-19"]) == ("rsna/p0_2", "rsna", 1)
     split = default_split(index)
     check_leaks(split)
     assert set(split["split"]) == {"train", "val", "test"}

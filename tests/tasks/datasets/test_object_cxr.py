@@ -142,7 +142,7 @@ def test_counts_are_compared(root):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("00003.jpg", "00002.jpg", r"train\.csv: image_name '00002\.jpg' stands twice"),
+        ("00003.jpg", "00002.jpg", r"train\.csv, line 5: image_name '00002\.jpg' stands twice"),
         (
             "00003.jpg",
             "99999.jpg",
@@ -178,8 +178,7 @@ def test_an_impossible_object_stops_or_is_skipped_and_counted(root, new, reason)
     prepared = prepare(OBJECTS, root, size=20, needs_masks=True, on_error="skip")
     assert [item.id for item in prepared.skipped] == ["train/00002.jpg"]
     faults = [finding.message for finding in OBJECTS.validate(root) if finding.level == "error"]
-    assert len(faults) == 1
-    assert "1 images have an impossible box" in faults[0]
+    assert sum("1 images have an impossible box" in fault for fault in faults) == 1
 
 
 def test_an_object_over_the_edge_is_cut_and_counted(root):

@@ -104,7 +104,9 @@ def test_images_without_a_row_are_left_out_and_counted(root, monkeypatch):
     monkeypatch.setattr(
         "tasks.datasets._files.scan", lambda *given: walks.append(given) or scan(*given)
     )
-    assert any("1 DICOM files have no row" in finding.message for finding in SIIM.validate(root))
+    assert any(
+        "1 images on disk without a row" in finding.message for finding in SIIM.validate(root)
+    )
     assert len(walks) == 1
 
 

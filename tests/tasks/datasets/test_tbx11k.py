@@ -124,7 +124,7 @@ def test_first_release(release):
         "sick_but_no_tb": 4,
         "tb": 2,
     }
-    assert index.attrs["dropped"] == {"tuberculosis without a box": 1}
+    assert index.attrs["dropped"] == {"images of tuberculosis without a box": 1}
     row = row_of(release, "tb1.png")
     assert (row["path"], row["split"]) == ("imgs/tb/tb1.png", "")
     assert TBX.boxes(row, release).tolist() == [[2, 3, 12, 15, 0]]
@@ -267,7 +267,12 @@ def test_an_impossible_box_stops_or_is_skipped(root, box, reason):
             '"box"',
             r"TBX11K_train\.json is not in COCO form: KeyError: 'bbox'",
         ),
-        ("annotations/json/TBX11K_train.json", "{", "", r"TBX11K_train\.json is not in COCO form"),
+        (
+            "annotations/json/TBX11K_train.json",
+            "{",
+            "",
+            r"TBX11K_train\.json cannot be read as JSON",
+        ),
     ],
 )
 def test_wrong_files_of_the_release_are_named(release, file, old, new, message):

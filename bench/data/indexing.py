@@ -1,0 +1,161 @@
+"""The index of a dataset as a run uses it: read, checked the same way for every dataset, faults left
+out and listed."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.contracts import Dataset, OnError, Progress
+from bench.data.faults import Skipped, collecting, fault
+from bench.data.tree import Tree
+from bench.errors import DataError, PlaceBenchError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NEEDED = ("image_id", "patient_id", "path", "split")
+_NAMES = ("image_id", "study_id", "path")
+"""Columns of an index by which a fault names what it leaves out."""
+
+
+def read_index(
+    dataset: Dataset, root: Path, on_error: OnError = "stop", progress: Progress | None = None
+) -> tuple[pd.DataFrame, tuple[Skipped, ...]]:
+    """Return the index of a dataset and what was left out of it.
+
+    Every image has an id of its own, a patient, and a path inside `root`, in the spelling it has on
+    disk. With `on_error="skip"` what is at fault is listed and left out; else the first fault
+    raises DataError. What the dataset itself leaves out (`attrs["dropped"]`), what has no counterpart
+    (`attrs["unmatched"]`), and counts other than the published ones are said.
+    """
+    root = Path(root)
+    with collecting(on_error) as faults:
+        with naming(dataset, "index"):
+            index = dataset.index(root)
+        index = _checked(index, dataset, root)
+    left = index[~_at_fault(index, faults)].reset_index(drop=True)
+    if left.empty:
+        reason = f", e.g. {faults[0].path}: {faults[0].reason}" if faults else "."
+        raise DataError(f"no image is left: {len(faults)} were skipped{reason}", "Check the data.")
+    if progress is not None:
+        _say(dataset, left, root, progress)
+    return left, tuple(_per_image(faults, index))
+
+
+@contextmanager
+def naming(dataset: Dataset, method: str) -> Iterator[None]:
+    """Turn what `dataset.<method>` raises unforeseen into one sentence with the file and line that
+    raised it."""
+    try:
+        yield
+    except PlaceBenchError:
+        raise
+    except Exception as error:  # a plug-in's code raises anything; where it did is what helps
+        frames = traceback.extract_tb(error.__traceback__)
+        home = _file_of(dataset)
+        frame = next((each for each in reversed(frames) if each.filename == home), frames[-1])
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(
+            f"dataset '{dataset.name}': {method}() fails in {frame.filename}, line {frame.lineno}: "
+            f"{type(error).__name__}: {reason}.",
+            "Mend that line, or the file it reads.",
+        ) from error
+
+
+def _file_of(dataset: Dataset) -> str:
+    import inspect
+
+    return inspect.getsourcefile(type(dataset)) or ""
+
+
+def _checked(index: pd.DataFrame, dataset: Dataset, root: Path) -> pd.DataFrame:
+    """Return the index without rows at fault, paths as they are on disk."""
+    missing = [column for column in NEEDED if column not in index]
+    if missing:
+        raise DataError(
+            f"the index of dataset '{dataset.name}' lacks the column '{missing[0]}'.",
+            f"Needed: {', '.join(NEEDED)}.",
+        )
+    if index.empty:
+        raise DataError(f"dataset '{dataset.name}' in {root} has no images.", dataset.how_to_get)
+    for column in ("image_id", "patient_id", "path"):
+        index = _filled(index, column, dataset)
+    twice = index["image_id"].duplicated(keep=False)
+    for image in index.loc[twice, "image_id"].unique():
+        fault(DataError(f"dataset '{dataset.name}': image '{image}' stands twice."), str(image))
+    return _on_disk(index[~twice], dataset, root)
+
+
+def _filled(index: pd.DataFrame, column: str, dataset: Dataset) -> pd.DataFrame:
+    blank = index[column].isna() | (index[column].astype(str).str.strip() == "")
+    for image, path in index.loc[blank, ["image_id", "path"]].itertuples(index=False, name=None):
+        message = f"dataset '{dataset.name}': image '{image}' ({path}) has a blank {column}."
+        fault(DataError(message, "Complete the table, or use --on-error skip."), str(image))
+    return index[~blank]
+
+
+def _on_disk(index: pd.DataFrame, dataset: Dataset, root: Path) -> pd.DataFrame:
+    tree = Tree(root)
+    paths: list[str] = []
+    for image, path in zip(index["image_id"], index["path"].astype(str), strict=True):
+        paths.append(_located(tree, path, str(image), dataset))
+    index = index.assign(path=paths)
+    if "mask_paths" not in index:
+        return index
+    masks = [
+        tuple(_located(tree, mask, str(image), dataset) for mask in files)
+        for image, files in zip(index["image_id"], index["mask_paths"], strict=True)
+    ]
+    return index.assign(mask_paths=masks)
+
+
+def _located(tree: Tree, path: str, image: str, dataset: Dataset) -> str:
+    try:
+        return tree.find(path)
+    except DataError as error:
+        message = f"dataset '{dataset.name}', image '{image}': {error.args[0]}"
+        fault(DataError(message, error.hint), image, path)
+        return path
+
+
+def _at_fault(index: pd.DataFrame, faults: Sequence[Skipped]) -> pd.Series:
+    import pandas as pd
+
+    names = {fault.id for fault in faults if fault.id}
+    wrong = pd.Series(False, index=index.index)
+    for column in _NAMES:
+        if names and column in index:
+            wrong |= index[column].astype(str).isin(names)
+    return wrong
+
+
+def _per_image(faults: Sequence[Skipped], index: pd.DataFrame) -> Iterator[Skipped]:
+    """Yield one entry per image that a fault leaves out; a fault whose image is not in the index any
+    more stands for itself."""
+    images: dict[str, list[str]] = {}
+    for column in (name for name in _NAMES if name in index) if faults else ():
+        for name, image in zip(index[column].astype(str), index["image_id"], strict=True):
+            images.setdefault(name, []).append(str(image))
+    seen = set()
+    for each in faults:
+        for image in dict.fromkeys(images.get(each.id, [each.id])):
+            if (image, each.reason) not in seen:
+                seen.add((image, each.reason))
+                yield replace(each, id=image)
+
+
+def _say(dataset: Dataset, index: pd.DataFrame, root: Path, progress: Progress) -> None:
+    unused = {**index.attrs.get("dropped", {}), **index.attrs.get("unmatched", {})}
+    parts = [f"{count} {what}" for what, count in unused.items() if count]
+    if parts:
+        progress.say(f"{dataset.name}: not used: {', '.join(parts)}.")
+    with naming(dataset, "counts"):
+        findings = dataset.counts(index, root)
+    for finding in findings:
+        if finding.level != "ok":
+            progress.say(f"{dataset.name}: {finding.message}")
