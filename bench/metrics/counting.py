@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.metrics.weights import ratio, weighted_mean, weighted_sums
+from bench.metrics.weights import ByImage, group_matrix, ratio, weighted_mean, weighted_sums
 
 BINS = 15
 
@@ -21,11 +21,22 @@ class Confusion:
     tn: np.ndarray
 
 
-def confusion(predicted: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Confusion:
-    """Count `predicted` 0/1 [n] against `labels` 0/1 [n] per row of `weights` [R, n]."""
+def confusion(
+    predicted: np.ndarray,
+    labels: np.ndarray,
+    weights: np.ndarray | ByImage,
+    images: np.ndarray | None = None,
+) -> Confusion:
+    """Count `predicted` 0/1 [m] against `labels` 0/1 [m] per row of `weights` [R, n]; entry i
+    belongs to image `images[i]` (default i)."""
     p, y = np.asarray(predicted).astype(bool), np.asarray(labels).astype(bool)
-    sums = weighted_sums(np.stack([p & y, p & ~y, ~p & y, ~p & ~y], axis=1), weights)
-    return Confusion(*sums.T)
+    turned = ByImage.of(weights)
+    images = np.arange(len(p)) if images is None else images
+    chosen = np.flatnonzero(p | y)  # the rest, most of them, are true negatives
+    kind = np.where(p[chosen] & y[chosen], 0, np.where(p[chosen], 1, 2))
+    groups = group_matrix(kind, images[chosen], 3, turned.weights.shape[1])
+    tp, fp, fn = turned.sums(groups).astype(float)
+    return Confusion(tp, fp, fn, turned.total(images) - tp - fp - fn)
 
 
 def accuracy(c: Confusion) -> np.ndarray:
@@ -62,13 +73,20 @@ def mcc(c: Confusion) -> np.ndarray:
 
 
 def class_counts(
-    predicted: np.ndarray, labels: np.ndarray, classes: int, weights: np.ndarray
+    predicted: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    weights: np.ndarray | ByImage,
+    images: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Return confusion matrices [R, true K, predicted K] of class numbers [n] per row of `weights`
-    [R, n]."""
+    """Return confusion matrices [R, true K, predicted K] of class numbers [m] per row of `weights`
+    [R, n]; entry i belongs to image `images[i]` (default i)."""
     pair = np.asarray(labels) * classes + np.asarray(predicted)
-    hot = pair[:, None] == np.arange(classes * classes)
-    return weighted_sums(hot, weights).reshape(len(weights), classes, classes)
+    turned = ByImage.of(weights)
+    images = np.arange(len(pair)) if images is None else images
+    groups = group_matrix(pair, images, classes * classes, turned.weights.shape[1])
+    counts = turned.sums(groups).astype(float)
+    return np.ascontiguousarray(counts.T).reshape(-1, classes, classes)
 
 
 def multiclass_mcc(counts: np.ndarray) -> np.ndarray:
@@ -93,11 +111,27 @@ def one_against_rest(counts: np.ndarray, k: int) -> Confusion:
     return Confusion(tp, fp, fn, counts.sum(axis=(1, 2)) - tp - fp - fn)
 
 
+def squared_errors(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the squared error [n, 1] of probabilities [n] (of class 1), or [n, K] summed over
+    classes, against 0/1 `labels`: its weighted mean is the Brier score."""
+    error = (np.asarray(probabilities, float) - np.asarray(labels, float)) ** 2
+    return (error if error.ndim == 1 else error.sum(axis=1))[:, None]
+
+
 def brier(probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return the mean squared error of probabilities [n] (of class 1), or [n, K] summed over
     classes, against 0/1 `labels`."""
-    error = (np.asarray(probabilities, float) - np.asarray(labels, float)) ** 2
-    return weighted_mean(error if error.ndim == 1 else error.sum(axis=1), weights)
+    return weighted_mean(squared_errors(probabilities, labels)[:, 0], weights)
+
+
+def calibration_gaps(confidence: np.ndarray, right: np.ndarray, bins: int = BINS) -> np.ndarray:
+    """Return what each image adds to the gap of its bin [n, bins]: `confidence` [n] less `right`
+    [n] 0/1. Bins are closed above."""
+    confidence = np.asarray(confidence, dtype=float)
+    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    gaps = np.zeros((len(confidence), bins))
+    gaps[np.arange(len(confidence)), place] = confidence - np.asarray(right, dtype=float)
+    return gaps
 
 
 def calibration_error(
@@ -106,11 +140,7 @@ def calibration_error(
     """Return the expected calibration error [R] over `bins` bins of equal width (Naeini 2015; Guo
     2017).
 
-    `confidence` [n] is a probability and `right` [n] 0/1 whether what it promises holds. Bins are
-    closed above.
+    `confidence` [n] is a probability and `right` [n] 0/1 whether what it promises holds.
     """
-    confidence = np.asarray(confidence, dtype=float)
-    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    gaps = np.zeros((len(confidence), bins))
-    gaps[np.arange(len(confidence)), place] = confidence - np.asarray(right, dtype=float)
-    return ratio(np.abs(weighted_sums(gaps, weights)).sum(axis=1), weights.sum(axis=1))
+    sums = weighted_sums(calibration_gaps(confidence, right, bins), weights)
+    return ratio(np.abs(sums).sum(axis=1), weights.sum(axis=1))

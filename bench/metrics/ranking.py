@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property
 
 import numpy as np
 
-from bench.metrics.weights import in_blocks, ratio
+from bench.metrics.weights import ByImage, group_matrix, ratio
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,40 @@ class Ranking:
     below: np.ndarray
     below_or_tied: np.ndarray
     first: np.ndarray
+
+    @cached_property
+    def steps(self) -> Steps:
+        """Return what sums over weights need: positives of one score together, negatives between
+        two scores of positives together."""
+        first, start, step = np.unique(self.first, return_index=True, return_inverse=True)
+        below, tied = self.below[start], self.below_or_tied[start]
+        edges = np.unique(np.concatenate([[0], below, tied]))
+        segment = np.searchsorted(edges, np.arange(len(self.negative)), side="right") - 1
+        images = np.concatenate([self.positive, self.negative])
+        return Steps(
+            step=step,
+            segment=segment,
+            below=np.searchsorted(edges, below),
+            below_or_tied=np.searchsorted(edges, tied),
+            counts=(len(first), len(edges)),
+            per_image=int(np.bincount(images).max()) if len(images) else 1,
+        )
+
+
+@dataclass(frozen=True)
+class Steps:
+    """A ranking in steps: `step` of each positive, `segment` of each negative, and for every step
+    how many segments score lower (`below`) and not higher (`below_or_tied`).
+
+    `counts`: the number of steps and of segments; `per_image`: the most entries of one image.
+    """
+
+    step: np.ndarray
+    segment: np.ndarray
+    below: np.ndarray
+    below_or_tied: np.ndarray
+    counts: tuple[int, int]
+    per_image: int
 
 
 def rank(scores: np.ndarray, labels: np.ndarray, images: np.ndarray | None = None) -> Ranking:
@@ -42,32 +77,45 @@ def rank(scores: np.ndarray, labels: np.ndarray, images: np.ndarray | None = Non
     return Ranking(images[up], images[down], *sides)
 
 
-def _cumulative(weights: np.ndarray) -> np.ndarray:
-    """Return the sums of the first 0, 1, ... columns."""
-    sums = np.zeros((len(weights), weights.shape[1] + 1), dtype=np.result_type(weights, np.int64))
-    np.cumsum(weights, axis=1, out=sums[:, 1:])
-    return sums
+def _blocks(
+    ranking: Ranking, weights: ByImage
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield per block of resamples: the positives of each step [G, r], the negatives of the first
+    0, 1, ... segments [K + 1, r], and the weights themselves [r, n]."""
+    steps, n = ranking.steps, weights.weights.shape[1]
+    positive = group_matrix(steps.step, ranking.positive, steps.counts[0], n)
+    negative = group_matrix(steps.segment, ranking.negative, steps.counts[1], n)
+    entries = max(n, len(ranking.positive) + len(ranking.negative))
+    for turned, rows in weights.blocks(entries, steps.per_image):
+        ends = np.zeros((steps.counts[1] + 1, turned.shape[1]))
+        np.cumsum(negative @ turned, axis=0, out=ends[1:])
+        yield (positive @ turned).astype(float), ends, rows
 
 
-def _auroc(ranking: Ranking, weights: np.ndarray) -> np.ndarray:
-    negatives = _cumulative(weights[:, ranking.negative])
-    positives = weights[:, ranking.positive]
-    won = negatives[:, ranking.below] + negatives[:, ranking.below_or_tied]
-    return ratio(
-        np.einsum("rj,rj->r", positives, won), 2.0 * positives.sum(axis=1) * negatives[:, -1]
-    )
+def _auroc(
+    ranking: Ranking, positives: np.ndarray, negatives: np.ndarray, rows: np.ndarray
+) -> np.ndarray:
+    won = negatives[ranking.steps.below] + negatives[ranking.steps.below_or_tied]
+    return ratio((positives * won).sum(axis=0), 2.0 * positives.sum(axis=0) * negatives[-1])
 
 
-def auroc(ranking: Ranking, weights: np.ndarray) -> np.ndarray:
+def auroc(ranking: Ranking, weights: np.ndarray | ByImage) -> np.ndarray:
     """Return the area under the ROC curve per row of `weights` [R, n]; a tie counts half (Hanley &
     McNeil 1982).
 
     NaN where a resample has one label value only. Integer weights give an exact result up to the
     last division.
     """
-    return in_blocks(
-        partial(_auroc, ranking), weights, columns=len(ranking.positive) + len(ranking.negative)
-    )
+    return _joined(_auroc, ranking, weights)
+
+
+def _joined(
+    function: Callable[[Ranking, np.ndarray, np.ndarray, np.ndarray], np.ndarray],
+    ranking: Ranking,
+    weights: np.ndarray | ByImage,
+) -> np.ndarray:
+    parts = [function(ranking, *block) for block in _blocks(ranking, ByImage.of(weights))]
+    return np.concatenate(parts) if parts else np.empty(0)
 
 
 def influence(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -89,25 +137,22 @@ def influence(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return found
 
 
-def _average_precision(ranking: Ranking, weights: np.ndarray) -> np.ndarray:
-    negatives = _cumulative(weights[:, ranking.negative])
-    own = weights[:, ranking.positive]
-    positives = _cumulative(own)
-    found = positives[:, -1:] - positives[:, ranking.first]
-    wrong = negatives[:, -1:] - negatives[:, ranking.below]
-    return ratio(
-        np.einsum("rj,rj->r", own, ratio(found, found + wrong, empty=0.0)), positives[:, -1]
-    )
+def _average_precision(
+    ranking: Ranking, positives: np.ndarray, negatives: np.ndarray, rows: np.ndarray
+) -> np.ndarray:
+    steps = ranking.steps
+    found = np.cumsum(positives[::-1], axis=0)[::-1]
+    wrong = negatives[-1] - negatives[steps.below]
+    precision = ratio(found, found + wrong, empty=0.0)
+    of_each = np.ascontiguousarray(precision[steps.step].T)
+    own = rows[:, ranking.positive]
+    return ratio(np.einsum("rj,rj->r", own, of_each), positives.sum(axis=0))
 
 
-def average_precision(ranking: Ranking, weights: np.ndarray) -> np.ndarray:
+def average_precision(ranking: Ranking, weights: np.ndarray | ByImage) -> np.ndarray:
     """Return the average precision (area under the precision-recall steps) per row of `weights` [R,
     n].
 
     Tied scores are one step, as in scikit-learn. NaN where a resample has no positive.
     """
-    return in_blocks(
-        partial(_average_precision, ranking),
-        weights,
-        columns=len(ranking.positive) + len(ranking.negative),
-    )
+    return _joined(_average_precision, ranking, weights)

@@ -1,19 +1,28 @@
-"""Resampling weights: bounded blocks, weighted means, and values that several metrics share."""
+"""Resampling weights: bounded blocks, a row per image for sums over sorted images, weighted means,
+and values that several metrics share."""
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 T = TypeVar("T")
 
 Statistic = Callable[[np.ndarray], np.ndarray]
 BLOCK = 2**21
 """Most elements of a block of weights: 16 MB at a time, whatever the number of resamples."""
+TURNED_BLOCK = 2**23
+"""Most elements of a block of weights with a row per image: 32 MB of float32."""
+_EXACT = 2**24
+"""Up to here float32 holds every whole number."""
 
 
 def in_blocks(function: Statistic, weights: np.ndarray, columns: int | None = None) -> np.ndarray:
@@ -77,6 +86,112 @@ def weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
         return np.where(reached[:, -1] > 0, middle, np.nan)
 
     return in_blocks(block, weights) if len(order) else np.full(len(weights), np.nan)
+
+
+class ByImage:
+    """Resampling weights [R, n] once more with a row per image, [n, R] in float32.
+
+    A sum over some images in some order then adds up whole rows, which is several times faster than
+    gathering columns. Sums of whole weights are exact: where one could leave what float32 holds
+    exactly, and for weights that are no whole numbers, float64 is used.
+    """
+
+    def __init__(self, weights: np.ndarray) -> None:
+        self.weights = weights
+        self._turned: dict[type, list[np.ndarray]] = {}
+        self._totals: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    @classmethod
+    def of(cls, weights: np.ndarray | ByImage) -> ByImage:
+        """Return `weights` [R, n] turned; those that are turned already as they are."""
+        return weights if isinstance(weights, cls) else cls(np.asarray(weights))
+
+    def total(self, images: np.ndarray) -> np.ndarray:
+        """Return the sum over `images` [m] per resample [R]; kept, so that metrics of the same
+        array of images share it."""
+        if id(images) not in self._totals:
+            every = group_matrix(np.zeros(len(images), np.int64), images, 1, self.weights.shape[1])
+            self._totals[id(images)] = (images, self.sums(every)[0])
+        return self._totals[id(images)][1]
+
+    def sums(self, groups: csr_matrix) -> np.ndarray:
+        """Return the sums [K, R] of K groups of images (`group_matrix`)."""
+        count = int(groups.sum(axis=0).max()) if groups.nnz else 1
+        parts = [groups @ turned for turned, _ in self.blocks(groups.nnz, count)]
+        empty = np.empty((groups.shape[0], 0))
+        return np.concatenate([empty, *parts], axis=1)
+
+    def blocks(self, entries: int, per_image: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield blocks of resamples, [n, r] and [r, n]: few enough for `entries` values each.
+
+        `per_image` is how often an image may count in one sum.
+        """
+        exact = self._largest * per_image < _EXACT
+        rows = max(1, TURNED_BLOCK // max(1, entries))
+        start = 0
+        for turned in self._turn(np.float32 if exact else np.float64):
+            for first in range(0, turned.shape[1], rows):
+                part = turned[:, first : first + rows]
+                here = start + first
+                yield np.ascontiguousarray(part), self.weights[here : here + part.shape[1]]
+            start += turned.shape[1]
+
+    @cached_property
+    def _largest(self) -> float:
+        """Return the largest total weight of a resample; infinity for weights that are not counts."""
+        if self.weights.dtype.kind not in "biu" or not self.weights.size or self.weights.min() < 0:
+            return np.inf
+        return float(self.weights.sum(axis=1).max())
+
+    def _turn(self, kind: type) -> list[np.ndarray]:
+        if kind not in self._turned:
+            rows = max(1, TURNED_BLOCK // max(1, self.weights.shape[1]))
+            starts = range(0, len(self.weights), rows)
+            self._turned[kind] = [
+                np.ascontiguousarray(self.weights[start : start + rows].T, dtype=kind)
+                for start in starts
+            ]
+        return self._turned[kind]
+
+
+def group_matrix(groups: np.ndarray, images: np.ndarray, count: int, n: int) -> csr_matrix:
+    """Return the matrix [count, n] that sums entries by group: entry i is image `images[i]` in
+    group `groups[i]`, and an image may have several."""
+    from scipy.sparse import csr_matrix
+
+    ones = np.ones(len(images), np.float32)
+    return csr_matrix((ones, (groups, images)), shape=(count, n))
+
+
+class SharedSums:
+    """Weighted sums of several tables of values over the same images: each block of weights is
+    turned to floats once for all of them."""
+
+    def __init__(self, images: np.ndarray, n: int) -> None:
+        self._images = None if len(images) == n else images
+        self._tables: list[Callable[[], np.ndarray]] = []
+        self._sums = Once(self._all)
+
+    def add(self, table: Callable[[], np.ndarray]) -> Statistic:
+        """Return f(weights [R, n]) -> [R, J]: the sums of what `table` gives, [m, J], one row per
+        image; it is asked when a sum is first wanted."""
+        place = len(self._tables)
+        self._tables.append(table)
+        return lambda weights: self._sums(weights)[place]
+
+    def _all(self, weights: np.ndarray) -> list[np.ndarray]:
+        count = weights.shape[1] if self._images is None else len(self._images)
+        rows = max(1, BLOCK // max(1, count))
+        tables = [np.asarray(table(), dtype=float) for table in self._tables]
+        parts: list[list[np.ndarray]] = [[] for _ in tables]
+        for start in range(0, len(weights), rows):
+            block = weights[start : start + rows]
+            if self._images is not None:
+                block = np.ascontiguousarray(block[:, self._images])
+            floats = block.astype(float)
+            for part, table in zip(parts, tables, strict=True):
+                part.append(floats @ table)
+        return [np.concatenate(part) if part else np.empty((0, 0)) for part in parts]
 
 
 class Once(Generic[T]):

@@ -6,6 +6,8 @@ import warnings
 import numpy as np
 from sklearn import metrics as sk
 
+from bench.metrics.weights import ratio, weighted_sums
+
 
 def expand(weights, *arrays):
     """Repeat entry i of each array weights[i] times."""
@@ -68,3 +70,35 @@ def delong(one, other, label):
     of_positives = np.cov([rows for rows, _ in placements]) / (label == 1).sum()
     of_negatives = np.cov([columns for _, columns in placements]) / (label == 0).sum()
     return areas, of_positives + of_negatives
+
+
+# ----------------------------------------------------------------------------------- columns gathered in order of score
+def _cumulative(weights):
+    return np.hstack([np.zeros((len(weights), 1), weights.dtype), np.cumsum(weights, axis=1)])
+
+
+def gathered_auroc(ranking, weights):
+    """Return the AUROC per row of weights [R, n]: columns gathered in order of score, then summed."""
+    negatives = _cumulative(weights[:, ranking.negative])
+    positives = weights[:, ranking.positive]
+    won = negatives[:, ranking.below] + negatives[:, ranking.below_or_tied]
+    pairs = 2.0 * positives.sum(axis=1) * negatives[:, -1]
+    return ratio(np.einsum("rj,rj->r", positives, won), pairs)
+
+
+def gathered_average_precision(ranking, weights):
+    """Return the average precision per row of weights [R, n], likewise."""
+    negatives = _cumulative(weights[:, ranking.negative])
+    own = weights[:, ranking.positive]
+    positives = _cumulative(own)
+    found = positives[:, -1:] - positives[:, ranking.first]
+    wrong = negatives[:, -1:] - negatives[:, ranking.below]
+    precision = ratio(found, found + wrong, empty=0.0)
+    return ratio(np.einsum("rj,rj->r", own, precision), positives[:, -1])
+
+
+def multiplied_confusion(predicted, labels, weights):
+    """Return true positives, false positives, false negatives and true negatives [4, R] as a
+    product of matrices."""
+    p, y = predicted.astype(bool), labels.astype(bool)
+    return weighted_sums(np.stack([p & y, p & ~y, ~p & y, ~p & ~y], axis=1), weights).T
