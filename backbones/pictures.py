@@ -14,7 +14,7 @@ import torch
 
 from backbones.pairs import normalise_images
 from bench.contracts import InputSpec
-from bench.pictures import COLOURS, TRUTH, save, show
+from bench.pictures import COLOURS, TRUTH, save, show, wrapped
 
 
 def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, np.ndarray]:
@@ -30,13 +30,13 @@ def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, np
 def plot_curve(curve: Path, out: Path, title: str = "") -> Path:
     """Draw a `curve.jsonl`: training losses on the left, validation figures on the right."""
     rows = [json.loads(line) for line in curve.read_text().splitlines()]
-    figure, axes = _figure(1, 2, (9, 3.2))
+    figure, axes = _figure(1, 2, (9, 3.6))
     for axis, kind in zip(axes[0], ("train", "val"), strict=True):
         for name in sorted({key for row in rows for key in row if key.startswith(f"{kind}/")}):
             points = [(row["epoch"], row[name]) for row in rows if name in row]
             axis.plot(*zip(*points, strict=True), marker=".", label=name.partition("/")[2])
         axis.set(xlabel="epoch", title={"train": "training loss", "val": "validation"}[kind])
-        axis.legend(fontsize="small")
+        axis.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
         axis.grid(alpha=0.3)
     figure.suptitle(title)
     figure.savefig(out, dpi=120)
@@ -187,7 +187,7 @@ def draw_cosines(cosines: Mapping[str, np.ndarray], out: Path, title: str) -> Pa
         shown = axis.imshow(cosine, cmap="RdBu_r", vmin=-1, vmax=1)
         ticks = range(0, count, max(1, count // 8))
         axis.set(xlabel="query", ylabel="query", xticks=ticks, yticks=ticks)
-        axis.set_title(f"{name}: mean cosine of different ones {mean:.2f}", fontsize=9)
+        axis.set_title(f"{wrapped(name, 44)}\nmean cosine of different ones {mean:.2f}", fontsize=9)
     figure.colorbar(shown, ax=axes, shrink=0.8)
     figure.suptitle(title, fontsize=9)
     return save(figure, out)
@@ -214,7 +214,7 @@ def draw_embeddings(
         for name, colour in colours.items():
             axis.scatter(*places[own == name].T, s=18, color=colour, label=name, linewidths=0)
         axis.set(xticks=[], yticks=[])
-        axis.set_title(method, fontsize=9)
+        axis.set_title(wrapped(method, 36), fontsize=9)
     figure.legend(
         *axes[0, 0].get_legend_handles_labels(),
         loc="outside right center",

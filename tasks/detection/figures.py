@@ -3,14 +3,22 @@ FROC curves."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bench.contracts import Predictions, Subset
-from bench.pictures import COLOURS, TRUTH, best_median_worst, example_frame, save, show
+from bench.pictures import (
+    COLOURS,
+    TRUTH,
+    as_it_is,
+    best_median_worst,
+    example_frame,
+    save,
+    show,
+)
 from tasks.detection.matching import IOUS
 from tasks.detection.metrics import (
     FROC_IOU,
@@ -41,6 +49,10 @@ def draw_predictions(test: Subset, predictions: Mapping[str, Predictions], out: 
                 f"{name}: {np.nan_to_num(scores[image]):.2f}",
             )
             _draw_boxes(axis, own, image)
+    names = class_names(next(iter(predictions.values())))
+    figure.legend(
+        handles=_legend(names), loc="outside upper center", ncols=4, fontsize=7, frameon=False
+    )
     _draw_precision(below[0], predictions)
     _draw_froc(below[1], predictions)
     return save(figure, out)
@@ -83,6 +95,17 @@ def _draw_boxes(axis: Any, predictions: Predictions, row: int) -> None:
         )
 
 
+def _legend(names: Sequence[str]) -> list[Any]:
+    """Return what the colours of the boxes mean."""
+    from matplotlib.lines import Line2D
+
+    found = [
+        Line2D([], [], color=COLOURS[kind % len(COLOURS)], label=f"{as_it_is(name)}, detected")
+        for kind, name in enumerate(names)
+    ]
+    return [Line2D([], [], color=TRUTH, label="true box"), *found]
+
+
 def _label(axis: Any, x: float, y: float, text: str, colour: str, edge: str) -> None:
     from matplotlib.patheffects import withStroke
 
@@ -100,27 +123,31 @@ def _rectangle(axis: Any, corners: np.ndarray, colour: str, width: float) -> Non
 
 
 def _draw_precision(axis: Any, predictions: Mapping[str, Predictions]) -> None:
-    for name, own in predictions.items():
+    for place, own in enumerate(predictions.values()):
         recall, precision = precision_recall(pooled(own), FROC_IOU)
         if len(recall):
             axis.plot(
                 np.append(0.0, recall),
                 np.append(precision[0], precision),
-                label=name,
+                color=f"C{place}",
                 linewidth=1.2,
             )
     axis.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
     axis.set_title(f"precision-recall, IoU {IOUS[FROC_IOU]:.2f}", fontsize=9)
-    if axis.lines:
-        axis.legend(fontsize=7, loc="upper right")
 
 
 def _draw_froc(axis: Any, predictions: Mapping[str, Predictions]) -> None:
     lowest = RATES[0] / 2
-    for own in predictions.values():
+    for place, own in enumerate(predictions.values()):
         data = pooled(own)
         rate, sensitivity = froc_curve(data, np.ones((1, len(data.truth))))
-        axis.step(rate[0].clip(min=lowest), sensitivity[0], where="post", linewidth=1.2)
+        axis.step(
+            rate[0].clip(min=lowest),
+            sensitivity[0],
+            where="post",
+            color=f"C{place}",
+            linewidth=1.2,
+        )
     axis.set(xlabel="false positives per image", ylabel="sensitivity", ylim=(0, 1.02))
     axis.set_title(f"FROC, IoU {IOUS[FROC_IOU]:.2f}", fontsize=9)
     axis.set_xscale("log", base=2)

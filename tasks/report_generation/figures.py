@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from bench.contracts import Predictions, Subset
+from bench.pictures import as_it_is, wrapped
 from tasks.report_generation.attention import example_rows
 from tasks.report_generation.cleaning import split_sentences
 from tasks.report_generation.labeler import OBSERVATIONS, POSITIVE, UNCERTAIN
@@ -61,10 +62,11 @@ def _draw_texts(
     columns = [column for row, _ in shown for column in [_lines_of_row(predictions, row)]]
     heights = [0.16 * max(14, *(len(lines) for lines in column)) + 0.4 for column in columns]
     count = len(predictions) + 1
-    figure = _figure(2.4 + 2.9 * count, sum(heights) + 0.5)
+    height = sum(heights) + 0.8
+    figure = _figure(2.4 + 2.9 * count, height)
     grid = figure.add_gridspec(
         len(shown), count + 1, width_ratios=[2.2] + [2.9] * count, height_ratios=heights,
-        left=0.01, right=0.99, top=0.95, bottom=0.01, wspace=0.04, hspace=0.06,
+        left=0.01, right=0.99, top=1 - 0.7 / height, bottom=0.01, wspace=0.04, hspace=0.06,
     )  # fmt: skip
     titles = ["reference", *predictions]
     for place, (_, image) in enumerate(shown):
@@ -73,8 +75,8 @@ def _draw_texts(
             axis = figure.add_subplot(grid[place, column + 1])
             _text(axis, lines, heights[place])
             if place == 0:
-                axis.set_title(titles[column], fontsize=8, loc="left")
-    _legend(figure)
+                axis.set_title(wrapped(titles[column], WIDTH), fontsize=8, loc="left")
+    _legend(figure, 1 - 0.12 / height)
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out)
 
@@ -158,7 +160,7 @@ def _text(axis: Any, lines: Sequence[Line], height: float) -> None:
         axis.text(
             0,
             1 - (number + 0.5) * 0.16 / height,
-            _plain(line),
+            as_it_is(line),
             color=colour,
             fontsize=7,
             va="center",
@@ -166,11 +168,7 @@ def _text(axis: Any, lines: Sequence[Line], height: float) -> None:
         )
 
 
-def _plain(text: str) -> str:
-    return text.replace("$", r"\$")  # matplotlib would read mathematics
-
-
-def _legend(figure: Any) -> None:
+def _legend(figure: Any, y: float) -> None:
     names = (
         (MATCHED, "matched finding"),
         (MISSED, "missed"),
@@ -180,7 +178,7 @@ def _legend(figure: Any) -> None:
     for place, (colour, name) in enumerate(names):
         figure.text(
             0.01 + 0.06 * place * 18 / figure.get_figwidth(),
-            0.985,
+            y,
             name,
             color=colour,
             fontsize=8,
@@ -198,18 +196,25 @@ def _draw_attention(
     ]
     if not panels:
         return
-    figure = _figure(1.7 * (WORDS_SHOWN + 1), 1.95 * len(panels))
+    figure = _figure(1.7 * (WORDS_SHOWN + 1), 2.1 * len(panels) + 0.2)
     grid = figure.subplots(len(panels), WORDS_SHOWN + 1, squeeze=False)
-    figure.subplots_adjust(left=0.01, right=0.99, top=0.97, bottom=0.01, wspace=0.05, hspace=0.22)
+    figure.subplots_adjust(
+        left=0.01,
+        right=0.99,
+        top=1 - 0.4 / (2.1 * len(panels)),
+        bottom=0.01,
+        wspace=0.05,
+        hspace=0.3,
+    )
     for axes, (name, image, words, maps) in zip(grid, panels, strict=True):
         pixels = test.images(np.array([image]))[0]
         for axis in axes:
             axis.axis("off")
         _image(axes[0], pixels)
-        axes[0].set_title(name, fontsize=7)
+        axes[0].set_title(wrapped(name, 28), fontsize=7)
         for axis, word, weights in zip(axes[1:], words, maps, strict=False):
             _overlay(axis, pixels, weights)
-            axis.set_title(_plain(word), fontsize=8)
+            axis.set_title(as_it_is(word), fontsize=8)
     figure.savefig(out)
 
 

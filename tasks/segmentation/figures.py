@@ -1,16 +1,16 @@
-"""Pictures: each method's best, median and worst image with what it found, missed and invented;
-Dice against lesion size."""
+"""Pictures: each method's best, median and worst image with what it marked of every class; Dice
+against the size of the true mask."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bench.contracts import Predictions, Subset
-from bench.pictures import TRUTH, best_median_worst, example_frame, save, show
+from bench.pictures import COLOURS, TRUTH, best_median_worst, example_frame, save, show
 from tasks.segmentation.metrics import SIZES, Counts, image_dice
 
 _FOUND, _MISSED, _INVENTED = "#3ddc5a", "#ff9f1c", "#3aa0ff"
@@ -23,16 +23,18 @@ def unpack_masks(predictions: Predictions) -> np.ndarray:
     return np.unpackbits(packed, axis=-1, count=packed.shape[-2]).astype(bool)
 
 
-def pooled_counts(predictions: Predictions) -> Counts:
-    """Return the pixel counts of all classes added up, per image."""
+def class_names(predictions: Predictions) -> list[str]:
+    """Return the classes that were segmented."""
+    columns = [str(name) for name in predictions.table]
+    return [name.removeprefix("target:") for name in columns if name.startswith("target:")]
+
+
+def class_counts(predictions: Predictions, names: Sequence[str]) -> Counts:
+    """Return the pixel counts of some classes added up, per image."""
     table = predictions.table
-    classes = [
-        str(name).removeprefix("target:") for name in table if str(name).startswith("target:")
-    ]
-    parts = ("tp", "pred", "target")
     tp, pred, target = (
-        table[[f"{part}:{name}" for name in classes]].sum(axis=1).to_numpy(np.int64)
-        for part in parts
+        table[[f"{part}:{name}" for name in names]].sum(axis=1).to_numpy(np.int64)
+        for part in ("tp", "pred", "target")
     )
     return Counts(tp, pred, target, int(table["pixels"].iloc[0]))
 
@@ -40,56 +42,98 @@ def pooled_counts(predictions: Predictions) -> Counts:
 def draw_predictions(test: Subset, predictions: Mapping[str, Predictions], out: Path) -> Path:
     """Write the picture of some methods on one test set to `out`.
 
-    A row per method: its best, median and worst image with a lesion, by Dice over all classes, the
-    true outline in red; then the Dice of every image against the size of its lesions.
+    A row per method: its best, median and worst image with something to find, by Dice over all
+    classes. One class: what is found, missed and invented; several: each in a colour of its own.
+    Below, for every class, the Dice of each image against the size of its true mask.
     """
-    figure, axes, below = example_frame(list(predictions), columns=3, curves=1)
-    for row, own in zip(axes, predictions.values(), strict=True):
-        counts = pooled_counts(own)
-        dice, masks = image_dice(counts), unpack_masks(own)
-        for axis, (name, image) in zip(
-            row, best_median_worst(dice, counts.target > 0).items(), strict=False
-        ):
-            show(axis, test.images(np.array([image]))[0], f"{name}: Dice {dice[image]:.2f}")
-            _draw_errors(axis, masks[image], test.masks(np.array([image]))[0].astype(bool))
-    _legend(figure)
-    _draw_sizes(below[0], predictions)
+    names = class_names(next(iter(predictions.values())))
+    figure, axes, below = example_frame(list(predictions), columns=3, curves=len(names))
+    for row, method in zip(axes, predictions.values(), strict=True):
+        counts = class_counts(method, names)
+        masks = unpack_masks(method)
+        chosen = best_median_worst(image_dice(counts), counts.target > 0)
+        for axis, (which, image) in zip(row, chosen.items(), strict=False):
+            rows = np.array([image])
+            show(axis, test.images(rows)[0], f"{which}: {_dice_text(method, names, image)}")
+            truth = test.masks(rows)[0].astype(bool)
+            if len(names) == 1:
+                _draw_errors(axis, masks[image, 0], truth[0])
+            else:
+                _draw_classes(axis, masks[image], truth)
+    figure.legend(
+        handles=_legend(names), loc="outside upper center", ncols=4, fontsize=7, frameon=False
+    )
+    for axis, name in zip(below, names, strict=True):
+        _draw_sizes(axis, predictions, name)
     return save(figure, out)
 
 
-def _draw_errors(axis: Any, masks: np.ndarray, truth: np.ndarray) -> None:
-    """Tint the pixels of masks [C, S, S] by what is right, missing and invented, and draw the
-    outline of each true class."""
+def _dice_text(predictions: Predictions, names: Sequence[str], image: int) -> str:
+    """Return the Dice of one image: of each class by its name where there are several."""
+    dice = {name: image_dice(class_counts(predictions, [name]))[image] for name in names}
+    if len(dice) == 1:
+        return f"Dice {next(iter(dice.values())):.2f}"
+    return ", ".join(f"{name} {value:.2f}" for name, value in dice.items())
+
+
+def _draw_errors(axis: Any, mask: np.ndarray, truth: np.ndarray) -> None:
+    """Tint the pixels of a mask [S, S] by what is right, missing and invented, and draw the true
+    outline."""
+    errors = {_FOUND: mask & truth, _MISSED: truth & ~mask, _INVENTED: mask & ~truth}
+    for colour, where in errors.items():
+        _tint(axis, where, colour)
+    _outline(axis, truth, TRUTH)
+
+
+def _draw_classes(axis: Any, masks: np.ndarray, truth: np.ndarray) -> None:
+    """Tint what was marked of each class [C, S, S] and draw its true outline, in the class's
+    colour."""
+    for number, (mask, true_mask) in enumerate(zip(masks, truth, strict=True)):
+        _tint(axis, mask, _class_colour(number))
+        _outline(axis, true_mask, _class_colour(number))
+
+
+def _class_colour(number: int) -> str:
+    return COLOURS[number % len(COLOURS)]
+
+
+def _tint(axis: Any, mask: np.ndarray, colour: str) -> None:
     from matplotlib.colors import to_rgba
 
-    parts = {_FOUND: masks & truth, _MISSED: truth & ~masks, _INVENTED: masks & ~truth}
-    for colour, where in parts.items():
-        axis.imshow(where.any(axis=0)[..., None] * np.array(to_rgba(colour, 0.45)))
-    for own in truth[truth.any(axis=(1, 2))]:
-        axis.contour(own, levels=[0.5], colors=[TRUTH], linewidths=0.8)
+    axis.imshow(mask[..., None] * np.array(to_rgba(colour, 0.4)))
 
 
-def _legend(figure: Any) -> None:
+def _outline(axis: Any, mask: np.ndarray, colour: str) -> None:
+    if mask.any():
+        axis.contour(mask, levels=[0.5], colors=[colour], linewidths=0.9)
+
+
+def _legend(names: Sequence[str]) -> list[Any]:
+    """Return what the colours mean."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    names = {"found": _FOUND, "missed": _MISSED, "invented": _INVENTED}
-    handles = [
-        *(Patch(color=colour, label=name) for name, colour in names.items()),
-        Line2D([], [], color=TRUTH, label="true outline"),
-    ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=4, fontsize=7, frameon=False)
+    if len(names) > 1:
+        areas = {name: _class_colour(number) for number, name in enumerate(names)}
+        outline = Line2D([], [], color="black", label="line: true outline, tint: predicted")
+    else:
+        areas = {"found": _FOUND, "missed": _MISSED, "invented": _INVENTED}
+        outline = Line2D([], [], color=TRUTH, label=f"true outline of {names[0]}")
+    return [*(Patch(color=colour, label=name) for name, colour in areas.items()), outline]
 
 
-def _draw_sizes(axis: Any, predictions: Mapping[str, Predictions]) -> None:
-    """Draw Dice against the share of the image a lesion takes, with the mean per size class."""
+def _draw_sizes(axis: Any, predictions: Mapping[str, Predictions], name: str) -> None:
+    """Draw Dice against the share of the image a class takes, with the mean per range of sizes."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    for place, (name, own) in enumerate(predictions.items()):
-        counts = pooled_counts(own)
+    for place, method in enumerate(predictions.values()):
+        counts = class_counts(method, [name])
         present = counts.target > 0
-        share, dice = counts.target[present] / counts.pixels, image_dice(counts)[present]
-        axis.scatter(share, dice, s=7, alpha=0.5, color=f"C{place}", linewidths=0, label=name)
+        if not present.any():
+            continue
+        share = counts.target[present] / counts.pixels
+        dice = image_dice(counts)[present]
+        axis.scatter(share, dice, s=7, alpha=0.5, color=f"C{place}", linewidths=0)
         for low, high in SIZES.values():
             inside = (share >= low) & (share < high)
             if inside.any():
@@ -99,6 +143,6 @@ def _draw_sizes(axis: Any, predictions: Mapping[str, Predictions]) -> None:
     axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.xaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
     axis.xaxis.set_minor_formatter(NullFormatter())
-    axis.set(xlabel="lesion, share of the image", ylabel="Dice", ylim=(-0.03, 1.03))
-    axis.set_title("Dice against lesion size (lines: mean of small, medium, large)", fontsize=9)
-    axis.legend(fontsize=7, loc="lower right")
+    axis.set(xlabel=f"{name}, share of the image", ylabel="Dice", ylim=(-0.03, 1.03))
+    limits = ", ".join(f"{100 * low:g}%" for low, _ in list(SIZES.values())[1:])
+    axis.set_title(f"{name}: Dice against size (lines: means, cut at {limits})", fontsize=8)

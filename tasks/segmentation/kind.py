@@ -75,8 +75,8 @@ class SegmentationKind(TrainedKind):
     def figure(
         self, task: TaskSpec, test: Subset, predictions: Mapping[str, Predictions], out: Path
     ) -> Path | None:
-        """Draw each method's best, median and worst images with their errors, and Dice against
-        lesion size."""
+        """Draw each method's best, median and worst images with what it marked, and Dice against
+        the size of the true mask."""
         from tasks.segmentation.figures import draw_predictions
 
         return draw_predictions(test, predictions, out)

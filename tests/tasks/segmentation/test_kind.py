@@ -3,6 +3,7 @@
 import logging
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -171,6 +172,40 @@ def test_figure_has_a_row_per_method(kind, toy, tmp_path):
         path = kind.figure(toy.task, test, methods, tmp_path / "deep" / f"{len(methods)}.png")
         heights.append(imread(path).shape[0])
     assert heights[1] > heights[0] > 300
+
+
+def test_each_of_several_classes_has_its_colour_and_its_name(kind, toy, tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(
+        "tasks.segmentation.figures.save", lambda figure, out: figures.append(figure)
+    )
+    test = toy.blobs(4, seed=3)
+    blob = np.zeros_like(test.masks(slice(None)))
+    blob[:, :, 5:20, 5:20] = 1
+    truth = np.concatenate([np.ones_like(blob), blob], axis=1)
+    test = replace(test, mask_store=truth)
+    predicted = np.concatenate([np.ones_like(blob), np.roll(blob, 5, axis=3)], axis=1)
+    counts = count_pixels(predicted, truth)
+    table = test.index.assign(pixels=toy.size**2)
+    for c, name in enumerate(("lung", "opacity")):
+        for k, part in enumerate(("tp", "pred", "target")):
+            table[f"{part}:{name}"] = counts[:, c, k]
+    method = Predictions(table, {"masks": np.packbits(predicted, axis=-1)})
+    kind.figure(toy.task, test, {"one": method}, tmp_path / "x.png")
+    (figure,) = figures
+    top, bottom = figure.subfigs
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()][:2] == ["lung", "opacity"]
+    lung, opacity = (patch.get_facecolor()[:3] for patch in legend.get_patches())
+    assert lung != opacity
+    best = top.axes[0]
+    tints = [image.get_array() for image in best.images[1:]]
+    for tint, colour in zip(tints, (lung, opacity), strict=True):
+        np.testing.assert_allclose(tint.reshape(-1, 4).max(axis=0)[:3], colour)
+    assert best.get_title().startswith("best: lung 1.00, opacity 0.")
+    words = [axis.get_title() + axis.get_xlabel() for axis in bottom.axes]
+    assert [("lung" in text, "opacity" in text) for text in words] == [(True, False), (False, True)]
+    assert not any("lesion" in text for text in words)
 
 
 def test_examples_are_best_median_and_worst_of_those_with_a_lesion():
