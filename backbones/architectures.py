@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from bench.contracts import BackboneRequest, InputSpec, Profile
-from bench.errors import UnknownNameError
+from bench.errors import SettingError, UnknownNameError
 from bench.registry import suggest
 
 
@@ -93,6 +93,19 @@ def resolve_architecture(profile: Profile, architecture: str = "") -> Architectu
             suggest(wanted, {*ARCHITECTURES, "resnet", "vit"}),
         )
     return ARCHITECTURES[name]
+
+
+def fixed_architecture(name: str, own: str, wanted: str) -> str:
+    """Return the architecture of an encoder that has only this one ("" where it is not known yet);
+    raise SettingError where another one is wanted. Its family ("resnet", "vit") may be named too.
+    """
+    family = wanted if wanted in ("resnet", "vit") else ""
+    if own and wanted and wanted != own and not (family and own.lower().startswith(family)):
+        raise SettingError(
+            f"backbone '{name}' is a {own}, architecture '{wanted}' was asked for.",
+            "Leave --arch out.",
+        )
+    return own
 
 
 def requested_architecture(request: BackboneRequest) -> Architecture:

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
+from bench.hashing import file_sha256
 
-
-def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file, read in blocks."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+__all__ = ["file_sha256"]

@@ -151,8 +151,12 @@ class Dataset(ABC):
 # --------------------------------------------------------------------------------------------------------- backbones
 @dataclass(frozen=True)
 class InputSpec:
-    """How an encoder wants its images: the harness resizes the long side to `resize`, pads square,
-    then crops `size`."""
+    """How an encoder wants its images: the harness brings them to a square of `resize`, then crops
+    `size` from its middle.
+
+    `fit` says how they become square: `letterbox` pads the short side, `shortest` cuts the long
+    side's middle, `squash` stretches.
+    """
 
     size: int
     resize: int
@@ -160,6 +164,7 @@ class InputSpec:
     std: tuple[float, ...] = (0.5, 0.5, 0.5)
     channels: int = 3
     interpolation: Literal["area", "bilinear", "bicubic"] = "area"
+    fit: Literal["letterbox", "shortest", "squash"] = "letterbox"
 
 
 @dataclass
@@ -257,7 +262,8 @@ class BackboneSpec:
 
     `build` returns the loaded encoder. Two answers are given without importing torch:
     `architecture`, the full name of the one a request means, and `weights_file`, which file it will
-    read, so that its hash can stand in the results. `settings` came with the name
+    read, so that its hash can stand in the results; `weights_digest` gives that hash itself where it
+    is of several files, or of files that a library keeps. `settings` came with the name
     (`name?key=value`). `method` ("module:Class") names the pre-training method where the harness
     can pre-train it, `trainer` ("module") who trains it and `pretrain_on` the image-report dataset
     it uses by default; then `build` is called with `request.checkpoint` set. `seeded` is True where
@@ -277,6 +283,7 @@ class BackboneSpec:
     seeded: bool = False
     default: bool = False
     weights_file: Callable[[BackboneRequest], Path | None] | None = None
+    weights_digest: Callable[[BackboneRequest], str] | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -291,9 +298,18 @@ def configured(spec: BackboneSpec, name: str, settings: Mapping[str, str]) -> Ba
 
     find = spec.weights_file
     weights_file = (lambda request: find(extended(request))) if find else None
+    hash_of = spec.weights_digest
+    weights_digest = (lambda request: hash_of(extended(request))) if hash_of else None
     merged = {**spec.settings, **settings}
     return replace(
-        spec, name=name, build=build, weights_file=weights_file, settings=merged, default=False
+        spec,
+        name=name,
+        build=build,
+        architecture=lambda request: spec.architecture(extended(request)),
+        weights_file=weights_file,
+        weights_digest=weights_digest,
+        settings=merged,
+        default=False,
     )
 
 

@@ -35,8 +35,8 @@ def to_input(images: np.ndarray, spec: InputSpec, device: str = "cpu") -> torch.
     """Return grey uint8 images [n, S, S] as the encoder wants them: float [n, channels, size,
     size].
 
-    Resized to `spec.resize` (the subset is square and padded already), centre-cropped to
-    `spec.size`, normalised.
+    Brought to a square of `spec.resize` (the subset is square and padded already; `spec.fit`),
+    centre-cropped to `spec.size`, normalised.
     """
     return normalise(centre_crop(resize(to_grey(images, device), spec), spec.size), spec)
 
@@ -49,13 +49,58 @@ def to_grey(images: np.ndarray, device: str = "cpu") -> torch.Tensor:
 
 
 def resize(grey: torch.Tensor, spec: InputSpec) -> torch.Tensor:
-    """Return images [n, 1, S, S] at side `spec.resize`; made smaller by area or with anti-aliasing."""
+    """Return images [n, 1, S, S] at side `spec.resize`; made smaller by area or with anti-aliasing.
+
+    With another `spec.fit` than letterbox the padding is left out first: the radiograph is
+    stretched, or the middle of its long side is taken.
+    """
+    if spec.fit == "letterbox":
+        return _resize(grey, spec)
+    import torch
+
+    parts = [content(image, square=spec.fit == "shortest") for image in grey]
+    return torch.cat([_resize(part[None], spec) for part in parts])
+
+
+def content(image: torch.Tensor, *, square: bool) -> torch.Tensor:
+    """Return the radiograph in a padded image [1, S, S] without its padding, [1, h, w]; with
+    `square` the middle of its long side alone.
+
+    Only one side of an image is padded: the one with the wider borders of zeros, equal but for one
+    pixel. Black borders of the radiograph itself on that side are taken for padding.
+    """
+    borders = [_border(image.amax(dim)) for dim in (2, 1)]
+    side = 0 if sum(borders[0]) >= sum(borders[1]) else 1
+    start, end = borders[side]
+    found = image.narrow(1 + side, start, image.shape[1 + side] - start - end)
+    if not square:
+        return found
+    short = min(found.shape[1:])
+    top = (found.shape[1] - short) // 2
+    left = (found.shape[2] - short) // 2
+    return found[:, top : top + short, left : left + short]
+
+
+def _border(profile: torch.Tensor) -> tuple[int, int]:
+    """Return how much padding stands before and behind the lines of an image, from the largest
+    value of each line [1, S]."""
+    filled = profile[0].nonzero()[:, 0]
+    if not len(filled):
+        return 0, 0
+    before = int(filled[0])
+    behind = profile.shape[1] - 1 - int(filled[-1])
+    both = min(before, behind)
+    return both, both + (behind > both)  # an odd pixel of padding stands behind
+
+
+def _resize(grey: torch.Tensor, spec: InputSpec) -> torch.Tensor:
+    """Return images [n, 1, h, w] as [n, 1, resize, resize]."""
     from torch.nn import functional
 
-    if grey.shape[-1] == spec.resize:
+    if grey.shape[-2:] == (spec.resize, spec.resize):
         return grey
     side = (spec.resize, spec.resize)
-    if spec.interpolation == "area" and grey.shape[-1] > spec.resize:
+    if spec.interpolation == "area" and min(grey.shape[-2:]) > spec.resize:
         return functional.interpolate(grey, size=side, mode="area")
     mode = "bilinear" if spec.interpolation == "area" else spec.interpolation
     return functional.interpolate(

@@ -123,7 +123,11 @@ def check_request(request: RunRequest) -> None:
     names = backbone_names(request)
     for name in names:
         spec = BACKBONES.get(name)
-        spec.architecture(BackboneRequest(request.profile, request.architecture))
+        spec.architecture(
+            BackboneRequest(
+                request.profile, request.architecture, settings=request.scoped("backbone")
+            )
+        )
     for name in request.checkpoints:
         if name not in names:
             raise SettingError(

@@ -22,6 +22,7 @@ from bench.contracts import (
     Subset,
 )
 from bench.errors import CheckpointError, DataError, PlaceBenchError
+from bench.hashing import file_sha256
 from bench.paths import cache_home
 from bench.plan import EncoderRef, RunRequest
 from bench.seen import check_seen
@@ -196,13 +197,17 @@ def _as_declared(spec: BackboneSpec, request: PretrainRequest) -> EncoderRef:
     wanted = BackboneRequest(
         request.profile, request.architecture, settings=dict(request.backbone_settings)
     )
+    content = _weights_digest(spec, wanted)  # first: it may fetch what says the architecture
+    untrained = spec.seeded or spec.name.startswith("baseline:")
+    return EncoderRef(spec.architecture(wanted), None, content, untrained=untrained)
+
+
+def _weights_digest(spec: BackboneSpec, wanted: BackboneRequest) -> str:
+    """Return the hash of the weights a declared encoder will read; "" for untrained ones."""
+    if spec.weights_digest:
+        return spec.weights_digest(wanted)
     weights = spec.weights_file(wanted) if spec.weights_file else None
-    return EncoderRef(
-        spec.architecture(wanted),
-        None,
-        file_digest(weights) if weights and weights.is_file() else "",
-        untrained=spec.seeded or spec.name.startswith("baseline:"),
-    )
+    return file_digest(weights) if weights and weights.is_file() else ""
 
 
 def _given(spec: BackboneSpec, request: PretrainRequest, path: Path) -> EncoderRef:
@@ -241,8 +246,7 @@ def _described(folder: Path) -> EncoderRef:
 
 def file_digest(path: Path) -> str:
     """Return 16 hex digits of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return file_sha256(path)[:16]
 
 
 def preview(request: PretrainRequest) -> str:

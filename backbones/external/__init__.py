@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib
 from functools import partial
-from pathlib import Path
 
+from backbones.external import sources
 from bench.contracts import BACKBONES, Backbone, BackboneRequest, BackboneSpec
 from bench.errors import SettingError
 
@@ -44,31 +44,14 @@ def _declare(scheme: str, rest: str) -> BackboneSpec:
         build=partial(_build, module, rest),
         licence="see its source",
         source=scheme,
-        weights_file=partial(_weights_file, scheme, rest),
+        architecture=partial(sources.architecture, scheme, rest),
+        weights_file=partial(sources.weights_file, scheme, rest),
+        weights_digest=partial(sources.weights_digest, scheme, rest),
     )
 
 
 def _build(module: str, rest: str, request: BackboneRequest) -> Backbone:
     return importlib.import_module(f"backbones.external.{module}").build(rest, request)
-
-
-def _weights_file(scheme: str, rest: str, request: BackboneRequest) -> Path | None:
-    """Return the local file an external encoder is read from; None where a library keeps it in a
-    cache of its own."""
-    given = request.settings.get("weights", "") or (rest if scheme == "file" else "")
-    if given:
-        return Path(given).expanduser()
-    folder = Path(rest).expanduser()
-    names = (
-        "model.safetensors",
-        "pytorch_model.bin",
-        "open_clip_model.safetensors",
-        "open_clip_pytorch_model.bin",
-    )
-    inside = (
-        [folder / name for name in names if (folder / name).is_file()] if folder.is_dir() else []
-    )
-    return inside[0] if inside else None
 
 
 for _scheme, (_, _title, _example) in _SCHEMES.items():

@@ -29,6 +29,7 @@ def apply_input(spec: InputSpec, settings: InputSettings) -> InputSpec:
         resize=resize,
         mean=_three(settings.mean or spec.mean),
         std=_three(settings.std or spec.std),
+        fit=settings.fit,
     )
 
 
@@ -44,6 +45,30 @@ def _three(values: tuple[float, ...]) -> tuple[float, ...]:
 def tokens(maps: torch.Tensor) -> torch.Tensor:
     """Return maps [B, C, h, w] as tokens [B, h * w, C], row by row."""
     return maps.flatten(2).transpose(1, 2)
+
+
+def pool_tokens(
+    pool: str | None, own: torch.Tensor, first: torch.Tensor | None, patches: torch.Tensor
+) -> torch.Tensor:
+    """Return the pooled feature that `pool` asks for, from the model's own [B, D], its class token
+    (None where it has none) and its patch tokens [B, N, D]."""
+    if pool is None:
+        return own
+    if pool == "mean":
+        return patches.mean(1)
+    if first is None:
+        raise SettingError(f"pool={pool}: this model has no class token.", "Use pool=mean.")
+    return first if pool == "cls" else torch.cat([first, patches.mean(1)], dim=1)
+
+
+def only_pooled_maps(pool: str | None) -> None:
+    """Raise SettingError where a network with stages, whose pooled feature is the mean of its last
+    map, is asked for another one."""
+    if pool is not None:
+        raise SettingError(
+            f"pool={pool}: this network has maps and no tokens.",
+            "Leave pool out: its pooled feature is the mean of its last map.",
+        )
 
 
 def quarters(depth: int) -> list[int]:
@@ -98,8 +123,15 @@ class ExternalEncoder(ImageEncoder):
 
 
 def _measure(name: str, network: nn.Module, spec: InputSpec) -> Architecture:
-    with torch.inference_mode():
-        found = network(torch.zeros(1, 3, spec.size, spec.size))
+    try:
+        with torch.inference_mode():
+            found = network(torch.zeros(1, 3, spec.size, spec.size))
+    except (AssertionError, RuntimeError, ValueError, TypeError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise SettingError(
+            f"{name} does not take images of {spec.size} x {spec.size} px: {reason}.",
+            "Give a size that its patches and windows divide, e.g. ?size=224.",
+        ) from error
     strides = tuple(spec.size // item.shape[2] for item in found.pyramid)
     family: Literal["resnet", "vit"] = (
         "vit" if len(set(strides)) == 1 and len(strides) > 1 else "resnet"

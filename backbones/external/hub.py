@@ -84,7 +84,7 @@ def check_weight_files(paths: Sequence[Path]) -> None:
     for path in paths:
         if path.suffix == ".safetensors":
             _check_safetensors(path)
-        elif path.suffix == ".bin":
+        elif path.suffix in (".bin", ".pth", ".pt"):
             _check_pickle(path)
 
 

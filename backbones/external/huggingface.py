@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import json
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,11 +23,14 @@ from backbones.external.encoder import (
     ExternalEncoder,
     apply_input,
     features_of,
+    only_pooled_maps,
     outputs_of,
+    pool_tokens,
     quarters,
 )
-from backbones.external.hub import check_weight_files, weight_files
+from backbones.external.hub import check_weight_files, hub_file, weight_files
 from backbones.external.settings import HubSettings, InputSettings
+from backbones.external.sources import architecture
 from backbones.weights.coverage import Coverage, check_depth, expected_state, idle_weights
 from backbones.weights.values import check_values
 from bench.contracts import Backbone, BackboneRequest, Features, InputSpec
@@ -37,9 +42,10 @@ from bench.settings import override
 class HubMaps(nn.Module):
     """The image encoder of a transformers model, returning Features."""
 
-    def __init__(self, vision: nn.Module, dual: bool) -> None:
+    def __init__(self, vision: nn.Module, dual: bool, pool: str | None = None) -> None:
         super().__init__()
         self.vision: Any = vision
+        self.pool = pool
         self.dual = dual
         names = inspect.signature(vision.forward).parameters
         self.options: dict[str, Any] = (
@@ -53,6 +59,7 @@ class HubMaps(nn.Module):
         )
         maps = getattr(found, "reshaped_hidden_states", None) or found.hidden_states
         if maps[-1].ndim == 4:
+            only_pooled_maps(self.pool)
             return features_of(maps, self._pooler(found, maps[-1].mean((2, 3))), images.shape[2])
         return self._tokens(found, images)
 
@@ -70,7 +77,9 @@ class HubMaps(nn.Module):
             for index in quarters(len(found.hidden_states) - 1)
         ]
         maps = tuple(block.transpose(1, 2).unflatten(2, grid) for block in blocks)
-        return Features(pooled, last[:, -count:], grid, maps)
+        patches = last[:, -count:]
+        token = last[:, 0] if last.shape[1] > count else None
+        return Features(pool_tokens(self.pool, pooled, token, patches), patches, grid, maps)
 
     @staticmethod
     def _pooler(found: Any, otherwise: torch.Tensor) -> torch.Tensor:
@@ -92,16 +101,24 @@ class HubMaps(nn.Module):
 class HubDual(DualEncoder):
     """Both sides of a CLIP-like model with its tokenizer."""
 
-    def __init__(self, model: nn.Module, tokenizer: Any) -> None:
+    def __init__(self, model: nn.Module, load_tokenizer: Callable[[], Any]) -> None:
         super().__init__()
         self.model: Any = model
-        self.tokenizer = tokenizer
+        self._load_tokenizer = load_tokenizer
         config: Any = model.config
         text = getattr(config, "text_config", config)
-        self.length = min(
-            int(getattr(text, "max_position_embeddings", 512)), int(tokenizer.model_max_length)
-        )
+        self.positions = int(getattr(text, "max_position_embeddings", 512))
         self.padding = "max_length" if str(config.model_type).startswith("siglip") else "longest"
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The tokenizer, loaded where the first text is embedded: features need none."""
+        return self._load_tokenizer()
+
+    @property
+    def length(self) -> int:
+        """Return how many tokens of a text are read."""
+        return min(self.positions, int(self.tokenizer.model_max_length))
 
     def image_embedding(self, images: torch.Tensor) -> torch.Tensor:
         """Return image embeddings [B, d]."""
@@ -142,16 +159,37 @@ def build(rest: str, request: BackboneRequest) -> Backbone:
     dual = hasattr(model, "get_image_features") and hasattr(model, "vision_model")
     vision = model.vision_model if dual else model
     _check_reads_images(source, vision)
-    maps = HubMaps(vision, dual).eval()
+    maps = HubMaps(vision, dual, settings.pool).eval()
     spec = apply_input(_input_spec(source, settings), settings)
     coverage = _coverage(source, model, facts, maps, spec.size)
-    encoder = ExternalEncoder(type(model).__name__, maps, spec)
+    own = architecture("hf", rest, request) or type(model).__name__
+    encoder = ExternalEncoder(own, maps, spec)
     if not dual:
         return ExternalBackbone(f"hf:{rest}", encoder, coverage)
-    tokenizer = _fetched(
-        source, lambda: AutoTokenizer.from_pretrained(source, revision=settings.revision)
-    )
-    return DualBackbone(f"hf:{rest}", encoder, HubDual(model, tokenizer), coverage)
+    dual_encoder = HubDual(model, partial(_tokenizer, source, settings.revision))
+    return DualBackbone(f"hf:{rest}", encoder, dual_encoder, coverage)
+
+
+def _tokenizer(source: str, revision: str) -> Any:
+    """Return a model's tokenizer; raise MissingDependencyError, saying what to install, for one
+    kept as a sentencepiece model alone."""
+    pieces = hub_file(source, "spiece.model", revision)
+    whole = hub_file(source, "tokenizer.json", revision)
+    absent = [name for name in ("sentencepiece", "google.protobuf") if not _installed(name)]
+    if pieces is not None and whole is None and absent:
+        raise MissingDependencyError(
+            f"hf:{source}: its tokenizer ({pieces.name}) needs the packages sentencepiece and "
+            "protobuf, which are not installed.",
+            "`pip install 'place-bench[hf]'` (or `pip install sentencepiece protobuf`).",
+        )
+    return _fetched(source, lambda: AutoTokenizer.from_pretrained(source, revision=revision))
+
+
+def _installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:  # of the package around it
+        return False
 
 
 def _check_reads_images(source: str, model: nn.Module) -> None:

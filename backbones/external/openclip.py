@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,46 +17,67 @@ from backbones.external.encoder import (
     ExternalEncoder,
     apply_input,
     features_of,
+    only_pooled_maps,
+    pool_tokens,
     quarters,
     tokens,
 )
+from backbones.external.hub import check_weight_files, hub_file, read_object
 from backbones.external.settings import OpenClipSettings
+from backbones.external.sources import architecture, weights_paths
+from backbones.weights.coverage import Coverage, expected_state, whole
+from backbones.weights.values import check_values
 from bench.contracts import Backbone, BackboneRequest, Features, InputSpec
-from bench.errors import MissingDependencyError, SettingError, UnknownNameError
+from bench.errors import CheckpointError, MissingDependencyError, SettingError, UnknownNameError
 from bench.progress import default_progress
 from bench.registry import suggest
 from bench.settings import override
+
+_TEXT_TOWERS = ("bert", "roberta", "xlm-roberta", "mt5", "m2m_100")
+"""Types of transformers models that open_clip uses as text towers."""
 
 
 class OpenClipMaps(nn.Module):
     """The image tower of an open_clip model, returning Features: pooled is its embedding's input to
     the text space."""
 
-    def __init__(self, visual: nn.Module) -> None:
+    def __init__(self, visual: nn.Module, pool: str | None = None) -> None:
         super().__init__()
         self.visual: Any = visual
+        self.pool = pool
 
     def forward(self, images: torch.Tensor) -> Features:
         """Encode normalised images [B, 3, H, W]."""
         found = self.visual.forward_intermediates(
-            images, output_fmt="NCHW", normalize_intermediates=True
+            images,
+            output_fmt="NCHW",
+            normalize_intermediates=True,
+            output_extra_tokens=self.pool is not None,
         )
         maps, pooled = found["image_intermediates"], found["image_features"]
         if maps[0].shape[-2:] != maps[-1].shape[-2:]:
+            only_pooled_maps(self.pool)
             return features_of(maps, pooled, images.shape[2])
         chosen = tuple(maps[index] for index in quarters(len(maps)))
-        return Features(
-            pooled, tokens(chosen[-1]), (chosen[-1].shape[2], chosen[-1].shape[3]), chosen
-        )
+        patches = tokens(chosen[-1])
+        prefixes = found.get("image_intermediates_prefix") or [None]
+        first = prefixes[-1][:, 0] if prefixes[-1] is not None else None
+        pooled = pool_tokens(self.pool, pooled, first, patches)
+        return Features(pooled, patches, (chosen[-1].shape[2], chosen[-1].shape[3]), chosen)
 
 
 class OpenClipDual(DualEncoder):
     """Both towers and the tokenizer."""
 
-    def __init__(self, model: nn.Module, tokenizer: Any) -> None:
+    def __init__(self, model: nn.Module, load_tokenizer: Callable[[], Any]) -> None:
         super().__init__()
         self.model: Any = model
-        self.tokenizer = tokenizer
+        self._load_tokenizer = load_tokenizer
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The tokenizer, loaded where the first text is embedded: features need none."""
+        return self._load_tokenizer()
 
     def image_embedding(self, images: torch.Tensor) -> torch.Tensor:
         """Return image embeddings [B, d]."""
@@ -74,13 +97,82 @@ def build(rest: str, request: BackboneRequest) -> Backbone:
     weights are named.
     """
     settings = override(OpenClipSettings(), request.settings)
-    library = _library(rest)
     folder = Path(rest).expanduser()
+    options = text_tower(folder) if folder.is_dir() else {}
+    library = _library(rest)
     name = f"local-dir:{folder.resolve()}" if folder.is_dir() else rest
-    model, tokenizer = _create(library, name, settings, request.seed)
+    check_weight_files(weights_paths("open_clip", rest, request))
+    model = _create(library, name, settings, request.seed, options)
     spec = apply_input(_input_spec(model.visual), settings)
-    encoder = ExternalEncoder(rest, OpenClipMaps(model.visual), spec, fixed_size=True)
-    return DualBackbone(f"open_clip:{rest}", encoder, OpenClipDual(model, tokenizer))
+    own = architecture("open_clip", rest, request) or rest
+    maps = OpenClipMaps(model.visual, settings.pool)
+    encoder = ExternalEncoder(own, maps, spec, fixed_size=True)
+    dual = OpenClipDual(model, partial(_tokenizer, library, name))
+    return DualBackbone(f"open_clip:{rest}", encoder, dual, _coverage(model, rest, settings))
+
+
+def _coverage(model: nn.Module, rest: str, settings: OpenClipSettings) -> Coverage | None:
+    """Return that all weights come from the file, which open_clip checks itself; raise
+    CheckpointError for values no weight has."""
+    if settings.pretrained == "none":
+        return None
+    state = expected_state(model)
+    check_values(state, f"open_clip:{rest}")
+    return whole(state, settings.pretrained or rest)
+
+
+def text_tower(folder: Path) -> dict[str, Any]:
+    """Return what open_clip needs to be told of a folder whose text tower is a transformers model:
+    where its configuration lies, which it would else fetch by name.
+
+    Looked for in the folder (`config.json`), in a folder of the tower's name inside it, and in the
+    hub's cache. Raises MissingDependencyError, saying what to bring, where it is in none.
+    """
+    path = hub_file(str(folder), "open_clip_config.json")
+    if path is None:
+        raise MissingDependencyError(
+            f"{folder} has no open_clip_config.json.", "It is no folder of an open_clip model."
+        )
+    model = read_object(path).get("model_cfg")
+    text = model.get("text_cfg") if isinstance(model, dict) else None
+    if not isinstance(text, dict):
+        raise CheckpointError(f"{path} has no model_cfg with a text_cfg.", "Download it again.")
+    name = str(text.get("hf_model_name") or "")
+    if not name or Path(name).is_dir():
+        return {}
+    for place in (folder / name.rpartition("/")[2], folder):
+        config = place / "config.json"
+        if config.is_file() and read_object(config).get("model_type") in _TEXT_TOWERS:
+            inside = {**text, "hf_model_name": str(place), "hf_model_pretrained": False}
+            return {"text_cfg": inside}
+    if hub_file(name, "config.json") is not None:
+        return {}
+    raise MissingDependencyError(
+        f"{folder} lacks the configuration of its text tower, {name}.",
+        f"Download config.json of {name} and put it into {folder / name.rpartition('/')[2]}/.",
+    )
+
+
+def tagged_file(name: str, tag: str) -> Path | None:
+    """Return the file of open_clip's own weights for a tag, downloaded where it is missing; None
+    where there is none or it is not to be had."""
+    library = _library(name)
+    facts = library.get_pretrained_cfg(name, tag)
+    try:
+        found = library.download_pretrained(facts) if facts else ""
+    except (OSError, RuntimeError, ValueError):
+        return None
+    return Path(found) if found else None
+
+
+def _tokenizer(library: Any, name: str) -> Any:
+    try:
+        return library.get_tokenizer(name)
+    except (OSError, RuntimeError, ValueError, ImportError) as error:
+        raise MissingDependencyError(
+            f"the tokenizer of open_clip:{name} could not be made: {_reason(error)}.",
+            "Copy its files (tokenizer.json, or vocab.txt) into the folder of the model.",
+        ) from error
 
 
 def _library(rest: str) -> Any:
@@ -93,7 +185,9 @@ def _library(rest: str) -> Any:
         ) from error
 
 
-def _create(library: Any, name: str, settings: OpenClipSettings, seed: int) -> tuple[Any, Any]:
+def _create(
+    library: Any, name: str, settings: OpenClipSettings, seed: int, options: dict[str, Any]
+) -> Any:
     if ":" not in name and name not in library.list_models():
         raise UnknownNameError(
             f"open_clip has no model '{name}'.", suggest(name, library.list_models())
@@ -111,17 +205,25 @@ def _create(library: Any, name: str, settings: OpenClipSettings, seed: int) -> t
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             must = settings.pretrained != "none"
-            model = library.create_model(
-                name, pretrained=tag, require_pretrained=must, load_weights=must
+            return library.create_model(
+                name,
+                pretrained=tag,
+                require_pretrained=must,
+                load_weights=must,
+                force_image_size=settings.size,
+                **options,
             )
-        return model, library.get_tokenizer(name)
-    except (OSError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, AssertionError) as error:
         raise MissingDependencyError(
-            f"open_clip:{name} could not be made: {reason.rstrip('.')}.",
+            f"open_clip:{name} could not be made: {_reason(error)}.",
             "Download it on a machine with network access and name its file "
             "(?pretrained=PATH) or folder (open_clip:FOLDER).",
         ) from error
+
+
+def _reason(error: BaseException) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0].rstrip(".")
 
 
 def _input_spec(visual: Any) -> InputSpec:

@@ -4,7 +4,7 @@ torch."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from bench.settings import CheckedSettings, Length, Range, Side
 
@@ -15,12 +15,19 @@ Deviations = Annotated[tuple[Annotated[float, Range(0, 10, low_open=True)], ...]
 @dataclass(frozen=True)
 class InputSettings(CheckedSettings):
     """Input contract of an external encoder; what is not given is taken from the model's own
-    configuration."""
+    configuration.
+
+    `fit`: how the radiograph comes to the square, `letterbox` (whole, padded), `shortest` (its
+    middle, cut square) or `squash` (whole, stretched). `pool`: what the pooled feature of a
+    transformer is, the class token, the mean of the patch tokens, or both one behind the other.
+    """
 
     size: Side | None = None
     resize: Side | None = None
     mean: Means | None = None
     std: Deviations | None = None
+    fit: Literal["letterbox", "shortest", "squash"] = "letterbox"
+    pool: Literal["cls", "mean", "cls_mean"] | None = None
 
 
 @dataclass(frozen=True)

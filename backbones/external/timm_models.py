@@ -22,11 +22,14 @@ from backbones.external.encoder import (
     ExternalEncoder,
     apply_input,
     features_of,
+    only_pooled_maps,
     outputs_of,
+    pool_tokens,
     quarters,
     tokens,
 )
 from backbones.external.settings import InputSettings, TimmSettings
+from backbones.external.sources import architecture
 from backbones.weights.adapting import Adaptations, adapt
 from backbones.weights.coverage import (
     Coverage,
@@ -57,9 +60,10 @@ _FILTERS = (
 class TimmMaps(nn.Module):
     """A timm model that returns Features."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, pool: str | None = None) -> None:
         super().__init__()
         self.model: Any = model
+        self.pool = pool
         self.indices: list[int] | None = None
         self.prefix = int(getattr(model, "num_prefix_tokens", 0))
         if not hasattr(model, "forward_intermediates"):
@@ -76,8 +80,11 @@ class TimmMaps(nn.Module):
         )
         pooled = self.model.forward_head(last, pre_logits=True).flatten(1)
         if not self._is_plain():
+            only_pooled_maps(self.pool)
             return features_of(maps, pooled, images.shape[2])
         patches = last[:, self.prefix :] if last.ndim == 3 else tokens(maps[-1])
+        first = last[:, 0] if last.ndim == 3 and self.prefix else None
+        pooled = pool_tokens(self.pool, pooled, first, patches)
         return Features(pooled, patches, (maps[-1].shape[2], maps[-1].shape[3]), tuple(maps))
 
     def _is_plain(self) -> bool:
@@ -104,7 +111,10 @@ def build(rest: str, request: BackboneRequest) -> Backbone:
     weights = _weights(folder, settings)
     model, coverage = create(name, settings, weights, request.seed)
     spec = apply_input(input_spec(model), settings)
-    encoder = ExternalEncoder(rest, TimmMaps(model), spec, fixed_size=takes_one_size(model))
+    own = architecture("timm", rest, request)
+    encoder = ExternalEncoder(
+        own, TimmMaps(model, settings.pool), spec, fixed_size=takes_one_size(model)
+    )
     return ExternalBackbone(f"timm:{rest}", encoder, coverage)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from backbones.external.encoder import ExternalBackbone, ExternalEncoder, apply_input
 from backbones.external.settings import FileSettings, TimmSettings
+from backbones.external.sources import architecture
 from backbones.external.timm_models import (
     TimmMaps,
     create,
@@ -29,7 +30,8 @@ def build(rest: str, request: BackboneRequest) -> Backbone:
     timm_settings = TimmSettings(size=settings.size, key=settings.key, prefix=settings.prefix)
     model, coverage = create(settings.arch, timm_settings, Path(rest).expanduser(), request.seed)
     spec = apply_input(input_spec(model), settings)
+    own = architecture("file", rest, request)
     encoder = ExternalEncoder(
-        settings.arch, TimmMaps(model), spec, fixed_size=takes_one_size(model)
+        own, TimmMaps(model, settings.pool), spec, fixed_size=takes_one_size(model)
     )
     return ExternalBackbone(f"file:{rest}", encoder, coverage)

@@ -12,6 +12,7 @@ from torchvision import models
 
 from backbones.external.encoder import ExternalBackbone, ExternalEncoder, features_of
 from backbones.external.settings import XrayVisionSettings
+from backbones.external.sources import architecture
 from backbones.published.convert import module_state
 from backbones.weights.coverage import fill
 from backbones.weights.reading import Inert, read_weights, state_dict_of
@@ -71,7 +72,7 @@ def build(rest: str, request: BackboneRequest) -> Backbone:
     name. Raises MissingDependencyError where package or weights are absent.
     """
     settings = override(XrayVisionSettings(), request.settings)
-    path = Path(settings.weights).expanduser() if settings.weights else _weights_path(rest)
+    path = Path(settings.weights).expanduser() if settings.weights else weights_path(rest)
     content = read_weights(path, inert=_CLASSES)
     state = module_state(content) if isinstance(content, Inert) else state_dict_of(content, path)
     network = XrayVisionMaps(rest)
@@ -86,11 +87,14 @@ def build(rest: str, request: BackboneRequest) -> Backbone:
             setattr(body, head, nn.Identity())
     coverage = fill(body, encoder_state, path, f"torchxrayvision:{rest}")
     size = 512 if "res512" in rest else 224
-    encoder = ExternalEncoder(rest, network, InputSpec(size, size))
+    own = architecture("torchxrayvision", rest, request)
+    encoder = ExternalEncoder(own, network, InputSpec(size, size))
     return ExternalBackbone(f"torchxrayvision:{rest}", encoder, coverage)
 
 
-def _weights_path(name: str) -> Path:
+def weights_path(name: str) -> Path:
+    """Return the weights file of a model in the package's own folder, downloaded where it is
+    missing."""
     try:
         package = importlib.import_module("torchxrayvision")
     except ImportError as error:

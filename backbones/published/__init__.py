@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from backbones.published.files import requested_weights
+from backbones.published.files import requested_architecture, requested_weights
 from backbones.published.table import PUBLISHED, Published
 from bench.contracts import BACKBONES, Backbone, BackboneRequest, BackboneSpec
 
@@ -25,6 +25,7 @@ for _item in PUBLISHED:
             licence=_item.licence,
             citation=_item.citation,
             source=_item.where,
+            architecture=partial(requested_architecture, _item),
             weights_file=partial(requested_weights, _item),
         ),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from backbones.architectures import fixed_architecture
 from backbones.published.table import Published
 from bench.contracts import BackboneRequest
 from bench.errors import CheckpointError, MissingDependencyError
@@ -68,3 +69,11 @@ def _given(published: Published, path: Path) -> Path:
 def requested_weights(published: Published, request: BackboneRequest) -> Path:
     """Return the file that a request will read."""
     return find_weights(published, override(PublishedSettings(), request.settings))
+
+
+def requested_architecture(published: Published, request: BackboneRequest) -> str:
+    """Return the architecture of a published checkpoint, which has this one only; raise
+    SettingError where another is asked for."""
+    wanted = request.architecture
+    own = published.architecture
+    return fixed_architecture(published.name, own, "" if wanted == published.family else wanted)

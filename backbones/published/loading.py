@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from backbones.base import ImageEncoder, LoadedBackbone
-from backbones.published.files import PublishedSettings, find_weights
+from backbones.published.files import PublishedSettings, find_weights, requested_architecture
 from backbones.published.networks import build_network
 from backbones.published.renames import RENAMES
 from backbones.published.table import Published
@@ -79,11 +79,11 @@ def build(published: Published, request: BackboneRequest) -> Backbone:
     Raises MissingDependencyError where the file is absent, CheckpointError where it is damaged or
     of another architecture.
     """
+    requested_architecture(published, request)
     settings = override(PublishedSettings(), request.settings)
     path = find_weights(published, settings)
     state = state_dict_of(read_weights(path), path, settings.key)
     encoder = build_network(published, request.seed, settings.upsample)
-    _check_architecture(published, request, encoder)
     network = _network(encoder)
     coverage = fill(
         network,
@@ -114,22 +114,6 @@ def _encoder_state(published: Published, state: State, network: nn.Module) -> St
         if any(key in wanted for key in found):
             return found
     return {}
-
-
-def _check_architecture(
-    published: Published, request: BackboneRequest, encoder: ImageEncoder
-) -> None:
-    known = (
-        encoder.architecture.name,
-        encoder.architecture.family,
-        "vit" if "vit" in published.network else "resnet",
-    )
-    if request.architecture and request.architecture not in known:
-        raise SettingError(
-            f"backbone '{published.name}' is a {encoder.architecture.name}, architecture "
-            f"'{request.architecture}' was asked for.",
-            "Leave --architecture out.",
-        )
 
 
 def _text(

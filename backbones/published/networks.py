@@ -109,19 +109,19 @@ def architecture_of(published: Published) -> Architecture:
         "resnet50": _RESNET50,
         "resnet50_layer3": replace(
             _RESNET50,
-            name="resnet50_layer3",
+            name=published.architecture,
             pooled_dim=1024,
             pyramid_channels=(256, 512, 1024),
             pyramid_strides=(4, 8, 16),
         ),
         "vit_base": ARCHITECTURES["vit_base_patch16_224"],
-        "vit_base_clip": _vit_base_clip(),
+        "vit_base_clip": _vit_base_clip(published.architecture),
         "swin_tiny": _swin_tiny(published),
     }[published.network]
     return replace(facts, input=published.input)
 
 
-def _vit_base_clip() -> Architecture:
+def _vit_base_clip(name: str) -> Architecture:
     """Return OpenAI CLIP's ViT-B/16 without its last block (PTUnifier)."""
     base = ARCHITECTURES["vit_base_patch16_224"]
     norm = partial(nn.LayerNorm, eps=1e-5)
@@ -132,7 +132,7 @@ def _vit_base_clip() -> Architecture:
         "act_layer": "quick_gelu",
         "norm_layer": norm,
     }
-    return replace(base, name="vit_base_patch16_clip_11_blocks", options=options)
+    return replace(base, name=name, options=options)
 
 
 def _swin_tiny(published: Published) -> Architecture:
@@ -146,7 +146,7 @@ def _swin_tiny(published: Published) -> Architecture:
         "window_size": 7,
     }
     return Architecture(
-        "swin_tiny_patch4_window7_224",
+        published.architecture,
         "resnet",
         published.input,
         768,

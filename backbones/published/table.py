@@ -39,7 +39,24 @@ class Published:
     text: TextSide = ""
     no_text: str = "the file has no text encoder that is read here"
 
+    @property
+    def architecture(self) -> str:
+        """Return the full name of its network, as results name it."""
+        return _FULL_NAMES[self.network]
 
+    @property
+    def family(self) -> str:
+        """Return "vit" or "resnet": the short name by which it may be asked for."""
+        return "vit" if self.network.startswith("vit") else "resnet"
+
+
+_FULL_NAMES: dict[str, str] = {
+    "resnet50": "resnet50",
+    "resnet50_layer3": "resnet50_layer3",
+    "vit_base": "vit_base_patch16_224",
+    "vit_base_clip": "vit_base_patch16_clip_11_blocks",
+    "swin_tiny": "swin_tiny_patch4_window7_224",
+}
 _HALF = InputSpec(size=224, resize=256)
 _IMAGENET = InputSpec(size=224, resize=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 _NIH = InputSpec(size=224, resize=224, mean=(0.4978,) * 3, std=(0.2449,) * 3)

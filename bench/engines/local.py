@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.cell import Cell
 from bench.contracts import BACKBONES, Backbone, BackboneRequest, Progress
-from bench.errors import NotApplicableError, PlaceBenchError
+from bench.errors import NotApplicableError, PlaceBenchError, SettingError
 from bench.plan import EncoderRef, RunRequest, TaskPlan
 from bench.results import ResultStore
 from bench.runner import encoder_seed, failure, run_cell
@@ -135,8 +135,19 @@ class EncoderShelf:
                 job.cell.profile, job.encoder.architecture, seed, job.encoder.checkpoint, settings
             )
         )
+        _check_architecture(backbone, job.cell.architecture)
         backbone.module.to(self.device)
         return backbone
+
+
+def _check_architecture(backbone: Backbone, named: str) -> None:
+    """Raise SettingError where the encoder that was loaded is not the one that key and table name."""
+    if named not in ("", backbone.architecture, backbone.family):
+        raise SettingError(
+            f"backbone '{backbone.name}' is a {backbone.architecture}, architecture '{named}' was "
+            "asked for.",
+            "Leave --arch out.",
+        )
 
 
 def pick_device(name: str) -> str:

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from bench.contracts import InputSpec
+from bench.data.images import resize_pad
 from bench.errors import DataError
-from bench.features import FeatureCache, Shelf, to_input, weights_hash
+from bench.features import FeatureCache, Shelf, resize, to_grey, to_input, weights_hash
 from tasks.classification.labels import take
 from tests.tasks.fakes import Encoder, context, subset, task
 
@@ -132,3 +133,38 @@ def test_images_reach_the_encoder_resized_cropped_normalised():
     assert whole[0, 0, 0, 0] == -1 and whole.mean() == pytest.approx(-0.5)
     with pytest.raises(DataError, match="images of 20 px cannot be cropped to 24 px"):
         to_input(images, InputSpec(size=24, resize=20))
+
+
+def _padded(height: int, width: int, side: int = 64) -> np.ndarray:
+    """A gradient of height x width as the image cache holds it: long side `side`, centred."""
+    rows = np.linspace(40, 250, height)[:, None]
+    columns = np.linspace(0.6, 1, width)[None]
+    return resize_pad((rows * columns).astype(np.uint8), side)
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 40), (41, 64), (64, 64)])
+def test_squash_stretches_the_radiograph_and_leaves_the_padding_out(
+    height: int, width: int
+) -> None:
+    found = resize(to_grey(_padded(height, width)[None]), InputSpec(48, 48, fit="squash"))
+    assert found.shape == (1, 1, 48, 48)
+    assert found.min() > 20 / 255  # no padding is left
+    profile = found[0, 0].mean(1)
+    assert bool((profile[1:] > profile[:-1]).all())
+
+
+def test_shortest_takes_the_middle_of_the_long_side() -> None:
+    image = _padded(64, 40)
+    found = resize(to_grey(image[None]), InputSpec(40, 40, fit="shortest"))
+    assert torch.equal(found, to_grey(image[None])[..., 12:52, 12:52])
+
+
+def test_letterbox_keeps_the_padded_square() -> None:
+    image = to_grey(_padded(64, 40)[None])
+    assert torch.equal(resize(image, InputSpec(64, 64)), image)
+
+
+def test_an_all_black_image_stays_whole() -> None:
+    black = to_grey(np.zeros((1, 32, 32), np.uint8))
+    for fit in ("squash", "shortest"):
+        assert resize(black, InputSpec(16, 16, fit=fit)).shape == (1, 1, 16, 16)
