@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bench.cell import digest
 from bench.contracts import Backbone, CellContext, Predictions, Subset
+from bench.errors import DataError
 from bench.metrics.decision import log_softmax
 from bench.similarity import need_text_side, similarity_matrix
 from tasks.classification import readout
 from tasks.classification.fit import labelled
+from tasks.zero_shot.prompt_file import draw, read_prompt_sets
 from tasks.zero_shot.prompts import ClassPrompts, build
 from tasks.zero_shot.settings import ZeroShotSettings
 
@@ -34,10 +38,7 @@ def fit(backbone: Backbone, val: Subset, context: CellContext) -> ZeroShot:
     need_text_side(backbone, "zero-shot classification")
     settings: ZeroShotSettings = context.settings
     shared = settings.labelling()
-    rng = np.random.default_rng([context.seed, 6])
-    prompts = tuple(
-        build(settings.prompts, label, settings.prompts_per_class, rng) for label in settings.labels
-    )
+    prompts = _prompts(settings, context.seed)
     facts: dict[str, Any] = {
         "prompts": sum(len(each.positive) + len(each.negative) for each in prompts)
     }
@@ -50,6 +51,23 @@ def fit(backbone: Backbone, val: Subset, context: CellContext) -> ZeroShot:
             class_scores(backbone, prompts, known.subset, context), known.values, shared
         )
     return ZeroShot(backbone, prompts, chosen, {**facts, **chosen.facts(settings.labels)})
+
+
+def _prompts(settings: ZeroShotSettings, seed: int) -> tuple[ClassPrompts, ...]:
+    """Return the prompts of every class: drawn from `prompt_file`, else ours."""
+    if settings.prompt_file is None:
+        rng = np.random.default_rng([seed, 6])
+        return tuple(
+            build(settings.prompts, label, settings.prompts_per_class, rng)
+            for label in settings.labels
+        )
+    sets = read_prompt_sets(Path(settings.prompt_file).expanduser(), settings.labels)
+    if digest(sets) != settings.prompt_hash:
+        raise DataError(
+            f"prompt file {settings.prompt_file} changed after the run had begun.", "Run it again."
+        )
+    drawn = draw(sets, settings.prompts_per_class, settings.prompt_seed)
+    return tuple(ClassPrompts(tuple(drawn[label])) for label in settings.labels)
 
 
 def predict(classifier: ZeroShot, test: Subset, context: CellContext) -> Predictions:

@@ -2,7 +2,8 @@
 negative pairs.
 
 The sets follow GLoRIA's description (every severity x subtype x location string of five findings:
-210, 15, 192, 18 and 54 of them); the words are ours.
+210, 15, 192, 18 and 54 of them); the words are ours. GLoRIA's own are read from its source file
+(`prompt_file.py`).
 """
 
 from __future__ import annotations
