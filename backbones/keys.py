@@ -11,6 +11,7 @@ from backbones.settings import MethodSettings, resolve_settings, settings_type_o
 from bench.cell import digest
 from bench.contracts import BACKBONES, Profile
 from bench.errors import MissingDependencyError
+from bench.machine import default_threads
 from bench.paths import cache_home
 
 RECIPE_VERSION = 2
@@ -22,13 +23,15 @@ CARD, WEIGHTS, PIECES, CURVE = "card.json", "model.safetensors", "vocab.txt", "c
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is pre-trained and how; `settings` are changes to the method's profile defaults."""
+    """What is pre-trained and how; `settings` are changes to the method's profile defaults,
+    `threads` the number of threads, on which the last digits of the weights depend."""
 
     method: str
     profile: Profile = "demo"
     architecture: str = ""
     seed: int = 0
     settings: Mapping[str, str] = field(default_factory=dict)
+    threads: int = field(default_factory=default_threads)
 
 
 def checkpoint_key(recipe: Recipe, data_hash: str) -> str:
@@ -43,6 +46,7 @@ def checkpoint_key(recipe: Recipe, data_hash: str) -> str:
         recipe.profile,
         recipe.seed,
         asdict(settings),
+        recipe.threads,
         data_hash,
     ]
     if getattr(settings, "quirks", False):

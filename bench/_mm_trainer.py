@@ -22,6 +22,7 @@ from bench import processes
 from bench._mm_runner import NotFiniteError, QuietRunner, Trainable, build_optimizer
 from bench.contracts import Progress
 from bench.errors import SettingError
+from bench.machine import use_threads
 from bench.training import (
     Evaluate,
     Loader,
@@ -47,7 +48,7 @@ def run(
 ) -> TrainSummary:
     """Carry out `bench.training.train`."""
     work_dir.mkdir(parents=True, exist_ok=True)
-    _limit_threads()
+    use_threads()
     batches = _Epochs(loader, plan)
     hook = _EpochHook(model, batches, plan, work_dir, title, evaluate)
     last = hook.newest_checkpoint()
@@ -63,11 +64,6 @@ def run(
         raise hook.not_finite(runner.epoch, runner.iter, error.values, error.samples) from error
     finally:
         runner.close_logs()
-
-
-def _limit_threads() -> None:
-    """Use no more threads than the cores this process may run on (torch counts the machine's)."""
-    torch.set_num_threads(max(1, min(torch.get_num_threads(), len(os.sched_getaffinity(0)))))
 
 
 class _Epochs:

@@ -19,7 +19,8 @@ class Cell:
 
     `settings` are the resolved settings of the head (flat dict); the three hashes are of the pixels
     and labels read, of who is in which split, and of the encoder's weights ("" for an encoder made
-    from its seed).
+    from its seed). `threads` is the number of threads a head is trained with, None where nothing is
+    trained.
     """
 
     task: str
@@ -38,11 +39,15 @@ class Cell:
     evaluator_version: int
     settings: Mapping[str, Any] = field(default_factory=dict)
     backbone_settings: Mapping[str, str] = field(default_factory=dict)
+    threads: int | None = None
 
     @property
     def key(self) -> str:
         """Return 16 hex digits that are equal for equal cells only."""
-        return digest(dataclasses.asdict(self))
+        facts = dataclasses.asdict(self)
+        if self.threads is None:
+            del facts["threads"]
+        return digest(facts)
 
     @property
     def title(self) -> str:

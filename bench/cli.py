@@ -98,6 +98,18 @@ ProfileOption = Annotated[
 ]
 
 
+ThreadsOption = Annotated[
+    int,
+    typer.Option(
+        "--threads",
+        min=1,
+        max=1024,
+        envvar="PLACE_BENCH_THREADS",
+        help="Threads that train. Another number gives other last digits, so it is recorded.",
+    ),
+]
+
+
 @app.callback()
 def _common(
     plugin: Annotated[
@@ -182,6 +194,7 @@ def run(
         ),
     ] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes that decode images.")] = 2,
+    threads: ThreadsOption = 2,
     show_text: Annotated[
         bool,
         typer.Option(
@@ -222,6 +235,7 @@ def run(
         force=force,
         allow_seen=allow_seen,
         workers=workers,
+        threads=threads,
     )
     raise typer.Exit(run_command(request, dry_run=dry_run))
 
@@ -255,6 +269,7 @@ def pretrain(
         bool, typer.Option("--force", help="Train again although the checkpoint exists.")
     ] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes that decode images.")] = 2,
+    threads: ThreadsOption = 2,
 ) -> None:
     """Pre-train an encoder on radiographs and their reports; writes a safetensors checkpoint with a
     card.
@@ -279,6 +294,7 @@ def pretrain(
         data_root=data_root,
         out=out,
         workers=workers,
+        threads=threads,
     )
     pretrain_command(request, force=force)
 

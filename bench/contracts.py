@@ -482,6 +482,9 @@ class TaskKind(ABC):
     """Rows beside the encoders that need none, e.g. "constant_report": `fit` gets a
     `bench.baselines.Baseline` of that name."""
     needs: Literal["images", "masks", "boxes", "labels", "reports"] = "images"
+    trained: bool = True
+    """Whether its head is fitted to the training images; then the number of threads decides its
+    last digits and belongs to the cell."""
 
     @abstractmethod
     def settings(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import Literal
 
 from bench.contracts import DATASETS
 from bench.errors import PlaceBenchError
+from bench.machine import cores
 from bench.paths import cache_home
 
 Level = Literal["ready", "warning", "blocked"]
@@ -98,11 +98,10 @@ def _gpu() -> Check:
 
     if torch.cuda.is_available():
         return Check("GPU", "ready", torch.cuda.get_device_name(0))
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return Check(
         "GPU",
         "warning",
-        f"none; {cores} CPU core(s)",
+        f"none; {cores()} CPU core(s)",
         "The demo profile runs; use a CUDA machine for --profile paper.",
     )
 

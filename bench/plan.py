@@ -24,6 +24,7 @@ from bench.contracts import (
     TaskSpec,
 )
 from bench.errors import SettingError, UnknownNameError
+from bench.machine import default_threads
 from bench.registry import suggest
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class RunRequest:
     force: bool = False
     allow_seen: bool = False
     workers: int = 2
+    threads: int = field(default_factory=default_threads)
 
     def scoped(self, scope: str) -> dict[str, str]:
         """Return the settings of one scope: `backbone.x=1`, `pretrain.x=1`, or (scope "") those of
@@ -176,7 +178,7 @@ def plan_task(name: str, request: RunRequest, progress: Progress) -> TaskPlan:
     from bench.data.loading import prepare
     from bench.data.roots import resolve_root
     from bench.data.split_lists import find_lists
-    from bench.data.splits import split_hash
+    from bench.data.splits import by_image_id, split_hash
 
     task = TASKS.get(name)
     kind, dataset, settings = (
@@ -201,7 +203,10 @@ def plan_task(name: str, request: RunRequest, progress: Progress) -> TaskPlan:
     lists = find_lists(root.path, prepared.index, dataset.official_lists)
     if lists:
         progress.say(f"{dataset.name}: {lists.title}.")
-    index, source = _split(prepared.index, lists, kind, task, request, progress)
+    rows = prepared.index
+    if request.protocol == "default":  # a published procedure may draw by the order of its table
+        rows = by_image_id(rows)
+    index, source = _split(rows, lists, kind, task, request, progress)
     whole, test = split_hash(index), split_hash(index[index["split"] == "test"])
     if lists and lists.fractions:
         whole = digest([whole, lists.digest()])
@@ -334,6 +339,7 @@ def make_cell(
         evaluator_version=plan.kind.evaluator_version,
         settings=flatten(plan.settings),
         backbone_settings=request.scoped("backbone"),
+        threads=request.threads if plan.kind.trained else None,
     )
 
 
@@ -353,5 +359,7 @@ class EncoderRef:
 
 
 def settings_id(cell: Cell) -> str:
-    """Return a short hash of the head's settings: cells with another one never share a table."""
-    return digest(dict(cell.settings), 8)
+    """Return a short hash of the head's settings and threads: cells with another one never share a
+    table."""
+    threads = {} if cell.threads is None else {"threads": cell.threads}
+    return digest({**cell.settings, **threads}, 8)

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from bench.contracts import (
     BACKBONES,
@@ -23,6 +23,7 @@ from bench.contracts import (
 )
 from bench.errors import CheckpointError, DataError, PlaceBenchError
 from bench.hashing import file_sha256
+from bench.machine import default_threads, use_threads
 from bench.paths import cache_home
 from bench.plan import EncoderRef, RunRequest
 from bench.seen import check_seen
@@ -52,6 +53,7 @@ class PretrainRequest:
     data_root: Path | None = None
     out: Path | None = None
     workers: int = 2
+    threads: int = field(default_factory=default_threads)
     checkpoint: Path | None = None
 
 
@@ -71,6 +73,7 @@ def encoder_request(name: str, request: RunRequest) -> PretrainRequest:
         data="demo" if request.profile == "demo" else "real",
         data_root=None if request.profile == "demo" else request.data_root,
         workers=request.workers,
+        threads=request.threads,
         checkpoint=request.checkpoints.get(name),
     )
 
@@ -99,9 +102,7 @@ def train_encoder(
             f"backbone '{request.method}' is not pre-trained here.", f"These are: {able}."
         )
     trainer = importlib.import_module(spec.trainer)
-    recipe = trainer.Recipe(
-        spec.name, request.profile, request.architecture, request.seed, dict(request.settings)
-    )
+    recipe = _recipe(spec, request)
     trainer.check(recipe)  # a wrong setting or architecture stops here, before any data is made
     root, prepared = _image_report_data(
         spec, request, trainer.pretrain_image_size(recipe), progress
@@ -119,6 +120,7 @@ def train_encoder(
     if force or not trainer.is_complete(folder):
         from bench.engines.local import pick_device
 
+        use_threads(request.threads)
         progress.say(
             f"{spec.name}: pre-training on {len(train)} studies of {pairs.name} ({root.kind} "
             f"data) into {folder}"
@@ -134,12 +136,24 @@ def train_encoder(
     return _described(folder)
 
 
+def _recipe(spec: BackboneSpec, request: PretrainRequest) -> Any:
+    trainer = importlib.import_module(spec.trainer)
+    return trainer.Recipe(
+        spec.name,
+        request.profile,
+        request.architecture,
+        request.seed,
+        dict(request.settings),
+        request.threads,
+    )
+
+
 def _image_report_data(
     spec: BackboneSpec, request: PretrainRequest, size: int, progress: Progress
 ) -> tuple[DataRoot, Prepared]:
     from bench.data.loading import prepare
     from bench.data.roots import resolve_root
-    from bench.data.splits import check_leaks, default_split
+    from bench.data.splits import by_image_id, check_leaks, default_split
 
     dataset = DATASETS.get(request.dataset or spec.pretrain_on)
     if not dataset.has_reports:
@@ -151,7 +165,7 @@ def _image_report_data(
         dataset, request.data_root, request.data, workers=request.workers, progress=progress
     )
     prepared = prepare(dataset, root.path, size=size, workers=request.workers, progress=progress)
-    index = default_split(prepared.index, seed=0)
+    index = default_split(by_image_id(prepared.index), seed=0)
     check_leaks(index)
     return root, replace(prepared, index=index)
 

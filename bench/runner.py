@@ -25,6 +25,7 @@ from bench.contracts import (
     Subset,
 )
 from bench.errors import NotApplicableError
+from bench.machine import use_threads
 from bench.plan import EncoderRef, TaskPlan, settings_id
 from bench.results import ResultStore, provenance
 from bench.seen import UNKNOWN, seen_in
@@ -193,7 +194,7 @@ def _record(
     if plan.lists:
         record |= {"split_unknown_lines": plan.lists.unknown, "split_left_out": plan.lists.left_out}
     record |= {"skipped_images": len(plan.prepared.skipped), "skipped_list": plan.skipped_list}
-    record |= {"device": device, **provenance()}
+    record |= {"device": device, "threads": use_threads(), **provenance()}
     record |= _seen(plan, encoder)
     record["cautions"] = list(plan.dataset.cautions(subsets["test"].index))
     record |= {f"seconds:{name}": round(value, 3) for name, value in seconds.items()}

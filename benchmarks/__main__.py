@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import pkgutil
 import platform
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import benchmarks
+from bench.machine import cores
 from bench.progress import default_progress
 from bench.results import provenance, write_atomically
 
@@ -61,7 +61,7 @@ def merge(path: Path, sections: dict[str, str]) -> str:
     head = (
         "# Measured\n\nRatios measured side by side in one run (`make perf`); seconds differ "
         "between machines. "
-        f"Last run: {len(os.sched_getaffinity(0))} CPU cores, {platform.machine()}, Python "
+        f"Last run: {cores()} CPU cores, {platform.machine()}, Python "
         f"{facts['version:python']}, "
         f"torch {facts['version:torch']}.\n"
     )

@@ -135,7 +135,7 @@ def box_store(
             skipped.append(Skipped(str(row["image_id"]), str(row["path"]), str(error)))
             continue
         clipped += int((inside != boxes).any(axis=1).sum())
-        found[str(row["image_id"])] = to_square(inside, shape, size)
+        found[str(row["image_id"])] = _ordered(to_square(inside, shape, size))
     if clipped:
         _logger.warning(
             "dataset '%s': %d boxes reach over the edge of their image and are clipped",
@@ -143,6 +143,11 @@ def box_store(
             clipped,
         )
     return BoxStore(found, tuple(skipped))
+
+
+def _ordered(boxes: np.ndarray) -> np.ndarray:
+    """Return boxes [n, 5] by class and corners: the order of a table's rows decides nothing."""
+    return boxes[np.lexsort(boxes.T)]
 
 
 def _shapes(index: pd.DataFrame, root: Path, progress: Progress | None) -> list[tuple[int, int]]:

@@ -19,6 +19,7 @@ from bench.data.faults import Skipped
 from bench.data.images import read_bytes
 from bench.data.records import Known, Record, Records
 from bench.errors import DataError, PlaceBenchError
+from bench.machine import flush_to_disk
 
 BATCH = 64
 """Decoded arrays that are put on disk together: what a kill costs at most, per worker thread."""
@@ -158,8 +159,7 @@ class Filler:
             elif self.on_error == "skip":
                 item = self.plan.items[number]
                 self.skipped.append(Skipped(item.id, _first(item), str(error)))
-        pixels.flush()
-        os.fdatasync(pixels.fileno())
+        flush_to_disk(pixels)
         append(records)
         failed = [error for *_, error in batch if error is not None]
         if failed and self.on_error == "stop":

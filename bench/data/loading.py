@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -45,6 +45,10 @@ PUBLIC_COLUMNS = frozenset(
         "impression",
     }
 )
+
+POSITIONS = ("line", "lines", "csv_rows")
+"""Private columns that say where in its file a row, or each of its annotations (a tuple), stands.
+They are no content: the rows of a table may come in any order."""
 
 
 def image_store(
@@ -145,9 +149,7 @@ def mask_store(
 
 def _mask_items(index: pd.DataFrame, root: Path) -> list[Item]:
     home = os.path.realpath(root)
-    private = sorted(str(column) for column in index.columns if not _is_public(str(column)))
-    encode = json.JSONEncoder(sort_keys=True, default=str).encode
-    own = (encode(row).encode() for row in index[private].to_dict("records"))
+    own = _private_contents(index)
     files = index["mask_paths"] if "mask_paths" in index else [()] * len(index)
     return [
         Item(str(image), tuple(f"{home}/{each}" for each in (path, *masks)), extra)
@@ -155,6 +157,25 @@ def _mask_items(index: pd.DataFrame, root: Path) -> list[Item]:
             index["image_id"].tolist(), index["path"].tolist(), files, own, strict=True
         )
     ]
+
+
+def _private_contents(index: pd.DataFrame) -> Iterator[bytes]:
+    """Yield what the private columns of each row say, whatever the order of the annotations that
+    have a column of their lines."""
+    encode = json.JSONEncoder(sort_keys=True, default=str).encode
+    private = sorted(str(column) for column in index.columns if not _is_public(str(column)))
+    lines = [name for name in POSITIONS if name in private and name != "line"]
+    private = [name for name in private if name not in POSITIONS]
+    listed = [name for name in private if lines and _of_equal_length(index, name, lines[0])]
+    for row in index[private].to_dict("records"):
+        annotations = sorted(map(encode, zip(*(row.pop(name) for name in listed), strict=True)))
+        yield encode({**row, "annotations": annotations} if listed else row).encode()
+
+
+def _of_equal_length(index: pd.DataFrame, name: str, other: str) -> bool:
+    """Say whether a column holds tuples that are as long as those of another one."""
+    pairs = zip(index[name], index[other], strict=True)
+    return all(isinstance(values, tuple) and len(values) == len(lines) for values, lines in pairs)
 
 
 def _is_public(column: str) -> bool:

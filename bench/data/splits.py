@@ -130,6 +130,13 @@ def _strata(rows: pd.DataFrame, unit: str, column: str | None) -> list[list[str]
     return [sorted(units.index.astype(str)) for _, units in values.groupby(values, sort=True)]
 
 
+def by_image_id(index: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows sorted by image id: the order of a table's rows decides no number."""
+    return index.sort_values(
+        "image_id", kind="stable", ignore_index=True, key=lambda ids: ids.astype(str)
+    )
+
+
 def label_subset(
     train: pd.DataFrame,
     fraction: float,

@@ -11,6 +11,7 @@ from typing import Any
 from bench.cell import Cell
 from bench.contracts import BACKBONES, Backbone, BackboneRequest, Progress
 from bench.errors import NotApplicableError, PlaceBenchError, SettingError
+from bench.machine import use_threads
 from bench.plan import EncoderRef, RunRequest, TaskPlan
 from bench.results import ResultStore
 from bench.runner import encoder_seed, failure, run_cell
@@ -38,6 +39,7 @@ class Outcome:
 def run_jobs(jobs: Sequence[Job], request: RunRequest, progress: Progress) -> Outcome:
     """Run every job that has no result yet; cells another process holds are left to the end and
     waited for."""
+    use_threads(request.threads)
     session = _Session(request, progress)
     busy = [job for job in jobs if not session.attempt(job, wait=False)]
     if busy:
@@ -155,8 +157,6 @@ def pick_device(name: str) -> str:
     is an error."""
     import torch
 
-    threads = min(torch.get_num_threads(), _cores())
-    torch.set_num_threads(max(1, threads))
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
@@ -165,9 +165,3 @@ def pick_device(name: str) -> str:
             "Use --device cpu or auto.",
         )
     return name
-
-
-def _cores() -> int:
-    import os
-
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

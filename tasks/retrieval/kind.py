@@ -30,6 +30,7 @@ class RetrievalKind(TaskKind):
     )
     lower_is_better = ("*_rank",)
     needs = "reports"
+    trained = False
 
     def settings(
         self, task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]

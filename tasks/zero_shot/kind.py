@@ -21,6 +21,7 @@ class ZeroShotKind(TaskKind):
     evaluator_version = 1
     metrics = ("accuracy", "f1", "auroc", "auprc", "balanced_accuracy", "mcc")
     needs = "labels"
+    trained = False
 
     def settings(
         self, task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]

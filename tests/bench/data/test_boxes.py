@@ -99,7 +99,18 @@ def test_a_box_over_the_edge_is_clipped_and_counted(tmp_path, caplog):
         store = box_store(dataset, dataset.index(tmp_path), tmp_path, 100)
     assert "2 boxes reach over the edge" in caplog.text
     assert store.boxes["one"].tolist() == [[0, 30, 20, 80, 0]]  # 20 px of padding above
-    assert store.boxes["two"][0].tolist() == [90, 70, 100, 80, 1]
+    assert store.boxes["two"][1].tolist() == [90, 70, 100, 80, 1]
+
+
+def test_boxes_in_another_order_are_the_same_boxes(tmp_path):
+    rows = [[5, 10, 20, 50, 1], [40, 10, 60, 30, 0], [1, 2, 30, 40, 0]]
+    hashes = {
+        box_store(
+            Boxed({"one": boxes}), Boxed({"one": boxes}).index(tmp_path), tmp_path, 100
+        ).data_hash()
+        for boxes in (rows, rows[::-1])
+    }
+    assert len(hashes) == 1
 
 
 def test_wrong_shape_is_refused():
