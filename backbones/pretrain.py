@@ -12,6 +12,7 @@ from backbones.architectures import resolve_architecture
 from backbones.keys import (
     CARD,
     CURVE,
+    PIECES,
     WEIGHTS,
     Recipe,
     check,
@@ -257,6 +258,7 @@ def _card(
         "kept_epoch": summary.best_epoch,
         "last_epoch": summary.curve[-1],
         "weights_sha256": file_sha256(folder / WEIGHTS),
+        "vocabulary_sha256": file_sha256(folder / PIECES),
         "licence": BACKBONES.get(recipe.method).licence,
         "licence_notes": "The weights are derived from the data named above: its licence applies to them.",
         "provenance": provenance(),

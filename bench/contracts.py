@@ -245,6 +245,12 @@ class GivesAccount(Protocol):
         ...
 
 
+def weights_named(backbone: Backbone) -> str:
+    """Return the file of an encoder's weights as a part of a sentence; "" where there is none."""
+    source = backbone.account().get("weights") if isinstance(backbone, GivesAccount) else ""
+    return f" (weights: {source})" if source else ""
+
+
 @dataclass(frozen=True)
 class BackboneRequest:
     """What the runner asks of a backbone's builder. `architecture` "" means the profile's default."""

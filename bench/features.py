@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from bench.cell import digest
-from bench.contracts import Backbone, CellContext, GivesObservations, InputSpec, Subset
+from bench.contracts import (
+    Backbone,
+    CellContext,
+    GivesObservations,
+    InputSpec,
+    Subset,
+    weights_named,
+)
 from bench.errors import DataError, NotApplicableError
 from bench.paths import cache_home
 from bench.results import file_lock, write_atomically
@@ -245,7 +252,7 @@ class FeatureCache:
                 )
                 with torch.autocast("cuda", torch.bfloat16, enabled=cuda):
                     found = _read(self.backbone, pixels, what)
-                yield _half(found[: len(batch)].float().cpu().numpy(), self.backbone.name)
+                yield _half(found[: len(batch)].float().cpu().numpy(), self.backbone)
                 advance(len(batch))
         module.train(training)
 
@@ -287,14 +294,14 @@ class Tokens:
         return self.store.read(self.ids[rows].tolist())
 
 
-def _half(features: np.ndarray, name: str) -> np.ndarray:
+def _half(features: np.ndarray, backbone: Backbone) -> np.ndarray:
     if (
         not np.isfinite(features).all()
         or np.abs(features).max(initial=0) > np.finfo(np.float16).max
     ):
         raise DataError(
-            f"encoder '{name}' gives features that are not finite or beyond "
-            f"{np.finfo(np.float16).max:.0f}.",
+            f"encoder '{backbone.name}'{weights_named(backbone)} gives features that are not "
+            f"finite or beyond {np.finfo(np.float16).max:.0f}.",
             "Check its weights.",
         )
     return features.astype(np.float16)

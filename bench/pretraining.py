@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from bench.cards import CARD, read_card
 from bench.contracts import (
     BACKBONES,
     DATASETS,
@@ -231,7 +231,7 @@ def _given(spec: BackboneSpec, request: PretrainRequest, path: Path) -> EncoderR
         )
     if path.is_dir():
         return _described(path)
-    if (path.parent / "card.json").is_file():
+    if (path.parent / CARD).is_file():
         return _described(path.parent)
     name = spec.architecture(
         BackboneRequest(request.profile, request.architecture, checkpoint=path)
@@ -240,22 +240,12 @@ def _given(spec: BackboneSpec, request: PretrainRequest, path: Path) -> EncoderR
 
 
 def _described(folder: Path) -> EncoderRef:
-    card_path = folder / "card.json"
-    try:
-        card = json.loads(card_path.read_text(encoding="utf-8"))
-        data = card["data"]
-        trained_on = f"{data['name']}, {data['train_pairs']} image-report pairs"
-        note = f"{trained_on} ({'rendered data' if data['kind'] == 'demo' else 'real data'})"
-        seen = check_seen(folder, card.get("seen"))
-        return EncoderRef(card["architecture"], folder, card["weights_sha256"][:16], note, seen)
-    except FileNotFoundError as error:
-        raise CheckpointError(
-            f"{folder} has no card.json.", "Give the folder that `place-bench pretrain` wrote."
-        ) from error
-    except (json.JSONDecodeError, KeyError) as error:
-        raise CheckpointError(
-            f"{card_path} is damaged: {error}.", "Train the checkpoint again."
-        ) from error
+    card = read_card(folder)
+    data = card["data"]
+    trained_on = f"{data['name']}, {data['train_pairs']} image-report pairs"
+    note = f"{trained_on} ({'rendered data' if data['kind'] == 'demo' else 'real data'})"
+    seen = check_seen(folder, card.get("seen"))
+    return EncoderRef(card["architecture"], folder, card["weights_sha256"][:16], note, seen)
 
 
 def file_digest(path: Path) -> str:

@@ -69,7 +69,12 @@ def check_seen(folder: Path, entry: Mapping[str, Any] | None) -> Path | None:
     the file is missing or is another."""
     if not entry:
         return None
-    path = folder / str(entry["file"])
+    if not isinstance(entry, dict) or not {"file", "sha256"} <= set(entry):
+        raise CheckpointError(
+            f"{folder / 'card.json'} is damaged: 'seen' names no file and sha256.",
+            "Train the checkpoint again.",
+        )
+    path = folder / Path(str(entry["file"])).name
     if not path.is_file():
         raise CheckpointError(
             f"{path} is missing: it says which images the encoder has seen.",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.contracts import Backbone, CellContext, GivesLocalSimilarity, Subset
+from bench.contracts import Backbone, CellContext, GivesLocalSimilarity, Subset, weights_named
 from bench.errors import DataError, NotApplicableError
 from bench.features import FeatureCache, to_input
 
@@ -44,7 +44,8 @@ def similarity_matrix(
         found = _own(backbone, _score(backbone, which), subset, texts, context)
     if not np.isfinite(found).all():
         raise DataError(
-            f"backbone '{backbone.name}' gives scores that are not finite.", "Check its weights."
+            f"backbone '{backbone.name}'{weights_named(backbone)} gives scores that are not finite.",
+            "Check its weights.",
         )
     return found
 

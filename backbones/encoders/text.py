@@ -3,7 +3,6 @@ local Bio_ClinicalBERT."""
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,8 +14,9 @@ from backbones.encoders.vocabulary import TextBatch, Vocabulary
 from backbones.keys import HOW_TO_BRING, require_text_model
 from backbones.settings import MethodSettings
 from bench.errors import MissingDependencyError
+from bench.progress import default_progress
 
-_SIZES = (
+SIZES = (
     "vocab_size",
     "hidden_size",
     "num_hidden_layers",
@@ -68,7 +68,7 @@ class TextEncoder(nn.Module):
 
     def config(self) -> dict[str, Any]:
         """Return what is needed to build the same encoder again."""
-        return {name: getattr(self.model.config, name) for name in _SIZES}
+        return {name: getattr(self.model.config, name) for name in SIZES}
 
 
 def build_text_encoder(config: dict[str, Any]) -> TextEncoder:
@@ -102,6 +102,7 @@ def load_text_encoder(folder: Path, layers: int) -> tuple[TextEncoder, Vocabular
     """
     weights = require_text_model(folder)
     config = BertConfig.from_pretrained(folder, local_files_only=True)
+    whole = int(config.num_hidden_layers)
     config.num_hidden_layers = layers
     options: dict[str, Any] = {
         "local_files_only": True,
@@ -117,7 +118,9 @@ def load_text_encoder(folder: Path, layers: int) -> tuple[TextEncoder, Vocabular
         raise MissingDependencyError(
             f"{weights} lacks {len(missing)} weights, e.g. {missing[0]}.", HOW_TO_BRING
         )
-    logging.getLogger(__name__).info("text encoder: first %d layers of %s", layers, folder)
+    default_progress().say(
+        f"text encoder: the first {layers} of {whole} layers of {folder} (text_layers={layers})"
+    )
     return TextEncoder(model), Vocabulary.load(folder / "vocab.txt")
 
 

@@ -16,6 +16,7 @@ from tokenizers.trainers import WordPieceTrainer
 
 from backbones.text import sentence_key, split_sentences, words_of
 from bench.errors import CheckpointError
+from bench.files import read_file
 
 PAD, UNKNOWN, START, END = "[PAD]", "[UNK]", "[CLS]", "[SEP]"
 _BERT = BertNormalizer(lowercase=True)
@@ -87,11 +88,7 @@ class Vocabulary:
     @classmethod
     def load(cls, path: Path) -> Vocabulary:
         """Read `vocab.txt` (one piece per line)."""
-        if not path.is_file():
-            raise CheckpointError(
-                f"vocabulary {path} does not exist.", "It belongs beside the checkpoint."
-            )
-        return cls(path.read_text(encoding="utf-8").rstrip("\n").split("\n"))
+        return cls(read_pieces(path))
 
     def save(self, path: Path) -> None:
         """Write `vocab.txt`."""
@@ -128,6 +125,31 @@ class Vocabulary:
         """
         inside = mask if everything else mask & self.in_word.to(ids.device)[ids]
         return number_words(self.continues.to(ids.device)[ids], inside)
+
+
+def read_pieces(path: Path) -> list[str]:
+    """Return the pieces of a `vocab.txt` in order; raise CheckpointError naming the file where it
+    is missing, no text, or holds a piece twice."""
+    if not path.exists():
+        raise CheckpointError(
+            f"vocabulary {path} does not exist.", "It belongs beside the checkpoint."
+        )
+    content = read_file(path, "card", CheckpointError)
+    try:
+        pieces = content.decode("utf-8").replace("\r\n", "\n").rstrip("\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise CheckpointError(f"vocabulary {path} is no text.", "Copy it again.") from error
+    if len(set(pieces)) != len(pieces) or b"\0" in content:
+        raise CheckpointError(
+            f"vocabulary {path} is damaged: a piece stands in it twice, or is no text.",
+            "Copy it again.",
+        )
+    absent = [piece for piece in _SPECIAL if piece not in pieces]
+    if absent:
+        raise CheckpointError(
+            f"vocabulary {path} lacks {', '.join(absent)}.", "Use the vocab.txt of a BERT model."
+        )
+    return pieces
 
 
 def number_words(continues: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:

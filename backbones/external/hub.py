@@ -3,11 +3,10 @@ downloaded. Imports no torch."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from bench.cards import read_json_object
 from bench.errors import CheckpointError
 
 WEIGHTS = (
@@ -55,27 +54,11 @@ def weight_files(source: str, revision: str = "main") -> list[Path]:
 
 
 def _weight_map(path: Path) -> dict[str, str]:
-    content = read_object(path)
+    content = read_json_object(path)
     shards = content.get("weight_map")
     if not isinstance(shards, dict) or not all(isinstance(each, str) for each in shards.values()):
         raise CheckpointError(f"{path} has no weight_map.", "Copy or download it again.")
     return shards
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """Return the JSON object in a file; raise CheckpointError where there is none."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(
-            f"{path} is no JSON: {error}.", "Copy or download it again."
-        ) from error
-    if not isinstance(content, dict):
-        raise CheckpointError(
-            f"{path} holds a {type(content).__name__}, an object was expected.",
-            "Copy or download it again.",
-        )
-    return content
 
 
 def check_weight_files(paths: Sequence[Path]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
-import json
 import math
 from collections.abc import Callable, Collection, Mapping
 from functools import cached_property, partial
@@ -33,6 +32,7 @@ from backbones.external.settings import HubSettings, InputSettings
 from backbones.external.sources import architecture
 from backbones.weights.coverage import Coverage, check_depth, expected_state, idle_weights
 from backbones.weights.values import check_values
+from bench.cards import read_json_object
 from bench.contracts import Backbone, BackboneRequest, Features, InputSpec
 from bench.errors import CheckpointError, MissingDependencyError
 from bench.progress import default_progress
@@ -304,7 +304,7 @@ def _input_spec(source: str, settings: HubSettings) -> InputSpec:
     for name in ("preprocessor_config.json", "processor_config.json"):
         path = _fetched(source, lambda name=name: _cached(source, name, settings))
         if path is not None:
-            config = json.loads(Path(path).read_text(encoding="utf-8"))
+            config = read_json_object(Path(path))
             return parse_preprocessor(source, config.get("image_processor", config), settings)
     if settings.size and settings.mean and settings.std:
         return InputSpec(settings.size, settings.resize or settings.size)

@@ -22,11 +22,12 @@ from backbones.external.encoder import (
     quarters,
     tokens,
 )
-from backbones.external.hub import check_weight_files, hub_file, read_object
+from backbones.external.hub import check_weight_files, hub_file
 from backbones.external.settings import OpenClipSettings
 from backbones.external.sources import architecture, weights_paths
 from backbones.weights.coverage import Coverage, expected_state, whole
 from backbones.weights.values import check_values
+from bench.cards import read_json_object
 from bench.contracts import Backbone, BackboneRequest, Features, InputSpec
 from bench.errors import CheckpointError, MissingDependencyError, SettingError, UnknownNameError
 from bench.progress import default_progress
@@ -133,7 +134,7 @@ def text_tower(folder: Path) -> dict[str, Any]:
         raise MissingDependencyError(
             f"{folder} has no open_clip_config.json.", "It is no folder of an open_clip model."
         )
-    model = read_object(path).get("model_cfg")
+    model = read_json_object(path).get("model_cfg")
     text = model.get("text_cfg") if isinstance(model, dict) else None
     if not isinstance(text, dict):
         raise CheckpointError(f"{path} has no model_cfg with a text_cfg.", "Download it again.")
@@ -142,7 +143,7 @@ def text_tower(folder: Path) -> dict[str, Any]:
         return {}
     for place in (folder / name.rpartition("/")[2], folder):
         config = place / "config.json"
-        if config.is_file() and read_object(config).get("model_type") in _TEXT_TOWERS:
+        if config.is_file() and read_json_object(config).get("model_type") in _TEXT_TOWERS:
             inside = {**text, "hf_model_name": str(place), "hf_model_pretrained": False}
             return {"text_cfg": inside}
     if hub_file(name, "config.json") is not None:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from backbones.architectures import fixed_architecture
-from backbones.external.hub import hub_file, read_object, weight_files
+from backbones.external.hub import hub_file, weight_files
+from bench.cards import read_json_object
 from bench.contracts import BackboneRequest
 from bench.errors import CheckpointError
 from bench.hashing import files_digest
@@ -178,7 +179,7 @@ def _open_clip_architecture(rest: str, request: BackboneRequest) -> str:
         return rest
     source = rest.partition(":")[2] if rest.startswith(_HUB) else rest
     path = hub_file(source, "open_clip_config.json")
-    inside: Any = read_object(path) if path is not None else {}
+    inside: Any = read_json_object(path) if path is not None else {}
     for name in ("model_cfg", "vision_cfg"):
         inside = inside.get(name)
         if not isinstance(inside, dict):
@@ -188,7 +189,7 @@ def _open_clip_architecture(rest: str, request: BackboneRequest) -> str:
 
 def _stated(path: Path | None, key: str) -> str:
     """Return a word of a JSON file; "" where file or word is absent."""
-    value = read_object(path).get(key) if path is not None else ""
+    value = read_json_object(path).get(key) if path is not None else ""
     return value if isinstance(value, str) else ""
 
 

@@ -41,6 +41,7 @@ from backbones.weights.coverage import (
 )
 from backbones.weights.reading import State, read_weights, state_dict_of
 from backbones.weights.values import check_values
+from bench.cards import read_json_object
 from bench.contracts import Backbone, BackboneRequest, Features, InputSpec
 from bench.errors import CheckpointError, MissingDependencyError, SettingError, UnknownNameError
 from bench.progress import default_progress
@@ -318,16 +319,12 @@ def size_options(name: str, settings: InputSettings) -> dict[str, Any]:
 def _is_vit(name: str) -> bool:
     if not name.startswith("local-dir:"):
         return not name.startswith(("hf-hub:", "hf_hub:"))
-    import json
-
     config = Path(name.removeprefix("local-dir:")) / "config.json"
     if not config.is_file():
         raise MissingDependencyError(
             f"{config.parent} has no config.json.", "It is no folder of a timm model."
         )
-    return is_model_in_modules(
-        str(json.loads(config.read_text(encoding="utf-8")).get("architecture", "")), _ANY_SIZE
-    )
+    return is_model_in_modules(str(read_json_object(config).get("architecture", "")), _ANY_SIZE)
 
 
 def takes_one_size(model: nn.Module) -> bool:

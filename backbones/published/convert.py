@@ -34,7 +34,16 @@ def convert(source: Path, target: Path, key: str = "") -> int:
     save_file(
         {name: value.detach().contiguous().clone() for name, value in tensors.items()}, target
     )
+    _share(target)
     return len(tensors)
+
+
+def _share(path: Path) -> None:
+    """Give a file the mode that files have here; safetensors writes for the owner alone."""
+    beside = path.with_name(f"{path.name}.mode")
+    beside.touch()
+    path.chmod(beside.stat().st_mode & 0o777)
+    beside.unlink()
 
 
 def _is_module(content: Any) -> bool:

@@ -16,7 +16,7 @@ from transformers import BertConfig, BertModel
 
 from backbones.alignment.kernels import attention_pooled_similarity
 from backbones.encoders.text import HOW_TO_BRING, sum_words
-from backbones.encoders.vocabulary import END, PAD, START, number_words
+from backbones.encoders.vocabulary import END, PAD, START, number_words, read_pieces
 from backbones.text import published_sentences
 from backbones.weights.coverage import expected_state, fill, take_prefix
 from backbones.weights.reading import State
@@ -38,13 +38,8 @@ class Pieces:
             raise MissingDependencyError(
                 f"text model folder {folder} has no vocab.txt.", HOW_TO_BRING
             )
-        words = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
+        words = read_pieces(path)
         self.table = {word: number for number, word in enumerate(words)}
-        absent = [word for word in (PAD, START, END, "[UNK]") if word not in self.table]
-        if absent:
-            raise CheckpointError(
-                f"{path} lacks {', '.join(absent)}.", "It is no vocabulary of BERT."
-            )
         self.continues = torch.tensor([word.startswith("##") for word in words])
         self._tokenizer = Tokenizer(WordPiece(self.table, unk_token="[UNK]"))
         self._tokenizer.normalizer = BertNormalizer(lowercase=True)

@@ -151,6 +151,18 @@ def whole(state: State, source: str) -> Coverage:
     return Coverage(len(state), len(state), numbers, numbers, source=source)
 
 
+def check_shapes(module: nn.Module, state: State, path: Path, what: str) -> None:
+    """Raise CheckpointError naming the weights of `module`, which may lie on the meta device, that
+    `state` lacks or holds in another shape."""
+    wanted = expected_state(module)
+    fitting = {
+        key: state[key]
+        for key, value in wanted.items()
+        if key in state and state[key].shape == value.shape
+    }
+    _check_complete(_account(wanted, state, fitting, path, (), ()), path, what)
+
+
 def _check_complete(coverage: Coverage, path: Path, what: str) -> None:
     if coverage.missing:
         raise CheckpointError(

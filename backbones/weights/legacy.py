@@ -3,6 +3,7 @@ then the numbers."""
 
 from __future__ import annotations
 
+import os
 import pickle
 import struct
 from collections import OrderedDict
@@ -62,6 +63,7 @@ class InertUnpickler(pickle.Unpickler):
     def __init__(self, stream: BinaryIO, placeholder: type) -> None:
         super().__init__(stream)
         self.placeholder = placeholder
+        self.room = os.fstat(stream.fileno()).st_size
         self.storages: dict[str, torch.UntypedStorage] = {}
 
     def find_class(self, module: str, name: str) -> Any:
@@ -84,6 +86,8 @@ class InertUnpickler(pickle.Unpickler):
         _, dtype, key, _, count, *view = pid
         if not isinstance(dtype, torch.dtype) or any(part is not None for part in view):
             raise pickle.UnpicklingError(f"storage {key} is of an unknown kind")
+        if count < 0 or count * dtype.itemsize > self.room:
+            raise EOFError(f"storage {key} is larger than the file")
         storage = self.storages.setdefault(key, torch.UntypedStorage(count * dtype.itemsize))
         return torch.storage.TypedStorage(wrap_storage=storage, dtype=dtype, _internal=True)
 

@@ -17,6 +17,7 @@ from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 from backbones.weights.legacy import KNOWN, read_legacy
 from backbones.weights.values import check_layout
 from bench.errors import CheckpointError
+from bench.files import check_archive, open_regular
 
 State = dict[str, torch.Tensor]
 
@@ -76,6 +77,23 @@ _INERT_NAMES = frozenset(
 """Names that the settings of published files use; they too are replaced by placeholders."""
 
 
+_DAMAGES = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zipfile.BadZipFile,
+)
+"""What reading a damaged file raises, in torch and in Python's pickle."""
+
+
 class Inert(dict):
     """What an object of an unknown class is read as: it holds what the file says of it and does
     nothing."""
@@ -103,15 +121,20 @@ def read_weights(path: Path, inert: Sequence[str] = ()) -> Any:
     `Inert` placeholders: their classes are not imported and nothing of theirs is called. Raises
     CheckpointError for a missing, damaged or code-carrying file.
     """
-    if not path.is_file():
+    if not path.exists():
         raise CheckpointError(
             f"checkpoint {path} does not exist.", "Give the path of a weights file."
         )
+    with open_regular(path, "checkpoint", CheckpointError):
+        pass  # no pipe, device or directory, which could be read for ever
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     try:
+        zipped = zipfile.is_zipfile(path)
+        if zipped:
+            check_archive(path, "checkpoint", CheckpointError, stored=True)
         placeholders = _placeholders(path, (*_INERT, *inert))
-        if not zipfile.is_zipfile(path):
+        if not zipped:
             return read_legacy(path, Inert)
         with safe_globals(placeholders):
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -119,17 +142,7 @@ def read_weights(path: Path, inert: Sequence[str] = ()) -> Any:
         raise CheckpointError(
             f"checkpoint {path} holds more than tensors: {_first_line(error)}.", HOW_TO_CONVERT
         ) from error
-    except (
-        RuntimeError,
-        EOFError,
-        OSError,
-        KeyError,
-        IndexError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        struct.error,
-    ) as error:
+    except _DAMAGES as error:
         raise CheckpointError(
             f"checkpoint {path} is damaged: {_first_line(error)}.", "Copy or download it again."
         ) from error
@@ -190,7 +203,7 @@ def _first_line(error: BaseException) -> str:
     text = str(error).partition("WeightsUnpickler error: ")[2]
     if text:
         return text.partition(". ")[0].splitlines()[0].rstrip(".")
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")[:300]
 
 
 def state_dict_of(content: Any, path: Path, key: str = "") -> State:
