@@ -221,3 +221,63 @@ def test_the_dict_is_found_or_named(tmp_path):
         state_dict_of(nested, path, "nett")
     with pytest.raises(CheckpointError, match="no tensors by name"):
         state_dict_of(nested, path)
+
+
+def test_a_file_that_would_unpack_to_more_than_itself_is_refused(tmp_path):
+    import zipfile
+
+    path = tmp_path / "bomb.pt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb/data.pkl", b"\0" * 5_000_000)
+        archive.writestr("bomb/version", b"3\n")
+    with pytest.raises(CheckpointError, match=r"bomb\.pt has .* and would unpack to 5\.?0* MB"):
+        read_weights(path)
+
+
+def test_an_old_file_cannot_ask_for_more_memory_than_it_holds(tmp_path):
+    path = saved(tmp_path, {"a": torch.ones(3)}, _use_new_zipfile_serialization=False)
+    content = path.read_bytes()
+    assert content.count(b"K\x03Nt") == 1  # the count of the storage's elements
+    path.write_bytes(content.replace(b"K\x03Nt", b"J\xff\xff\xff\x7fNt"))
+    with pytest.raises(CheckpointError, match="is damaged: storage .* larger than the file"):
+        read_weights(path)
+
+
+@pytest.mark.parametrize("name", ["weights.pt", "weights.safetensors"])
+def test_a_pipe_a_device_and_a_directory_are_no_weights(name, tmp_path):
+    for make, word in (
+        (os.mkfifo, "a pipe"),
+        (lambda path: path.symlink_to("/dev/zero"), "a device"),
+        (lambda path: path.mkdir(), "a directory"),
+    ):
+        path = tmp_path / f"{word[2:]}-{name}"
+        make(path)
+        with pytest.raises(CheckpointError, match=f"{name} is {word}"):
+            read_weights(path)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_any_damage_to_a_file_is_one_sentence(tmp_path, zipped):
+    import random
+
+    path = saved(tmp_path, {"state_dict": TENSORS}, _use_new_zipfile_serialization=zipped)
+    whole = path.read_bytes()
+    draw = random.Random(5)
+    for _ in range(150):
+        content = bytearray(whole)
+        for _ in range(draw.choice([1, 3, 20])):
+            content[draw.randrange(len(content))] = draw.randrange(256)
+        path.write_bytes(content)
+        try:
+            found = state_dict_of(read_weights(path), path)
+        except CheckpointError as error:
+            assert "weights.ckpt" in str(error) and "\n" not in str(error)
+        else:
+            assert all(isinstance(value, torch.Tensor) for value in found.values())
+
+
+def test_a_converted_file_has_the_mode_of_files_here(tmp_path):
+    path = saved(tmp_path, TENSORS)
+    convert(path, tmp_path / "clean.safetensors")
+    assert (tmp_path / "clean.safetensors").stat().st_mode == path.stat().st_mode
+    assert {each.name for each in tmp_path.iterdir()} == {"weights.ckpt", "clean.safetensors"}
