@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from bench.contracts import BACKBONES, DEMO_NOTE, TASKS, BackboneRequest, Progress
-from bench.engines.local import Job, Outcome, run_jobs
+from bench.engines.local import Job, Outcome, rename_rows, run_jobs
 from bench.errors import PlaceBenchError, UnknownNameError
 from bench.leaderboard import Table, build, write
+from bench.naming import short_name
 from bench.overview import overview_markdown, write_overview
 from bench.pictures import stamp
 from bench.plan import (
     RunRequest,
     TaskPlan,
+    backbone_names,
     check_request,
     entrants,
     expand_tasks,
@@ -23,6 +25,7 @@ from bench.plan import (
 )
 from bench.pretraining import (
     PretrainRequest,
+    check_encoder,
     encoder_request,
     preview,
     resolve_encoder,
@@ -46,8 +49,11 @@ def run_command(request: RunRequest, *, dry_run: bool) -> int:
     if dry_run:
         _print_plan(request, progress)
         return 0
+    for name in backbone_names(request):
+        check_encoder(encoder_request(name, request))
     plans = [plan_task(name, request, progress) for name in expand_tasks(request.tasks)]
-    jobs = [job for plan in plans for job in _jobs(plan, request, progress)]
+    jobs = _once([job for plan in plans for job in _jobs(plan, request, progress)], progress)
+    renamed = rename_rows(jobs, request)
     outcome = (
         run_jobs(_missing(jobs, request), request, progress)
         if _missing(jobs, request)
@@ -55,7 +61,8 @@ def run_command(request: RunRequest, *, dry_run: bool) -> int:
     )
     progress.say(_tally(len(jobs), outcome))
     tables = {
-        plan.task.name: _publish(plan, request, bool(outcome.done), progress) for plan in plans
+        plan.task.name: _publish(plan, request, bool(outcome.done or renamed), progress)
+        for plan in plans
     }
     if len(plans) > 1:
         store = ResultStore(request.results)
@@ -94,6 +101,16 @@ def _jobs(plan: TaskPlan, request: RunRequest, progress: Progress) -> list[Job]:
                 for seed in request.seeds
             ]
     return found
+
+
+def _once(jobs: Sequence[Job], progress: Progress) -> list[Job]:
+    """Return the jobs without those that ask for the same cell by another name of its encoder."""
+    first: dict[str, Job] = {}
+    for job in jobs:
+        earlier = first.setdefault(job.cell.key, job)
+        if earlier.cell.source != job.cell.source:
+            progress.say(f"{job.cell.row} is the same encoder as {earlier.cell.row}: one row.")
+    return list(first.values())
 
 
 def _missing(jobs: Sequence[Job], request: RunRequest) -> list[Job]:
@@ -226,7 +243,8 @@ def compare_command(name: str, encoders: Sequence[str], metric: str, results: Pa
 
 
 def _rows_named(table: Table, encoder: str) -> list[str]:
-    found = [row for row in table.rows if encoder in (row, row.split(" ")[0])]
+    wanted = {encoder, short_name(encoder)}
+    found = [row for row in table.rows if wanted & {row, row.split(" ")[0]}]
     if not found:
         raise UnknownNameError(
             f"no row '{encoder}' in the table of '{table.task.name}'.", suggest(encoder, table.rows)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from bench.errors import DataError
+from bench.naming import LABEL
 from bench.registry import Registry
 
 if TYPE_CHECKING:
@@ -269,7 +270,8 @@ class BackboneSpec:
     `build` returns the loaded encoder. Two answers are given without importing torch:
     `architecture`, the full name of the one a request means, and `weights_file`, which file it will
     read, so that its hash can stand in the results; `weights_digest` gives that hash itself where it
-    is of several files, or of files that a library keeps. `settings` came with the name
+    is of several files, or of files that a library keeps. `same_as` is the name under which the very
+    same encoder is known too: both are one row. `settings` came with the name
     (`name?key=value`). `method` ("module:Class") names the pre-training method where the harness
     can pre-train it, `trainer` ("module") who trains it and `pretrain_on` the image-report dataset
     it uses by default; then `build` is called with `request.checkpoint` set. `seeded` is True where
@@ -290,11 +292,14 @@ class BackboneSpec:
     default: bool = False
     weights_file: Callable[[BackboneRequest], Path | None] | None = None
     weights_digest: Callable[[BackboneRequest], str] | None = None
+    same_as: Callable[[BackboneRequest], str] | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
 def configured(spec: BackboneSpec, name: str, settings: Mapping[str, str]) -> BackboneSpec:
     """Return the declaration under a name that carries settings; these win over `--set backbone.*`."""
+
+    settings = {key: value for key, value in settings.items() if key != LABEL}
 
     def extended(request: BackboneRequest) -> BackboneRequest:
         return replace(request, settings={**request.settings, **settings})
@@ -306,6 +311,7 @@ def configured(spec: BackboneSpec, name: str, settings: Mapping[str, str]) -> Ba
     weights_file = (lambda request: find(extended(request))) if find else None
     hash_of = spec.weights_digest
     weights_digest = (lambda request: hash_of(extended(request))) if hash_of else None
+    same_as = spec.same_as
     merged = {**spec.settings, **settings}
     return replace(
         spec,
@@ -314,6 +320,7 @@ def configured(spec: BackboneSpec, name: str, settings: Mapping[str, str]) -> Ba
         architecture=lambda request: spec.architecture(extended(request)),
         weights_file=weights_file,
         weights_digest=weights_digest,
+        same_as=(lambda request: same_as(extended(request))) if same_as else None,
         settings=merged,
         default=False,
     )

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.cell import digest
 from bench.contracts import KINDS, TASKS, Predictions, TaskKind, TaskSpec
 from bench.errors import PlaceBenchError
 from bench.metrics.paired import Difference, all_differences
@@ -120,20 +121,27 @@ def build(store: ResultStore, task_name: str, metric: str = "") -> tuple[list[Ta
 
 
 def row_names(records: Sequence[Record]) -> dict[str, str]:
-    """Return the row of every result (by key): backbone, architecture and settings; two checkpoints
-    of a name are told apart."""
-    checkpoints: dict[str, set[str]] = defaultdict(set)
+    """Return the row of every result (by key): the encoder's label, architecture and settings; two
+    encoders of one label are told apart by the hash of their weights, else of their names."""
+    encoders: dict[str, set[tuple[str, str]]] = defaultdict(set)
     for record in records:
-        checkpoints[_name(record)].add(str(record["hash:checkpoint"]))
-    return {
-        str(r["key"]): _name(r)
-        + (f" [{r['hash:checkpoint'][:6]}]" if len(checkpoints[_name(r)]) > 1 else "")
-        for r in records
-    }
+        encoders[_name(record)].add(_encoder(record))
+    return {str(r["key"]): _name(r) + _mark(_encoder(r), encoders[_name(r)]) for r in records}
+
+
+def _encoder(record: Record) -> tuple[str, str]:
+    return str(record["backbone"]), str(record["hash:checkpoint"])
+
+
+def _mark(encoder: tuple[str, str], same_label: Collection[tuple[str, str]]) -> str:
+    if len(same_label) == 1:
+        return ""
+    hashes = {weights[:6] for _, weights in same_label}
+    return f" [{encoder[1][:6] if len(hashes) == len(same_label) else digest(encoder, 6)}]"
 
 
 def _name(record: Record) -> str:
-    words = [str(record["backbone"])] + (
+    words = [str(record.get("label") or record["backbone"])] + (
         [f"({record['architecture']})"] if record["architecture"] else []
     )
     return " ".join(

@@ -39,12 +39,16 @@ def absolute_name(name: str) -> str:
     return _with_paths(name, lambda path: str(path.expanduser().resolve()))
 
 
-def short_name(name: str) -> str:
-    """Return the name of a row: what `?name=` says, else the name with the stem of every path."""
+def short_name(name: str, architecture: str = "") -> str:
+    """Return the name of a row: what `?name=` says, else the name with the stem of every path.
+
+    What the row says anyway, the `architecture`, is left out of the settings.
+    """
     scheme, _, settings = split_name(name)
     if settings.get(LABEL):
         return settings[LABEL]
-    return _with_paths(name, _stem, leave_out=() if scheme else (_WEIGHTS,))
+    said = [key for key, value in settings.items() if architecture and value == architecture]
+    return _with_paths(name, _stem, leave_out=(*said, *(() if scheme else (_WEIGHTS,))))
 
 
 def identity(name: str, weights_hash: str) -> str:

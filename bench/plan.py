@@ -25,6 +25,7 @@ from bench.contracts import (
 )
 from bench.errors import SettingError, UnknownNameError
 from bench.machine import default_threads
+from bench.naming import absolute_name, identity, short_name
 from bench.registry import suggest
 
 if TYPE_CHECKING:
@@ -322,11 +323,14 @@ def make_cell(
     request: RunRequest,
 ) -> Cell:
     """Return the cell of one encoder, fraction and seed."""
+    same_as = spec.same_as(BackboneRequest(request.profile)) if spec.same_as else spec.name
     return Cell(
         task=plan.task.name,
         kind=plan.task.kind,
         dataset=plan.task.dataset,
-        backbone=spec.name,
+        backbone=identity(same_as, encoder.checkpoint_hash),
+        label=short_name(spec.name, encoder.architecture),
+        source=absolute_name(spec.name),
         architecture=encoder.architecture,
         label_fraction=float(fraction),
         seed=seed,

@@ -21,9 +21,10 @@ from bench.contracts import (
     Progress,
     Subset,
 )
-from bench.errors import CheckpointError, DataError, PlaceBenchError
+from bench.errors import CheckpointError, DataError, PlaceBenchError, SettingError
 from bench.hashing import file_sha256
 from bench.machine import default_threads, use_threads
+from bench.naming import split_name
 from bench.paths import cache_home
 from bench.plan import EncoderRef, RunRequest
 from bench.seen import check_seen
@@ -91,6 +92,33 @@ def resolve_encoder(request: PretrainRequest, progress: Progress) -> EncoderRef:
     return _described(_only_checkpoint(spec, request))
 
 
+def check_encoder(request: PretrainRequest) -> None:
+    """Raise where an encoder of a run is not there or was asked for wrongly, before any data is
+    read: no checkpoint, no weights file, an unknown architecture, a wrong setting of its training.
+
+    Makes nothing; the weights are read when the encoder is built.
+    """
+    spec = BACKBONES.get(request.method)
+    if request.checkpoint:
+        _given(spec, request, request.checkpoint)
+    elif spec.method and request.profile == "demo":
+        importlib.import_module(spec.trainer).check(_recipe(spec, request))
+    elif spec.method:
+        _only_checkpoint(spec, request)
+    else:
+        _check_weights_file(spec, request)
+
+
+def _check_weights_file(spec: BackboneSpec, request: PretrainRequest) -> None:
+    wanted = _wanted(request)
+    spec.architecture(wanted)
+    weights = spec.weights_file(wanted) if spec.weights_file else None
+    if weights is not None and not weights.is_file():
+        raise CheckpointError(
+            f"encoder '{spec.name}': weights file {weights} does not exist.", "Check its path."
+        )
+
+
 def train_encoder(
     request: PretrainRequest, progress: Progress, *, force: bool = False
 ) -> EncoderRef:
@@ -139,7 +167,7 @@ def train_encoder(
 def _recipe(spec: BackboneSpec, request: PretrainRequest) -> Any:
     trainer = importlib.import_module(spec.trainer)
     return trainer.Recipe(
-        spec.name,
+        _method_name(spec),
         request.profile,
         request.architecture,
         request.seed,
@@ -185,16 +213,22 @@ def _pairs_hash(prepared: Prepared, subsets: Sequence[Subset]) -> str:
     return digest.hexdigest()
 
 
+def _method_name(spec: BackboneSpec) -> str:
+    """Return the name of a method without the settings it was asked for with (`place?name=mine`)."""
+    return split_name(spec.name)[1]
+
+
 def _only_checkpoint(spec: BackboneSpec, request: PretrainRequest) -> Path:
     """Return the one trained checkpoint of a method and profile in the cache; several are an error
     that names them."""
     trainer = importlib.import_module(spec.trainer)
     name = spec.architecture(BackboneRequest(request.profile, request.architecture))
-    folders = sorted((cache_home() / "checkpoints").glob(f"{spec.name}-{name}-{request.profile}-*"))
+    method = _method_name(spec)
+    folders = sorted((cache_home() / "checkpoints").glob(f"{method}-{name}-{request.profile}-*"))
     found = [folder for folder in folders if trainer.is_complete(folder)]
     if len(found) == 1:
         return found[0]
-    command = f"place-bench pretrain {spec.name} --profile {request.profile} --data-root FOLDER"
+    command = f"place-bench pretrain {method} --profile {request.profile} --data-root FOLDER"
     if not found:
         raise CheckpointError(
             f"there is no {request.profile} checkpoint of '{spec.name}' ({name}).",
@@ -208,12 +242,16 @@ def _only_checkpoint(spec: BackboneSpec, request: PretrainRequest) -> Path:
 
 
 def _as_declared(spec: BackboneSpec, request: PretrainRequest) -> EncoderRef:
-    wanted = BackboneRequest(
-        request.profile, request.architecture, settings=dict(request.backbone_settings)
-    )
+    wanted = _wanted(request)
     content = _weights_digest(spec, wanted)  # first: it may fetch what says the architecture
     untrained = spec.seeded or spec.name.startswith("baseline:")
     return EncoderRef(spec.architecture(wanted), None, content, untrained=untrained)
+
+
+def _wanted(request: PretrainRequest) -> BackboneRequest:
+    return BackboneRequest(
+        request.profile, request.architecture, settings=dict(request.backbone_settings)
+    )
 
 
 def _weights_digest(spec: BackboneSpec, wanted: BackboneRequest) -> str:
@@ -233,10 +271,21 @@ def _given(spec: BackboneSpec, request: PretrainRequest, path: Path) -> EncoderR
         return _described(path)
     if (path.parent / CARD).is_file():
         return _described(path.parent)
-    name = spec.architecture(
-        BackboneRequest(request.profile, request.architecture, checkpoint=path)
-    )
-    return EncoderRef(name, path, file_digest(path), "")
+    wanted = replace(_wanted(request), checkpoint=path)
+    _check_reads(spec, wanted, path)
+    return EncoderRef(spec.architecture(wanted), path, file_digest(path), "")
+
+
+def _check_reads(spec: BackboneSpec, wanted: BackboneRequest, path: Path) -> None:
+    """Raise SettingError where an encoder would not read the checkpoint that was given for it."""
+    other = spec.weights_file(wanted) if spec.weights_file else path
+    if spec.seeded or spec.name.startswith("baseline:"):
+        raise SettingError(f"encoder '{spec.name}' is untrained: it reads no checkpoint.")
+    if other != path:
+        raise SettingError(
+            f"encoder '{spec.name}' does not read checkpoint {path}.",
+            f"Its weights stand in its name, e.g. {split_name(spec.name)[1]}?weights=PATH.",
+        )
 
 
 def _described(folder: Path) -> EncoderRef:

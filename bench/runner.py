@@ -103,7 +103,7 @@ def _subsets(cell: Cell, plan: TaskPlan) -> dict[str, Subset]:
 
 def encoder_seed(cell: Cell) -> int:
     """Return the seed of an encoder's weights: only an untrained one changes with the cell's seed."""
-    return cell.seed if BACKBONES.get(cell.backbone).seeded else 0
+    return cell.seed if BACKBONES.get(cell.encoder_name).seeded else 0
 
 
 def _encoder_key(cell: Cell) -> str:

@@ -8,6 +8,7 @@ from functools import partial
 from backbones.external import sources
 from bench.contracts import BACKBONES, Backbone, BackboneRequest, BackboneSpec
 from bench.errors import SettingError
+from bench.naming import join_name
 
 _SCHEMES = {
     "timm": (
@@ -47,7 +48,14 @@ def _declare(scheme: str, rest: str) -> BackboneSpec:
         architecture=partial(sources.architecture, scheme, rest),
         weights_file=partial(sources.weights_file, scheme, rest),
         weights_digest=partial(sources.weights_digest, scheme, rest),
+        same_as=partial(_as_timm, rest) if scheme == "file" else None,
     )
+
+
+def _as_timm(path: str, request: BackboneRequest) -> str:
+    """Return how `timm:` names a weights file of one of its architectures."""
+    settings = {**request.settings, "weights": path}
+    return join_name("timm", settings.pop("arch", ""), settings)
 
 
 def _build(module: str, rest: str, request: BackboneRequest) -> Backbone:

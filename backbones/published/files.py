@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -68,7 +68,15 @@ def _given(published: Published, path: Path) -> Path:
 
 def requested_weights(published: Published, request: BackboneRequest) -> Path:
     """Return the file that a request will read."""
-    return find_weights(published, override(PublishedSettings(), request.settings))
+    return find_weights(published, requested_settings(request))
+
+
+def requested_settings(request: BackboneRequest) -> PublishedSettings:
+    """Return the settings of a request; a checkpoint given beside them is its weights."""
+    settings = override(PublishedSettings(), request.settings)
+    if request.checkpoint and not settings.weights:
+        settings = replace(settings, weights=str(request.checkpoint))
+    return settings
 
 
 def requested_architecture(published: Published, request: BackboneRequest) -> str:

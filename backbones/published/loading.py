@@ -10,7 +10,12 @@ import torch
 from torch import nn
 
 from backbones.base import ImageEncoder, LoadedBackbone
-from backbones.published.files import PublishedSettings, find_weights, requested_architecture
+from backbones.published.files import (
+    PublishedSettings,
+    find_weights,
+    requested_architecture,
+    requested_settings,
+)
 from backbones.published.networks import build_network
 from backbones.published.renames import RENAMES
 from backbones.published.table import Published
@@ -18,7 +23,6 @@ from backbones.weights.coverage import Coverage, expected_state, fill, take_pref
 from backbones.weights.reading import State, read_weights, state_dict_of
 from bench.contracts import Backbone, BackboneRequest
 from bench.errors import SettingError
-from bench.settings import override
 
 if TYPE_CHECKING:
     from backbones.published.text import TextSide
@@ -80,7 +84,7 @@ def build(published: Published, request: BackboneRequest) -> Backbone:
     of another architecture.
     """
     requested_architecture(published, request)
-    settings = override(PublishedSettings(), request.settings)
+    settings = requested_settings(request)
     path = find_weights(published, settings)
     state = state_dict_of(read_weights(path), path, settings.key)
     encoder = build_network(published, request.seed, settings.upsample)

@@ -41,12 +41,28 @@ def run_jobs(jobs: Sequence[Job], request: RunRequest, progress: Progress) -> Ou
     waited for."""
     use_threads(request.threads)
     session = _Session(request, progress)
+    if request.on_error == "stop":
+        session.encoders.check(jobs)
     busy = [job for job in jobs if not session.attempt(job, wait=False)]
     if busy:
         progress.say(f"{len(busy)} cell(s) are being run by another process; waiting for it.")
     for job in busy:
         session.attempt(job, wait=True)
     return session.outcome
+
+
+def rename_rows(jobs: Sequence[Job], request: RunRequest) -> int:
+    """Give finished cells the name by which their encoder is asked for now: `?name=mine` renames a
+    row and runs nothing. Return how many were renamed."""
+    store = ResultStore(request.results)
+    records = store.records()
+    renamed = 0
+    for job in jobs:
+        record = records.get(job.cell.key)
+        if record and record.get("label") != job.cell.label:
+            store.append({**record, **job.cell.names, "title": job.cell.title})
+            renamed += 1
+    return renamed
 
 
 class _Session:
@@ -122,13 +138,23 @@ class EncoderShelf:
 
     def get(self, job: Job) -> Backbone:
         """Return the encoder of a job on the run's device."""
-        spec, seed = BACKBONES.get(job.cell.backbone), encoder_seed(job.cell)
+        spec, seed = BACKBONES.get(job.cell.encoder_name), encoder_seed(job.cell)
         name = (spec.name, job.encoder, seed)
         if self._kept is None or self._kept[0] != name:
             self._kept = None
             gc.collect()
             self._kept = (name, self._build(spec.build, job, seed))
         return self._kept[1]
+
+    def check(self, jobs: Sequence[Job]) -> None:
+        """Build the encoder of every job once, so that one that does not load stops a run at its
+        start and not hours later."""
+        checked: set[tuple[str, EncoderRef]] = set()
+        for job in reversed(jobs):  # the first one is built last, and kept for its turn
+            encoder = (job.cell.encoder_name, job.encoder)
+            if encoder not in checked:
+                checked.add(encoder)
+                self.get(job)
 
     def _build(self, build: Callable[[BackboneRequest], Backbone], job: Job, seed: int) -> Backbone:
         settings = dict(job.cell.backbone_settings)

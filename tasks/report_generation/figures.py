@@ -196,12 +196,13 @@ def _draw_attention(
     ]
     if not panels:
         return
-    figure = _figure(1.7 * (WORDS_SHOWN + 1), 2.1 * len(panels) + 0.2)
+    height = 2.1 * len(panels) + 0.4
+    figure = _figure(1.7 * (WORDS_SHOWN + 1), height)
     grid = figure.subplots(len(panels), WORDS_SHOWN + 1, squeeze=False)
     figure.subplots_adjust(
         left=0.01,
         right=0.99,
-        top=1 - 0.4 / (2.1 * len(panels)),
+        top=1 - 0.6 / height,
         bottom=0.01,
         wspace=0.05,
         hspace=0.3,

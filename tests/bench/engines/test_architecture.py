@@ -25,7 +25,7 @@ def resnet(monkeypatch):
 
 def job(architecture):
     cell = SimpleNamespace(
-        backbone="mine", architecture=architecture, backbone_settings={}, profile="demo", seed=0
+        encoder_name="mine", architecture=architecture, backbone_settings={}, profile="demo", seed=0
     )
     return SimpleNamespace(cell=cell, encoder=EncoderRef(architecture))
 

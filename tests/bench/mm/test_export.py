@@ -228,6 +228,17 @@ def test_a_published_encoder_of_three_maps_is_exported(framework, tmp_path, monk
     _same_maps(maps, BACKBONES.get("medklip").build(wanted), size)
 
 
+def test_a_published_file_given_as_a_checkpoint_travels_with_the_config(tmp_path):
+    weights = tmp_path / "MedKLIP.pth"
+    torch.save(layouts.file_of("medklip"), weights)
+    words = ["--checkpoint", weights, "--out", tmp_path / "out", "--profile", "paper"]
+    _export("mmdet", "medklip", *words, "--image-size", SIZE)
+    expected = BACKBONES.get(f"medklip?weights={weights}").build(BackboneRequest("paper"))
+    weights.unlink()
+    maps, _, size = _forward(tmp_path / "out" / "medklip_mmdet.py", "mmdet", tmp_path / "work")
+    _same_maps(maps, expected, size)
+
+
 @pytest.mark.parametrize("framework", ["mmseg", "mmdet"])
 @pytest.mark.parametrize(
     ("name", "stem"),
@@ -279,6 +290,8 @@ def test_mmsegmentations_own_vit_has_the_same_features(trained, tmp_path):
         (["mmseg", "timm:test_vit3?pretrained=false", "--native"], "lacks"),
         (["mmseg", "baseline:prior_mask"], "has no feature maps"),
         (["mmdet", "place", "--checkpoint", "nowhere"], "nowhere does not exist"),
+        (["mmdet", "random", "--checkpoint", __file__], "is untrained: it reads no checkpoint"),
+        (["mmdet", "timm:test_vit", "--checkpoint", __file__], "does not read checkpoint"),
     ],
 )
 def test_a_refused_export_leaves_nothing(words, message, tmp_path, monkeypatch):
