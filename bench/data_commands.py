@@ -6,7 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.contracts import DATASETS, Dataset
+from bench.contracts import DATASETS, Dataset, Finding
+from bench.data.indexing import naming
 from bench.data.roots import (
     DEMO_MARK,
     DataRoot,
@@ -60,7 +61,8 @@ def _row(dataset: Dataset, data_root: Path | None) -> dict[str, str]:
 
 
 def verify_command(names: Sequence[str], data_root: Path | None) -> int:
-    """Validate the named datasets (default: those found); return 2 where a finding is an error."""
+    """Validate the named datasets (default: those found); return 2 where a finding is an error, or
+    a dataset does not read: the others are looked at all the same."""
     marks = {"ok": "ok     ", "warning": "warning", "error": "ERROR  "}
     worst = 0
     for name in names or DATASETS.names():
@@ -71,10 +73,19 @@ def verify_command(names: Sequence[str], data_root: Path | None) -> int:
             worst = 2 if names else worst
             continue
         print(f"{name}: {root.kind} files in {root.path}")
-        for finding in dataset.validate(root.path):
+        for finding in _findings(dataset, root.path):
             print(f"  {marks[finding.level]} {finding.message}")
             worst = 2 if finding.level == "error" else worst
     return worst
+
+
+def _findings(dataset: Dataset, root: Path) -> list[Finding]:
+    """Return what a validation finds; what stops it is its one finding."""
+    try:
+        with naming(dataset, "validate"):
+            return dataset.validate(root)
+    except PlaceBenchError as error:
+        return [Finding("error", str(error))]
 
 
 def path_command(name: str, data_root: Path | None) -> None:

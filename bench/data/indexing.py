@@ -150,10 +150,11 @@ def _per_image(faults: Sequence[Skipped], index: pd.DataFrame) -> Iterator[Skipp
 
 
 def _say(dataset: Dataset, index: pd.DataFrame, root: Path, progress: Progress) -> None:
-    unused = {**index.attrs.get("dropped", {}), **index.attrs.get("unmatched", {})}
-    parts = [f"{count} {what}" for what, count in unused.items() if count]
-    if parts:
-        progress.say(f"{dataset.name}: not used: {', '.join(parts)}.")
+    for title, key in (("left out", "dropped"), ("without counterpart", "unmatched")):
+        counts = index.attrs.get(key, {}).items()
+        parts = [f"{count} {what}" for what, count in counts if count]
+        if parts:
+            progress.say(f"{dataset.name}: {title}: {', '.join(parts)}.")
     with naming(dataset, "counts"):
         findings = dataset.counts(index, root)
     for finding in findings:

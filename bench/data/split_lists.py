@@ -11,6 +11,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from bench.data.splits import SPLITS, default_split
+from bench.data.text import read_lines
+from bench.data.tree import entries, plain_suffix
 from bench.errors import DataError, SplitLeakError
 
 if TYPE_CHECKING:
@@ -114,7 +116,8 @@ def _files(root: Path, official: Sequence[str]) -> dict[str, Path]:
     """Return the lists of the first folder that has any, by name: train, val, test, then the
     fractions."""
     for folder in FOLDERS:
-        own = {path.name: path for path in sorted((root / folder).glob("*.txt"))}
+        lists = sorted(name for name in entries(root / folder) if name.lower().endswith(".txt"))
+        own = {plain_suffix(name): root / folder / name for name in lists}
         wanted = [
             name
             for name in (*(f"{split}.txt" for split in SPLITS), *filter(_FRACTION.match, own))
@@ -140,20 +143,18 @@ class _Reader:
                 )
 
     def read(self, path: Path) -> frozenset[str]:
-        """Return the images of one list; a first line that names none is its header."""
+        """Return the images of one list; a first line of words alone that names none is its header."""
         found: dict[str, int] = {}
-        for number, line in enumerate(
-            path.read_text(encoding="utf-8", errors="replace").splitlines(), 1
-        ):
-            image = self._image(line, f"list {path}, line {number}") if line.strip() else ""
+        for place, (number, line) in enumerate(read_lines(path)):
+            image = self._image(line, f"list {path}, line {number}")
             if image is None:
-                self.unknown += number > 1
+                self.unknown += place > 0 or not _is_header(line)
             elif image in found:
                 raise DataError(
                     f"list {path} names '{image}' twice (lines {found[image]} and {number}).",
                     "Remove one.",
                 )
-            elif image:
+            else:
                 found[image] = number
         if not found:
             raise DataError(
@@ -174,6 +175,11 @@ class _Reader:
                         )
                     return self.names[name]
         return None
+
+
+def _is_header(line: str) -> bool:
+    """Say whether a line may be a list's header: names of images have digits or an extension."""
+    return not any(sign.isdigit() or sign == "." for sign in line)
 
 
 def _tails(path: str) -> Iterator[str]:

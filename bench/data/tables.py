@@ -266,9 +266,10 @@ def remember(
         fresh = _read_all(files_to_read, read, root, name, workers, progress or default_progress())
         unread = [place for place, row in zip(missing, fresh, strict=True) if row is None]
         sound = [place for place, row in zip(missing, fresh, strict=True) if row is not None]
-        facts.loc[sound, list(columns)] = [
-            [row[column] for column in columns] for row in fresh if row is not None
-        ]
+        if sound:
+            facts.loc[sound, list(columns)] = [
+                [row[column] for column in columns] for row in fresh if row is not None
+            ]
         facts = facts.drop(index=unread)
         _save(store, facts.drop(columns="_merge"))
     return facts[["path", *columns]]

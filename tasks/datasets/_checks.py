@@ -68,7 +68,7 @@ def dropped_findings(index: pd.DataFrame) -> list[Finding]:
     unmatched = index.attrs.get("unmatched", {}).items()
     return [
         *(Finding("ok", f"{count} {what} are left out.") for what, count in dropped if count),
-        *(Finding("warning", f"{count} {what}: not used.") for what, count in unmatched if count),
+        *(Finding("warning", f"{count} {what}.") for what, count in unmatched if count),
     ]
 
 

@@ -48,6 +48,7 @@ SPLITS = {"train.csv": "train", "valid.csv": "test"}
 COLUMNS = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *LABELS)
 PLUS = "df_chexpert_plus_240401.csv"
 VALIDATION = 5000
+ROWS, TRAIN_ROWS = "rows of train.csv", 223414
 _PATH = r"^(?P<folder>\w+)/(?P<patient>patient\d+)/(?P<study>study\d+)/\w+\.(?:jpg|JPG)$"
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 UNLISTED = "images on disk without a row in the table"
+UNLISTED_PATIENTS = "patients on disk without a row in the table"
 
 
 def scan(root: Path, folders: Sequence[str], suffix: str) -> dict[str, str]:

@@ -67,18 +67,25 @@ def _located(root: Path, listed: dict[str, str], how_to_get: str) -> pd.DataFram
     import pandas as pd
 
     from bench.data.tree import plain_suffix
-    from tasks.datasets._files import locate, scan
+    from tasks.datasets._files import UNLISTED, locate, scan
 
     files = {
         plain_suffix(path.removeprefix(f"{FILES}/")): path
         for folder in TYPES
         for path in scan(root, [f"{FILES}/{folder}"], ".png").values()
     }
-    names = list(listed)
-    images = pd.DataFrame({"image_id": [name.rsplit("/", 1)[-1] for name in names], "name": names})
-    return locate(
-        images, names, files, table=root / "lists", folder=root / FILES, how_to_get=how_to_get
-    )
+    located = []
+    for part in PARTS:
+        names = [name for name, of in listed.items() if of == part]
+        ids = [name.rsplit("/", 1)[-1] for name in names]
+        images = pd.DataFrame({"image_id": ids, "name": names})
+        table = root / LIST.format(part)
+        located.append(
+            locate(images, names, files, table=table, folder=root / FILES, how_to_get=how_to_get)
+        )
+    images = pd.concat(located, ignore_index=True)
+    images.attrs["unmatched"] = {UNLISTED: len(files) - len(images)}
+    return images
 
 
 def _sizes(root: Path, paths: list[str]) -> dict[str, dict[str, Any]]:

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 from bench.contracts import Finding, TaskSpec, dataset, task
 from tasks.datasets._checks import compare, dropped_findings, file_findings
-from tasks.datasets._chexpert import FOLDERS, FRONTAL, LABELS, MARKER, UNCERTAIN
+from tasks.datasets._chexpert import FOLDERS, FRONTAL, LABELS, MARKER, ROWS, TRAIN_ROWS, UNCERTAIN
+from tasks.datasets._files import UNLISTED_PATIENTS
 from tasks.datasets._rendered import Rendered
 
 if TYPE_CHECKING:
     import pandas as pd
 
 PUBLISHED = {
-    "rows of train.csv": 223414,
+    ROWS: TRAIN_ROWS,
     "rows of valid.csv": 234,
     "frontal images of valid.csv": 202,
 }
@@ -52,15 +53,13 @@ class Chexpert(Rendered):
         from tasks.datasets._chexpert import SPLITS, read_split
 
         index = pd.concat([read_split(root, name) for name in SPLITS], ignore_index=True)
-        index.attrs["unmatched"] = {
-            "patients on disk without a row in the table": unlisted(root, index["path"])
-        }
+        index.attrs["unmatched"] = {UNLISTED_PATIENTS: unlisted(root, index["path"])}
         return index
 
     def counts(self, index: pd.DataFrame, root: Path) -> list[Finding]:
         """Compare the rows with the published ones, or a demo's with its own."""
         train, valid = (index[index["split"] == name] for name in ("train", "test"))
-        found = {"rows of train.csv": len(train), "rows of valid.csv": len(valid)}
+        found = {ROWS: len(train), "rows of valid.csv": len(valid)}
         found["frontal images of valid.csv"] = int(valid["view"].isin(FRONTAL).sum())
         return compare(root, found, PUBLISHED)
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.contracts import Finding, Progress, TaskSpec, dataset, task
-from tasks.datasets._checks import demo_counts, file_findings
-from tasks.datasets._chexpert import FOLDERS, FRONTAL, LABELS, MARKER, PLUS
+from tasks.datasets._checks import compare, demo_counts, file_findings
+from tasks.datasets._chexpert import FOLDERS, FRONTAL, LABELS, MARKER, PLUS, ROWS, TRAIN_ROWS
 from tasks.datasets._exclusive import EIGHT, FIVE
+from tasks.datasets._files import UNLISTED_PATIENTS
 from tasks.datasets._rendered import Rendered
 
 if TYPE_CHECKING:
@@ -41,16 +42,21 @@ class _Exclusive(Rendered):
         then says so.
         """
         from bench.data.tables import find_file
+        from bench.data.tree import unlisted
         from tasks.datasets import _exclusive
         from tasks.datasets._chexpert import read_reports, read_split
 
-        images = read_split(root, "train.csv")
-        images = images[images["view"].isin(FRONTAL)]
+        table = read_split(root, "train.csv")
+        images = table[table["view"].isin(FRONTAL)]
         own = find_file(root, self.member_list)
         if own is not None:
-            return self._of_list(root, images, own)
-        rows = _exclusive.draw(images, self.label_names, LABELS)
-        return read_reports(root, _exclusive.as_test_set(rows, self.label_names, LABELS))
+            index = self._of_list(root, images, own)
+        else:
+            rows = _exclusive.draw(images, self.label_names, LABELS)
+            index = read_reports(root, _exclusive.as_test_set(rows, self.label_names, LABELS))
+        index.attrs["whole"] = {ROWS: len(table)}
+        index.attrs["unmatched"] = {UNLISTED_PATIENTS: unlisted(root, table["path"])}
+        return index
 
     def cautions(self, test: pd.DataFrame) -> tuple[str, ...]:
         """Say that all test images stand in CheXpert's training table."""
@@ -87,10 +93,14 @@ class _Exclusive(Rendered):
         return self.counts(index, root) + file_findings(root, index["path"], self.how_to_get)
 
     def counts(self, index: pd.DataFrame, root: Path) -> list[Finding]:
-        """Compare the classes with 200 each; say how many have a report."""
+        """Compare the classes with 200 each, and the table they are drawn from with the published
+        one; say how many have a report."""
         from tasks.datasets._exclusive import class_findings
 
-        return class_findings(index, self.label_names, demo=bool(demo_counts(root)))
+        return [
+            *compare(root, index.attrs["whole"], {ROWS: TRAIN_ROWS}, partly=True),
+            *class_findings(index, self.label_names, demo=bool(demo_counts(root))),
+        ]
 
     def make_demo(
         self,

@@ -69,7 +69,7 @@ class CovidSeg(Dataset):
         from tasks.datasets._files import UNLISTED
 
         tree = Tree(root)
-        images, structures = _tables(root, tree)
+        images, structures, masks = _tables(root, tree)
         images["structures"] = images["image_id"].map(structures)
         unusable = images["structures"].map(lambda parts: _unusable(tree, parts))
         kept = images[unusable == ""].reset_index(drop=True)
@@ -83,18 +83,30 @@ class CovidSeg(Dataset):
         kept = default_split(kept, seed=0, fractions=FRACTIONS)
         reasons = unusable[unusable != ""].value_counts()
         kept.attrs["dropped"] = {f"images with {why}": int(count) for why, count in reasons.items()}
-        kept.attrs["unmatched"] = {UNLISTED: unlisted(root, images["path"])}
+        kept.attrs["unmatched"] = {
+            UNLISTED: unlisted(root, images["path"]),
+            "masks on disk without a row in the table": unlisted(root, masks),
+        }
         return kept
 
     def counts(self, index: pd.DataFrame, root: Path) -> list[Finding]:
-        """Say how many images have no patient id."""
+        """Say how many images have no patient id, and which lack a lung's outline."""
+        findings = []
         unknown = int(index["patient_id"].str.startswith("unknown-").sum())
-        if not unknown:
-            return []
-        message = (
-            f"{unknown} images have no patient id in metadata.csv: each is a patient of its own."
-        )
-        return [Finding("warning", message)]
+        if unknown:
+            message = (
+                f"{unknown} images have no patient id in metadata.csv: each is a patient of its "
+                "own."
+            )
+            findings.append(Finding("warning", message))
+        stood_in = index.loc[index["lung_from_opacity"], "image_id"].tolist()
+        if stood_in:
+            message = (
+                f"{len(stood_in)} images lack one lung's outline; their opacities stand for it: "
+                f"{', '.join(stood_in)}."
+            )
+            findings.append(Finding("warning", message))
+        return findings
 
     def mask(self, row: pd.Series, root: Path) -> np.ndarray:
         """Return lung and opacity as uint8 [2, H, W]; every outline is a crop placed at its top
@@ -124,19 +136,13 @@ class CovidSeg(Dataset):
             )
         ]
         findings += [*self.counts(index, root), *dropped_findings(index)]
-        stood_in = index.loc[index["lung_from_opacity"], "image_id"].tolist()
-        if stood_in:
-            message = (
-                f"{len(stood_in)} images lack one lung's outline; their opacities stand for it: "
-                f"{', '.join(stood_in)}."
-            )
-            findings.append(Finding("warning", message))
         outlines = (mask for files in index["mask_paths"] for mask in files)
         return findings + file_findings(root, (*index["path"], *outlines), self.how_to_get)
 
 
-def _tables(root: Path, tree: Tree) -> tuple[pd.DataFrame, dict[str, Outlines]]:
-    """Return the images, and per image its lung and opacity outlines (structure, file, top, left)."""
+def _tables(root: Path, tree: Tree) -> tuple[pd.DataFrame, dict[str, Outlines], list[str]]:
+    """Return the images; per image its lung and opacity outlines (structure, file, top, left); and
+    every mask file of the table."""
     from bench.data.tables import find_table, read_table, require_filled, require_unique
 
     path, metadata_path = find_table(root, "structure.csv"), find_table(root, "metadata.csv")
@@ -151,10 +157,15 @@ def _tables(root: Path, tree: Tree) -> tuple[pd.DataFrame, dict[str, Outlines]]:
     )
     metadata = metadata[metadata["filename"].isin(set(structure["Filename"]))]
     metadata = require_unique(metadata, "filename", metadata_path)
-    names = structure["Filename"].drop_duplicates().rename("filename")
-    return _images(
-        names.to_frame().merge(metadata, on="filename", how="left").fillna("")
-    ), _outlines(structure, path, tree)
+    names = structure["Filename"].drop_duplicates().rename("filename").to_frame()
+    images = _images(names.merge(metadata, on="filename", how="left").fillna(""))
+    masks = [_mask_file(mask) for mask in structure["Mask"]]
+    return images, _outlines(structure, path, tree), [mask for mask in masks if mask]
+
+
+def _mask_file(text: str) -> str:
+    """Return the path of a mask as it is in the download; "" where the table names none."""
+    return f"masks/{Path(text).name}" if text else ""
 
 
 def _images(metadata: pd.DataFrame) -> pd.DataFrame:
@@ -198,7 +209,7 @@ def _outlines(structure: pd.DataFrame, path: Path, tree: Tree) -> dict[str, Outl
             )
             fault(DataError(message, "Mend the line."), row["Filename"], path)
             continue
-        file = tree.find(f"masks/{Path(row['Mask']).name}") if row["Mask"] else ""
+        file = tree.find(_mask_file(row["Mask"]))
         outlines[row["Filename"]].append((row["Template Name"], file, top, left))
     return {name: tuple(parts) for name, parts in outlines.items()}
 

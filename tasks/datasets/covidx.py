@@ -56,10 +56,25 @@ class _Covidx(Rendered):
 
     def counts(self, index: pd.DataFrame, root: Path) -> list[Finding]:
         """Compare the lists with the published ones, or a demo's with its own."""
+        from bench.data.tables import find_file
+
         found = {
             f"rows of {name}": int((index["split"] == split).sum()) for split, name, _ in self.lists
         }
-        return compare(root, found, {f"rows of {name}": rows for name, rows in self.published})
+        findings = compare(root, found, {f"rows of {name}": rows for name, rows in self.published})
+        own = [name for _, name, _ in self.lists]
+        others = [
+            path.name
+            for name in self.official_lists
+            if name not in own and (path := find_file(root, name)) is not None
+        ]
+        if others:
+            message = (
+                f"{', '.join(others)} in {root} are taken for the lists of CXR-4 and not read; lists "
+                "of your own go into splits/."
+            )
+            findings.append(Finding("warning", message))
+        return findings
 
     def validate(self, root: Path) -> list[Finding]:
         """Compare the lists with the published ones, or a demo's with its own; count patients in

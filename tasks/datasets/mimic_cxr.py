@@ -12,6 +12,7 @@ from bench.contracts import Finding, TaskSpec, dataset, task
 from bench.errors import DataError
 from tasks.datasets._checks import compare, dropped_findings, file_findings
 from tasks.datasets._chexpert import LABELS, UNCERTAIN
+from tasks.datasets._files import UNLISTED_PATIENTS
 from tasks.datasets._rendered import Rendered
 
 if TYPE_CHECKING:
@@ -102,7 +103,8 @@ class MimicCxr(Rendered):
             "images without report text": len(silent) - len(unread),
             "images whose report has neither findings nor impression": len(unread),
         }
-        kept.attrs["unmatched"] = images.attrs["unmatched"]
+        unlabelled = kept.attrs.pop("unlabelled", {})
+        kept.attrs["unmatched"] = {**images.attrs["unmatched"], **unlabelled}
         kept.attrs["whole"] = {
             "images": len(images),
             "studies": images["study_id"].nunique(),
@@ -189,7 +191,7 @@ def _images(root: Path) -> pd.DataFrame:
     images.attrs["unmatched"] = {
         f"images of {path.name} that are not in {split_path.name}": len(metadata) - len(rows),
         f"images of {split_path.name} that are not in {path.name}": len(splits) - len(rows),
-        "patients on disk without a row in the table": unlisted(root, images["path"], depth=3),
+        UNLISTED_PATIENTS: unlisted(root, images["path"], depth=3),
     }
     return images
 
@@ -302,7 +304,12 @@ def _with_labels(index: pd.DataFrame, root: Path, names: tuple[str, ...]) -> pd.
     table = require_unique(table, "study_id", path)
     labels = read_labels(table, names, path, key="study_id")
     labels = labels.set_axis(table.loc[labels.index, "study_id"]).reindex(index["study_id"])
-    return index.assign(**{column: labels[column].to_numpy() for column in labels})
+    labelled = index.assign(**{column: labels[column].to_numpy() for column in labels})
+    unlabelled = f"images whose study is not in {path.name}: they have no labels"
+    labelled.attrs["unlabelled"] = {
+        unlabelled: int((~index["study_id"].isin(table["study_id"])).sum())
+    }
+    return labelled
 
 
 task(

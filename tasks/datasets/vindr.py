@@ -20,6 +20,9 @@ SPLITS = ("train", "test")
 BOXES, LABELS = "annotations/annotations_{}.csv", "annotations/image_labels_{}.csv"
 KAGGLE = "train.csv"
 """Kaggle's one table, of boxes, findings and readers at once."""
+BOXLESS = "readings and findings without a row in the table of boxes"
+CONSENSUS = "consensus"
+"""The reader of a table that names none."""
 CORNERS = ("x_min", "y_min", "x_max", "y_max")
 NO_FINDING = "No finding"
 FINDINGS = (
@@ -60,7 +63,7 @@ PUBLISHED = {
     "readings of train": 45000,
     "readings of test": 3000,
 }
-PUBLISHED_KAGGLE = {"images": 15000, "readings": 45000}
+PUBLISHED_KAGGLE = {"images": 15000, "readings": 45000, "rows": 67914}
 
 
 @dataset
@@ -116,8 +119,10 @@ class Vindr(Rendered):
         index = pd.concat(parts, ignore_index=True)
         _check_apart(index, root)
         index.attrs["unmatched"] = {
-            UNLISTED: sum(part.attrs["unmatched"][UNLISTED] for part in parts)
+            what: sum(part.attrs["unmatched"][what] for part in parts)
+            for what in (UNLISTED, BOXLESS)
         }
+        index.attrs["rows"] = sum(part.attrs["rows"] for part in parts)
         headers = header_columns(root, index["path"].tolist(), "vindr-headers-v1")
         return index.assign(
             patient_id=index["image_id"],
@@ -128,6 +133,7 @@ class Vindr(Rendered):
         """Compare images and readings with the published counts, or a demo's with its own."""
         if _is_kaggle(root):
             found = {"images": len(index), "readings": int(index["readings"].sum())}
+            found["rows"] = index.attrs["rows"]
             return compare(root, found, PUBLISHED_KAGGLE, "published by Kaggle")
         parts = {split: index[index["split"] == split] for split in SPLITS}
         found = {f"images of {split}": len(part) for split, part in parts.items()}
@@ -222,80 +228,103 @@ def _part(root: Path, split: str) -> pd.DataFrame:
     from tasks.datasets._files import locate, scan
 
     kaggle = _is_kaggle(root)
-    images = _labels_of_boxes(root) if kaggle else _labelled(root, split)
+    said = _annotations(_box_table(root, split)) if kaggle else _labels(root, split)
+    images = _per_image(said)
+    labels = find_table(root, KAGGLE if kaggle else LABELS.format(split))
     located = locate(
         images,
         [f"{image}.dicom" for image in images["image_id"]],
         scan(root, [split], ".dicom"),
-        table=find_table(root, KAGGLE if kaggle else LABELS.format(split)),
+        table=labels,
         folder=root / split,
         how_to_get=Vindr.how_to_get,
     )
-    boxes = _boxes(root, split, images["image_id"], located["image_id"])
-    return located.assign(split="" if kaggle else split, **boxes)
+    table = _box_table(root, split)
+    rows = _annotations(table)
+    boxes = _boxes(rows, table, labels, images["image_id"], located["image_id"])
+    part = located.assign(split="" if kaggle else split, **boxes)
+    part.attrs["unmatched"][BOXLESS] = len(_statements(said) - _statements(rows))
+    part.attrs["rows"] = len(rows)
+    return part
 
 
-def _labelled(root: Path, split: str) -> pd.DataFrame:
-    """Return one row per image in the order of the table: its labels (any reader's), and by how
-    many it was read."""
+def _labels(root: Path, split: str) -> pd.DataFrame:
+    """Return a row per reading and finding of a table of labels: `image_id`, `reader`, `class_name`
+    ("" for none of `FINDINGS`)."""
+    import numpy as np
+    import pandas as pd
+
     from bench.data.tables import check_rows, find_table, read_table, require_filled
     from tasks.datasets._labels import read_labels
 
     table = find_table(root, LABELS.format(split))
     rows = read_table(table, ("image_id", *FINDINGS), optional=("rad_id",), key="image_id")
     rows = require_filled(rows, table, "image_id")
-    keys = ["image_id", "rad_id"] if "rad_id" in rows else ["image_id"]
+    rows = rows.assign(reader=rows.get("rad_id", CONSENSUS))
     rows = check_rows(
         rows,
-        rows.duplicated(keys),
+        rows.duplicated(["image_id", "reader"]),
         table,
         lambda row: f"image '{row['image_id']}' stands twice",
         key="image_id",
     )
-    wrong = ~read_labels(rows, FINDINGS, table, key="image_id").isin([0, 1]).all(axis=1)
+    labels = read_labels(rows, FINDINGS, table, key="image_id")
+    wrong = ~labels.isin([0, 1]).all(axis=1)
     rows = check_rows(
-        rows.loc[wrong.index], wrong, table, lambda _: "a label is neither 0 nor 1", key="image_id"
+        rows.loc[labels.index], wrong, table, lambda _: "a label is neither 0 nor 1", key="image_id"
     )
-    labels = read_labels(rows, FINDINGS, table)
-    images = labels.groupby(rows["image_id"], sort=False)
-    return images.max().astype(int).assign(readings=images.size()).reset_index()
+    keys = rows[["image_id", "reader"]]
+    places, findings = np.nonzero(labels.loc[rows.index].to_numpy())
+    said = keys.iloc[places].assign(class_name=np.array(FINDINGS)[findings])
+    return pd.concat([keys.assign(class_name=""), said], ignore_index=True)
 
 
-def _labels_of_boxes(root: Path) -> pd.DataFrame:
-    """Return the images of Kaggle's table as `_labelled` does: a finding is there where a reader
-    drew a box of it."""
+def _per_image(said: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per image, in order of first appearance: its labels (any reader's), and by how
+    many it was read."""
     import pandas as pd
 
-    from bench.data.tables import find_table, read_table, require_filled
-
-    table = find_table(root, KAGGLE)
-    rows = read_table(table, ("image_id", "class_name", "rad_id"), key="image_id")
-    rows = require_filled(rows, table, "image_id", "rad_id", key="image_id")
-    classes = rows.groupby("image_id", sort=False)["class_name"].agg(set)
+    groups = said.groupby("image_id", sort=False)
+    named = groups["class_name"].agg(set)
     labels = {
-        f"label:{name}": classes.map(lambda own, name=name: int(name in own)) for name in FINDINGS
+        f"label:{name}": named.map(lambda names, name=name: int(name in names)) for name in FINDINGS
     }
-    readings = rows.groupby("image_id", sort=False)["rad_id"].nunique()
-    return pd.DataFrame(labels).assign(readings=readings).reset_index()
+    return pd.DataFrame(labels).assign(readings=groups["reader"].nunique()).reset_index()
 
 
-def _boxes(root: Path, split: str, labelled: pd.Series, images: pd.Series) -> dict[str, list[Any]]:
-    """Return columns `boxes`, `lines`, `readers` and `any_finding` for `images` of one split;
-    `labelled` are those of its table of labels."""
-    from bench.data.tables import read_table
+def _statements(said: pd.DataFrame) -> set[tuple[str, str, str]]:
+    """Return (image, reader, finding) of every finding, and (image, reader, "") of every reading."""
+    findings = said[said["class_name"].isin(FINDINGS)]
+    columns = ["image_id", "reader", "class_name"]
+    both = (findings[columns], said.assign(class_name="")[columns])
+    return {row for rows in both for row in rows.itertuples(index=False, name=None)}
 
-    table = _box_table(root, split)
+
+def _annotations(table: Path) -> pd.DataFrame:
+    """Return the rows of a table of boxes: image, class, reader and corners."""
+    from bench.data.tables import read_table, require_filled
+
     columns = ("image_id", "class_name", *CORNERS)
     rows = read_table(table, columns, optional=("rad_id",), key="image_id")
-    readers = rows["rad_id"] if "rad_id" in rows else rows["class_name"].map(lambda _: "consensus")
+    rows = require_filled(rows, table, "image_id")
+    rows = rows.assign(reader=rows.get("rad_id", CONSENSUS))
+    return rows[["image_id", "class_name", "reader", *CORNERS]]
+
+
+def _boxes(
+    rows: pd.DataFrame, table: Path, labels: Path, labelled: pd.Series, images: pd.Series
+) -> dict[str, list[Any]]:
+    """Return columns `boxes`, `lines`, `readers` and `any_finding` for `images` of one split;
+    `labelled` are those of its table of `labels`."""
     found: dict[str, list[tuple[Box, int, str]]] = {image: [] for image in labelled}
     seen: set[str] = set()
-    for (line, image, name, *corners), reader in zip(
-        rows[list(columns)].itertuples(name=None), readers, strict=True
-    ):
+    for line, image, name, reader, *corners in rows.itertuples(name=None):
         where = f"table {table}, line {line}, image '{image}'"
         try:
-            _check_row(where, name, corners, image in found)
+            _check_row(where, name, corners)
+            if image not in found:
+                message = f"{where}: the image is not in {labels.name}."
+                raise DataError(message, "Download both tables again.")
         except DataError as error:
             fault(error, image, table)
             continue
@@ -310,7 +339,7 @@ def _boxes(root: Path, split: str, labelled: pd.Series, images: pd.Series) -> di
     return {**parts, "any_finding": [int(image in seen) for image in images]}
 
 
-def _check_row(where: str, name: str, corners: list[str], labelled: bool) -> None:
+def _check_row(where: str, name: str, corners: list[str]) -> None:
     if name not in (*FINDINGS, *OTHERS, NO_FINDING):
         raise DataError(
             f"{where}: class_name is '{name[:40]}'.",
@@ -318,11 +347,6 @@ def _check_row(where: str, name: str, corners: list[str], labelled: bool) -> Non
         )
     if name == NO_FINDING and any(corners):
         raise DataError(f"{where}: '{NO_FINDING}' with a box.", "Download it again.")
-    if not labelled:
-        raise DataError(
-            f"{where}: the image is not in the table of image labels.",
-            "Download both tables again.",
-        )
 
 
 def _check_apart(index: pd.DataFrame, root: Path) -> None:

@@ -11,9 +11,11 @@ from tasks.datasets._chexpert import COLUMNS, LABELS, PLUS
 FIVE = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion")
 
 
-def write_chexpert(root, train=24, valid=6, folder="CheXpert-v1.0-small", reports=True):
+def write_chexpert(
+    root, train=24, valid=6, folder="CheXpert-v1.0-small", reports=True, classes=FIVE
+):
     """Write images, train.csv, valid.csv and CheXpert Plus; image i of train has class i % 6 of
-    FIVE alone (5: a mixture)."""
+    `classes` alone (where there is none: a mixture)."""
     rows, told = {"train": [], "valid": []}, []
     for number in range(train + valid):
         split = "train" if number < train else "valid"
@@ -23,17 +25,18 @@ def write_chexpert(root, train=24, valid=6, folder="CheXpert-v1.0-small", report
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.full((20, 16), 7 * number % 251, np.uint8)).save(root / path)
         values = dict.fromkeys(LABELS, "")
-        if number % 6 < 5:
-            values |= {FIVE[number % 6]: "1.0", "Pneumonia": "0.0"}
+        place = number % (len(classes) + 1)
+        if place < len(classes):
+            values |= {"Pneumonia": "0.0", classes[place]: "1.0"}
         else:
             values |= {"Edema": "-1.0", "Fracture": "1.0"}
-        place = ("Lateral", "") if lateral else ("Frontal", "PA" if number % 3 else "AP")
+        view = ("Lateral", "") if lateral else ("Frontal", "PA" if number % 3 else "AP")
         rows[split].append(
             (
                 f"{folder}/{path}",
                 "Female" if number % 2 else "Male",
                 40 + number,
-                *place,
+                *view,
                 *values.values(),
             )
         )

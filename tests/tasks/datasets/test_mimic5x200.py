@@ -16,12 +16,11 @@ from tests.tasks.datasets.fakes import write_csv, write_mimic
 NAMES = MimicCxr.label_names
 
 
-@pytest.fixture
-def root(tmp_path):
+def write_mimic5x200(root):
     """40 studies; study i has class i % 5 alone, every tenth an uncertain other finding."""
-    write_mimic(tmp_path, studies=40)
+    write_mimic(root, studies=40)
     relabel(
-        tmp_path,
+        root,
         lambda number, name: (
             "1.0"
             if name == FIVE[number % 5]
@@ -30,7 +29,12 @@ def root(tmp_path):
             else ""
         ),
     )
-    return tmp_path
+    return root
+
+
+@pytest.fixture
+def root(tmp_path):
+    return write_mimic5x200(tmp_path)
 
 
 def relabel(root, value):

@@ -24,10 +24,8 @@ def name(number):
     return f"{number // 2 + 1:08d}_{number % 2:03d}.png"
 
 
-@pytest.fixture
-def root(tmp_path):
+def write_nih(root):
     """Forty images of twenty patients in two folders; the last five patients are the official test."""
-    root = tmp_path / "nih"
     rows = []
     for number in range(40):
         folder = root / f"images_{1 + number // 20:03d}" / "images"
@@ -43,6 +41,11 @@ def root(tmp_path):
     (root / "train_val_list.txt").write_text("\n".join(name(number) for number in range(30)))
     (root / "test_list.txt").write_text("\n".join(name(number) for number in range(30, 40)) + "\n")
     return root
+
+
+@pytest.fixture
+def root(tmp_path):
+    return write_nih(tmp_path / "nih")
 
 
 def edit(root, file, old, new):

@@ -18,11 +18,9 @@ ANNOTATIONS = ("", "0 5 6 15 16;1 20 20 30 26", POLYGON, "")
 HEIGHT, WIDTH = 40, 50
 
 
-@pytest.fixture
-def root(tmp_path):
+def write_object_cxr(root):
     """Twenty images in train, eight in dev, four in test; of every four, one has two objects and
     one a polygon."""
-    root = tmp_path / "object_cxr"
     for folder, count, column in (
         ("train", 20, "image_name"),
         ("dev", 8, "image_name"),
@@ -40,6 +38,11 @@ def root(tmp_path):
             rows.append(f"{shown},{ANNOTATIONS[number % 4]}")
         (root / f"{folder}.csv").write_text("\n".join([f"{column},annotation", *rows]) + "\n")
     return root
+
+
+@pytest.fixture
+def root(tmp_path):
+    return write_object_cxr(tmp_path / "object_cxr")
 
 
 def edit(root, old, new, file="train.csv"):

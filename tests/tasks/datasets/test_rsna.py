@@ -17,11 +17,9 @@ RSNA = Rsna()
 SIDE = 40
 
 
-@pytest.fixture
-def root(tmp_path):
+def write_rsna(root):
     """Twelve images: every third positive with one box, image 6 with two; rows of an image stand
     apart."""
-    root = tmp_path / "rsna"
     rng = np.random.default_rng(0)
     rows, details = [], []
     for number in range(12):
@@ -47,6 +45,11 @@ def root(tmp_path):
     (root / TABLE).write_text("\n".join(["patientId,x,y,width,height,Target", *rows]) + "\n")
     (root / CLASSES_TABLE).write_text("\n".join(["patientId,class", *details]) + "\n")
     return root
+
+
+@pytest.fixture
+def root(tmp_path):
+    return write_rsna(tmp_path / "rsna")
 
 
 def row_of(root, image):

@@ -20,11 +20,9 @@ def labels(key, *present):
     return ",".join([key, *(str(int(name in (present or (NO_FINDING,)))) for name in CLASSES)])
 
 
-@pytest.fixture
-def root(tmp_path):
+def write_vindr(root):
     """Twenty images in train, eight in test; train t00 has a nodule seen by all readers, and ILD by
     one; t01 a rib fracture."""
-    root = tmp_path / "vindr"
     (root / "annotations").mkdir(parents=True)
     boxes, rows = [], []
     for number in range(20):
@@ -68,6 +66,11 @@ def root(tmp_path):
                 PatientSex="F",
             )
     return root
+
+
+@pytest.fixture
+def root(tmp_path):
+    return write_vindr(tmp_path / "vindr")
 
 
 def write(root, split, reader, boxes, rows):
@@ -178,7 +181,7 @@ def test_counts_are_compared(root):
             BOXES,
             "t02,R8,",
             "t77,R8,",
-            r"line 9, image 't77': the image is not in the table of image labels",
+            r"line 9, image 't77': the image is not in image_labels_train\.csv",
         ),
         (BOXES, "x_min", "left", r"lacks the column 'x_min'"),
         (
