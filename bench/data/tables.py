@@ -7,6 +7,7 @@ import hashlib
 import io
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _logger = logging.getLogger(__name__)
+_BLANK_BEHIND_QUOTE = re.compile(r'"[ \t]+(?=,|$)')
 LONGEST_FIELD = 1 << 20
 """Characters of one value of a table."""
 
@@ -143,7 +145,8 @@ def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
     for number, line in enumerate(text.split("\n"), 1):
         if '"' in line:
             try:
-                yield number, next(csv.reader([line], skipinitialspace=True, strict=True))
+                closed = _BLANK_BEHIND_QUOTE.sub('"', line)
+                yield number, next(csv.reader([closed], skipinitialspace=True, strict=True))
             except csv.Error:
                 yield number, line.split(",")
         elif line and not line.isspace():

@@ -67,6 +67,29 @@ def test_headers_and_unknown_names_are_counted(tmp_path):
     )
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_hides_no_image(tmp_path, encoding):
+    for name, lines in (("train", ["id0", "id1"]), ("test", ["id8", "id9"])):
+        (tmp_path / f"{name}.txt").write_bytes("\r\n".join(lines).encode(encoding))
+        (tmp_path / f"._{name}.txt").write_bytes(b"\0\5\x16\7")
+    lists = find_lists(tmp_path, INDEX)
+    assert {name: len(images) for name, images in lists.members.items()} == {"train": 2, "test": 2}
+    assert (lists.unknown, lists.left_out) == (0, 6)
+
+
+def test_a_first_line_that_may_name_an_image_is_counted(tmp_path):
+    write(tmp_path, train=["id77", "id0", "id1"], test=["image name", "id8"])
+    assert find_lists(tmp_path, INDEX).unknown == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"id0\nCaf\xe9\n", b"id0\0\n"])
+def test_a_list_that_is_no_text_is_named(tmp_path, content):
+    write(tmp_path, train=["id0"], test=["id8"])
+    (tmp_path / "train.txt").write_bytes(content)
+    with pytest.raises(DataError, match=r"train\.txt"):
+        find_lists(tmp_path, INDEX)
+
+
 def test_fractions(tmp_path):
     write(
         tmp_path,

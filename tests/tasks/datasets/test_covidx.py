@@ -107,3 +107,33 @@ def test_benchx_loses_the_first_row_of_each_list(tmp_path):
     assert not {"train/f0_0.png", "val/f1_0.png", "test/f2_0.png"} & set(split["image_id"])
     subset = TWO.reference_subset(split[split["split"] == "train"], "benchx", 0.2, 0)
     assert len(subset) == 5 and 1 <= subset["label:COVID-19"].sum() <= 4
+
+
+def test_a_file_name_keeps_its_blanks(tmp_path):
+    write(tmp_path, THREE)
+    text = (tmp_path / "train_COVIDx9A.txt").read_text()
+    (tmp_path / "train_COVIDx9A.txt").write_text(text.replace("a file 0.png", "a  file   0.png"))
+    (tmp_path / "train" / "a file 0.png").rename(tmp_path / "train" / "a  file   0.png")
+    prepared = prepare(THREE, tmp_path, size=8)
+    assert "train/a  file   0.png" in set(prepared.index["image_id"])
+
+
+def test_the_same_id_of_two_sources_is_two_people(tmp_path):
+    write(tmp_path, THREE)
+    for name, source, old in (("train", "cohen", "p0_4 "), ("test", "rsna", "p1_4 ")):
+        path = tmp_path / f"{name}_COVIDx9A.txt"
+        lines = [line.replace(old, "8 ") for line in path.read_text().splitlines()]
+        lines = [line.replace("rsna", source) if line.startswith("8 ") else line for line in lines]
+        path.write_text("\n".join(lines) + "\n")
+    index = THREE.index(tmp_path)
+    assert {"cohen/8", "rsna/8"} <= set(index["patient_id"])
+    check_leaks(default_split(index))
+
+
+def test_the_lists_of_cxr_4_beside_9a_do_not_replace_its_split(tmp_path):
+    index = THREE.index(write(tmp_path, THREE))
+    for name in ("train", "val", "test"):
+        (tmp_path / f"{name}.txt").write_text("p0_1 f0_3.png negative rsna\n")
+    assert find_lists(tmp_path, index, THREE.official_lists) is None
+    (said,) = [each for each in THREE.counts(index, tmp_path) if "CXR-4" in each.message]
+    assert said.level == "warning" and "lists of your own go into splits/" in said.message

@@ -99,6 +99,47 @@ def test_open_i_reports(tmp_path):
     assert any(each.level == "error" and "3851 expected" in each.message for each in findings)
 
 
+def test_reports_without_an_image_are_known(tmp_path):
+    from tests.tasks.datasets.every_fake import write_open_i
+
+    write_open_i(tmp_path)
+    path = tmp_path / "ecgen-radiology" / "3.xml"
+    path.write_text(path.read_text().replace('<parentImage id="CXR3_IM-1"/>', ""))
+    index = IuXray().index(tmp_path)
+    assert index.attrs["dropped"] == {"reports without an image": 1}
+    assert index.attrs["unmatched"] == {"images on disk without a row in the table": 1}
+    messages = [each.message for each in IuXray().validate(tmp_path)]
+    assert "reports without an image: 1 found, 104 expected (published)." in messages
+    assert "studies: 7 found, 3851 expected (published)." in messages
+
+
+def test_kaggles_tables(tmp_path):
+    from bench.data.roots import resolve_root
+    from tests.tasks.datasets.every_fake import write_indiana
+
+    root = tmp_path / "openi"
+    write_indiana(root)
+    assert resolve_root(IuXray(), tmp_path).path == root
+    index = IuXray().index(root).set_index("image_id")
+    assert len(index) == 16 and index["study_id"].nunique() == 8 and set(index["split"]) == {""}
+    row = index.loc["CXR1_IM-0001-0001"]
+    assert row["path"] == "images/images_normalized/1_IM-0001-0001.dcm.png"
+    assert (row["view"], row["study_id"], row["patient_id"]) == ("frontal", "CXR1", "CXR1")
+    assert row["findings"] == 'Clear, said "well". No effusion.'
+    assert row["report"] == f"Normal. {row['findings']}"
+    messages = [each.message for each in IuXray().validate(root)]
+    assert "studies: 8 found, 3851 expected (published)." in messages
+
+
+def test_a_folder_without_any_layout_says_what_to_look_for(tmp_path):
+    from bench.data.roots import resolve_root
+
+    (tmp_path / "iu_xray").mkdir()
+    (tmp_path / "iu_xray" / "other.csv").touch()
+    with pytest.raises(DataError, match=r"looked for 'annotation\.json' or 'ecgen-radiology' or"):
+        resolve_root(IuXray(), tmp_path)
+
+
 def test_a_damaged_xml_is_named(tmp_path):
     path = tmp_path / "1.xml"
     path.write_text("<eCitation>")

@@ -288,3 +288,25 @@ def test_scattered_masks_are_decoded_per_split(root, truth):
             assert (mask == SIIM.mask(row, root)[0]).all()
             found[row["image_id"]] |= mask
     assert all((found[image] == truth[image]).all() for image in truth)
+
+
+def test_kaggles_stage_2_with_all_images_in_one_folder(tmp_path):
+    from tests.tasks.datasets.every_fake import write_siim_flat
+
+    root = tmp_path / "pneumothorax"
+    write_siim_flat(root)
+    assert resolve_root(SIIM, tmp_path).path == root
+    index = SIIM.index(root)
+    assert len(index) == 30 and index["path"].str.startswith("stage_2_images/").all()
+    assert index["study_id"].tolist() == index["image_id"].tolist()
+    messages = {finding.message: finding.level for finding in SIIM.validate(root)}
+    assert messages["images: 30 found, 12047 expected (published for stage 2)."] == "error"
+    assert messages["positive images: 10 found, 2669 expected (published for stage 2)."] == "error"
+
+
+def test_stage_2_labels_the_test_images_of_stage_1_too(root):
+    (root / "train-rle.csv").rename(root / "stage_2_train.csv")
+    path = next((root / "dicom-images-train").rglob("1.2.276.7.dcm"))
+    (root / "dicom-images-test" / "study" / "series").mkdir(parents=True)
+    path.rename(root / "dicom-images-test" / "study" / "series" / path.name)
+    assert SIIM.index(root)["path"].str.startswith("dicom-images-test/").sum() == 1

@@ -237,3 +237,23 @@ def test_an_impossible_box_is_named_with_its_line(root, box, reason):
         VINDR.boxes(row_of(root, "t00"), root)
     prepared = prepare(VINDR, root, size=16, needs_masks=True, on_error="skip")
     assert [item.id for item in prepared.skipped] == ["t00"]
+
+
+def test_kaggles_release_has_the_same_findings_and_no_split(tmp_path):
+    from tests.tasks.datasets.every_fake import write_vindr_kaggle
+
+    root = tmp_path / "vindr"
+    write_vindr_kaggle(root)
+    assert resolve_root(VINDR, tmp_path).path == root
+    index = VINDR.index(root)
+    assert len(index) == 12 and set(index["split"]) == {""} and set(index["readings"]) == {3}
+    ill = index["image_id"].isin({"k00", "k03", "k06", "k09"}).astype(int)
+    assert index[f"label:{FINDINGS[0]}"].tolist() == index[f"label:{FINDINGS[7]}"].tolist()
+    assert index[f"label:{FINDINGS[0]}"].tolist() == ill.tolist()
+    boxes = VINDR.boxes(index.set_index("image_id", drop=False).loc["k03"], root)
+    assert boxes.tolist() == [[4, 5, 14, 15, 0], [4, 5, 14, 15, 7]]
+    messages = [finding.message for finding in VINDR.validate(root)]
+    assert "readings: 36 found, 45000 expected (published by Kaggle)." in messages
+    assert set(default_split(index)["split"]) == {"train", "val", "test"}
+    with pytest.raises(DataError, match="cannot be made from Kaggle's release"):
+        VINDR.reference_split(index, "benchx", 0)

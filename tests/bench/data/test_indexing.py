@@ -1,0 +1,140 @@
+"""The checks that every index passes, whichever dataset it comes from: plug-ins too."""
+
+import csv
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bench.contracts import Dataset, Finding
+from bench.data.faults import Skipped, write_list
+from bench.data.indexing import naming, read_index
+from bench.errors import DataError
+
+
+class Toy(Dataset):
+    """Gives the index it was made with."""
+
+    name = title = licence = citation = how_to_get = "toy"
+
+    def __init__(self, **columns):
+        self.columns = {
+            "image_id": ["a", "b", "c"],
+            "patient_id": ["p", "q", "r"],
+            "path": ["a.png", "b.png", "c.png"],
+            "split": "",
+            **columns,
+        }
+
+    def index(self, root):
+        return pd.DataFrame(self.columns)
+
+    def counts(self, index, root):
+        return [Finding("ok", "fine"), Finding("error", f"images: {len(index)} found, 9 expected.")]
+
+    def validate(self, root):
+        raise RuntimeError("not\nforeseen")
+
+
+class Broken(Toy):
+    """Fails in a helper of pandas, called from here."""
+
+    def index(self, root):
+        return pd.DataFrame(self.columns).loc["no such row"]
+
+
+@dataclass
+class Listener:
+    """Keeps what is said."""
+
+    said: list = field(default_factory=list)
+
+    def say(self, message):
+        self.said.append(message)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message", "left"),
+    [
+        ({"patient_id": ["p", " ", "r"]}, r"image 'b' \(b\.png\) has a blank patient_id", "ac"),
+        ({"patient_id": ["p", None, "r"]}, r"image 'b' \(b\.png\) has a blank patient_id", "ac"),
+        ({"image_id": ["a", "b", "b"]}, "image 'b' stands twice", "a"),
+        ({"path": ["a.png", "", "c.png"]}, "image 'b' .* has a blank path", "ac"),
+        (
+            {"path": ["a.png", "../b.png", "c.png"]},
+            r"image 'b': path '\.\./b\.png' leads out",
+            "ac",
+        ),
+        ({"path": ["a.png", "x/../../b", "c.png"]}, "image 'b': path .* leads out", "ac"),
+        ({"path": ["a.png", "/etc/passwd", "c.png"]}, "image 'b': path '/etc/passwd' leads", "ac"),
+        ({"path": ["a.png", "b\0.png", "c.png"]}, "image 'b': path .* leads out", "ac"),
+        ({"mask_paths": [(), ("../m.png",), ()]}, r"image 'b': path '\.\./m\.png' leads", "ac"),
+    ],
+)
+def test_a_row_that_cannot_be_is_named_or_left_out_and_listed(tmp_path, columns, message, left):
+    with pytest.raises(DataError, match=message):
+        read_index(Toy(**columns), tmp_path)
+    index, skipped = read_index(Toy(**columns), tmp_path, "skip")
+    assert index["image_id"].tolist() == list(left)
+    assert {item.id for item in skipped} == {"b"}
+
+
+def test_an_index_without_its_columns_or_rows_is_named(tmp_path):
+    toy = Toy()
+    del toy.columns["patient_id"]
+    with pytest.raises(DataError, match="index of dataset 'toy' lacks the column 'patient_id'"):
+        read_index(toy, tmp_path)
+    with pytest.raises(DataError, match="has no images"):
+        read_index(Toy(image_id=[], patient_id=[], path=[], split=[]), tmp_path)
+    with pytest.raises(DataError, match="no image is left: 3 were skipped"):
+        read_index(Toy(patient_id=""), tmp_path, "skip")
+
+
+def test_counts_that_disagree_are_said(tmp_path):
+    class Counted(Toy):
+        """Leaves something out."""
+
+        def index(self, root):
+            index = super().index(root)
+            index.attrs = {"dropped": {"of another view": 2}, "unmatched": {"rows too many": 1}}
+            return index
+
+    listener = Listener()
+    read_index(Counted(), tmp_path, "stop", listener)
+    assert listener.said == [
+        "toy: left out: 2 of another view.",
+        "toy: without counterpart: 1 rows too many.",
+        "toy: images: 3 found, 9 expected.",
+    ]
+
+
+def test_what_a_plug_in_raises_names_its_file_and_line(tmp_path):
+    with pytest.raises(DataError) as error:
+        read_index(Broken(), tmp_path)
+    line = next(
+        number
+        for number, text in enumerate(Path(__file__).read_text().split("\n"), 1)
+        if 'loc["no such row"]' in text and "return" in text
+    )
+    assert f"index() fails in {__file__}, line {line}: KeyError" in str(error.value)
+    assert "\n" not in str(error.value)
+    with (
+        pytest.raises(DataError, match=r"validate\(\) fails in .*: RuntimeError: not foreseen"),
+        naming(Toy(), "validate"),
+    ):
+        Toy().validate(tmp_path)
+
+
+def test_the_list_of_what_was_left_out_is_a_table_of_its_own_name(tmp_path):
+    skipped = (Skipped("a", "x/a.png", "is gone,\nreally"), Skipped("b", "t.csv", 'line 3: "q"'))
+    path = write_list(skipped, tmp_path / "skipped", "toy")
+    assert path == write_list(skipped, tmp_path / "skipped", "toy")
+    assert path != write_list(skipped[:1], tmp_path / "skipped", "toy")
+    with path.open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows == [
+        ["image_id", "file", "reason"],
+        ["a", "x/a.png", "is gone,\nreally"],
+        ["b", "t.csv", 'line 3: "q"'],
+    ]
