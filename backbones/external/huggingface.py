@@ -38,6 +38,9 @@ from bench.errors import CheckpointError, MissingDependencyError
 from bench.progress import default_progress
 from bench.settings import override
 
+_TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model")
+"""Files of which a tokenizer needs one; without any, transformers makes one without words."""
+
 
 class HubMaps(nn.Module):
     """The image encoder of a transformers model, returning Features."""
@@ -108,12 +111,20 @@ class HubDual(DualEncoder):
         config: Any = model.config
         text = getattr(config, "text_config", config)
         self.positions = int(getattr(text, "max_position_embeddings", 512))
+        self.pieces = int(text.vocab_size)
         self.padding = "max_length" if str(config.model_type).startswith("siglip") else "longest"
 
     @cached_property
     def tokenizer(self) -> Any:
         """The tokenizer, loaded where the first text is embedded: features need none."""
-        return self._load_tokenizer()
+        tokenizer = self._load_tokenizer()
+        if len(tokenizer) > self.pieces:
+            raise CheckpointError(
+                f"the tokenizer of {type(self.model).__name__} has {len(tokenizer)} pieces, its "
+                f"text encoder {self.pieces}.",
+                "Copy the tokenizer that belongs to these weights.",
+            )
+        return tokenizer
 
     @property
     def length(self) -> int:
@@ -175,6 +186,11 @@ def _tokenizer(source: str, revision: str) -> Any:
     kept as a sentencepiece model alone."""
     pieces = hub_file(source, "spiece.model", revision)
     whole = hub_file(source, "tokenizer.json", revision)
+    if not any(hub_file(source, name, revision) is not None for name in _TOKENIZERS):
+        raise MissingDependencyError(
+            f"hf:{source} has no tokenizer: none of {', '.join(_TOKENIZERS)}.",
+            "Copy its files there; tasks without texts need none.",
+        )
     absent = [name for name in ("sentencepiece", "google.protobuf") if not _installed(name)]
     if pieces is not None and whole is None and absent:
         raise MissingDependencyError(
@@ -214,7 +230,10 @@ def _source(rest: str) -> str:
 def _fetched(source: str, load: Any) -> Any:
     try:
         return load()
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (
+        *(OSError, ValueError, LookupError, ImportError, TypeError, AttributeError),
+        *(RuntimeError, RecursionError),
+    ) as error:
         reason = (
             str(error).strip().splitlines()[0].rstrip(".")
             if str(error).strip()
@@ -235,6 +254,9 @@ def _load(source: str, settings: HubSettings) -> tuple[Any, Mapping[str, Any]]:
         f"hf:{source}: reading it from its folder or the cache of the hub, or downloading it"
     )
     options: dict[str, Any] = {"revision": settings.revision, "trust_remote_code": False}
+    described = hub_file(source, "config.json", settings.revision)
+    if described is not None:
+        read_json_object(described)
     config = _fetched(source, lambda: AutoConfig.from_pretrained(source, **options))
     check_weight_files(weight_files(source, settings.revision))
     verbosity = logging.get_verbosity()
@@ -261,6 +283,7 @@ def _coverage(
         for item in facts.get("mismatched_keys", ())
     ]
     absent = {key for key in {*facts["missing_keys"], *wrong} if key in wanted}
+    check_values({key: wanted[key] for key in wanted if key not in absent}, f"hf:{source}")
     idle = _idle(absent, maps, size) if absent else set()
     wanted = {key: value for key, value in wanted.items() if key not in idle}
     missing = tuple(sorted(absent - idle))
@@ -284,7 +307,6 @@ def _coverage(
             "Another model? Every weight must come from the file.",
         )
     check_depth(unused, wanted, (), f"hf:{source}", type(model).__name__)
-    check_values({key: wanted[key] for key in filled}, f"hf:{source}")
     default_progress().say(f"hf:{source}: {coverage}")
     return coverage
 

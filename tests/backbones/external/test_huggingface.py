@@ -2,12 +2,13 @@
 what is missing."""
 
 import json
+import os
 
 import pytest
 import torch
 
 from bench.contracts import BACKBONES, BackboneRequest
-from bench.errors import CheckpointError, MissingDependencyError
+from bench.errors import CheckpointError, MissingDependencyError, PlaceBenchError, SettingError
 
 transformers = pytest.importorskip("transformers")
 
@@ -225,3 +226,186 @@ def test_a_name_that_cannot_be_downloaded_says_how_to_bring_it(monkeypatch):
         MissingDependencyError, match=r"hf:org/name could not be loaded.*HF_HOME.*hf:FOLDER"
     ):
         build("org/name")
+
+
+def test_weights_that_are_a_pickle_with_code_are_one_sentence(folder):
+    path, model = folder("vit")
+    (path / "model.safetensors").unlink()
+    torch.save({**model.state_dict(), "hook": Call(os.system, "true")}, path / "pytorch_model.bin")
+    with pytest.raises(CheckpointError, match=r"pytorch_model\.bin is hostile") as stopped:
+        build(path)
+    assert "\n" not in str(stopped.value)
+
+
+class Call:
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+def test_weights_that_are_a_plain_pickle_are_read(folder):
+    path, model = folder("vit")
+    (path / "model.safetensors").unlink()
+    torch.save(model.state_dict(), path / "pytorch_model.bin")
+    backbone = build(path)
+    own = backbone.module.model.vision.state_dict()
+    assert all(torch.equal(own[key], value) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json"])
+@pytest.mark.parametrize(
+    "content", [b"", b"null", b"[1]", b"\xff\xfe\x00", b"{", b"7", b'{"model_type": 7}']
+)
+def test_a_damaged_description_is_one_sentence(name, content, folder):
+    path, _ = folder("vit")
+    (path / name).write_bytes(content)
+    with pytest.raises(PlaceBenchError) as stopped:
+        build(path)
+    assert str(path) in str(stopped.value)
+    assert "\n" not in str(stopped.value)
+
+
+def _cut(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def _text(path):
+    path.write_bytes(b"<html>not found</html>" * 9)
+
+
+def _integers(path):
+    from safetensors.torch import load_file, save_file
+
+    state = load_file(path)
+    key = next(
+        key for key in state if key.endswith("query.weight") or key.endswith("q_proj.weight")
+    )
+    save_file({**state, key: state[key].to(torch.int8)}, path)
+
+
+def _zeros(path):
+    from safetensors.torch import load_file, save_file
+
+    state = load_file(path)
+    key = next(
+        key for key in state if key.endswith("query.weight") or key.endswith("q_proj.weight")
+    )
+    save_file({**state, key: torch.zeros_like(state[key])}, path)
+
+
+def _infinite(path):
+    from safetensors.torch import load_file, save_file
+
+    state = load_file(path)
+    key = next(key for key in state if "layernorm" in key.lower() and key.endswith("bias"))
+    save_file({**state, key: torch.full_like(state[key], float("inf"))}, path)
+
+
+@pytest.mark.parametrize("kind", ["vit", "clip"])
+@pytest.mark.parametrize(
+    ("damage", "match"),
+    [
+        (_cut, "is damaged"),
+        (_text, "is damaged"),
+        (_integers, "holds I8 numbers"),
+        (_zeros, "weight is all zero"),
+        (_infinite, "not finite in"),
+    ],
+)
+def test_damaged_weights_are_named(kind, damage, match, folder):
+    path, _ = folder(kind)
+    damage(path / "model.safetensors")
+    with pytest.raises(CheckpointError, match=match) as stopped:
+        build(path)
+    assert str(path) in str(stopped.value) and "\n" not in str(stopped.value)
+
+
+def test_weights_in_half_precision_are_used_in_single(folder):
+    path, model = folder("vit")
+    model.half().save_pretrained(path)
+    assert {value.dtype for value in build(path).module.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("key", ["embeddings.cls_token", "layernorm.bias"])
+def test_one_missing_weight_is_refused_by_name(key, folder):
+    from safetensors.torch import load_file, save_file
+
+    path, _ = folder("vit")
+    state = load_file(path / "model.safetensors")
+    del state[key]
+    save_file(state, path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match=rf"fills \d+% of ViTModel: .*{key}"):
+        build(path)
+
+
+def test_a_shallower_network_than_the_weights_is_refused(folder):
+    path, _ = folder("vit")
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 2}))
+    with pytest.raises(CheckpointError, match="has layers that ViTModel has not"):
+        build(path)
+
+
+def test_a_model_that_reads_no_images_is_refused(tmp_path, capsys):
+    from transformers import BertConfig, BertModel
+
+    sizes = {k: TINY[k] for k in ("hidden_size", "num_attention_heads", "intermediate_size")}
+    BertModel(BertConfig(vocab_size=20, num_hidden_layers=1, **sizes)).save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match=r"is a BertModel, which reads no images"):
+        build(tmp_path)
+    assert "of the encoder" not in capsys.readouterr().err
+
+
+def test_features_need_no_tokenizer(folder):
+    path, _ = folder("clip")
+    for name in ("vocab.txt", "tokenizer.json", "tokenizer_config.json"):
+        (path / name).unlink(missing_ok=True)
+    backbone = build(path)
+    with torch.inference_mode():
+        assert backbone.features(images()).pooled.shape == (2, backbone.pooled_dim)
+        assert backbone.embed_images(images()).shape == (2, 8)
+        with pytest.raises(MissingDependencyError, match=str(path)):
+            backbone.embed_texts(["heart"])
+
+
+def test_a_sentencepiece_tokenizer_says_what_to_install(folder, monkeypatch):
+    import importlib.util
+
+    path, _ = folder("clip")
+    (path / "tokenizer.json").unlink()
+    (path / "spiece.model").write_bytes(b"pieces")
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "sentencepiece" else find(name)
+    )
+    with pytest.raises(
+        MissingDependencyError, match=r"spiece\.model.*pip install 'place-bench\[hf\]'"
+    ):
+        build(path).embed_texts(["heart"])
+
+
+def test_the_pooled_feature_can_be_chosen(folder):
+    path, model = folder("dinov2")
+    with torch.inference_mode():
+        states = model(pixel_values=images()).last_hidden_state
+        found = {pool: build(path, pool=pool).features(images()).pooled
+                 for pool in ("cls", "mean", "cls_mean")}  # fmt: skip
+    assert torch.allclose(found["cls"], states[:, 0], atol=1e-5)
+    assert torch.allclose(found["mean"], states[:, 1:].mean(1), atol=1e-5)
+    assert torch.equal(found["cls_mean"], torch.cat([found["cls"], found["mean"]], 1))
+    assert build(path, pool="cls_mean").pooled_dim == 32
+
+
+def test_a_network_with_maps_has_no_choice_of_pooling(folder):
+    with pytest.raises(SettingError, match="has maps and no tokens"):
+        build(folder("convnext")[0], pool="mean")
+
+
+def test_how_a_radiograph_becomes_square_is_a_setting(folder):
+    path, _ = folder("vit")
+    assert build(path).input.fit == "letterbox"
+    assert build(path, fit="squash").input.fit == "squash"
+    with pytest.raises(SettingError, match="fit"):
+        build(path, fit="stretch")
