@@ -16,6 +16,8 @@ WEIGHTS = (
     "pytorch_model.bin.index.json",
 )
 """Where weights stand, the first that is there counts; an index names several files."""
+_UNREACHABLE: set[tuple[str, str]] = set()
+"""Models that could not be reached in this process: waiting for the network once is enough."""
 _FLOATS = ("F64", "F32", "F16", "BF16")
 
 
@@ -26,16 +28,19 @@ def hub_file(source: str, name: str, revision: str = "main") -> Path | None:
     if folder.is_dir():
         return folder / name if (folder / name).is_file() else None
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RemoteEntryNotFoundError
 
     cached = try_to_load_from_cache(source, name, revision=revision)
     if isinstance(cached, str):
         return Path(cached)
-    if cached is not None:
+    if cached is not None or (source, revision) in _UNREACHABLE:
         return None  # the cache knows that the model has no such file
     try:
         return Path(hf_hub_download(source, name, revision=revision))
+    except RemoteEntryNotFoundError:
+        return None
     except (OSError, ValueError, HfHubHTTPError, HFValidationError):
+        _UNREACHABLE.add((source, revision))
         return None
 
 

@@ -254,9 +254,8 @@ def _load(source: str, settings: HubSettings) -> tuple[Any, Mapping[str, Any]]:
         f"hf:{source}: reading it from its folder or the cache of the hub, or downloading it"
     )
     options: dict[str, Any] = {"revision": settings.revision, "trust_remote_code": False}
-    described = hub_file(source, "config.json", settings.revision)
-    if described is not None:
-        read_json_object(described)
+    if (Path(source) / "config.json").is_file():
+        read_json_object(Path(source) / "config.json")
     config = _fetched(source, lambda: AutoConfig.from_pretrained(source, **options))
     check_weight_files(weight_files(source, settings.revision))
     verbosity = logging.get_verbosity()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -119,7 +120,9 @@ def _coverage(model: nn.Module, rest: str, settings: OpenClipSettings) -> Covera
         return None
     state = expected_state(model)
     check_values(state, f"open_clip:{rest}")
-    return whole(state, settings.pretrained or rest)
+    resized = f"position embeddings are interpolated to images of {settings.size} px"
+    adaptations = (resized,) if settings.size else ()
+    return replace(whole(state, settings.pretrained or rest), adaptations=adaptations)
 
 
 def text_tower(folder: Path) -> dict[str, Any]:
@@ -215,6 +218,11 @@ def _create(
                 **options,
             )
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, AssertionError) as error:
+        if "loading state_dict" in str(error):
+            raise CheckpointError(
+                f"the weights of open_clip:{name} do not fill it: {_reason(error)}.",
+                "They are of another architecture, renamed or damaged.",
+            ) from error
         raise MissingDependencyError(
             f"open_clip:{name} could not be made: {_reason(error)}.",
             "Download it on a machine with network access and name its file "
@@ -223,8 +231,8 @@ def _create(
 
 
 def _reason(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0].rstrip(".")
+    text = str(error).split("loading state_dict for ")[-1].strip() or type(error).__name__
+    return " ".join(text.split())[:300].rstrip(".")
 
 
 def _input_spec(visual: Any) -> InputSpec:

@@ -11,7 +11,7 @@ from backbones.architectures import fixed_architecture
 from backbones.external.hub import hub_file, weight_files
 from bench.cards import read_json_object
 from bench.contracts import BackboneRequest
-from bench.errors import CheckpointError
+from bench.errors import CheckpointError, MissingDependencyError
 from bench.hashing import files_digest
 
 _DESCRIPTIONS = (
@@ -104,7 +104,20 @@ def _described(source: str, weights: list[Path], revision: str = "main") -> list
 
 def _hf_files(rest: str, request: BackboneRequest) -> list[Path]:
     revision = request.settings.get("revision", "main")
-    return _described(rest, weight_files(rest, revision), revision)
+    return _described(rest, _had(f"hf:{rest}", rest, revision), revision)
+
+
+def _had(name: str, source: str, revision: str = "main") -> list[Path]:
+    """Return the weights of a folder or of a model on the hub; raise MissingDependencyError, saying
+    how to bring them, where the hub's are not to be had."""
+    found = weight_files(source, revision)
+    if not found and not Path(source).expanduser().is_dir():
+        raise MissingDependencyError(
+            f"{name}: its weights are not on this machine and cannot be downloaded.",
+            f"On a machine with network access run `huggingface-cli download {source}`, then copy "
+            "$HF_HOME here, or copy the model's folder and name it.",
+        )
+    return found
 
 
 def _timm_files(rest: str, request: BackboneRequest) -> list[Path]:
@@ -114,7 +127,8 @@ def _timm_files(rest: str, request: BackboneRequest) -> list[Path]:
         return _described(rest, weight_files(rest))
     if rest.startswith(_HUB):
         name, _, revision = rest.partition(":")[2].partition("@")
-        return _described(name, weight_files(name, revision or "main"), revision or "main")
+        weights = _had(f"timm:{rest}", name, revision or "main")
+        return _described(name, weights, revision or "main")
     from timm.models import get_pretrained_cfg, is_model
 
     facts = get_pretrained_cfg(rest) if is_model(rest.partition(".")[0]) else None
@@ -124,7 +138,7 @@ def _timm_files(rest: str, request: BackboneRequest) -> list[Path]:
     if facts.hf_hub_filename:
         path = hub_file(name, str(facts.hf_hub_filename))
         return [path] if path is not None else []
-    return weight_files(name if name.rstrip("/") != "timm" else f"timm/{rest}")
+    return _had(f"timm:{rest}", name if name.rstrip("/") != "timm" else f"timm/{rest}")
 
 
 def _open_clip_files(rest: str, request: BackboneRequest) -> list[Path]:

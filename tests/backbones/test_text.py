@@ -169,7 +169,9 @@ def test_collate_without_any_sentence() -> None:
     assert batch.keys.tolist() == [[-1]] and not batch.sentence_mask.any()
 
 
-def test_local_bert_gives_its_first_layers(tmp_path: Path) -> None:
+def test_local_bert_gives_its_first_layers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     from transformers import BertConfig, BertModel
 
     vocabulary = Vocabulary.train(REPORTS, 120)
@@ -189,6 +191,8 @@ def test_local_bert_gives_its_first_layers(tmp_path: Path) -> None:
         tmp_path, local_files_only=True, add_pooling_layer=False
     ).eval()
     encoder, loaded = load_text_encoder(tmp_path, 2)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "the first 2 of 4 layers of" in said and "text_layers=2" in said
     batch = collate(
         [loaded.encode(REPORTS[0], max_tokens=60, max_sentences=4, min_words=2)], loaded.pad
     )

@@ -9,7 +9,7 @@ import torch
 from huggingface_hub import constants
 
 from bench.contracts import BACKBONES, BackboneRequest
-from bench.errors import CheckpointError, SettingError
+from bench.errors import CheckpointError, MissingDependencyError, SettingError
 
 
 def digest(name, **settings):
@@ -124,6 +124,19 @@ def test_another_revision_in_the_hubs_cache_is_another_hash(
     assert first and digest(name) and digest(name) != first
     if name.startswith("hf:"):
         assert digest(name, revision="a" * 40) == first
+
+
+@pytest.mark.parametrize("name", ["hf:org/absent", "timm:test_resnet2.absent", "timm:resnet26"])
+def test_weights_of_the_hub_that_are_not_here_stop_a_run_before_its_first_cell(
+    name, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    if name == "timm:test_resnet2.absent":
+        assert digest(name) == ""  # no such model: its builder names the nearest
+        return
+    with pytest.raises(MissingDependencyError, match=r"cannot be downloaded\..*HF_HOME"):
+        digest(name)
 
 
 def test_random_weights_have_no_hash():

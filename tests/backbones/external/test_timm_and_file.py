@@ -323,3 +323,35 @@ def test_a_hint_names_a_prefix_only_where_most_weights_fit(weights):
     with pytest.raises(CheckpointError) as stopped:
         build(f"file:{path}?arch=test_vit")
     assert "prefix=" not in str(stopped.value)
+
+
+def test_a_network_of_one_size_is_made_for_the_size_that_is_asked_for(weights):
+    """Swin at 448: the windows stay, every weight comes from the file."""
+    name = "swin_tiny_patch4_window7_224"
+    path, _ = weights(name)
+    backbone = build(f"file:{path}?arch={name}&size=448")
+    assert (backbone.input.size, backbone.coverage.fraction) == (448, 1.0)
+    with torch.inference_mode():
+        assert backbone.features(images(448)).grid == (28, 28)
+
+
+def test_a_size_that_cannot_be_is_one_sentence():
+    for name in ("vit_tiny_patch16_224", "swin_tiny_patch4_window7_224"):
+        with pytest.raises(SettingError) as stopped:
+            build(f"timm:{name}?pretrained=false&size=45").features(images(45))
+        assert "45" in str(stopped.value) and "\n" not in str(stopped.value)
+
+
+def test_the_pooled_feature_of_a_transformer_can_be_chosen(weights):
+    path, model = weights("test_vit")
+    with torch.inference_mode():
+        states = model.forward_features(images(160))
+        found = {
+            pool: build(f"timm:test_vit?weights={path}&pool={pool}").features(images(160)).pooled
+            for pool in ("cls", "mean", "cls_mean")
+        }
+    assert torch.allclose(found["cls"], states[:, 0], atol=1e-5)
+    assert torch.allclose(found["mean"], states[:, 1:].mean(1), atol=1e-5)
+    assert torch.equal(found["cls_mean"], torch.cat([found["cls"], found["mean"]], 1))
+    with pytest.raises(SettingError, match="has maps and no tokens"):
+        build(f"timm:test_resnet?weights={weights('test_resnet')[0]}&pool=mean")

@@ -1,0 +1,66 @@
+"""Folders of open_clip models whose text tower is a transformers model (BiomedCLIP): where its
+configuration is looked for, and what is said where it is missing."""
+
+import json
+
+import pytest
+from huggingface_hub import constants
+
+from backbones.external.openclip import text_tower
+from bench.errors import CheckpointError, MissingDependencyError
+
+TOWER = "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract"
+TEXT = {"hf_model_name": TOWER, "hf_proj_type": "mlp", "context_length": 256}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    home = tmp_path / "model"
+    home.mkdir()
+    describe(home, TEXT)
+    return home
+
+
+def describe(home, text):
+    content = {"model_cfg": {"embed_dim": 512, "vision_cfg": {}, "text_cfg": text}}
+    (home / "open_clip_config.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("inside", ["", TOWER.rpartition("/")[2]])
+def test_the_text_towers_configuration_is_read_from_the_folder(inside, folder):
+    place = folder / inside
+    place.mkdir(exist_ok=True)
+    (place / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    told = text_tower(folder)["text_cfg"]
+    assert told == {**TEXT, "hf_model_name": str(place), "hf_model_pretrained": False}
+
+
+def test_without_it_the_file_to_bring_is_named(folder):
+    (folder / "config.json").write_text(json.dumps({"model_type": "clip"}))
+    with pytest.raises(MissingDependencyError, match=rf"lacks .* {TOWER}\. Download config\.json"):
+        text_tower(folder)
+
+
+def test_a_configuration_in_the_hubs_cache_is_left_to_the_library(folder, tmp_path):
+    home = tmp_path / "cache" / f"models--{TOWER.replace('/', '--')}"
+    (home / "snapshots" / "c").mkdir(parents=True)
+    (home / "snapshots" / "c" / "config.json").write_text("{}")
+    (home / "refs").mkdir()
+    (home / "refs" / "main").write_text("c")
+    assert text_tower(folder) == {}
+
+
+def test_a_text_tower_of_open_clips_own_needs_nothing(folder):
+    describe(folder, {"context_length": 77, "width": 32})
+    assert text_tower(folder) == {}
+
+
+def test_a_folder_of_another_kind_is_refused_by_name(folder):
+    (folder / "open_clip_config.json").write_text("[]")
+    with pytest.raises(CheckpointError, match=r"open_clip_config\.json is damaged"):
+        text_tower(folder)
+    (folder / "open_clip_config.json").unlink()
+    with pytest.raises(MissingDependencyError, match=r"has no open_clip_config\.json"):
+        text_tower(folder)
