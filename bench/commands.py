@@ -26,6 +26,7 @@ from bench.plan import (
 from bench.pretraining import (
     PretrainRequest,
     check_encoder,
+    check_encoder_settings,
     encoder_request,
     preview,
     resolve_encoder,
@@ -46,11 +47,12 @@ def run_command(request: RunRequest, *, dry_run: bool) -> int:
     cell failed)."""
     progress = default_progress()
     check_request(request)
+    check_encoder_settings(request)
+    for name in backbone_names(request):
+        check_encoder(encoder_request(name, request))
     if dry_run:
         _print_plan(request, progress)
         return 0
-    for name in backbone_names(request):
-        check_encoder(encoder_request(name, request))
     plans = [plan_task(name, request, progress) for name in expand_tasks(request.tasks)]
     jobs = _once([job for plan in plans for job in _jobs(plan, request, progress)], progress)
     renamed = rename_rows(jobs, request)

@@ -267,11 +267,12 @@ class BackboneRequest:
 class BackboneSpec:
     """Declaration of one backbone.
 
-    `build` returns the loaded encoder. Two answers are given without importing torch:
+    `build` returns the loaded encoder. Some answers are given without importing torch:
     `architecture`, the full name of the one a request means, and `weights_file`, which file it will
     read, so that its hash can stand in the results; `weights_digest` gives that hash itself where it
     is of several files, or of files that a library keeps. `same_as` is the name under which the very
-    same encoder is known too: both are one row. `settings` came with the name
+    same encoder is known too: both are one row. `check` raises SettingError for settings (`--set
+    backbone.key=value`) that `build` would refuse. `settings` came with the name
     (`name?key=value`). `method` ("module:Class") names the pre-training method where the harness
     can pre-train it, `trainer` ("module") who trains it and `pretrain_on` the image-report dataset
     it uses by default; then `build` is called with `request.checkpoint` set. `seeded` is True where
@@ -293,6 +294,7 @@ class BackboneSpec:
     weights_file: Callable[[BackboneRequest], Path | None] | None = None
     weights_digest: Callable[[BackboneRequest], str] | None = None
     same_as: Callable[[BackboneRequest], str] | None = None
+    check: Callable[[BackboneRequest], None] | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -312,6 +314,8 @@ def configured(spec: BackboneSpec, name: str, settings: Mapping[str, str]) -> Ba
     hash_of = spec.weights_digest
     weights_digest = (lambda request: hash_of(extended(request))) if hash_of else None
     same_as = spec.same_as
+    check_of = spec.check
+    check = (lambda request: check_of(extended(request))) if check_of else None
     merged = {**spec.settings, **settings}
     return replace(
         spec,
@@ -321,6 +325,7 @@ def configured(spec: BackboneSpec, name: str, settings: Mapping[str, str]) -> Ba
         weights_file=weights_file,
         weights_digest=weights_digest,
         same_as=(lambda request: same_as(extended(request))) if same_as else None,
+        check=check,
         settings=merged,
         default=False,
     )
@@ -512,6 +517,12 @@ class TaskKind(ABC):
     @abstractmethod
     def protocols(self) -> tuple[str, ...]:
         """Return the names of the protocol presets."""
+
+    def metric_names(self, task: TaskSpec, settings: Any) -> tuple[str, ...]:
+        """Return the metrics that `statistics` will give, or patterns of them (`ce_f1:*`), without
+        those of single classes (`name:class`) and subgroups (`name@sex=F`); () where only the
+        results can say. Must not import torch or numpy."""
+        return ()
 
     def split(self, index: pd.DataFrame, task: TaskSpec, protocol: str, seed: int) -> pd.DataFrame:
         """Return `index` with `split` filled (train/val/test); default: the official split, else

@@ -14,8 +14,9 @@ import numpy as np
 
 from bench.cell import digest
 from bench.contracts import KINDS, TASKS, Predictions, TaskKind, TaskSpec
-from bench.errors import PlaceBenchError
+from bench.errors import UnknownNameError
 from bench.metrics.paired import Difference, all_differences
+from bench.registry import suggest
 from bench.results import ResultStore, write_atomically
 from bench.stats import (
     Estimate,
@@ -216,12 +217,12 @@ def _column(
 def statistic_of(
     kind: TaskKind, task: TaskSpec, metric: str, predictions: Predictions
 ) -> Statistic:
-    """Return one metric of some predictions; raise PlaceBenchError naming the known ones where it
+    """Return one metric of some predictions; raise UnknownNameError with the nearest ones where it
     is none of the task."""
     statistics = kind.statistics(predictions, task)
     if metric not in statistics:
-        raise PlaceBenchError(
-            f"task '{task.name}' has no metric '{metric}'.", f"Known: {', '.join(statistics)}."
+        raise UnknownNameError(
+            f"task '{task.name}' has no metric '{metric}'.", suggest(metric, statistics)
         )
     return statistics[metric]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,6 +28,7 @@ from bench.errors import SettingError, UnknownNameError
 from bench.machine import default_threads
 from bench.naming import absolute_name, identity, short_name
 from bench.registry import suggest
+from bench.settings import Seed, check_value
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,10 +121,12 @@ def check_request(request: RunRequest) -> None:
             raise SettingError(
                 f"label fraction {fraction:g} is not in (0, 1].", "Write 0.01, 0.1 or 1.0."
             )
+    for seed in request.seeds:
+        check_value("seeds", seed, Seed)
     for name in expand_tasks(request.tasks):
         task = TASKS.get(name)
         DATASETS.get(task.dataset)
-        head_settings(task, request)
+        _check_metric(task, head_settings(task, request))
     names = backbone_names(request)
     for name in names:
         spec = BACKBONES.get(name)
@@ -137,6 +141,18 @@ def check_request(request: RunRequest) -> None:
                 f"--checkpoint names '{name}', which is not among the backbones.",
                 suggest(name, names),
             )
+
+
+def _check_metric(task: TaskSpec, settings: Any) -> None:
+    """Raise SettingError where the main metric of a task is none that its kind will give."""
+    names = KINDS.get(task.kind).metric_names(task, settings)
+    patterns = [pattern for name in names for pattern in (name, f"{name}:*", f"{name}@*")]
+    if names and not any(fnmatchcase(task.main_metric, pattern) for pattern in patterns):
+        raise SettingError(
+            f"the main metric of task '{task.name}' is '{task.main_metric}', which {task.kind} "
+            "does not give with these settings.",
+            suggest(task.main_metric, names),
+        )
 
 
 def expand_tasks(names: Sequence[str]) -> list[str]:

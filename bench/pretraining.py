@@ -26,8 +26,9 @@ from bench.hashing import file_sha256
 from bench.machine import default_threads, use_threads
 from bench.naming import split_name
 from bench.paths import cache_home
-from bench.plan import EncoderRef, RunRequest
+from bench.plan import EncoderRef, RunRequest, backbone_names
 from bench.seen import check_seen
+from bench.settings import Seed, check_value
 
 if TYPE_CHECKING:
     from bench.data.loading import Prepared
@@ -79,6 +80,49 @@ def encoder_request(name: str, request: RunRequest) -> PretrainRequest:
     )
 
 
+def check_encoder_settings(request: RunRequest) -> None:
+    """Raise SettingError for a setting of an encoder that it does not take, and for one of a
+    pre-training that this run does not do; no file is read."""
+    changes = request.scoped("pretrain")
+    trained = []
+    for name in backbone_names(request):
+        spec = BACKBONES.get(name)
+        _check_backbone(spec, request)
+        if spec.method and name not in request.checkpoints:
+            trained.append(name)
+    if changes and (request.profile != "demo" or not trained):
+        reason = (
+            "a run in the paper profile trains no encoder"
+            if request.profile != "demo"
+            else f"none of {', '.join(backbone_names(request))} is trained in this run"
+        )
+        raise SettingError(
+            f"--set pretrain.{next(iter(changes))} changes nothing: {reason}.",
+            "Leave it out, or use `place-bench pretrain`.",
+        )
+
+
+def _check_backbone(spec: BackboneSpec, request: RunRequest) -> None:
+    asked = BackboneRequest(
+        request.profile, request.architecture, settings=request.scoped("backbone")
+    )
+    if spec.check is not None:
+        spec.check(asked)
+    elif spec.method and asked.settings:
+        raise SettingError(
+            f"--set backbone.{next(iter(asked.settings))}: '{spec.name}' takes its settings from "
+            "its checkpoint.",
+            "Use --set pretrain.key=value.",
+        )
+
+
+def _check_recipe(spec: BackboneSpec, request: PretrainRequest) -> None:
+    try:
+        importlib.import_module(spec.trainer).check(_recipe(spec, request))
+    except SettingError as error:
+        raise SettingError(f"pre-training of '{spec.name}': {error.args[0]}", error.hint) from error
+
+
 def resolve_encoder(request: PretrainRequest, progress: Progress) -> EncoderRef:
     """Return the encoder a run uses: given, untrained, found in the cache, or (demo profile)
     trained now."""
@@ -102,7 +146,7 @@ def check_encoder(request: PretrainRequest) -> None:
     if request.checkpoint:
         _given(spec, request, request.checkpoint)
     elif spec.method and request.profile == "demo":
-        importlib.import_module(spec.trainer).check(_recipe(spec, request))
+        _check_recipe(spec, request)
     elif spec.method:
         _only_checkpoint(spec, request)
     else:
@@ -130,8 +174,9 @@ def train_encoder(
             f"backbone '{request.method}' is not pre-trained here.", f"These are: {able}."
         )
     trainer = importlib.import_module(spec.trainer)
+    check_value("seed", request.seed, Seed)
+    _check_recipe(spec, request)  # a wrong setting stops here, before any data is made
     recipe = _recipe(spec, request)
-    trainer.check(recipe)  # a wrong setting or architecture stops here, before any data is made
     root, prepared = _image_report_data(
         spec, request, trainer.pretrain_image_size(recipe), progress
     )

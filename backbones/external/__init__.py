@@ -6,9 +6,11 @@ import importlib
 from functools import partial
 
 from backbones.external import sources
+from backbones.external.settings import SETTINGS
 from bench.contracts import BACKBONES, Backbone, BackboneRequest, BackboneSpec
 from bench.errors import SettingError
 from bench.naming import join_name
+from bench.settings import override
 
 _SCHEMES = {
     "timm": (
@@ -49,6 +51,7 @@ def _declare(scheme: str, rest: str) -> BackboneSpec:
         weights_file=partial(sources.weights_file, scheme, rest),
         weights_digest=partial(sources.weights_digest, scheme, rest),
         same_as=partial(_as_timm, rest) if scheme == "file" else None,
+        check=partial(_check, scheme),
     )
 
 
@@ -56,6 +59,10 @@ def _as_timm(path: str, request: BackboneRequest) -> str:
     """Return how `timm:` names a weights file of one of its architectures."""
     settings = {**request.settings, "weights": path}
     return join_name("timm", settings.pop("arch", ""), settings)
+
+
+def _check(scheme: str, request: BackboneRequest) -> None:
+    override(SETTINGS[scheme](), request.settings)
 
 
 def _build(module: str, rest: str, request: BackboneRequest) -> Backbone:

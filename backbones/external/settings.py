@@ -3,6 +3,7 @@ torch."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -74,3 +75,13 @@ class XrayVisionSettings(CheckedSettings):
     """`weights`: a local file of the model, else the package's own folder, else a download."""
 
     weights: str = ""
+
+
+SETTINGS: Mapping[str, type[CheckedSettings]] = {
+    "timm": TimmSettings,
+    "hf": HubSettings,
+    "torchxrayvision": XrayVisionSettings,
+    "open_clip": OpenClipSettings,
+    "file": FileSettings,
+}
+"""By the scheme of a name."""

@@ -3,16 +3,9 @@ never silently random."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from backbones.architectures import architecture_name
+from backbones.imagenet.files import check_settings, find_weights
 from bench.contracts import Backbone, BackboneRequest, backbone
-
-
-def _weights_file(request: BackboneRequest) -> Path | None:
-    from backbones.imagenet.files import find_weights
-
-    return find_weights(request)
 
 
 @backbone(
@@ -22,7 +15,8 @@ def _weights_file(request: BackboneRequest) -> Path | None:
     licence="that of the weights file (timm's: Apache-2.0)",
     citation="Wightman, PyTorch image models, 2019",
     source="https://github.com/huggingface/pytorch-image-models",
-    weights_file=_weights_file,
+    weights_file=find_weights,
+    check=check_settings,
 )
 def build(request: BackboneRequest) -> Backbone:
     """Return an encoder with ImageNet weights (`backbone.weights=PATH`, or timm's from a local

@@ -17,13 +17,18 @@ HUB = {
 def find_weights(request: BackboneRequest) -> Path | None:
     """Return the weights file a request means (`weights=PATH`, the checkpoint, timm's in the local
     hub cache), or None."""
+    check_settings(request)
+    given = request.settings.get("weights") or request.checkpoint
+    return Path(given) if given else _cached(HUB.get(requested_architecture(request).name, ""))
+
+
+def check_settings(request: BackboneRequest) -> None:
+    """Raise SettingError for any setting but `weights`."""
     unknown = sorted(set(request.settings) - {"weights"})
     if unknown:
         raise SettingError(
             f"backbone 'imagenet' has no setting '{unknown[0]}'.", "It has: weights."
         )
-    given = request.settings.get("weights") or request.checkpoint
-    return Path(given) if given else _cached(HUB.get(requested_architecture(request).name, ""))
 
 
 def _cached(repository: str) -> Path | None:

@@ -85,3 +85,8 @@ def requested_architecture(published: Published, request: BackboneRequest) -> st
     wanted = request.architecture
     own = published.architecture
     return fixed_architecture(published.name, own, "" if wanted == published.family else wanted)
+
+
+def check_settings(request: BackboneRequest) -> None:
+    """Raise SettingError for a setting that no published checkpoint has."""
+    override(PublishedSettings(), request.settings)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from backbones.architectures import architecture_name, requested_architecture
+from backbones.checks import no_settings
 from bench.contracts import Backbone, BackboneRequest, backbone
 
 
@@ -12,6 +15,7 @@ from bench.contracts import Backbone, BackboneRequest, backbone
     architecture=architecture_name,
     licence="Apache-2.0",
     source="this repository",
+    check=partial(no_settings, "random"),
     seeded=True,
     default=True,
 )
@@ -19,7 +23,6 @@ def build(request: BackboneRequest) -> Backbone:
     """Return a frozen-at-initialisation encoder of the requested architecture; its weights depend
     on the seed alone."""
     from backbones.base import LoadedBackbone
-    from backbones.checks import no_settings
     from backbones.encoders.image import build_encoder
 
     no_settings("random", request)

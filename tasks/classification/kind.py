@@ -15,6 +15,7 @@ from bench.contracts import (
     TaskSpec,
     TrainedKind,
 )
+from bench.metrics.names import classification_names
 from tasks.classification.settings import PRESETS, ClassificationSettings, resolve, task_labels
 
 if TYPE_CHECKING:
@@ -54,6 +55,10 @@ class ClassificationKind(TrainedKind):
     def protocols(self) -> tuple[str, ...]:
         """Return the names of the protocol presets."""
         return tuple(PRESETS)
+
+    def metric_names(self, task: TaskSpec, settings: ClassificationSettings) -> tuple[str, ...]:
+        """Return the metrics of these settings."""
+        return classification_names(settings.mode)
 
     def own_subset(
         self, train: pd.DataFrame, fraction: float, task: TaskSpec, seed: int

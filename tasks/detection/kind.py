@@ -21,6 +21,25 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+METRICS = (
+    "map",
+    "map_rsna",
+    "ap40",
+    "ap50",
+    "ar",
+    "froc",
+    "froc_0.125",
+    "froc_0.25",
+    "froc_0.5",
+    "froc_1",
+    "froc_2",
+    "froc_4",
+    "froc_8",
+    "rsna_score",
+)
+"""All that `statistics` gives, without those of single classes."""
+
+
 class DetectionKind(TrainedKind):
     """Boxes with a class and a score; scored by average precision and FROC over all images, healthy
     ones included."""
@@ -40,6 +59,10 @@ class DetectionKind(TrainedKind):
     def protocols(self) -> tuple[str, ...]:
         """Return the names of the protocol presets."""
         return tuple(PRESETS)
+
+    def metric_names(self, task: TaskSpec, settings: DetectionSettings) -> tuple[str, ...]:
+        """Return the metrics of these settings."""
+        return (*METRICS, "map_mgca") if settings.mgca_filter else METRICS
 
     def fit(self, backbone: Backbone, train: Subset, val: Subset, context: CellContext) -> Any:
         """Train the detector; return a `tasks.detection.fit.Finder`."""

@@ -16,6 +16,29 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+_SCORES = ("precision", "recall", "f1")
+METRICS = (
+    *(f"ce_{score}_{mean}" for score in _SCORES for mean in ("micro", "macro")),
+    *(f"ce_{score}_{mean}_5" for score in _SCORES for mean in ("micro", "macro")),
+    *(f"ce_{score}_example" for score in _SCORES),
+    "ce_f1:*",
+    *(f"bleu{order}" for order in (1, 2, 3, 4)),
+    "meteor",
+    "rouge_l",
+    "cider",
+    "normal_copied",
+    "normal_sentences",
+    "copied_sentences",
+    "words",
+    "words_ratio",
+    "repeated_reports",
+    "empty_reports",
+    "distinct1",
+    "distinct2",
+)
+"""All that `statistics` gives, F1 of single observations too."""
+
+
 class ReportGenerationKind(TaskKind):
     """Write the report of a study; scored by the words it shares with the reference and by the
     findings both name."""
@@ -45,6 +68,10 @@ class ReportGenerationKind(TaskKind):
     def protocols(self) -> tuple[str, ...]:
         """Return the names of the protocol presets."""
         return tuple(PRESETS)
+
+    def metric_names(self, task: TaskSpec, settings: ReportSettings) -> tuple[str, ...]:
+        """Return the metrics of these settings."""
+        return METRICS
 
     def split(self, index: pd.DataFrame, task: TaskSpec, protocol: str, seed: int) -> pd.DataFrame:
         """Return the official split, or under `default` one by patient where there is none."""

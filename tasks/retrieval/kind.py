@@ -42,6 +42,13 @@ class RetrievalKind(TaskKind):
         """Return the names of the protocol presets."""
         return tuple(PRESETS)
 
+    def metric_names(self, task: TaskSpec, settings: RetrievalSettings) -> tuple[str, ...]:
+        """Return the metrics of these settings."""
+        own = [f"r@{k}" for k in settings.ks] + ["mean_rank", "median_rank"]
+        worth = ("p", "hit", "ndcg") if settings.labels else ()
+        shared = [f"{name}@{k}" for name in worth for k in settings.ks]
+        return tuple(f"{side}_{name}" for side in ("i2t", "t2i") for name in own + shared)
+
     def split(self, index: pd.DataFrame, task: TaskSpec, protocol: str, seed: int) -> pd.DataFrame:
         """Return the official split; a dataset that is a test set as a whole stays one."""
         return (

@@ -21,6 +21,26 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+METRICS = (
+    "dice_per_image",
+    "dice_global",
+    "iou",
+    "iou_per_image",
+    "dice_positive",
+    "mdice",
+    "mdice_per_image",
+    "miou",
+    "dice_small",
+    "dice_medium",
+    "dice_large",
+    "image_sensitivity",
+    "image_specificity",
+    "hd95",
+    "surface_dice",
+)
+"""All that `statistics` gives, without those of single classes."""
+
+
 class SegmentationKind(TrainedKind):
     """One mask per class and image, several may overlap; scored by overlap, boundary and decision
     per image."""
@@ -50,6 +70,10 @@ class SegmentationKind(TrainedKind):
     def protocols(self) -> tuple[str, ...]:
         """Return the names of the protocol presets."""
         return tuple(PRESETS)
+
+    def metric_names(self, task: TaskSpec, settings: SegmentationSettings) -> tuple[str, ...]:
+        """Return the metrics of these settings."""
+        return (*METRICS, "dice_batch_mean") if settings.batch_mean else METRICS
 
     def fit(self, backbone: Backbone, train: Subset, val: Subset, context: CellContext) -> Any:
         """Train the head; return a `tasks.segmentation.fit.Segmenter`."""

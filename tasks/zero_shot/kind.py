@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bench.contracts import Backbone, CellContext, Predictions, Profile, Subset, TaskKind, TaskSpec
+from bench.metrics.names import classification_names
 from tasks.zero_shot.settings import PRESETS, ZeroShotSettings, resolve
 
 if TYPE_CHECKING:
@@ -32,6 +33,10 @@ class ZeroShotKind(TaskKind):
     def protocols(self) -> tuple[str, ...]:
         """Return the names of the protocol presets."""
         return tuple(PRESETS)
+
+    def metric_names(self, task: TaskSpec, settings: ZeroShotSettings) -> tuple[str, ...]:
+        """Return the metrics of these settings."""
+        return classification_names(settings.mode)
 
     def split(self, index: pd.DataFrame, task: TaskSpec, protocol: str, seed: int) -> pd.DataFrame:
         """Return the official split; a dataset that is a test set as a whole stays one."""

@@ -87,6 +87,41 @@ def test_json_listing_is_complete(tmp_path: Path) -> None:
         (["run", "siim_seg", "--fractions", "1.5"], "label fraction 1.5 is not in (0, 1]"),
         (["run", "siim_seg", "--data-root", "nowhere"], "nowhere"),
         (["run", "siim_seg", "--arch", "resnot"], "unknown architecture 'resnot'"),
+        (["run", "siim_seg", "--set", "lr=nan"], "'lr' is nan. It must be a finite number"),
+        (["run", "siim_seg", "--seeds", "-1"], "'seeds' is -1. It must be a whole number"),
+        (
+            ["run", "siim_seg", "--dry-run", "--set", "pretrain.nope=3"],
+            "pre-training of 'convirt': unknown setting 'nope'",
+        ),
+        (
+            ["run", "siim_seg", "--backbones", "place", "--set", "pretrain.tau1=-1"],
+            "pre-training of 'place': setting 'tau1' is -1",
+        ),
+        (
+            ["run", "siim_seg", "--backbones", "random", "--set", "pretrain.epochs=3"],
+            "pretrain.epochs changes nothing: none of random is trained in this run",
+        ),
+        (
+            ["run", "siim_seg", "--profile", "paper", "--set", "pretrain.epochs=3"],
+            "a run in the paper profile trains no encoder",
+        ),
+        (
+            ["run", "siim_seg", "--dry-run", "--backbones", "place", "--set", "backbone.x=1"],
+            "'place' takes its settings from its checkpoint",
+        ),
+        (
+            ["run", "siim_seg", "--dry-run", "--backbones", "timm:resnet18?pretrain=no"],
+            "unknown setting 'pretrain' of TimmSettings. Did you mean pretrained",
+        ),
+        (
+            ["run", "siim_seg", "--backbones", "timm:resnet18", "--set", "backbone.size=0"],
+            "'size' is 0. It must be a whole number, at least 16",
+        ),
+        (
+            ["run", "chexpert5x200_ret", "--set", "ks=1,5"],
+            "the main metric of task 'chexpert5x200_ret' is 'i2t_p@10', which retrieval does",
+        ),
+        (["pretrain", "place", "--set", "ema=inf"], "'ema' is inf. It must be a finite number"),
         (["pretrain", "random"], "'random' is not pre-trained here"),
         (["leaderboard"], "no results in"),
         (["data", "path", "siimm"], "unknown dataset 'siimm'. Did you mean siim"),

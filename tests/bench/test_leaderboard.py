@@ -14,7 +14,7 @@ from PIL import Image
 from bench import contracts, leaderboard, tables
 from bench.commands import compare_command
 from bench.contracts import Predictions, TaskSpec
-from bench.errors import PlaceBenchError, UnknownNameError
+from bench.errors import UnknownNameError
 from bench.overview import write_overview
 from bench.pictures import stamp
 from bench.published import FOLDER, _protocols, _rows, published_groups, published_markdown
@@ -190,10 +190,12 @@ def test_demo_and_real_go_to_different_files(store: ResultStore, tmp_path: Path)
     assert set(pd.read_csv(tmp_path / "fake_task.csv")["data_kind"]) == {"real"}
 
 
-def test_unknown_metric_names_the_known_ones(store: ResultStore) -> None:
+def test_unknown_metric_names_the_nearest(store: ResultStore) -> None:
     add(store, "a", 0.5)
-    with pytest.raises(PlaceBenchError, match="no metric 'dice'. Known: score"):
-        leaderboard.build(store, "fake_task", "dice")
+    with pytest.raises(UnknownNameError, match="no metric 'scroe'. Did you mean score"):
+        leaderboard.build(store, "fake_task", metric="scroe")
+    with pytest.raises(UnknownNameError, match="no metric 'scroe'. Did you mean score"):
+        compare_command("fake_task", (), "scroe", store.root)
 
 
 def test_smallest_rank_is_best_and_undefined_values_are_said(store: ResultStore) -> None:

@@ -9,9 +9,18 @@ import numpy as np
 import pytest
 
 from bench.cell import Cell
-from bench.contracts import BACKBONES
+from bench.contracts import BACKBONES, TASKS, Profile
 from bench.engines.local import Job, run_jobs
-from bench.plan import EncoderRef, RunRequest, TaskPlan, make_cell, plan_task, settings_id
+from bench.errors import SettingError
+from bench.plan import (
+    EncoderRef,
+    RunRequest,
+    TaskPlan,
+    check_request,
+    make_cell,
+    plan_task,
+    settings_id,
+)
 from bench.progress import Silent
 from bench.results import ResultStore
 from tests.tasks.datasets.fakes import write_siim
@@ -71,6 +80,21 @@ def test_a_published_procedure_sees_the_table_as_it_is(two_orders: tuple[Path, P
     """MGCA draws by the order of the rows: another order is another split of its own."""
     one, two = (planned("siim_seg", root, protocol="mgca")[0] for root in two_orders)
     assert one.split_hash != two.split_hash
+
+
+def test_a_main_metric_that_no_result_will_have_is_refused_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wrong = replace(TASKS.get("siim_seg"), name="wrong_seg", main_metric="dice_per_imgae")
+    monkeypatch.setitem(TASKS._items, "wrong_seg", wrong)
+    with pytest.raises(SettingError, match=r"'wrong_seg' is 'dice_per_imgae'.*Did you mean dice"):
+        check_request(RunRequest(("wrong_seg",), ("random",)))
+
+
+@pytest.mark.parametrize("name", TASKS.names())
+@pytest.mark.parametrize("profile", ["demo", "paper"])
+def test_every_task_has_a_main_metric_that_its_kind_gives(name: str, profile: Profile) -> None:
+    check_request(RunRequest((name,), ("random",), profile=profile))
 
 
 def test_threads_belong_to_a_cell_whose_head_is_trained(two_orders: tuple[Path, Path]) -> None:

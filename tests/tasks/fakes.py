@@ -122,3 +122,8 @@ class Said(Silent):
 
     def say(self, message):
         self.lines.append(message)
+
+
+def base_names(statistics):
+    """Return the names of metrics without those of single classes and subgroups."""
+    return {name for name in statistics if ":" not in name and "=" not in name}

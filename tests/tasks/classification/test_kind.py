@@ -12,7 +12,7 @@ from bench.errors import DataError
 from bench.stats import cluster_weights, point
 from tasks.classification import ClassificationKind
 from tasks.classification.augment import augment
-from tests.tasks.fakes import Encoder, Said, context, subset, task
+from tests.tasks.fakes import Encoder, Said, base_names, context, subset, task
 
 KIND = ClassificationKind()
 
@@ -204,3 +204,15 @@ def test_views_are_a_setting(tmp_path):
         subset(100, 3).index.query("view == 'PA'")["image_id"]
     )
     assert replace(KIND.settings(task(views=("PA",)), "default", "demo", {})).views == ("PA",)
+
+
+@pytest.mark.parametrize("mode", ["multilabel", "binary", "multiclass"])
+def test_the_metrics_named_beforehand_are_those_that_are_given(tmp_path, mode):
+    labels = {"multilabel": ("a", "b"), "binary": ("a",), "multiclass": ("a", "c")}[mode]
+    data = [subset(n, seed) for n, seed in ((60, 1), (60, 3))]
+    for part in data:
+        part.index["label:c"] = 1 - part.index["label:a"]
+    spec = task(labels=labels, mode=mode)
+    found = _run_with_val(tmp_path, spec, data, head="knn", neighbours="5")
+    named = KIND.metric_names(spec, KIND.settings(spec, "default", "demo", {}))
+    assert base_names(KIND.statistics(found, spec)) == set(named)

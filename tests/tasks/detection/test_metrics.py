@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.contracts import TaskSpec
 from bench.stats import point
+from tasks.detection import DetectionKind
 from tasks.detection.matching import IOUS, hits, match, pack_boxes, pairwise_iou
 from tasks.detection.metrics import (
     RATES,
@@ -21,6 +23,7 @@ from tasks.detection.metrics import (
     statistics,
 )
 from tests.tasks.detection.cases import as_predictions, random_case
+from tests.tasks.fakes import base_names
 
 
 def _coco(truth, found, classes, engine, ious):
@@ -317,3 +320,12 @@ def test_average_precision_in_blocks_equals_whole(monkeypatch):
     whole = average_precision(data, weights, range(12))
     monkeypatch.setattr("bench.metrics.weights.BLOCK", 100)
     np.testing.assert_array_equal(average_precision(data, weights, range(12)), whole)
+
+
+@pytest.mark.parametrize("protocol", ["default", "mgca"])
+def test_the_metrics_named_beforehand_are_those_that_are_given(protocol):
+    found = as_predictions(*random_case(0), extra={"mgca_filter": protocol == "mgca"})
+    kind = DetectionKind()
+    task = TaskSpec("t", "detection", "d", "T", "map")
+    named = kind.metric_names(task, kind.settings(task, protocol, "demo", {}))
+    assert base_names(statistics(found)) == set(named)

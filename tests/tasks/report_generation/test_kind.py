@@ -19,6 +19,7 @@ from bench.errors import (
 from bench.stats import cluster_weights, point
 from tasks.report_generation.data import ReportBatches, group_studies
 from tasks.report_generation.fit import ConstantReport
+from tests.tasks.fakes import base_names
 from tests.tasks.report_generation.conftest import (
     KIND,
     TASK,
@@ -227,6 +228,9 @@ def test_statistics_resample_and_picture_is_drawn(tmp_path):
     weights = cluster_weights(found.table["patient_id"].tolist(), 50)
     for name, statistic in KIND.statistics(found, TASK).items():
         assert statistic(weights).shape == (50,), name
+    named = KIND.metric_names(TASK, KIND.settings(TASK, "default", "demo", {}))
+    needs_java = {"meteor"}
+    assert base_names(KIND.statistics(found, TASK)) == base_names(named) - needs_java
     assert found.arrays["look:maps"].shape[2:] == (2, 2, 2)
     np.testing.assert_allclose(found.arrays["look:maps"][0, 0].astype(float).sum(), 1, atol=0.01)
     out = KIND.figure(

@@ -7,7 +7,7 @@ from bench.errors import DataError, NotApplicableError, SettingError
 from bench.stats import cluster_weights, point
 from tasks.retrieval import RetrievalKind
 from tasks.retrieval.fit import pair
-from tests.tasks.fakes import Encoder, context, subset, task
+from tests.tasks.fakes import Encoder, base_names, context, subset, task
 
 KIND = RetrievalKind()
 
@@ -88,3 +88,10 @@ def test_refusals(tmp_path):
         KIND.settings(task(), "default", "demo", {"batch": "1"})
     with pytest.raises(DataError, match="no column 'findings'"):
         run(tmp_path, text="findings")
+
+
+@pytest.mark.parametrize("labels", [("a", "b"), ()])
+def test_the_metrics_named_beforehand_are_those_that_are_given(tmp_path, labels):
+    spec = task(labels=labels)
+    named = KIND.metric_names(spec, KIND.settings(spec, "default", "demo", {"ks": "1,7"}))
+    assert base_names(run(tmp_path, spec=spec, ks="1,7")[1]) == set(named)

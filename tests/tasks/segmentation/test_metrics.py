@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tasks.segmentation import metrics
+from bench.contracts import TaskSpec
+from tasks.segmentation import SegmentationKind, metrics
 from tasks.segmentation.boundary import TOLERANCE, boundary_scores, outline
 from tasks.segmentation.metrics import (
     Counts,
@@ -16,6 +17,7 @@ from tasks.segmentation.metrics import (
     image_dice,
     statistics,
 )
+from tests.tasks.fakes import base_names
 
 MASKS = hnp.arrays(np.uint8, (4, 2, 3, 3), elements=st.integers(0, 1))
 
@@ -181,3 +183,15 @@ def test_boundary_scores_equal_all_pairs_of_outline_pixels(seed):
 
 def test_a_mask_at_the_border_has_an_outline_there():
     assert outline(np.ones((4, 4), bool)).sum() == 12
+
+
+@pytest.mark.parametrize("protocol", ["default", "mgca"])
+def test_the_metrics_named_beforehand_are_those_that_are_given(protocol):
+    masks = np.ones((4, 2, 3, 3), np.uint8)
+    table = _table(masks, masks)
+    if protocol == "mgca":
+        table["batch_weight"] = batch_mean_weights(4, 2)
+    kind = SegmentationKind()
+    task = TaskSpec("t", "segmentation", "d", "T", "dice_global")
+    named = kind.metric_names(task, kind.settings(task, protocol, "demo", {}))
+    assert base_names(statistics(table)) == set(named)

@@ -10,7 +10,7 @@ from tasks.classification.labels import take
 from tasks.zero_shot import ZeroShotKind
 from tasks.zero_shot.fit import class_scores
 from tasks.zero_shot.prompts import ClassPrompts, build, prompt_set, sentence
-from tests.tasks.fakes import Encoder, context, subset, task
+from tests.tasks.fakes import Encoder, base_names, context, subset, task
 
 KIND = ZeroShotKind()
 COUNTS = {
@@ -200,3 +200,9 @@ def test_block_sizes_change_nothing(tmp_path, similarity, monkeypatch):
     slack = 2e-3 if similarity == "global" else 1e-5  # kept embeddings are half precision
     np.testing.assert_allclose(first.table["score:left"], second.table["score:left"], atol=slack)
     np.testing.assert_array_equal(first.table["pred:left"], second.table["pred:left"])
+
+
+def test_the_metrics_named_beforehand_are_those_that_are_given(tmp_path):
+    spec = task(labels=("left", "right"), mode="multiclass")
+    named = KIND.metric_names(spec, KIND.settings(spec, "default", "demo", {}))
+    assert base_names(run(tmp_path)[1]) == set(named)
