@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from bench.commands import run_command
-from bench.errors import DataError, SplitLeakError
+from bench.errors import DataError, SettingError, SplitLeakError
 from bench.plan import RunRequest, make_cell, plan_task
 from bench.progress import Silent
 from bench.results import ResultStore
@@ -154,3 +155,33 @@ def test_a_missing_image_stops_or_is_skipped_and_counted(data):
     found, _ = run(data, "skip", on_error="skip")
     assert found[1.0]["skipped_images"] == 1
     assert json.loads(json.dumps(found[1.0]))["n:test"] == 39
+
+
+def test_a_result_says_what_filled_its_encoder_and_another_file_is_another_result(data):
+    """One name, two files: two keys; what was changed to fit stands in record and table."""
+    import timm
+
+    torch.manual_seed(0)
+    state = timm.create_model("test_vit", num_classes=0).state_dict()
+    path = data.parent / "encoder.pth"
+    stem = "patch_embed.proj.weight"
+    name = f"file:{path}?arch=test_vit&size=32&fit=squash&pool=mean"
+    keys = set()
+    for factor in (1.0, 3.0):
+        grey = state[stem][:, :1] * factor
+        torch.save({**state, stem: grey, "head.weight": torch.ones(3, 64)}, path)
+        found, _ = run(data, backbones=(name,))
+        keys |= {record["key"] for record in found.values()}
+    record = found[1.0]
+    assert len(keys) == 2
+    assert (record["encoder:coverage"], record["encoder:unused"]) == (1.0, ["head.weight"])
+    assert record["encoder:architecture"] == record["architecture"] == "test_vit"
+    assert record["encoder:weights"] == str(path)
+    assert any(stem in sentence for sentence in record["encoder:adaptations"])
+    page = (data.parent / "results" / "leaderboards" / "chexpert_cls.md").read_text()
+    assert f"changed to fit: {stem}: one grey channel" in page
+
+
+def test_a_wrong_architecture_for_an_encoder_stops_before_any_data_is_read(data):
+    with pytest.raises(SettingError, match="is a test_vit, architecture 'resnet' was asked for"):
+        run(data, backbones=("timm:test_vit?pretrained=false",), architecture="resnet")
