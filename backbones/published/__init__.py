@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
-from backbones.published.files import check_settings, requested_architecture, requested_weights
+from backbones.published.files import (
+    check_settings,
+    requested_architecture,
+    requested_digest,
+    requested_weights,
+)
 from backbones.published.table import PUBLISHED, Published
 from bench.contracts import BACKBONES, Backbone, BackboneRequest, BackboneSpec
 
@@ -27,6 +32,7 @@ for _item in PUBLISHED:
             source=_item.where,
             architecture=partial(requested_architecture, _item),
             weights_file=partial(requested_weights, _item),
+            weights_digest=partial(requested_digest, _item),
             check=check_settings,
         ),
     )

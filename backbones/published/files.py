@@ -11,6 +11,7 @@ from backbones.architectures import fixed_architecture
 from backbones.published.table import Published
 from bench.contracts import BackboneRequest
 from bench.errors import CheckpointError, MissingDependencyError
+from bench.hashing import files_digest
 from bench.settings import CheckedSettings, Range, override
 
 ENVIRONMENT = "PLACE_BENCH_CHECKPOINTS"
@@ -77,6 +78,18 @@ def requested_settings(request: BackboneRequest) -> PublishedSettings:
     if request.checkpoint and not settings.weights:
         settings = replace(settings, weights=str(request.checkpoint))
     return settings
+
+
+def requested_digest(published: Published, request: BackboneRequest) -> str:
+    """Return the hash of the file that a request will read, and of the vocabulary its text side
+    reads beside it."""
+    settings = override(PublishedSettings(), request.settings)
+    paths = [find_weights(published, settings)]
+    folder = Path(settings.text_model).expanduser()
+    vocabulary = folder / "vocab.txt" if folder.is_dir() else folder
+    if published.text and settings.text_model and vocabulary.exists():
+        paths.append(vocabulary)
+    return files_digest(paths)
 
 
 def requested_architecture(published: Published, request: BackboneRequest) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import pickletools
+import re
 import struct
 import zipfile
 from _compat_pickle import IMPORT_MAPPING
@@ -34,6 +35,10 @@ _INERT = (
 are never imported."""
 _HOSTILE = frozenset({"os", "posix", "nt", "sys", "subprocess", "socket", "shutil", "ctypes"})
 """Modules that no weights file has a use for: not even converted."""
+_OTHER_TENSORS = (
+    r"torch\.(\w+|_utils\._rebuild_\w+|_tensor\._rebuild_\w+|\w+\._get_layout|storage\.\w+)$"
+)
+"""What torch writes for sparse, quantized, complex and other tensors."""
 _LEGACY_PICKLES = 4
 """Magic number, protocol, system, and the object itself."""
 _INERT_NAMES = frozenset(
@@ -176,6 +181,12 @@ def _placeholders(path: Path, modules: Sequence[str]) -> list[Any]:
     code = sorted(
         name for name in foreign if name not in _INERT_NAMES and not name.startswith(tuple(modules))
     )
+    if code and all(re.match(_OTHER_TENSORS, name) for name in code):
+        raise CheckpointError(
+            f"checkpoint {path} holds tensors of a kind that is not read here: it names "
+            f"{', '.join(code[:5])}.",
+            "Save a state dict of dense floating-point tensors, with torch's newer file format.",
+        )
     if code:
         raise CheckpointError(
             f"checkpoint {path} is a pickle that carries code: it names {', '.join(code[:5])}.",

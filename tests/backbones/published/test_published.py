@@ -288,3 +288,15 @@ def test_enlarging_changes_pooled_and_local_features_but_not_the_pyramid():
     assert torch.equal(one.pooled, reference.pooled)
     assert torch.equal(one.patches, reference.patches)
     assert one.grid == (8, 8) != two.grid
+
+
+def test_the_vocabulary_of_a_text_side_is_hashed_with_the_weights(tmp_path):
+    (tmp_path / "x.ckpt").write_bytes(b"weights")
+    digest = BACKBONES.get("gloria_published").weights_digest
+    settings = {"weights": str(tmp_path / "x.ckpt")}
+    seen = {digest(BackboneRequest("paper", settings=settings))}
+    for words in ("a", "b"):
+        (tmp_path / "vocab.txt").write_text(words)
+        text = {**settings, "text_model": str(tmp_path)}
+        seen.add(digest(BackboneRequest("paper", settings=text)))
+    assert len(seen) == 3

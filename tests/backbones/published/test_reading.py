@@ -281,3 +281,17 @@ def test_a_converted_file_has_the_mode_of_files_here(tmp_path):
     convert(path, tmp_path / "clean.safetensors")
     assert (tmp_path / "clean.safetensors").stat().st_mode == path.stat().st_mode
     assert {each.name for each in tmp_path.iterdir()} == {"weights.ckpt", "clean.safetensors"}
+
+
+@pytest.mark.parametrize("kind", ["sparse", "complex"])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_tensors_of_another_kind_are_no_code(tmp_path, kind, zipped):
+    values = torch.ones(2, 2)
+    other = values.to_sparse() if kind == "sparse" else values.to(torch.complex64)
+    path = saved(tmp_path, {"a": other}, _use_new_zipfile_serialization=zipped)
+    try:
+        state = state_dict_of(read_weights(path), path)
+    except CheckpointError as error:
+        assert "sparse" in str(error) or "of a kind that is not read" in str(error)
+    else:
+        assert (kind, zipped, state["a"].dtype) == ("complex", True, torch.complex64)
