@@ -88,7 +88,7 @@ def unlisted(root: Path, paths: Iterable[str], depth: int = 2) -> int:
 
     Only the folders of `paths` are listed: a deep tree is not walked.
     """
-    prefixes = {"/".join(path.split("/")[:depth]) for path in paths}
+    prefixes = {"/".join(path.split("/", depth)[:depth]) for path in paths}
     parents = {prefix.rpartition("/")[0] for prefix in prefixes}
     named = {prefix.lower() for prefix in prefixes}
     count = 0

@@ -49,6 +49,10 @@ _NO_VIEW = re.compile(r"^(?:indication|reason|technique|exam|procedure|study|typ
 """Headers that speak of the order, though they may name a view."""
 TEXT_SECTIONS = ("findings", "impression")
 """The sections that an index keeps."""
+_MARKS = re.compile(r"[_\uFFFD]{2,}|\uFFFD")
+_LIST_NUMBER = re.compile(r"(?:(?<=[.:;!?]) |^)\(?\d{1,2}[.)] (?=[A-Z])")
+_MAY_BE_NUMBERED = re.compile(r"\d[.)] [A-Z]")
+_BEFORE_SIGN = re.compile(r"\s+([.,;:])")
 
 
 def parse_sections(text: str) -> dict[str, str]:
@@ -129,10 +133,15 @@ def clean_text(text: str) -> str:
     ("1. ") go; the last sentence gets its full stop, so that sections joined later do not fuse.
     Decimals ("1.5 cm") and case are left alone.
     """
-    text = re.sub(r"[_\uFFFD]{2,}|\uFFFD", " ", text)
+    # half a million texts are cleaned at once, and most hold nothing to take out: see first
+    if "_" in text or "\ufffd" in text:
+        text = _MARKS.sub(" ", text)
     text = " ".join(text.split())
-    text = re.sub(r"(?:^|(?<=[.:;!?])\s)\(?\d{1,2}[.)]\s+(?=[A-Z])", " ", text)
-    text = re.sub(r"\s+([.,;:])", r"\1", " ".join(text.split())).strip(" ,;:-")
+    if _MAY_BE_NUMBERED.search(text):
+        text = _LIST_NUMBER.sub(" ", text).strip()
+    if " ." in text or " ," in text or " ;" in text or " :" in text:
+        text = _BEFORE_SIGN.sub(r"\1", text)
+    text = text.strip(" ,;:-")
     return text if not text or text[-1] in ".!?" else text + "."
 
 

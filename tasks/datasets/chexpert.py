@@ -53,7 +53,9 @@ class Chexpert(Rendered):
         from tasks.datasets._chexpert import SPLITS, read_split
 
         index = pd.concat([read_split(root, name) for name in SPLITS], ignore_index=True)
-        index.attrs["unmatched"] = {UNLISTED_PATIENTS: unlisted(root, index["path"])}
+        index.attrs["unmatched"] = {
+            UNLISTED_PATIENTS: unlisted(root, index.drop_duplicates("patient_id")["path"])
+        }
         return index
 
     def counts(self, index: pd.DataFrame, root: Path) -> list[Finding]:

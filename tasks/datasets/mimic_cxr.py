@@ -191,7 +191,7 @@ def _images(root: Path) -> pd.DataFrame:
     images.attrs["unmatched"] = {
         f"images of {path.name} that are not in {split_path.name}": len(metadata) - len(rows),
         f"images of {split_path.name} that are not in {path.name}": len(splits) - len(rows),
-        UNLISTED_PATIENTS: unlisted(root, images["path"], depth=3),
+        UNLISTED_PATIENTS: unlisted(root, images.drop_duplicates("patient_id")["path"], depth=3),
     }
     return images
 

@@ -170,8 +170,19 @@ def test_a_file_that_does_not_read_has_no_facts(tmp_path):
         assert [fault.id for fault in faults] == ["one.txt"]
 
 
+@pytest.mark.parametrize("last", ["3,,4,\n", '3,,"4",\n', "\n3,,4,\n"])
+def test_the_fast_way_of_plain_tables_gives_the_same(tmp_path, last):
+    """A table with quotes or blank lines is read the slow way."""
+    rows = "".join(f" {number},NA , {number}.0,\n" for number in range(50))
+    table = read_table(write(tmp_path, f"id, a,b,\n{rows}{last}"), ("b", "id", "a"))
+    assert table.index[:50].tolist() == list(range(2, 52))
+    assert table["a"].tolist() == ["NA"] * 50 + [""]
+    assert table["b"].tolist() == [f"{number}.0" for number in range(50)] + ["4"]
+    assert table["id"].tolist() == [str(number) for number in range(50)] + ["3"]
+
+
 def test_a_value_is_no_longer_than_a_limit(tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "LONGEST_FIELD", 100)
-    path = write(tmp_path, f"id,text\n1,{'x' * 200}\n")
+    path = write(tmp_path, f'id,text\n1,"{"x" * 200}"\n')
     with pytest.raises(DataError, match="line 2: field larger than field limit"):
         read_table(path, ("id", "text"), texts=("text",))

@@ -154,6 +154,8 @@ def test_a_missing_image_stops_or_is_skipped_and_counted(data):
         run(data)
     found, _ = run(data, "skip", on_error="skip")
     assert found[1.0]["skipped_images"] == 1
+    (row,) = pd.read_csv(data.parent / "skip" / found[1.0]["skipped_list"]).to_dict("records")
+    assert row["image_id"].startswith("valid/") and "cannot be read" in row["reason"]
     assert json.loads(json.dumps(found[1.0]))["n:test"] == 39
 
 

@@ -1,7 +1,9 @@
 """Sections are found under every spelling; cleaning keeps sentences whole."""
 
+import re
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.datasets._reports import (
@@ -194,3 +196,18 @@ def test_columns_are_cleaned_once_and_the_impression_comes_first(monkeypatch):
         "report": ["Nodule. Lungs clear.", "Lungs clear."],
     }
     assert len(seen) == 4
+
+
+def cleaned_step_by_step(text):
+    """The description of `clean_text`, every step taken on every text."""
+    text = re.sub(r"[_\ufffd]{2,}|\ufffd", " ", text)
+    text = " ".join(text.split())
+    text = re.sub(r"(?:^|(?<=[.:;!?])\s)\(?\d{1,2}[.)]\s+(?=[A-Z])", " ", text)
+    text = re.sub(r"\s+([.,;:])", r"\1", " ".join(text.split())).strip(" ,;:-")
+    return text if not text or text[-1] in ".!?" else text + "."
+
+
+@given(st.text("aB1. \n\t\x1c\u2028(),;:!?-_\ufffd)", max_size=40))
+@settings(max_examples=400)
+def test_steps_that_change_nothing_may_be_left_out(text):
+    assert clean_text(text) == cleaned_step_by_step(text)
