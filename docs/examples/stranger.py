@@ -18,7 +18,6 @@ from bench.contracts import (
     dataset,
     task,
 )
-from bench.errors import DataError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,12 +42,9 @@ class Stranger(Dataset):
         """Read list.csv; the splits are left to the harness (70/15/15 by patient)."""
         import pandas as pd
 
-        table = pd.read_csv(root / "list.csv", dtype=str)
-        if not {"image", "patient"} <= set(table.columns):
-            raise DataError(
-                f"{root / 'list.csv'} has columns {list(table.columns)}.",
-                "It needs image and patient.",
-            )
+        from bench.data.tables import read_table
+
+        table = read_table(root / "list.csv", ("image", "patient"), key="image")
         names = table["image"]
         return pd.DataFrame(
             {
