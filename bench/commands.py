@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from bench.contracts import BACKBONES, DEMO_NOTE, TASKS, BackboneRequest, Progress
+from bench.contracts import BACKBONES, DEMO_NOTE, BackboneRequest, Progress
+from bench.dry_run import print_plan
 from bench.engines.local import Job, Outcome, rename_rows, run_jobs
 from bench.errors import PlaceBenchError, UnknownNameError
 from bench.leaderboard import Table, build, write
@@ -28,7 +29,6 @@ from bench.pretraining import (
     check_encoder,
     check_encoder_settings,
     encoder_request,
-    preview,
     resolve_encoder,
     train_encoder,
 )
@@ -51,7 +51,7 @@ def run_command(request: RunRequest, *, dry_run: bool) -> int:
     for name in backbone_names(request):
         check_encoder(encoder_request(name, request))
     if dry_run:
-        _print_plan(request, progress)
+        print_plan(request)
         return 0
     plans = [plan_task(name, request, progress) for name in expand_tasks(request.tasks)]
     jobs = _once([job for plan in plans for job in _jobs(plan, request, progress)], progress)
@@ -118,23 +118,6 @@ def _once(jobs: Sequence[Job], progress: Progress) -> list[Job]:
 def _missing(jobs: Sequence[Job], request: RunRequest) -> list[Job]:
     known = ResultStore(request.results).records()
     return [job for job in jobs if request.force or job.cell.key not in known]
-
-
-def _print_plan(request: RunRequest, progress: Progress) -> None:
-    for name in expand_tasks(request.tasks):
-        task = TASKS.get(name)
-        fractions = request.fractions or task.fractions
-        for backbone in entrants(task, request):
-            for fraction in fractions:
-                print(
-                    f"would run {name} | {backbone} | {fraction:g} of labels | seeds "
-                    f"{', '.join(map(str, request.seeds))}"
-                )
-            print(f"    encoder: {preview(encoder_request(backbone, request))}")
-    progress.say(
-        "Dry run: nothing was run, made or downloaded. Cells with a result are left out when "
-        "it runs."
-    )
 
 
 def _publish(plan: TaskPlan, request: RunRequest, changed: bool, progress: Progress) -> list[Table]:

@@ -41,3 +41,7 @@ class MissingDependencyError(PlaceBenchError):
 class NotApplicableError(PlaceBenchError):
     """A cell that cannot be, such as zero-shot without a text encoder: it is left out, saying why,
     and the run goes on."""
+
+
+class NotMadeError(PlaceBenchError):
+    """What a run makes first and a dry run does not; the message says what it is."""

@@ -190,8 +190,9 @@ def head_settings(task: TaskSpec, request: RunRequest) -> Any:
     return kind.settings(task, request.protocol, request.profile, changes)
 
 
-def plan_task(name: str, request: RunRequest, progress: Progress) -> TaskPlan:
-    """Find, split, check and decode the data of one task."""
+def plan_task(name: str, request: RunRequest, progress: Progress, *, make: bool = True) -> TaskPlan:
+    """Find, split, check and decode the data of one task; without `make` raise NotMadeError where a
+    demo is not rendered or an image not decoded yet."""
     from bench.data.loading import prepare
     from bench.data.roots import resolve_root
     from bench.data.split_lists import find_lists
@@ -204,7 +205,12 @@ def plan_task(name: str, request: RunRequest, progress: Progress) -> TaskPlan:
         head_settings(task, request),
     )
     root = resolve_root(
-        dataset, request.data_root, request.data, workers=request.workers, progress=progress
+        dataset,
+        request.data_root,
+        request.data,
+        workers=request.workers,
+        progress=progress,
+        make=make,
     )
     prepared = prepare(
         dataset,
@@ -215,8 +221,9 @@ def plan_task(name: str, request: RunRequest, progress: Progress) -> TaskPlan:
         on_error=request.on_error,
         workers=request.workers,
         progress=progress,
+        make=make,
     )
-    skipped_list = _list_skipped(prepared, request, progress)
+    skipped_list = _list_skipped(prepared, request, progress) if make else ""
     lists = find_lists(root.path, prepared.index, dataset.official_lists)
     if lists:
         progress.say(f"{dataset.name}: {lists.title}.")
@@ -381,5 +388,9 @@ class EncoderRef:
 def settings_id(cell: Cell) -> str:
     """Return a short hash of the head's settings and threads: cells with another one never share a
     table."""
-    threads = {} if cell.threads is None else {"threads": cell.threads}
-    return digest({**cell.settings, **threads}, 8)
+    return settings_hash(cell.settings, cell.threads)
+
+
+def settings_hash(settings: Mapping[str, Any], threads: int | None) -> str:
+    """Return the `settings_id` of a cell that has these settings and threads."""
+    return digest({**settings, **({} if threads is None else {"threads": threads})}, 8)

@@ -21,7 +21,13 @@ from bench.contracts import (
     Progress,
     Subset,
 )
-from bench.errors import CheckpointError, DataError, PlaceBenchError, SettingError
+from bench.errors import (
+    CheckpointError,
+    DataError,
+    NotMadeError,
+    PlaceBenchError,
+    SettingError,
+)
 from bench.hashing import file_sha256
 from bench.machine import default_threads, use_threads
 from bench.naming import split_name
@@ -123,16 +129,18 @@ def _check_recipe(spec: BackboneSpec, request: PretrainRequest) -> None:
         raise SettingError(f"pre-training of '{spec.name}': {error.args[0]}", error.hint) from error
 
 
-def resolve_encoder(request: PretrainRequest, progress: Progress) -> EncoderRef:
+def resolve_encoder(
+    request: PretrainRequest, progress: Progress, *, make: bool = True
+) -> EncoderRef:
     """Return the encoder a run uses: given, untrained, found in the cache, or (demo profile)
-    trained now."""
+    trained now; without `make` raise NotMadeError in place of training it."""
     spec = BACKBONES.get(request.method)
     if request.checkpoint:
         return _given(spec, request, request.checkpoint)
     if not spec.method:
         return _as_declared(spec, request)
     if request.profile == "demo":
-        return train_encoder(request, progress)
+        return train_encoder(request, progress, make=make)
     return _described(_only_checkpoint(spec, request))
 
 
@@ -164,9 +172,10 @@ def _check_weights_file(spec: BackboneSpec, request: PretrainRequest) -> None:
 
 
 def train_encoder(
-    request: PretrainRequest, progress: Progress, *, force: bool = False
+    request: PretrainRequest, progress: Progress, *, force: bool = False, make: bool = True
 ) -> EncoderRef:
-    """Return the checkpoint of this request, trained where it is missing."""
+    """Return the checkpoint of this request, trained where it is missing; without `make` raise
+    NotMadeError in place of training."""
     spec = BACKBONES.get(request.method)
     if not spec.method:
         able = ", ".join(name for name, other in BACKBONES.items() if other.method)
@@ -177,9 +186,8 @@ def train_encoder(
     check_value("seed", request.seed, Seed)
     _check_recipe(spec, request)  # a wrong setting stops here, before any data is made
     recipe = _recipe(spec, request)
-    root, prepared = _image_report_data(
-        spec, request, trainer.pretrain_image_size(recipe), progress
-    )
+    size = trainer.pretrain_image_size(recipe)
+    root, prepared = _image_report_data(spec, request, size, progress, make)
     train, val = (_rows(prepared, name) for name in ("train", "val"))
     pairs = PairData(
         prepared.dataset.name,
@@ -190,6 +198,8 @@ def train_encoder(
         prepared.digests(),
     )
     folder = request.out or trainer.checkpoint_folder(recipe, pairs.data_hash)
+    if not make and not trainer.is_complete(folder):
+        raise NotMadeError(f"pre-trained first, on {pairs.name}")
     if force or not trainer.is_complete(folder):
         from bench.engines.local import pick_device
 
@@ -222,7 +232,7 @@ def _recipe(spec: BackboneSpec, request: PretrainRequest) -> Any:
 
 
 def _image_report_data(
-    spec: BackboneSpec, request: PretrainRequest, size: int, progress: Progress
+    spec: BackboneSpec, request: PretrainRequest, size: int, progress: Progress, make: bool
 ) -> tuple[DataRoot, Prepared]:
     from bench.data.loading import prepare
     from bench.data.roots import resolve_root
@@ -234,10 +244,12 @@ def _image_report_data(
         raise DataError(
             f"dataset '{dataset.name}' has no reports.", f"Pre-train on one that has: {able}."
         )
-    root = resolve_root(
-        dataset, request.data_root, request.data, workers=request.workers, progress=progress
-    )
-    prepared = prepare(dataset, root.path, size=size, workers=request.workers, progress=progress)
+    options: dict[str, Any] = {"workers": request.workers, "progress": progress, "make": make}
+    try:
+        root = resolve_root(dataset, request.data_root, request.data, **options)
+        prepared = prepare(dataset, root.path, size=size, **options)
+    except NotMadeError as error:
+        raise NotMadeError(f"pre-trained first, on {dataset.name} ({error.args[0]})") from error
     index = default_split(by_image_id(prepared.index), seed=0)
     check_leaks(index)
     return root, replace(prepared, index=index)
@@ -345,18 +357,3 @@ def _described(folder: Path) -> EncoderRef:
 def file_digest(path: Path) -> str:
     """Return 16 hex digits of a file's content."""
     return file_sha256(path)[:16]
-
-
-def preview(request: PretrainRequest) -> str:
-    """Say, touching nothing, where a run would take this encoder from."""
-    spec = BACKBONES.get(request.method)
-    if request.checkpoint:
-        return f"given: {request.checkpoint}"
-    if not spec.method:
-        return spec.title
-    if request.profile == "demo":
-        return (
-            f"pre-trained on {request.dataset or spec.pretrain_on} (rendered) where its "
-            "checkpoint is missing"
-        )
-    return "its only checkpoint in the cache, or --checkpoint"

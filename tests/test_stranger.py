@@ -3,6 +3,7 @@ by entry point."""
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -97,3 +98,21 @@ def test_entry_point_is_found(tmp_path: Path) -> None:
     (site / "strangers_module.py").write_text(EXAMPLE.read_text())
     listed = place_bench("list", "tasks", "--json", cwd=tmp_path, PYTHONPATH=str(site))
     assert "stranger_seg" in [row["name"] for row in json.loads(listed.stdout)]
+
+
+def test_a_dry_run_says_which_cells_have_a_result(strangers_data: Path, tmp_path: Path) -> None:
+    words = ["--plugin", str(EXAMPLE), "run", "stranger_seg", "--backbones", "stranger_net"]
+    words += ["--data-root", str(strangers_data), "--set", "epochs=1"]
+    before = place_bench(*words, "--dry-run", cwd=tmp_path).stdout
+    assert f"real data: {strangers_data / 'stranger'}" in " ".join(before.split())
+    assert "its images are decoded first" in before and "2 cells (would run: 2)" in before
+    assert not (tmp_path / "results").exists() and not (tmp_path / "cache" / "images").exists()
+    place_bench(*words, cwd=tmp_path)
+    after = place_bench(*words, "--dry-run", "--seeds", "0,1", cwd=tmp_path).stdout
+    assert "1 of labels: has a result (seed 0), would run (seed 1)" in after
+    assert "4 cells (has a result: 2, would run: 2)" in after
+    again = place_bench(*words, "--dry-run", "--set", "lr=0.5", cwd=tmp_path).stdout
+    assert "2 cells (would run: 2)" in again
+    shutil.rmtree(tmp_path / "cache")
+    unknown = place_bench(*words, "--dry-run", cwd=tmp_path).stdout
+    assert "2 cells (has a result if its data is the same: 2)" in unknown

@@ -16,6 +16,7 @@ nothing has to be picklable and no worker outlives a kill.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
@@ -30,7 +31,7 @@ from filelock import FileLock, Timeout
 from bench.contracts import OnError, Progress
 from bench.data.filling import Decode, Filler, Item, Plan, Skipped
 from bench.data.records import Records
-from bench.errors import DataError, PlaceBenchError
+from bench.errors import DataError, NotMadeError, PlaceBenchError
 from bench.paths import cache_home
 from bench.progress import Silent
 
@@ -76,16 +77,19 @@ def open_store(
     workers: int = 2,
     progress: Progress | None = None,
     on_error: OnError = "stop",
+    make: bool = True,
 ) -> Store:
     """Return the decoded `items`, decoding those that are not in the cache yet.
 
     `key_parts` name the preprocessing: other parts, another store. Safe to kill and to run twice at
     once. Raise DataError naming the file of a corrupt item (`on_error="stop"`), or list it in
-    `Store.skipped` ("skip").
+    `Store.skipped` ("skip"); without `make` NotMadeError where some are not decoded.
     """
-    folder = _folder(name, shape, key_parts)
+    folder = _folder(name, shape, key_parts, make)
     plan = Plan(items, Records(folder / "records.bin").load())
     skipped: tuple[Skipped, ...] = ()
+    if plan.missing and not make:
+        raise NotMadeError(f"{len(plan.missing)} of {len(items)} images are decoded first")
     if plan.missing:
         with _exclusive(folder, progress or Silent()):
             plan = Plan(items, Records(folder / "records.bin").load())
@@ -96,11 +100,18 @@ def open_store(
     return _assemble(folder, shape, items, plan, skipped)
 
 
-def _folder(name: str, shape: tuple[int, ...], key_parts: dict[str, Any]) -> Path:
+def begun(name: str) -> bool:
+    """Say whether there is a store of this name, whatever its preprocessing."""
+    return any((cache_home() / "images").glob(f"{glob.escape(name)}-*/about.json"))
+
+
+def _folder(name: str, shape: tuple[int, ...], key_parts: dict[str, Any], make: bool) -> Path:
     about = json.dumps({"shape": list(shape), **key_parts}, sort_keys=True)
     key = hashlib.blake2b(about.encode(), digest_size=8).hexdigest()
     folder = cache_home() / "images" / f"{name}-{key}"
     if not (folder / "about.json").is_file():
+        if not make:
+            raise NotMadeError("its images are decoded first")
         _create(folder, about, int(np.prod(shape)))
     return folder
 

@@ -15,7 +15,7 @@ import numpy as np
 from bench.cell import digest
 from bench.contracts import Dataset, OnError, Progress, Subset
 from bench.data.boxes import BoxStore, box_store
-from bench.data.cache import Item, Skipped, Store, data_hash, open_store
+from bench.data.cache import Item, Skipped, Store, begun, data_hash, open_store
 from bench.data.headers import read_shape
 from bench.data.images import (
     RECIPE_VERSION,
@@ -26,7 +26,7 @@ from bench.data.images import (
     resize_pad_mask,
 )
 from bench.data.indexing import read_index
-from bench.errors import DataError
+from bench.errors import DataError, NotMadeError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,6 +62,7 @@ def image_store(
     workers: int = 2,
     progress: Progress | None = None,
     on_error: OnError = "stop",
+    make: bool = True,
 ) -> Store:
     """Open the grey images of `index`, long side `size`, padded square: pixels uint8 [M, size,
     size]."""
@@ -82,7 +83,7 @@ def image_store(
         "voi_lut": voi_lut,
         "scaling": scaling,
     }
-    name = f"{Path(root).resolve().name}-{size}"
+    name = _store_name(root, size)
     return open_store(
         items,
         decode,
@@ -92,7 +93,12 @@ def image_store(
         workers=workers,
         progress=progress,
         on_error=on_error,
+        make=make,
     )
+
+
+def _store_name(root: Path, size: int) -> str:
+    return f"{Path(root).resolve().name}-{size}"
 
 
 def mask_store(
@@ -105,6 +111,7 @@ def mask_store(
     workers: int = 2,
     progress: Progress | None = None,
     on_error: OnError = "stop",
+    make: bool = True,
 ) -> Store:
     """Open the masks of `index` on the grid of `image_store`: pixels uint8 0/1 [M, C, size, size].
 
@@ -144,6 +151,7 @@ def mask_store(
         workers=workers,
         progress=progress,
         on_error=on_error,
+        make=make,
     )
 
 
@@ -289,22 +297,35 @@ def prepare(
     workers: int = 2,
     progress: Progress | None = None,
     index: pd.DataFrame | None = None,
+    make: bool = True,
 ) -> Prepared:
     """Read the index of `dataset` (unless given) and decode its images, and its masks or boxes
     where needed.
 
     With `on_error="skip"` what is at fault (a row, a report, an image, a mask, boxes) is listed in
-    `skipped` and left out of the index, which keeps the rest usable.
+    `skipped` and left out of the index, which keeps the rest usable. Without `make` NotMadeError is
+    raised where something is not decoded yet.
     """
+    if not make and not begun(_store_name(root, size)):  # before a large index is read
+        raise NotMadeError("its images are decoded first")
     faults: tuple[Skipped, ...] = ()
     if index is None:
         index, faults = read_index(dataset, root, on_error, progress)
-    images = image_store(index, root, size, workers=workers, progress=progress, on_error=on_error)
+    images = image_store(
+        index, root, size, workers=workers, progress=progress, on_error=on_error, make=make
+    )
     index = _without(index, images.skipped)
     masks = None
     if needs_masks:
         masks = mask_store(
-            dataset, index, root, size, workers=workers, progress=progress, on_error=on_error
+            dataset,
+            index,
+            root,
+            size,
+            workers=workers,
+            progress=progress,
+            on_error=on_error,
+            make=make,
         )
         index = _without(index, masks.skipped)
     stores = (images,) if masks is None else (images, masks)

@@ -11,7 +11,7 @@ from filelock import FileLock
 
 from bench.contracts import DataKind, Dataset, Progress
 from bench.data.text import is_hidden
-from bench.errors import DataError
+from bench.errors import DataError, NotMadeError
 from bench.paths import cache_home
 from bench.progress import Silent
 
@@ -46,6 +46,7 @@ def resolve_root(
     demo: DemoSize | None = None,
     workers: int = 2,
     progress: Progress | None = None,
+    make: bool = True,
 ) -> DataRoot:
     """Find the files of `dataset`; render its demo where that is what is asked for, or all there
     is.
@@ -53,11 +54,12 @@ def resolve_root(
     `data_root` (else `$PLACE_BENCH_DATA`) holds a folder named after the dataset, or is that
     folder. `data="auto"` takes real files where found; without any root, or where
     `$PLACE_BENCH_DATA` lacks the dataset, the demo, saying so. An explicit `data_root` without the
-    dataset is an error, never a demo. Raise DataError with how to get the data.
+    dataset is an error, never a demo. Raise DataError with how to get the data; without `make`
+    NotMadeError in place of rendering a demo.
     """
     progress = progress or Silent()
     if data == "demo":
-        return demo_root(dataset, demo, workers=workers, progress=progress)
+        return demo_root(dataset, demo, workers=workers, progress=progress, make=make)
     given = data_root or (
         Path(os.environ["PLACE_BENCH_DATA"]) if os.environ.get("PLACE_BENCH_DATA") else None
     )
@@ -68,7 +70,7 @@ def resolve_root(
         raise _missing(dataset, given)
     where = f"not found under {given} ($PLACE_BENCH_DATA)" if given else "no data root is set"
     progress.say(f"{dataset.name}: {where}; using rendered demo data, which says nothing clinical.")
-    return demo_root(dataset, demo, workers=workers, progress=progress)
+    return demo_root(dataset, demo, workers=workers, progress=progress, make=make)
 
 
 def _missing(dataset: Dataset, given: Path | None) -> DataError:
@@ -153,18 +155,22 @@ def demo_root(
     out: Path | None = None,
     workers: int = 2,
     progress: Progress | None = None,
+    make: bool = True,
 ) -> DataRoot:
     """Return the rendered demo of `dataset` in `out` (default: the cache), rendering it where it is
     missing.
 
     It is complete once its DEMO.json is there. Raise DataError where the dataset has no demo or
-    `out` holds something else.
+    `out` holds something else; without `make` NotMadeError in place of rendering.
     """
     if not dataset.has_demo:
         raise DataError(
             f"dataset '{dataset.name}' has no demo.", f"How to get it: {dataset.how_to_get}"
         )
     demo, out = demo or DemoSize(), out or demo_path(dataset, demo)
+    if not make and not (out / DEMO_MARK).is_file():
+        studies = demo.studies or dataset.demo_studies
+        raise NotMadeError(f"{studies} demo studies of {dataset.name} are rendered first")
     out.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(out.parent / f".{out.name}.lock"):
         if not (out / DEMO_MARK).is_file():

@@ -137,6 +137,23 @@ def test_mistakes_end_in_one_sentence_and_exit_code_2(
     assert not list(tmp_path.rglob("*.jsonl")), "a mistake left something half-written"
 
 
+def test_a_dry_run_renders_and_reads_nothing_and_fits_a_narrow_terminal(tmp_path: Path) -> None:
+    done = place_bench("run", "siim_seg", "--dry-run", cwd=tmp_path)
+    assert "400 demo studies of siim are rendered first" in done.stdout
+    assert "convirt: pre-trained first, on mimic_cxr" in done.stdout
+    assert "random (resnet_demo)" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    "words", [["--data", "real"], ["--data-root", "."], ["--checkpoint", "place=gone.pth"]]
+)
+def test_a_dry_run_stops_where_the_run_would(words: list[str], tmp_path: Path) -> None:
+    done = place_bench("run", "siim_seg", "--dry-run", *words, cwd=tmp_path, code=2)
+    assert "siim" in done.stderr or "gone.pth does not exist" in done.stderr
+
+
 def test_export_writes_a_config_and_never_over_one(tmp_path: Path) -> None:
     words = ["export", "mmseg", "random", "--out", "mine", "--classes", "lesion"]
     done = place_bench(*words, cwd=tmp_path)
