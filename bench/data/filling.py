@@ -122,7 +122,7 @@ class Filler:
         """Hash one item and decode it unless its content is known (in a thread)."""
         item = self.plan.items[number]
         try:
-            blobs = tuple(read_bytes(path) for path in item.paths)
+            blobs = _blobs(item)
             content = _content(blobs, item.extra)
             pixels = None if content in self.slots else self._decoded(number, blobs)
             return number, content, pixels, None
@@ -176,6 +176,15 @@ class Filler:
         pixels.write(np.ascontiguousarray(decoded).data)
         self.slots[content] = slot
         return slot
+
+
+def _blobs(item: Item) -> tuple[bytes, ...]:
+    """Return the content of an item's files; raise DataError naming item and file where one does
+    not read."""
+    try:
+        return tuple(read_bytes(path) for path in item.paths)
+    except DataError as error:
+        raise DataError(f"image '{item.id}': {error.args[0]}", error.hint) from error
 
 
 def _content(blobs: tuple[bytes, ...], extra: bytes) -> bytes:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NEEDED = ("image_id", "patient_id", "path", "split")
+SAID = 4
+"""How many counts that disagree a run says in full."""
 _NAMES = ("image_id", "study_id", "path")
 """Columns of an index by which a fault names what it leaves out."""
 
@@ -157,6 +159,9 @@ def _say(dataset: Dataset, index: pd.DataFrame, root: Path, progress: Progress) 
             progress.say(f"{dataset.name}: {title}: {', '.join(parts)}.")
     with naming(dataset, "counts"):
         findings = dataset.counts(index, root)
-    for finding in findings:
-        if finding.level != "ok":
-            progress.say(f"{dataset.name}: {finding.message}")
+    messages = [finding.message for finding in findings if finding.level != "ok"]
+    for message in messages[:SAID]:
+        progress.say(f"{dataset.name}: {message}")
+    if len(messages) > SAID:
+        rest = len(messages) - SAID
+        progress.say(f"{dataset.name}: {rest} more: place-bench data verify {dataset.name}")

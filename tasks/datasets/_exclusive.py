@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from bench.contracts import Finding
+from bench.data.faults import fault
 from bench.errors import DataError
 
 if TYPE_CHECKING:
@@ -56,23 +57,23 @@ def draw(index: pd.DataFrame, classes: Sequence[str], names: Sequence[str]) -> p
 
 
 def listed(index: pd.DataFrame, wanted: Sequence[str], path: Path) -> pd.DataFrame:
-    """Return the rows of the images `wanted` (ids) in the order of the list `path`; raise DataError
-    naming what is missing."""
+    """Return the rows of the images `wanted` (ids) in the order of the list `path`; one that is not
+    in the dataset is a fault. Raise DataError for an image that stands twice."""
     known = set(index["image_id"])
     gone = [image for image in wanted if image not in known]
-    if gone:
-        raise DataError(
-            f"{len(gone)} of {len(wanted)} images of {path} are not in the dataset, e.g. "
-            f"'{gone[0]}'."
+    for image in gone:
+        message = (
+            f"{len(gone)} of {len(wanted)} images of {path} are not in the dataset, e.g. '{image}'."
         )
+        fault(DataError(message, "Mend the list, or use --on-error skip."), image, path)
     if len(set(wanted)) < len(wanted):
         raise DataError(f"list {path} names an image twice.", "Remove the duplicates.")
-    return index.set_index("image_id", drop=False).loc[list(wanted)]
+    return index.set_index("image_id", drop=False).loc[[name for name in wanted if name in known]]
 
 
 def as_test_set(rows: pd.DataFrame, classes: Sequence[str], names: Sequence[str]) -> pd.DataFrame:
-    """Return rows as a test set labelled 0/1 by exclusive classes; raise DataError where a row has
-    not exactly one of them."""
+    """Return rows as a test set labelled 0/1 by exclusive classes; a row that has not exactly one of
+    them is a fault."""
     values = {
         f"label:{name}": (rows[f"label:{name}"] == 1).astype(float).to_numpy() for name in classes
     }
@@ -81,12 +82,9 @@ def as_test_set(rows: pd.DataFrame, classes: Sequence[str], names: Sequence[str]
         .assign(split="test", **values)
         .reset_index(drop=True)
     )
-    wrong = bare.index[bare[list(values)].sum(axis=1) != 1]
-    if len(wrong):
-        raise DataError(
-            f"image '{bare.at[wrong[0], 'image_id']}' does not have exactly one of "
-            f"{', '.join(classes)}."
-        )
+    for image in bare.loc[bare[list(values)].sum(axis=1) != 1, "image_id"]:
+        message = f"image '{image}' does not have exactly one of {', '.join(classes)}."
+        fault(DataError(message, "Mend the list, or use --on-error skip."), image)
     return bare
 
 

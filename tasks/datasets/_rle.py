@@ -10,6 +10,9 @@ from bench.errors import DataError
 if TYPE_CHECKING:
     import numpy as np
 
+LONGEST = 10
+"""Digits of one number of a run-length code."""
+
 
 def decode_rle(text: str, height: int, width: int, where: str = "run lengths") -> np.ndarray:
     """Decode "offset length offset length ..." into a 0/1 mask uint8 [height, width].
@@ -25,10 +28,11 @@ def decode_rle(text: str, height: int, width: int, where: str = "run lengths") -
             f"{where}: {len(words)} numbers; pairs of offset and length were expected.",
             "Download the table again.",
         )
-    bad = next((word for word in words if not word.isdecimal()), None)
+    bad = next((word for word in words if not word.isdecimal() or len(word) > LONGEST), None)
     if bad is not None:
         raise DataError(
-            f"{where}: '{bad[:20]}' is no whole number >= 0.", "Download the table again."
+            f"{where}: '{bad[:20]}' is no whole number of 0 to {LONGEST} digits.",
+            "Download the table again.",
         )
     runs = [int(word) for word in words]
     if sum(runs) > height * width:

@@ -84,7 +84,9 @@ class _Exclusive(Rendered):
         )
         if impression not in table:
             return read_reports(root, rows)
-        return rows.assign(**report_columns(table[impression], [""] * len(table)))
+        members = set(rows["image_id"])
+        listed = table[[image in members for image in wanted]]
+        return rows.assign(**report_columns(listed[impression], [""] * len(listed)))
 
     def validate(self, root: Path) -> list[Finding]:
         """Compare the classes with 200 each; say how many have a report and which files are

@@ -153,7 +153,7 @@ def _check_row(where: str, height: str, width: str, target: str, kind: str) -> N
     if target not in TARGETS or kind not in TYPES or (kind == "tb") != (target == "tb"):
         known = f"Expected {', '.join(TARGETS)}; {', '.join(TYPES)}."
         raise DataError(f"{where}: target '{target[:20]}', image_type '{kind[:20]}'.", known)
-    if not (height.isdecimal() and width.isdecimal()):
+    if not all(side.isdecimal() and len(side) < 7 for side in (height, width)):
         raise DataError(
             f"{where}: image size '{width[:10]}' x '{height[:10]}'.", "Whole numbers were expected."
         )

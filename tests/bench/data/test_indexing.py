@@ -138,3 +138,15 @@ def test_the_list_of_what_was_left_out_is_a_table_of_its_own_name(tmp_path):
         ["a", "x/a.png", "is gone,\nreally"],
         ["b", "t.csv", 'line 3: "q"'],
     ]
+
+
+def test_many_counts_that_disagree_are_said_in_short(tmp_path):
+    class Much(Toy):
+        """Has more to say than a run should."""
+
+        def counts(self, index, root):
+            return [Finding("error", f"count {number}.") for number in range(9)]
+
+    listener = Listener()
+    read_index(Much(), tmp_path, "stop", listener)
+    assert listener.said[3:] == ["toy: count 3.", "toy: 5 more: place-bench data verify toy"]

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from bench.contracts import KINDS, TASKS
+from bench.data.indexing import read_index
 from bench.data.loading import prepare
 from bench.data.roots import find_dataset, resolve_root
 from bench.data.splits import check_leaks, default_split
@@ -231,6 +232,13 @@ def test_a_list_of_the_users_own_fixes_the_members(root):
         DataError, match=r"1 of 1 images of .*chexpert_5x200\.csv are not in the dataset"
     ):
         MEMBERS.index(root)
+    own.write_text(
+        f"Path,Report Impression\n{paths[0]},One\ntrain/patient09999/study1/view1_frontal.jpg,Two\n"
+        f"{paths[1]},Three\n"
+    )
+    index, skipped = read_index(MEMBERS, root, "skip")
+    assert index["report"].tolist() == ["One.", "Three."]
+    assert [item.id for item in skipped] == ["train/patient09999/study1/view1_frontal"]
     own.write_text("Path\n" + f"{paths[1]}\n" * 2)
     with pytest.raises(DataError, match="names an image twice"):
         MEMBERS.index(root)

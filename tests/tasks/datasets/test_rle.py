@@ -35,6 +35,7 @@ def test_round_trip(mask):
         ("", "0 numbers"),
         ("1 x", "'x' is no whole number"),
         ("1 -2", "'-2' is no whole number"),
+        ("1 " + "9" * 5000, "'99999999999999999999' is no whole number of 0 to 10 digits"),
         ("1.5 2", "'1.5' is no whole number"),
     ],
 )

@@ -209,6 +209,11 @@ def test_counts_are_compared(root):
             r"line 42, image 'tb0001\.png': bbox '__import__\(1\)' is no box",
         ),
         ("bbox", "box", r"lacks the column 'bbox'"),
+        (
+            f",{SIDE},{SIDE},",
+            f",{'9' * 5000},{SIDE},",
+            r"line 2, .*: image size '32' x '9999999999'",
+        ),
     ],
 )
 def test_wrong_rows_are_named(root, old, new, message):
