@@ -6,6 +6,8 @@ import difflib
 import re
 from collections.abc import Iterable
 
+from tasks.datasets._lines import close_lines
+
 _HEADER = re.compile(r"(?:^|\n) *([A-Z][A-Z ()/,-]*):(?=\s)")
 _SECTION_OF = {
     "clinical history": "history",
@@ -129,14 +131,15 @@ def _plain(header: str) -> str:
 def clean_text(text: str) -> str:
     """Return report text on one line, its sentences kept whole.
 
-    White space of every kind becomes one blank; de-identification marks (`___`) and list numbers
+    A line that ends a sentence without a full stop gets one (`_lines.close_lines`); white space of
+    every kind becomes one blank; de-identification marks (`___`) and list numbers
     ("1. ") go; the last sentence gets its full stop, so that sections joined later do not fuse.
     Decimals ("1.5 cm") and case are left alone.
     """
     # half a million texts are cleaned at once, and most hold nothing to take out: see first
     if "_" in text or "\ufffd" in text:
         text = _MARKS.sub(" ", text)
-    text = " ".join(text.split())
+    text = " ".join(close_lines(text).split())
     if _MAY_BE_NUMBERED.search(text):
         text = _LIST_NUMBER.sub(" ", text).strip()
     if " ." in text or " ," in text or " ;" in text or " :" in text:

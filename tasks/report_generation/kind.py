@@ -44,7 +44,7 @@ class ReportGenerationKind(TaskKind):
     findings both name."""
 
     name = "report_generation"
-    evaluator_version = 1
+    evaluator_version = 2
     metrics = (
         "ce_f1_micro",
         "ce_f1_macro",

@@ -132,18 +132,21 @@ BORDERLINE: dict[str, str] = {
 NEGATIONS = (
     r"no|not|without|denies|negative for|free of|absence of|absent|lack of|clear "
     r"of|never|nor|neither|rather than|"
-    r"(?:interval )?removal of(?: the)?|(?:interval )?resol(?:ution|ved|ving)(?: of)?|"
+    r"(?:interval )?(?:removal|clearing|clearance|disappearance) of(?: the)?|(?:interval )?resol(?:ution|ved|ving)(?: of)?|"
     r"(?:have|has|been) (?:cleared|resolved)|ruled? out for"
 )
 PSEUDO_NEGATIONS = (
     r"(?:no|not|without) (?:\w+ )?(?:interval |significant(?:ly)? |substantial(?:ly)? "
-    r"|appreciabl[ey] |definite |gross )*"
+    r"|appreciabl[ey] |relevant |definite |gross )*"
     r"(?:changed?|increased?|decreased?|improved|improvement|worsening|different)(?: "
     r"(?:in|of|from))?"
-    r"|not (?:only|certain|definitely)|no (?:prior|previous|comparison)|not (?:all "
-    r")?included|(?:cannot|can not|"
-    r"not) (?:be )?exclude[ds]?"
+    r"|not (?:only|certain|definitely|without|negative|free)|no (?:doubt|prior|previous|comparison)"
+    r"|not (?:all )?included|(?:cannot|can not|not) (?:be )?exclude[ds]?"
+    r"|(?:no|not|without|incomplete(?:ly)?|partial(?:ly)?|near(?:ly)?|almost|lack of|failure of) "
+    r"(?:(?:interval|complete(?:ly)?|full|fully|further|significant|definite|yet|entirely|evidence of|a|the) )*"
+    r"(?:resol(?:ution|ved|ving)|clear(?:ance|ing|ed)|removal|absence|lack)(?: of)?"
 )
+"""Negations of something else, and negations of a negation."""
 NEGATED_AFTER = (
     r"(?:(?:is|are|was|were|has|have|been|be|can be) )*(?:not|no longer) (?:\w+ "
     r")?(?:seen|identified|"
@@ -151,8 +154,18 @@ NEGATED_AFTER = (
     r"appreciated|demonstrated|visible|detected|apparent|suspected)(?! (?:on|in|at) (?:the "
     r"|any )?(?:prior|previous|earlier))"
     r"|(?:(?:is|are|was|were|has|have|been|now|since|interval|completely) "
-    r")+(?:absent|resolved|cleared|gone|removed)|ruled out"
+    r")+(?:absent|resolved|cleared|gone|removed|disappeared)|ruled out"
     r"|(?:has|have) been (?:removed|withdrawn)|(?:seen previously )?(?:is|are) no longer"
+)
+VALUE_ABSENT = (
+    r"(?:(?:and|or|nor) (?:\w+ ){1,3}|\w+ )?(?:none|nil)\b"
+    r"|(?:(?:and|or|nor) (?:\w+ ){1,3})?(?:no|absent|negative|denied)$"
+    r"|(?:normal|unremarkable|(?:completely |fully )?(?:resolved|cleared)|n ?a)$"
+)
+"""What a list says of a finding that is not there: "pneumothorax: none"."""
+VALUE_DOUBTED = (
+    r"(?:possibl[ey]|probabl[ey]|questionable|suspected|uncertain|equivocal|indeterminate|borderline)$"
+    r"|(?:is |are )?(?:thought |felt )?(?:to be )?(?:unlikely|less likely|doubtful)\b"
 )
 DOUBTS = (
     r"possibl[ey]|possibility of|probabl[ey]|may|might|could|suspect(?:ed)?|suspicious "
@@ -162,25 +175,30 @@ DOUBTS = (
     r"to) (?:\w+ly )?exclude|"
     r"versus|vs|equivocal|suggest(?:s|ed|ive|ing)?(?: of)?|differential|borderline|evaluate "
     r"for|assess for|"
-    r"rule out|consider|perhaps|"
+    r"rule out|r ?o|(?:eval|evaluation|assessment) for|exclude|query|consider|perhaps|"
     r"presumed|unlikely"
 )
 SOFT_DOUBTS = r"(?:to )?suggest(?:s|ed|ive|ing)?(?: of)?"
 """Doubts that a negation before them takes along: no opacity to suggest pneumonia."""
+NOT_EXCLUDED = (
+    r"(?:cannot|can't|couldn't|not|difficult to) (?:be )?(?:\w+ly )?(?:excluded?|ruled out)"
+)
+"""Behind a mention, also with words between."""
 DOUBTED_AFTER = (
-    r"(?:(?:is|are|cannot|can|not|be|entirely|completely|would|remains?) )*(?:cannot|not|"
-    r"difficult to) (?:be )?(?:\w+ly )?"
-    r"(?:exclude[d]?|ruled out)|(?:is|are|remains?) (?:possible|suspected|questioned|a "
+    r"(?:(?:is|are|cannot|can|could|not|be|entirely|completely|would|remains?) )*"
+    rf"{NOT_EXCLUDED}|(?:is|are|remains?) (?:possible|suspected|questioned|a "
     r"possibility|of concern)|versus|vs"
 )
 ENDS = (
-    r"but|however|although|though|except|apart from|aside from|other "
+    r"but|however|only|yet|although|though|except|apart from|aside from|other "
     r"than|which|while|whereas|there (?:is|are|has|have|was)|"
     r"and (?:the|there|heart|lungs?)|otherwise|with "
     r"(?:a|an|the|mild|moderate|small|large|persistent|stable|unchanged|some)|"
     r"heart (?:is|size)|secondary to"
 )
 """Where the reach of a negation or doubt ends."""
+SIZES = r"(?:tiny|trace|small|mild|moderate|minimal|residual|persistent|stable|unchanged|probable|possible)"
+"""Words that begin a statement of its own behind a negated one, where no "or" binds the two."""
 
 MENTION_PATTERNS = {
     name: re.compile("|".join(rf"\b(?:{each})\b" for each in forms))

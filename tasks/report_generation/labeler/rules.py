@@ -20,6 +20,12 @@ _SOFT_DOUBT = re.compile(rf"\b{words.SOFT_DOUBTS}\b")
 _END = re.compile(rf"\b(?:{words.ENDS})\b")
 _NEGATED_AFTER = re.compile(rf"\b(?:{words.NEGATED_AFTER})\b")
 _DOUBTED_AFTER = re.compile(rf"\b(?:{words.DOUBTED_AFTER})\b")
+_NOT_EXCLUDED = re.compile(rf"\b{words.NOT_EXCLUDED}\b")
+_VALUE_ABSENT = re.compile(words.VALUE_ABSENT)
+_VALUE_DOUBTED = re.compile(words.VALUE_DOUBTED)
+_HEADED = re.compile(r" (?:no|not|without|negative|there (?:is|are) no)\b")
+_BOUND = re.compile(r"\b(?:and|or|nor)\b")
+_NEXT_STATEMENT = re.compile(rf" (?={words.SIZES}\b)(?!.*\b(?:or|nor)\b)")
 _REACH_AFTER = 60
 """Characters behind a mention within which it may still be negated or doubted."""
 _RANK = {POSITIVE: 3, UNCERTAIN: 2, NEGATIVE: 1}
@@ -60,13 +66,20 @@ def label_sentence(sentence: str) -> tuple[tuple[int, int], ...]:
     """Return (place in OBSERVATIONS, status) of everything a cleaned sentence mentions."""
     found: list[tuple[int, int]] = []
     for name, pattern in words.MENTION_PATTERNS.items():
-        own = {
-            _status(sentence, match.start(), match.end()) for match in pattern.finditer(sentence)
-        }
+        matches = _without_heading(list(pattern.finditer(sentence)), sentence)
+        own = {_status(sentence, match.start(), match.end()) for match in matches}
         found += [
             (OBSERVATIONS.index(name), status) for status in sorted(_whole(sentence, name, own))
         ]
     return tuple(found)
+
+
+def _without_heading(matches: list[re.Match[str]], sentence: str) -> list[re.Match[str]]:
+    """Return the mentions but for one that only heads the statement about itself ("effusion: no
+    large effusion")."""
+    if len(matches) < 2 or matches[0].start():
+        return matches
+    return matches[1:] if _HEADED.match(sentence, matches[0].end()) else matches
 
 
 def _whole(sentence: str, name: str, own: set[int]) -> set[int]:
@@ -81,12 +94,51 @@ def _whole(sentence: str, name: str, own: set[int]) -> set[int]:
 
 def _status(sentence: str, start: int, end: int) -> int:
     before, after = _reach_before(sentence[:start]), _reach_after(sentence[end:])
-    negated = _NEGATION.search(_PSEUDO.sub(" ", f"{before} {sentence[start:end]}"))
-    if _DOUBTED_AFTER.match(after) or _DOUBT.search(
-        _SOFT_DOUBT.sub(" ", before) if negated else before
-    ):
+    if _VALUE_ABSENT.match(after):
+        return NEGATIVE
+    cleared = _PSEUDO.sub(_blanks, f"{before} {sentence[start:end]}")
+    negated = _last(_NEGATION, cleared)
+    if negated <= len(before) - start + _next_statement(sentence, start):
+        negated = 0
+    doubted = _last(_DOUBT, _SOFT_DOUBT.sub(_blanks, before) if negated else before)
+    if _DOUBTED_AFTER.match(after) or _VALUE_DOUBTED.match(after) or doubted > negated:
         return UNCERTAIN
-    return NEGATIVE if negated or _NEGATED_AFTER.search(after) else POSITIVE
+    if negated or _NEGATED_AFTER.search(after):
+        return NEGATIVE
+    return UNCERTAIN if _is_not_excluded(after) else POSITIVE
+
+
+def _last(cue: re.Pattern[str], text: str) -> int:
+    """Return where the last of the cues ends: the nearest to a mention counts; 0 for none."""
+    return max((match.end() for match in cue.finditer(text)), default=0)
+
+
+def _blanks(match: re.Match[str]) -> str:
+    return " " * len(match[0])
+
+
+def _is_not_excluded(after: str) -> bool:
+    """Say whether what follows a mention leaves it open, and not the next mention."""
+    cue = _NOT_EXCLUDED.search(after)
+    if cue is None:
+        return False
+    between = after[: cue.start()]
+    return bool(_BOUND.search(between)) or not _mentions_anything(between)
+
+
+def _mentions_anything(text: str) -> bool:
+    return any(pattern.search(text) for pattern in words.MENTION_PATTERNS.values())
+
+
+def _next_statement(sentence: str, start: int) -> int:
+    """Return where the last statement of its own behind another mention begins, up to `start`; 0
+    where there is none."""
+    begins = [
+        match.end()
+        for match in _NEXT_STATEMENT.finditer(sentence)
+        if match.end() <= start and _mentions_anything(sentence[: match.start()])
+    ]
+    return max(begins, default=0)
 
 
 def _reach_before(text: str) -> str:

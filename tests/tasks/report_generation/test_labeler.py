@@ -123,6 +123,10 @@ def test_measure_counts_against_mesh_terms(tmp_path):
     assert found["Pneumothorax"][:3] == [1, 0.0, 0.0]
 
 
+def test_measure_holds_every_second_report_out():
+    assert measure.held_out(list("abcde")) == ["b", "d"]
+
+
 def test_measure_names_what_is_missing(monkeypatch):
     monkeypatch.setattr(measure.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(DataError, match="torchxrayvision is not installed"):
