@@ -10,6 +10,7 @@ _CLOSED = frozenset(".!?:;,")
 """Marks after which a line needs no full stop."""
 _ITEM = re.compile(r"(?:[-*\u2022\u00b7\u2013\u2014>+]+\s|\(?\d{1,2}[.)]\s)")
 _WORD = re.compile(r"\S+")
+_LETTER = re.compile(r"[^\W_]")
 _LAST_WORD = re.compile(r"\w*$")
 _GOES_ON = frozenset((
     "a", "an", "the", "of", "or", "and", "nor", "no", "not", "without", "with", "to", "in", "at", "on", "by", "for",
@@ -63,7 +64,7 @@ class _Closer:
 
     def __call__(self, match: re.Match[str]) -> str:
         line = self._line_before(match.start())
-        if not line or line[-1] in _CLOSED:
+        if not _LETTER.search(line) or line[-1] in _CLOSED:
             return match[0]
         listed = match[0].count("\n") > 1 or _ITEM.match(self.text, match.end())
         return "." + match[0] if listed or not self._goes_on(line, match.end()) else match[0]

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tasks.datasets._lines import close_lines
 from tasks.datasets._reports import (
     clean_text,
     has_unread_text,
@@ -201,7 +202,7 @@ def test_columns_are_cleaned_once_and_the_impression_comes_first(monkeypatch):
 def cleaned_step_by_step(text):
     """The description of `clean_text`, every step taken on every text."""
     text = re.sub(r"[_\ufffd]{2,}|\ufffd", " ", text)
-    text = " ".join(text.split())
+    text = " ".join(close_lines(text).split())
     text = re.sub(r"(?:^|(?<=[.:;!?])\s)\(?\d{1,2}[.)]\s+(?=[A-Z])", " ", text)
     text = re.sub(r"\s+([.,;:])", r"\1", " ".join(text.split())).strip(" ,;:-")
     return text if not text or text[-1] in ".!?" else text + "."
