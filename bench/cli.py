@@ -253,7 +253,9 @@ def pretrain(
     ] = "",
     profile: ProfileOption = ProfileName.demo,
     arch: ArchOption = "",
-    seed: Annotated[int, typer.Option(help="Seed of weights, order and crops.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Seed of weights, order and crops.")
+    ] = 0,
     settings: SetOption = None,
     device: DeviceOption = "auto",
     data: Annotated[
@@ -445,18 +447,24 @@ def data_make_demo(
         ),
     ] = None,
     studies: Annotated[
-        int | None, typer.Option(min=1, help="Studies to render. Default: the dataset's demo size.")
+        int | None,
+        typer.Option(
+            min=1, max=1_000_000, help="Studies to render. Default: the dataset's demo size."
+        ),
     ] = None,
     size: Annotated[
         int | None, typer.Option(min=64, max=2048, help="Image size in px. Default: 256.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Same seed, same bytes.")] = 0,
+    force: Annotated[
+        bool, typer.Option("--force", help="Render over a demo that is there, of whatever size.")
+    ] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes that render.")] = 2,
 ) -> None:
     """Render demo radiographs (and reports) in the native layout of a dataset."""
     from bench.data_commands import make_demo_command
 
-    make_demo_command(tuple(names or ()), out, studies, size, seed, workers)
+    make_demo_command(tuple(names or ()), out, studies, size, seed, workers, force=force)
 
 
 def main() -> None:

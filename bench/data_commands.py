@@ -107,8 +107,13 @@ def make_demo_command(
     size: int | None,
     seed: int,
     workers: int,
+    *,
+    force: bool = False,
 ) -> None:
-    """Render demos into `out/<dataset>` or into the cache, and print the folders."""
+    """Render demos into `out/<dataset>` or into the cache, and print the folders.
+
+    Raise DataError where another demo is there already, unless `force`.
+    """
     progress = default_progress()
     for name in names or [name for name, dataset in DATASETS.items() if dataset.has_demo]:
         dataset = DATASETS.get(name)
@@ -117,6 +122,11 @@ def make_demo_command(
         wanted = DemoSize(studies or 0, size or DemoSize.size, seed)
         print(
             demo_root(
-                dataset, wanted, out=out / name if out else None, workers=workers, progress=progress
+                dataset,
+                wanted,
+                out=out / name if out else None,
+                workers=workers,
+                progress=progress,
+                force=force,
             ).path
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,7 +12,7 @@ from typing import Literal
 from filelock import FileLock
 
 from bench.contracts import DataKind, Dataset, Progress
-from bench.data.text import is_hidden
+from bench.data.text import is_hidden, read_json
 from bench.errors import DataError, NotMadeError
 from bench.paths import cache_home
 from bench.progress import Silent
@@ -156,12 +158,14 @@ def demo_root(
     workers: int = 2,
     progress: Progress | None = None,
     make: bool = True,
+    force: bool = False,
 ) -> DataRoot:
     """Return the rendered demo of `dataset` in `out` (default: the cache), rendering it where it is
     missing.
 
     It is complete once its DEMO.json is there. Raise DataError where the dataset has no demo or
-    `out` holds something else; without `make` NotMadeError in place of rendering.
+    `out` holds something else (with `force` a demo is rendered again, whatever its size; other data
+    never is); without `make` NotMadeError in place of rendering.
     """
     if not dataset.has_demo:
         raise DataError(
@@ -173,9 +177,46 @@ def demo_root(
         raise NotMadeError(f"{studies} demo studies of {dataset.name} are rendered first")
     out.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(out.parent / f".{out.name}.lock"):
-        if not (out / DEMO_MARK).is_file():
+        if force:
+            _remove_demo(out)
+        if (out / DEMO_MARK).is_file():
+            _check_same(dataset, out, demo)
+        else:
             _render(dataset, out, demo, workers, progress or Silent())
     return DataRoot(out, "demo")
+
+
+def _check_same(dataset: Dataset, out: Path, demo: DemoSize) -> None:
+    """Raise DataError where the demo in `out` says that it is another one than `demo`."""
+    asked = {
+        "dataset": dataset.name,
+        "studies": demo.studies or dataset.demo_studies,
+        "size": demo.size,
+        "seed": demo.seed,
+        "renderer_version": dataset.demo_version(),
+    }
+    there = read_json(out / DEMO_MARK)
+    if not isinstance(there, dict):
+        raise DataError(f"{out / DEMO_MARK} is no JSON object.", "Render it again with --force.")
+    stated = {name: there[name] for name in asked if name in there}
+    if any(asked[name] != value for name, value in stated.items()):
+        wanted = {name: asked[name] for name in stated}
+        raise DataError(
+            f"{out} holds another demo ({_listed(stated)}); asked for was {_listed(wanted)}.",
+            "Choose another --out, or render over it with --force.",
+        )
+
+
+def _listed(facts: Mapping[str, object]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in facts.items())
+
+
+def _remove_demo(out: Path) -> None:
+    """Remove a demo, also one that was begun; leave other data alone."""
+    marks = (out / DEMO_MARK, out / f".{DEMO_MARK}.begun", out.parent / f".{out.name}.rendering")
+    if any(mark.is_file() for mark in marks):
+        shutil.rmtree(out, ignore_errors=False)
+        marks[-1].unlink(missing_ok=True)
 
 
 def _render(dataset: Dataset, out: Path, demo: DemoSize, workers: int, progress: Progress) -> None:

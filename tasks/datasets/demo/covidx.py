@@ -14,6 +14,7 @@ import numpy as np
 from bench.contracts import Progress
 from tasks.datasets.demo import manifest
 from tasks.datasets.demo.files import write_png
+from tasks.datasets.demo.ids import distinct
 from tasks.datasets.demo.patient import RATES, Finding, Study, sample_study
 from tasks.datasets.demo.render import render
 
@@ -123,17 +124,30 @@ def split_of(layout: Layout, seed: int, number: int) -> str:
     )
 
 
+def patient_names(layout: str, seed: int, studies: int) -> tuple[str, ...]:
+    """Return the id of every patient, who has one image."""
+    return distinct(_digits, (18, 26, layout, seed), studies)
+
+
+def image_names(layout: str, seed: int, studies: int) -> tuple[str, ...]:
+    """Return the name of every image file."""
+    return tuple(f"{name}.png" for name in distinct(_digits, (0, 16, layout, seed), studies))
+
+
+def _digits(start: int, stop: int, *parts: object) -> str:
+    return manifest.digest(*parts)[start:stop]
+
+
 def _write_study(layout: Layout, job: manifest.Job, number: int) -> dict[str, Any]:
     """Write one image; return its line of a list and its ground truth."""
     study, split = study_of(job.seed, number), split_of(layout, job.seed, number)
-    digest = manifest.digest(layout.name, job.seed, number)
-    file, folder = (
-        f"{digest[:16]}.png",
-        next(folder for name, _, folder in layout.lists if name == split),
-    )
+    file = image_names(layout.name, job.seed, job.studies)[number]
+    patient = patient_names(layout.name, job.seed, job.studies)[number]
+    folder = next(folder for name, _, folder in layout.lists if name == split)
     rendering = render(study, job.size)
     write_png(job.out / folder / file, rendering.image)
     word = layout.words.get(class_of(job.seed, number), "negative")
-    source = SOURCES[int(digest[16:18], 16) % len(SOURCES)]
+    drawn = _digits(16, 18, layout.name, job.seed, number)
+    source = SOURCES[int(drawn, 16) % len(SOURCES)]
     truth = [manifest.truth(f"{folder}/{file}", rendering, study.findings, study.view)]
-    return {"split": split, "row": f"{digest[18:26]} {file} {word} {source}", "truth": truth}
+    return {"split": split, "row": f"{patient} {file} {word} {source}", "truth": truth}

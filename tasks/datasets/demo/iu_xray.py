@@ -75,9 +75,15 @@ def _split(number: int) -> str:
     return {3: "val", 6: "test", 9: "test"}.get(number % 10, "train")
 
 
+def study_name(seed: int, number: int) -> str:
+    """Return the name of a study: its number, then four drawn digits."""
+    drawn = int(manifest.digest("iu", seed, number)[:4], 16) % 10_000
+    return f"CXR{number + 1}_IM-{drawn:04d}"
+
+
 def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
     study = study_of(job.seed, number)
-    name = f"CXR{number + 1}_IM-{int(manifest.digest('iu', job.seed, number)[:4], 16) % 10_000:04d}"
+    name = study_name(job.seed, number)
     truth = [
         _write_image(job, study, f"{name}/{place}.png", view) for place, view in enumerate(VIEWS)
     ]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.contracts import Progress
+from bench.data.text import read_json
 from bench.errors import DataError, SettingError
 from bench.progress import Silent
 from tasks.datasets.demo import RENDERER_VERSION
@@ -24,6 +25,8 @@ from tasks.datasets.demo.render import Rendering
 
 MANIFEST, TRUTH = "DEMO.json", "DEMO_truth.jsonl"
 SMALLEST = 64
+MOST_STUDIES = 1_000_000
+"""The shortest names (MIMIC-CXR's eight digits) have room for ten times as many."""
 _CHUNK = 4
 
 
@@ -107,22 +110,20 @@ def start(out: Path, dataset: str, studies: int, size: int, seed: int) -> bool:
     Raise SettingError for an impossible size or count, DataError where `out` holds another demo or
     other files.
     """
-    if studies < 1 or size < SMALLEST:
+    if not 1 <= studies <= MOST_STUDIES or size < SMALLEST:
         raise SettingError(
             f"a demo of {studies} studies at {size} px is not possible.",
-            f"At least 1 study and {SMALLEST} px.",
+            f"1 to {MOST_STUDIES} studies of at least {SMALLEST} px.",
         )
     asked = _settings(dataset, studies, size, seed)
     path, begun = out / MANIFEST, out / f".{MANIFEST}.begun"
     for place in (path, begun):
         if place.is_file():
-            found = {
-                key: value for key, value in json.loads(place.read_text()).items() if key in asked
-            }
-            if found != asked:
+            found = read_json(place)
+            if not isinstance(found, dict) or any(found.get(k) != v for k, v in asked.items()):
                 raise DataError(
                     f"{out} holds another demo: {found}, asked for {asked}.",
-                    "Choose another folder or delete it.",
+                    "Choose another folder, or render over it with --force.",
                 )
             return place == begun
     if out.is_dir() and any(out.iterdir()):

@@ -12,6 +12,7 @@ import numpy as np
 from bench.contracts import Progress
 from tasks.datasets.demo import manifest
 from tasks.datasets.demo.files import write_jpeg
+from tasks.datasets.demo.ids import distinct, eight_digits
 from tasks.datasets.demo.patient import Study, sample_study
 from tasks.datasets.demo.render import render
 from tasks.datasets.demo.report import Report, write_report
@@ -103,11 +104,20 @@ def drawn(seed: int, number: int) -> tuple[Study, Report]:
     return study, write_report(study, np.random.default_rng((seed, number, 4)))
 
 
-def _subject(seed: int, study: Study) -> str:
-    return str(
-        10_000_000
-        + int(manifest.digest("subject", seed, study.patient.number)[:12], 16) % 9_999_999
-    )
+def subjects(seed: int, studies: int) -> tuple[str, ...]:
+    """Return the id of every patient that a demo of so many studies may have."""
+    return distinct(eight_digits, (1, "subject", seed), studies + len(VISITS))
+
+
+def study_names(seed: int, studies: int) -> tuple[str, ...]:
+    """Return the id of every study."""
+    return distinct(eight_digits, (5, "study", seed), studies)
+
+
+def image_name(seed: int, number: int, view: str) -> str:
+    """Return the id of one image, 160 bits of a hash."""
+    digest = manifest.digest("image", seed, number, view)
+    return "-".join(digest[n : n + 8] for n in range(0, 40, 8))
 
 
 def _split(patient: int) -> str:
@@ -118,8 +128,8 @@ def _split(patient: int) -> str:
 def _write_study(draw: Draw, job: manifest.Job, number: int) -> dict[str, Any]:
     """Write one study's images and report; return its rows of the tables."""
     study, report = draw(job.seed, number)
-    subject = _subject(job.seed, study)
-    name = str(50_000_000 + int(manifest.digest("study", job.seed, number)[:12], 16) % 9_999_999)
+    subject = subjects(job.seed, job.studies)[study.patient.number]
+    name = study_names(job.seed, job.studies)[number]
     folder = job.out / "files" / f"p{subject[:2]}" / f"p{subject}"
     manifest.write_bytes(folder / f"s{name}.txt", report.text.encode())
     views = (study.view, "LL") if study.lateral else (study.view,)
@@ -139,8 +149,7 @@ def _write_study(draw: Draw, job: manifest.Job, number: int) -> dict[str, Any]:
 def _write_image(
     job: manifest.Job, study: Study, number: int, view: str, ids: Sequence[str], folder: Path
 ) -> dict[str, Any]:
-    digest = manifest.digest("image", job.seed, number, view)
-    image_id = "-".join(digest[n : n + 8] for n in range(0, 40, 8))
+    image_id = image_name(job.seed, number, view)
     rendering = render(study, job.size, view)
     write_jpeg(folder / f"{image_id}.jpg", rendering.image)
     subject, name = ids

@@ -93,11 +93,16 @@ def finding_labels(finding: Finding) -> tuple[str, ...]:
     return KINDS.get(finding.kind, (MEANS[finding.name],))
 
 
+def image_name(patient: int, visit: int) -> str:
+    """Return the name of an image file."""
+    return f"{patient:08d}_{visit:03d}.png"
+
+
 def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
     """Write one study's image; return its row of the table."""
     study = study_of(job.seed, number, STREAM, RATES, EVERY)
     patient = study.patient.number + 1
-    image = f"{patient:08d}_{study.order:03d}.png"
+    image = image_name(patient, study.order)
     rendering = render(study, job.size)
     folder = job.out / f"images_{1 + FOLDERS * number // job.studies:03d}" / "images"
     write_png(folder / image, _stored(rendering.image, number))

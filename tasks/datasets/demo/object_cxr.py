@@ -62,6 +62,12 @@ def _folder(number: int) -> str:
     return {3: "dev", 6: "test", 9: "test"}.get(number % 10, "train")
 
 
+def image_name(seed: int, number: int) -> str:
+    """Return the name of an image file: five drawn digits, then its number."""
+    key = int(manifest.digest("object_cxr", seed, number)[:8], 16) % 100_000
+    return f"{key:05d}{number:04d}.jpg"
+
+
 def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
     """Write one image, on average every second one with foreign objects; support devices stay
     without annotation."""
@@ -73,11 +79,7 @@ def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
         if rng.random() < 0.5
         else (rendering.image, [])
     )
-    folder, key = (
-        _folder(number),
-        int(manifest.digest("object_cxr", job.seed, number)[:8], 16) % 100_000,
-    )
-    name = f"{key:05d}{number:04d}.jpg"
+    folder, name = _folder(number), image_name(job.seed, number)
     write_jpeg(job.out / folder / name, image)
     objects = [_annotation(mask, rng) for mask in masks]
     named = f"{folder}/{name}" if folder == "test" else name

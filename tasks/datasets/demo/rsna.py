@@ -88,7 +88,7 @@ def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
     """Write one study's image; return its rows of the tables."""
     study = _plain(study_of(job.seed, number, STREAM, RSNA_RATES))
     rendering = render(study, job.size)
-    name = _name(job.seed, number)
+    name = image_name(job.seed, number)
     path = job.out / FILES / f"{name}.dcm"
     if not path.is_file():
         header = _header(study, name)
@@ -126,7 +126,8 @@ def _from(least: float, share: float) -> float:
     return least + (1 - least) * share
 
 
-def _name(seed: int, number: int) -> str:
+def image_name(seed: int, number: int) -> str:
+    """Return the id of an image, 128 bits of a hash."""
     digest = manifest.digest("rsna", seed, number)
     return "-".join((digest[:8], digest[8:12], digest[12:16], digest[16:20], digest[20:32]))
 

@@ -13,9 +13,11 @@ from bench.contracts import Progress
 from tasks.datasets._rle import encode_rle
 from tasks.datasets.demo import manifest, visits
 from tasks.datasets.demo.dicom import dicom_bytes, uids
-from tasks.datasets.demo.patient import RATES, Study
+from tasks.datasets.demo.ids import distinct
+from tasks.datasets.demo.patient import RATES, Study, sample_patient
 from tasks.datasets.demo.render import render
 
+STREAM = 1
 TABLE, HEADER = "train-rle.csv", "ImageId, EncodedPixels"
 SIIM_RATES = {
     **RATES,
@@ -67,7 +69,21 @@ def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, in
 
 def study_of(seed: int, number: int) -> Study:
     """Return study `number`: about one in twenty is a second visit of the patient before it."""
-    return visits.study_of(seed, number, 1, SIIM_RATES)
+    return visits.study_of(seed, number, STREAM, SIIM_RATES)
+
+
+def patient_names(seed: int, studies: int) -> tuple[str, ...]:
+    """Return the id of the patient of every study's first visit."""
+    return distinct(_patient_name, (seed,), studies)
+
+
+def _patient_name(seed: int, number: int, *attempt: int) -> str:
+    """Return eight digits of a hash: of the patient's own seed for the first thousand, as demos of
+    the usual size have had, of the number for the others, which takes no drawing of patients."""
+    if number < 1000 and not attempt:
+        rng = np.random.default_rng((seed, number, STREAM))
+        return manifest.digest("siim", seed, sample_patient(rng, number).seed)[:8]
+    return manifest.digest("siim", seed, f"patient {number}", *attempt)[:8]
 
 
 def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
@@ -77,7 +93,8 @@ def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
     names = uids("siim", job.seed, number)
     path = job.out / "dicom-images-train" / names[0] / names[1] / f"{names[2]}.dcm"
     if not path.is_file():
-        header = _header(job.seed, study, number)
+        patient = patient_names(job.seed, job.studies)[study.patient.number]
+        header = _header(job.seed, study, number, patient)
         pixels = (
             rendering.image
             if header["PhotometricInterpretation"] == "MONOCHROME2"
@@ -104,10 +121,9 @@ def _pieces(mask: np.ndarray) -> list[np.ndarray]:
     return [(labels == n).astype(np.uint8) for n in kept]
 
 
-def _header(seed: int, study: Study, number: int) -> Mapping[str, Any]:
+def _header(seed: int, study: Study, number: int, patient: str) -> Mapping[str, Any]:
     """Return the tags beside the pixels; one image in sixteen is MONOCHROME1."""
     inverted = np.random.default_rng((seed, number, 2)).random() < 1 / 16
-    patient = manifest.digest("siim", seed, study.patient.seed)[:8]
     return {
         "PatientID": patient,
         "PatientName": patient,

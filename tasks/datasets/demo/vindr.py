@@ -85,16 +85,19 @@ def finding_class(finding: Finding) -> str:
     return MEANS[finding.name]
 
 
+def image_name(seed: int, number: int) -> str:
+    """Return the id of an image, 128 bits of a hash."""
+    return manifest.digest("vindr", seed, number)[:32]
+
+
 def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
     """Write one study's image; return its rows of the tables, one reading after another."""
     study = study_of(job.seed, number, STREAM, RATES)
     rendering = render(study, job.size)
     rng = np.random.default_rng((job.seed, number, STREAM, 1))
     left, right = (int(rng.integers(0, job.size // 12 + 1)) for _ in range(2))
-    name, split = (
-        manifest.digest("vindr", job.seed, number)[:32],
-        "test" if study.patient.number % 4 == 1 else "train",
-    )
+    name = image_name(job.seed, number)
+    split = "test" if study.patient.number % 4 == 1 else "train"
     path = job.out / split / f"{name}.dicom"
     if not path.is_file():
         manifest.write_bytes(

@@ -8,6 +8,7 @@ import pytest
 from bench.contracts import Dataset
 from bench.data.roots import DemoSize, demo_root, resolve_root
 from bench.errors import DataError
+from tests.bench.test_cli import place_bench
 
 
 class Toy(Dataset):
@@ -32,7 +33,8 @@ class Toy(Dataset):
         self.made.append((studies, size, seed))
         (out / "list.csv").write_text("x")
         if self.complete:
-            (out / "DEMO.json").write_text(json.dumps({"data_kind": "demo"}))
+            facts = {"data_kind": "demo", "studies": studies, "size": size, "seed": seed}
+            (out / "DEMO.json").write_text(json.dumps(facts))
 
 
 class Lines:
@@ -136,3 +138,61 @@ def test_a_demo_is_never_rendered_over_real_data(tmp_path):
     with pytest.raises(DataError, match="already holds data"):
         demo_root(Toy(), out=path)
     assert not (path / "DEMO.json").exists()
+
+
+OTHERS = [DemoSize(8, 64, 0), DemoSize(7, 96, 0), DemoSize(7, 64, 1)]
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_a_demo_of_another_size_or_seed_is_refused_and_named(tmp_path, other):
+    toy, out = Toy(), tmp_path / "toy"
+    demo_root(toy, DemoSize(7, 64, 0), out=out)
+    with pytest.raises(
+        DataError,
+        match=rf"another demo \(studies 7, size 64, seed 0\); asked for was studies "
+        rf"{other.studies}, size {other.size}, seed {other.seed}.*--force",
+    ):
+        demo_root(toy, other, out=out)
+    assert demo_root(toy, DemoSize(7, 64, 0), out=out).path == out
+    assert toy.made == [(7, 64, 0)], "the same demo is not rendered twice"
+
+
+def test_force_renders_what_was_asked_over_a_demo_and_never_over_other_data(tmp_path):
+    toy, out = Toy(), tmp_path / "toy"
+    demo_root(toy, DemoSize(7, 64, 0), out=out)
+    (out / "of-the-old-demo.csv").write_text("x")
+    demo_root(toy, DemoSize(9, 64, 0), out=out, force=True)
+    assert json.loads((out / "DEMO.json").read_text())["studies"] == 9
+    assert sorted(path.name for path in out.iterdir()) == ["DEMO.json", "list.csv"]
+    real = data(tmp_path, "toy")
+    with pytest.raises(DataError, match="already holds data"):
+        demo_root(toy, out=real, force=True)
+    assert [path.name for path in real.iterdir()] == ["list-1.csv"]
+
+
+def test_force_renders_over_a_demo_that_was_begun_with_another_size(tmp_path):
+    out = tmp_path / "toy"
+    with pytest.raises(DataError, match="wrote no"):
+        demo_root(Toy(complete=False), DemoSize(7, 64, 0), out=out)
+    demo_root(Toy(), DemoSize(8, 64, 0), out=out, force=True)
+    assert json.loads((out / "DEMO.json").read_text())["studies"] == 8
+
+
+@pytest.mark.parametrize("text", ["[]", "{", ""])
+def test_a_damaged_mark_is_named(tmp_path, text):
+    out = tmp_path / "toy"
+    demo_root(Toy(), out=out)
+    (out / "DEMO.json").write_text(text)
+    with pytest.raises(DataError, match="DEMO.json"):
+        demo_root(Toy(), out=out)
+    assert demo_root(Toy(), out=out, force=True).path == out
+
+
+def test_the_command_says_which_demo_is_there(tmp_path):
+    words = ["data", "make-demo", "siim", "--out", "demos", "--size", "64", "--workers", "1"]
+    place_bench(*words, "--studies", "2", cwd=tmp_path)
+    done = place_bench(*words, "--studies", "1", "--seed", "1", cwd=tmp_path, code=2)
+    assert "another demo (dataset siim, studies 2, size 64, seed 0" in done.stderr
+    place_bench(*words, "--studies", "1", "--seed", "1", "--force", cwd=tmp_path)
+    made = json.loads((tmp_path / "demos" / "siim" / "DEMO.json").read_text())
+    assert (made["studies"], made["seed"]) == (1, 1)
