@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from bench.completion import complete_results
 from bench.contracts import BACKBONES, DEMO_NOTE, BackboneRequest, Progress
 from bench.dry_run import print_plan
 from bench.engines.local import Job, Outcome, rename_rows, run_jobs
@@ -56,6 +57,9 @@ def run_command(request: RunRequest, *, dry_run: bool) -> int:
     plans = [plan_task(name, request, progress) for name in expand_tasks(request.tasks)]
     jobs = _once([job for plan in plans for job in _jobs(plan, request, progress)], progress)
     renamed = rename_rows(jobs, request)
+    completed = 0
+    if not request.force:
+        completed = complete_results(jobs, ResultStore(request.results), progress)
     outcome = (
         run_jobs(_missing(jobs, request), request, progress)
         if _missing(jobs, request)
@@ -63,7 +67,9 @@ def run_command(request: RunRequest, *, dry_run: bool) -> int:
     )
     progress.say(_tally(len(jobs), outcome))
     tables = {
-        plan.task.name: _publish(plan, request, bool(outcome.done or renamed), progress)
+        plan.task.name: _publish(
+            plan, request, bool(outcome.done or renamed or completed), progress
+        )
         for plan in plans
     }
     if len(plans) > 1:

@@ -560,6 +560,11 @@ class TaskKind(ABC):
         weight matrix, so that intervals and paired tests of all backbones use the same resamples.
         """
 
+    def complete(self, predictions: Predictions, settings: Any) -> Predictions | None:
+        """Return kept predictions with what was missing when they were made (`extra` says so under
+        `missing:<what>`); None where it is still missing, or cannot be made from them."""
+        return None
+
     def figure(
         self, task: TaskSpec, test: Subset, predictions: Mapping[str, Predictions], out: Path
     ) -> Path | None:

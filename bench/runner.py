@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
@@ -198,15 +198,21 @@ def _record(
     record |= _seen(plan, encoder)
     record["cautions"] = list(plan.dataset.cautions(subsets["test"].index))
     record |= {f"seconds:{name}": round(value, 3) for name, value in seconds.items()}
-    record |= {f"fit:{name}": value for name, value in predictions.extra.items()}
+    return record | measured(predictions, scores)
+
+
+def measured(predictions: Predictions, scores: Sequence[Score]) -> dict[str, Any]:
+    """Return the fields of a record that hold metrics, and what the predictions say of
+    themselves."""
+    fields = {f"fit:{name}": value for name, value in predictions.extra.items()}
     for item in scores:
-        record |= {
+        fields |= {
             f"metric:{item.metric}": _json(item.value),
             f"n:{item.metric}": item.n,
             f"low:{item.metric}": _json(item.low),
             f"high:{item.metric}": _json(item.high),
         }
-    return record
+    return fields
 
 
 def _seen(plan: TaskPlan, encoder: EncoderRef) -> dict[str, Any]:

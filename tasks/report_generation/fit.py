@@ -16,6 +16,8 @@ from bench.errors import SettingError
 from tasks.report_generation.cleaning import STOP, split_sentences
 from tasks.report_generation.data import Studies, group_studies, require_studies
 from tasks.report_generation.labeler import OBSERVATIONS, make_labeler
+from tasks.report_generation.metrics import java
+from tasks.report_generation.metrics.counting import caption_counts
 from tasks.report_generation.metrics.scoring import count_all
 from tasks.report_generation.settings import ReportSettings
 
@@ -151,6 +153,27 @@ def predict(fitted: Fitted, test: Subset, context: CellContext) -> Predictions:
         "studies_without_report": studies.without_text,
     }
     return Predictions(table, arrays, facts)
+
+
+def complete(predictions: Predictions, settings: ReportSettings) -> Predictions | None:
+    """Return predictions with the captioning counts that they lack; None where nothing is lacking,
+    the texts were not kept (licensed data), or Java is still missing."""
+    table = predictions.table
+    reasons = [
+        str(value) for name, value in predictions.extra.items() if name.startswith("missing:")
+    ]
+    if "hypothesis" not in table or not any(map(java.is_there_now, reasons)):
+        return None
+    texts = [table[column].tolist() for column in ("hypothesis", "reference")]
+    arrays, facts = caption_counts(texts[0], texts[1], settings)
+    if not arrays.keys() - predictions.arrays.keys():
+        return None
+    extra = {
+        name: value
+        for name, value in predictions.extra.items()
+        if not name.startswith(("missing:", "note:"))
+    }
+    return Predictions(table, {**predictions.arrays, **arrays}, {**extra, **facts})
 
 
 def _attention(

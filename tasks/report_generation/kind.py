@@ -106,6 +106,13 @@ class ReportGenerationKind(TaskKind):
 
         return statistics(predictions)
 
+    def complete(self, predictions: Predictions, settings: Any) -> Predictions | None:
+        """Return predictions whose texts were kept with the counts that needed Java, where it is
+        there now; None otherwise."""
+        from tasks.report_generation.fit import complete
+
+        return complete(predictions, settings)
+
     def figure(
         self, task: TaskSpec, test: Subset, predictions: Mapping[str, Predictions], out: Path
     ) -> Path | None:

@@ -27,6 +27,10 @@ METEOR_WORDS = 250
 2,000."""
 
 
+_ABSENT = ("was not found", "is not installed", "does not start")
+"""What an error says of a program that is not there."""
+
+
 class JavaError(MissingDependencyError):
     """Java, or a program run by it, that is missing, crashed, answered wrongly or took too long."""
 
@@ -56,6 +60,19 @@ def java_command() -> str:
             "Install a Java runtime (8 or newer), or --set tokenizer=cleaned (no METEOR then).",
         )
     return found
+
+
+def is_there_now(reason: str) -> bool:
+    """Say whether Java and its programs are there, and were not by the `reason` of an earlier run.
+
+    What crashed or was too slow is not tried again.
+    """
+    if not any(absent in reason for absent in _ABSENT):
+        return False
+    try:
+        return bool(java_command() and jar(TOKENIZER) and jar(METEOR))
+    except JavaError:
+        return False
 
 
 def one_line(text: str) -> str:
