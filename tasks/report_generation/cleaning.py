@@ -12,6 +12,7 @@ STOP = "."
 _ENUMERATOR = re.compile(r"(?:(?<=^)|(?<=[.\s]))\(?\d{1,2}[.)]\s+(?=\D)")
 _DECIMAL = re.compile(r"(?<=\d)\.(?=\d)")
 _ANSWERED = re.compile(r"\?(?=\s*(?:no|none|yes)\b)")
+_QUERIED = re.compile(r"(?:^|(?<=[.;:,] ))\?\s?(?=[^\W\d_])")
 _ABBREVIATED = re.compile(r"\b(vs|dr|approx)\.(?=\s)")
 _VALUE = r"(?::| [-\u2013\u2014])\s"
 _NEXT_ITEM = re.compile(rf"({_VALUE}[^,.;:]*),(?=\s*[^\W\d_][\w /]{{0,40}}{_VALUE})")
@@ -33,7 +34,7 @@ def sentences(text: str) -> list[str]:
     """
     flat = _ENUMERATOR.sub(". ", " ".join(close_lines(text).split()))
     flat = _NEXT_ITEM.sub(r"\1.", _RUN_ON_ITEM.sub(r"\1. ", flat)).lower()
-    flat = _ABBREVIATED.sub(r"\1", _ANSWERED.sub(" ", flat))
+    flat = _ABBREVIATED.sub(r"\1", _ANSWERED.sub(" ", _QUERIED.sub("query ", flat)))
     parts = _SENTENCE.split(_DECIMAL.sub(_POINT, flat) + " ")
     found = [" ".join(_WORD.findall(part)).replace(_POINT, ".") for part in parts]
     return [sentence for sentence in found if sentence]

@@ -130,7 +130,7 @@ BORDERLINE: dict[str, str] = {
 """Statements between the two."""
 
 NEGATIONS = (
-    r"no|not|without|denies|negative for|free of|absence of|absent|lack of|clear "
+    r"no|not|without|denies|negative for|free of|absence of|^absent|lack of|clear "
     r"of|never|nor|neither|rather than|"
     r"(?:interval )?(?:removal|clearing|clearance|disappearance) of(?: the)?|(?:interval )?resol(?:ution|ved|ving)(?: of)?|"
     r"(?:have|has|been) (?:cleared|resolved)|ruled? out for"
@@ -159,8 +159,10 @@ NEGATED_AFTER = (
 )
 VALUE_ABSENT = (
     r"(?:(?:and|or|nor) (?:\w+ ){1,3}|\w+ )?(?:none|nil)\b"
-    r"|(?:(?:and|or|nor) (?:\w+ ){1,3})?(?:no|absent|negative|denied)$"
-    r"|(?:normal|unremarkable|(?:completely |fully )?(?:resolved|cleared)|n ?a)$"
+    r"(?! (?:on|in|at) (?:the )?(?:left|right)\b.*\b(?:left|right)\b)"
+    r"|(?:(?:and|or|nor) (?:\w+ ){1,3})?(?:absent\b|(?:no|negative|denied|not applicable)$)"
+    r"|no (?:evidence|signs?|indication)(?: of)?$"
+    r"|(?:normal|unremarkable|(?:completely |fully )?(?:resolved|cleared|excluded)|n ?a)$"
 )
 """What a list says of a finding that is not there: "pneumothorax: none"."""
 VALUE_DOUBTED = (
@@ -175,13 +177,13 @@ DOUBTS = (
     r"to) (?:\w+ly )?exclude|"
     r"versus|vs|equivocal|suggest(?:s|ed|ive|ing)?(?: of)?|differential|borderline|evaluate "
     r"for|assess for|"
-    r"rule out|r ?o|(?:eval|evaluation|assessment) for|exclude|query|consider|perhaps|"
+    r"rule out|r ?o|(?:eval|evaluation|assessment) for|exclude|query|not excluded|consider|perhaps|"
     r"presumed|unlikely"
 )
 SOFT_DOUBTS = r"(?:to )?suggest(?:s|ed|ive|ing)?(?: of)?"
 """Doubts that a negation before them takes along: no opacity to suggest pneumonia."""
 NOT_EXCLUDED = (
-    r"(?:cannot|can't|couldn't|not|difficult to) (?:be )?(?:\w+ly )?(?:excluded?|ruled out)"
+    r"(?:cannot|can't|couldn't|not|difficult to) (?:be )?(?:\w+ly )?(?:excluded?|ruled? out)"
 )
 """Behind a mention, also with words between."""
 DOUBTED_AFTER = (
@@ -197,7 +199,15 @@ ENDS = (
     r"heart (?:is|size)|secondary to"
 )
 """Where the reach of a negation or doubt ends."""
-SIZES = r"(?:tiny|trace|small|mild|moderate|minimal|residual|persistent|stable|unchanged|probable|possible)"
+OWN_STATUS = (
+    r"(?:is |are |has |have |remains? )?(?:unchanged|stable|persists?|persistent|remains?|increased|"
+    r"decreased|worsened|improved|smaller|larger)\b"
+)
+"""What is said of a mention that is there, also where a negation stands before the one before it."""
+SIZES = (
+    r"(?:tiny|trace|small|mild|moderate|minimal|residual|persistent|stable|unchanged|"
+    r"probable|possible)"
+)
 """Words that begin a statement of its own behind a negated one, where no "or" binds the two."""
 
 MENTION_PATTERNS = {

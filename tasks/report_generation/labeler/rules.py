@@ -23,6 +23,7 @@ _DOUBTED_AFTER = re.compile(rf"\b(?:{words.DOUBTED_AFTER})\b")
 _NOT_EXCLUDED = re.compile(rf"\b{words.NOT_EXCLUDED}\b")
 _VALUE_ABSENT = re.compile(words.VALUE_ABSENT)
 _VALUE_DOUBTED = re.compile(words.VALUE_DOUBTED)
+_OWN_STATUS = re.compile(words.OWN_STATUS)
 _HEADED = re.compile(r" (?:no|not|without|negative|there (?:is|are) no)\b")
 _BOUND = re.compile(r"\b(?:and|or|nor)\b")
 _NEXT_STATEMENT = re.compile(rf" (?={words.SIZES}\b)(?!.*\b(?:or|nor)\b)")
@@ -98,7 +99,7 @@ def _status(sentence: str, start: int, end: int) -> int:
         return NEGATIVE
     cleared = _PSEUDO.sub(_blanks, f"{before} {sentence[start:end]}")
     negated = _last(_NEGATION, cleared)
-    if negated <= len(before) - start + _next_statement(sentence, start):
+    if negated <= len(before) - start + _next_statement(sentence, start, after):
         negated = 0
     doubted = _last(_DOUBT, _SOFT_DOUBT.sub(_blanks, before) if negated else before)
     if _DOUBTED_AFTER.match(after) or _VALUE_DOUBTED.match(after) or doubted > negated:
@@ -130,15 +131,29 @@ def _mentions_anything(text: str) -> bool:
     return any(pattern.search(text) for pattern in words.MENTION_PATTERNS.values())
 
 
-def _next_statement(sentence: str, start: int) -> int:
+def _next_statement(sentence: str, start: int, after: str) -> int:
     """Return where the last statement of its own behind another mention begins, up to `start`; 0
-    where there is none."""
+    where there is none.
+
+    It begins with a size ("no pneumothorax small effusion"), or is the mention itself, where
+    something is said of it ("no pneumothorax effusion unchanged").
+    """
     begins = [
         match.end()
         for match in _NEXT_STATEMENT.finditer(sentence)
         if match.end() <= start and _mentions_anything(sentence[: match.start()])
     ]
+    if _OWN_STATUS.match(after) and _ends_with_mention(sentence[:start].rstrip()):
+        begins.append(start)
     return max(begins, default=0)
+
+
+def _ends_with_mention(text: str) -> bool:
+    return any(
+        match.end() == len(text)
+        for pattern in words.MENTION_PATTERNS.values()
+        for match in pattern.finditer(text)
+    )
 
 
 def _reach_before(text: str) -> str:
