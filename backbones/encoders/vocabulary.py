@@ -17,6 +17,7 @@ from tokenizers.trainers import WordPieceTrainer
 from backbones.text import sentence_key, split_sentences, words_of
 from bench.errors import CheckpointError
 from bench.files import read_file
+from bench.words import cut_words
 
 PAD, UNKNOWN, START, END = "[PAD]", "[UNK]", "[CLS]", "[SEP]"
 _BERT = BertNormalizer(lowercase=True)
@@ -66,7 +67,7 @@ class Vocabulary:
         ties by these numbers; naming them beforehand makes it deterministic.
         """
         tokenizer = _tokenizer(WordPiece(unk_token=UNKNOWN))
-        texts = sorted(reports)
+        texts = sorted(map(cut_words, reports))
         letters = sorted(
             {
                 letter
@@ -104,7 +105,7 @@ class Vocabulary:
         """
         ids, marks = [self.start], [-1]
         keys: list[int] = []
-        for text in split_sentences(report):
+        for text in split_sentences(cut_words(report)):
             pieces = self._tokenizer.encode(text, add_special_tokens=False).ids[
                 : max_tokens - 1 - len(ids)
             ]

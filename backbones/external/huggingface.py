@@ -37,6 +37,7 @@ from bench.contracts import Backbone, BackboneRequest, Features, InputSpec
 from bench.errors import CheckpointError, MissingDependencyError
 from bench.progress import default_progress
 from bench.settings import override
+from bench.words import cut_words
 
 _TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model")
 """Files of which a tokenizer needs one; without any, transformers makes one without words."""
@@ -138,7 +139,7 @@ class HubDual(DualEncoder):
     def text_embedding(self, texts: list[str]) -> torch.Tensor:
         """Return text embeddings [T, d]; texts are cut at the length the model takes."""
         encoded = self.tokenizer(
-            texts,
+            [cut_words(text) for text in texts],
             padding=self.padding,
             truncation=True,
             max_length=self.length,

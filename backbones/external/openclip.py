@@ -34,6 +34,7 @@ from bench.errors import CheckpointError, MissingDependencyError, SettingError, 
 from bench.progress import default_progress
 from bench.registry import suggest
 from bench.settings import override
+from bench.words import cut_words
 
 _TEXT_TOWERS = ("bert", "roberta", "xlm-roberta", "mt5", "m2m_100")
 """Types of transformers models that open_clip uses as text towers."""
@@ -87,9 +88,8 @@ class OpenClipDual(DualEncoder):
 
     def text_embedding(self, texts: list[str]) -> torch.Tensor:
         """Return text embeddings [T, d]."""
-        return self.model.encode_text(
-            self.tokenizer(texts).to(next(self.model.parameters()).device)
-        )
+        ids = self.tokenizer([cut_words(text) for text in texts])
+        return self.model.encode_text(ids.to(next(self.model.parameters()).device))
 
 
 def build(rest: str, request: BackboneRequest) -> Backbone:

@@ -22,6 +22,7 @@ from backbones.weights.coverage import expected_state, fill, take_prefix
 from backbones.weights.reading import State
 from bench.contracts import Features
 from bench.errors import CheckpointError, MissingDependencyError
+from bench.words import cut_words
 
 
 def cleaned(text: str) -> str:
@@ -52,7 +53,7 @@ class Pieces:
         """Return ids [T, L] with [CLS] and [SEP], cut at `length` tokens and padded to `pad_to`,
         else to the longest text."""
         rows = [
-            self._tokenizer.encode(text, add_special_tokens=False).ids[: length - 2]
+            self._tokenizer.encode(cut_words(text), add_special_tokens=False).ids[: length - 2]
             for text in texts
         ]
         width = pad_to or max((len(row) for row in rows), default=0) + 2

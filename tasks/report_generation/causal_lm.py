@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.errors import CheckpointError
+from bench.words import cut_words
 from tasks.report_generation.settings import ReportSettings
 from tasks.report_generation.visual import VisualMemory
 from tasks.report_generation.vocabulary import BEGIN, END, PAD, SPECIAL, until_end
@@ -31,7 +32,8 @@ class ModelVocabulary:
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of cleaned text."""
-        return [token + SHIFT for token in self.tokenizer.encode(text, add_special_tokens=False)]
+        ids = self.tokenizer.encode(cut_words(text), add_special_tokens=False)
+        return [token + SHIFT for token in ids]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of `ids` up to the first end, words by single blanks."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from bench.errors import DataError
+from bench.words import cut_words
 from tasks.report_generation.settings import ReportSettings
 
 PAD, BEGIN, END, UNKNOWN = 0, 1, 2, 3
@@ -97,14 +98,14 @@ class WordPieceVocabulary:
         trainer = trainers.WordPieceTrainer(
             vocab_size=size, special_tokens=list(SPECIAL), show_progress=False
         )
-        self.tokenizer.train_from_iterator(sorted(texts), trainer)
+        self.tokenizer.train_from_iterator(sorted(map(cut_words, texts)), trainer)
 
     def __len__(self) -> int:
         return self.tokenizer.get_vocab_size()
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of the pieces."""
-        return self.tokenizer.encode(text, add_special_tokens=False).ids
+        return self.tokenizer.encode(cut_words(text), add_special_tokens=False).ids
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text, pieces joined to words; an unknown one reads `<unk>`."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import CheckpointError
+from bench.words import cut_words
 from tasks.report_generation.labeler import NEGATIVE, OBSERVATIONS, POSITIVE, UNCERTAIN, UNMENTIONED
 
 ORDER = (
@@ -80,7 +81,7 @@ class CheXbert:
         and has No Finding 1."""
         found = np.full((len(texts), len(OBSERVATIONS)), UNMENTIONED, np.int8)
         for start in range(0, len(texts), BATCH):
-            part = [" ".join(text.split()) for text in texts[start : start + BATCH]]
+            part = [" ".join(cut_words(text).split()) for text in texts[start : start + BATCH]]
             encoded = self.tokenizer.encode_batch(part)
             ids, mask = (
                 torch.tensor(each, device=self.device)
