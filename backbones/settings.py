@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal, TypeVar
 
 from bench.contracts import BackboneSpec, Profile
-from bench.errors import PlaceBenchError
+from bench.errors import PlaceBenchError, SettingError
 from bench.settings import (
     CheckedSettings,
     Count,
@@ -72,6 +72,16 @@ class MethodSettings(CheckedSettings):
     max_tokens: Annotated[int, Range(3, 512)] = 112
     max_sentences: Annotated[int, Range(1, 512)] = 12
     min_words: Annotated[int, Range(0, 512)] = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        weights = {each.name: getattr(self, each.name) for each in fields(self)}
+        shares = {name: value for name, value in weights.items() if name.startswith("lambda_")}
+        if shares and not any(shares.values()):
+            raise SettingError(
+                f"{', '.join(shares)} are all 0: nothing is learnt.",
+                "Give one of them a value above 0.",
+            )
 
 
 DEMO: Mapping[str, Any] = {

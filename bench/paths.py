@@ -16,8 +16,3 @@ def cache_home() -> Path:
     if not shared.is_absolute():  # the XDG specification: a relative path is ignored
         shared = Path.home() / ".cache"
     return shared / "place-bench"
-
-
-def results_home() -> Path:
-    """Return the results folder: `$PLACE_BENCH_RESULTS`, else `./results`."""
-    return Path(os.environ.get("PLACE_BENCH_RESULTS") or "results")

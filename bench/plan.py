@@ -28,7 +28,7 @@ from bench.errors import SettingError, UnknownNameError
 from bench.machine import default_threads
 from bench.naming import absolute_name, identity, short_name
 from bench.registry import suggest
-from bench.settings import Seed, check_value
+from bench.settings import Count, Seed, check_value
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,11 +121,13 @@ def check_request(request: RunRequest) -> None:
             raise SettingError(
                 f"label fraction {fraction:g} is not in (0, 1].", "Write 0.01, 0.1 or 1.0."
             )
+    check_value("threads", request.threads, Count)
     for seed in request.seeds:
         check_value("seeds", seed, Seed)
     for name in expand_tasks(request.tasks):
         task = TASKS.get(name)
         DATASETS.get(task.dataset)
+        _check_presets(task, request.profile)
         _check_metric(task, head_settings(task, request))
     names = backbone_names(request)
     for name in names:
@@ -141,6 +143,20 @@ def check_request(request: RunRequest) -> None:
                 f"--checkpoint names '{name}', which is not among the backbones.",
                 suggest(name, names),
             )
+
+
+def _check_presets(task: TaskSpec, profile: Profile) -> None:
+    """Raise SettingError where a task has settings for a protocol that its kind does not have, or
+    that are none of its kind."""
+    kind = KINDS.get(task.kind)
+    for protocol, changes in task.presets.items():
+        if protocol not in kind.protocols():
+            raise SettingError(
+                f"task '{task.name}' has presets of protocol '{protocol}', which {task.kind} does "
+                "not have.",
+                suggest(protocol, kind.protocols()),
+            )
+        kind.settings(task, protocol, profile, changes)
 
 
 def _check_metric(task: TaskSpec, settings: Any) -> None:

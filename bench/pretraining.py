@@ -34,7 +34,7 @@ from bench.naming import split_name
 from bench.paths import cache_home
 from bench.plan import EncoderRef, RunRequest, backbone_names
 from bench.seen import check_seen
-from bench.settings import Seed, check_value
+from bench.settings import Count, Seed, check_value
 
 if TYPE_CHECKING:
     from bench.data.loading import Prepared
@@ -184,6 +184,7 @@ def train_encoder(
         )
     trainer = importlib.import_module(spec.trainer)
     check_value("seed", request.seed, Seed)
+    check_value("threads", request.threads, Count)
     _check_recipe(spec, request)  # a wrong setting stops here, before any data is made
     recipe = _recipe(spec, request)
     size = trainer.pretrain_image_size(recipe)

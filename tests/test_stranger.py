@@ -56,6 +56,7 @@ def test_plugin_file_runs_and_is_not_run_twice(strangers_data: Path, tmp_path: P
     record, chance = map(
         json.loads, (tmp_path / "results" / "results.jsonl").read_text().splitlines()
     )
+    assert record["threads"] == 2, "a fixed number, whatever the machine has"
     assert (record["backbone"], chance["backbone"]) == ("stranger_net", "baseline:prior_mask")
     assert (
         record["data_kind"] == "real"

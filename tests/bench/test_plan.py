@@ -21,6 +21,7 @@ from bench.plan import (
     plan_task,
     settings_id,
 )
+from bench.pretraining import PretrainRequest, check_encoder
 from bench.progress import Silent
 from bench.results import ResultStore
 from tests.tasks.datasets.fakes import write_siim
@@ -89,6 +90,76 @@ def test_a_main_metric_that_no_result_will_have_is_refused_first(
     monkeypatch.setitem(TASKS._items, "wrong_seg", wrong)
     with pytest.raises(SettingError, match=r"'wrong_seg' is 'dice_per_imgae'.*Did you mean dice"):
         check_request(RunRequest(("wrong_seg",), ("random",)))
+
+
+@pytest.mark.parametrize(
+    ("presets", "message"),
+    [
+        ({"mgcaa": {"batch_size": "8"}}, "protocol 'mgcaa'.*Did you mean mgca"),
+        ({"mgca": {"batch_siez": "8"}}, "unknown setting 'batch_siez'.*Did you mean batch_size"),
+        ({"mgca": {"batch_size": "0"}}, "'batch_size' is 0"),
+    ],
+)
+def test_wrong_presets_of_a_task_are_refused_first(
+    presets: dict[str, dict[str, str]], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = replace(TASKS.get("siim_seg"), name="wrong_seg", presets=presets)
+    monkeypatch.setitem(TASKS._items, "wrong_seg", wrong)
+    with pytest.raises(SettingError, match=message):
+        check_request(RunRequest(("wrong_seg",), ("random",)))
+
+
+MEANINGLESS = {
+    "siim_seg": (
+        "lr=inf", "lr=nan", "weight_decay=inf", "weight_decay=-1", "patience=-1", "patience=0", "min_area=-1",
+        "min_area=nan", "min_area=inf", "auxiliary_weight=-1", "auxiliary_weight=nan", "auxiliary_weight=inf",
+        "focal_weight=-1", "setr_channels=0", "setr_channels=-1", "unet_channels=0", "unet_channels=-1",
+        "unet_channels=", "batch_size=0", "batch_size=-1", "threshold=nan", "warmup=nan",
+    ),
+    "siim_cls": (
+        "clip=-1", "clip=nan", "clip=inf", "penalties=nan", "penalties=", "betas=0.9", "betas=", "betas=0.9,0.9,0.9",
+        "neighbours=0", "shots=-1",
+    ),
+    "chexpert_zs": ("scale=nan", "scale=inf", "scale=0"),
+    "rsna_det": ("clip=-1", "nms_iou=nan", "channels=0", "min_score=inf", "positive_share=1"),
+    "iu_rg": ("length_penalty=nan", "beam=0", "width=-4", "min_lr=inf", "label_smoothing=1", "dropout=nan"),
+    "chexpert5x200_ret": ("ks=0", "ks=", "batch=1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("task", "setting"), [(task, each) for task, several in MEANINGLESS.items() for each in several]
+)
+def test_a_setting_that_means_nothing_is_refused_with_the_request(task: str, setting: str) -> None:
+    key, _, value = setting.partition("=")
+    with pytest.raises(SettingError, match=f"'{key}'"):
+        check_request(RunRequest((task,), ("random",), settings={key: value}))
+
+
+PRETRAINING = (
+    "embed_dim=0", "embed_dim=-1", "tau1=-1", "tau1=inf", "text_layers=-1", "text_layers=0", "ema=-1", "ema=nan",
+    "ema=inf", "projection_hidden=0", "projection_hidden=-1", "text_width=-1", "lr=nan", "weight_decay=nan",
+    "batch_size=0", "max_tokens=1", "vpoe_width=30", "heads=7", "mask_ratio=0", "duplicate_cosine=nan",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("setting", PRETRAINING)
+def test_a_setting_of_pre_training_that_means_nothing_is_refused(setting: str) -> None:
+    key, _, value = setting.partition("=")
+    asked = PretrainRequest("place", settings={key: value})
+    with pytest.raises(SettingError, match=f"pre-training of 'place': .*{key}"):
+        check_encoder(asked)
+
+
+def test_a_pre_training_without_a_loss_is_refused() -> None:
+    nothing = {"lambda_ita": "0", "lambda_pcma": "0", "lambda_cce": "0"}
+    with pytest.raises(SettingError, match="lambda_ita, lambda_pcma, lambda_cce are all 0"):
+        check_encoder(PretrainRequest("place", settings=nothing))
+
+
+def test_no_thread_trains_nothing() -> None:
+    with pytest.raises(SettingError, match="'threads' is 0"):
+        check_request(RunRequest(("siim_seg",), ("random",), threads=0))
 
 
 @pytest.mark.parametrize("name", TASKS.names())
