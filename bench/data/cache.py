@@ -5,13 +5,16 @@ On disk, under `cache_home()/images/<name>-<key>/`, where the key stands for the
 - `pixels.u8`: slots of one decoded array each, appended; slot 0 is all zero and shared by every
   all-zero array (empty masks);
 - `records.bin`: 64-byte checked records, appended *after* their pixels are on disk: which item, in
-  which state on disk (sizes and modification times), had which content and stands in which slot.
-  The last record of an item counts; half a record is ignored;
+  which state on disk (sizes and modification times), had which content and stands in which slot,
+  with which checksum. The last record of an item counts; half a record is ignored;
 - `about.json`: the preprocessing in words; `lock`: held by the one process that appends.
 
-Slots are never rewritten, so readers need no lock. A file whose size or time changed is hashed
-again; only content never seen before is decoded. Threads decode (the decoders release the GIL), so
-nothing has to be picklable and no worker outlives a kill.
+A slot is only rewritten with what it should hold, so readers need no lock. A file whose size or
+time changed is hashed again; only content never seen before is decoded. Threads decode (the
+decoders release the GIL), so nothing has to be picklable and no worker outlives a kill.
+
+The slots of the items asked for are compared with their checksums when a process first opens them,
+and again when the file has changed. What is damaged is made again from the source files, and said.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,14 +32,21 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
+from bench.checked import clear_place, file_state
 from bench.contracts import OnError, Progress
 from bench.data.filling import Decode, Filler, Item, Plan, Skipped
 from bench.data.records import Records
+from bench.data.slots import Slots, about_key, mend
 from bench.errors import DataError, NotMadeError, PlaceBenchError
 from bench.paths import cache_home
 from bench.progress import Silent
+from bench.results import write_atomically
 
 __all__ = ["Decode", "Item", "Skipped", "Store", "data_hash", "open_store"]
+
+_ROUNDS = 2
+"""A touched file may turn out to have a content whose slot is damaged: it is decoded in the second
+round."""
 
 
 @dataclass(frozen=True)
@@ -85,19 +96,53 @@ def open_store(
     once. Raise DataError naming the file of a corrupt item (`on_error="stop"`), or list it in
     `Store.skipped` ("skip"); without `make` NotMadeError where some are not decoded.
     """
-    folder = _folder(name, shape, key_parts, make)
-    plan = Plan(items, Records(folder / "records.bin").load())
+    progress = progress or Silent()
+    folder, about = _named(name, shape, key_parts)
+    slots = Slots(folder / "pixels.u8", shape)
+    if not make:
+        return _as_it_is(folder, slots, items)
+    _create(folder, about, slots, progress)
+    plan = _checked_plan(items, folder, slots)
     skipped: tuple[Skipped, ...] = ()
-    if plan.missing and not make:
+    if plan.missing or plan.known.unsound:
+        with _exclusive(folder, progress):
+            mend(folder, slots, progress)
+            plan = _checked_plan(items, folder, slots)
+            for _ in range(_ROUNDS):
+                if len(plan.missing) == len(skipped):
+                    break
+                _say_lost(plan, slots, progress)
+                filler = Filler(folder, shape, plan, decode, on_error)
+                skipped = filler.fill(workers, progress, name)
+                plan = _checked_plan(items, folder, slots, plan.states)
+    return _assemble(folder, slots, items, plan, skipped)
+
+
+def _as_it_is(folder: Path, slots: Slots, items: Sequence[Item]) -> Store:
+    """Return the store without making or comparing anything; raise NotMadeError where some of it is
+    not there."""
+    plan = Plan(items, Records(folder / "records.bin").load())
+    plan.leave_out(frozenset(plan.slots - set(range(slots.count()))))
+    if plan.missing or not slots.count():
         raise NotMadeError(f"{len(plan.missing)} of {len(items)} images are decoded first")
-    if plan.missing:
-        with _exclusive(folder, progress or Silent()):
-            plan = Plan(items, Records(folder / "records.bin").load())
-            skipped = Filler(folder, shape, plan, decode, on_error).fill(
-                workers, progress or Silent(), name
-            )
-        plan = Plan(items, Records(folder / "records.bin").load(), plan.states)
-    return _assemble(folder, shape, items, plan, skipped)
+    return _assemble(folder, slots, items, plan, ())
+
+
+def _checked_plan(
+    items: Sequence[Item], folder: Path, slots: Slots, states: list[bytes] | None = None
+) -> Plan:
+    """Return what is known of `items`; those whose slot is damaged are missing."""
+    plan = Plan(items, Records(folder / "records.bin").load(), states)
+    plan.leave_out(slots.lost(plan.slots, plan.known))
+    return plan
+
+
+def _say_lost(plan: Plan, slots: Slots, progress: Progress) -> None:
+    if plan.known.lost:
+        progress.say(
+            f"cache file {slots.path} is damaged: {len(plan.known.lost)} of its decoded arrays are "
+            "made again."
+        )
 
 
 def begun(name: str) -> bool:
@@ -105,35 +150,40 @@ def begun(name: str) -> bool:
     return any((cache_home() / "images").glob(f"{glob.escape(name)}-*/about.json"))
 
 
-def _folder(name: str, shape: tuple[int, ...], key_parts: dict[str, Any], make: bool) -> Path:
-    about = json.dumps({"shape": list(shape), **key_parts}, sort_keys=True)
-    key = hashlib.blake2b(about.encode(), digest_size=8).hexdigest()
-    folder = cache_home() / "images" / f"{name}-{key}"
-    if not (folder / "about.json").is_file():
-        if not make:
-            raise NotMadeError("its images are decoded first")
-        _create(folder, about, int(np.prod(shape)))
-    return folder
+def _named(name: str, shape: tuple[int, ...], key_parts: dict[str, Any]) -> tuple[Path, bytes]:
+    """Return the folder of a store and the text of its `about.json`."""
+    about = json.dumps({"shape": list(shape), **key_parts}, sort_keys=True).encode()
+    return cache_home() / "images" / f"{name}-{about_key(about)}", about
 
 
-def _create(folder: Path, about: str, slot_bytes: int) -> None:
+def _create(folder: Path, about: bytes, slots: Slots, progress: Progress) -> None:
+    """Make the files of a store where they are not, or are not what they should be."""
+    path = folder / "about.json"
+    if file_state(slots.path) and _says(path, about):
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / "lock"):
-            if not (folder / "about.json").is_file():
-                with (folder / "pixels.u8").open("ab") as pixels:
-                    pixels.write(b"" if pixels.tell() else bytes(slot_bytes))
-                (folder / "about.tmp").write_text(about)
-                (folder / "about.tmp").replace(folder / "about.json")
+        with _exclusive(folder, progress):
+            begun = os.path.lexists(path) or (folder / "records.bin").exists()
+            if begun and not _says(path, about):
+                clear_place(path)
+                progress.say(f"cache file {path} is damaged and is written again.")
+            mend(folder, slots, progress)
+            write_atomically(path, about)
     except OSError as error:
         raise PlaceBenchError(
             f"cache folder {folder} cannot be made: {error}.", "Set PLACE_BENCH_CACHE."
         ) from error
 
 
+def _says(path: Path, about: bytes) -> bool:
+    return file_state(path) is not None and path.read_bytes() == about
+
+
 @contextmanager
 def _exclusive(folder: Path, progress: Progress) -> Iterator[None]:
     """Hold the store's lock; say so while another process has it."""
+    clear_place(folder / "lock")
     lock = FileLock(folder / "lock")
     try:
         lock.acquire(timeout=1)
@@ -148,7 +198,7 @@ def _exclusive(folder: Path, progress: Progress) -> Iterator[None]:
 
 def _assemble(
     folder: Path,
-    shape: tuple[int, ...],
+    slots: Slots,
     items: Sequence[Item],
     plan: Plan,
     skipped: tuple[Skipped, ...],
@@ -166,15 +216,5 @@ def _assemble(
         [-1 if record is None else record.slot for record in plan.records], np.int64
     )
     digests = tuple("" if record is None else record.content.hex() for record in plan.records)
-    pixels = _map(folder / "pixels.u8", shape)
-    if len(positions) and positions.max() >= len(pixels):
-        raise DataError(
-            f"cache {folder} is damaged: pixels.u8 is too short.",
-            "Delete the folder; it is made again.",
-        )
-    return Store(folder, tuple(item.id for item in items), pixels, positions, digests, skipped)
-
-
-def _map(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    count = path.stat().st_size // int(np.prod(shape))
-    return np.memmap(path, np.uint8, mode="r", shape=(count, *shape))
+    ids = tuple(item.id for item in items)
+    return Store(folder, ids, slots.map(), positions, digests, skipped)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -55,6 +56,19 @@ class Plan:
         ]
         self.missing = [number for number, record in enumerate(self.records) if record is None]
 
+    @property
+    def slots(self) -> set[int]:
+        """Return the slots that the items stand in."""
+        return {record.slot for record in self.records if record is not None}
+
+    def leave_out(self, lost: frozenset[int]) -> None:
+        """Count the items that stand in `lost` slots among the missing."""
+        self.known.lost = lost
+        self.records = [
+            None if record is None or record.slot in lost else record for record in self.records
+        ]
+        self.missing = [number for number, record in enumerate(self.records) if record is None]
+
 
 def _hash(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=16).digest()
@@ -88,7 +102,11 @@ class Filler:
         )
         self.slot_bytes = int(np.prod(shape))
         self.slots = dict(plan.known.slots)
-        self.next_slot = max(self.slots.values(), default=0) + 1
+        self.checksums = plan.known.checksums | {0: zlib.crc32(bytes(self.slot_bytes))}
+        written = (folder / "pixels.u8").stat().st_size // self.slot_bytes
+        # behind all that was ever written: where records are lost, a reader may hold their slots
+        self.next_slot = max(1, written, max(self.slots.values(), default=0) + 1)
+        self.written: set[bytes] = set()
         self.skipped: list[Skipped] = []
 
     def fill(self, workers: int, progress: Progress, name: str) -> tuple[Skipped, ...]:
@@ -124,8 +142,8 @@ class Filler:
         try:
             blobs = _blobs(item)
             content = _content(blobs, item.extra)
-            pixels = None if content in self.slots else self._decoded(number, blobs)
-            return number, content, pixels, None
+            known = self.plan.known.sound_slot(content) is not None
+            return number, content, None if known else self._decoded(number, blobs), None
         except DataError as error:
             return number, b"", None, error
 
@@ -153,9 +171,9 @@ class Filler:
         for number, content, decoded, error in batch:
             if error is None:
                 slot = self._slot(content, decoded, pixels)
-                records.append(
-                    Record(self.plan.keys[number], self.plan.states[number], content, slot)
-                )
+                key = self.plan.keys[number]
+                state = self.plan.states[number]
+                records.append(Record(key, state, content, slot, self.checksums[slot]))
             elif self.on_error == "skip":
                 item = self.plan.items[number]
                 self.skipped.append(Skipped(item.id, _first(item), str(error)))
@@ -166,15 +184,20 @@ class Filler:
             raise failed[0]
 
     def _slot(self, content: bytes, decoded: np.ndarray | None, pixels: Any) -> int:
-        if content in self.slots:
+        """Return where a content stands, its pixels written; in its old slot where that is lost."""
+        if decoded is None or content in self.written:
             return self.slots[content]
-        if decoded is None or not decoded.any():
+        self.written.add(content)
+        if not decoded.any():
             self.slots[content] = 0
             return 0
-        slot, self.next_slot = self.next_slot, self.next_slot + 1
+        slot = self.slots.get(content) or self.next_slot
+        self.next_slot = max(self.next_slot, slot + 1)
+        array = np.ascontiguousarray(decoded)
         pixels.seek(slot * self.slot_bytes)
-        pixels.write(np.ascontiguousarray(decoded).data)
+        pixels.write(array.data)
         self.slots[content] = slot
+        self.checksums[slot] = zlib.crc32(array.data)
         return slot
 
 

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.checked import clear_place, file_state
 from bench.contracts import Progress
 from bench.data.faults import fault
 from bench.data.text import is_hidden, read_text
@@ -336,17 +337,31 @@ def _load(store: Path, columns: Sequence[str]) -> pd.DataFrame:
     import pandas as pd
 
     wanted = ["path", "state", *columns]
-    if store.is_file():
-        checksum, _, table = store.read_bytes().partition(b"\n")
-        if checksum == _checksum(table):
-            facts = pd.read_csv(io.BytesIO(table), dtype=object, keep_default_na=False)
-            return facts[wanted].drop_duplicates("path")
+    table = _sound_table(store)
+    if table is not None:
+        facts = pd.read_csv(io.BytesIO(table), dtype=object, keep_default_na=False)
+        return facts[wanted].drop_duplicates("path")
+    if os.path.lexists(store):
         _logger.warning("cache file %s is damaged: what it held is read again.", store)
     return pd.DataFrame(columns=wanted, dtype=object)
 
 
+def _sound_table(store: Path) -> bytes | None:
+    """Return the table of a facts file; None where there is none that fits its checksum."""
+    if file_state(store) is None:
+        return None
+    checksum, _, table = store.read_bytes().partition(b"\n")
+    return table if checksum == _checksum(table) else None
+
+
+def facts_faults(store: Path) -> list[str]:
+    """Return one sentence where a facts file of the cache is damaged."""
+    return [] if _sound_table(store) is not None else [f"cache file {store} is damaged."]
+
+
 def _save(store: Path, facts: pd.DataFrame) -> None:
     table = facts.to_csv(index=False).encode()
+    clear_place(store)
     write_atomically(store, _checksum(table) + b"\n" + table)
 
 

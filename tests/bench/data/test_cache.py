@@ -16,7 +16,10 @@ import pytest
 
 from bench.data.cache import Item, Store, data_hash, open_store
 from bench.data.images import decode_image, resize_pad
-from bench.errors import DataError, PlaceBenchError
+from bench.data.records import Records
+from bench.data.slots import store_faults
+from bench.errors import DataError, NotMadeError, PlaceBenchError
+from tests.tasks.fakes import Said
 
 SIZE = 16
 
@@ -194,12 +197,164 @@ def test_half_a_record_and_a_damaged_record_are_decoded_again(tmp_path):
     assert counter.seen == []
 
 
-def test_lost_pixels_are_said(tmp_path):
+def _flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def _zeroed(path: Path) -> None:
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def _truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 5])
+
+
+def _noise(path: Path) -> None:
+    path.write_bytes(np.random.default_rng(1).bytes(777))
+
+
+def _folder(path: Path) -> None:
+    path.unlink()
+    (path / "inside").mkdir(parents=True)
+
+
+def _pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+DAMAGES = (_flipped, _zeroed, _truncated, _noise, Path.unlink, _folder, _pipe)
+
+
+@pytest.mark.parametrize("file", ["pixels.u8", "records.bin", "about.json"])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_between_two_reads_is_mended(tmp_path, file, damage):
+    items = write_images(tmp_path / "images", 6)
+    before = opened(items)
+    damage(before.folder / file)
+    said = Said()
+    after = opened(items, progress=said)
+    check_pixels(after, items)
+    assert after.data_hash() == before.data_hash()
+    assert file in " ".join(said.lines)
+    again, counter = Said(), Counter(items)
+    check_pixels(opened(items, counter, progress=again), items)
+    assert (again.lines, counter.seen) == ([], [])
+    assert store_faults(before.folder) == []
+
+
+def test_only_the_damaged_image_is_decoded_again(tmp_path):
     items = write_images(tmp_path / "images", 6)
     store = opened(items)
-    (store.folder / "pixels.u8").write_bytes(bytes(SIZE * SIZE))
-    with pytest.raises(DataError, match="pixels.u8 is too short"):
-        opened(items)
+    size = (store.folder / "pixels.u8").stat().st_size
+    with (store.folder / "pixels.u8").open("r+b") as pixels:
+        pixels.seek(int(store.positions[3]) * SIZE * SIZE)
+        pixels.write(b"\xff" * 9)
+    counter, said = Counter(items), Said()
+    check_pixels(opened(items, counter, progress=said), items)
+    assert counter.seen == [3]
+    assert said.lines == [
+        f"cache file {store.folder / 'pixels.u8'} is damaged: 1 of its decoded arrays are made "
+        "again."
+    ]
+    assert (store.folder / "pixels.u8").stat().st_size == size
+
+
+def test_a_touched_image_does_not_take_a_damaged_slot(tmp_path):
+    items = write_images(tmp_path / "images", 3)
+    store = opened(items)
+    _zeroed(store.folder / "pixels.u8")
+    for item in items:
+        os.utime(item.paths[0], (1, 1))
+    check_pixels(opened(items), items)
+
+
+def test_the_shared_empty_slot_is_checked():
+    items = [Item(str(number), (), str(number).encode()) for number in range(5)]
+    options = {"name": "x", "key_parts": {}}
+    store = open_store(items, lambda *_: np.zeros((4, 4), np.uint8), (4, 4), **options)
+    (store.folder / "pixels.u8").write_bytes(b"\1" * 16)
+    said = Said()
+    after = open_store(items, Counter([]), (4, 4), progress=said, **options)
+    assert not after.pixels[after.positions].any()
+    assert said.lines == [
+        f"cache file {store.folder / 'pixels.u8'} is damaged: its empty array is made again."
+    ]
+
+
+def test_damage_that_keeps_the_modification_time_is_seen(tmp_path):
+    items = write_images(tmp_path / "images", 3)
+    pixels = opened(items).folder / "pixels.u8"
+    os.utime(pixels, (1_000_000, 1_000_000))
+    opened(items)
+    _flipped(pixels)
+    os.utime(pixels, (1_000_000, 1_000_000))
+    check_pixels(opened(items), items)
+
+
+def _without_checksums(store: Store) -> None:
+    """Write the journal as it was before records had checksums of their slots."""
+    journal = Records(store.folder / "records.bin")
+    records = [record._replace(pixels=None).pack() for record in journal.load().records]
+    journal.path.write_bytes(b"".join(records))
+
+
+def test_a_store_without_checksums_is_read_and_given_them_once(tmp_path):
+    items = write_images(tmp_path / "images", 4)
+    store = opened(items)
+    _without_checksums(store)
+    first, second, counter = Said(), Said(), Counter(items)
+    opened(items[:2], counter, progress=first)
+    opened(items, counter, progress=second)
+    assert first.lines == [
+        f"cache {store.folder} was made without checksums: 4 decoded arrays are taken as they are "
+        "and given theirs."
+    ]
+    assert (second.lines, counter.seen) == ([], [])
+    _flipped(store.folder / "pixels.u8")
+    check_pixels(opened(items), items)
+
+
+def test_zeros_and_lost_slots_of_a_store_without_checksums_are_decoded_again(tmp_path):
+    items = write_images(tmp_path / "images", 4)
+    store = opened(items)
+    _without_checksums(store)
+    _zeroed(store.folder / "pixels.u8")
+    check_pixels(opened(items), items)
+    _without_checksums(store)
+    _truncated(store.folder / "pixels.u8")
+    check_pixels(opened(items), items)
+
+
+def test_lost_records_never_move_pixels_that_a_reader_holds(tmp_path):
+    items = write_images(tmp_path / "images", 4)
+    held = opened(items)
+    (held.folder / "records.bin").unlink()
+    check_pixels(opened(items[::-1]), items[::-1])
+    check_pixels(held, items)
+
+
+def test_a_folder_in_place_of_the_lock_is_removed(tmp_path):
+    items = write_images(tmp_path / "images", 2)
+    lock = opened(items).folder / "lock"
+    lock.unlink(missing_ok=True)
+    lock.mkdir()
+    more = write_images(tmp_path / "images", 4)
+    check_pixels(opened(more), more)
+
+
+def test_an_unsound_store_is_not_made_for_a_plan(tmp_path):
+    items = write_images(tmp_path / "images", 3)
+    pixels = opened(items).folder / "pixels.u8"
+    opened(items, make=False)
+    pixels.write_bytes(pixels.read_bytes()[: 2 * SIZE * SIZE])
+    with pytest.raises(NotMadeError, match="2 of 3 images"):
+        opened(items, make=False)
+    pixels.unlink()
+    with pytest.raises(NotMadeError, match="3 of 3 images"):
+        opened(items, make=False)
 
 
 def test_a_full_disk_is_said_before_decoding(tmp_path, monkeypatch):

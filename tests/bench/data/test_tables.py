@@ -147,6 +147,10 @@ def test_facts_that_were_edited_are_read_again(tmp_path, caplog):
     assert read == ["one.txt"] * 2 and "is damaged" in caplog.text
     store.write_bytes(store.read_bytes()[:40])
     assert again()["patient"].tolist() == ["patient-1"]
+    store.unlink()
+    (store / "inside").mkdir(parents=True)
+    assert again()["patient"].tolist() == ["patient-1"]
+    assert store.is_file()
 
 
 def test_a_file_that_does_not_read_has_no_facts(tmp_path):
