@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bench.data.slots import store_faults
 from bench.data.tables import facts_faults
+from bench.shelf import Shelf
 
 
 def verify_caches(home: Path) -> list[str]:
@@ -16,6 +17,8 @@ def verify_caches(home: Path) -> list[str]:
     faults: list[str] = []
     for folder in sorted((home / "images").glob("*-*")):
         faults += store_faults(folder)
+    for folder in sorted((home / "features").glob("*")):
+        faults += Shelf(folder).faults()
     for path in sorted((home / "facts").glob("*.facts")):
         faults += facts_faults(path)
     return faults

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from bench.cell import digest
+from bench.checked import clear_place
 from bench.contracts import (
     Backbone,
     CellContext,
@@ -22,7 +22,8 @@ from bench.contracts import (
 )
 from bench.errors import DataError, NotApplicableError
 from bench.paths import cache_home
-from bench.results import file_lock, write_atomically
+from bench.results import file_lock
+from bench.shelf import Shelf
 
 if TYPE_CHECKING:
     import torch
@@ -151,7 +152,8 @@ class FeatureCache:
 
     The key holds the weights, the encoder's name and settings, its input contract, the size of the
     decoded images, the hash of the data and the arithmetic (bfloat16 on a GPU). Without
-    `context.data_key` nothing is kept on disk.
+    `context.data_key` nothing is kept on disk. Kept features that are damaged are made again, and
+    said.
     """
 
     backbone: Backbone
@@ -193,14 +195,16 @@ class FeatureCache:
         """Return the shelf that holds every row of `subset`, filled where something was missing."""
         ids = subset.index["image_id"].astype(str).tolist()
         folder = self._folder(subset, what)
-        kept = Shelf(folder)
-        if kept.missing(ids):
+        shelf = Shelf(folder)
+        if shelf.missing(ids) or shelf.unsound:
+            clear_place(folder / "lock")
             with file_lock(folder / "lock"):
-                kept = Shelf(
-                    folder
-                )  # read again under the lock: another process may have made them meanwhile
-                self._fill(kept, subset, ids, what)
-        return kept
+                # read again under the lock: another process may have made them meanwhile
+                shelf = Shelf(folder)
+                shelf.missing(ids)
+                shelf.mend(self.context.progress)
+                self._fill(shelf, subset, ids, what)
+        return shelf
 
     def _folder(self, subset: Subset, what: What) -> Path:
         facts: dict[str, Any] = {
@@ -305,46 +309,3 @@ def _half(features: np.ndarray, backbone: Backbone) -> np.ndarray:
             "Check its weights.",
         )
     return features.astype(np.float16)
-
-
-class Shelf:
-    """The kept features of one folder: pairs of `<part>.npy` (float16 [n, D], memory-mapped) and
-    `<part>.json` (image ids)."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._parts: list[np.ndarray] = []
-        self._place: dict[str, tuple[int, int]] = {}
-        for names in sorted(folder.glob("*.json")):
-            self._take(
-                json.loads(names.read_text(encoding="utf-8")),
-                np.load(names.with_suffix(".npy"), mmap_mode="r"),
-            )
-
-    def _take(self, ids: list[str], features: np.ndarray) -> None:
-        self._place |= {image: (len(self._parts), row) for row, image in enumerate(ids)}
-        self._parts.append(features)
-
-    def missing(self, ids: list[str]) -> list[str]:
-        """Return those of `ids` that are not kept yet."""
-        return [image for image in ids if image not in self._place]
-
-    def add(self, ids: list[str], features: np.ndarray) -> None:
-        """Keep `features` [n, D] of `ids`; the list of names is written last, so that half a part
-        is never seen."""
-        import io
-
-        buffer = io.BytesIO()
-        np.save(buffer, features)
-        name = hashlib.blake2b("\n".join(ids).encode(), digest_size=8).hexdigest()
-        write_atomically(self.folder / f"{name}.npy", buffer.getvalue())
-        write_atomically(self.folder / f"{name}.json", json.dumps(ids))
-        self._take(ids, features)
-
-    def read(self, ids: list[str]) -> np.ndarray:
-        """Return the features of `ids`, float32 [n, D] (tokens: [n, N, D])."""
-        parts, rows = np.array([self._place[image] for image in ids]).T
-        found = np.empty((len(ids), *self._parts[0].shape[1:]), np.float32)
-        for part in np.unique(parts):
-            found[parts == part] = self._parts[part][rows[parts == part]]
-        return found

@@ -10,7 +10,7 @@ import torch
 from bench.contracts import InputSpec
 from bench.data.images import resize_pad
 from bench.errors import DataError
-from bench.features import FeatureCache, Shelf, resize, to_grey, to_input, weights_hash
+from bench.features import FeatureCache, resize, to_grey, to_input, weights_hash
 from tasks.classification.labels import take
 from tests.tasks.fakes import Encoder, context, subset, task
 
@@ -83,14 +83,6 @@ def test_repeated_images_and_no_images(tmp_path):
     found = cache(tmp_path, encoder).pooled(twice)
     np.testing.assert_array_equal(found[0], found[1])
     assert cache(tmp_path).pooled(take(data, np.array([], int))).shape == (0, 16)
-
-
-def test_a_half_written_part_is_not_seen(tmp_path):
-    Shelf(tmp_path).add(["a"], np.ones((1, 2), np.float16))
-    np.save(tmp_path / "torn.npy", np.zeros((1, 2), np.float16))
-    shelf = Shelf(tmp_path)
-    assert shelf.missing(["a", "b"]) == ["b"]
-    np.testing.assert_array_equal(shelf.read(["a", "a"]), np.ones((2, 2), np.float32))
 
 
 def test_the_mode_of_the_encoder_is_put_back(tmp_path):
