@@ -9,13 +9,13 @@ from pathlib import Path
 from bench.contracts import DATASETS, Dataset, Finding
 from bench.data.indexing import naming
 from bench.data.roots import (
-    DEMO_MARK,
     DataRoot,
     DemoSize,
     data_kind,
     demo_path,
     demo_root,
     find_dataset,
+    is_demo,
 )
 from bench.errors import DataError, PlaceBenchError
 from bench.listing import print_table
@@ -29,12 +29,7 @@ def locate(dataset: Dataset, data_root: Path | None) -> DataRoot | None:
         Path(os.environ["PLACE_BENCH_DATA"]) if os.environ.get("PLACE_BENCH_DATA") else None
     )
     found = find_dataset(dataset, given) if given else None
-    if (
-        found is None
-        and dataset.has_demo
-        and not data_root
-        and (demo_path(dataset) / DEMO_MARK).is_file()
-    ):
+    if found is None and dataset.has_demo and not data_root and is_demo(demo_path(dataset)):
         found = demo_path(dataset)
     return DataRoot(found, data_kind(found)) if found else None
 

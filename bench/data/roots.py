@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from filelock import FileLock
 
@@ -135,8 +135,27 @@ def _holds(folder: Path, marker: str) -> bool:
 
 
 def data_kind(root: Path) -> DataKind:
-    """Return "demo" where the folder says so (DEMO.json), else "real"."""
-    return "demo" if (root / DEMO_MARK).is_file() else "real"
+    """Return "demo" where the folder says so (DEMO.json, be it damaged), else "real"."""
+    return "demo" if is_demo(root) else "real"
+
+
+def is_demo(root: Path) -> bool:
+    """Say whether there is a DEMO.json in a folder, sound or not: rendered data is never taken for
+    real."""
+    return os.path.lexists(root / DEMO_MARK)
+
+
+def read_demo_card(root: Path) -> dict[str, Any]:
+    """Return what DEMO.json says; raise DataError naming it where it is damaged."""
+    path = root / DEMO_MARK
+    hint = "Render it again with `place-bench data make-demo --force`."
+    try:
+        card = read_json(path, "card")
+    except DataError as error:
+        raise DataError(error.args[0], hint) from error
+    if not isinstance(card, dict):
+        raise DataError(f"file {path} is no JSON object.", hint)
+    return card
 
 
 def demo_path(dataset: Dataset, demo: DemoSize | None = None) -> Path:
@@ -172,14 +191,14 @@ def demo_root(
             f"dataset '{dataset.name}' has no demo.", f"How to get it: {dataset.how_to_get}"
         )
     demo, out = demo or DemoSize(), out or demo_path(dataset, demo)
-    if not make and not (out / DEMO_MARK).is_file():
+    if not make and not is_demo(out):
         studies = demo.studies or dataset.demo_studies
         raise NotMadeError(f"{studies} demo studies of {dataset.name} are rendered first")
     out.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(out.parent / f".{out.name}.lock"):
         if force:
             _remove_demo(out)
-        if (out / DEMO_MARK).is_file():
+        if is_demo(out):
             _check_same(dataset, out, demo)
         else:
             _render(dataset, out, demo, workers, progress or Silent())
@@ -195,9 +214,7 @@ def _check_same(dataset: Dataset, out: Path, demo: DemoSize) -> None:
         "seed": demo.seed,
         "renderer_version": dataset.demo_version(),
     }
-    there = read_json(out / DEMO_MARK)
-    if not isinstance(there, dict):
-        raise DataError(f"{out / DEMO_MARK} is no JSON object.", "Render it again with --force.")
+    there = read_demo_card(out)
     stated = {name: there[name] for name in asked if name in there}
     if any(asked[name] != value for name, value in stated.items()):
         wanted = {name: asked[name] for name in stated}
@@ -214,7 +231,7 @@ def _listed(facts: Mapping[str, object]) -> str:
 def _remove_demo(out: Path) -> None:
     """Remove a demo, also one that was begun; leave other data alone."""
     marks = (out / DEMO_MARK, out / f".{DEMO_MARK}.begun", out.parent / f".{out.name}.rendering")
-    if any(mark.is_file() for mark in marks):
+    if any(os.path.lexists(mark) for mark in marks):
         shutil.rmtree(out, ignore_errors=False)
         marks[-1].unlink(missing_ok=True)
 

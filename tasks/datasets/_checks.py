@@ -50,15 +50,13 @@ def compare(
 
 def demo_counts(root: Path) -> dict[str, int]:
     """Return the counts that DEMO.json states (key `counts`), or {} for real data."""
-    path = root / "DEMO.json"
-    if not path.is_file():
-        return {}
-    from bench.data.text import read_json
+    from bench.data.roots import DEMO_MARK, is_demo, read_demo_card
 
-    card = read_json(path, "card")
-    counts = card.get("counts", {}) if isinstance(card, dict) else None
+    if not is_demo(root):
+        return {}
+    counts = read_demo_card(root).get("counts", {})
     if not isinstance(counts, dict):
-        raise DataError(f"file {path} has no object 'counts'.", "Make the demo again.")
+        raise DataError(f"file {root / DEMO_MARK} has no object 'counts'.", "Make the demo again.")
     return dict(counts)
 
 

@@ -45,6 +45,11 @@ def test_wrong_counts_are_an_error_and_right_ones_are_not(data, capsys):
     (data / "siim" / "DEMO.json").write_text("{")
     assert verify_command(["siim"], data) == 2
     assert "DEMO.json cannot be read as JSON" in capsys.readouterr().out
+    (data / "siim" / "DEMO.json").unlink()
+    (data / "siim" / "DEMO.json").mkdir()
+    assert verify_command(["siim"], data) == 2
+    out = capsys.readouterr().out
+    assert "siim: demo files" in out and "DEMO.json is a directory" in out
 
 
 def test_a_picture_under_another_name_is_said(data, capsys):

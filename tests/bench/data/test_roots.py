@@ -1,12 +1,13 @@
 """Real files win where they are; the demo stands in only where that is allowed, and says so."""
 
 import json
+import os
 
 import pandas as pd
 import pytest
 
 from bench.contracts import Dataset
-from bench.data.roots import DemoSize, demo_root, resolve_root
+from bench.data.roots import DemoSize, data_kind, demo_root, resolve_root
 from bench.errors import DataError
 from tests.bench.test_cli import place_bench
 
@@ -183,9 +184,23 @@ def test_a_damaged_mark_is_named(tmp_path, text):
     out = tmp_path / "toy"
     demo_root(Toy(), out=out)
     (out / "DEMO.json").write_text(text)
-    with pytest.raises(DataError, match="DEMO.json"):
+    with pytest.raises(DataError, match="DEMO.json.*Render it again"):
         demo_root(Toy(), out=out)
     assert demo_root(Toy(), out=out, force=True).path == out
+
+
+def test_a_mark_that_is_no_file_still_says_demo(tmp_path):
+    out = tmp_path / "toy"
+    mark = out / "DEMO.json"
+    for damage in (mark.mkdir, lambda: os.mkfifo(mark), lambda: mark.symlink_to("nowhere")):
+        demo_root(Toy(), out=out, force=True)
+        mark.unlink()
+        damage()
+        assert data_kind(out) == "demo"
+        with pytest.raises(DataError, match="DEMO.json.*Render it again"):
+            demo_root(Toy(), out=out)
+    assert demo_root(Toy(), out=out, force=True).path == out
+    assert mark.is_file()
 
 
 def test_the_command_says_which_demo_is_there(tmp_path):
