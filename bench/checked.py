@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from bench.errors import PlaceBenchError
+
 _SETTLED_NS = 100_000_000
 """A file that changed less than this ago may change again without another time: file systems count
 in ticks of some milliseconds."""
@@ -61,3 +63,18 @@ def clear_place(path: Path) -> bool:
     else:
         path.unlink()
     return True
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder of the cache, also where something else stands in its place.
+
+    Raise PlaceBenchError where that cannot be done.
+    """
+    try:
+        if os.path.lexists(path) and not path.is_dir():
+            path.unlink()
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PlaceBenchError(
+            f"cache folder {path} cannot be made: {error}.", "Set PLACE_BENCH_CACHE."
+        ) from error

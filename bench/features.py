@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from bench.cell import digest
-from bench.checked import clear_place
+from bench.checked import clear_place, make_folder
 from bench.contracts import (
     Backbone,
     CellContext,
@@ -197,6 +197,7 @@ class FeatureCache:
         folder = self._folder(subset, what)
         shelf = Shelf(folder)
         if shelf.missing(ids) or shelf.unsound:
+            make_folder(folder)
             clear_place(folder / "lock")
             with file_lock(folder / "lock"):
                 # read again under the lock: another process may have made them meanwhile

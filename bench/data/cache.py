@@ -32,12 +32,12 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from bench.checked import clear_place, file_state
+from bench.checked import clear_place, file_state, make_folder
 from bench.contracts import OnError, Progress
 from bench.data.filling import Decode, Filler, Item, Plan, Skipped
 from bench.data.records import Records
 from bench.data.slots import Slots, about_key, mend
-from bench.errors import DataError, NotMadeError, PlaceBenchError
+from bench.errors import DataError, NotMadeError
 from bench.paths import cache_home
 from bench.progress import Silent
 from bench.results import write_atomically
@@ -161,19 +161,14 @@ def _create(folder: Path, about: bytes, slots: Slots, progress: Progress) -> Non
     path = folder / "about.json"
     if file_state(slots.path) and _says(path, about):
         return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with _exclusive(folder, progress):
-            begun = os.path.lexists(path) or (folder / "records.bin").exists()
-            if begun and not _says(path, about):
-                clear_place(path)
-                progress.say(f"cache file {path} is damaged and is written again.")
-            mend(folder, slots, progress)
-            write_atomically(path, about)
-    except OSError as error:
-        raise PlaceBenchError(
-            f"cache folder {folder} cannot be made: {error}.", "Set PLACE_BENCH_CACHE."
-        ) from error
+    make_folder(folder)
+    with _exclusive(folder, progress):
+        begun = os.path.lexists(path) or (folder / "records.bin").exists()
+        if begun and not _says(path, about):
+            clear_place(path)
+            progress.say(f"cache file {path} is damaged and is written again.")
+        mend(folder, slots, progress)
+        write_atomically(path, about)
 
 
 def _says(path: Path, about: bytes) -> bool:

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.checked import clear_place, file_state
+from bench.checked import clear_place, file_state, make_folder
 from bench.contracts import Progress
 from bench.data.faults import fault
 from bench.data.text import is_hidden, read_text
@@ -361,6 +361,7 @@ def facts_faults(store: Path) -> list[str]:
 
 def _save(store: Path, facts: pd.DataFrame) -> None:
     table = facts.to_csv(index=False).encode()
+    make_folder(store.parent)
     clear_place(store)
     write_atomically(store, _checksum(table) + b"\n" + table)
 

@@ -201,3 +201,12 @@ def test_a_folder_in_place_of_the_lock_is_removed(tmp_path: Path) -> None:
     (path.parent / "lock").mkdir()
     path.unlink()
     assert _pooled(tmp_path, data)[1] == 32
+
+
+def test_a_file_in_place_of_the_folder_is_removed(tmp_path: Path) -> None:
+    data = subset(5)
+    _pooled(tmp_path, data)
+    folder = _part(tmp_path).parent
+    shutil.rmtree(folder)
+    folder.write_text("no folder")
+    assert _pooled(tmp_path, data)[1] == 32

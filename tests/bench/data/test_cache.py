@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -432,6 +433,29 @@ def test_two_processes_share_the_work(tmp_path):
     counter = Counter(items)
     check_pixels(opened(items, counter), items)
     assert counter.seen == []
+
+
+def test_two_processes_mend_a_damaged_store_once(tmp_path):
+    items = write_images(tmp_path / "images", 40)
+    store = opened(items)
+    _zeroed(store.folder / "pixels.u8")
+    processes = [started(tmp_path / "images", 0.02) for _ in range(2)]
+    counts = [int(process.communicate(timeout=120)[0]) for process in processes]
+    assert sorted(counts) == [0, 40]
+    counter = Counter(items)
+    check_pixels(opened(items, counter), items)
+    assert counter.seen == []
+
+
+def test_what_stands_in_place_of_a_folder_is_removed_or_named(tmp_path, monkeypatch):
+    items = write_images(tmp_path / "images", 2)
+    folder = opened(items).folder
+    shutil.rmtree(folder)
+    folder.write_text("no folder")
+    check_pixels(opened(items), items)
+    monkeypatch.setenv("PLACE_BENCH_CACHE", str(folder / "about.json"))
+    with pytest.raises(PlaceBenchError, match=r"cannot be made.*Set PLACE_BENCH_CACHE"):
+        opened(items)
 
 
 def test_hash_is_known_without_importing_torch(tmp_path):
