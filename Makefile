@@ -13,7 +13,7 @@ RUN_OPTIONS = $(if $(BACKBONES),--backbones $(BACKBONES)) $(if $(FRACTIONS),--fr
   $(if $(SEEDS),--seeds $(SEEDS)) $(if $(PROFILE),--profile $(PROFILE)) $(if $(PROTOCOL),--protocol $(PROTOCOL)) \
   $(if $(DATA),--data-root $(DATA)) $(if $(DEVICE),--device $(DEVICE)) $(ARGS)
 
-.PHONY: help setup setup-ops bench pretrain leaderboard data doctor test test-slow test-gpu lint perf ablation clean
+.PHONY: help setup setup-ops setup-dicom bench pretrain leaderboard data doctor test test-slow test-gpu lint perf ablation clean
 
 help:  ## list the targets
 	@echo "place-bench. Start: make setup && make bench TASK=siim_seg"
@@ -33,6 +33,10 @@ $(STAMP): requirements.lock pyproject.toml
 setup-ops: $(STAMP)  ## optional: compile mmcv's operators (about 10 minutes; a compiler is needed)
 	@echo "setup-ops: compiling mmcv operators; they are used from then on"
 	CFLAGS="-O1 -g0" CXXFLAGS="-O1 -g0" MAX_JOBS=2 MMCV_WITH_OPS=1 $(BIN)/pip install --no-cache-dir --no-build-isolation --force-reinstall --no-deps $(shell grep -i '^onedl-mmcv==' requirements.lock)
+
+setup-dicom: $(STAMP)  ## optional: decoders for every compressed DICOM (one of them is under the GPL)
+	@echo "setup-dicom: installing the decoders"
+	$(BIN)/pip install --quiet --disable-pip-version-check "pylibjpeg>=2.0" "pylibjpeg-libjpeg>=2.3" "pylibjpeg-openjpeg>=2.5"
 
 bench: $(STAMP)  ## run TASK (default siim_seg) and write its leaderboard
 	@echo "bench: $(TASK)"

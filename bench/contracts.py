@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from bench.errors import DataError
 from bench.naming import LABEL
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Profile = Literal["demo", "paper"]
 DataKind = Literal["real", "demo"]
 OnError = Literal["stop", "skip"]
+Scaling = Literal["range", "mgca"]
+"""How the values of an image file become 8 bits: `bench.data.images.read_image` has both."""
 DEMO_NOTE = "Rendered data: shows that the pipeline works, says nothing clinical."
 
 
@@ -503,6 +505,8 @@ class TaskKind(ABC):
     trained: bool = True
     """Whether its head is fitted to the training images; then the number of threads decides its
     last digits and belongs to the cell."""
+    scaling: ClassVar[Mapping[str, Scaling]] = {}
+    """Protocol -> how its published code reads image files, where that is not "range"."""
 
     @abstractmethod
     def settings(

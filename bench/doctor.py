@@ -45,6 +45,7 @@ def checks(data_root: Path | None = None) -> Iterator[Check]:
     yield from (_package(name) for name in _PACKAGES)
     yield from (_package(name) for name in _MM_PACKAGES)
     yield _operators()
+    yield _decoders()
     yield _java()
     yield _gpu()
     yield _disk()
@@ -75,6 +76,21 @@ def _operators() -> Check:
         else "pure-Python stand-ins (segmentation and one-stage detection work)"
     )
     return Check("mm operators", "ready", found)
+
+
+def _decoders() -> Check:
+    from bench.data.codecs import ALL_DECODERS, readable
+
+    able, unable = readable()
+    found = f"uncompressed, {', '.join(able)}"
+    if not unable:
+        return Check("DICOM pixels", "ready", f"{found} are read")
+    return Check(
+        "DICOM pixels",
+        "ready",
+        f"{found} are read; no decoder for {', '.join(unable)}",
+        f"Where your images are compressed so: `{ALL_DECODERS}`.",
+    )
 
 
 def _java() -> Check:

@@ -234,6 +234,7 @@ def plan_task(name: str, request: RunRequest, progress: Progress, *, make: bool 
         size=settings.image_size,
         needs_masks=kind.needs == "masks",
         needs_boxes=kind.needs == "boxes",
+        scaling=kind.scaling.get(request.protocol, "range"),
         on_error=request.on_error,
         workers=request.workers,
         progress=progress,

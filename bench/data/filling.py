@@ -17,9 +17,9 @@ import numpy as np
 
 from bench.contracts import OnError, Progress
 from bench.data.faults import Skipped
-from bench.data.images import read_bytes
 from bench.data.records import Known, Record, Records
 from bench.errors import DataError, PlaceBenchError
+from bench.files import read_file
 from bench.machine import flush_to_disk
 
 BATCH = 64
@@ -82,7 +82,7 @@ def _state(paths: tuple[str, ...]) -> bytes:
         try:
             info = os.stat(path)  # noqa: PTH116 - ten thousand of these open a store; Path.stat doubles the time
             parts.append(f"{info.st_size} {info.st_mtime_ns}")
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a null character in the name
             parts.append("missing")
     return hashlib.blake2b("\n".join(parts).encode(), digest_size=8).digest()
 
@@ -205,7 +205,7 @@ def _blobs(item: Item) -> tuple[bytes, ...]:
     """Return the content of an item's files; raise DataError naming item and file where one does
     not read."""
     try:
-        return tuple(read_bytes(path) for path in item.paths)
+        return tuple(read_file(path, "image") for path in item.paths)
     except DataError as error:
         raise DataError(f"image '{item.id}': {error.args[0]}", error.hint) from error
 

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from bench.cell import digest
-from bench.contracts import Dataset, OnError, Progress, Subset
+from bench.contracts import Dataset, OnError, Progress, Scaling, Subset
 from bench.data.boxes import BoxStore, box_store
 from bench.data.cache import Item, Skipped, Store, begun, data_hash, open_store
 from bench.data.headers import read_shape
 from bench.data.images import (
     RECIPE_VERSION,
     Interpolation,
-    Scaling,
     decode_image,
     resize_pad,
     resize_pad_mask,
@@ -298,13 +297,15 @@ def prepare(
     progress: Progress | None = None,
     index: pd.DataFrame | None = None,
     make: bool = True,
+    scaling: Scaling = "range",
 ) -> Prepared:
     """Read the index of `dataset` (unless given) and decode its images, and its masks or boxes
     where needed.
 
     With `on_error="skip"` what is at fault (a row, a report, an image, a mask, boxes) is listed in
     `skipped` and left out of the index, which keeps the rest usable. Without `make` NotMadeError is
-    raised where something is not decoded yet.
+    raised where something is not decoded yet. `scaling` is how image files become 8 bits: another
+    one than "range" is another cache and another data hash.
     """
     if not make and not begun(_store_name(root, size)):  # before a large index is read
         raise NotMadeError("its images are decoded first")
@@ -312,7 +313,14 @@ def prepare(
     if index is None:
         index, faults = read_index(dataset, root, on_error, progress)
     images = image_store(
-        index, root, size, workers=workers, progress=progress, on_error=on_error, make=make
+        index,
+        root,
+        size,
+        scaling=scaling,
+        workers=workers,
+        progress=progress,
+        on_error=on_error,
+        make=make,
     )
     index = _without(index, images.skipped)
     masks = None
@@ -330,6 +338,8 @@ def prepare(
         index = _without(index, masks.skipped)
     stores = (images,) if masks is None else (images, masks)
     content = data_hash(*stores)
+    if scaling != "range":
+        content = digest([content, scaling])
     skipped = (*faults, *(item for store in stores for item in store.skipped))
     boxes = None
     if needs_boxes:

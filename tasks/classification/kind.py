@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.contracts import (
     Backbone,
     CellContext,
     Predictions,
     Profile,
+    Scaling,
     Subset,
     TaskSpec,
     TrainedKind,
@@ -31,6 +32,7 @@ class ClassificationKind(TrainedKind):
 
     name = "classification"
     evaluator_version = 1
+    scaling: ClassVar[Mapping[str, Scaling]] = {"mgca": "mgca", "gloria": "mgca"}
     metrics = (
         "auroc",
         "auprc",

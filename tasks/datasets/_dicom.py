@@ -36,10 +36,15 @@ def header_columns(root: Path, paths: Sequence[str], name: str) -> pd.DataFrame:
             "view": headers["ViewPosition"],
             "sex": headers["PatientSex"].where(headers["PatientSex"].isin(["M", "F"]), ""),
             "age": headers["PatientAge"].map(parse_age).where(lambda age: age <= OLDEST),
-            "rows": headers["Rows"].replace("", "0").astype(int),
-            "columns": headers["Columns"].replace("", "0").astype(int),
+            "rows": _count(headers["Rows"]),
+            "columns": _count(headers["Columns"]),
         }
     )
+
+
+def _count(values: pd.Series) -> pd.Series:
+    """Return whole numbers, 0 for what is none (an element with two values, say)."""
+    return values.where(values.str.isdecimal(), "0").astype(int)
 
 
 def image_size(row: pd.Series, root: Path) -> tuple[int, int]:

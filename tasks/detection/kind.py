@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.contracts import (
     Backbone,
     CellContext,
     Predictions,
     Profile,
+    Scaling,
     Subset,
     TaskSpec,
     TrainedKind,
@@ -46,6 +47,7 @@ class DetectionKind(TrainedKind):
 
     name = "detection"
     evaluator_version = 2
+    scaling: ClassVar[Mapping[str, Scaling]] = {"mgca": "mgca"}
     metrics = ("map_rsna", "map", "ap50", "ar", "froc")
     baselines = ("frequent_boxes",)
     needs = "boxes"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.contracts import (
     Backbone,
     CellContext,
     Predictions,
     Profile,
+    Scaling,
     Subset,
     TaskSpec,
     TrainedKind,
@@ -47,6 +48,7 @@ class SegmentationKind(TrainedKind):
 
     name = "segmentation"
     evaluator_version = 2
+    scaling: ClassVar[Mapping[str, Scaling]] = {"mgca": "mgca", "gloria": "mgca"}
     metrics = (
         "dice_per_image",
         "dice_positive",

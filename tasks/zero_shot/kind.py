@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from bench.contracts import Backbone, CellContext, Predictions, Profile, Subset, TaskKind, TaskSpec
+from bench.contracts import (
+    Backbone,
+    CellContext,
+    Predictions,
+    Profile,
+    Scaling,
+    Subset,
+    TaskKind,
+    TaskSpec,
+)
 from bench.metrics.names import classification_names
 from tasks.zero_shot.settings import PRESETS, ZeroShotSettings, resolve
 
@@ -20,6 +29,7 @@ class ZeroShotKind(TaskKind):
 
     name = "zero_shot"
     evaluator_version = 1
+    scaling: ClassVar[Mapping[str, Scaling]] = {"gloria": "mgca"}
     metrics = ("accuracy", "f1", "auroc", "auprc", "balanced_accuracy", "mcc")
     needs = "labels"
     trained = False

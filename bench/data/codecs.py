@@ -1,0 +1,154 @@
+"""Which decoder reads the pixels of a DICOM transfer syntax, and how to install one that lacks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pydicom
+
+ALL_DECODERS = "make setup-dicom"
+"""The command that installs a decoder for every transfer syntax of `CODECS`."""
+
+_LIBJPEG = "pip install pylibjpeg pylibjpeg-libjpeg"
+_OPENJPEG = "pip install pylibjpeg pylibjpeg-openjpeg"
+_PADDING = 16  # zero bytes behind an end marker; more of them are a hole in the file
+
+
+@dataclass(frozen=True)
+class Codec:
+    """A compressed transfer syntax: its name, the pydicom plugins that read it right (the first one
+    that is installed is taken, so that one machine always gives the same pixels), and what to
+    install where there is none."""
+
+    name: str
+    plugins: tuple[str, ...]
+    install: str = ""
+
+
+_LOSSLESS = ("pylibjpeg", "gdcm")
+_JPEG_LS = ("pylibjpeg", "pyjpegls", "gdcm")
+_JPEG_8_BIT = ("pillow", "pylibjpeg", "gdcm")
+_JPEG_2000 = ("pillow", "pylibjpeg", "gdcm")
+_RLE = "1.2.840.10008.1.2.5"
+_BASELINE = "1.2.840.10008.1.2.4.50"
+CODECS: dict[str, Codec] = {
+    _RLE: Codec("RLE Lossless", ("pydicom",)),
+    _BASELINE: Codec("JPEG Baseline", _JPEG_8_BIT, _LIBJPEG),
+    "1.2.840.10008.1.2.4.51": Codec("JPEG Extended", _JPEG_8_BIT, _LIBJPEG),
+    "1.2.840.10008.1.2.4.57": Codec("JPEG Lossless (process 14)", _LOSSLESS, _LIBJPEG),
+    "1.2.840.10008.1.2.4.70": Codec("JPEG Lossless", _LOSSLESS, _LIBJPEG),
+    "1.2.840.10008.1.2.4.80": Codec("JPEG-LS Lossless", _JPEG_LS, _LIBJPEG),
+    "1.2.840.10008.1.2.4.81": Codec("JPEG-LS Near-Lossless", _JPEG_LS, _LIBJPEG),
+    "1.2.840.10008.1.2.4.90": Codec("JPEG 2000 Lossless", _JPEG_2000, _OPENJPEG),
+    "1.2.840.10008.1.2.4.91": Codec("JPEG 2000", _JPEG_2000, _OPENJPEG),
+    "1.2.840.10008.1.2.4.201": Codec("HTJ2K Lossless", ("pylibjpeg",), _OPENJPEG),
+    "1.2.840.10008.1.2.4.202": Codec("HTJ2K Lossless RPCL", ("pylibjpeg",), _OPENJPEG),
+    "1.2.840.10008.1.2.4.203": Codec("HTJ2K", ("pylibjpeg",), _OPENJPEG),
+}
+NATIVE = (
+    "1.2.840.10008.1.2",
+    "1.2.840.10008.1.2.1",
+    "1.2.840.10008.1.2.1.99",
+    "1.2.840.10008.1.2.2",
+)
+"""Uncompressed pixels: implicit, explicit and deflated little endian, explicit big endian."""
+
+
+def readable() -> tuple[list[str], list[str]]:
+    """Return the names of the compressed transfer syntaxes that this installation reads, and of
+    those whose decoder is not installed (12-bit JPEG has a name of its own)."""
+    able: list[str] = []
+    unable: list[str] = []
+    for syntax, codec in CODECS.items():
+        deep = _plugins(syntax, bits=12, samples=1)
+        plain = _plugins(syntax, bits=8, samples=1)
+        (able if plain else unable).append(codec.name)
+        if plain and not deep and codec.name == "JPEG Extended":
+            unable.append("JPEG Extended of 12 bits")
+    return able, unable
+
+
+def first_frame(header: pydicom.Dataset, samples: int, bits: int) -> tuple[np.ndarray, str]:
+    """Return the first frame, [H, W] or [H, W, 3], and the photometric interpretation it has now;
+    colour of compressed data comes as RGB.
+
+    Bits above BitsStored are left as they are. Raise DataError where no decoder reads the transfer
+    syntax, or none that does is installed, ValueError where the data are cut short.
+    """
+    from pydicom.pixels import get_decoder
+
+    syntax = str(header.file_meta.TransferSyntaxUID)
+    options: dict[str, Any] = {"index": 0}
+    if syntax in NATIVE:
+        options |= {"raw": True, "correct_unused_bits": False}
+    else:
+        options["decoding_plugin"] = _plugin(syntax, bits, samples)
+        _require_end(header, syntax)
+        if syntax == _BASELINE:  # its samples are bytes, whatever the header allocates
+            options |= {"bits_allocated": 8, "bits_stored": 8}
+        elif syntax == _RLE:
+            options["correct_unused_bits"] = False
+    frame, properties = get_decoder(syntax).as_array(header, **options)
+    return frame, str(properties["photometric_interpretation"])
+
+
+def _plugin(syntax: str, bits: int, samples: int) -> str:
+    if syntax not in CODECS:
+        raise DataError(
+            f"its transfer syntax is {_name(syntax)}, which is not read.",
+            "Convert it to an uncompressed DICOM, or leave it out with --on-error skip.",
+        )
+    plugins = _plugins(syntax, bits, samples)
+    if not plugins:
+        codec = CODECS[syntax]
+        raise DataError(
+            f"its pixels are compressed as {codec.name}"
+            f"{f' of {bits} bits' if len(codec.plugins) > 2 else ''} ({syntax}), and the decoder "
+            "for that is not installed.",
+            f"Install it: {codec.install} (or every decoder: {ALL_DECODERS}).",
+        )
+    return plugins[0]
+
+
+def _plugins(syntax: str, bits: int, samples: int) -> list[str]:
+    """Return the installed plugins that read such pixels right, the one to take first."""
+    from pydicom.pixels import get_decoder
+
+    available = get_decoder(syntax).available_plugins
+    return [
+        name
+        for name in CODECS[syntax].plugins
+        if name in available and not _fails(name, syntax, bits, samples)
+    ]
+
+
+def _fails(plugin: str, syntax: str, bits: int, samples: int) -> bool:
+    """Return whether a plugin cannot read what it names: Pillow and GDCM no JPEG of 12 bits, Pillow
+    no JPEG 2000 of deep colour or above 16 bits."""
+    if CODECS[syntax].name == "JPEG Extended":
+        return plugin != "pylibjpeg" and bits > 8
+    if CODECS[syntax].name.startswith("JPEG 2000"):
+        return plugin == "pillow" and (bits > 16 or (bits > 8 and samples > 1))
+    return False
+
+
+def _name(syntax: str) -> str:
+    from pydicom.uid import UID
+
+    name = UID(syntax).name
+    return syntax if name == syntax else f"{name} ({syntax})"
+
+
+def _require_end(header: pydicom.Dataset, syntax: str) -> None:
+    """Raise ValueError where a JPEG stream lacks its end: its decoders fill in what is missing."""
+    if syntax == _RLE:
+        return
+    data = header.PixelData
+    stream = data[-4096:].rstrip(b"\0")
+    if b"\xff\xd9" not in stream[-_PADDING:] and b"\xff\xd9" not in data[-_PADDING * 4 :]:
+        raise ValueError("the compressed pixels have no end marker")
