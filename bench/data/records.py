@@ -75,7 +75,7 @@ class Known:
     @property
     def unsound(self) -> bool:
         """Say whether the journal or a slot has to be mended."""
-        return bool(self.damaged or self.lost or self.unchecked)
+        return bool(self.damaged or self.torn or self.lost or self.unchecked)
 
     def find(self, key: bytes, state: bytes) -> Record | None:
         """Return the record of an item, or None where there is none for this state of its files."""

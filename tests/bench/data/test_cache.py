@@ -263,6 +263,19 @@ def test_only_the_damaged_image_is_decoded_again(tmp_path):
     assert (store.folder / "pixels.u8").stat().st_size == size
 
 
+def test_rubbish_behind_the_journal_is_cut_off(tmp_path):
+    items = write_images(tmp_path / "images", 3)
+    folder = opened(items).folder
+    for rubbish in (b"x" * 30, b"y" * 64, b"z" * 150):
+        with (folder / "records.bin").open("ab") as journal:
+            journal.write(rubbish)
+        counter, said = Counter(items), Said()
+        check_pixels(opened(items, counter, progress=said), items)
+        assert counter.seen == [] and "records.bin has" in said.lines[0]
+        assert (folder / "records.bin").stat().st_size == 3 * 64
+        assert store_faults(folder) == []
+
+
 def test_a_touched_image_does_not_take_a_damaged_slot(tmp_path):
     items = write_images(tmp_path / "images", 3)
     store = opened(items)
