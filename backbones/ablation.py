@@ -24,9 +24,10 @@ from bench.metrics.paired import holm, paired_p_value
 from bench.plan import EncoderRef, RunRequest, TaskPlan, make_cell, plan_task
 from bench.pretraining import PretrainRequest, train_encoder
 from bench.progress import default_progress
-from bench.results import ResultStore, write_atomically
+from bench.results import ResultStore
 from bench.settings import parse_list, parse_pairs
 from bench.stats import Estimate, cluster_weights, difference, mean_estimate
+from bench.storage import write_atomically
 
 ALONE, WHOLE = "ITA", "PLACE"
 CERTAIN, RESAMPLES = 0.05, 10_000

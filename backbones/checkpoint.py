@@ -21,6 +21,7 @@ from bench import cards
 from bench.contracts import BACKBONES, BackboneRequest
 from bench.errors import CheckpointError, PlaceBenchError, SettingError
 from bench.settings import override
+from bench.storage import atomic_path
 
 T = TypeVar("T")
 _LARGEST = 1 << 31
@@ -32,16 +33,14 @@ def save_method(method: VisionLanguageMethod, folder: Path) -> Path:
     weights."""
     from safetensors.torch import save_file
 
-    folder.mkdir(parents=True, exist_ok=True)
-    method.vocabulary.save(folder / "vocab.tmp")
-    (folder / "vocab.tmp").replace(folder / PIECES)
+    with atomic_path(folder / PIECES) as temporary:
+        method.vocabulary.save(temporary)
     tensors = {
         name: value.detach().cpu().contiguous() for name, value in method.state_dict().items()
     }
-    save_file(tensors, folder / "model.tmp", metadata={"format": "pt"})
-    mode = (folder / PIECES).stat().st_mode & 0o777  # safetensors writes for the owner alone
-    (folder / "model.tmp").chmod(mode)
-    return (folder / "model.tmp").replace(folder / WEIGHTS)
+    with atomic_path(folder / WEIGHTS) as temporary:
+        save_file(tensors, temporary, metadata={"format": "pt"})
+    return folder / WEIGHTS
 
 
 def read_card(path: Path) -> tuple[Path, dict[str, Any]]:

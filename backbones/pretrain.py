@@ -51,12 +51,13 @@ def pretrain(
     from contextlib import nullcontext
 
     from bench.processes import agree, join, rank
-    from bench.results import file_lock
+    from bench.storage import held, writing
 
     check(recipe)
     folder, device = out or checkpoint_folder(recipe, data.data_hash), join(device)
-    folder.mkdir(parents=True, exist_ok=True)
-    with file_lock(folder / ".lock") if rank() == 0 else nullcontext():
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with held(folder / ".lock") if rank() == 0 else nullcontext():
         if force and rank() == 0:
             _clear(folder)
         if not agree(is_complete(folder)):
@@ -196,7 +197,7 @@ def _finish(
     """Write curve, pictures and card, then drop the training's own checkpoints."""
     import json
 
-    from bench.results import write_atomically
+    from bench.storage import write_atomically
 
     write_atomically(folder / CURVE, "".join(json.dumps(row) + "\n" for row in summary.curve))
     _draw(recipe, data, method, folder)

@@ -23,6 +23,7 @@ from bench._mm_runner import NotFiniteError, QuietRunner, Trainable, build_optim
 from bench.contracts import Progress
 from bench.errors import SettingError
 from bench.machine import use_threads
+from bench.storage import atomic_path, write_atomically, writing
 from bench.training import (
     Evaluate,
     Loader,
@@ -47,7 +48,8 @@ def run(
     device: str,
 ) -> TrainSummary:
     """Carry out `bench.training.train`."""
-    work_dir.mkdir(parents=True, exist_ok=True)
+    with writing(work_dir):
+        work_dir.mkdir(parents=True, exist_ok=True)
     use_threads()
     batches = _Epochs(loader, plan)
     hook = _EpochHook(model, batches, plan, work_dir, title, evaluate)
@@ -290,10 +292,10 @@ class _EpochHook(Hook):
         if processes.rank() > 0:
             return
         meta = {"fingerprint": self.fingerprint, "curve": self.curve}
-        runner.save_checkpoint(
-            str(self.work_dir), "writing.pth", meta=meta, save_param_scheduler=False
-        )
-        (self.work_dir / "writing.pth").replace(self.work_dir / f"epoch_{epoch}.pth")
+        with atomic_path(self.work_dir / f"epoch_{epoch}.pth") as temporary:
+            runner.save_checkpoint(
+                str(self.work_dir), temporary.name, meta=meta, save_param_scheduler=False
+            )
         for path in self.work_dir.glob("epoch_*.pth"):
             if _epoch_of(path) < epoch - 1:
                 path.unlink()
@@ -345,12 +347,9 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _write(path: Path, state: dict[str, Any]) -> None:
-    beside = path.with_suffix(".tmp")
-    torch.save(state, beside)
-    beside.replace(path)
+    with atomic_path(path) as temporary:
+        torch.save(state, temporary)
 
 
 def _write_lines(path: Path, rows: list[dict[str, float]]) -> None:
-    beside = path.with_suffix(".tmp")
-    beside.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    beside.replace(path)
+    write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows))

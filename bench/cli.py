@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from bench.errors import PlaceBenchError
+from bench.console import guarded
 
 app = typer.Typer(
     name="place-bench",
@@ -472,16 +472,15 @@ def main() -> None:
     # Waiting threads that spin instead of sleeping make two busy processes on two cores several
     # times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    sys.exit(guarded("place-bench", _run_app))
+
+
+def _run_app() -> int:
     try:
         app()
-    except PlaceBenchError as error:
-        print(f"place-bench: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print(
-            "\nplace-bench: stopped. The same command continues where it stopped.", file=sys.stderr
-        )
-        sys.exit(130)
+    except SystemExit as stop:  # how click ends a command; what it printed is flushed by `guarded`
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    return 0
 
 
 if __name__ == "__main__":

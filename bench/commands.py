@@ -14,6 +14,7 @@ from bench.errors import PlaceBenchError, UnknownNameError
 from bench.leaderboard import Table, build, write
 from bench.naming import short_name
 from bench.overview import overview_markdown, write_overview
+from bench.paths import check_cache, check_out, check_results
 from bench.pictures import stamp
 from bench.plan import (
     RunRequest,
@@ -37,6 +38,7 @@ from bench.progress import default_progress
 from bench.registry import suggest
 from bench.results import ResultStore
 from bench.seen import check_unseen
+from bench.storage import sweep
 from bench.tables import comparison, to_markdown
 
 if TYPE_CHECKING:
@@ -54,6 +56,9 @@ def run_command(request: RunRequest, *, dry_run: bool) -> int:
     if dry_run:
         print_plan(request)
         return 0
+    check_results(request.results)
+    check_cache()
+    sweep(request.results / "predictions", request.results / "leaderboards")
     plans = [plan_task(name, request, progress) for name in expand_tasks(request.tasks)]
     jobs = _once([job for plan in plans for job in _jobs(plan, request, progress)], progress)
     renamed = rename_rows(jobs, request)
@@ -133,6 +138,9 @@ def _publish(plan: TaskPlan, request: RunRequest, changed: bool, progress: Progr
     if changed or not (folder / f"{plan.task.name}.md").is_file():
         tables, _ = write(ResultStore(request.results), plan.task.name, folder)
         _figures(plan, tables, request, progress)
+    if not (folder / f"{plan.task.name}.md").is_file():
+        progress.say(f"No table of {plan.task.name}: no cell has a result.")
+        return tables
     print((folder / f"{plan.task.name}.md").read_text(encoding="utf-8"))
     progress.say(f"Tables: {folder / plan.task.name}.md and .csv")
     return tables
@@ -164,6 +172,9 @@ def _figures(
 def pretrain_command(request: PretrainRequest, *, force: bool) -> None:
     """Pre-train and say where the checkpoint is."""
     progress = default_progress()
+    check_cache()
+    if request.out:
+        check_out(request.out)
     encoder = train_encoder(request, progress, force=force)
     print(encoder.checkpoint)
 
@@ -180,6 +191,7 @@ def export_command(
     """Write the config and print how to train with it."""
     from bench.mm.export import export_config
 
+    check_out(out)
     encoder = resolve_encoder(request, default_progress())
     wanted = BackboneRequest(request.profile, request.architecture, checkpoint=encoder.checkpoint)
     path = export_config(
@@ -193,6 +205,7 @@ def export_command(
 def leaderboard_command(names: Sequence[str], metric: str, results: Path) -> None:
     """Write and print the tables of the named tasks, or of all that have results."""
     store = ResultStore(results)
+    check_results(results)
     chosen = (
         expand_tasks(names) if names else sorted({str(r["task"]) for r in store.records().values()})
     )

@@ -413,6 +413,19 @@ class Subset:
             raise DataError("these images have no boxes.", "Choose a task whose dataset has boxes.")
         return self.box_lists[row].copy()
 
+    def take(self, rows: np.ndarray) -> Subset:
+        """Return the rows `rows` (integers) with their masks and boxes; the pixels stay where they
+        are."""
+        masks = None if self.mask_positions is None else self.mask_positions[rows]
+        boxes = None if self.box_lists is None else tuple(self.box_lists[row] for row in rows)
+        return replace(
+            self,
+            index=self.index.iloc[rows].reset_index(drop=True),
+            positions=self.positions[rows],
+            mask_positions=masks,
+            box_lists=boxes,
+        )
+
 
 @dataclass(frozen=True)
 class PairData:

@@ -19,6 +19,7 @@ from bench.data.roots import (
 )
 from bench.errors import DataError, PlaceBenchError
 from bench.listing import print_table
+from bench.paths import check_cache, check_out
 from bench.progress import default_progress
 
 
@@ -110,6 +111,7 @@ def make_demo_command(
     Raise DataError where another demo is there already, unless `force`.
     """
     progress = default_progress()
+    check_out(out) if out else check_cache()
     for name in names or [name for name, dataset in DATASETS.items() if dataset.has_demo]:
         dataset = DATASETS.get(name)
         if not dataset.has_demo:

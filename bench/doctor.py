@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from bench.contracts import DATASETS
-from bench.errors import PlaceBenchError
+from bench.errors import PlaceBenchError, StorageError
 from bench.machine import cores
-from bench.paths import cache_home
+from bench.paths import cache_home, check_cache, check_results, results_home
 
 Level = Literal["ready", "warning", "blocked"]
 _STYLES = {"ready": "green", "warning": "yellow", "blocked": "red"}
@@ -48,6 +49,8 @@ def checks(data_root: Path | None = None) -> Iterator[Check]:
     yield _decoders()
     yield _java()
     yield _gpu()
+    yield _folder("cache folder", check_cache)
+    yield _folder("results folder", lambda: check_results(results_home()))
     yield _disk()
     yield from (_dataset(name, data_root) for name in DATASETS.names())
 
@@ -122,9 +125,20 @@ def _gpu() -> Check:
     )
 
 
+def _folder(name: str, check: Callable[[], Path]) -> Check:
+    """Say which folder is used and whether it can be written."""
+    try:
+        return Check(name, "ready", str(check()))
+    except StorageError as error:
+        return Check(name, "blocked", str(error.args[0]), error.hint)
+
+
 def _disk() -> Check:
-    folder = cache_home()
-    while not folder.exists():
+    try:
+        folder = cache_home()
+    except StorageError as error:
+        return Check("disk for caches", "blocked", str(error.args[0]), error.hint)
+    while not os.path.lexists(folder):
         folder = folder.parent
     free = shutil.disk_usage(folder).free / 2**30
     level: Level = "ready" if free > 10 else "warning" if free > 1 else "blocked"

@@ -45,3 +45,7 @@ class NotApplicableError(PlaceBenchError):
 
 class NotMadeError(PlaceBenchError):
     """What a run makes first and a dry run does not; the message says what it is."""
+
+
+class StorageError(PlaceBenchError):
+    """A folder or file that cannot be written (or may not be read), or a disk that is full."""

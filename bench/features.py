@@ -22,8 +22,8 @@ from bench.contracts import (
 )
 from bench.errors import DataError, NotApplicableError
 from bench.paths import cache_home
-from bench.results import file_lock
 from bench.shelf import Shelf
+from bench.storage import held
 
 if TYPE_CHECKING:
     import torch
@@ -199,7 +199,7 @@ class FeatureCache:
         if shelf.missing(ids) or shelf.unsound:
             make_folder(folder)
             clear_place(folder / "lock")
-            with file_lock(folder / "lock"):
+            with held(folder / "lock"):
                 # read again under the lock: another process may have made them meanwhile
                 shelf = Shelf(folder)
                 shelf.missing(ids)

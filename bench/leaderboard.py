@@ -17,7 +17,7 @@ from bench.contracts import KINDS, TASKS, Predictions, TaskKind, TaskSpec
 from bench.errors import UnknownNameError
 from bench.metrics.paired import Difference, all_differences
 from bench.registry import suggest
-from bench.results import ResultStore, write_atomically
+from bench.results import ResultStore
 from bench.stats import (
     Estimate,
     Statistic,
@@ -27,6 +27,7 @@ from bench.stats import (
     ranked,
     tie_groups,
 )
+from bench.storage import write_atomically
 
 Record = Mapping[str, Any]
 _COMPARABLE = (

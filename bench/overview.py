@@ -12,8 +12,8 @@ import numpy as np
 
 from bench.contracts import DEMO_NOTE, KINDS
 from bench.leaderboard import Table, lower_is_better
-from bench.results import write_atomically
 from bench.stats import Estimate, interval
+from bench.storage import write_atomically
 from bench.tables import csv_text, escape
 
 COMMON = ("data_kind", "protocol", "profile")

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from bench.storage import atomic_path
+
 COLOURS = ("#00c8ff", "#ffb000", "#7dff5a", "#ff4fa0")
 TRUTH = "#ff2020"
 _LINES = 3
@@ -94,8 +96,8 @@ def show(axis: Any, image: np.ndarray, title: str) -> None:
 
 def save(figure: Any, out: Path) -> Path:
     """Write the figure to `out`, making its folder."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out)
+    with atomic_path(out) as temporary:
+        figure.savefig(temporary, format=out.suffix[1:])
     return out
 
 
@@ -110,4 +112,5 @@ def stamp(path: Path, text: str) -> None:
     stamped.paste(picture, (0, 0))
     place = (size // 2, picture.height + size // 3)
     ImageDraw.Draw(stamped).text(place, text, fill="#a00000", font=ImageFont.load_default(size))
-    stamped.save(path)
+    with atomic_path(path) as temporary:
+        stamped.save(temporary, format="PNG")

@@ -9,17 +9,15 @@ import json
 import os
 import platform
 import subprocess
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bench.contracts import Predictions
 from bench.errors import PlaceBenchError
-
-if TYPE_CHECKING:
-    from filelock import BaseFileLock
+from bench.machine import flush_to_disk
+from bench.storage import held, write_atomically, writing
 
 _PACKAGES = (
     "torch",
@@ -69,14 +67,14 @@ class ResultStore:
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Add one record; it is on the disk when this returns."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        with file_lock(self.root / "locks" / "results.lock"), self.path.open("a+b") as file:
-            start = b"" if _ends_clean(file) else b"\n"
-            file.write(
-                start + json.dumps(record, ensure_ascii=False, sort_keys=True).encode() + b"\n"
-            )
-            file.flush()
-            os.fsync(file.fileno())
+        line = json.dumps(record, ensure_ascii=False, sort_keys=True).encode() + b"\n"
+        with (
+            held(self.root / "locks" / "results.lock"),
+            writing(self.path),
+            self.path.open("a+b") as file,
+        ):
+            file.write(line if _ends_clean(file) else b"\n" + line)
+            flush_to_disk(file)
 
     def save_predictions(self, key: str, predictions: Predictions) -> Path:
         """Keep the per-image predictions of a cell (compressed, written to a temporary name first)."""
@@ -124,18 +122,8 @@ class ResultStore:
     @contextmanager
     def claim(self, key: str, *, wait: bool = True) -> Iterator[bool]:
         """Hold the cell `key`; yields False where another process holds it and `wait` is off."""
-        from filelock import Timeout
-
-        lock = file_lock(self.root / "locks" / f"{key}.lock")
-        try:
-            lock.acquire(timeout=-1 if wait else 0)
-        except Timeout:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            lock.release()
+        with held(self.root / "locks" / f"{key}.lock", wait=wait) as ours:
+            yield ours
 
 
 def _parse(line: str, path: Path, number: int) -> dict[str, Any] | None:
@@ -163,31 +151,6 @@ def _ends_clean(file: Any) -> bool:
 
 def _plain(column: Any) -> Any:
     return column.astype(str) if column.dtype.kind not in "biuf" else column
-
-
-def file_lock(path: Path) -> BaseFileLock:
-    """Return an inter-process lock on `path`, its folder made."""
-    from filelock import FileLock
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(path)
-
-
-def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write a file so that a reader, or a kill, sees the old or the new one and nothing between."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = content.encode() if isinstance(content, str) else content
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 @functools.cache

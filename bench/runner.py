@@ -30,6 +30,7 @@ from bench.plan import EncoderRef, TaskPlan, settings_id
 from bench.results import ResultStore, provenance
 from bench.seen import UNKNOWN, seen_in
 from bench.stats import cluster_weights, interval, point
+from bench.storage import writing
 
 
 class Stopwatch:
@@ -62,7 +63,8 @@ def run_cell(
     _check_baseline(backbone, plan)
     watch = Stopwatch()
     work_dir = store.work_dir(cell.key)
-    work_dir.mkdir(parents=True, exist_ok=True)
+    with writing(work_dir):
+        work_dir.mkdir(parents=True, exist_ok=True)
     subsets = _subsets(cell, plan)
     context = _context(cell, plan, work_dir, device, progress)
     with watch.phase("fit"):

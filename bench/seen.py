@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import CheckpointError, DataError
-from bench.results import write_atomically
+from bench.storage import write_atomically
 
 if TYPE_CHECKING:
     import numpy as np

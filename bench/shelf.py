@@ -14,7 +14,7 @@ import numpy as np
 from bench.checked import Checked, clear_place, file_state
 from bench.contracts import Progress
 from bench.errors import DataError
-from bench.results import write_atomically
+from bench.storage import write_atomically
 
 _VERSION = 2
 """Version of a part's card; version 1 was the bare list of image ids, without any hash."""

@@ -18,7 +18,8 @@ from typing import Any
 import benchmarks
 from bench.machine import cores
 from bench.progress import default_progress
-from bench.results import provenance, write_atomically
+from bench.results import provenance
+from bench.storage import write_atomically
 
 COLUMNS = ("name", "size", "usual_s", "ours_s", "ratio", "equal", "wanted")
 

@@ -20,8 +20,8 @@ from bench.errors import DataError
 from bench.pictures import stamp
 from bench.plan import TaskPlan, make_cell, plan_task
 from bench.pretraining import encoder_request, resolve_encoder
-from bench.results import write_atomically
 from bench.similarity import need_text_side
+from bench.storage import write_atomically
 from bench.tables import csv_text
 
 

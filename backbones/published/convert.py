@@ -7,13 +7,14 @@ either: every foreign object is read as an inert placeholder and dropped.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from backbones.weights.reading import Inert, State, read_weights, state_dict_of
-from bench.errors import CheckpointError, PlaceBenchError
+from bench.console import guarded
+from bench.errors import CheckpointError
+from bench.storage import atomic_path, check_folder
 
 _EVERYTHING = ("",)
 
@@ -29,21 +30,13 @@ def convert(source: Path, target: Path, key: str = "") -> int:
 
     if target.suffix != ".safetensors":
         raise CheckpointError(f"target {target} is no .safetensors file.", "Name it so.")
+    check_folder(target.parent, "output folder", "Choose another target.")
     content = read_weights(source, inert=_EVERYTHING)
     tensors = module_state(content) if _is_module(content) else state_dict_of(content, source, key)
-    save_file(
-        {name: value.detach().contiguous().clone() for name, value in tensors.items()}, target
-    )
-    _share(target)
+    copies = {name: value.detach().contiguous().clone() for name, value in tensors.items()}
+    with atomic_path(target) as temporary:
+        save_file(copies, temporary)
     return len(tensors)
-
-
-def _share(path: Path) -> None:
-    """Give a file the mode that files have here; safetensors writes for the owner alone."""
-    beside = path.with_name(f"{path.name}.mode")
-    beside.touch()
-    path.chmod(beside.stat().st_mode & 0o777)
-    beside.unlink()
 
 
 def _is_module(content: Any) -> bool:
@@ -79,15 +72,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("target", type=Path, help="a .safetensors file")
     parser.add_argument("--key", default="", help="the dict in the file that has the weights")
     options = parser.parse_args(arguments)
-    try:
-        print(
-            f"{convert(options.source, options.target, options.key)} tensors written to "
-            f"{options.target}"
-        )
-    except PlaceBenchError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+
+    def work() -> None:
+        count = convert(options.source, options.target, options.key)
+        print(f"{count} tensors written to {options.target}")
+
+    return guarded("convert", work)
 
 
 if __name__ == "__main__":

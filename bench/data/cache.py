@@ -30,7 +30,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from bench.checked import clear_place, file_state, make_folder
 from bench.contracts import OnError, Progress
@@ -40,7 +39,7 @@ from bench.data.slots import Slots, about_key, mend
 from bench.errors import DataError, NotMadeError
 from bench.paths import cache_home
 from bench.progress import Silent
-from bench.results import write_atomically
+from bench.storage import held, write_atomically, writing
 
 __all__ = ["Decode", "Item", "Skipped", "Store", "data_hash", "open_store"]
 
@@ -179,16 +178,9 @@ def _says(path: Path, about: bytes) -> bool:
 def _exclusive(folder: Path, progress: Progress) -> Iterator[None]:
     """Hold the store's lock; say so while another process has it."""
     clear_place(folder / "lock")
-    lock = FileLock(folder / "lock")
-    try:
-        lock.acquire(timeout=1)
-    except Timeout:
-        progress.say(f"waiting for another process that fills {folder}")
-        lock.acquire()
-    try:
+    sentence = f"waiting for another process that fills {folder}"
+    with held(folder / "lock", on_wait=lambda: progress.say(sentence)), writing(folder):
         yield
-    finally:
-        lock.release()
 
 
 def _assemble(

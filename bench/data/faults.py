@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.contracts import OnError
 from bench.errors import DataError
-from bench.results import write_atomically
+from bench.storage import write_atomically
 
 
 @dataclass(frozen=True)

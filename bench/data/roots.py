@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock
-
 from bench.contracts import DataKind, Dataset, Progress
 from bench.data.text import is_hidden, read_json
 from bench.errors import DataError, NotMadeError
 from bench.paths import cache_home
 from bench.progress import Silent
+from bench.storage import held, writing
 
 DEMO_MARK = "DEMO.json"
 """Stands in a demo folder while it is rendered: an interrupted one may be rendered over, real data
@@ -194,8 +193,7 @@ def demo_root(
     if not make and not is_demo(out):
         studies = demo.studies or dataset.demo_studies
         raise NotMadeError(f"{studies} demo studies of {dataset.name} are rendered first")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(out.parent / f".{out.name}.lock"):
+    with held(out.parent / f".{out.name}.lock"), writing(out):
         if force:
             _remove_demo(out)
         if is_demo(out):

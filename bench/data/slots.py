@@ -13,7 +13,7 @@ import numpy as np
 from bench.checked import Checked, clear_place, file_state
 from bench.contracts import Progress
 from bench.data.records import Known, Records
-from bench.results import write_atomically
+from bench.storage import write_atomically
 
 _CHECKED = Checked()
 

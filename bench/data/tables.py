@@ -20,7 +20,7 @@ from bench.data.text import is_hidden, read_text
 from bench.errors import DataError
 from bench.paths import cache_home
 from bench.progress import default_progress
-from bench.results import write_atomically
+from bench.storage import write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.cell import Cell
 from bench.contracts import BACKBONES, Backbone, BackboneRequest, Progress
-from bench.errors import NotApplicableError, PlaceBenchError, SettingError
+from bench.errors import NotApplicableError, PlaceBenchError, SettingError, StorageError
 from bench.machine import use_threads
 from bench.plan import EncoderRef, RunRequest, TaskPlan
 from bench.results import ResultStore
@@ -103,6 +103,8 @@ class _Session:
             self.outcome.left_out.append(f"{job.cell.title}: {error}")
             self.progress.say(f"    left out: {error}")
             return
+        except StorageError:
+            raise  # a full disk is no fault of the cell, and its record could not be written either
         except PlaceBenchError as error:
             self._fail(job, error)
             return

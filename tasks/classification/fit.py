@@ -14,7 +14,7 @@ from bench.features import FeatureCache
 from bench.metrics.decision import log_softmax
 from bench.metrics.ranking import auroc, influence, rank
 from tasks.classification import readout
-from tasks.classification.labels import check_trainable, few_shot, keep_views, take, targets
+from tasks.classification.labels import check_trainable, few_shot, keep_views, targets
 from tasks.classification.linear import logistic_path, nearest_neighbours, ridge_path
 from tasks.classification.settings import ClassificationSettings
 
@@ -58,7 +58,7 @@ def fit(backbone: Backbone, train: Subset, val: Subset, context: CellContext) ->
     known, held_out = labelled(train, settings, "training"), labelled(val, settings, "validation")
     if settings.shots is not None:
         rows = few_shot(known.values, settings.shots, settings.mode, context.seed)
-        known = Labelled(take(known.subset, rows), known.values[rows])
+        known = Labelled(known.subset.take(rows), known.values[rows])
     untrained = check_trainable(known.values, settings, "training")
     check_trainable(held_out.values, settings, "validation")
     scorer, facts = _train(backbone, known, held_out, context)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,15 +15,6 @@ if TYPE_CHECKING:
 
 AGE_BANDS = (0, 40, 60, 80)
 GROUPS = ("sex", "view", "scanner")
-
-
-def take(subset: Subset, rows: np.ndarray) -> Subset:
-    """Return some rows of a subset; the pixels stay where they are."""
-    masks = None if subset.mask_positions is None else subset.mask_positions[rows]
-    index = subset.index.iloc[rows].reset_index(drop=True)
-    return dataclasses.replace(
-        subset, index=index, positions=subset.positions[rows], mask_positions=masks
-    )
 
 
 def keep_views(subset: Subset, views: tuple[str, ...]) -> Subset:
@@ -43,7 +33,7 @@ def keep_views(subset: Subset, views: tuple[str, ...]) -> Subset:
         raise DataError(
             f"no image has one of the views {', '.join(views)}; found: {found}.", "Change views."
         )
-    return take(subset, rows)
+    return subset.take(rows)
 
 
 def raw_labels(index: pd.DataFrame, labels: tuple[str, ...]) -> np.ndarray:

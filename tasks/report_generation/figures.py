@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bench.contracts import Predictions, Subset
-from bench.pictures import as_it_is, wrapped
+from bench.pictures import as_it_is, save, wrapped
 from tasks.report_generation.attention import example_rows
 from tasks.report_generation.cleaning import split_sentences
 from tasks.report_generation.labeler import OBSERVATIONS, POSITIVE, UNCERTAIN
@@ -77,8 +77,7 @@ def _draw_texts(
             if place == 0:
                 axis.set_title(wrapped(titles[column], WIDTH), fontsize=8, loc="left")
     _legend(figure, 1 - 0.12 / height)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out)
+    save(figure, out)
 
 
 def _lines_of_row(predictions: Mapping[str, Predictions], row: int) -> list[list[Line]]:
@@ -216,7 +215,7 @@ def _draw_attention(
         for axis, word, weights in zip(axes[1:], words, maps, strict=False):
             _overlay(axis, pixels, weights)
             axis.set_title(as_it_is(word), fontsize=8)
-    figure.savefig(out)
+    save(figure, out)
 
 
 def _panels(

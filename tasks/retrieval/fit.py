@@ -11,7 +11,7 @@ import numpy as np
 from bench.contracts import Backbone, CellContext, Predictions, Subset
 from bench.errors import DataError
 from bench.similarity import similarity_matrix
-from tasks.classification.labels import keep_views, take, targets
+from tasks.classification.labels import keep_views, targets
 from tasks.classification.settings import ClassificationSettings
 from tasks.retrieval.metrics import label_values, own_values, relevance
 from tasks.retrieval.settings import RetrievalSettings
@@ -68,7 +68,7 @@ def with_text(subset: Subset, settings: RetrievalSettings) -> tuple[Subset, int]
         raise DataError(
             f"{len(rows)} of {len(subset)} images have a report.", "Retrieval needs at least 2."
         )
-    return take(subset, rows), len(subset) - len(rows)
+    return subset.take(rows), len(subset) - len(rows)
 
 
 def pair(index: pd.DataFrame, settings: RetrievalSettings) -> Pairs:

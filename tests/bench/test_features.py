@@ -11,7 +11,6 @@ from bench.contracts import InputSpec
 from bench.data.images import resize_pad
 from bench.errors import DataError
 from bench.features import FeatureCache, resize, to_grey, to_input, weights_hash
-from tasks.classification.labels import take
 from tests.tasks.fakes import Encoder, context, subset, task
 
 
@@ -48,7 +47,7 @@ def test_fractions_share_their_images_and_agree(tmp_path):
     data, encoder = subset(70), Encoder()
     kept = cache(tmp_path, encoder)
     part = np.array([3, 50, 11])
-    few = kept.pooled(take(data, part))
+    few = kept.pooled(data.take(part))
     every = kept.pooled(data)
     assert encoder.images_seen == 32 + 96  # batches are filled up to one size
     np.testing.assert_array_equal(every[part], few)
@@ -79,10 +78,10 @@ def test_what_makes_another_cache(tmp_path):
 
 def test_repeated_images_and_no_images(tmp_path):
     data, encoder = subset(10), Encoder()
-    twice = take(data, np.array([4, 4, 2]))
+    twice = data.take(np.array([4, 4, 2]))
     found = cache(tmp_path, encoder).pooled(twice)
     np.testing.assert_array_equal(found[0], found[1])
-    assert cache(tmp_path).pooled(take(data, np.array([], int))).shape == (0, 16)
+    assert cache(tmp_path).pooled(data.take(np.array([], int))).shape == (0, 16)
 
 
 def test_the_mode_of_the_encoder_is_put_back(tmp_path):

@@ -10,7 +10,8 @@ import pytest
 
 from bench.contracts import Predictions
 from bench.errors import PlaceBenchError
-from bench.results import ResultStore, write_atomically
+from bench.results import ResultStore
+from bench.storage import write_atomically
 
 
 def test_last_record_of_a_key_counts_and_failures_are_kept_apart(tmp_path: Path) -> None:
@@ -91,7 +92,9 @@ def test_a_failed_write_leaves_the_old_file(
 ) -> None:
     target = tmp_path / "file.json"
     write_atomically(target, json.dumps({"old": 1}))
-    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr(
+        "bench.storage.flush_to_disk", lambda _: (_ for _ in ()).throw(OSError("disk full"))
+    )
     with pytest.raises(OSError, match="disk full"):
         write_atomically(target, json.dumps({"new": 1}))
     assert json.loads(target.read_text()) == {"old": 1}

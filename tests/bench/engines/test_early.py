@@ -10,6 +10,7 @@ from bench.errors import CheckpointError, PlaceBenchError
 from bench.plan import RunRequest
 from bench.pretraining import check_encoder, encoder_request
 from tests.bench.test_cli import place_bench
+from tests.tasks.datasets.fakes import write_siim
 from tests.test_stranger import EXAMPLE, strangers_data
 
 __all__ = ["strangers_data"]  # a fixture
@@ -60,3 +61,13 @@ def test_weights_that_do_not_load_stop_the_run_before_its_first_cell(
     stopped = place_bench(*words, code=2, cwd=tmp_path)
     assert "net.pth" in stopped.stderr and "stranger_seg | random" not in stopped.stderr
     assert not (tmp_path / "results" / "results.jsonl").exists()
+
+
+def test_a_task_whose_every_cell_fails_has_no_table_and_says_why(tmp_path: Path) -> None:
+    write_siim(tmp_path / "data" / "siim")
+    torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "net.pth")
+    words = ["run", "siim_cls", "--data-root", "data", "--on-error", "skip"]
+    skipped = place_bench(*words, "--backbones", "file:net.pth?arch=resnet18", code=1, cwd=tmp_path)
+    assert "Traceback" not in skipped.stderr and "failed: checkpoint" in skipped.stderr
+    assert "No table of siim_cls: no cell has a result." in skipped.stderr
+    assert skipped.stdout == ""

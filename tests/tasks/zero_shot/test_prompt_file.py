@@ -10,7 +10,6 @@ import pytest
 from bench.cell import flatten
 from bench.errors import DataError, SettingError
 from bench.features import to_input
-from tasks.classification.labels import take
 from tasks.zero_shot import ZeroShotKind
 from tasks.zero_shot.prompt_file import draw, read_prompt_sets
 from tests.tasks.fakes import Encoder, context, subset, task
@@ -85,7 +84,7 @@ def test_a_protocol_draws_by_its_own_seed_whatever_the_cells_is(path, tmp_path, 
     drawn = draw(read_prompt_sets(path, ["left"]), 5, seed)
     for cell_seed in (0, 1):
         cell = context(spec, settings, tmp_path, seed=cell_seed)
-        none = take(subset(20, 4), np.array([], int))
+        none = subset(20, 4).take(np.array([], int))
         fitted = KIND.fit(Encoder(), none, none, cell)
         assert [list(each.positive) for each in fitted.prompts] == [drawn["left"], drawn["right"]]
     data = subset(30, 3)
@@ -93,7 +92,7 @@ def test_a_protocol_draws_by_its_own_seed_whatever_the_cells_is(path, tmp_path, 
         data.index["label:a"],
         data.index["label:b"],
     )
-    data = take(data, np.flatnonzero(data.index["label:a"] != data.index["label:b"]))
+    data = data.take(np.flatnonzero(data.index["label:a"] != data.index["label:b"]))
     found = KIND.predict(fitted, data, cell).table
     images = to_input(data.images(slice(None)), Encoder().input)
     best = Encoder().similarity(images, drawn["right"]).numpy().max(axis=1).astype(float)
@@ -139,7 +138,7 @@ def test_a_file_that_changes_after_the_key_was_made_stops_the_run(path, tmp_path
     spec = task(labels=("left", "right"), mode="multiclass")
     settings = KIND.settings(spec, "gloria", "demo", {"prompt_file": str(path)})
     path.write_text(SOURCE.replace("left shadow", "left veil"))
-    none = take(subset(20, 4), np.array([], int))
+    none = subset(20, 4).take(np.array([], int))
     with pytest.raises(DataError, match="changed after the run had begun"):
         KIND.fit(Encoder(), none, none, context(spec, settings, tmp_path))
 

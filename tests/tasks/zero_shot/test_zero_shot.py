@@ -6,7 +6,6 @@ from sklearn import metrics as sk
 
 from bench.errors import NotApplicableError, SettingError, UnknownNameError
 from bench.stats import point
-from tasks.classification.labels import take
 from tasks.zero_shot import ZeroShotKind
 from tasks.zero_shot.fit import class_scores
 from tasks.zero_shot.prompts import ClassPrompts, build, prompt_set, sentence
@@ -31,7 +30,7 @@ def data(n, seed):
     """Two exclusive classes the fake encoder's words name."""
     part = subset(n, seed)
     kept = np.flatnonzero(part.index["label:a"] != part.index["label:b"])
-    part = take(part, kept)
+    part = part.take(kept)
     part.index["label:left"], part.index["label:right"] = (
         part.index["label:a"],
         part.index["label:b"],
@@ -50,7 +49,7 @@ def run(
 ):
     spec = task(labels=labels, mode=mode)
     cell = context(spec, KIND.settings(spec, protocol, "demo", changes), folder, data_key="d")
-    none = take(data(20, 4), np.array([], int))
+    none = data(20, 4).take(np.array([], int))
     fitted = KIND.fit(encoder or Encoder(), none, data(120, 2) if val else none, cell)
     found = KIND.predict(fitted, data(120, 3), cell)
     return found, {
