@@ -10,6 +10,7 @@ import pytest
 
 from bench.cell import Cell
 from bench.contracts import BACKBONES, TASKS, Profile
+from bench.data.images import read_image
 from bench.engines.local import Job, run_jobs
 from bench.errors import SettingError
 from bench.plan import (
@@ -81,6 +82,25 @@ def test_a_published_procedure_sees_the_table_as_it_is(two_orders: tuple[Path, P
     """MGCA draws by the order of the rows: another order is another split of its own."""
     one, two = (planned("siim_seg", root, protocol="mgca")[0] for root in two_orders)
     assert one.split_hash != two.split_hash
+
+
+@pytest.mark.parametrize("task", ["siim_seg", "siim_cls"])
+def test_the_protocol_of_mgca_stretches_stored_values_to_their_maximum(
+    task: str, two_orders: tuple[Path, Path]
+) -> None:
+    default, mgca = (
+        planned(task, two_orders[0], protocol=protocol)[0].prepared
+        for protocol in ("default", "mgca")
+    )
+    image = default.image_store.ids[0]
+    stored = read_image(two_orders[0] / "siim" / default.index["path"][0])
+    brightest = [
+        int(store.pixels[store.positions[list(store.ids).index(image)]].max())
+        for store in (default.image_store, mgca.image_store)
+    ]
+    assert stored.max() < 255
+    assert brightest[0] <= stored.max() < brightest[1]
+    assert default.data_hash != mgca.data_hash
 
 
 def test_a_main_metric_that_no_result_will_have_is_refused_first(

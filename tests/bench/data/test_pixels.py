@@ -22,6 +22,7 @@ from bench.data.codecs import readable
 from bench.data.headers import read_shape
 from bench.data.images import decode_image, read_image
 from bench.data.loading import prepare
+from bench.doctor import checks
 from bench.errors import DataError
 from tests.bench.data.dicoms import dicom_bytes
 from tests.tasks.datasets.fakes import write_siim
@@ -241,6 +242,9 @@ def test_what_this_installation_reads_is_told_before():
     able, unable = readable()
     assert {"RLE Lossless", "JPEG Baseline", "JPEG 2000"} <= set(able)
     assert not set(able) & set(unable)
+    (line,) = [check for check in checks() if check.name == "DICOM pixels"]
+    assert all(name in line.found for name in able + unable)
+    assert "make setup-dicom" in line.action or not unable
 
 
 def test_a_compressed_stream_without_its_end_is_refused():
