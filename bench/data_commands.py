@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.contracts import DATASETS, Dataset, Finding
+from bench.contracts import DATASETS, TASKS, Dataset, Finding
 from bench.data.indexing import naming
 from bench.data.roots import (
     DataRoot,
@@ -18,7 +18,7 @@ from bench.data.roots import (
     is_demo,
 )
 from bench.errors import DataError, PlaceBenchError
-from bench.listing import print_table
+from bench.listing import entry
 from bench.paths import check_cache, check_out
 from bench.progress import default_progress
 
@@ -36,24 +36,34 @@ def locate(dataset: Dataset, data_root: Path | None) -> DataRoot | None:
 
 
 def list_command(data_root: Path | None) -> None:
-    """Print where each dataset is found, its licence and how to get it."""
-    print_table("datasets", [_row(dataset, data_root) for _, dataset in DATASETS.items()])
+    """Print where each dataset is found, a line each."""
+    width = max(map(len, DATASETS.names()))
+    for name, dataset in DATASETS.items():
+        print(f"{name:<{width}}  {_where(dataset, data_root)}")
+    print("\nLicence, citation and how to get one: place-bench data info NAME")
 
 
-def _row(dataset: Dataset, data_root: Path | None) -> dict[str, str]:
+def info_command(names: Sequence[str], data_root: Path | None) -> None:
+    """Print what a dataset is, where it is found, its licence, and how to get it."""
+    for dataset in [DATASETS.get(name) for name in names]:
+        facts = {
+            "what": dataset.title,
+            "found": _where(dataset, data_root),
+            "how to get": dataset.how_to_get,
+            "licence": dataset.licence,
+            "citation": dataset.citation,
+            "tasks": ", ".join(n for n, task in TASKS.items() if task.dataset == dataset.name),
+        }
+        print(dataset.name)
+        for fact, text in facts.items():
+            print(entry(f"  {fact}", text, 12))
+
+
+def _where(dataset: Dataset, data_root: Path | None) -> str:
     root = locate(dataset, data_root)
-    found = (
-        f"{root.kind}: {root.path}"
-        if root
-        else ("demo is rendered when needed" if dataset.has_demo else "not found")
-    )
-    return {
-        "name": dataset.name,
-        "title": dataset.title,
-        "found": found,
-        "licence": dataset.licence,
-        "how to get": dataset.how_to_get,
-    }
+    if root:
+        return f"{root.kind}: {root.path}"
+    return "demo is rendered when needed" if dataset.has_demo else "not found"
 
 
 def verify_command(names: Sequence[str], data_root: Path | None) -> int:

@@ -52,7 +52,7 @@ def checks(data_root: Path | None = None) -> Iterator[Check]:
     yield _folder("cache folder", check_cache)
     yield _folder("results folder", lambda: check_results(results_home()))
     yield _disk()
-    yield from (_dataset(name, data_root) for name in DATASETS.names())
+    yield from _datasets(data_root)
 
 
 def _package(name: str) -> Check:
@@ -150,24 +150,30 @@ def _disk() -> Check:
     return Check("disk for caches", level, f"{free:.0f} GiB free", action)
 
 
-def _dataset(name: str, data_root: Path | None) -> Check:
+def _datasets(data_root: Path | None) -> Iterator[Check]:
+    """Yield a line for every dataset that is at fault, and one for all others together."""
     from bench.data_commands import locate
 
-    dataset = DATASETS.get(name)
-    try:
-        root = locate(dataset, data_root)
-    except PlaceBenchError as error:
-        return Check(f"data {name}", "blocked", str(error.args[0]), error.hint)
-    if root is not None:
-        return Check(f"data {name}", "ready", f"{root.kind} files in {root.path}")
-    if dataset.has_demo:
-        return Check(
-            f"data {name}",
-            "ready",
-            "no real files; rendered demo is made when needed",
-            f"For real files: {dataset.how_to_get}",
-        )
-    return Check(f"data {name}", "warning", "no files", dataset.how_to_get)
+    real: list[str] = []
+    rendered: list[str] = []
+    absent: list[str] = []
+    for name, dataset in DATASETS.items():
+        try:
+            root = locate(dataset, data_root)
+        except PlaceBenchError as error:
+            yield Check(f"data {name}", "blocked", str(error.args[0]), error.hint)
+            continue
+        if root is not None and root.kind == "real":
+            real.append(name)
+        else:
+            (rendered if root or dataset.has_demo else absent).append(name)
+    found = [
+        f"real files: {', '.join(real) or 'none'}",
+        f"rendered when needed: {', '.join(rendered) or 'none'}",
+        f"only with their files: {', '.join(absent) or 'none'}",
+    ]
+    action = "How to get one: place-bench data info NAME"
+    yield Check("data", "ready", "; ".join(found), action)
 
 
 def doctor_command(data_root: Path | None) -> int:

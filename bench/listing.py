@@ -4,6 +4,9 @@ and no pandas."""
 from __future__ import annotations
 
 import json
+import shutil
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bench.contracts import BACKBONES, DATASETS, TASKS
@@ -49,6 +52,7 @@ def _datasets() -> list[dict[str, Any]]:
             "name": name,
             "title": dataset.title,
             "masks": list(dataset.mask_classes),
+            "boxes": list(dataset.box_classes),
             "reports": dataset.has_reports,
             "demo": dataset.has_demo,
             "licence": dataset.licence,
@@ -59,36 +63,59 @@ def _datasets() -> list[dict[str, Any]]:
 
 
 def show(what: str, as_json: bool) -> None:
-    """Print the rows as a table, or as JSON."""
-    found = rows(what)
+    """Print the rows for people, a line each, or as JSON with everything that is known."""
+    declarations = rows(what)
     if as_json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        print(json.dumps(declarations, indent=2, ensure_ascii=False))
         return
-    left_out = {"citation", "licence", "groups", "metric"}  # in --json
-    print_table(
-        what,
-        [{key: _text(value) for key, value in row.items() if key not in left_out} for row in found],
+    lines = {"tasks": _task_lines, "backbones": _backbone_lines, "datasets": _dataset_lines}[what]
+    for line in lines(declarations):
+        print(line)
+
+
+def _task_lines(declarations: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the tasks by their kind: the kind's name is a group that runs them all."""
+    width = _width(declarations) + 2
+    for kind in sorted({str(row["kind"]) for row in declarations}):
+        yield kind
+        for row in declarations:
+            if row["kind"] == kind:
+                yield entry(f"  {row['name']}", row["title"], width)
+    yield "\nA kind's name runs all its tasks. More on each: place-bench list tasks --json"
+
+
+def _backbone_lines(declarations: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    width = _width(declarations)
+    for row in declarations:
+        yield entry(row["name"], row["title"], width)
+    yield "\nAny other encoder, by name:"
+    for scheme, facts in BACKBONES.schemes().items():
+        yield entry(f"  {scheme}:NAME", facts.title, width + 2)
+        yield f"      --backbones '{facts.example}'"
+
+
+def _dataset_lines(declarations: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    width = _width(declarations)
+    for row in declarations:
+        contents = [name for name in ("masks", "boxes", "reports", "demo") if row[name]]
+        title = f"{row['title']} [{', '.join(contents)}]" if contents else row["title"]
+        yield entry(row["name"], title, width)
+    yield "\nIn brackets: what it has beside images. A demo is rendered when needed."
+    yield "How to get one: place-bench data info NAME"
+
+
+def _width(declarations: Sequence[Mapping[str, Any]]) -> int:
+    return max((len(str(row["name"])) for row in declarations), default=0)
+
+
+def entry(name: str, title: str, width: int) -> str:
+    """Return a name and its text, wrapped beside it at the terminal's width (80 if unknown)."""
+    columns = shutil.get_terminal_size((80, 24)).columns
+    head = f"{name:<{width}}  "
+    return textwrap.fill(
+        title,
+        max(columns, 40),
+        break_long_words=False,
+        initial_indent=head,
+        subsequent_indent=" " * len(head),
     )
-    if what == "backbones":
-        for scheme, facts in BACKBONES.schemes().items():
-            print(f"{scheme}:NAME  {facts.title}, e.g. --backbones {facts.example}")
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else ""
-    return ", ".join(f"{item}" for item in value) if isinstance(value, list) else str(value)
-
-
-def print_table(title: str, table_rows: list[dict[str, str]]) -> None:
-    """Print rows of equal keys as a table; long cells wrap."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=title, header_style="bold", title_justify="left")
-    for number, column in enumerate(table_rows[0] if table_rows else ["(none)"]):
-        table.add_column(column, overflow="fold", no_wrap=number == 0)
-    for row in table_rows:
-        table.add_row(*(Text(value) for value in row.values()))
-    Console().print(table)
