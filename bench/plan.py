@@ -24,7 +24,7 @@ from bench.contracts import (
     TaskKind,
     TaskSpec,
 )
-from bench.errors import SettingError, UnknownNameError
+from bench.errors import DataError, SettingError, UnknownNameError
 from bench.machine import default_threads
 from bench.naming import absolute_name, identity, short_name
 from bench.registry import suggest
@@ -247,7 +247,11 @@ def plan_task(name: str, request: RunRequest, progress: Progress, *, make: bool 
     rows = prepared.index
     if request.protocol == "default":  # a published procedure may draw by the order of its table
         rows = by_image_id(rows)
-    index, source = _split(rows, lists, kind, task, request, progress)
+    try:
+        index, source = _split(rows, lists, kind, task, request, progress)
+    except DataError as error:
+        where = f"dataset '{dataset.name}' in {root.path}, {len(rows)} images"
+        raise type(error)(f"{where}: {error.args[0]}", error.hint) from error
     whole, test = split_hash(index), split_hash(index[index["split"] == "test"])
     if lists and lists.fractions:
         whole = digest([whole, lists.digest()])

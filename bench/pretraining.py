@@ -16,6 +16,7 @@ from bench.contracts import (
     DATASETS,
     BackboneRequest,
     BackboneSpec,
+    OnError,
     PairData,
     Profile,
     Progress,
@@ -60,6 +61,7 @@ class PretrainRequest:
     data: Literal["auto", "real", "demo"] = "auto"
     data_root: Path | None = None
     out: Path | None = None
+    on_error: OnError = "stop"
     workers: int = 2
     threads: int = field(default_factory=default_threads)
     checkpoint: Path | None = None
@@ -217,7 +219,17 @@ def train_encoder(
             device=pick_device(request.device),
             force=force,
         )
+        _list_skipped(prepared, folder, progress)
     return _described(folder)
+
+
+def _list_skipped(prepared: Prepared, folder: Path, progress: Progress) -> None:
+    """Write the images that were left out beside the checkpoint's card, and say where."""
+    from bench.data.faults import write_list
+
+    if prepared.skipped:
+        path = write_list(prepared.skipped, folder, f"skipped-{prepared.dataset.name}")
+        progress.say(f"{len(prepared.skipped)} image(s) were left out, listed in {path}")
 
 
 def _recipe(spec: BackboneSpec, request: PretrainRequest) -> Any:
@@ -248,7 +260,7 @@ def _image_report_data(
     options: dict[str, Any] = {"workers": request.workers, "progress": progress, "make": make}
     try:
         root = resolve_root(dataset, request.data_root, request.data, **options)
-        prepared = prepare(dataset, root.path, size=size, **options)
+        prepared = prepare(dataset, root.path, size=size, on_error=request.on_error, **options)
     except NotMadeError as error:
         raise NotMadeError(f"pre-trained first, on {dataset.name} ({error.args[0]})") from error
     index = default_split(by_image_id(prepared.index), seed=0)

@@ -78,10 +78,10 @@ def _missing(dataset: Dataset, given: Path | None) -> DataError:
     if given is None:
         message = f"no data for '{dataset.name}': neither --data-root nor $PLACE_BENCH_DATA is set."
     else:
-        tried = ", ".join(str(given / name) for name in _folders(dataset))
+        folders = ", ".join(f"{name}/" for name in _folders(dataset))
         message = (
             f"data root {given} does not hold '{dataset.name}' (looked for "
-            f"{_looked_for(dataset)} in {tried})."
+            f"{_looked_for(dataset)} in its folders {folders})."
         )
     return DataError(message, f"How to get it: {dataset.how_to_get}")
 

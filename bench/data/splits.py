@@ -84,8 +84,9 @@ def _assign_patients(
     strata = _strata(rows, "patient_id", stratify)
     if sum(map(len, strata)) < len(shares):
         raise DataError(
-            f"{sum(map(len, strata))} patients cannot make {' / '.join(shares)}.",
-            "Add patients or give a split.",
+            f"{sum(map(len, strata))} patients cannot make {' / '.join(shares)}: a patient "
+            f"stands in one of them, so {len(shares)} are needed.",
+            "Look for lost rows or images, add patients, or give a split (docs/split_lists.md).",
         )
     assigned: dict[str, str] = {}
     for number, patients in enumerate(strata):

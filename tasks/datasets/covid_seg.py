@@ -80,7 +80,10 @@ class CovidSeg(Dataset):
             )
         kept["mask_paths"] = kept["structures"].map(lambda parts: tuple(part[1] for part in parts))
         kept["lung_from_opacity"] = kept["structures"].map(_lacks_a_lung)
-        kept = default_split(kept, seed=0, fractions=FRACTIONS)
+        try:
+            kept = default_split(kept, seed=0, fractions=FRACTIONS)
+        except DataError as error:
+            raise DataError(f"{root / 'structure.csv'}: {error.args[0]}", error.hint) from error
         reasons = unusable[unusable != ""].value_counts()
         kept.attrs["dropped"] = {f"images with {why}": int(count) for why, count in reasons.items()}
         kept.attrs["unmatched"] = {

@@ -32,8 +32,10 @@ from backbones.weights.coverage import fill
 from backbones.weights.reading import read_weights, state_dict_of
 from bench.contracts import BACKBONES, BackboneRequest, InputSpec, PairData, Subset
 from bench.errors import CheckpointError, DataError, MissingDependencyError, SettingError
+from bench.pretraining import PretrainRequest, train_encoder
 from bench.progress import Silent
 from bench.seen import check_seen, count_seen
+from tests.tasks.datasets.fakes import write_mimic
 
 TINY = {
     "epochs": "2",
@@ -447,3 +449,23 @@ def test_imagenet_never_falls_back_to_random(
     loaded = build(BackboneRequest("demo", settings={"weights": str(tmp_path / "own.pth")}))
     assert torch.equal(loaded.module.model.layer4[0].conv1.weight, weights["layer4.0.conv1.weight"])  # type: ignore[union-attr,index]
     assert loaded.input.mean == (0.485, 0.456, 0.406)
+
+
+def test_pretraining_leaves_out_and_lists_a_bad_picture_where_asked(tmp_path: Path) -> None:
+    root = tmp_path / "data" / "mimic_cxr"
+    root.mkdir(parents=True)
+    write_mimic(root, studies=16)
+    broken = sorted(root.rglob("*-PA.jpg"))[0]
+    broken.write_bytes(broken.read_bytes()[:40])
+    request = PretrainRequest(
+        "convirt",
+        settings={**TINY, "epochs": "1"},
+        data="real",
+        data_root=tmp_path / "data",
+        out=tmp_path / "net",
+    )
+    with pytest.raises(DataError, match=broken.name):
+        train_encoder(request, Silent())
+    encoder = train_encoder(replace(request, on_error="skip"), Silent())
+    (listed,) = (tmp_path / "net").glob("skipped-mimic_cxr-*.csv")
+    assert encoder.checkpoint == tmp_path / "net" and broken.name in listed.read_text()
