@@ -24,7 +24,7 @@ from bench.metrics.paired import holm, paired_p_value
 from bench.plan import EncoderRef, RunRequest, TaskPlan, make_cell, plan_task
 from bench.pretraining import PretrainRequest, train_encoder
 from bench.progress import default_progress
-from bench.results import ResultStore
+from bench.results import PREDICTIONS, ResultStore
 from bench.settings import parse_list, parse_pairs
 from bench.stats import Estimate, cluster_weights, difference, mean_estimate
 from bench.storage import write_atomically
@@ -137,12 +137,17 @@ def score_task(
     )
     plan, store = plan_task(task, request, progress), ResultStore(study.results)
     jobs = {name: list(_jobs(name, found, plan, study, request)) for name, found in trained.items()}
-    done = store.records()
+    done = store.finished()
     run_jobs(
         [job for row in jobs.values() for job in row if job.cell.key not in done], request, progress
     )
+    records = store.records()
     found = {
-        name: [store.load_predictions(job.cell.key) for job in row] for name, row in jobs.items()
+        name: [
+            store.load_predictions(job.cell.key, records[job.cell.key].get(PREDICTIONS, ""))
+            for job in row
+        ]
+        for name, row in jobs.items()
     }
     weights = cluster_weights(next(iter(found.values()))[0].table["patient_id"].tolist(), RESAMPLES)
     metric = asked or plan.task.main_metric

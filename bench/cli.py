@@ -26,6 +26,10 @@ data_app = typer.Typer(
     help="See, check and make datasets.", no_args_is_help=True, rich_markup_mode="markdown"
 )
 app.add_typer(data_app, name="data")
+results_app = typer.Typer(
+    help="Check what was measured.", no_args_is_help=True, rich_markup_mode="markdown"
+)
+app.add_typer(results_app, name="results")
 
 
 class Listing(StrEnum):
@@ -267,6 +271,9 @@ def pretrain(
         Path | None,
         typer.Option(help="Folder of the checkpoint. Default: the cache, where `run` finds it."),
     ] = None,
+    on_error: Annotated[
+        ErrorPolicy, typer.Option(help="stop at the first bad file, or skip and count it.")
+    ] = ErrorPolicy.stop,
     force: Annotated[
         bool, typer.Option("--force", help="Train again although the checkpoint exists.")
     ] = False,
@@ -295,6 +302,7 @@ def pretrain(
         data=data.value,
         data_root=data_root,
         out=out,
+        on_error=on_error.value,
         workers=workers,
         threads=threads,
     )
@@ -407,10 +415,21 @@ def doctor(data_root: DataRootOption = None) -> None:
 
 @data_app.command("list")
 def data_list(data_root: DataRootOption = None) -> None:
-    """List the datasets: where each is found, its licence and how to get it."""
+    """List the datasets: where each is found."""
     from bench.data_commands import list_command
 
     list_command(data_root)
+
+
+@data_app.command("info")
+def data_info(
+    names: Annotated[list[str], typer.Argument(help="Datasets; see `place-bench data list`.")],
+    data_root: DataRootOption = None,
+) -> None:
+    """Say what a dataset is, where it is found, its licence and how to get it."""
+    from bench.data_commands import info_command
+
+    info_command(tuple(names), data_root)
 
 
 @data_app.command("verify")
@@ -465,6 +484,20 @@ def data_make_demo(
     from bench.data_commands import make_demo_command
 
     make_demo_command(tuple(names or ()), out, studies, size, seed, workers, force=force)
+
+
+@results_app.command("verify")
+def results_verify(
+    results: ResultsOption = Path("results"),
+    cache: Annotated[
+        bool, typer.Option("--cache", help="Check the cache folder's images and features too.")
+    ] = False,
+) -> None:
+    """Compare every result, its predictions and (`--cache`) what is cached with their checksums;
+    exit code 2 where something is damaged. Changes nothing."""
+    from bench.commands import verify_results_command
+
+    raise typer.Exit(verify_results_command(results, cache=cache))
 
 
 def main() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from bench.cell import digest
 from bench.completion import complete_results
 from bench.contracts import BACKBONES, DEMO_NOTE, BackboneRequest, Progress
 from bench.dry_run import print_plan
@@ -14,7 +16,7 @@ from bench.errors import PlaceBenchError, UnknownNameError
 from bench.leaderboard import Table, build, write
 from bench.naming import short_name
 from bench.overview import overview_markdown, write_overview
-from bench.paths import check_cache, check_out, check_results
+from bench.paths import cache_home, check_cache, check_out, check_results
 from bench.pictures import stamp
 from bench.plan import (
     RunRequest,
@@ -36,10 +38,11 @@ from bench.pretraining import (
 )
 from bench.progress import default_progress
 from bench.registry import suggest
-from bench.results import ResultStore
+from bench.results import PREDICTIONS, ResultStore
 from bench.seen import check_unseen
 from bench.storage import sweep
 from bench.tables import comparison, to_markdown
+from bench.views import is_fresh, note, state_of
 
 if TYPE_CHECKING:
     from bench.mm.export import Head
@@ -61,22 +64,17 @@ def run_command(request: RunRequest, *, dry_run: bool) -> int:
     sweep(request.results / "predictions", request.results / "leaderboards")
     plans = [plan_task(name, request, progress) for name in expand_tasks(request.tasks)]
     jobs = _once([job for plan in plans for job in _jobs(plan, request, progress)], progress)
-    renamed = rename_rows(jobs, request)
-    completed = 0
+    rename_rows(jobs, request)
     if not request.force:
-        completed = complete_results(jobs, ResultStore(request.results), progress)
+        complete_results(jobs, ResultStore(request.results), progress)
+    _clear_work(ResultStore(request.results))
     outcome = (
         run_jobs(_missing(jobs, request), request, progress)
         if _missing(jobs, request)
         else Outcome()
     )
     progress.say(_tally(len(jobs), outcome))
-    tables = {
-        plan.task.name: _publish(
-            plan, request, bool(outcome.done or renamed or completed), progress
-        )
-        for plan in plans
-    }
+    tables = {plan.task.name: _publish(plan, request, progress) for plan in plans}
     if len(plans) > 1:
         store = ResultStore(request.results)
         _print_overview(
@@ -84,6 +82,16 @@ def run_command(request: RunRequest, *, dry_run: bool) -> int:
             request.results,
         )
     return 1 if outcome.failed else 0
+
+
+def _clear_work(store: ResultStore) -> None:
+    """Remove the work folders that killed processes left of cells that have a result by now."""
+    for key in store.records():
+        folder = store.work_dir(key)
+        if folder.is_dir():
+            with store.claim(key, wait=False) as ours:
+                if ours:
+                    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _tally(planned: int, outcome: Outcome) -> str:
@@ -127,17 +135,25 @@ def _once(jobs: Sequence[Job], progress: Progress) -> list[Job]:
 
 
 def _missing(jobs: Sequence[Job], request: RunRequest) -> list[Job]:
-    known = ResultStore(request.results).records()
-    return [job for job in jobs if request.force or job.cell.key not in known]
+    finished = ResultStore(request.results).finished()
+    return [job for job in jobs if request.force or job.cell.key not in finished]
 
 
-def _publish(plan: TaskPlan, request: RunRequest, changed: bool, progress: Progress) -> list[Table]:
-    """Write the tables where a result is new, print the page; return the tables that were made."""
+def _publish(plan: TaskPlan, request: RunRequest, progress: Progress) -> list[Table]:
+    """Write the tables and the picture where they do not show the store as it is, whoever ran its
+    cells; print the page and return the tables that were made."""
     folder = request.results / "leaderboards"
+    store = ResultStore(request.results)
     tables: list[Table] = []
-    if changed or not (folder / f"{plan.task.name}.md").is_file():
-        tables, _ = write(ResultStore(request.results), plan.task.name, folder)
+    state = state_of(store, plan.task.name)
+    picture = f"{plan.task.name}.png"
+    drawn_from = digest([state, plan.test_hash, plan.data_hash])
+    if not is_fresh(folder, plan.task.name, state):
+        tables, _ = write(store, plan.task.name, folder)
+    if not is_fresh(folder, picture, drawn_from):
+        tables = tables or build(store, plan.task.name)[0]
         _figures(plan, tables, request, progress)
+        note(folder, picture, drawn_from, [p for p in [folder / picture] if p.is_file()])
     if not (folder / f"{plan.task.name}.md").is_file():
         progress.say(f"No table of {plan.task.name}: no cell has a result.")
         return tables
@@ -155,7 +171,7 @@ def _figures(
             continue
         last = table.columns[-1].fraction
         shown = {
-            table.names[r["key"]]: store.load_predictions(r["key"])
+            table.names[r["key"]]: store.load_predictions(r["key"], r.get(PREDICTIONS, ""))
             for r in table.records
             if r["label_fraction"] == last
         }
@@ -206,9 +222,8 @@ def leaderboard_command(names: Sequence[str], metric: str, results: Path) -> Non
     """Write and print the tables of the named tasks, or of all that have results."""
     store = ResultStore(results)
     check_results(results)
-    chosen = (
-        expand_tasks(names) if names else sorted({str(r["task"]) for r in store.records().values()})
-    )
+    everything = [*store.records().values(), *store.failures().values()]
+    chosen = expand_tasks(names) if names else sorted({str(r["task"]) for r in everything})
     if not chosen:
         raise PlaceBenchError(
             f"no results in {store.path}.", "Run a task first, e.g. `place-bench run siim_seg`."
@@ -218,8 +233,10 @@ def leaderboard_command(names: Sequence[str], metric: str, results: Path) -> Non
         tables, left_out = write(store, name, results / "leaderboards", metric)
         found[name] = tables
         if not tables:
+            reasons = "".join(f" {reason}" for reason in left_out[:3])
             raise PlaceBenchError(
-                f"task '{name}' has no results in {store.path}.", f"Run `place-bench run {name}`."
+                f"task '{name}' has no results in {store.path}.{reasons}",
+                f"Run `place-bench run {name}`.",
             )
         print(
             "\n".join(
@@ -229,6 +246,28 @@ def leaderboard_command(names: Sequence[str], metric: str, results: Path) -> Non
         )
     if len(chosen) > 1:
         _print_overview(found, results)
+
+
+def verify_results_command(results: Path, *, cache: bool) -> int:
+    """Print what is wrong with a results folder, and with the cache where asked; return 2 where
+    anything is, else 0."""
+    from bench.cache_check import verify_caches
+
+    store = ResultStore(results)
+    records = store.records()
+    faults = [line.fault for line in store.lines() if line.fault]
+    faults += [
+        f"{record.get('title', key)}: {fault}"
+        for key, record in records.items()
+        if (fault := store.fault(record))
+    ]
+    if cache:
+        faults += verify_caches(cache_home())
+    for fault in faults:
+        print(fault)
+    checked = f"{len(records)} results" + (" and the cache" if cache else "")
+    print(f"{checked}: {f'{len(faults)} faults' if faults else 'sound'}")
+    return 2 if faults else 0
 
 
 def compare_command(name: str, encoders: Sequence[str], metric: str, results: Path) -> None:

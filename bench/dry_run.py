@@ -51,7 +51,7 @@ def print_plan(request: RunRequest) -> None:
     A cell is known by the content of its data and its encoder. Where these are not there yet, a
     result of the same settings may turn out to be that of the cell.
     """
-    records = ResultStore(request.results).records()
+    records = ResultStore(request.results).finished()
     states: Counter[str] = Counter()
     for name in expand_tasks(request.tasks):
         task = TASKS.get(name)

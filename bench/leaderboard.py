@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from statistics import stdev
@@ -14,10 +14,10 @@ import numpy as np
 
 from bench.cell import digest
 from bench.contracts import KINDS, TASKS, Predictions, TaskKind, TaskSpec
-from bench.errors import UnknownNameError
+from bench.errors import DataError, PlaceBenchError, UnknownNameError
 from bench.metrics.paired import Difference, all_differences
 from bench.registry import suggest
-from bench.results import ResultStore
+from bench.results import PREDICTIONS, ResultStore
 from bench.stats import (
     Estimate,
     Statistic,
@@ -28,6 +28,7 @@ from bench.stats import (
     tie_groups,
 )
 from bench.storage import write_atomically
+from bench.views import note, state_of
 
 Record = Mapping[str, Any]
 _COMPARABLE = (
@@ -37,6 +38,7 @@ _COMPARABLE = (
     "data_kind",
     "hash:data",
     "hash:test",
+    "hash:split",
     "evaluator_version",
     "settings_id",
 )
@@ -111,15 +113,80 @@ def build(store: ResultStore, task_name: str, metric: str = "") -> tuple[list[Ta
                 f"{record['title']}: evaluator version {record['evaluator_version']}, now "
                 f"{kind.evaluator_version}."
             )
-        elif not store.predictions_path(record["key"]).is_file():
-            left_out.append(f"{record['title']}: its predictions are gone.")
+        elif fault := store.fault(record):
+            left_out.append(f"{record['title']}: {fault}")
         else:
             groups[tuple(record.get(name) for name in _COMPARABLE)].append(record)
-    tables = [
-        _table(store, task, kind, metric or task.main_metric, group)
-        for _, group in sorted(groups.items(), key=str)
+    tables = []
+    for _, group in sorted(groups.items(), key=str):
+        predictions, others = _paired(store, group)
+        left_out += others
+        members = [record for record in group if record["key"] in predictions]
+        if members:
+            name = metric or task.main_metric
+            tables.append(_table(task, kind, name, members, predictions))
+    return tables, left_out + failed_cells(store, task_name)
+
+
+def failed_cells(store: ResultStore, task_name: str) -> list[str]:
+    """Return a sentence for every cell of a task whose last run failed and that has no result."""
+    return [
+        f"{failure.get('title', key)}: failed: {failure.get('error', 'no reason was kept')}"
+        for key, failure in store.failures().items()
+        if failure.get("task") == task_name
     ]
-    return tables, left_out
+
+
+def _paired(
+    store: ResultStore, records: Sequence[Record]
+) -> tuple[dict[str, Predictions], list[str]]:
+    """Return the predictions of results that are compared image by image, rows of all in the order
+    of the first, and a sentence for every result that cannot be."""
+    predictions: dict[str, Predictions] = {}
+    left_out: list[str] = []
+    order: list[str] = []
+    for record in records:
+        key = str(record["key"])
+        try:
+            loaded = store.load_predictions(key, str(record.get(PREDICTIONS, "")))
+            order = order or _images(loaded)
+            predictions[key] = aligned(loaded, order, str(store.predictions_path(key)))
+        except PlaceBenchError as error:
+            left_out.append(f"{record['title']}: {error.args[0]}")
+    return predictions, left_out
+
+
+def _images(predictions: Predictions) -> list[str]:
+    return predictions.table["image_id"].astype(str).tolist()
+
+
+def aligned(predictions: Predictions, order: Sequence[str], path: str) -> Predictions:
+    """Return predictions with their rows (and arrays) in the order of these image ids.
+
+    Raise DataError naming `path` where they are of other images, or where an image stands in
+    several rows and the order differs.
+    """
+    images = _images(predictions)
+    if images == list(order):
+        return predictions
+    rows = {image: row for row, image in enumerate(images)}
+    if len(rows) < len(images) or set(rows) != set(order):
+        shared = len(set(rows) & set(order))
+        raise DataError(
+            f"the predictions in {path} are of other images than those they stand beside: "
+            f"{shared} of {len(order)} are the same.",
+            "Run the task again.",
+        )
+    places = np.array([rows[image] for image in order])
+    unequal = [n for n, values in predictions.arrays.items() if len(values) != len(images)]
+    if unequal:
+        raise DataError(
+            f"the predictions in {path} stand in another order, and {unequal[0]} cannot be sorted.",
+            "Run the task again.",
+        )
+    arrays = {name: values[places] for name, values in predictions.arrays.items()}
+    table = predictions.table.iloc[places].reset_index(drop=True)
+    return replace(predictions, table=table, arrays=arrays)
 
 
 def row_names(records: Sequence[Record]) -> dict[str, str]:
@@ -152,9 +219,12 @@ def _name(record: Record) -> str:
 
 
 def _table(
-    store: ResultStore, task: TaskSpec, kind: TaskKind, metric: str, records: Sequence[Record]
+    task: TaskSpec,
+    kind: TaskKind,
+    metric: str,
+    records: Sequence[Record],
+    predictions: Mapping[str, Predictions],
 ) -> Table:
-    predictions = {str(r["key"]): store.load_predictions(str(r["key"])) for r in records}
     first = next(iter(predictions.values())).table
     weights = cluster_weights(first["patient_id"].tolist())
     names, columns = row_names(records), []
@@ -247,6 +317,7 @@ def write(
     from bench.tables import differences_csv, escape, to_csv, to_markdown
 
     tables, left_out = build(store, task_name, metric)
+    written: list[Path] = []
     kinds = {str(table.facts["data_kind"]) for table in tables}
     for data_kind in kinds:
         name = f"{task_name}.demo" if data_kind == "demo" and "real" in kinds else task_name
@@ -256,4 +327,7 @@ def write(
         write_atomically(folder / f"{name}.md", body + reasons + ("\n" if reasons else ""))
         write_atomically(folder / f"{name}.csv", to_csv(chosen))
         write_atomically(folder / f"{name}.differences.csv", differences_csv(chosen))
+        written += [folder / f"{name}{end}" for end in (".md", ".csv", ".differences.csv")]
+    if not metric and written:
+        note(folder, task_name, state_of(store, task_name), written)
     return tables, left_out

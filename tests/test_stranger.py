@@ -65,7 +65,11 @@ def test_plugin_file_runs_and_is_not_run_twice(strangers_data: Path, tmp_path: P
     )
     table = (tmp_path / "results" / "leaderboards" / "stranger_seg.md").read_text()
     assert "stranger_net" in table and "Rendered data" not in table
+    views = [tmp_path / "results" / "leaderboards" / f"stranger_seg.{end}" for end in ("md", "png")]
+    for view in views:  # as a kill between the last result and its views leaves them
+        view.unlink()
     second = place_bench("--plugin", str(EXAMPLE), *words, cwd=tmp_path)
+    assert all(view.is_file() for view in views)
     assert "0 cell(s) run, 2 had a result" in second.stderr
     assert len((tmp_path / "results" / "results.jsonl").read_text().splitlines()) == 2
 

@@ -2,6 +2,7 @@
 labelled."""
 
 import csv
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -151,7 +152,8 @@ def test_mean_over_seeds_and_missing_cells(store: ResultStore) -> None:
 
 
 @pytest.mark.parametrize(
-    "fact", ["data_kind", "protocol", "profile", "hash:data", "hash:test", "settings_id"]
+    "fact",
+    ["data_kind", "protocol", "profile", "hash:data", "hash:test", "hash:split", "settings_id"],
 )
 def test_what_is_not_comparable_never_shares_a_table(store: ResultStore, fact: str) -> None:
     add(store, "a", 0.5)
@@ -342,3 +344,57 @@ def test_a_picture_of_demo_data_says_so(tmp_path: Path) -> None:
         strip = np.asarray(stamped)[100:]
         assert stamped.width == 400 and (strip == 255).mean() > 0.5 and (strip[..., 1] < 128).any()
         assert not np.asarray(stamped)[:100].any()
+
+
+def _edit_record(store: ResultStore, number: int, **changes: Any) -> None:
+    lines = store.path.read_text().splitlines()
+    lines[number] = json.dumps({**json.loads(lines[number]), **changes})
+    store.path.write_text("\n".join(lines) + "\n")
+
+
+def test_an_edited_metric_leaves_its_result_out_of_the_table(
+    store: ResultStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    add(store, "a", 0.5)
+    add(store, "b", 0.6)
+    _edit_record(store, 1, seed=7)
+    (table,), _ = leaderboard.build(store, "fake_task")
+    assert table.rows == ["a (net)"]
+    assert "results.jsonl line 2 was changed after it was written" in caplog.text
+
+
+def test_predictions_in_another_order_are_paired_by_image(store: ResultStore) -> None:
+    add(store, "a", 0.5)
+    add(store, "b", 0.4)
+    (before,), _ = leaderboard.build(store, "fake_task")
+    key = next(key for key in store.records() if key.startswith("b"))
+    loaded = store.load_predictions(key)
+    order = np.random.default_rng(0).permutation(len(loaded.table))
+    store.save_predictions(key, Predictions(loaded.table.iloc[order].reset_index(drop=True)))
+    (after,), left_out = leaderboard.build(store, "fake_task")
+    pair = lambda table: table.columns[-1].differences()[0]  # noqa: E731
+    assert not left_out and pair(after) == pair(before)
+
+
+def test_predictions_of_other_images_stand_in_no_table(store: ResultStore) -> None:
+    add(store, "a", 0.5)
+    add(store, "b", 0.4)
+    key = next(key for key in store.records() if key.startswith("b"))
+    table = store.load_predictions(key).table
+    table["image_id"] = [f"x{image}" for image in table["image_id"]]
+    store.save_predictions(key, Predictions(table))
+    (found,), (reason,) = leaderboard.build(store, "fake_task")
+    assert found.rows == ["a (net)"]
+    assert "of other images than those they stand beside: 0 of 200 are the same" in reason
+
+
+def test_a_failed_cell_stands_under_the_table_until_it_succeeds(
+    store: ResultStore, tmp_path: Path
+) -> None:
+    add(store, "a", 0.5)
+    failed = {"key": "x", "status": "failed", "task": "fake_task", "title": "b", "error": "no disk"}
+    store.append(failed)
+    leaderboard.write(store, "fake_task", tmp_path)
+    assert "Left out: b: failed: no disk" in (tmp_path / "fake_task.md").read_text()
+    store.append({**store.records()[next(iter(store.records()))], "key": "x", "backbone": "b"})
+    assert leaderboard.failed_cells(store, "fake_task") == []

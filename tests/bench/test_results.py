@@ -2,12 +2,14 @@
 
 import json
 import multiprocessing
+import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from bench.commands import verify_results_command
 from bench.contracts import Predictions
 from bench.errors import PlaceBenchError
 from bench.results import ResultStore
@@ -99,3 +101,63 @@ def test_a_failed_write_leaves_the_old_file(
         write_atomically(target, json.dumps({"new": 1}))
     assert json.loads(target.read_text()) == {"old": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["file.json"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"\xff\xfe broken",
+        b"[" * 100_000,
+        b'{"key": ["a"], "status": "done"}',
+        b'{"key": "b"}',
+        b'["key", "status"]',
+        b'{"key": "b", "status": "done", "task": "t", "seed": 0}',
+    ],
+)
+def test_a_damaged_line_is_named_and_costs_itself_alone(
+    line: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = ResultStore(tmp_path)
+    store.append({"key": "a", "status": "done"})
+    with store.path.open("ab") as file:
+        file.write(line + b"\n")
+    assert list(store.records()) == ["a"]
+    assert f"{store.path} line 2" in caplog.text
+
+
+def test_a_store_that_is_no_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "results.jsonl").mkdir()
+    with pytest.raises(PlaceBenchError, match=r"results\.jsonl is a directory"):
+        ResultStore(tmp_path).records()
+
+
+def _damage(path: Path, how: str) -> None:
+    content = path.read_bytes()
+    if how == "cut":
+        path.write_bytes(content[:-30])
+    elif how == "a flipped bit":
+        path.write_bytes(content[:60] + bytes([content[60] ^ 1]) + content[61:])
+    elif how == "pickled":
+        np.savez(path, **{"table:image_id": np.array([{}], dtype=object)})
+    else:
+        path.unlink()
+
+
+@pytest.mark.parametrize("how", ["cut", "a flipped bit", "pickled", "gone"])
+def test_predictions_that_are_not_those_measured_are_named_and_made_again(
+    how: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = ResultStore(tmp_path)
+    table = pd.DataFrame({"image_id": ["i"], "patient_id": ["p"], "value": [0.5]})
+    named = store.save_predictions("k", Predictions(table))
+    store.append({"key": "k", "status": "done", "hash:predictions": named})
+    assert list(store.finished()) == ["k"]
+    assert verify_results_command(tmp_path, cache=False) == 0
+    path = store.predictions_path("k")
+    _damage(path, how)
+    assert store.finished() == {} and "k" in store.records()
+    assert str(path) in store.fault(store.records()["k"])
+    with pytest.raises(PlaceBenchError, match=re.escape(str(path))):
+        store.load_predictions("k", named)
+    assert verify_results_command(tmp_path, cache=False) == 2
+    assert str(path) in capsys.readouterr().out
