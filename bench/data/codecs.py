@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,8 @@ _PADDING = 16  # zero bytes behind an end marker; more of them are a hole in the
 
 @dataclass(frozen=True)
 class Codec:
-    """A compressed transfer syntax: its name, the pydicom plugins that read it right (the first one
-    that is installed is taken, so that one machine always gives the same pixels), and what to
+    """A compressed transfer syntax: its name, the pydicom plugins that read it right (tried in
+    this order, so that one machine always gives the same pixels), and what to
     install where there is none."""
 
     name: str
@@ -87,17 +88,37 @@ def first_frame(header: pydicom.Dataset, samples: int, bits: int) -> tuple[np.nd
     if syntax in NATIVE:
         options |= {"raw": True, "correct_unused_bits": False}
     else:
-        options["decoding_plugin"] = _plugin(syntax, bits, samples)
+        plugins = _needed_plugins(syntax, bits, samples)
         _require_end(header, syntax)
         if syntax == _BASELINE:  # its samples are bytes, whatever the header allocates
             options |= {"bits_allocated": 8, "bits_stored": 8}
         elif syntax == _RLE:
             options["correct_unused_bits"] = False
+        return _by_the_first_able(header, syntax, plugins, options)
     frame, properties = get_decoder(syntax).as_array(header, **options)
     return frame, str(properties["photometric_interpretation"])
 
 
-def _plugin(syntax: str, bits: int, samples: int) -> str:
+def _by_the_first_able(
+    header: pydicom.Dataset, syntax: str, plugins: Sequence[str], options: Mapping[str, Any]
+) -> tuple[np.ndarray, str]:
+    """Return the frame of the first plugin that decodes it: a file that one decoder fails at is
+    damaged only where all fail."""
+    from pydicom.pixels import get_decoder
+
+    decoder = get_decoder(syntax)
+    for number, plugin in enumerate(plugins, start=1):
+        try:
+            frame, properties = decoder.as_array(header, decoding_plugin=plugin, **options)
+        except RuntimeError:  # how pydicom reports that its plugin failed
+            if number == len(plugins):
+                raise
+            continue
+        return frame, str(properties["photometric_interpretation"])
+    raise ValueError("no decoder was tried")
+
+
+def _needed_plugins(syntax: str, bits: int, samples: int) -> list[str]:
     if syntax not in CODECS:
         raise DataError(
             f"its transfer syntax is {_name(syntax)}, which is not read.",
@@ -112,7 +133,7 @@ def _plugin(syntax: str, bits: int, samples: int) -> str:
             "for that is not installed.",
             f"Install it: {codec.install} (or every decoder: {ALL_DECODERS}).",
         )
-    return plugins[0]
+    return plugins
 
 
 def _plugins(syntax: str, bits: int, samples: int) -> list[str]:
