@@ -84,13 +84,14 @@ def test_a_published_procedure_sees_the_table_as_it_is(two_orders: tuple[Path, P
     assert one.split_hash != two.split_hash
 
 
+@pytest.mark.parametrize("published", ["mgca", "gloria"])
 @pytest.mark.parametrize("task", ["siim_seg", "siim_cls"])
-def test_the_protocol_of_mgca_stretches_stored_values_to_their_maximum(
-    task: str, two_orders: tuple[Path, Path]
+def test_published_protocols_stretch_stored_values_to_their_maximum(
+    task: str, published: str, two_orders: tuple[Path, Path]
 ) -> None:
     default, mgca = (
         planned(task, two_orders[0], protocol=protocol)[0].prepared
-        for protocol in ("default", "mgca")
+        for protocol in ("default", published)
     )
     image = default.image_store.ids[0]
     stored = read_image(two_orders[0] / "siim" / default.index["path"][0])
