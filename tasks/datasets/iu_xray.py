@@ -225,7 +225,7 @@ task(
         kind="report_generation",
         dataset="iu_xray",
         title="Report generation on IU X-Ray",
-        main_metric="ce_f1_micro",
+        main_metric="ce_f1_micro_abnormal",
         groups=("report_generation",),
         fractions=(1.0,),
         options={"text": "findings", "images": 2},

@@ -348,7 +348,7 @@ task(
         kind="report_generation",
         dataset="mimic_cxr",
         title="Report generation (findings) on MIMIC-CXR",
-        main_metric="ce_f1_micro",
+        main_metric="ce_f1_micro_abnormal",
         groups=("report_generation",),
         fractions=(1.0,),
         options={"text": "findings", "images": 1},

@@ -64,7 +64,7 @@ task(
         kind="report_generation",
         dataset="mimic_cxr_r2gen",
         title="Report generation on MIMIC-CXR (R2Gen's release)",
-        main_metric="ce_f1_micro",
+        main_metric="ce_f1_micro_abnormal",
         fractions=(1.0,),
         options={"text": "findings", "images": 1},
         presets={"r2gen": {"cleaning": "mimic", "max_words": "100", "min_count": "10"}},

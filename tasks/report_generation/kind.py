@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _SCORES = ("precision", "recall", "f1")
 METRICS = (
     *(f"ce_{score}_{mean}" for score in _SCORES for mean in ("micro", "macro")),
+    *(f"ce_{score}_{mean}_abnormal" for score in _SCORES for mean in ("micro", "macro")),
     *(f"ce_{score}_{mean}_5" for score in _SCORES for mean in ("micro", "macro")),
     *(f"ce_{score}_example" for score in _SCORES),
     "ce_f1:*",
@@ -46,6 +47,8 @@ class ReportGenerationKind(TaskKind):
     name = "report_generation"
     evaluator_version = 2
     metrics = (
+        "ce_f1_micro_abnormal",
+        "ce_f1_macro_abnormal",
         "ce_f1_micro",
         "ce_f1_macro",
         "bleu1",

@@ -208,5 +208,5 @@ def test_tasks():
     for name, images in (("iu_rg", 2), ("mimic_rg", 1), ("mimic_r2gen_rg", 1)):
         assert (
             TASKS.get(name).options["images"] == images
-            and TASKS.get(name).main_metric == "ce_f1_micro"
+            and TASKS.get(name).main_metric == "ce_f1_micro_abnormal"
         )

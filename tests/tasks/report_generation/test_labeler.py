@@ -18,7 +18,12 @@ from tasks.report_generation.labeler import (
     measure,
 )
 from tasks.report_generation.labeler.rules import label_reports
-from tasks.report_generation.metrics.clinical import FIVE, clinical_statistics, named
+from tasks.report_generation.metrics.clinical import (
+    ABNORMAL,
+    FIVE,
+    clinical_statistics,
+    named,
+)
 from tasks.report_generation.metrics.language import (
     COLUMNS,
     distinct,
@@ -139,7 +144,11 @@ def test_clinical_scores_equal_sklearn():
     found[:, 3] = truth[:, 3] = False
     found[4] = truth[4] = False
     ours = {name: f(np.ones((1, 30)))[0] for name, f in clinical_statistics(found, truth).items()}
-    for suffix, columns in (("", slice(None)), ("_5", list(FIVE))):
+    for suffix, columns in (
+        ("", slice(None)),
+        ("_abnormal", list(ABNORMAL)),
+        ("_5", list(FIVE)),
+    ):
         for average in ("micro", "macro"):
             wanted = precision_recall_fscore_support(
                 truth[:, columns], found[:, columns], average=average, zero_division=0
@@ -158,6 +167,19 @@ def test_clinical_scores_equal_sklearn():
     np.testing.assert_allclose(
         again, clinical_statistics(found[[2, 5]], truth[[2, 5]])["ce_f1_macro"](np.ones((1, 2)))
     )
+
+
+def test_a_report_that_is_always_normal_wins_by_no_finding_and_names_nothing_abnormal():
+    truth = np.zeros((10, 14), bool)
+    truth[:7, OBSERVATIONS.index("No Finding")] = True
+    truth[7:, OBSERVATIONS.index("Edema")] = True
+    normal = np.zeros((10, 14), bool)
+    normal[:, OBSERVATIONS.index("No Finding")] = True
+    scores = clinical_statistics(normal, truth)
+    once = np.ones((1, 10))
+    assert scores["ce_f1_micro"](once)[0] == pytest.approx(0.7)
+    assert scores["ce_f1_micro_abnormal"](once)[0] == 0
+    assert scores["ce_f1_macro_abnormal"](once)[0] == 0
 
 
 def test_uncertain_counts_as_named_or_not():
