@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from backbones.command import print_page
+from bench.alignment import Result, align
 from bench.contracts import BACKBONES, DEMO_NOTE, KINDS, TASKS, DataKind, Profile, Progress
 from bench.engines.local import Job, run_jobs
 from bench.errors import PlaceBenchError, SettingError
@@ -24,7 +25,7 @@ from bench.metrics.paired import holm, paired_p_value
 from bench.plan import EncoderRef, RunRequest, TaskPlan, make_cell, plan_task
 from bench.pretraining import PretrainRequest, train_encoder
 from bench.progress import default_progress
-from bench.results import PREDICTIONS, ResultStore
+from bench.results import ResultStore
 from bench.settings import parse_list, parse_pairs
 from bench.stats import Estimate, cluster_weights, difference, mean_estimate
 from bench.storage import write_atomically
@@ -137,25 +138,31 @@ def score_task(
     )
     plan, store = plan_task(task, request, progress), ResultStore(study.results)
     jobs = {name: list(_jobs(name, found, plan, study, request)) for name, found in trained.items()}
-    done = store.finished()
+    done = store.finished(job.cell.key for row in jobs.values() for job in row)
     run_jobs(
         [job for row in jobs.values() for job in row if job.cell.key not in done], request, progress
     )
     records = store.records()
-    found = {
-        name: [
-            store.load_predictions(job.cell.key, records[job.cell.key].get(PREDICTIONS, ""))
+    results, others = align(
+        [
+            Result(records[job.cell.key], store.load_predictions(records[job.cell.key]))
+            for row in jobs.values()
             for job in row
         ]
-        for name, row in jobs.items()
-    }
-    weights = cluster_weights(next(iter(found.values()))[0].table["patient_id"].tolist(), RESAMPLES)
+    )
+    if others:
+        raise PlaceBenchError(others[0])
     metric = asked or plan.task.main_metric
-    return {
-        name: mean_estimate(
-            [statistic_of(plan.kind, plan.task, metric, one) for one in row], weights
+    statistics = {
+        str(result.record["key"]): result.in_order(
+            statistic_of(plan.kind, plan.task, metric, result.predictions)
         )
-        for name, row in found.items()
+        for result in results
+    }
+    weights = cluster_weights(results[0].reference["patient_id"].tolist(), RESAMPLES)
+    return {
+        name: mean_estimate([statistics[job.cell.key] for job in row], weights)
+        for name, row in jobs.items()
     }
 
 

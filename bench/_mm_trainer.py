@@ -8,7 +8,9 @@ import logging
 import os
 import pickle
 import random
-from collections.abc import Iterator, Mapping
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,20 @@ from bench.training import (
     learning_rate,
 )
 
+_logger = logging.getLogger(__name__)
 _run_number = itertools.count()
+_UNREADABLE = (
+    OSError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    KeyError,
+    TypeError,
+    NotImplementedError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def run(
@@ -153,21 +168,62 @@ class _EpochHook(Hook):
 
     # ------------------------------------------------------------------------------------------------- resuming
     def newest_checkpoint(self) -> Path | None:
-        """Return the newest checkpoint that reads whole; one cut short by a full disk is passed
-        over for the one before."""
-        for path in sorted(self.work_dir.glob("epoch_*.pth"), key=_epoch_of, reverse=True):
-            state = _read(path)
-            if state is not None:
-                return self._own(path, state)
+        """Return the newest checkpoint that reads whole; one that is damaged is passed over for the
+        one before.
+
+        None where there is none, or where the best weights that it speaks of are lost: then the
+        training begins again.
+        """
+        paths = self._checkpoints()
+        for path in sorted(paths, key=_epoch_of, reverse=True):
+            state = _read(path, self._is_whole)
+            if state is None:
+                continue
+            self._own(path, state)
+            self.curve = state["meta"]["curve"]
+            lost = self._best() is not None and self._best_weights() is None
+            self.curve = []
+            if not lost:
+                return path
+            _logger.warning("%s is lost: the training begins again", self.work_dir / "best.pth")
+            break
+        if processes.rank() == 0:
+            for path in paths:  # a later resume must not mix them with what is trained now
+                path.unlink(missing_ok=True)
         return None
 
-    def _own(self, path: Path, state: dict[str, Any]) -> Path:
+    def _checkpoints(self) -> list[Path]:
+        return [path for path in self.work_dir.glob("epoch_*.pth") if path.stem[6:].isdecimal()]
+
+    def _is_whole(self, state: dict[str, Any]) -> bool:
+        """Say whether a checkpoint has all the parts that a resumed run reads."""
+        meta = state.get("meta")
+        parts = ["state_dict", "optimizer", *(["ema_state_dict"] if self.ema_hooks else [])]
+        return (
+            isinstance(meta, dict)
+            and all(isinstance(meta.get(name), int) for name in ("epoch", "iter"))
+            and isinstance(meta.get("curve"), list)
+            and all(isinstance(row, dict) and "epoch" in row for row in meta["curve"])
+            and all(isinstance(state.get(name), dict) for name in parts)
+        )
+
+    def _best_weights(self) -> dict[str, Any] | None:
+        """Return the weights of the best validation; None where they are lost or of another
+        model."""
+        state = _read(self.work_dir / "best.pth", _has_weights)
+        if state is None:
+            return None
+        weights = state["state_dict"]
+        wanted = {name: value.shape for name, value in self.model.state_dict().items()}
+        shapes = {name: getattr(value, "shape", None) for name, value in weights.items()}
+        return weights if shapes == wanted else None
+
+    def _own(self, path: Path, state: dict[str, Any]) -> None:
         if state["meta"].get("fingerprint") != self.fingerprint:
             raise TrainingError(
                 f"{path} belongs to a training with other settings, data size or model.",
                 f"Delete {self.work_dir}, or choose another folder.",
             )
-        return path
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Take the curve over from the checkpoint."""
@@ -296,7 +352,7 @@ class _EpochHook(Hook):
             runner.save_checkpoint(
                 str(self.work_dir), temporary.name, meta=meta, save_param_scheduler=False
             )
-        for path in self.work_dir.glob("epoch_*.pth"):
+        for path in self._checkpoints():
             if _epoch_of(path) < epoch - 1:
                 path.unlink()
         _write_lines(self.work_dir / "curve.jsonl", self.curve)
@@ -305,15 +361,24 @@ class _EpochHook(Hook):
         """Keep the file free of anything that `weights_only` would refuse."""
         checkpoint["message_hub"] = {"log_scalars": {}, "runtime_info": {}, "resumed_keys": {}}
 
+    def _kept_best(self) -> dict[str, Any]:
+        weights = self._best_weights()
+        if weights is None:
+            raise TrainingError(
+                f"{self.title}: the best weights in {self.work_dir / 'best.pth'} are lost.",
+                "Run the same command again; the training begins again.",
+            )
+        return weights
+
     def finish(self, runner: Runner) -> TrainSummary:
         """Leave the best (or averaged) weights in the model and say what was done."""
         if processes.rank() == 0:
             _write_lines(self.work_dir / "curve.jsonl", self.curve)
         processes.agree(None)  # nobody reads the best weights before they are written
         best = self._best()
-        if best and (state := _read(self.work_dir / "best.pth")):
-            self.model.load_state_dict(state["state_dict"])
-        elif not best and self.ema_hooks:
+        if best:
+            self.model.load_state_dict(self._kept_best())
+        elif self.ema_hooks:
             self.ema_hooks[0].before_val_epoch(runner)
         self.model.eval()
         return TrainSummary(
@@ -324,6 +389,10 @@ class _EpochHook(Hook):
             resumed=self.resumed,
             stopped_early=self._patience_is_over() and len(self.curve) < self.plan.epochs,
         )
+
+
+def _has_weights(state: dict[str, Any]) -> bool:
+    return isinstance(state.get("state_dict"), dict)
 
 
 def _seed_everything(seed: int, epoch: int) -> None:
@@ -337,13 +406,18 @@ def _epoch_of(path: Path) -> int:
     return int(path.stem.partition("_")[2])
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    """Return the checkpoint, or None where it is missing or damaged."""
+def _read(path: Path, is_whole: Callable[[dict[str, Any]], bool]) -> dict[str, Any] | None:
+    """Return the checkpoint, or None where it is missing, damaged or lacks a part."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
-        logging.getLogger(__name__).warning("%s does not read; the one before it is used", path)
-        return None
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # torch does not compare its checksums
+        state = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
+    except _UNREADABLE:
+        state = None
+    if isinstance(state, dict) and is_whole(state):
+        return state
+    _logger.warning("%s is missing or damaged and is not used", path)
+    return None
 
 
 def _write(path: Path, state: dict[str, Any]) -> None:

@@ -25,10 +25,10 @@ app = typer.Typer(
 data_app = typer.Typer(
     help="See, check and make datasets.", no_args_is_help=True, rich_markup_mode="markdown"
 )
-app.add_typer(data_app, name="data")
 results_app = typer.Typer(
-    help="Check what was measured.", no_args_is_help=True, rich_markup_mode="markdown"
+    help="Check what a results folder holds.", no_args_is_help=True, rich_markup_mode="markdown"
 )
+app.add_typer(data_app, name="data")
 app.add_typer(results_app, name="results")
 
 
@@ -413,6 +413,20 @@ def doctor(data_root: DataRootOption = None) -> None:
     raise typer.Exit(doctor_command(data_root))
 
 
+@results_app.command("verify")
+def results_verify(
+    results: ResultsOption = Path("results"),
+    cache: Annotated[
+        bool, typer.Option("--cache", help="Compare everything in the cache folder too.")
+    ] = False,
+) -> None:
+    """Compare every record, every file of predictions and every page with their checksums; exit
+    code 2 where something is damaged or missing. Nothing is changed."""
+    from bench.verify import verify_command
+
+    raise typer.Exit(verify_command(results, cache=cache))
+
+
 @data_app.command("list")
 def data_list(data_root: DataRootOption = None) -> None:
     """List the datasets: where each is found."""
@@ -484,20 +498,6 @@ def data_make_demo(
     from bench.data_commands import make_demo_command
 
     make_demo_command(tuple(names or ()), out, studies, size, seed, workers, force=force)
-
-
-@results_app.command("verify")
-def results_verify(
-    results: ResultsOption = Path("results"),
-    cache: Annotated[
-        bool, typer.Option("--cache", help="Check the cache folder's images and features too.")
-    ] = False,
-) -> None:
-    """Compare every result, its predictions and (`--cache`) what is cached with their checksums;
-    exit code 2 where something is damaged. Changes nothing."""
-    from bench.commands import verify_results_command
-
-    raise typer.Exit(verify_results_command(results, cache=cache))
 
 
 def main() -> None:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from bench.cell import digest
 from bench.completion import complete_results
-from bench.contracts import BACKBONES, DEMO_NOTE, BackboneRequest, Progress
+from bench.contracts import BACKBONES, BackboneRequest, Progress
 from bench.dry_run import print_plan
 from bench.engines.local import Job, Outcome, rename_rows, run_jobs
 from bench.errors import PlaceBenchError, UnknownNameError
-from bench.leaderboard import Table, build, write
+from bench.leaderboard import Table, build
 from bench.naming import short_name
-from bench.overview import overview_markdown, write_overview
-from bench.paths import cache_home, check_cache, check_out, check_results
-from bench.pictures import stamp
+from bench.overview import overview_markdown
+from bench.paths import check_cache, check_out, check_results, tidy_caches
 from bench.plan import (
     RunRequest,
     TaskPlan,
@@ -38,11 +35,10 @@ from bench.pretraining import (
 )
 from bench.progress import default_progress
 from bench.registry import suggest
-from bench.results import PREDICTIONS, ResultStore
+from bench.results import ResultStore
 from bench.seen import check_unseen
-from bench.storage import sweep
 from bench.tables import comparison, to_markdown
-from bench.views import is_fresh, note, state_of
+from bench.views import Page, Views
 
 if TYPE_CHECKING:
     from bench.mm.export import Head
@@ -61,37 +57,19 @@ def run_command(request: RunRequest, *, dry_run: bool) -> int:
         return 0
     check_results(request.results)
     check_cache()
-    sweep(request.results / "predictions", request.results / "leaderboards")
+    store = ResultStore(request.results)
+    store.tidy()
+    tidy_caches()
     plans = [plan_task(name, request, progress) for name in expand_tasks(request.tasks)]
     jobs = _once([job for plan in plans for job in _jobs(plan, request, progress)], progress)
     rename_rows(jobs, request)
     if not request.force:
-        complete_results(jobs, ResultStore(request.results), progress)
-    _clear_work(ResultStore(request.results))
-    outcome = (
-        run_jobs(_missing(jobs, request), request, progress)
-        if _missing(jobs, request)
-        else Outcome()
-    )
+        complete_results(jobs, store, progress)
+    missing = _missing(jobs, request, progress)
+    outcome = run_jobs(missing, request, progress) if missing else Outcome()
     progress.say(_tally(len(jobs), outcome))
-    tables = {plan.task.name: _publish(plan, request, progress) for plan in plans}
-    if len(plans) > 1:
-        store = ResultStore(request.results)
-        _print_overview(
-            {name: found or build(store, name)[0] for name, found in tables.items()},
-            request.results,
-        )
+    _publish(plans, Views(store), progress)
     return 1 if outcome.failed else 0
-
-
-def _clear_work(store: ResultStore) -> None:
-    """Remove the work folders that killed processes left of cells that have a result by now."""
-    for key in store.records():
-        folder = store.work_dir(key)
-        if folder.is_dir():
-            with store.claim(key, wait=False) as ours:
-                if ours:
-                    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _tally(planned: int, outcome: Outcome) -> str:
@@ -134,61 +112,56 @@ def _once(jobs: Sequence[Job], progress: Progress) -> list[Job]:
     return list(first.values())
 
 
-def _missing(jobs: Sequence[Job], request: RunRequest) -> list[Job]:
-    finished = ResultStore(request.results).finished()
-    return [job for job in jobs if request.force or job.cell.key not in finished]
-
-
-def _publish(plan: TaskPlan, request: RunRequest, progress: Progress) -> list[Table]:
-    """Write the tables and the picture where they do not show the store as it is, whoever ran its
-    cells; print the page and return the tables that were made."""
-    folder = request.results / "leaderboards"
+def _missing(jobs: Sequence[Job], request: RunRequest, progress: Progress) -> list[Job]:
+    """Return the jobs without a result, saying whose predictions are damaged."""
+    if request.force:
+        return list(jobs)
     store = ResultStore(request.results)
-    tables: list[Table] = []
-    state = state_of(store, plan.task.name)
-    picture = f"{plan.task.name}.png"
-    drawn_from = digest([state, plan.test_hash, plan.data_hash])
-    if not is_fresh(folder, plan.task.name, state):
-        tables, _ = write(store, plan.task.name, folder)
-    if not is_fresh(folder, picture, drawn_from):
-        tables = tables or build(store, plan.task.name)[0]
-        _figures(plan, tables, request, progress)
-        note(folder, picture, drawn_from, [p for p in [folder / picture] if p.is_file()])
-    if not (folder / f"{plan.task.name}.md").is_file():
-        progress.say(f"No table of {plan.task.name}: no cell has a result.")
-        return tables
-    print((folder / f"{plan.task.name}.md").read_text(encoding="utf-8"))
-    progress.say(f"Tables: {folder / plan.task.name}.md and .csv")
-    return tables
+    records = store.records()
+    missing = []
+    for job in jobs:
+        record = records.get(job.cell.key)
+        fault = store.fault(record) if record else ""
+        if fault:
+            progress.say(f"{job.cell.title}: {fault} The cell is run again.")
+        if fault or not record:
+            missing.append(job)
+    return missing
 
 
-def _figures(
-    plan: TaskPlan, tables: Sequence[Table], request: RunRequest, progress: Progress
-) -> None:
-    store = ResultStore(request.results)
-    for table in tables:
-        if table.facts["hash:test"] != plan.test_hash or table.facts["hash:data"] != plan.data_hash:
-            continue
-        last = table.columns[-1].fraction
-        shown = {
-            table.names[r["key"]]: store.load_predictions(r["key"], r.get(PREDICTIONS, ""))
-            for r in table.records
-            if r["label_fraction"] == last
-        }
-        test = plan.prepared.subset(plan.index[plan.index["split"] == "test"])
-        path = plan.kind.figure(
-            plan.task, test, shown, request.results / "leaderboards" / f"{plan.task.name}.png"
-        )
-        if path:
-            if plan.root.kind == "demo":
-                stamp(path, DEMO_NOTE)
-            progress.say(f"Figure: {path}")
+def _publish(plans: Sequence[TaskPlan], views: Views, progress: Progress) -> None:
+    """Write what is not of the results as they are now, then print the pages."""
+    pages: dict[str, Page | None] = {}
+    with views.locked():
+        for plan in plans:
+            pages[plan.task.name] = views.update_tables(plan.task.name)
+            views.update_pictures(plan, pages[plan.task.name], progress)
+        if len(plans) > 1:
+            views.update_overview(pages)
+    for task in pages:
+        _print_page(task, views, progress)
+    if len(plans) > 1:
+        for path in views.files("overview"):
+            if path.suffix == ".md":
+                print(path.read_text(encoding="utf-8"))
+
+
+def _print_page(task: str, views: Views, progress: Progress) -> None:
+    path = views.folder / f"{task}.md"
+    if path in views.files(task):
+        print(path.read_text(encoding="utf-8"))
+        progress.say(f"Tables: {views.folder / task}.md and .csv")
+        return
+    progress.say(f"No table of {task}: no cell has a result.")
+    for reason in build(views.store, task)[1]:
+        progress.say(f"Left out: {reason}")
 
 
 def pretrain_command(request: PretrainRequest, *, force: bool) -> None:
     """Pre-train and say where the checkpoint is."""
     progress = default_progress()
     check_cache()
+    tidy_caches()
     if request.out:
         check_out(request.out)
     encoder = train_encoder(request, progress, force=force)
@@ -220,61 +193,48 @@ def export_command(
 
 def leaderboard_command(names: Sequence[str], metric: str, results: Path) -> None:
     """Write and print the tables of the named tasks, or of all that have results."""
-    store = ResultStore(results)
     check_results(results)
-    everything = [*store.records().values(), *store.failures().values()]
-    chosen = expand_tasks(names) if names else sorted({str(r["task"]) for r in everything})
+    store = ResultStore(results)
+    chosen = expand_tasks(names) if names else _tasks_of(store)
     if not chosen:
         raise PlaceBenchError(
             f"no results in {store.path}.", "Run a task first, e.g. `place-bench run siim_seg`."
         )
-    found: dict[str, list[Table]] = {}
-    for name in chosen:
-        tables, left_out = write(store, name, results / "leaderboards", metric)
-        found[name] = tables
-        if not tables:
-            reasons = "".join(f" {reason}" for reason in left_out[:3])
-            raise PlaceBenchError(
-                f"task '{name}' has no results in {store.path}.{reasons}",
-                f"Run `place-bench run {name}`.",
-            )
-        print(
-            "\n".join(
-                [to_markdown(table) for table in tables]
-                + [f"Left out: {reason}" for reason in left_out]
-            )
+    views = Views(store)
+    with views.locked():
+        found = {name: views.write_tables(name, metric) for name in chosen}
+        tables = {name: page.tables for name, page in found.items() if page.tables}
+        overviews = views.write_overview(tables, metric) if len(chosen) > 1 else []
+    for page in found.values():
+        for text in (*map(to_markdown, page.tables), *_left_out(page)):
+            print(text)
+    for overview in overviews:
+        print(overview_markdown(overview))
+    without = [name for name in chosen if name not in tables and (names or not tables)]
+    if without:
+        raise PlaceBenchError(
+            f"task '{without[0]}' has no results in {store.path}.",
+            f"Run `place-bench run {without[0]}`.",
         )
-    if len(chosen) > 1:
-        _print_overview(found, results)
 
 
-def verify_results_command(results: Path, *, cache: bool) -> int:
-    """Print what is wrong with a results folder, and with the cache where asked; return 2 where
-    anything is, else 0."""
-    from bench.cache_check import verify_caches
+def _left_out(page: Page) -> list[str]:
+    return [f"Left out: {reason}" for reason in page.left_out]
 
-    store = ResultStore(results)
-    records = store.records()
-    faults = [line.fault for line in store.lines() if line.fault]
-    faults += [
-        f"{record.get('title', key)}: {fault}"
-        for key, record in records.items()
-        if (fault := store.fault(record))
-    ]
-    if cache:
-        faults += verify_caches(cache_home())
-    for fault in faults:
-        print(fault)
-    checked = f"{len(records)} results" + (" and the cache" if cache else "")
-    print(f"{checked}: {f'{len(faults)} faults' if faults else 'sound'}")
-    return 2 if faults else 0
+
+def _tasks_of(store: ResultStore) -> list[str]:
+    """Return the tasks that have results, or cells that failed."""
+    records = [*store.records().values(), *store.failures().values()]
+    return sorted({str(record["task"]) for record in records})
 
 
 def compare_command(name: str, encoders: Sequence[str], metric: str, results: Path) -> None:
     """Print the paired differences of a task's rows; a row is named as in the table, or by its
     encoder's name alone."""
     store = ResultStore(results)
-    tables, _ = build(store, expand_tasks([name])[0], metric)
+    tables, left_out = build(store, expand_tasks([name])[0], metric)
+    for reason in left_out:
+        default_progress().say(f"Left out: {reason}")
     if not tables:
         raise PlaceBenchError(
             f"task '{name}' has no results in {store.path}.", f"Run `place-bench run {name}`."
@@ -293,8 +253,3 @@ def _rows_named(table: Table, encoder: str) -> list[str]:
             f"no row '{encoder}' in the table of '{table.task.name}'.", suggest(encoder, table.rows)
         )
     return found
-
-
-def _print_overview(tables: Mapping[str, Sequence[Table]], results: Path) -> None:
-    for overview in write_overview(tables, results / "leaderboards"):
-        print(overview_markdown(overview))

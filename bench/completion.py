@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.contracts import Predictions, Progress
 from bench.engines.local import Job
-from bench.results import PREDICTIONS, ResultStore
+from bench.results import ResultStore
 from bench.runner import measured, score
 
 MISSING = "fit:missing:"
@@ -45,14 +45,12 @@ def _complete(job: Job, record: Mapping[str, Any], store: ResultStore) -> bool:
     """Measure one result again where its kind can make what was missing."""
     if store.fault(record):
         return False
-    kept = store.load_predictions(job.cell.key, record.get(PREDICTIONS, ""))
+    kept = store.load_predictions(record)
     predictions = job.plan.kind.complete(kept, job.plan.settings)
     if predictions is None:
         return False
     with store.claim(job.cell.key):
-        predictions_hash = store.save_predictions(job.cell.key, predictions)
-        completed = _record(record, job, predictions)
-        store.append({**completed, PREDICTIONS: predictions_hash})
+        store.finish(_record(record, job, predictions), predictions)
     return True
 
 

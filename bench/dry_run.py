@@ -109,7 +109,7 @@ def _state(row: _Row, fraction: float, seed: int, request: RunRequest, records: 
     if row.plan and row.encoder:
         spec = BACKBONES.get(row.name)
         cell = make_cell(row.plan, spec, row.encoder, fraction, seed, request)
-        return DONE if cell.key in records else OPEN
+        return DONE if ResultStore(request.results).finished([cell.key]) else OPEN
     facts = _known_facts(row, fraction, seed, request)
     alike = (all(record.get(k) == v for k, v in facts.items()) for record in records.values())
     return MAYBE if any(alike) else OPEN

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fnmatch import fnmatch
-from pathlib import Path
 from statistics import stdev
 from typing import Any
 
 import numpy as np
 
+from bench.alignment import Aligned, Result, align
 from bench.cell import digest
 from bench.contracts import KINDS, TASKS, Predictions, TaskKind, TaskSpec
-from bench.errors import DataError, PlaceBenchError, UnknownNameError
+from bench.errors import PlaceBenchError, UnknownNameError
 from bench.metrics.paired import Difference, all_differences
 from bench.registry import suggest
-from bench.results import PREDICTIONS, ResultStore
+from bench.results import AGAIN, PREDICTIONS, ResultStore
 from bench.stats import (
     Estimate,
     Statistic,
@@ -27,8 +27,6 @@ from bench.stats import (
     ranked,
     tie_groups,
 )
-from bench.storage import write_atomically
-from bench.views import note, state_of
 
 Record = Mapping[str, Any]
 _COMPARABLE = (
@@ -37,10 +35,21 @@ _COMPARABLE = (
     "profile",
     "data_kind",
     "hash:data",
-    "hash:test",
     "hash:split",
+    "hash:test",
     "evaluator_version",
     "settings_id",
+)
+_PLACE = (
+    "task",
+    "label",
+    "backbone",
+    "architecture",
+    "label_fraction",
+    "seed",
+    "protocol",
+    "profile",
+    "data_kind",
 )
 
 
@@ -76,8 +85,8 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Results that may stand side by side: same task, protocol, profile, data, test split, settings
-    and evaluator."""
+    """Results that may stand side by side: same task, protocol, profile, data, splits, settings and
+    evaluator."""
 
     task: TaskSpec
     facts: Mapping[str, Any]
@@ -98,95 +107,98 @@ class Table:
         )
 
 
-def build(store: ResultStore, task_name: str, metric: str = "") -> tuple[list[Table], list[str]]:
-    """Return the tables of a task, and a sentence for every result that was left out."""
-    task, records = (
-        TASKS.get(task_name),
-        [r for r in store.records().values() if r["task"] == task_name],
-    )
+@dataclass(frozen=True)
+class Gathered:
+    """Results of a task: those that may stand in one table together, and a sentence for every other
+    one: `faults` are damage, `outdated` are of another evaluator version."""
+
+    groups: Sequence[Sequence[Aligned]]
+    faults: Sequence[str]
+    outdated: Sequence[str]
+
+
+def gather(store: ResultStore, task_name: str) -> Gathered:
+    """Return the results of a task with their predictions, compared with what was written."""
+    task = TASKS.get(task_name)
     kind = KINDS.get(task.kind)
-    groups: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
-    left_out = []
-    for record in records:
-        if record["evaluator_version"] != kind.evaluator_version:
-            left_out.append(
-                f"{record['title']}: evaluator version {record['evaluator_version']}, now "
-                f"{kind.evaluator_version}."
+    faults = [line.sentence for line in store.damaged() if line.record.get("task") == task_name]
+    outdated: list[str] = []
+    groups: dict[tuple[Any, ...], list[Result]] = defaultdict(list)
+    for record in store.records().values():
+        if record.get("task") != task_name:
+            continue
+        version = record["evaluator_version"]
+        if version != kind.evaluator_version:
+            outdated.append(
+                f"{record['title']}: evaluator version {version}, now {kind.evaluator_version}."
             )
-        elif fault := store.fault(record):
-            left_out.append(f"{record['title']}: {fault}")
+            continue
+        try:
+            result = Result(record, store.load_predictions(record))
+        except PlaceBenchError as error:
+            faults.append(f"{record['title']}: {error}")
+            continue
+        fault = "" if PREDICTIONS in record else _disagreement(result, task, kind)
+        if fault:
+            faults.append(f"{record['title']}: {fault}")
         else:
-            groups[tuple(record.get(name) for name in _COMPARABLE)].append(record)
-    tables = []
+            groups[tuple(record.get(name) for name in _COMPARABLE)].append(result)
+    aligned = []
     for _, group in sorted(groups.items(), key=str):
-        predictions, others = _paired(store, group)
-        left_out += others
-        members = [record for record in group if record["key"] in predictions]
-        if members:
-            name = metric or task.main_metric
-            tables.append(_table(task, kind, name, members, predictions))
-    return tables, left_out + failed_cells(store, task_name)
+        results, reasons = align(group)
+        aligned.append(results)
+        faults += reasons
+    return Gathered(aligned, faults, outdated)
+
+
+def build(store: ResultStore, task_name: str, metric: str = "") -> tuple[list[Table], list[str]]:
+    """Return the tables of a task, and a sentence for every result that was left out and every cell
+    that failed."""
+    task = TASKS.get(task_name)
+    found = gather(store, task_name)
+    tables = [
+        _table(task, KINDS.get(task.kind), metric or task.main_metric, group)
+        for group in found.groups
+    ]
+    return tables, [*found.faults, *found.outdated, *failed_cells(store, task_name)]
+
+
+def _disagreement(result: Result, task: TaskSpec, kind: TaskKind) -> str:
+    """Say where a record that has no hash of its predictions holds another value than they give."""
+    wanted = result.record.get(f"metric:{task.main_metric}")
+    if wanted is None:
+        return ""
+    try:
+        statistic = statistic_of(kind, task, task.main_metric, result.predictions)
+        value = point(statistic, len(result.predictions.table))
+    except (LookupError, ValueError, TypeError, AttributeError) as error:
+        return f"its predictions do not fit the task ({type(error).__name__}: {error}). {AGAIN}"
+    if np.isclose(value, wanted, rtol=1e-6, atol=1e-6):
+        return ""
+    return (
+        f"its predictions give {task.main_metric} {value:.6f}, its record says {wanted:.6f}. "
+        "Run it again with --force."
+    )
 
 
 def failed_cells(store: ResultStore, task_name: str) -> list[str]:
-    """Return a sentence for every cell of a task whose last run failed and that has no result."""
+    """Return a sentence for every cell of a task that failed and has had no result since."""
+    later = {_place(record): str(record.get("time", "")) for record in store.records().values()}
     return [
-        f"{failure.get('title', key)}: failed: {failure.get('error', 'no reason was kept')}"
-        for key, failure in store.failures().items()
-        if failure.get("task") == task_name
+        f"{record.get('title', key)} failed: {_one_line(record.get('error', 'nobody says why'))}"
+        for key, record in store.failures().items()
+        if record.get("task") == task_name
+        and later.get(_place(record), "") <= str(record.get("time", ""))
     ]
 
 
-def _paired(
-    store: ResultStore, records: Sequence[Record]
-) -> tuple[dict[str, Predictions], list[str]]:
-    """Return the predictions of results that are compared image by image, rows of all in the order
-    of the first, and a sentence for every result that cannot be."""
-    predictions: dict[str, Predictions] = {}
-    left_out: list[str] = []
-    order: list[str] = []
-    for record in records:
-        key = str(record["key"])
-        try:
-            loaded = store.load_predictions(key, str(record.get(PREDICTIONS, "")))
-            order = order or _images(loaded)
-            predictions[key] = aligned(loaded, order, str(store.predictions_path(key)))
-        except PlaceBenchError as error:
-            left_out.append(f"{record['title']}: {error.args[0]}")
-    return predictions, left_out
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split())
 
 
-def _images(predictions: Predictions) -> list[str]:
-    return predictions.table["image_id"].astype(str).tolist()
-
-
-def aligned(predictions: Predictions, order: Sequence[str], path: str) -> Predictions:
-    """Return predictions with their rows (and arrays) in the order of these image ids.
-
-    Raise DataError naming `path` where they are of other images, or where an image stands in
-    several rows and the order differs.
-    """
-    images = _images(predictions)
-    if images == list(order):
-        return predictions
-    rows = {image: row for row, image in enumerate(images)}
-    if len(rows) < len(images) or set(rows) != set(order):
-        shared = len(set(rows) & set(order))
-        raise DataError(
-            f"the predictions in {path} are of other images than those they stand beside: "
-            f"{shared} of {len(order)} are the same.",
-            "Run the task again.",
-        )
-    places = np.array([rows[image] for image in order])
-    unequal = [n for n, values in predictions.arrays.items() if len(values) != len(images)]
-    if unequal:
-        raise DataError(
-            f"the predictions in {path} stand in another order, and {unequal[0]} cannot be sorted.",
-            "Run the task again.",
-        )
-    arrays = {name: values[places] for name, values in predictions.arrays.items()}
-    table = predictions.table.iloc[places].reset_index(drop=True)
-    return replace(predictions, table=table, arrays=arrays)
+def _place(record: Record) -> str:
+    """Return where a result stands in a table, whatever its settings."""
+    return digest([record.get(name) for name in _PLACE])
 
 
 def row_names(records: Sequence[Record]) -> dict[str, str]:
@@ -218,69 +230,41 @@ def _name(record: Record) -> str:
     )
 
 
-def _table(
-    task: TaskSpec,
-    kind: TaskKind,
-    metric: str,
-    records: Sequence[Record],
-    predictions: Mapping[str, Predictions],
-) -> Table:
-    first = next(iter(predictions.values())).table
+def _table(task: TaskSpec, kind: TaskKind, metric: str, results: Sequence[Aligned]) -> Table:
+    records = [result.record for result in results]
+    names = row_names(records)
+    first = results[0].reference
     weights = cluster_weights(first["patient_id"].tolist())
-    names, columns = row_names(records), []
-    for fraction in sorted({float(r["label_fraction"]) for r in records}):
-        columns.append(
-            _column(
-                task,
-                kind,
-                metric,
-                fraction,
-                [r for r in records if r["label_fraction"] == fraction],
-                names,
-                predictions,
-                weights,
-            )
-        )
-    facts = dict(zip(_COMPARABLE, (records[0].get(name) for name in _COMPARABLE), strict=True))
+    columns = []
+    for fraction in sorted({float(record["label_fraction"]) for record in records}):
+        rows: dict[str, list[Statistic]] = defaultdict(list)
+        for result in results:
+            if result.record["label_fraction"] == fraction:
+                statistic = statistic_of(kind, task, metric, result.predictions)
+                rows[names[str(result.record["key"])]].append(result.in_order(statistic))
+        columns.append(_column(fraction, rows, weights, lower=lower_is_better(kind, metric)))
+    facts = {name: records[0].get(name) for name in _COMPARABLE}
     notes = {
         names[str(r["key"])]: str(r["pretrained_on"]) for r in records if r.get("pretrained_on")
     }
-    return Table(
-        task,
-        facts,
-        metric,
-        columns,
-        len(first),
-        int(first["patient_id"].nunique()),
-        records,
-        names,
-        notes,
-    )
+    patients = int(first["patient_id"].nunique())
+    return Table(task, facts, metric, columns, len(first), patients, records, names, notes)
 
 
 def _column(
-    task: TaskSpec,
-    kind: TaskKind,
-    metric: str,
     fraction: float,
-    records: Sequence[Record],
-    names: Mapping[str, str],
-    predictions: Mapping[str, Predictions],
-    weights: Any,
+    rows: Mapping[str, Sequence[Statistic]],
+    weights: np.ndarray,
+    *,
+    lower: bool,
 ) -> Column:
-    rows: dict[str, list[Any]] = defaultdict(list)
-    for record in records:
-        rows[names[str(record["key"])]].append(
-            statistic_of(kind, task, metric, predictions[str(record["key"])])
-        )
-    estimates = {name: mean_estimate(found, weights) for name, found in rows.items()}
-    lower = lower_is_better(kind, metric)
+    estimates = {name: mean_estimate(seeds, weights) for name, seeds in rows.items()}
     return Column(
         fraction,
         estimates,
         tie_groups(estimates, lower_is_better=lower),
-        {name: len(found) for name, found in rows.items()},
-        {name: _spread(found, weights.shape[1]) for name, found in rows.items()},
+        {name: len(seeds) for name, seeds in rows.items()},
+        {name: _spread(seeds, weights.shape[1]) for name, seeds in rows.items()},
         ranked(estimates, lower_is_better=lower),
     )
 
@@ -309,25 +293,18 @@ def _spread(statistics: Sequence[Any], n: int) -> float:
     return stdev(values) if len(values) > 1 and not np.isnan(values).any() else float("nan")
 
 
-def write(
-    store: ResultStore, task_name: str, folder: Path, metric: str = ""
-) -> tuple[list[Table], list[str]]:
-    """Write `<task>.md`, `<task>.csv` and `<task>.differences.csv` into `folder`; demo results go
-    to `<task>.demo.*` once real ones exist."""
+def pages(task_name: str, tables: Sequence[Table], left_out: Sequence[str]) -> dict[str, str]:
+    """Return the text of `<task>.md`, `<task>.csv` and `<task>.differences.csv`; of demo results
+    `<task>.demo.*` beside real ones."""
     from bench.tables import differences_csv, escape, to_csv, to_markdown
 
-    tables, left_out = build(store, task_name, metric)
-    written: list[Path] = []
     kinds = {str(table.facts["data_kind"]) for table in tables}
-    for data_kind in kinds:
+    reasons = "".join(f"\nLeft out: {escape(reason)}\n" for reason in left_out)
+    files = {}
+    for data_kind in sorted(kinds):
         name = f"{task_name}.demo" if data_kind == "demo" and "real" in kinds else task_name
         chosen = [table for table in tables if table.facts["data_kind"] == data_kind]
-        reasons = "".join(f"\nLeft out: {escape(reason)}" for reason in left_out)
-        body = "\n".join(to_markdown(table) for table in chosen)
-        write_atomically(folder / f"{name}.md", body + reasons + ("\n" if reasons else ""))
-        write_atomically(folder / f"{name}.csv", to_csv(chosen))
-        write_atomically(folder / f"{name}.differences.csv", differences_csv(chosen))
-        written += [folder / f"{name}{end}" for end in (".md", ".csv", ".differences.csv")]
-    if not metric and written:
-        note(folder, task_name, state_of(store, task_name), written)
-    return tables, left_out
+        files[f"{name}.md"] = "\n".join(to_markdown(table) for table in chosen) + reasons
+        files[f"{name}.csv"] = to_csv(chosen)
+        files[f"{name}.differences.csv"] = differences_csv(chosen)
+    return files

@@ -6,14 +6,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from bench.contracts import DEMO_NOTE, KINDS
 from bench.leaderboard import Table, lower_is_better
 from bench.stats import Estimate, interval
-from bench.storage import write_atomically
 from bench.tables import csv_text, escape
 
 COMMON = ("data_kind", "protocol", "profile")
@@ -174,17 +172,14 @@ def overview_csv(overviews: Sequence[Overview]) -> str:
     return csv_text(rows)
 
 
-def write_overview(tables: Mapping[str, Sequence[Table]], folder: Path) -> list[Overview]:
-    """Write overview.md and overview.csv over `tables` (by task), of demo data overview.demo.* once
-    there is real data.
-
-    Return what was written.
-    """
-    overviews = build_overviews(tables)
+def overview_pages(overviews: Sequence[Overview]) -> dict[str, str]:
+    """Return the text of overview.md and overview.csv; of demo data overview.demo.* beside real
+    data."""
     kinds = {overview.facts["data_kind"] for overview in overviews}
-    for kind in kinds:
+    files = {}
+    for kind in sorted(kinds):
         chosen = [overview for overview in overviews if overview.facts["data_kind"] == kind]
         name = "overview.demo" if kind == "demo" and "real" in kinds else "overview"
-        write_atomically(folder / f"{name}.md", "\n".join(map(overview_markdown, chosen)))
-        write_atomically(folder / f"{name}.csv", overview_csv(chosen))
-    return overviews
+        files[f"{name}.md"] = "\n".join(map(overview_markdown, chosen))
+        files[f"{name}.csv"] = overview_csv(chosen)
+    return files

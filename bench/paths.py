@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from bench.errors import StorageError
-from bench.storage import check_folder
+from bench.storage import check_folder, sweep
 
 CACHE_HINT = "Set PLACE_BENCH_CACHE to a folder that you can write, with room for decoded images."
 RESULTS_HINT = "Choose another folder with --results, or ask its owner for the right to write."
@@ -43,6 +43,13 @@ def check_cache() -> Path:
     """Return the cache folder; raise StorageError unless it can be written."""
     check_folder(cache_home(), "cache folder", CACHE_HINT, _CACHED)
     return cache_home()
+
+
+def tidy_caches() -> None:
+    """Remove the temporary files that dead processes left in the cache folder."""
+    home = cache_home()
+    patterns = ("facts", "images/*", "features/*", "checkpoints/*", "checkpoints/*/work")
+    sweep(*(folder for pattern in patterns for folder in home.glob(pattern)))
 
 
 def check_results(folder: Path) -> Path:

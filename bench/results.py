@@ -3,50 +3,30 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.metadata
-import io
-import json
 import logging
 import os
 import platform
+import shutil
 import subprocess
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.checked import Checked, file_state
 from bench.contracts import Predictions
 from bench.errors import PlaceBenchError
 from bench.files import read_file
 from bench.machine import flush_to_disk
-from bench.storage import held, write_atomically, writing
+from bench.prediction_files import content_hash, pack_predictions, unpack_predictions
+from bench.result_lines import DamagedLine, Lines, pack_line, read_lines
+from bench.storage import held, sweep, write_atomically, writing
 
-CHECKSUM = "checksum"
-"""Field of a stored record: what all its other fields give."""
 PREDICTIONS = "hash:predictions"
 """Field of a record: the hash of its file of predictions."""
-_AGAIN = "Run the task again: the cell is made anew."
-_MADE_AGAIN = "The next run of its task makes it again."
-_NEEDED = frozenset(
-    {
-        "task",
-        "backbone",
-        "architecture",
-        "backbone_settings",
-        "label_fraction",
-        "seed",
-        "title",
-        "evaluator_version",
-        "hash:checkpoint",
-    }
-)
-"""Fields without which a result can stand in no table."""
-_DAMAGE = (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, zlib.error, RecursionError)
-_logger = logging.getLogger("place-bench")
+AGAIN = "Run the task again: the cell is made again."
+_SOUND = Checked()
 
 _PACKAGES = (
     "torch",
@@ -67,73 +47,37 @@ class ResultStore:
 
     Several processes may use one folder: a record is appended under a lock in one write,
     predictions are renamed into place before it, and `claim` gives a cell to one process at a time.
+    A record carries its own checksum and the hash of its predictions. What was changed since does
+    not count, and is named once.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
         self.path = self.root / "results.jsonl"
-        self._warned: set[str] = set()
 
     def records(self) -> dict[str, dict[str, Any]]:
         """Return the newest finished record per key."""
-        found = {}
-        for record in self._lines():
-            if record["status"] == "done":
-                found[record["key"]] = record
-        return found
+        lines = self._lines().sound
+        return {line.key: line.record for line in lines if line.record["status"] == "done"}
 
     def failures(self) -> dict[str, dict[str, Any]]:
         """Return the newest record of every key whose last run failed."""
-        last = {record["key"]: record for record in self._lines()}
+        last = {line.key: line.record for line in self._lines().sound}
         return {key: record for key, record in last.items() if record["status"] == "failed"}
 
-    def _lines(self) -> Iterator[dict[str, Any]]:
-        for line in self.lines():
-            if line.fault:
-                self._warn(line.fault)
-            else:
-                yield line.record
+    def damaged(self) -> list[DamagedLine]:
+        """Return the lines that do not count, without those whose key has a sound later one."""
+        return self._lines().damaged
 
-    def lines(self) -> Iterator[Line]:
-        """Yield every line of the store, with what is wrong with it; raise PlaceBenchError where
-        the store is no file."""
-        if not os.path.lexists(self.path):
-            return
-        content = read_file(self.path, "table", PlaceBenchError)
-        for number, line in enumerate(content.split(b"\n"), start=1):
-            if line.strip():
-                yield _parse(line, f"{self.path} line {number}")
-
-    def _warn(self, sentence: str) -> None:
-        if sentence not in self._warned:
-            self._warned.add(sentence)
-            _logger.warning("%s", sentence)
-
-    def finished(self) -> dict[str, dict[str, Any]]:
-        """Return the records whose predictions are at hand and sound; say what is wrong with the
-        others, which have to be made again."""
-        sound = {}
-        for key, record in self.records().items():
-            fault = self.fault(record)
-            if fault:
-                self._warn(f"{record.get('title', key)}: {fault}")
-            else:
-                sound[key] = record
-        return sound
-
-    def fault(self, record: Mapping[str, Any]) -> str:
-        """Return what is wrong with the predictions of a record; "" where they are sound."""
-        try:
-            self._read_predictions(str(record["key"]), str(record.get(PREDICTIONS, "")))
-        except PlaceBenchError as error:
-            return str(error.args[0])
-        return ""
+    def _lines(self) -> Lines:
+        lines = read_lines(self.path)
+        for line in lines.damaged:
+            _warn(line.sentence, line.content)
+        return lines
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Add one record with its checksum; it is on the disk when this returns."""
-        sealed = {name: value for name, value in record.items() if name != CHECKSUM}
-        sealed[CHECKSUM] = _checksum(sealed)
-        line = json.dumps(sealed, ensure_ascii=False, sort_keys=True).encode() + b"\n"
+        line = pack_line(record)
         with (
             held(self.root / "locks" / "results.lock"),
             writing(self.path),
@@ -142,55 +86,56 @@ class ResultStore:
             file.write(line if _ends_clean(file) else b"\n" + line)
             flush_to_disk(file)
 
+    def finish(self, record: Mapping[str, Any], predictions: Predictions) -> dict[str, Any]:
+        """Keep the predictions of a cell, then its record with their hash; return that record."""
+        digest = self.save_predictions(str(record["key"]), predictions)
+        finished = {**record, PREDICTIONS: digest}
+        self.append(finished)
+        return finished
+
     def save_predictions(self, key: str, predictions: Predictions) -> str:
-        """Keep the per-image predictions of a cell (compressed, written to a temporary name first);
-        return the hash of the file, which belongs into the record (`hash:predictions`)."""
-        import numpy as np
-
-        table = {
-            f"table:{name}": _plain(column.to_numpy()) for name, column in predictions.table.items()
-        }
-        arrays = {f"array:{name}": value for name, value in predictions.arrays.items()}
-        buffer = io.BytesIO()
-        extra = np.array(json.dumps(dict(predictions.extra)))
-        np.savez_compressed(buffer, extra=extra, **table, **arrays)  # type: ignore[arg-type]
-        content = buffer.getvalue()
+        """Keep the per-image predictions of a cell (compressed) and return the hash of the file."""
+        content = pack_predictions(predictions)
         write_atomically(self.predictions_path(key), content)
-        return _hash(content)
+        return content_hash(content)
 
-    def load_predictions(self, key: str, expected: str = "") -> Predictions:
-        """Return the kept predictions of a cell.
+    def load_predictions(self, result: str | Mapping[str, Any]) -> Predictions:
+        """Return the kept predictions of a result, given as its record or its key.
 
-        `expected` is the hash that the cell's record names ("" in records that name none). Raise
-        PlaceBenchError naming the file where it is missing, damaged or another.
+        Raise PlaceBenchError where they are gone, damaged, or not those that the record was made
+        from.
         """
-        import numpy as np
-        import pandas as pd
-
-        content = self._read_predictions(key, expected)
-        path = self.predictions_path(key)
-        try:
-            with np.load(io.BytesIO(content), allow_pickle=False) as file:
-                columns = {name: file[name] for name in file.files}
-            table = {n.removeprefix("table:"): columns[n] for n in columns if n[:6] == "table:"}
-            arrays = {n.removeprefix("array:"): columns[n] for n in columns if n[:6] == "array:"}
-            extra = json.loads(str(columns["extra"]))
-            frame = pd.DataFrame(table)
-        except _DAMAGE as error:
-            raise _damaged(path, f"{type(error).__name__}") from error
-        absent = [name for name in ("image_id", "patient_id") if name not in frame]
-        if absent:
-            raise _damaged(path, f"it has no column {' and '.join(absent)}")
-        return Predictions(frame, arrays, extra)
-
-    def _read_predictions(self, key: str, expected: str) -> bytes:
-        path = self.predictions_path(key)
-        if not os.path.lexists(path):
-            raise PlaceBenchError(f"the predictions of {key} are missing: {path}.", _AGAIN)
+        record = self.records().get(result, {"key": result}) if isinstance(result, str) else result
+        path = self.predictions_path(str(record["key"]))
+        if not path.exists():
+            raise PlaceBenchError(f"the predictions of {record['key']} are missing: {path}.", AGAIN)
         content = read_file(path, "table", PlaceBenchError)
-        if expected and _hash(content) != expected:
-            raise _damaged(path, "it is not the file that the result was measured on")
-        return content
+        expected = record.get(PREDICTIONS)
+        if expected and content_hash(content) != expected:
+            raise PlaceBenchError(f"predictions {path} are not those of their record.", AGAIN)
+        return unpack_predictions(content, path)
+
+    def fault(self, record: Mapping[str, Any]) -> str:
+        """Return what is wrong with the predictions of a result, "" where nothing is; a file that
+        does not change is read once in a process."""
+        path = self.predictions_path(str(record["key"]))
+        state = file_state(path)
+        number = int(str(record.get(PREDICTIONS) or "0"), 16)
+        if state and number in _SOUND.parts(path, state):
+            return ""
+        try:
+            self.load_predictions(record)
+        except PlaceBenchError as error:
+            return str(error.args[0])
+        if state:
+            _SOUND.add(path, state, frozenset({number}))
+        return ""
+
+    def finished(self, keys: Iterable[str] | None = None) -> dict[str, dict[str, Any]]:
+        """Return the records (of `keys`, else all) whose predictions are whole."""
+        records = self.records()
+        wanted = records if keys is None else [key for key in keys if key in records]
+        return {key: records[key] for key in wanted if not self.fault(records[key])}
 
     def predictions_path(self, key: str) -> Path:
         """Return where the predictions of a cell are kept."""
@@ -200,6 +145,17 @@ class ResultStore:
         """Return the folder a running cell keeps its checkpoints in."""
         return self.root / "work" / key
 
+    def tidy(self) -> None:
+        """Remove what dead processes left: temporary files, and work folders of finished cells."""
+        sweep(self.root / "predictions", self.root / "leaderboards")
+        finished = self.records()
+        for folder in (self.root / "work").glob("*"):
+            if folder.name not in finished:
+                continue
+            with self.claim(folder.name, wait=False) as ours:
+                if ours:
+                    shutil.rmtree(folder, ignore_errors=True)
+
     @contextmanager
     def claim(self, key: str, *, wait: bool = True) -> Iterator[bool]:
         """Hold the cell `key`; yields False where another process holds it and `wait` is off."""
@@ -207,43 +163,10 @@ class ResultStore:
             yield ours
 
 
-@dataclass(frozen=True)
-class Line:
-    """One line of a store: its record, or the sentence that says why it is left out."""
-
-    record: dict[str, Any]
-    fault: str = ""
-
-
-def _parse(line: bytes, where: str) -> Line:
-    try:
-        record = json.loads(line.decode("utf-8"))
-    except (ValueError, RecursionError):
-        return Line({}, f"{where} is torn or damaged and is left out. {_MADE_AGAIN}")
-    if not isinstance(record, dict):
-        return Line({}, f"{where} holds no record and is left out.")
-    checksum = record.pop(CHECKSUM, None)
-    if checksum is not None and checksum != _checksum(record):
-        return Line({}, f"{where} was changed after it was written and is left out. {_MADE_AGAIN}")
-    if not isinstance(record.get("key"), str) or record.get("status") not in ("done", "failed"):
-        return Line({}, f"{where} holds no result and is left out. {_MADE_AGAIN}")
-    lacking = sorted(_NEEDED - record.keys()) if record["status"] == "done" else []
-    if checksum is None and lacking and any(name in record for name in _NEEDED):
-        return Line({}, f"{where} lacks {', '.join(lacking)} and is left out. {_MADE_AGAIN}")
-    return Line(record)
-
-
-def _checksum(record: Mapping[str, Any]) -> str:
-    """Return a checksum of a record, whatever the order of its fields."""
-    return _hash(json.dumps(record, ensure_ascii=False, sort_keys=True).encode())
-
-
-def _hash(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
-
-
-def _damaged(path: Path, reason: str) -> PlaceBenchError:
-    return PlaceBenchError(f"the predictions in {path} are damaged: {reason}.", _AGAIN)
+@functools.cache
+def _warn(sentence: str, content: bytes) -> None:
+    """Log what is wrong with a line of this content, once in a process."""
+    logging.getLogger("place-bench").warning("%s", sentence)
 
 
 def _ends_clean(file: Any) -> bool:
@@ -252,10 +175,6 @@ def _ends_clean(file: Any) -> bool:
         return True
     file.seek(-1, os.SEEK_END)
     return file.read(1) == b"\n"
-
-
-def _plain(column: Any) -> Any:
-    return column.astype(str) if column.dtype.kind not in "biuf" else column
 
 
 @functools.cache

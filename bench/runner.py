@@ -27,7 +27,7 @@ from bench.contracts import (
 from bench.errors import NotApplicableError
 from bench.machine import use_threads
 from bench.plan import EncoderRef, TaskPlan, settings_id
-from bench.results import PREDICTIONS, ResultStore, provenance
+from bench.results import ResultStore, provenance
 from bench.seen import UNKNOWN, seen_in
 from bench.stats import cluster_weights, interval, point
 from bench.storage import writing
@@ -73,11 +73,9 @@ def run_cell(
         predictions = plan.kind.predict(predictor, subsets["test"], context)
     with watch.phase("score"):
         scores = score(plan, predictions)
-    predictions_hash = store.save_predictions(cell.key, predictions)
     record = _record(cell, plan, encoder, subsets, predictions, scores, watch.seconds, device)
-    record[PREDICTIONS] = predictions_hash
     record |= {f"encoder:{name}": value for name, value in _account(backbone).items()}
-    store.append(record)
+    record = store.finish(record, predictions)
     shutil.rmtree(work_dir, ignore_errors=True)
     return record
 

@@ -24,6 +24,7 @@ FREE_SPACE = "Free some space or choose another folder; the same command goes on
 _PROBE_BYTES = 64 * 1024
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_IN_THE_WAY = {errno.EISDIR, errno.ENOTDIR, errno.EEXIST}
 _EFFECTIVE = {"effective_ids": os.access in os.supports_effective_ids}
 _LIBRARY_WORDS = ("No space left on device", "os error 28", "PytorchStreamWriter failed")
 """How libraries that write for us say that they could not."""
@@ -43,6 +44,10 @@ def storage_sentence(error: BaseException, path: Path | str = "") -> StorageErro
         return StorageError(
             f"{name} cannot be read or written: {os.strerror(number or 0)}.",
             "Ask its owner for the right to, or choose another folder.",
+        )
+    if number in _IN_THE_WAY:
+        return StorageError(
+            f"{name} cannot be written: {os.strerror(number or 0)}.", "Move away what stands there."
         )
     return None
 

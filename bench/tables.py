@@ -294,12 +294,13 @@ def _facts(table: Table) -> dict[str, Any]:
         "protocol": table.facts["protocol"],
         "profile": table.facts["profile"],
         "data_hash": table.facts["hash:data"],
+        "split_hash": _or_empty(table.facts["hash:split"]),
     }
 
 
 def to_csv(tables: Sequence[Table]) -> str:
-    """Return all tables as one CSV; the columns data_kind, protocol, profile and data_hash keep
-    them apart."""
+    """Return all tables as one CSV; the columns data_kind, protocol, profile, data_hash and
+    split_hash keep them apart."""
     return csv_text([row for table in tables for row in to_rows(table)])
 
 

@@ -80,7 +80,7 @@ class _Session:
             if not ours:
                 return False
             # Read again under the claim: another process may have finished it a moment ago.
-            if job.cell.key in self.store.finished() and not self.request.force:
+            if not self.request.force and self.store.finished([job.cell.key]):
                 self.outcome.reused.append(job.cell.key)
             else:
                 self._run(job)

@@ -13,13 +13,14 @@ import pytest
 from PIL import Image
 
 from bench import contracts, leaderboard, tables
-from bench.commands import compare_command
+from bench.alignment import Result, align
+from bench.commands import compare_command, leaderboard_command
 from bench.contracts import Predictions, TaskSpec
-from bench.errors import UnknownNameError
-from bench.overview import write_overview
+from bench.errors import PlaceBenchError, UnknownNameError
 from bench.pictures import stamp
 from bench.published import FOLDER, _protocols, _rows, published_groups, published_markdown
 from bench.results import ResultStore
+from bench.views import Views
 
 
 class _FakeKind:
@@ -71,7 +72,6 @@ def add(
             "value": values,
         }
     )
-    store.save_predictions(key, Predictions(table))
     record = {
         "key": key,
         "status": "done",
@@ -91,7 +91,7 @@ def add(
         "settings_id": "s",
         "evaluator_version": 1,
     }
-    store.append(record | facts)
+    store.finish(record | facts, Predictions(table))
 
 
 def test_other_metrics_stand_below_as_means_over_seeds_and_undefined_ones_say_so(
@@ -174,6 +174,124 @@ def test_another_evaluator_version_is_left_out_and_said(store: ResultStore) -> N
     assert table.rows == ["a (net)"] and "evaluator version 0, now 1" in left_out[0]
 
 
+def test_seeds_on_different_training_splits_are_never_averaged(store: ResultStore) -> None:
+    for seed, split in enumerate(("280 images", "84 images")):
+        add(store, "a", 0.5, seed=seed, **{"hash:split": split})
+    found, _ = leaderboard.build(store, "fake_task")
+    assert [table.columns[0].seeds for table in found] == [{"a (net)": 1}] * 2
+    rows = list(csv.DictReader(tables.to_csv(found).splitlines()))
+    assert {row["split_hash"] for row in rows} == {"280 images", "84 images"}
+
+
+def shuffle(store: ResultStore, key: str, **changes: Any) -> None:
+    """Keep the predictions of a result with their rows in another order, and say so in its record."""
+    kept = store.load_predictions(key)
+    table = kept.table.sample(frac=1, random_state=0).reset_index(drop=True).assign(**changes)
+    store.finish(store.records()[key], Predictions(table, kept.arrays, kept.extra))
+
+
+def test_rows_in_another_order_are_paired_by_image(store: ResultStore) -> None:
+    for name, mean in (("a", 0.5), ("b", 0.49), ("c", 0.48)):
+        add(store, name, mean)
+    (before,), _ = leaderboard.build(store, "fake_task")
+    for record in list(store.records().values())[1:]:
+        shuffle(store, record["key"])
+    (after,), left_out = leaderboard.build(store, "fake_task")
+    assert not left_out
+    expected = tables.differences_csv([before])
+    assert tables.differences_csv([after]) == expected and "0.010000,0.010000" in expected
+    for name, estimate in before.columns[0].estimates.items():
+        np.testing.assert_allclose(after.columns[0].estimates[name].resampled, estimate.resampled)
+
+
+@pytest.mark.parametrize("column", ["image_id", "patient_id"])
+def test_predictions_of_other_images_or_patients_are_refused_by_name(
+    store: ResultStore, column: str
+) -> None:
+    for name in ("a", "b", "c"):
+        add(store, name, 0.5)
+    other = next(record for record in store.records().values() if record["backbone"] == "a")
+    shuffle(store, other["key"], **{column: np.arange(1, 201).astype(str)})
+    (table,), (reason,) = leaderboard.build(store, "fake_task")
+    assert table.rows == ["b (net)", "c (net)"]
+    assert reason.startswith(other["title"]) and "of other images or patients" in reason
+
+
+def test_images_that_stand_twice_are_paired_in_turn() -> None:
+    one, other = (
+        Result({"title": "x"}, Predictions(pd.DataFrame({"image_id": ids, "patient_id": "p"})))
+        for ids in (["a", "b", "a"], ["b", "a", "a"])
+    )
+    aligned, reasons = align([one, other])
+    assert not reasons and aligned[0].order is None
+    assert aligned[1].order is not None and aligned[1].order.tolist() == [1, 0, 2]
+    weights = np.array([[1, 10, 100]])
+    assert aligned[1].in_order(lambda given: given)(weights).tolist() == [[10, 1, 100]]
+
+
+def test_an_old_record_that_holds_another_value_than_its_predictions_is_left_out(
+    store: ResultStore,
+) -> None:
+    for name, value in (("a", 0.5), ("b", 0.9), ("c", "gone")):
+        add(store, name, 0.5, **{"metric:score": 0.5})
+        key = next(key for key, r in store.records().items() if r["backbone"] == name)
+        facts = {k: v for k, v in store.records()[key].items() if k != "hash:predictions"}
+        if value == "gone":
+            kept = store.load_predictions(key).table
+            store.save_predictions(key, Predictions(kept.drop(columns="value")))
+        store.append(facts | {"metric:score": 0.5 if value == "gone" else value})
+    (table,), reasons = leaderboard.build(store, "fake_task")
+    assert table.rows == ["a (net)"]
+    assert "its predictions give score 0.500000, its record says 0.900000" in reasons[0]
+    assert "its predictions do not fit the task (KeyError: 'value')" in reasons[1]
+
+
+def fail(store: ResultStore, key: str, time: str, **facts: Any) -> None:
+    record = {"key": key, "status": "failed", "title": f"cell {key}", "time": time}
+    record |= {"error": f"DataError: image {key}\nis | gone.", "task": "fake_task"}
+    store.append(record | facts)
+
+
+def test_failed_cells_stand_in_the_foot_with_their_error_until_they_have_a_result(
+    store: ResultStore,
+) -> None:
+    add(store, "a", 0.5, time="2026-01-01")
+    later = {k: v for k, v in next(iter(store.records().values())).items() if k != "status"}
+    fail(store, "x", "2026-01-02")
+    fail(
+        store,
+        "other settings",
+        "2025-12-31",
+        **{k: later[k] for k in leaderboard._PLACE if k in later},
+    )
+    page = Views(store).write_tables("fake_task")
+    assert page.left_out == ["cell x failed: DataError: image x is | gone."]
+    text = (store.root / "leaderboards" / "fake_task.md").read_text()
+    assert text.endswith("\nLeft out: cell x failed: DataError: image x is \\| gone.\n")
+
+
+def test_leaderboard_names_the_failed_cells_of_a_task_without_a_table(
+    store: ResultStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fail(store, "x", "2026-01-02")
+    with pytest.raises(PlaceBenchError, match="task 'fake_task' has no results"):
+        leaderboard_command((), "", store.root)
+    assert "Left out: cell x failed: DataError: image x is | gone." in capsys.readouterr().out
+
+
+def test_damaged_results_are_left_out_by_name(store: ResultStore) -> None:
+    for name in ("a", "b", "c"):
+        add(store, name, 0.5)
+    keys = {record["backbone"]: key for key, record in store.records().items()}
+    store.predictions_path(keys["a"]).unlink()
+    lines = store.path.read_text().splitlines(keepends=True)
+    store.path.write_text("".join(lines).replace('"backbone": "b"', '"backbone": "best"'))
+    (table,), reasons = leaderboard.build(store, "fake_task")
+    assert table.rows == ["c (net)"]
+    assert "line 2 (b {}) was changed after it was written" in reasons[0]
+    assert "are missing" in reasons[1] and "Run the task again" in reasons[1]
+
+
 def test_two_checkpoints_of_one_name_are_two_rows(store: ResultStore) -> None:
     add(store, "a", 0.5, **{"hash:checkpoint": "aaaaaa11"})
     add(store, "a", 0.6, **{"hash:checkpoint": "bbbbbb22"})
@@ -183,13 +301,13 @@ def test_two_checkpoints_of_one_name_are_two_rows(store: ResultStore) -> None:
 
 def test_demo_and_real_go_to_different_files(store: ResultStore, tmp_path: Path) -> None:
     add(store, "a", 0.5)
-    leaderboard.write(store, "fake_task", tmp_path)
-    assert "says nothing clinical" in (tmp_path / "fake_task.md").read_text()
+    Views(store).write_tables("fake_task")
+    assert "says nothing clinical" in (tmp_path / "leaderboards" / "fake_task.md").read_text()
     add(store, "a", 0.5, data_kind="real")
-    leaderboard.write(store, "fake_task", tmp_path)
-    assert "says nothing clinical" not in (tmp_path / "fake_task.md").read_text()
-    assert "says nothing clinical" in (tmp_path / "fake_task.demo.md").read_text()
-    assert set(pd.read_csv(tmp_path / "fake_task.csv")["data_kind"]) == {"real"}
+    Views(store).write_tables("fake_task")
+    assert "says nothing clinical" not in (tmp_path / "leaderboards" / "fake_task.md").read_text()
+    assert "says nothing clinical" in (tmp_path / "leaderboards" / "fake_task.demo.md").read_text()
+    assert set(pd.read_csv(tmp_path / "leaderboards" / "fake_task.csv")["data_kind"]) == {"real"}
 
 
 def test_unknown_metric_names_the_nearest(store: ResultStore) -> None:
@@ -311,7 +429,7 @@ def test_overview_ranks_encoders_over_tasks(
         add(store, name, rank, task="other")
     add(store, "partial", 0.9)
     found = {name: leaderboard.build(store, name)[0] for name in ("fake_task", "other")}
-    (overview,) = write_overview(found, tmp_path)
+    (overview,) = Views(store).write_overview(found)
     assert [(s.name, s.rank.value) for s in overview.standings] == [
         ("a (net)", 1),
         ("b (net)", 2),
@@ -320,7 +438,7 @@ def test_overview_ranks_encoders_over_tasks(
     assert overview.standings[1].score.value == pytest.approx(
         (0.5 + 0.75) / 2
     ) and overview.left_out == ["partial (net)"]
-    page = (tmp_path / "overview.md").read_text()
+    page = (tmp_path / "leaderboards" / "overview.md").read_text()
     assert "says nothing clinical" in page and "| partial (net) |" in page and "n/a" in page
 
 
@@ -360,32 +478,7 @@ def test_an_edited_metric_leaves_its_result_out_of_the_table(
     _edit_record(store, 1, seed=7)
     (table,), _ = leaderboard.build(store, "fake_task")
     assert table.rows == ["a (net)"]
-    assert "results.jsonl line 2 was changed after it was written" in caplog.text
-
-
-def test_predictions_in_another_order_are_paired_by_image(store: ResultStore) -> None:
-    add(store, "a", 0.5)
-    add(store, "b", 0.4)
-    (before,), _ = leaderboard.build(store, "fake_task")
-    key = next(key for key in store.records() if key.startswith("b"))
-    loaded = store.load_predictions(key)
-    order = np.random.default_rng(0).permutation(len(loaded.table))
-    store.save_predictions(key, Predictions(loaded.table.iloc[order].reset_index(drop=True)))
-    (after,), left_out = leaderboard.build(store, "fake_task")
-    pair = lambda table: table.columns[-1].differences()[0]  # noqa: E731
-    assert not left_out and pair(after) == pair(before)
-
-
-def test_predictions_of_other_images_stand_in_no_table(store: ResultStore) -> None:
-    add(store, "a", 0.5)
-    add(store, "b", 0.4)
-    key = next(key for key in store.records() if key.startswith("b"))
-    table = store.load_predictions(key).table
-    table["image_id"] = [f"x{image}" for image in table["image_id"]]
-    store.save_predictions(key, Predictions(table))
-    (found,), (reason,) = leaderboard.build(store, "fake_task")
-    assert found.rows == ["a (net)"]
-    assert "of other images than those they stand beside: 0 of 200 are the same" in reason
+    assert "results.jsonl line 2 (b {}) was changed after it was written" in caplog.text
 
 
 def test_a_failed_cell_stands_under_the_table_until_it_succeeds(
@@ -394,7 +487,7 @@ def test_a_failed_cell_stands_under_the_table_until_it_succeeds(
     add(store, "a", 0.5)
     failed = {"key": "x", "status": "failed", "task": "fake_task", "title": "b", "error": "no disk"}
     store.append(failed)
-    leaderboard.write(store, "fake_task", tmp_path)
-    assert "Left out: b: failed: no disk" in (tmp_path / "fake_task.md").read_text()
+    Views(store).write_tables("fake_task")
+    assert "Left out: b failed: no disk" in (tmp_path / "leaderboards/fake_task.md").read_text()
     store.append({**store.records()[next(iter(store.records()))], "key": "x", "backbone": "b"})
     assert leaderboard.failed_cells(store, "fake_task") == []

@@ -8,7 +8,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -155,6 +155,65 @@ def test_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path: Path) 
     resumed, summary = run(tmp_path)
     assert summary.resumed and summary.epochs == 5
     assert same_weights(whole, resumed)
+
+
+def _flip_a_weight(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    weights = torch.load(path, weights_only=True)["state_dict"]
+    weight = next(value for name, value in weights.items() if name.endswith("layers.0.weight"))
+    place = content.find(weight.numpy().tobytes())
+    assert place > 0
+    content[place + 3] ^= 1
+    path.write_bytes(content)
+
+
+def _without(name: str) -> Callable[[Path], None]:
+    def remove(path: Path) -> None:
+        state = torch.load(path, weights_only=True)
+        holder = state if name in state else state["meta"]
+        del holder[name]
+        torch.save(state, path)
+
+    return remove
+
+
+DAMAGE: dict[str, Callable[[Path], None]] = {
+    "a flipped bit": _flip_a_weight,
+    "empty": lambda path: path.write_bytes(b"") and None,
+    "a number": lambda path: torch.save(7, path),
+    "a list": lambda path: torch.save([{}], path),
+    "nothing in it": lambda path: torch.save({}, path),
+}
+DAMAGE |= {f"no {name}": _without(name) for name in ("meta", "state_dict", "optimizer")}
+DAMAGE |= {f"meta without {name}": _without(name) for name in ("curve", "epoch", "iter")}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_checkpoint_that_is_not_as_written_is_passed_over(tmp_path: Path, damage: str) -> None:
+    whole, _ = run(tmp_path)
+    DAMAGE[damage](tmp_path / "epoch_5.pth")
+    (tmp_path / "epoch_of_mine.pth").touch()
+    resumed, summary = run(tmp_path)
+    assert summary.resumed and summary.epochs == 5 and len(summary.curve) == 5
+    assert same_weights(whole, resumed)
+
+
+BEST = TrainPlan(epochs=5, lr=1e-2, seed=3, monitor="mse", mode="min")
+
+
+@pytest.mark.parametrize("damage", ["a flipped bit", "gone", "nothing in it", "another model"])
+def test_a_training_whose_best_weights_are_lost_begins_again(tmp_path: Path, damage: str) -> None:
+    whole, before = run(tmp_path, BEST, evaluate=evaluate)
+    best = tmp_path / "best.pth"
+    if damage == "gone":
+        best.unlink()
+    elif damage == "another model":
+        torch.save({"state_dict": {"weight": torch.zeros(3)}}, best)
+    else:
+        DAMAGE[damage](best)
+    again, summary = run(tmp_path, BEST, evaluate=evaluate)
+    assert not summary.resumed and summary.curve == before.curve
+    assert same_weights(whole, again)
 
 
 def test_finished_run_is_not_trained_again(tmp_path: Path) -> None:
