@@ -421,8 +421,9 @@ def _read(path: Path, is_whole: Callable[[dict[str, Any]], bool]) -> dict[str, A
 
 
 def _write(path: Path, state: dict[str, Any]) -> None:
-    with atomic_path(path) as temporary:
-        torch.save(state, temporary)
+    # Through Python's own file: torch's loses the reason where a disk is full.
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        torch.save(state, file)
 
 
 def _write_lines(path: Path, rows: list[dict[str, float]]) -> None:

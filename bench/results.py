@@ -48,12 +48,13 @@ class ResultStore:
     Several processes may use one folder: a record is appended under a lock in one write,
     predictions are renamed into place before it, and `claim` gives a cell to one process at a time.
     A record carries its own checksum and the hash of its predictions. What was changed since does
-    not count, and is named once.
+    not count, and is named once (`warn`).
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, warn: bool = True) -> None:
         self.root = Path(root)
         self.path = self.root / "results.jsonl"
+        self.warn = warn
 
     def records(self) -> dict[str, dict[str, Any]]:
         """Return the newest finished record per key."""
@@ -71,7 +72,7 @@ class ResultStore:
 
     def _lines(self) -> Lines:
         lines = read_lines(self.path)
-        for line in lines.damaged:
+        for line in lines.damaged if self.warn else ():
             _warn(line.sentence, line.content)
         return lines
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.errors import StorageError
+from bench.errors import PlaceBenchError, StorageError
 from bench.machine import flush_to_disk
 
 if TYPE_CHECKING:
@@ -26,15 +26,17 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _IN_THE_WAY = {errno.EISDIR, errno.ENOTDIR, errno.EEXIST}
 _EFFECTIVE = {"effective_ids": os.access in os.supports_effective_ids}
-_LIBRARY_WORDS = ("No space left on device", "os error 28", "PytorchStreamWriter failed")
+_LIBRARY_WORDS = (
+    "No space left on device",
+    *(f"os error {number})" for number in sorted(_FULL)),
+    "PytorchStreamWriter failed",
+)
 """How libraries that write for us say that they could not."""
 
 
 def storage_sentence(error: BaseException, path: Path | str = "") -> StorageError | None:
     """Return the error of a place that cannot be written (or, refused, read) as one sentence; None
     where it is about something else."""
-    if isinstance(error, StorageError):
-        return error
     number = error.errno if isinstance(error, OSError) else None
     name = str(path or getattr(error, "filename", None) or "a file")
     if number in _FULL or any(word in str(error) for word in _LIBRARY_WORDS):
@@ -49,7 +51,8 @@ def storage_sentence(error: BaseException, path: Path | str = "") -> StorageErro
         return StorageError(
             f"{name} cannot be written: {os.strerror(number or 0)}.", "Move away what stands there."
         )
-    return None
+    # A library that closes its file after a failed write may raise a second error over the first.
+    return storage_sentence(error.__context__, path) if error.__context__ else None
 
 
 @contextmanager
@@ -57,9 +60,11 @@ def writing(path: Path) -> Iterator[None]:
     """Turn a full disk or a refused write inside into a StorageError that names `path`."""
     try:
         yield
+    except PlaceBenchError:
+        raise
     except Exception as error:
         sentence = storage_sentence(error, path)
-        if sentence is None or sentence is error:
+        if sentence is None:
             raise
         raise sentence from error
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from bench.contracts import BACKBONES, Backbone, BackboneRequest
 from bench.errors import DataError, SettingError
 from bench.naming import absolute_name, short_name
+from bench.storage import atomic_path
 
 Framework = Literal["mmseg", "mmdet"]
 IMPORTS = {"imports": ["bench.mm.registered"], "allow_failed_imports": False}
@@ -164,7 +165,8 @@ def _native_encoder(
 
     model = timm_vit(backbone)
     weights = target.with_suffix(".pth")
-    torch.save({"state_dict": mmseg_state(model)}, weights)
+    with atomic_path(weights) as temporary, temporary.open("wb") as file:
+        torch.save({"state_dict": mmseg_state(model)}, file)
     return {
         "type": "VisionTransformer",
         **mmseg_options(model, levels=len(backbone.pyramid_channels)),

@@ -3,14 +3,25 @@ sentence."""
 
 import errno
 import os
+import resource
 import stat
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from safetensors.torch import save_file
 
-from bench.errors import StorageError
+from bench.contracts import Predictions
+from bench.errors import DataError, StorageError
+from bench.pictures import save
+from bench.results import ResultStore
 from bench.storage import atomic_path, check_folder, held, sweep, write_atomically, writing
 from tests.bench.other_user import other_user, public_folder, umask
 
@@ -138,6 +149,8 @@ def test_a_part_that_cannot_be_written_is_named() -> None:
         (OSError(errno.ENOSPC, "x"), "cannot be written: No space left on device. Free some space"),
         (OSError(errno.EACCES, "x"), "cannot be read or written: Permission denied"),
         (OSError(errno.EROFS, "x"), "cannot be read or written: Read-only file system"),
+        (OSError(errno.EISDIR, "x"), "cannot be written: Is a directory. Move away what stands"),
+        (OSError("Error { I/O error: File too large (os error 27) }"), "cannot be written: "),
         (
             RuntimeError("PytorchStreamWriter failed writing file data/0"),
             "cannot be written: No space",
@@ -147,6 +160,65 @@ def test_a_part_that_cannot_be_written_is_named() -> None:
 def test_a_full_disk_or_a_refused_write_names_the_file(error: Exception, words: str) -> None:
     with pytest.raises(StorageError, match=f"weights.pth {words}"), writing(Path("weights.pth")):
         raise error
+
+
+@pytest.fixture
+def small_disk() -> Iterator[None]:
+    """No file may have more than 1,000 bytes, as on a disk that is nearly full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def _predictions(folder: Path) -> Path:
+    table = pd.DataFrame({"image_id": np.random.default_rng(0).random(900)})
+    ResultStore(folder).save_predictions("k", Predictions(table))
+    return folder / "predictions" / "k.npz"
+
+
+def _record(folder: Path) -> Path:
+    ResultStore(folder).append({"key": "k", "status": "done", "text": "x" * 2000})
+    return folder / "results.jsonl"
+
+
+def _picture(folder: Path) -> Path:
+    figure = Figure()
+    FigureCanvasAgg(figure)
+    figure.subplots().plot([1, 2])
+    return save(figure, folder / "task.png")
+
+
+def _training(folder: Path) -> Path:
+    from bench._mm_trainer import _write
+
+    _write(folder / "best.pth", {"state_dict": {"weight": torch.rand(2000)}})
+    return folder / "best.pth"
+
+
+def _weights(folder: Path) -> Path:
+    with atomic_path(folder / "model.safetensors") as temporary:
+        save_file({"weight": torch.rand(2000)}, temporary)
+    return folder / "model.safetensors"
+
+
+@pytest.mark.usefixtures("small_disk")
+@pytest.mark.parametrize("write", [_predictions, _record, _picture, _training, _weights])
+def test_a_disk_that_fills_up_is_one_sentence_and_leaves_nothing_half_written(
+    tmp_path: Path, write: Callable[[Path], Path]
+) -> None:
+    with pytest.raises(StorageError, match=f"{tmp_path}.* cannot be written: ") as caught:
+        write(tmp_path)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.rglob(".*.tmp")) + list(tmp_path.rglob("*.p[nt][gh]"))
+
+
+def test_a_mistake_of_the_user_is_not_taken_for_a_full_disk() -> None:
+    with pytest.raises(DataError, match="image a"), writing(Path("cache")):
+        try:
+            raise PermissionError(errno.EACCES, "denied")
+        except PermissionError as error:
+            raise DataError("image a cannot be read.") from error
 
 
 def test_other_errors_pass() -> None:

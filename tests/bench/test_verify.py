@@ -78,11 +78,12 @@ def test_damage_is_listed_and_left_as_it_is(
     damage: Callable[[ResultStore], None],
     words: str,
     capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     damage(whole)
     before = state(whole.root)
     assert verify_command(whole.root, cache=False) == 2
-    assert words in capsys.readouterr().out
+    assert words in capsys.readouterr().out and not caplog.text, "said once, on stdout"
     assert state(whole.root) == before
 
 
