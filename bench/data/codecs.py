@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bench.data.elements import LEAVE_OUT
+from bench.data.grey import bound_pillow
+from bench.data.pictures import jpeg_frame
 from bench.errors import DataError
 
 if TYPE_CHECKING:
@@ -31,10 +36,12 @@ class Codec:
     install: str = ""
 
 
-_LOSSLESS = ("pylibjpeg", "gdcm")
-_JPEG_LS = ("pylibjpeg", "pyjpegls", "gdcm")
-_JPEG_8_BIT = ("pillow", "pylibjpeg", "gdcm")
-_JPEG_2000 = ("pillow", "pylibjpeg", "gdcm")
+# Not GDCM: where a stream is damaged, it may end the process.
+_LOSSLESS = ("pylibjpeg",)
+_JPEG_LS = ("pylibjpeg", "pyjpegls")
+_JPEG_8_BIT = ("pillow", "pylibjpeg")
+_JPEG_2000 = ("pillow", "pylibjpeg")
+_JPEG_2000_START = b"\xff\x4f\xff\x51"
 _RLE = "1.2.840.10008.1.2.5"
 _BASELINE = "1.2.840.10008.1.2.4.50"
 CODECS: dict[str, Codec] = {
@@ -89,7 +96,10 @@ def first_frame(header: pydicom.Dataset, samples: int, bits: int) -> tuple[np.nd
         options |= {"raw": True, "correct_unused_bits": False}
     else:
         plugins = _needed_plugins(syntax, bits, samples)
-        _require_end(header, syntax)
+        if syntax != _RLE:
+            _require_end(header)
+            _require_size(header)
+        bound_pillow()
         if syntax == _BASELINE:  # its samples are bytes, whatever the header allocates
             options |= {"bits_allocated": 8, "bits_stored": 8}
         elif syntax == _RLE:
@@ -129,7 +139,7 @@ def _needed_plugins(syntax: str, bits: int, samples: int) -> list[str]:
         codec = CODECS[syntax]
         raise DataError(
             f"its pixels are compressed as {codec.name}"
-            f"{f' of {bits} bits' if len(codec.plugins) > 2 else ''} ({syntax}), and the decoder "
+            f"{f' of {bits} bits' if 'pillow' in codec.plugins else ''} ({syntax}), and the decoder "
             "for that is not installed.",
             f"Install it: {codec.install} (or every decoder: {ALL_DECODERS}).",
         )
@@ -149,7 +159,7 @@ def _plugins(syntax: str, bits: int, samples: int) -> list[str]:
 
 
 def _fails(plugin: str, syntax: str, bits: int, samples: int) -> bool:
-    """Return whether a plugin cannot read what it names: Pillow and GDCM no JPEG of 12 bits, Pillow
+    """Return whether a plugin cannot read what it names: Pillow no JPEG of 12 bits, and
     no JPEG 2000 of deep colour or above 16 bits."""
     if CODECS[syntax].name == "JPEG Extended":
         return plugin != "pylibjpeg" and bits > 8
@@ -165,10 +175,31 @@ def _name(syntax: str) -> str:
     return syntax if name == syntax else f"{name} ({syntax})"
 
 
-def _require_end(header: pydicom.Dataset, syntax: str) -> None:
+def _require_size(header: pydicom.Dataset) -> None:
+    """Raise DataError where a compressed frame is of another size than the header states: a decoder
+    makes room for what the frame says, whatever that is."""
+    from pydicom.encaps import get_frame
+
+    height, width = _stream_size(get_frame(header.PixelData, 0, number_of_frames=1))
+    if (height, width) != (header.Rows, header.Columns):
+        raise DataError(
+            f"its compressed frame has {width} x {height} px, its header states "
+            f"{header.Columns} x {header.Rows}.",
+            LEAVE_OUT,
+        )
+
+
+def _stream_size(stream: bytes) -> tuple[int, int]:
+    """Return (height, width) of a JPEG, JPEG-LS or JPEG 2000 stream from its own header."""
+    start = stream[:4096].find(_JPEG_2000_START)
+    if start < 0:
+        return jpeg_frame(io.BytesIO(stream)).size
+    right, bottom, left, top = struct.unpack(">4I", stream[start + 8 : start + 24])
+    return bottom - top, right - left
+
+
+def _require_end(header: pydicom.Dataset) -> None:
     """Raise ValueError where a JPEG stream lacks its end: its decoders fill in what is missing."""
-    if syntax == _RLE:
-        return
     data = header.PixelData
     stream = data[-4096:].rstrip(b"\0")
     if b"\xff\xd9" not in stream[-_PADDING:] and b"\xff\xd9" not in data[-_PADDING * 4 :]:

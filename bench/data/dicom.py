@@ -168,8 +168,9 @@ def _check_pixel_data(header: pydicom.Dataset) -> None:
         return
     if "Rows" in header or not len(header):  # pydicom drops all elements where a file ends in one
         raise ValueError("it ends before its pixels")
+    what = f" ({header.SOPClassUID.name})" if header.get("SOPClassUID") else ""
     raise DataError(
-        "it is a DICOM file without an image.", "Check the table, or use --on-error skip."
+        f"it is a DICOM file without an image{what}.", "Check the table, or use --on-error skip."
     )
 
 

@@ -55,6 +55,14 @@ def check_pixels(height: int, width: int) -> None:
         )
 
 
+def bound_pillow() -> None:
+    """Give Pillow the limit of `check_pixels`: it warns above its own, and it alone sees how large
+    a compressed frame is that a DICOM header calls small."""
+    from PIL import Image
+
+    Image.MAX_IMAGE_PIXELS = int(_limit() * 1e6)
+
+
 def _limit() -> float:
     text = os.environ.get(_VARIABLE) or str(LARGEST_MEGAPIXELS)
     try:

@@ -20,6 +20,7 @@ it."""
 Interpolation = Literal["area", "bilinear", "bicubic", "nearest"]
 Decoder = Callable[[bytes, object, bool, Scaling], np.ndarray]
 SUFFIXES = (".dcm", ".dicom", ".jpg", ".jpeg", ".png")
+_ALL_PLUGINS = "Unable to decode as exceptions were raised by all available plugins: "
 _OTHER_TYPES = (
     (b"II*\0", "TIFF"),
     (b"MM\0*", "TIFF"),
@@ -106,12 +107,15 @@ def _decoder(head: bytes) -> Decoder | None:
 def _named(error: DataError, path: Path | str) -> DataError:
     """Return the error with the image's path in front, unless it says which file it is."""
     message = str(error.args[0])
-    return error if str(path) in message else DataError(f"image {path}: {message}", error.hint)
+    return (
+        error if f"file {path} " in message else DataError(f"image {path}: {message}", error.hint)
+    )
 
 
 def _reason(error: Exception) -> str:
     """Return an exception as one line, without addresses of objects."""
-    words = re.sub(r"<[\w.]+ object at 0x[0-9a-f]+>", "the file", " ".join(str(error).split()))
+    words = " ".join(str(error).split()).removeprefix(_ALL_PLUGINS)
+    words = re.sub(r"<[\w.]+ object at 0x[0-9a-f]+>", "the file", words)
     return words[:200].rstrip(" .") or type(error).__name__
 
 

@@ -28,8 +28,8 @@ def look_up(
 
 
 def apply_palette(indices: np.ndarray, header: pydicom.Dataset) -> np.ndarray:
-    """Return the luma uint8 of the colours that the palettes give for `indices`; the full range of
-    a colour is that of its entries' bits."""
+    """Return the luma uint8 of the colours that the palettes give for `indices`, black to white
+    0 to 255."""
     if "SegmentedRedPaletteColorLookupTableData" in header:
         return _segmented(indices, header)
     planes = [_palette(indices, header, colour) for colour in _COLOURS]
@@ -37,11 +37,11 @@ def apply_palette(indices: np.ndarray, header: pydicom.Dataset) -> np.ndarray:
 
 
 def _palette(indices: np.ndarray, header: pydicom.Dataset, colour: str) -> np.ndarray:
-    """Return one colour of the picture as float 0..255."""
+    """Return one colour of the picture, 0..255: the upper eight bits of its entries."""
     name = f"{colour}PaletteColorLookupTable"
     table, first, bits = _table(header, f"{name}Descriptor", f"{name}Data", header, "")
-    top = 255 if int(table.max()) < 256 else (1 << bits) - 1  # some call bytes words
-    return _entries_for(indices, table, _signed(first, indices, header)) * (255.0 / top)
+    spare = 0 if int(table.max()) < 256 else bits - 8  # some call bytes words
+    return _entries_for(indices, table >> spare, _signed(first, indices, header))
 
 
 def _segmented(indices: np.ndarray, header: pydicom.Dataset) -> np.ndarray:
@@ -51,7 +51,7 @@ def _segmented(indices: np.ndarray, header: pydicom.Dataset) -> np.ndarray:
         colours = apply_color_lut(indices, header)[..., :3]
     except (ValueError, AttributeError, KeyError, IndexError, TypeError) as error:
         raise DataError(f"its segmented palettes do not read ({error}).", LEAVE_OUT) from error
-    return luma(colours * (255.0 / np.iinfo(colours.dtype).max)).astype(np.uint8)
+    return luma(colours.astype(np.int64) >> 8 * (colours.dtype.itemsize - 1)).astype(np.uint8)
 
 
 def _entries_for(values: np.ndarray, table: np.ndarray, first: int) -> np.ndarray:

@@ -7,20 +7,24 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 
 from bench.contracts import Scaling
-from bench.data.grey import check_pixels, luma, to_uint8
+from bench.data.grey import bound_pillow, check_pixels, luma, to_uint8
 from bench.errors import DataError
 
 if TYPE_CHECKING:
     from PIL import Image
 
 PNG = b"\x89PNG\r\n\x1a\n"
-_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # SOF markers
+_FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # SOF markers, that of JPEG-LS too
 _READ_FRAMES = {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}  # baseline, extended, progressive; also arithmetic
+_LOSSLESS_FRAMES = {
+    **dict.fromkeys((0xC3, 0xC7, 0xCB, 0xCF), "lossless JPEG"),
+    0xF7: "JPEG-LS",
+}
 _COLOUR_TYPES = {2: "RGB", 4: "grey with alpha", 6: "RGB with alpha"}
 _NEEDED = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 
@@ -41,8 +45,7 @@ def picture_size(file: BinaryIO) -> tuple[int, int]:
         width, height = struct.unpack(">II", head[16:24])
         return height, width
     file.seek(0)
-    _, _, height, width = _frame(file)
-    return height, width
+    return jpeg_frame(file).size
 
 
 # ----------------------------------------------------------------------------------------------------------------- PNG
@@ -113,12 +116,12 @@ def _deep_colour(data: bytes) -> np.ndarray:
 
 # ---------------------------------------------------------------------------------------------------------------- JPEG
 def _jpeg(data: bytes) -> np.ndarray:
-    marker, precision, height, width = _frame(io.BytesIO(data))
-    check_pixels(height, width)
-    if marker not in _READ_FRAMES or precision != 8:
-        kind = "lossless JPEG" if marker in (0xC3, 0xC7, 0xCB, 0xCF) else "JPEG"
+    frame = jpeg_frame(io.BytesIO(data))
+    check_pixels(*frame.size)
+    if frame.marker not in _READ_FRAMES or frame.bits != 8:
+        kind = _LOSSLESS_FRAMES.get(frame.marker, "JPEG")
         raise DataError(
-            f"it is a {kind} of {precision} bits (frame type SOF{marker - 0xC0}), which is not "
+            f"it is a {kind} of {frame.bits} bits (frame type SOF{frame.marker - 0xC0}), which is not "
             "read.",
             "Convert it to a PNG of 16 bits, or leave it out with --on-error skip.",
         )
@@ -127,8 +130,17 @@ def _jpeg(data: bytes) -> np.ndarray:
     return _open(data)
 
 
-def _frame(file: BinaryIO) -> tuple[int, int, int, int]:
-    """Return marker, bits, height and width of a JPEG's frame header, reading no more than that."""
+class JpegFrame(NamedTuple):
+    """What the frame header of a JPEG says: its type as a marker, bits a sample, (height, width)."""
+
+    marker: int
+    bits: int
+    size: tuple[int, int]
+
+
+def jpeg_frame(file: BinaryIO) -> JpegFrame:
+    """Return the frame header of a JPEG or JPEG-LS stream, reading no more than that; raise
+    ValueError where there is none."""
     if file.read(2) != b"\xff\xd8":
         raise ValueError("no PNG and no JPEG")
     while head := file.read(1):
@@ -142,7 +154,7 @@ def _frame(file: BinaryIO) -> tuple[int, int, int, int]:
             if len(fields) < 7:
                 break
             _, precision, height, width = struct.unpack(">HBHH", fields)
-            return marker, precision, height, width
+            return JpegFrame(marker, precision, (height, width))
         if marker in (0xD9, 0xDA):
             break
         if marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD8:
@@ -156,7 +168,7 @@ def _frame(file: BinaryIO) -> tuple[int, int, int, int]:
 def _open(data: bytes) -> np.ndarray:
     from PIL import Image
 
-    Image.MAX_IMAGE_PIXELS = None  # `check_pixels` is the limit, and has an error of its own
+    bound_pillow()
     with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as picture:
         return _grey(picture)
 

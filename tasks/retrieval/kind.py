@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from bench.contracts import Backbone, CellContext, Predictions, Profile, Subset, TaskKind, TaskSpec
+from bench.contracts import (
+    Backbone,
+    CellContext,
+    Predictions,
+    Profile,
+    Scaling,
+    Subset,
+    TaskKind,
+    TaskSpec,
+)
 from tasks.retrieval.settings import PRESETS, RetrievalSettings, resolve
 
 if TYPE_CHECKING:
@@ -19,6 +28,7 @@ class RetrievalKind(TaskKind):
 
     name = "retrieval"
     evaluator_version = 1
+    scaling: ClassVar[Mapping[str, Scaling]] = {"gloria": "mgca"}
     metrics = (
         "i2t_p@5",
         "i2t_hit@5",

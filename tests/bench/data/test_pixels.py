@@ -74,7 +74,7 @@ def test_bits_above_the_stored_ones_are_masked(way):
     if way == "JPEG 2000":
         data = compressed(data, JPEG_2000, jpeg_2000(over))
     elif way == "RLE":
-        data = written(data, lambda header: header.compress(RLELossless))
+        data = written(data, lambda header: header.compress(RLELossless, encoding_plugin="pydicom"))
     assert np.abs(decode_image(data, "x").astype(int) - RAMP).max() <= 1
 
 
@@ -253,6 +253,24 @@ def test_a_compressed_stream_without_its_end_is_refused():
     assert "truncated or corrupt" in refusal(data)
 
 
+@pytest.mark.parametrize("syntax", ["50", "90"])
+def test_a_frame_larger_than_its_header_says_is_not_unpacked(syntax):
+    large = np.zeros((600, 700), np.uint8)
+    stream = jpeg_2000(large) if syntax == "90" else picture("JPEG", large)
+    message = refusal(compressed(dicom_bytes(RAMP), f"1.2.840.10008.1.2.4.{syntax}", stream))
+    assert "its compressed frame has 700 x 600 px, its header states 128 x 128" in message
+
+
+def test_a_dicom_file_without_an_image_is_called_what_it_is():
+    def change(header: Dataset) -> None:
+        header.SOPClassUID = "1.2.840.10008.5.1.4.1.1.88.11"
+        for keyword in ("Rows", "PixelData"):
+            delattr(header, keyword)
+
+    message = refusal(written(dicom_bytes(RAMP), change))
+    assert "without an image (Basic Text SR Storage)" in message
+
+
 # -------------------------------------------------------------------------------------------------------------- property
 def stretched(values: np.ndarray) -> np.ndarray:
     low, high = values.min(), values.max()
@@ -293,7 +311,7 @@ def test_grey_values_agree_with_an_independent_computation(
     elif syntax == "deflated":
         data = deflated(data)
     elif syntax == "RLE":
-        data = written(data, lambda header: header.compress(RLELossless))
+        data = written(data, lambda header: header.compress(RLELossless, encoding_plugin="pydicom"))
     elif syntax == "JPEG 2000":
         data = compressed(data, JPEG_2000, jpeg_2000(stored))
     exact = stretched(values * slope - 3.0)
@@ -406,6 +424,17 @@ def test_another_scaling_is_another_data_hash(tmp_path):
     default, mgca = (prepare(dataset, root, size=16, scaling=how) for how in ("range", "mgca"))
     assert default.data_hash == prepare(dataset, root, size=16).data_hash
     assert default.data_hash != mgca.data_hash
+
+
+def test_every_kind_with_a_preset_of_gloria_or_mgca_reads_images_as_they_do():
+    presets = [
+        (kind, name)
+        for kind in KINDS.names()
+        for name in KINDS.get(kind).protocols()
+        if name in ("gloria", "mgca")
+    ]
+    assert len(presets) >= 7
+    assert all(KINDS.get(kind).scaling.get(name) == "mgca" for kind, name in presets)
 
 
 @pytest.mark.parametrize("task", ["siim_seg", "rsna_det", "rsna_cls"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import imagecodecs
@@ -12,9 +13,10 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import JPEG2000Lossless
 
-from bench.data.codecs import first_frame
-from bench.data.images import read_image
-from tests.bench.data.dicoms import write_dicom
+from bench.data.codecs import first_frame, readable
+from bench.data.images import decode_image, read_image
+from bench.errors import DataError
+from tests.bench.data.dicoms import dicom_bytes, write_dicom
 
 FILES = Path(pydicom.__file__).parent / "data" / "test_files"
 
@@ -63,3 +65,28 @@ def test_a_lossless_frame_of_another_encoder_gives_every_grey_level(
     assert np.array_equal(ours(pydicom.dcmread(path)), pixels)
     grey = pixels.astype(float) * 255 / (2**bits - 1)
     assert np.abs(read_image(path) - grey).max() <= 0.5 + 1e-9
+
+
+@pytest.mark.parametrize("bits", [8, 12, 16])
+@pytest.mark.parametrize(
+    ("name", "syntax", "encode"),
+    [
+        ("JPEG Lossless", "1.2.840.10008.1.2.4.70", imagecodecs.ljpeg_encode),
+        ("JPEG-LS Lossless", "1.2.840.10008.1.2.4.80", imagecodecs.jpegls_encode),
+    ],
+)
+def test_a_frame_whose_decoder_is_an_extra_is_right_or_refused_by_name(
+    name: str, syntax: str, encode: Callable[..., bytes], bits: int
+) -> None:
+    """Both halves are right: which one an installation has, `readable` tells before."""
+    pixels = np.random.default_rng(bits).integers(0, 2**bits, (48, 40))
+    pixels[0, :2] = (0, 2**bits - 1)
+    stored = pixels.astype(np.uint8 if bits == 8 else np.uint16)
+    stream = encode(stored, bitspersample=bits) if "LS" not in name else encode(stored)
+    data = dicom_bytes(stored, bits=bits, syntax=syntax, stream=stream)
+    if name not in readable()[0]:
+        with pytest.raises(DataError, match=f"x: its pixels are compressed as {name}"):
+            decode_image(data, "x")
+        return
+    grey = pixels * 255.0 / (2**bits - 1)
+    assert np.abs(decode_image(data, "x") - grey).max() <= 0.5 + 1e-9
