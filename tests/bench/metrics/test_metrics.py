@@ -3,7 +3,7 @@ class, one image, no image."""
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn import metrics as sk
@@ -81,6 +81,9 @@ def test_exclusive_classes_equal_scikit_learn_on_copies(case, classes):
 def test_probabilities_equal_a_loop_over_bins(case, bins):
     score, label, weight = case
     prob = np.clip((score + 1.5) / 4.5, 0, 1)
+    # 8/18 as a quotient and as an edge of 18 bins differ in the last bit: either bin is right.
+    exact = np.isin(prob, (0.0, 0.5, 1.0))
+    assume((exact | (np.abs(prob * bins - np.round(prob * bins)) > 1e-9)).all())
     found, error = (
         counting.calibration_error(prob, label, weight, bins),
         counting.brier(prob, label, weight),
