@@ -74,13 +74,13 @@ lint: $(STAMP)  ## ruff and mypy
 	@echo "lint: ruff and mypy"
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-perf: $(STAMP)  ## measure the performance table (benchmarks/)
+perf: $(STAMP)  ## measure the performance table (perf/)
 	@echo "perf"
-	@$(BIN)/python -m benchmarks $(ARGS)
+	@$(BIN)/python -m perf $(ARGS)
 
 ablation: $(STAMP)  ## pre-train PLACE without each of its parts, on equal terms (hours; docs/methods.md)
 	@echo "ablation"
-	@$(BIN)/python -m backbones.ablation $(ARGS)
+	@$(BIN)/python -m backbones.studies.ablation $(ARGS)
 
 clean:  ## remove caches of the tools (no results, no .venv)
 	@echo "clean"

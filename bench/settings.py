@@ -1,288 +1,55 @@
-"""Frozen settings: typed fields with ranges, and `key=value` overrides."""
+"""Settings, for plug-ins written before they moved to `bench.core.settings`."""
 
-from __future__ import annotations
+from bench.core.settings import (
+    Betas,
+    CheckedSettings,
+    Count,
+    Decay,
+    Dropout,
+    Inside,
+    Layers,
+    Length,
+    Norm,
+    Range,
+    Rate,
+    S,
+    Scale,
+    Seed,
+    Share,
+    Side,
+    Weight,
+    Width,
+    check_fields,
+    check_value,
+    field_hints,
+    override,
+    parse_list,
+    parse_pairs,
+)
 
-import dataclasses
-import math
-import types
-import typing
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
-
-from bench.errors import SettingError
-from bench.registry import suggest
-
-S = TypeVar("S")
-_SHOWN = 60
-"""Characters of a wrong value that an error repeats."""
-
-
-# ------------------------------------------------------------------------------------------------------------- ranges
-@dataclass(frozen=True)
-class Range:
-    """The numbers a setting may have, written beside its type: `lr: Annotated[float, Range(0, 1)]`.
-
-    An end that is open is not allowed itself. A number that is not finite never is.
-    """
-
-    low: float
-    high: float
-    low_open: bool = False
-    high_open: bool = False
-    multiple_of: int = 1
-
-    def __contains__(self, value: float) -> bool:
-        above = value > self.low if self.low_open else value >= self.low
-        below = value < self.high if self.high_open else value <= self.high
-        return above and below and (self.multiple_of == 1 or value % self.multiple_of == 0)
-
-    def __str__(self) -> str:
-        low = f"{'above' if self.low_open else 'at least'} {self.low:.12g}"
-        high = f"{'below' if self.high_open else 'at most'} {self.high:.12g}"
-        if self.multiple_of != 1:
-            return f"{low}, {high} and a multiple of {self.multiple_of}"
-        return f"{low} and {high}"
-
-
-@dataclass(frozen=True)
-class Length:
-    """How many values a tuple may have: `Annotated[tuple[Width, ...], Length(1, 8)]`."""
-
-    low: int
-    high: int
-
-    def __str__(self) -> str:
-        return f"{self.low} to {self.high}"
-
-
-Count = Annotated[int, Range(1, 1_000_000)]
-"""A number of things of which there is at least one."""
-Side = Annotated[int, Range(16, 4096)]
-"""The side of a square image in pixels."""
-Width = Annotated[int, Range(1, 65_536)]
-"""Channels of a map or units of a layer."""
-Layers = Annotated[int, Range(1, 128)]
-"""Layers of a network."""
-Rate = Annotated[float, Range(0, 10, low_open=True)]
-"""A learning rate."""
-Decay = Annotated[float, Range(0, 10)]
-"""A weight decay."""
-Norm = Annotated[float, Range(0, 1e6, low_open=True)]
-"""The norm at which gradients are cut."""
-Share = Annotated[float, Range(0, 1)]
-"""A part of a whole, nothing and all of it included."""
-Inside = Annotated[float, Range(0, 1, low_open=True, high_open=True)]
-"""A part of a whole that is neither nothing nor all of it."""
-Dropout = Annotated[float, Range(0, 1, high_open=True)]
-"""The probability that a unit is dropped."""
-Weight = Annotated[float, Range(0, 1e6)]
-"""The weight of a part of a loss; 0 leaves it out."""
-Scale = Annotated[float, Range(0, 1e6, low_open=True)]
-"""A factor on scores, or a temperature that divides them."""
-Betas = tuple[
-    Annotated[float, Range(0, 1, high_open=True)], Annotated[float, Range(0, 1, high_open=True)]
+__all__ = [
+    "Betas",
+    "CheckedSettings",
+    "Count",
+    "Decay",
+    "Dropout",
+    "Inside",
+    "Layers",
+    "Length",
+    "Norm",
+    "Range",
+    "Rate",
+    "S",
+    "Scale",
+    "Seed",
+    "Share",
+    "Side",
+    "Weight",
+    "Width",
+    "check_fields",
+    "check_value",
+    "field_hints",
+    "override",
+    "parse_list",
+    "parse_pairs",
 ]
-"""Adam's two decay rates."""
-Seed = Annotated[int, Range(0, 2**32 - 1)]
-"""What random numbers are drawn from (numpy's global generator takes 32 bits)."""
-
-
-class CheckedSettings:
-    """Base of a settings dataclass: every field is checked against its type and range when one is
-    made, whether by hand, by `dataclasses.replace` or by `override`.
-
-    A subclass with a `__post_init__` of its own calls this one first.
-    """
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-
-
-def check_fields(settings: Any) -> None:
-    """Raise SettingError for a field of a dataclass whose value is not of its type or outside its
-    range, naming key, value and range."""
-    hints = field_hints(type(settings))
-    for field in dataclasses.fields(settings):
-        check_value(field.name, getattr(settings, field.name), hints[field.name])
-
-
-def field_hints(cls: type) -> dict[str, Any]:
-    """Return the types of a dataclass's fields with what is annotated beside them."""
-    return typing.get_type_hints(cls, include_extras=True)
-
-
-def check_value(key: str, value: Any, hint: Any) -> None:
-    """Raise SettingError where `value` is not of the type `hint` or outside a Range or Length
-    beside it."""
-    hint, ranges = _plain(hint)
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in arguments:
-            return
-        check_value(key, value, next(each for each in arguments if each is not type(None)))
-    elif origin is typing.Literal:
-        if value not in arguments:
-            raise _no_choice(key, value, arguments)
-    elif origin is tuple:
-        _check_tuple(key, value, arguments, ranges)
-    elif hint in (int, float):
-        _check_number(key, value, hint, ranges)
-    elif hint in (bool, str) and not isinstance(value, hint):
-        raise _wrong_type(key, value, hint)
-
-
-def _plain(hint: Any) -> tuple[Any, tuple[Any, ...]]:
-    """Return a type without what is annotated beside it, and that."""
-    if typing.get_origin(hint) is Annotated:
-        return typing.get_args(hint)[0], hint.__metadata__
-    return hint, ()
-
-
-def _check_tuple(key: str, value: Any, arguments: tuple[Any, ...], ranges: tuple[Any, ...]) -> None:
-    if not isinstance(value, tuple):
-        raise _wrong_type(key, value, tuple)
-    for length in ranges:
-        if isinstance(length, Length) and not length.low <= len(value) <= length.high:
-            raise _wrong_length(key, value, str(length))
-    if Ellipsis in arguments:
-        arguments = (arguments[0],) * len(value)
-    elif len(value) != len(arguments):
-        raise _wrong_length(key, value, str(len(arguments)))
-    for each, hint in zip(value, arguments, strict=True):
-        check_value(key, each, hint)
-
-
-def _check_number(key: str, value: Any, hint: type, ranges: tuple[Any, ...]) -> None:
-    allowed = (int, float) if hint is float else (int,)
-    if not isinstance(value, allowed) or isinstance(value, bool):
-        raise _wrong_type(key, value, hint)
-    finite = isinstance(value, int) or math.isfinite(value)
-    limits: list[Range | None] = [each for each in ranges if isinstance(each, Range)]
-    for limit in limits or [None]:
-        if finite and (limit is None or value in limit):
-            continue
-        kind = "whole" if hint is int else "finite"
-        wanted = f"{kind} number" if limit is None else f"{kind} number, {limit}"
-        shown = _shown(f"{value:g}" if isinstance(value, float) else value)
-        raise SettingError(f"setting '{key}' is {shown}.", f"It must be a {wanted}.")
-
-
-def _wrong_type(key: str, value: Any, hint: type) -> SettingError:
-    return SettingError(f"setting '{key}' wants {hint.__name__}, found '{_shown(value)}'.")
-
-
-def _wrong_length(key: str, value: tuple[Any, ...], wanted: str) -> SettingError:
-    listed = ", ".join(map(str, value)) or "nothing"
-    return SettingError(
-        f"setting '{key}' has {len(value)} value(s): {_shown(listed)}.",
-        f"It takes {wanted}, separated by commas.",
-    )
-
-
-def _no_choice(key: str, value: Any, options: tuple[Any, ...]) -> SettingError:
-    return SettingError(
-        f"setting '{key}' is '{_shown(value)}'.", f"Choose one of {', '.join(map(str, options))}."
-    )
-
-
-def _shown(value: Any) -> str:
-    try:
-        text = str(value)
-    except ValueError:  # an integer of thousands of digits
-        return "a number of thousands of digits"
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
-
-
-# ---------------------------------------------------------------------------------------------------------- overrides
-def parse_pairs(pairs: Sequence[str], form: str = "--set key=value") -> dict[str, str]:
-    """Parse `["lr=1e-3", "seed=2"]` into a dict; raise SettingError on a word without '='."""
-    parsed = {}
-    for pair in pairs:
-        key, sep, value = pair.partition("=")
-        if not sep or not key.strip():
-            raise SettingError(f"'{pair}' is not of the form key=value.", f"Write {form}.")
-        parsed[key.strip()] = value.strip()
-    return parsed
-
-
-def override(settings: S, changes: Mapping[str, Any]) -> S:
-    """Return `settings` with `changes`; strings are parsed by the field's type, lists become
-    tuples.
-
-    Raise SettingError for an unknown key, a value of another type, and one outside the range of its
-    field.
-    """
-    hints = field_hints(type(settings))
-    names = {field.name for field in dataclasses.fields(settings)}  # type: ignore[arg-type]
-    parsed = {}
-    for key, value in changes.items():
-        if key not in names:
-            raise SettingError(
-                f"unknown setting '{key}' of {type(settings).__name__}.", suggest(key, names)
-            )
-        parsed[key] = _value(key, value, hints[key])
-    changed = dataclasses.replace(settings, **parsed)  # type: ignore[type-var]
-    check_fields(changed)
-    return changed
-
-
-def _value(key: str, value: Any, hint: Any) -> Any:
-    if isinstance(value, str):
-        return _parse(key, value, hint)
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _parse(key: str, text: str, hint: Any) -> Any:
-    hint, _ = _plain(hint)
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        if text.lower() in ("none", "") and type(None) in arguments:
-            return None
-        return _parse(key, text, next(a for a in arguments if a is not type(None)))
-    if origin is typing.Literal:
-        return _choice(key, text, arguments)
-    if origin is tuple:
-        words = [word.strip() for word in text.split(",")]
-        return tuple(_parse(key, word, arguments[0]) for word in words if word)
-    if hint is bool:
-        return _boolean(key, text)
-    try:
-        return hint(text)
-    except (TypeError, ValueError) as error:
-        raise _wrong_type(key, text, hint) from error
-
-
-def _choice(key: str, text: str, options: tuple[Any, ...]) -> Any:
-    for option in options:
-        if str(option) == text:
-            return option
-    raise _no_choice(key, text, options)
-
-
-def _boolean(key: str, text: str) -> bool:
-    words = {
-        "true": True,
-        "1": True,
-        "yes": True,
-        "on": True,
-        "false": False,
-        "0": False,
-        "no": False,
-        "off": False,
-    }
-    if text.lower() not in words:
-        raise SettingError(f"setting '{key}' wants true or false, found '{text}'.")
-    return words[text.lower()]
-
-
-def parse_list(text: str, kind: Callable[[str], S], option: str) -> tuple[S, ...]:
-    """Parse `0.1,1.0` into a tuple without repeats; raise SettingError naming the option on a word
-    of another type."""
-    try:
-        return tuple(dict.fromkeys(kind(part.strip()) for part in text.split(",") if part.strip()))
-    except ValueError as error:
-        raise SettingError(
-            f"{option} '{text}' is not a comma-separated list: {error}.",
-            f"Write e.g. {option} a,b.",
-        ) from error

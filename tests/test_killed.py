@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.bench.test_cli import place_bench
+from tests.bench.commands.test_cli import place_bench
 
 STRANGER = str(Path(__file__).parents[1] / "docs" / "examples" / "stranger.py")
 PATIENCE = 200.0
@@ -55,7 +55,7 @@ def kill_when(happened: Callable[[], bool], *words: str, cwd: Path) -> None:
     settings["PLACE_BENCH_CACHE"] = str(cwd / "cache")
     with (cwd / "killed.log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "bench.cli", *words],
+            [sys.executable, "-m", "bench.commands.cli", *words],
             cwd=cwd,
             env=settings,
             stdout=log,

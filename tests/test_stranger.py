@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.bench.test_cli import place_bench
+from tests.bench.commands.test_cli import place_bench
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "stranger.py"
 

@@ -1,2 +1,1 @@
-"""Losses shared by the methods, as plain functions on tensors. Imports nothing here: the registry
-imports this package."""
+"""Losses, where plug-ins import them from; they stand in `backbones.shared.alignment`."""

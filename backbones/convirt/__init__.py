@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backbones.architectures import architecture_name
+from backbones.shared.encoders.architectures import architecture_name
 from bench.contracts import Backbone, BackboneRequest, backbone
 
 
@@ -17,12 +17,12 @@ from bench.contracts import Backbone, BackboneRequest, backbone
     source="arXiv 2010.00747",
     architecture=architecture_name,
     method="backbones.convirt.model:ConVIRT",
-    trainer="backbones.pretrain",
+    trainer="backbones.shared.pretraining.trainer",
     pretrain_on="mimic_cxr",
     default=True,
 )
 def build(request: BackboneRequest) -> Backbone:
     """Return the encoders of a checkpoint written by `place-bench pretrain convirt`."""
-    from backbones.checkpoint import load_method
+    from backbones.shared.pretraining.checkpoint import load_method
 
     return load_method("convirt", request)

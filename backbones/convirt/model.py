@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import torch
 
-from backbones.alignment.gather import gather
-from backbones.alignment.kernels import symmetric_info_nce
 from backbones.convirt.settings import Settings
-from backbones.vision_language import Batch, VisionLanguageMethod, text_batch
+from backbones.shared.alignment.gather import gather
+from backbones.shared.alignment.kernels import symmetric_info_nce
+from backbones.shared.pretraining.vision_language import Batch, VisionLanguageMethod, text_batch
 
 
 class ConVIRT(VisionLanguageMethod):

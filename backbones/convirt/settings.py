@@ -1,5 +1,5 @@
 """Settings of ConVIRT: those every method has."""
 
-from backbones.settings import MethodSettings as Settings
+from backbones.shared.pretraining.settings import MethodSettings as Settings
 
 __all__ = ["Settings"]

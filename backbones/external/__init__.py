@@ -8,9 +8,9 @@ from functools import partial
 from backbones.external import sources
 from backbones.external.settings import SETTINGS
 from bench.contracts import BACKBONES, Backbone, BackboneRequest, BackboneSpec
-from bench.errors import SettingError
-from bench.naming import join_name
-from bench.settings import override
+from bench.core.errors import SettingError
+from bench.core.naming import join_name
+from bench.core.settings import override
 
 _SCHEMES = {
     "timm": (

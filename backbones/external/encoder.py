@@ -10,12 +10,12 @@ from typing import Literal
 import torch
 from torch import nn
 
-from backbones.architectures import Architecture
-from backbones.base import ImageEncoder, LoadedBackbone
 from backbones.external.settings import InputSettings
-from backbones.weights.coverage import Coverage
+from backbones.shared.encoders.architectures import Architecture
+from backbones.shared.encoders.base import ImageEncoder, LoadedBackbone
+from backbones.shared.weights.coverage import Coverage
 from bench.contracts import Features, InputSpec
-from bench.errors import SettingError
+from bench.core.errors import SettingError
 
 
 def apply_input(spec: InputSpec, settings: InputSettings) -> InputSpec:

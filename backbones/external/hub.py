@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.cards import read_json_object
-from bench.errors import CheckpointError
+from bench.core.cards import read_json_object
+from bench.core.errors import CheckpointError
 
 WEIGHTS = (
     "model.safetensors",
@@ -97,8 +97,8 @@ def _check_safetensors(path: Path) -> None:
 
 
 def _check_pickle(path: Path) -> None:
-    from backbones.weights.reading import read_weights, state_dict_of
-    from backbones.weights.values import check_types
+    from backbones.shared.weights.reading import read_weights, state_dict_of
+    from backbones.shared.weights.values import check_types
 
     state = state_dict_of(read_weights(path), path)
     check_types({key: state[key] for key in state if key.endswith(("weight", "bias"))}, path)

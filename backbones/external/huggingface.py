@@ -30,14 +30,14 @@ from backbones.external.encoder import (
 from backbones.external.hub import check_weight_files, hub_file, weight_files
 from backbones.external.settings import HubSettings, InputSettings
 from backbones.external.sources import architecture
-from backbones.weights.coverage import Coverage, check_depth, expected_state, idle_weights
-from backbones.weights.values import check_values
-from bench.cards import read_json_object
+from backbones.shared.weights.coverage import Coverage, check_depth, expected_state, idle_weights
+from backbones.shared.weights.values import check_values
 from bench.contracts import Backbone, BackboneRequest, Features, InputSpec
-from bench.errors import CheckpointError, MissingDependencyError
-from bench.progress import default_progress
-from bench.settings import override
-from bench.words import cut_words
+from bench.core.cards import read_json_object
+from bench.core.errors import CheckpointError, MissingDependencyError
+from bench.core.progress import default_progress
+from bench.core.settings import override
+from bench.core.words import cut_words
 
 _TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model")
 """Files of which a tokenizer needs one; without any, transformers makes one without words."""

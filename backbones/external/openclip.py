@@ -26,15 +26,20 @@ from backbones.external.encoder import (
 from backbones.external.hub import check_weight_files, hub_file
 from backbones.external.settings import OpenClipSettings
 from backbones.external.sources import architecture, weights_paths
-from backbones.weights.coverage import Coverage, expected_state, whole
-from backbones.weights.values import check_values
-from bench.cards import read_json_object
+from backbones.shared.weights.coverage import Coverage, expected_state, whole
+from backbones.shared.weights.values import check_values
 from bench.contracts import Backbone, BackboneRequest, Features, InputSpec
-from bench.errors import CheckpointError, MissingDependencyError, SettingError, UnknownNameError
-from bench.progress import default_progress
-from bench.registry import suggest
-from bench.settings import override
-from bench.words import cut_words
+from bench.core.cards import read_json_object
+from bench.core.errors import (
+    CheckpointError,
+    MissingDependencyError,
+    SettingError,
+    UnknownNameError,
+)
+from bench.core.progress import default_progress
+from bench.core.registry import suggest
+from bench.core.settings import override
+from bench.core.words import cut_words
 
 _TEXT_TOWERS = ("bert", "roberta", "xlm-roberta", "mt5", "m2m_100")
 """Types of transformers models that open_clip uses as text towers."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from bench.settings import CheckedSettings, Length, Range, Side
+from bench.core.settings import CheckedSettings, Length, Range, Side
 
 Means = Annotated[tuple[Annotated[float, Range(-10, 10)], ...], Length(1, 3)]
 Deviations = Annotated[tuple[Annotated[float, Range(0, 10, low_open=True)], ...], Length(1, 3)]

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from backbones.architectures import fixed_architecture
 from backbones.external.hub import hub_file, weight_files
-from bench.cards import read_json_object
+from backbones.shared.encoders.architectures import fixed_architecture
 from bench.contracts import BackboneRequest
-from bench.errors import CheckpointError, MissingDependencyError
-from bench.hashing import files_digest
+from bench.core.cards import read_json_object
+from bench.core.errors import CheckpointError, MissingDependencyError
+from bench.core.hashing import files_digest
 
 _DESCRIPTIONS = (
     "config.json",

@@ -30,8 +30,8 @@ from backbones.external.encoder import (
 )
 from backbones.external.settings import InputSettings, TimmSettings
 from backbones.external.sources import architecture
-from backbones.weights.adapting import Adaptations, adapt
-from backbones.weights.coverage import (
+from backbones.shared.weights.adapting import Adaptations, adapt
+from backbones.shared.weights.coverage import (
     Coverage,
     expected_state,
     fill,
@@ -39,13 +39,18 @@ from backbones.weights.coverage import (
     take_prefix,
     whole,
 )
-from backbones.weights.reading import State, read_weights, state_dict_of
-from backbones.weights.values import check_values
-from bench.cards import read_json_object
+from backbones.shared.weights.reading import State, read_weights, state_dict_of
+from backbones.shared.weights.values import check_values
 from bench.contracts import Backbone, BackboneRequest, Features, InputSpec
-from bench.errors import CheckpointError, MissingDependencyError, SettingError, UnknownNameError
-from bench.progress import default_progress
-from bench.settings import override
+from bench.core.cards import read_json_object
+from bench.core.errors import (
+    CheckpointError,
+    MissingDependencyError,
+    SettingError,
+    UnknownNameError,
+)
+from bench.core.progress import default_progress
+from bench.core.settings import override
 
 _ANY_SIZE = {"vision_transformer", "deit", "eva"}
 """Modules of timm whose models interpolate their positions while running."""

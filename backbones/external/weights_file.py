@@ -14,8 +14,8 @@ from backbones.external.timm_models import (
     takes_one_size,
 )
 from bench.contracts import Backbone, BackboneRequest
-from bench.errors import SettingError
-from bench.settings import override
+from bench.core.errors import SettingError
+from bench.core.settings import override
 
 
 def build(rest: str, request: BackboneRequest) -> Backbone:

@@ -14,12 +14,12 @@ from backbones.external.encoder import ExternalBackbone, ExternalEncoder, featur
 from backbones.external.settings import XrayVisionSettings
 from backbones.external.sources import architecture
 from backbones.published.convert import module_state
-from backbones.weights.coverage import fill
-from backbones.weights.reading import Inert, read_weights, state_dict_of
+from backbones.shared.weights.coverage import fill
+from backbones.shared.weights.reading import Inert, read_weights, state_dict_of
 from bench.contracts import Backbone, BackboneRequest, Features, InputSpec
-from bench.errors import MissingDependencyError, UnknownNameError
-from bench.registry import suggest
-from bench.settings import override
+from bench.core.errors import MissingDependencyError, UnknownNameError
+from bench.core.registry import suggest
+from bench.core.settings import override
 
 _CLASSES = ("torchxrayvision.", "torch.nn.", "torch._utils.")
 _RANGE = 1024.0

@@ -3,7 +3,7 @@ to."""
 
 from __future__ import annotations
 
-from backbones.architectures import architecture_name
+from backbones.shared.encoders.architectures import architecture_name
 from bench.contracts import Backbone, BackboneRequest, backbone
 
 
@@ -17,12 +17,12 @@ from bench.contracts import Backbone, BackboneRequest, backbone
     source="doi 10.1109/ICCV48922.2021.00391",
     architecture=architecture_name,
     method="backbones.gloria.model:Gloria",
-    trainer="backbones.pretrain",
+    trainer="backbones.shared.pretraining.trainer",
     pretrain_on="mimic_cxr",
 )
 def build(request: BackboneRequest) -> Backbone:
     """Return the encoders of a checkpoint written by `place-bench pretrain gloria`."""
-    from backbones.checkpoint import load_method
-    from backbones.vision_language import LoadedLocalMethod
+    from backbones.shared.pretraining.checkpoint import load_method
+    from backbones.shared.pretraining.vision_language import LoadedLocalMethod
 
     return load_method("gloria", request, LoadedLocalMethod)

@@ -8,20 +8,20 @@ from typing import cast
 import torch
 from torch import nn
 
-from backbones.alignment.gather import gather
-from backbones.alignment.kernels import (
+from backbones.gloria.settings import Settings
+from backbones.shared.alignment.gather import gather
+from backbones.shared.alignment.kernels import (
     attention_pooled_similarity,
     score_info_nce,
     symmetric_info_nce,
 )
-from backbones.alignment.kernels.options import Aggregate
-from backbones.architectures import Architecture
-from backbones.encoders.text import TextEncoder, sum_words
-from backbones.encoders.vocabulary import TextBatch, Vocabulary
-from backbones.gloria.settings import Settings
-from backbones.settings import MethodSettings
-from backbones.text import published_sentences
-from backbones.vision_language import (
+from backbones.shared.alignment.kernels.options import Aggregate
+from backbones.shared.encoders.architectures import Architecture
+from backbones.shared.encoders.text import TextEncoder, sum_words
+from backbones.shared.encoders.tokens import published_sentences
+from backbones.shared.encoders.vocabulary import TextBatch, Vocabulary
+from backbones.shared.pretraining.settings import MethodSettings
+from backbones.shared.pretraining.vision_language import (
     Batch,
     VisionLanguageMethod,
     embed,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from backbones.settings import MethodSettings
-from bench.settings import Layers, Scale, Weight
+from backbones.shared.pretraining.settings import MethodSettings
+from bench.core.settings import Layers, Scale, Weight
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@ never silently random."""
 
 from __future__ import annotations
 
-from backbones.architectures import architecture_name
 from backbones.imagenet.files import check_settings, find_weights
+from backbones.shared.encoders.architectures import architecture_name
 from bench.contracts import Backbone, BackboneRequest, backbone
 
 

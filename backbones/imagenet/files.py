@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from backbones.architectures import requested_architecture
+from backbones.shared.encoders.architectures import requested_architecture
 from bench.contracts import BackboneRequest
-from bench.errors import MissingDependencyError, SettingError
+from bench.core.errors import MissingDependencyError, SettingError
 
 HUB = {
     "resnet50": "timm/resnet50.a1_in1k",

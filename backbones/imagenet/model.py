@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from backbones.architectures import requested_architecture
-from backbones.base import LoadedBackbone
-from backbones.encoders.image import build_encoder
 from backbones.imagenet.files import require_weights
-from backbones.weights.coverage import fill
-from backbones.weights.reading import read_weights, state_dict_of
+from backbones.shared.encoders.architectures import requested_architecture
+from backbones.shared.encoders.base import LoadedBackbone
+from backbones.shared.encoders.image import build_encoder
+from backbones.shared.weights.coverage import fill
+from backbones.shared.weights.reading import read_weights, state_dict_of
 from bench.contracts import BackboneRequest
 
 _RESNET_MEAN, _RESNET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

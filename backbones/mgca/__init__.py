@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backbones.architectures import architecture_name
+from backbones.shared.encoders.architectures import architecture_name
 from bench.contracts import Backbone, BackboneRequest, backbone
 
 
@@ -16,11 +16,11 @@ from bench.contracts import Backbone, BackboneRequest, backbone
     source="arXiv 2210.06044",
     architecture=architecture_name,
     method="backbones.mgca.model:Mgca",
-    trainer="backbones.pretrain",
+    trainer="backbones.shared.pretraining.trainer",
     pretrain_on="mimic_cxr",
 )
 def build(request: BackboneRequest) -> Backbone:
     """Return the encoders of a checkpoint written by `place-bench pretrain mgca`."""
-    from backbones.checkpoint import load_method
+    from backbones.shared.pretraining.checkpoint import load_method
 
     return load_method("mgca", request)

@@ -11,17 +11,17 @@ from typing import Any, cast
 import torch
 from torch.nn import functional
 
-from backbones.alignment.gather import gather
-from backbones.alignment.kernels import symmetric_info_nce
-from backbones.alignment.prototypes import Prototypes, prototype_loss
-from backbones.alignment.token_contrast import clipped_weights, cls_attention, token_contrast
-from backbones.architectures import Architecture
-from backbones.encoders.text import TextEncoder, pool_tokens, sum_words
-from backbones.encoders.vocabulary import TextBatch, Vocabulary
 from backbones.mgca.settings import Settings
-from backbones.settings import MethodSettings
-from backbones.text import published_sentences
-from backbones.vision_language import (
+from backbones.shared.alignment.gather import gather
+from backbones.shared.alignment.kernels import symmetric_info_nce
+from backbones.shared.alignment.prototypes import Prototypes, prototype_loss
+from backbones.shared.alignment.token_contrast import clipped_weights, cls_attention, token_contrast
+from backbones.shared.encoders.architectures import Architecture
+from backbones.shared.encoders.text import TextEncoder, pool_tokens, sum_words
+from backbones.shared.encoders.tokens import published_sentences
+from backbones.shared.encoders.vocabulary import TextBatch, Vocabulary
+from backbones.shared.pretraining.settings import MethodSettings
+from backbones.shared.pretraining.vision_language import (
     Batch,
     VisionLanguageMethod,
     project,

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-from backbones.settings import MethodSettings
-from bench.settings import Range, Scale, Weight
+from backbones.shared.pretraining.settings import MethodSettings
+from bench.core.settings import Range, Scale, Weight
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@ re-implementation."""
 
 from __future__ import annotations
 
-from backbones.architectures import architecture_name
+from backbones.shared.encoders.architectures import architecture_name
 from bench.contracts import Backbone, BackboneRequest, backbone
 
 
@@ -17,13 +17,13 @@ from bench.contracts import Backbone, BackboneRequest, backbone
     source="arXiv 2506.10573",
     architecture=architecture_name,
     method="backbones.place.model:Place",
-    trainer="backbones.pretrain",
+    trainer="backbones.shared.pretraining.trainer",
     pretrain_on="mimic_cxr",
     default=True,
 )
 def build(request: BackboneRequest) -> Backbone:
     """Return the encoders of a checkpoint written by `place-bench pretrain place`."""
-    from backbones.checkpoint import load_method
     from backbones.place.model import loaded
+    from backbones.shared.pretraining.checkpoint import load_method
 
     return load_method("place", request, loaded)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from backbones.alignment.correlation import standardise_rows
-from backbones.alignment.kernels import attention_pooled_similarity, score_info_nce
-from backbones.alignment.kernels.options import Implementation
+from backbones.shared.alignment.correlation import standardise_rows
+from backbones.shared.alignment.kernels import attention_pooled_similarity, score_info_nce
+from backbones.shared.alignment.kernels.options import Implementation
 
 
 def known_matches(

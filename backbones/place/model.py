@@ -8,17 +8,6 @@ from typing import cast
 
 import torch
 
-from backbones.alignment.correlation import correlation_loss, standardise_rows
-from backbones.alignment.gather import gather, gather_padded, local_part
-from backbones.alignment.kernels import (
-    Pooling,
-    attention_pooled_similarity,
-    region_attention,
-    symmetric_info_nce,
-)
-from backbones.architectures import Architecture
-from backbones.encoders.text import TextEncoder, pool_sentences
-from backbones.encoders.vocabulary import TextBatch, Vocabulary
 from backbones.place.attention import CorrelationHead, ObservationExtractor, positions_2d
 from backbones.place.losses import (
     pairwise_cosine,
@@ -27,8 +16,19 @@ from backbones.place.losses import (
     pcma_sentence_loss,
 )
 from backbones.place.settings import Settings
-from backbones.settings import MethodSettings
-from backbones.vision_language import (
+from backbones.shared.alignment.correlation import correlation_loss, standardise_rows
+from backbones.shared.alignment.gather import gather, gather_padded, local_part
+from backbones.shared.alignment.kernels import (
+    Pooling,
+    attention_pooled_similarity,
+    region_attention,
+    symmetric_info_nce,
+)
+from backbones.shared.encoders.architectures import Architecture
+from backbones.shared.encoders.text import TextEncoder, pool_sentences
+from backbones.shared.encoders.vocabulary import TextBatch, Vocabulary
+from backbones.shared.pretraining.settings import MethodSettings
+from backbones.shared.pretraining.vision_language import (
     Batch,
     LoadedLocalMethod,
     LoadedMethod,

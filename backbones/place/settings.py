@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-from backbones.settings import MethodSettings
-from bench.errors import SettingError
-from bench.settings import Inside, Layers, Range, Scale, Weight, Width
+from backbones.shared.pretraining.settings import MethodSettings
+from bench.core.errors import SettingError
+from bench.core.settings import Inside, Layers, Range, Scale, Weight, Width
 
 
 @dataclass(frozen=True)

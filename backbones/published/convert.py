@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from backbones.weights.reading import Inert, State, read_weights, state_dict_of
-from bench.console import guarded
-from bench.errors import CheckpointError
-from bench.storage import atomic_path, check_folder
+from backbones.shared.weights.reading import Inert, State, read_weights, state_dict_of
+from bench.core.console import guarded
+from bench.core.errors import CheckpointError
+from bench.core.storage import atomic_path, check_folder
 
 _EVERYTHING = ("",)
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-from backbones.architectures import fixed_architecture
 from backbones.published.table import Published
+from backbones.shared.encoders.architectures import fixed_architecture
 from bench.contracts import BackboneRequest
-from bench.errors import CheckpointError, MissingDependencyError
-from bench.hashing import files_digest
-from bench.settings import CheckedSettings, Range, override
+from bench.core.errors import CheckpointError, MissingDependencyError
+from bench.core.hashing import files_digest
+from bench.core.settings import CheckedSettings, Range, override
 
 ENVIRONMENT = "PLACE_BENCH_CHECKPOINTS"
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from backbones.base import ImageEncoder, LoadedBackbone
 from backbones.published.files import (
     PublishedSettings,
     find_weights,
@@ -19,10 +18,11 @@ from backbones.published.files import (
 from backbones.published.networks import build_network
 from backbones.published.renames import RENAMES
 from backbones.published.table import Published
-from backbones.weights.coverage import Coverage, expected_state, fill, take_prefix
-from backbones.weights.reading import State, read_weights, state_dict_of
+from backbones.shared.encoders.base import ImageEncoder, LoadedBackbone
+from backbones.shared.weights.coverage import Coverage, expected_state, fill, take_prefix
+from backbones.shared.weights.reading import State, read_weights, state_dict_of
 from bench.contracts import Backbone, BackboneRequest
-from bench.errors import SettingError
+from bench.core.errors import SettingError
 
 if TYPE_CHECKING:
     from backbones.published.text import TextSide

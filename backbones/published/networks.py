@@ -9,10 +9,10 @@ from functools import partial
 import torch
 from torch import nn
 
-from backbones.architectures import ARCHITECTURES, Architecture
-from backbones.base import ImageEncoder
-from backbones.encoders.image import ResNetEncoder, ViTEncoder
 from backbones.published.table import Published
+from backbones.shared.encoders.architectures import ARCHITECTURES, Architecture
+from backbones.shared.encoders.base import ImageEncoder
+from backbones.shared.encoders.image import ResNetEncoder, ViTEncoder
 from bench.contracts import Features
 
 from timm.models.swin_transformer import SwinTransformer  # isort: skip  # after the encoders, which make torchvision importable

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from backbones.weights.reading import State
+from backbones.shared.weights.reading import State
 
 
 def _substitute(state: State, rules: Sequence[tuple[str, str]]) -> State:

@@ -14,15 +14,15 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from torch import nn
 from transformers import BertConfig, BertModel
 
-from backbones.alignment.kernels import attention_pooled_similarity
-from backbones.encoders.text import HOW_TO_BRING, sum_words
-from backbones.encoders.vocabulary import END, PAD, START, number_words, read_pieces
-from backbones.text import published_sentences
-from backbones.weights.coverage import expected_state, fill, take_prefix
-from backbones.weights.reading import State
+from backbones.shared.alignment.kernels import attention_pooled_similarity
+from backbones.shared.encoders.text import HOW_TO_BRING, sum_words
+from backbones.shared.encoders.tokens import published_sentences
+from backbones.shared.encoders.vocabulary import END, PAD, START, number_words, read_pieces
+from backbones.shared.weights.coverage import expected_state, fill, take_prefix
+from backbones.shared.weights.reading import State
 from bench.contracts import Features
-from bench.errors import CheckpointError, MissingDependencyError
-from bench.words import cut_words
+from bench.core.errors import CheckpointError, MissingDependencyError
+from bench.core.words import cut_words
 
 
 def cleaned(text: str) -> str:

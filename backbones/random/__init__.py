@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from backbones.architectures import architecture_name, requested_architecture
-from backbones.checks import no_settings
+from backbones.shared.encoders.architectures import architecture_name, requested_architecture
+from backbones.shared.pretraining.checks import no_settings
 from bench.contracts import Backbone, BackboneRequest, backbone
 
 
@@ -22,8 +22,8 @@ from bench.contracts import Backbone, BackboneRequest, backbone
 def build(request: BackboneRequest) -> Backbone:
     """Return a frozen-at-initialisation encoder of the requested architecture; its weights depend
     on the seed alone."""
-    from backbones.base import LoadedBackbone
-    from backbones.encoders.image import build_encoder
+    from backbones.shared.encoders.base import LoadedBackbone
+    from backbones.shared.encoders.image import build_encoder
 
     no_settings("random", request)
     return LoadedBackbone("random", build_encoder(requested_architecture(request), request.seed))

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.contracts import Dataset, OnError, Progress
+from bench.core.errors import DataError
 from bench.data.cache import Skipped
 from bench.data.headers import read_shape
 from bench.data.tables import remember
-from bench.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd

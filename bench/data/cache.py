@@ -31,15 +31,15 @@ from typing import Any
 
 import numpy as np
 
-from bench.checked import clear_place, file_state, make_folder
 from bench.contracts import OnError, Progress
+from bench.core.checked import clear_place, file_state, make_folder
+from bench.core.errors import DataError, NotMadeError
+from bench.core.paths import cache_home
+from bench.core.progress import Silent
+from bench.core.storage import held, write_atomically, writing
 from bench.data.filling import Decode, Filler, Item, Plan, Skipped
 from bench.data.records import Records
 from bench.data.slots import Slots, about_key, mend
-from bench.errors import DataError, NotMadeError
-from bench.paths import cache_home
-from bench.progress import Silent
-from bench.storage import held, write_atomically, writing
 
 __all__ = ["Decode", "Item", "Skipped", "Store", "data_hash", "open_store"]
 

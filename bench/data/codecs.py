@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bench.core.errors import DataError
 from bench.data.elements import LEAVE_OUT
 from bench.data.grey import bound_pillow
 from bench.data.pictures import jpeg_frame
-from bench.errors import DataError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from bench.contracts import Scaling
+from bench.core.errors import DataError
+from bench.core.files import inflate
 from bench.data.codecs import NATIVE, first_frame
 from bench.data.elements import LEAVE_OUT, element, integer, number, sequence_item, text
 from bench.data.grey import check_pixels, luma, to_uint8
 from bench.data.lookup import apply_palette, look_up
-from bench.errors import DataError
-from bench.files import inflate
 
 if TYPE_CHECKING:
     import pydicom

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.contracts import OnError
-from bench.errors import DataError
-from bench.storage import write_atomically
+from bench.core.errors import DataError
+from bench.core.storage import write_atomically
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from bench.contracts import OnError, Progress
+from bench.core.errors import DataError, PlaceBenchError
+from bench.core.files import read_file
+from bench.core.machine import flush_to_disk
 from bench.data.faults import Skipped
 from bench.data.records import Known, Record, Records
-from bench.errors import DataError, PlaceBenchError
-from bench.files import read_file
-from bench.machine import flush_to_disk
 
 BATCH = 64
 """Decoded arrays that are put on disk together: what a kill costs at most, per worker thread."""

@@ -7,7 +7,7 @@ import os
 
 import numpy as np
 
-from bench.errors import DataError, SettingError
+from bench.core.errors import DataError, SettingError
 
 LUMA = np.array([0.299, 0.587, 0.114])
 """Weights of red, green and blue in grey (ITU-R 601)."""

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from bench.errors import SettingError
-from bench.files import open_regular
+from bench.core.errors import SettingError
+from bench.core.files import open_regular
 
 _HEAD = 132  # bytes that tell the type of a file
 

@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 
 from bench.contracts import Scaling
-from bench.errors import DataError, PlaceBenchError
-from bench.files import read_file
+from bench.core.errors import DataError, PlaceBenchError
+from bench.core.files import read_file
 
 RECIPE_VERSION = 2
 """Raise when any pixel that `read_image` or `resize_pad` gives changes: the image cache is keyed by

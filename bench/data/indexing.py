@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.contracts import Dataset, OnError, Progress
+from bench.core.errors import DataError, PlaceBenchError
 from bench.data.faults import Skipped, collecting, fault
 from bench.data.tree import Tree
-from bench.errors import DataError, PlaceBenchError
 
 if TYPE_CHECKING:
     import pandas as pd

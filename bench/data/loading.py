@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from bench.cell import digest
 from bench.contracts import Dataset, OnError, Progress, Scaling, Subset
+from bench.core.errors import DataError, NotMadeError
+from bench.core.hashing import digest
 from bench.data.boxes import BoxStore, box_store
 from bench.data.cache import Item, Skipped, Store, begun, data_hash, open_store
 from bench.data.headers import read_shape
@@ -25,7 +26,6 @@ from bench.data.images import (
     resize_pad_mask,
 )
 from bench.data.indexing import read_index
-from bench.errors import DataError, NotMadeError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.core.errors import DataError
 from bench.data.elements import LEAVE_OUT, element
 from bench.data.grey import luma
-from bench.errors import DataError
 
 if TYPE_CHECKING:
     import pydicom

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 import numpy as np
 
 from bench.contracts import Scaling
+from bench.core.errors import DataError
 from bench.data.grey import bound_pillow, check_pixels, luma, to_uint8
-from bench.errors import DataError
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.checked import file_state
+from bench.core.checked import file_state
 
 _LAYOUT = np.dtype(
     [

@@ -6,8 +6,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from bench.contracts import DATASETS, TaskSpec
-from bench.errors import SettingError
+from bench.contracts import DATASETS, TaskKind, TaskSpec
+from bench.core.errors import SettingError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,3 +44,55 @@ def reference_subset(
     if protocol == "default":
         return None
     return DATASETS.get(task.dataset).reference_subset(train, protocol, fraction, seed, task.kind)
+
+
+class TrainedKind(TaskKind):
+    """A kind whose head is trained: under a published protocol its split and its training rows are
+    the dataset's own."""
+
+    def split(
+        self, index: pd.DataFrame, task: TaskSpec, protocol: str, seed: int
+    ) -> pd.DataFrame | None:
+        """Return None for the default split, or under a reference protocol that reference's own,
+        its leaks counted in a warning."""
+        return None if protocol == "default" else reference_split(index, task, protocol, seed)
+
+    def subset(
+        self, train: pd.DataFrame, fraction: float, task: TaskSpec, protocol: str, seed: int
+    ) -> pd.DataFrame | None:
+        """Return the training rows of one label fraction; a reference protocol may have a rule of
+        its own."""
+        rows = reference_subset(train, task, protocol, fraction, seed)
+        return self.own_subset(train, fraction, task, seed) if rows is None else rows
+
+    def own_subset(
+        self, train: pd.DataFrame, fraction: float, task: TaskSpec, seed: int
+    ) -> pd.DataFrame | None:
+        """Return the training rows of one label fraction where no protocol has a rule; None for
+        the default."""
+        return None
+
+
+def split_for(
+    kind: TaskKind, index: pd.DataFrame, task: TaskSpec, protocol: str, seed: int = 0
+) -> pd.DataFrame:
+    """Return the split of a task's kind, or the default where the kind has none of its own: the
+    official split, else 70/15/15 by patient."""
+    from bench.data.splits import default_split
+
+    split = kind.split(index, task, protocol, seed)
+    return default_split(index, seed=0) if split is None else split
+
+
+def subset_for(
+    kind: TaskKind, train: pd.DataFrame, fraction: float, task: TaskSpec, protocol: str, seed: int
+) -> pd.DataFrame:
+    """Return the training rows of one label fraction by a task's kind, or by default nested and
+    stratified on the first label, never empty."""
+    from bench.data.splits import label_subset
+
+    rows = kind.subset(train, fraction, task, protocol, seed)
+    if rows is not None:
+        return rows
+    labels = [name for name in train.columns if str(name).startswith("label:")]
+    return label_subset(train, fraction, seed=seed, stratify=labels[0] if labels else None)

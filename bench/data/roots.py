@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.contracts import DataKind, Dataset, Progress
+from bench.core.errors import DataError, NotMadeError
+from bench.core.paths import cache_home
+from bench.core.progress import Silent
+from bench.core.storage import held, writing
 from bench.data.text import is_hidden, read_json
-from bench.errors import DataError, NotMadeError
-from bench.paths import cache_home
-from bench.progress import Silent
-from bench.storage import held, writing
 
 DEMO_MARK = "DEMO.json"
 """Stands in a demo folder while it is rendered: an interrupted one may be rendered over, real data

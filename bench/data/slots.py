@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.checked import Checked, clear_place, file_state
 from bench.contracts import Progress
+from bench.core.checked import Checked, clear_place, file_state
+from bench.core.storage import write_atomically
 from bench.data.records import Known, Records
-from bench.storage import write_atomically
 
 _CHECKED = Checked()
 

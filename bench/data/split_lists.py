@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from bench.core.errors import DataError, SplitLeakError
 from bench.data.splits import SPLITS, default_split
 from bench.data.text import read_lines
 from bench.data.tree import entries, plain_suffix
-from bench.errors import DataError, SplitLeakError
 
 if TYPE_CHECKING:
     import pandas as pd

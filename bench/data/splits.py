@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from bench.errors import DataError, SplitLeakError
+from bench.core.errors import DataError, SplitLeakError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,14 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.checked import clear_place, file_state, make_folder
 from bench.contracts import Progress
+from bench.core.checked import clear_place, file_state, make_folder
+from bench.core.errors import DataError
+from bench.core.paths import cache_home
+from bench.core.progress import default_progress
+from bench.core.storage import write_atomically
 from bench.data.faults import fault
 from bench.data.text import is_hidden, read_text
-from bench.errors import DataError
-from bench.paths import cache_home
-from bench.progress import default_progress
-from bench.storage import write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,8 +10,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from bench.errors import DataError
-from bench.files import FileKind, gunzip, read_file
+from bench.core.errors import DataError
+from bench.core.files import FileKind, gunzip, read_file
 
 _AGAIN = "Download it again."
 _MARKS = (

@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from bench.core.errors import DataError
 from bench.data.images import SUFFIXES
 from bench.data.text import is_hidden
-from bench.errors import DataError
 
 
 class Tree:

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from bench.errors import DataError
+from bench.core.errors import DataError
 from bench.metrics.weights import ratio
 
 Rule = Literal["f1", "youden"]

@@ -9,7 +9,7 @@ from itertools import combinations
 
 import numpy as np
 
-from bench.stats import Estimate, difference
+from bench.metrics.bootstrap import Estimate, difference
 
 
 def paired_p_value(one: np.ndarray, other: np.ndarray) -> float:

@@ -14,7 +14,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 
-from bench.errors import MissingDependencyError
+from bench.core.errors import MissingDependencyError
 
 _DISTRIBUTIONS = {
     "mmengine": "onedl-mmengine",

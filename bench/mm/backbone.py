@@ -15,7 +15,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from bench.contracts import BACKBONES, Backbone, BackboneRequest, Profile
-from bench.errors import SettingError
+from bench.core.errors import SettingError
 from bench.mm.pyramid import SimplePyramid
 
 

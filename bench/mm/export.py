@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.contracts import BACKBONES, Backbone, BackboneRequest
-from bench.errors import DataError, SettingError
-from bench.naming import absolute_name, short_name
-from bench.storage import atomic_path
+from bench.core.errors import DataError, SettingError
+from bench.core.naming import absolute_name, short_name
+from bench.core.storage import atomic_path
 
 Framework = Literal["mmseg", "mmdet"]
 IMPORTS = {"imports": ["bench.mm.registered"], "allow_failed_imports": False}

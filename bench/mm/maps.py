@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bench.contracts import CellContext, InputSpec, Subset
-from bench.features import normalise, to_grey
+from bench.encoding.features import normalise, to_grey
 
 FeatureMaps = tuple[Tensor, ...]
 

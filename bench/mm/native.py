@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bench.contracts import Backbone
-from bench.errors import SettingError
+from bench.core.errors import SettingError
 
 if TYPE_CHECKING:
     from timm.models.vision_transformer import VisionTransformer

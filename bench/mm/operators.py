@@ -15,7 +15,7 @@ from types import ModuleType
 
 from torch import Tensor
 
-from bench.errors import MissingDependencyError
+from bench.core.errors import MissingDependencyError
 from bench.mm.focal import sigmoid_focal_loss_backward, sigmoid_focal_loss_forward
 from bench.mm.nms import nms, softnms
 from bench.mm.roi_align import roi_align_backward, roi_align_forward

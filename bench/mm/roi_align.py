@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from bench.errors import MissingDependencyError
+from bench.core.errors import MissingDependencyError
 
 _MAX_ENTRIES = 4_000_000
 

@@ -6,11 +6,11 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from backbones.alignment.gather import gather
-from backbones.architectures import architecture_name
-from backbones.checkpoint import load_method
-from backbones.settings import MethodSettings
-from backbones.vision_language import Batch, VisionLanguageMethod, text_batch
+from backbones.shared.alignment.gather import gather
+from backbones.shared.encoders.architectures import architecture_name
+from backbones.shared.pretraining.checkpoint import load_method
+from backbones.shared.pretraining.settings import MethodSettings
+from backbones.shared.pretraining.vision_language import Batch, VisionLanguageMethod, text_batch
 from bench.contracts import Backbone, BackboneRequest, backbone
 
 
@@ -31,7 +31,7 @@ class SigLip(VisionLanguageMethod):
 
 
 @backbone("siglip", title="SigLIP, an example", architecture=architecture_name, method=f"{__name__}:SigLip",
-          trainer="backbones.pretrain", pretrain_on="mimic_cxr")  # fmt: skip
+          trainer="backbones.shared.pretraining.trainer", pretrain_on="mimic_cxr")  # fmt: skip
 def build(request: BackboneRequest) -> Backbone:
     """Return the encoders of a checkpoint written by `place-bench pretrain siglip`."""
     return load_method("siglip", request)

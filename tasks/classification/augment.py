@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bench.errors import DataError
+from bench.core.errors import DataError
 
 
 def augment(grey: Tensor, size: int, name: str, rng: np.random.Generator) -> Tensor:

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from bench.contracts import Backbone, CellContext, Predictions, Subset
-from bench.errors import DataError
-from bench.features import FeatureCache
+from bench.core.errors import DataError
+from bench.encoding.features import FeatureCache
 from bench.metrics.decision import log_softmax
 from bench.metrics.ranking import auroc, influence, rank
 from tasks.classification import readout

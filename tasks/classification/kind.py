@@ -14,8 +14,8 @@ from bench.contracts import (
     Scaling,
     Subset,
     TaskSpec,
-    TrainedKind,
 )
+from bench.data.reference import TrainedKind
 from bench.metrics.names import classification_names
 from tasks.classification.settings import PRESETS, ClassificationSettings, resolve, task_labels
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.contracts import Subset
-from bench.errors import DataError
+from bench.core.errors import DataError
 from tasks.classification.settings import ClassificationSettings, Mode
 
 if TYPE_CHECKING:

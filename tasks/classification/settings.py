@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from bench.contracts import DATASETS, Profile, TaskSpec
-from bench.errors import SettingError, UnknownNameError
-from bench.registry import suggest
-from bench.settings import (
+from bench.core.errors import SettingError, UnknownNameError
+from bench.core.registry import suggest
+from bench.core.settings import (
     Betas,
     CheckedSettings,
     Count,

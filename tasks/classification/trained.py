@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.contracts import Backbone, CellContext, InputSpec, Subset
-from bench.features import FeatureCache, normalise, resize, to_grey, to_input
+from bench.encoding.features import FeatureCache, normalise, resize, to_grey, to_input
 from bench.metrics.decision import log_softmax
 from bench.metrics.ranking import auroc, rank
-from bench.training import TrainPlan, TrainSummary, batch_slices, train
+from bench.training.plan import TrainPlan, TrainSummary, batch_slices, train
 from tasks.classification.augment import augment
 from tasks.classification.settings import ClassificationSettings
 

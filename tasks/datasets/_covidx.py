@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.core.errors import DataError
 from bench.data.faults import fault
-from bench.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd

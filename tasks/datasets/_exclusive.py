@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from bench.contracts import Finding
+from bench.core.errors import DataError
 from bench.data.faults import fault
-from bench.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import IO
 from xml.etree import ElementTree
 
+from bench.core.errors import DataError
 from bench.data.text import read_content
-from bench.errors import DataError
 
 
 @dataclass(frozen=True)

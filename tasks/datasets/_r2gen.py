@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.core.errors import DataError
 from bench.data.faults import fault
 from bench.data.text import read_json
-from bench.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,4 +1,4 @@
-"""A dataset whose demo is rendered by `tasks.datasets.demo.<name>`."""
+"""A dataset whose demo is rendered by `tasks.demo.<name>`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Rendered(Dataset):
 
     def demo_version(self) -> int:
         """Return the version of the renderer."""
-        from tasks.datasets.demo import RENDERER_VERSION
+        from tasks.demo import RENDERER_VERSION
 
         return RENDERER_VERSION
 
@@ -30,5 +30,5 @@ class Rendered(Dataset):
         progress: Progress | None = None,
     ) -> None:
         """Render a demo in the native layout."""
-        writer = importlib.import_module(f"tasks.datasets.demo.{self.name}")
+        writer = importlib.import_module(f"tasks.demo.writers.{self.name}")
         writer.write(out, studies=studies, size=size, seed=seed, workers=workers, progress=progress)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.core.errors import DataError
 from bench.data.faults import fault
 from bench.data.text import read_json
-from bench.errors import DataError
 from tasks.datasets._boxes import Box
 
 if TYPE_CHECKING:

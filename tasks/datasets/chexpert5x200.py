@@ -115,7 +115,7 @@ class _Exclusive(Rendered):
         progress: Progress | None = None,
     ) -> None:
         """Render a demo in the layout of CheXpert with CheXpert Plus."""
-        from tasks.datasets.demo import chexpert5x200
+        from tasks.demo.writers import chexpert5x200
 
         chexpert5x200.write(
             out,

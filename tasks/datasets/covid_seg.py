@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.contracts import Dataset, Finding, TaskSpec, dataset, task
+from bench.core.errors import DataError
 from bench.data.faults import fault
-from bench.errors import DataError
 from tasks.datasets._checks import dropped_findings, file_findings
 
 if TYPE_CHECKING:

@@ -104,7 +104,7 @@ class _Covidx(Rendered):
         progress: Progress | None = None,
     ) -> None:
         """Render a demo with COVIDx's lists."""
-        from tasks.datasets.demo import covidx
+        from tasks.demo.writers import covidx
 
         layout = covidx.Layout(self.name, self.lists, {label: word for word, label in self.words})
         covidx.write(

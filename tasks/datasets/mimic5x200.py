@@ -92,7 +92,7 @@ class Mimic5x200(Rendered):
         """Render a demo in the layout of MIMIC-CXR."""
         from functools import partial
 
-        from tasks.datasets.demo import exclusive, mimic_cxr
+        from tasks.demo.writers import exclusive, mimic_cxr
 
         draw = partial(exclusive.drawn, classes=FIVE)
         mimic_cxr.write(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.contracts import Finding, TaskSpec, dataset, task
-from bench.errors import DataError
+from bench.core.errors import DataError
 from tasks.datasets._checks import compare, dropped_findings, file_findings
 from tasks.datasets._chexpert import LABELS, UNCERTAIN
 from tasks.datasets._files import UNLISTED_PATIENTS

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.contracts import Finding, TaskSpec, dataset, task
+from bench.core.errors import DataError
 from bench.data.faults import fault
-from bench.errors import DataError
 from tasks.datasets._boxes import Box, BoxRows, box_findings, checked_boxes, filled_mask, number
 from tasks.datasets._checks import compare, dropped_findings, file_findings
 from tasks.datasets._rendered import Rendered

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.contracts import Finding, TaskSpec, dataset, task
+from bench.core.errors import DataError
 from bench.data.faults import fault
-from bench.errors import DataError
 from tasks.datasets._boxes import Box, box_findings, checked_boxes, filled_mask, merge_boxes, number
 from tasks.datasets._checks import compare, dropped_findings, file_findings
 from tasks.datasets._rendered import Rendered

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bench.contracts import CellContext
-from bench.features import normalise, to_grey
+from bench.encoding.features import normalise, to_grey
 from bench.mm.maps import MapSource, encode_maps
 
 KEPT_AREA = 0.25
@@ -79,7 +79,7 @@ class Source(MapSource):
 
 @dataclass(frozen=True)
 class TrainBatches:
-    """What `bench.training.train` iterates over: shuffled, moved where asked; all randomness from
+    """What `bench.training.plan.train` iterates over: shuffled, moved where asked; all randomness from
     the generator given.
 
     `positive_share`: the part of a pass drawn from images with a box, see the settings.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bench.contracts import Predictions, Subset
-from bench.pictures import (
+from bench.report.pictures import (
     COLOURS,
     TRUTH,
     as_it_is,

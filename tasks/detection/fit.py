@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.baselines import Baseline
+from bench.cells.baselines import Baseline
 from bench.contracts import Backbone, CellContext, InputSpec, Predictions, Subset
-from bench.errors import DataError
+from bench.core.errors import DataError
+from bench.metrics.bootstrap import point
 from bench.mm.maps import to_device
-from bench.stats import point
-from bench.training import TrainSummary, plan_from, train
+from bench.training.plan import TrainSummary, plan_from, train
 from tasks.detection.data import Source, TrainBatches, encode, samples
 from tasks.detection.matching import match, pack_boxes
 from tasks.detection.metrics import best_confidence, statistics

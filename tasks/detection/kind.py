@@ -14,8 +14,8 @@ from bench.contracts import (
     Scaling,
     Subset,
     TaskSpec,
-    TrainedKind,
 )
+from bench.data.reference import TrainedKind
 from tasks.detection.settings import PRESETS, DetectionSettings, resolve
 
 if TYPE_CHECKING:

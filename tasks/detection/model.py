@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from bench.contracts import Backbone
-from bench.errors import SettingError
+from bench.core.errors import SettingError
 from bench.mm import prepare, quiet_logger
 from tasks.detection.settings import DetectionSettings
 

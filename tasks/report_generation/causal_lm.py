@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench.errors import CheckpointError
-from bench.words import cut_words
+from bench.core.errors import CheckpointError
+from bench.core.words import cut_words
 from tasks.report_generation.settings import ReportSettings
 from tasks.report_generation.visual import VisualMemory
 from tasks.report_generation.vocabulary import BEGIN, END, PAD, SPECIAL, until_end

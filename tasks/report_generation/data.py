@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.contracts import Subset
-from bench.errors import DataError
+from bench.core.errors import DataError
 from tasks.report_generation.cleaning import clean
 from tasks.report_generation.settings import ReportSettings
 from tasks.report_generation.vocabulary import BEGIN, END, PAD

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bench.contracts import Predictions, Subset
-from bench.pictures import as_it_is, save, wrapped
+from bench.report.pictures import as_it_is, save, wrapped
 from tasks.report_generation.attention import example_rows
 from tasks.report_generation.cleaning import split_sentences
 from tasks.report_generation.labeler import OBSERVATIONS, POSITIVE, UNCERTAIN

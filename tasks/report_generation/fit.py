@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bench.baselines import Baseline
+from bench.cells.baselines import Baseline
 from bench.contracts import Backbone, CellContext, Predictions, Subset
-from bench.errors import SettingError
+from bench.core.errors import SettingError
 from tasks.report_generation.cleaning import STOP, split_sentences
 from tasks.report_generation.data import Studies, group_studies, require_studies
 from tasks.report_generation.labeler import OBSERVATIONS, make_labeler

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.contracts import Backbone, CellContext, Predictions, Profile, Subset, TaskKind, TaskSpec
-from bench.errors import SettingError
+from bench.core.errors import SettingError
 from tasks.report_generation.settings import PRESETS, ReportSettings, resolve
 
 if TYPE_CHECKING:
@@ -76,7 +76,9 @@ class ReportGenerationKind(TaskKind):
         """Return the metrics of these settings."""
         return METRICS
 
-    def split(self, index: pd.DataFrame, task: TaskSpec, protocol: str, seed: int) -> pd.DataFrame:
+    def split(
+        self, index: pd.DataFrame, task: TaskSpec, protocol: str, seed: int
+    ) -> pd.DataFrame | None:
         """Return the official split, or under `default` one by patient where there is none."""
         if protocol != "default" and not (index["split"] != "").any():
             message = (
@@ -84,7 +86,7 @@ class ReportGenerationKind(TaskKind):
                 f"{protocol}."
             )
             raise SettingError(message, "Use R2Gen's annotation.json, or --protocol default.")
-        return super().split(index, task, protocol, seed)
+        return None
 
     def fit(self, backbone: Backbone, train: Subset, val: Subset, context: CellContext) -> Any:
         """Train the decoder, or prepare the baseline that was asked for; return a

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from bench.contracts import Backbone, CellContext
+from bench.metrics.bootstrap import point
 from bench.metrics.weights import Statistic
-from bench.stats import point
-from bench.training import TrainPlan, TrainSummary, plan_from, train
+from bench.training.plan import TrainPlan, TrainSummary, plan_from, train
 from tasks.report_generation.data import ReportBatches, Studies, framed
 from tasks.report_generation.decoder import ReportDecoder, TrainedReporter
 from tasks.report_generation.decoding import SearchOptions, search

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from bench.contracts import Profile, TaskSpec
-from bench.errors import SettingError, UnknownNameError
-from bench.registry import suggest
-from bench.settings import (
+from bench.core.errors import SettingError, UnknownNameError
+from bench.core.registry import suggest
+from bench.core.settings import (
     CheckedSettings,
     Count,
     Decay,

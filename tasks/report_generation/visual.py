@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.contracts import Backbone, CellContext, GivesObservations, InputSpec
-from bench.features import FeatureCache, Tokens, to_input
+from bench.encoding.features import FeatureCache, Tokens, to_input
 from tasks.report_generation.data import Studies
 from tasks.report_generation.settings import ReportSettings
 

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
-from bench.errors import DataError
-from bench.words import cut_words
+from bench.core.errors import DataError
+from bench.core.words import cut_words
 from tasks.report_generation.settings import ReportSettings
 
 PAD, BEGIN, END, UNKNOWN = 0, 1, 2, 3

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.contracts import Backbone, CellContext, Predictions, Subset
-from bench.errors import DataError
-from bench.similarity import similarity_matrix
+from bench.core.errors import DataError
+from bench.encoding.similarity import similarity_matrix
 from tasks.classification.labels import keep_views, targets
 from tasks.classification.settings import ClassificationSettings
 from tasks.retrieval.metrics import label_values, own_values, relevance

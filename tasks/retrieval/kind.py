@@ -59,11 +59,11 @@ class RetrievalKind(TaskKind):
         shared = [f"{name}@{k}" for name in worth for k in settings.ks]
         return tuple(f"{side}_{name}" for side in ("i2t", "t2i") for name in own + shared)
 
-    def split(self, index: pd.DataFrame, task: TaskSpec, protocol: str, seed: int) -> pd.DataFrame:
+    def split(
+        self, index: pd.DataFrame, task: TaskSpec, protocol: str, seed: int
+    ) -> pd.DataFrame | None:
         """Return the official split; a dataset that is a test set as a whole stays one."""
-        return (
-            index if set(index["split"]) == {"test"} else super().split(index, task, protocol, seed)
-        )
+        return index if set(index["split"]) == {"test"} else None
 
     def subset(
         self, train: pd.DataFrame, fraction: float, task: TaskSpec, protocol: str, seed: int
@@ -73,7 +73,7 @@ class RetrievalKind(TaskKind):
 
     def fit(self, backbone: Backbone, train: Subset, val: Subset, context: CellContext) -> Backbone:
         """Return the backbone itself; raise SettingError where it has no text side."""
-        from bench.similarity import need_text_side
+        from bench.encoding.similarity import need_text_side
 
         need_text_side(backbone, "retrieval")
         return backbone

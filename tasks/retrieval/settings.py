@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from bench.contracts import Profile, TaskSpec
-from bench.errors import UnknownNameError
-from bench.registry import suggest
-from bench.settings import CheckedSettings, Count, Length, Range, Side, override
+from bench.core.errors import UnknownNameError
+from bench.core.registry import suggest
+from bench.core.settings import CheckedSettings, Count, Length, Range, Side, override
 from tasks.classification.settings import expand_policies
 
 

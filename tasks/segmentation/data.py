@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from bench.contracts import CellContext, Subset
-from bench.features import normalise, to_grey
+from bench.encoding.features import normalise, to_grey
 from bench.mm.maps import FeatureMaps, MapSource, encode_maps
-from bench.training import batch_slices
+from bench.training.plan import batch_slices
 
 
 def load_masks(subset: Subset, rows: np.ndarray) -> Tensor:
@@ -69,7 +69,7 @@ class Source(MapSource):
 
 @dataclass(frozen=True)
 class TrainBatches:
-    """What `bench.training.train` iterates over: shuffled, augmented where asked; all randomness
+    """What `bench.training.plan.train` iterates over: shuffled, augmented where asked; all randomness
     from the generator given.
 
     `moves`: scale_rotate or flip, see `MOVES`.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bench.contracts import Predictions, Subset
-from bench.pictures import COLOURS, TRUTH, best_median_worst, example_frame, save, show
+from bench.report.pictures import COLOURS, TRUTH, best_median_worst, example_frame, save, show
 from tasks.segmentation.metrics import SIZES, Counts, image_dice
 
 _FOUND, _MISSED, _INVENTED = "#3ddc5a", "#ff9f1c", "#3aa0ff"

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.baselines import Baseline
+from bench.cells.baselines import Baseline
 from bench.contracts import Backbone, CellContext, InputSpec, Predictions, Subset
-from bench.errors import DataError
+from bench.core.errors import DataError
 from bench.mm.maps import to_device
-from bench.training import TrainSummary, plan_from, train
+from bench.training.plan import TrainSummary, plan_from, train
 from tasks.segmentation import operating
 from tasks.segmentation.boundary import boundary_scores
 from tasks.segmentation.data import Source, TrainBatches, encode, load_masks, pack

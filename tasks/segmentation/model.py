@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from bench.contracts import Backbone
-from bench.errors import SettingError
+from bench.core.errors import SettingError
 from bench.mm import prepare
 from tasks.segmentation.settings import SegmentationSettings
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from bench.cell import digest
 from bench.contracts import Backbone, CellContext, Predictions, Subset
-from bench.errors import DataError
+from bench.core.errors import DataError
+from bench.core.hashing import digest
+from bench.encoding.similarity import need_text_side, similarity_matrix
 from bench.metrics.decision import log_softmax
-from bench.similarity import need_text_side, similarity_matrix
 from tasks.classification import readout
 from tasks.classification.fit import labelled
 from tasks.zero_shot.prompt_file import draw, read_prompt_sets

@@ -9,8 +9,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from bench.core.errors import DataError, SettingError
 from bench.data.text import read_json, read_text
-from bench.errors import DataError, SettingError
 
 _FORM = (
     "Expected {class: {part: [words, ...]}} as JSON, or as a dictionary in a Python file "

@@ -14,7 +14,7 @@ from itertools import product
 
 import numpy as np
 
-from bench.errors import SettingError
+from bench.core.errors import SettingError
 
 SETS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "Atelectasis": (

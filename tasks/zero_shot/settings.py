@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.contracts import Profile, TaskSpec
-from bench.errors import SettingError, UnknownNameError
-from bench.registry import suggest
-from bench.settings import CheckedSettings, Count, Scale, Seed, Side, override
+from bench.core.errors import SettingError, UnknownNameError
+from bench.core.registry import suggest
+from bench.core.settings import CheckedSettings, Count, Scale, Seed, Side, override
 from tasks.classification.settings import (
     ClassificationSettings,
     Mode,
@@ -134,7 +134,7 @@ def _prompt_hash(settings: ZeroShotSettings) -> str:
             f"prompt_file is {settings.prompt_file} and prompts is {settings.prompts}.",
             "Add prompts=sets.",
         )
-    from bench.cell import digest
+    from bench.core.hashing import digest
     from tasks.zero_shot.prompt_file import read_prompt_sets
 
     return digest(read_prompt_sets(Path(settings.prompt_file).expanduser(), settings.labels))

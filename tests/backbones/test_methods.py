@@ -10,16 +10,21 @@ import pytest
 import torch
 from torch.nn import functional
 
-from backbones.encoders.text import sum_words
-from backbones.encoders.vocabulary import Vocabulary, number_words
 from backbones.gloria.model import Gloria
 from backbones.mgca.model import Mgca
 from backbones.place.model import loaded
-from backbones.pretrain import build_method
-from backbones.settings import resolve_settings, settings_type_of
-from backbones.vision_language import GivesQueries, VisionLanguageMethod, embed, text_batch
+from backbones.shared.encoders.text import sum_words
+from backbones.shared.encoders.vocabulary import Vocabulary, number_words
+from backbones.shared.pretraining.settings import resolve_settings, settings_type_of
+from backbones.shared.pretraining.trainer import build_method
+from backbones.shared.pretraining.vision_language import (
+    GivesQueries,
+    VisionLanguageMethod,
+    embed,
+    text_batch,
+)
 from bench.contracts import BACKBONES, GivesLocalSimilarity, GivesObservations
-from tests.backbones.test_pretrain import PLACE_TINY, TINY, pair_loader, recipe
+from tests.backbones.shared.pretraining.test_pretrain import PLACE_TINY, TINY, pair_loader, recipe
 
 TEXTS = [
     "No pneumothorax. There is a small pleural effusion!",

@@ -16,16 +16,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-from backbones.pretrain import pretrain
-from bench.commands import run_command
+from backbones.shared.pretraining.trainer import pretrain
+from bench.cells.encoders import PretrainRequest, resolve_encoder
+from bench.cells.prepare import RunRequest, TaskPlan, plan_task
+from bench.cells.results import ResultStore
+from bench.commands.run import run_command
 from bench.contracts import BACKBONES, BackboneRequest, PairData
+from bench.core.progress import Silent
 from bench.data.loading import PUBLIC_COLUMNS
-from bench.leaderboard import build
-from bench.plan import RunRequest, TaskPlan, plan_task
-from bench.pretraining import PretrainRequest, resolve_encoder
-from bench.progress import Silent
-from bench.results import ResultStore
-from tests.backbones.test_pretrain import make_subset, recipe
+from bench.report.leaderboard import build
+from tests.backbones.shared.pretraining.test_pretrain import make_subset, recipe
 from tests.tasks.datasets.fakes import write_covid, write_mimic, write_siim
 from tests.tasks.fakes import Said
 
@@ -237,7 +237,7 @@ def _read_caches(root: Path, on_error: str) -> Reading:
     shutil.rmtree(root / "results")
 
     def digest(progress: Said) -> str:
-        with mock.patch("bench.commands.default_progress", lambda: progress):
+        with mock.patch("bench.commands.run.default_progress", lambda: progress):
             run_command(_request(root, seeds=(0,)), dry_run=False)
         records = ResultStore(root / "results").records()
         metrics = ("metric:auroc", "metric:auprc", "metric:brier")

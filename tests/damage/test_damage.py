@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.errors import PlaceBenchError
+from bench.core.errors import PlaceBenchError
 from tests.damage.operators import DAMAGES, SAME, Damage
 from tests.damage.scenes import SCENES, Reading, Scene
 

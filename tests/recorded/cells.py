@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from PIL import Image
 
-from backbones.keys import Recipe, checkpoint_key
-from backbones.pretrain import pretrain
-from bench.cell import digest, flatten
-from bench.commands import run_command
+from backbones.shared.pretraining.keys import Recipe, checkpoint_key
+from backbones.shared.pretraining.trainer import pretrain
+from bench.cells.prepare import RunRequest, head_settings
+from bench.cells.results import ResultStore
+from bench.commands.run import run_command
 from bench.contracts import BACKBONES, KINDS, TASKS, PairData
-from bench.plan import RunRequest, head_settings
-from bench.progress import Silent
-from bench.results import ResultStore
-from tests.backbones.test_pretrain import make_subset, recipe
+from bench.core.hashing import digest, flatten
+from bench.core.progress import Silent
+from tests.backbones.shared.pretraining.test_pretrain import make_subset, recipe
 from tests.damage.scenes import _objects
 from tests.tasks.datasets.fakes import write_csv, write_mimic, write_siim
 from tests.tasks.datasets.test_mimic5x200 import FIVE, NAMES

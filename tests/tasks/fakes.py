@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from bench.contracts import CellContext, Features, InputSpec, Subset, TaskSpec
-from bench.progress import Silent
+from bench.core.progress import Silent
 
 WORDS = ("left", "right", "large", "normal")
 

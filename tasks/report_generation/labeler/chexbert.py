@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.errors import CheckpointError
-from bench.words import cut_words
+from bench.core.errors import CheckpointError
+from bench.core.words import cut_words
 from tasks.report_generation.labeler import NEGATIVE, OBSERVATIONS, POSITIVE, UNCERTAIN, UNMENTIONED
 
 ORDER = (

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.errors import DataError
+from bench.core.errors import DataError
 from tasks.datasets._openi import OpenIReport, parse_report
 from tasks.report_generation.labeler import OBSERVATIONS, POSITIVE, UNCERTAIN, Labeler
 from tasks.report_generation.labeler.rules import label_reports

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.errors import MissingDependencyError
+from bench.core.errors import MissingDependencyError
 
 TOKENIZER = ("tokenizer", "stanford-corenlp-3.4.1.jar")
 METEOR = ("meteor", "meteor-1.5.jar")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bench.contracts import BACKBONES, BackboneRequest
-from bench.errors import CheckpointError, MissingDependencyError, PlaceBenchError, SettingError
+from bench.core.errors import CheckpointError, MissingDependencyError, PlaceBenchError, SettingError
 
 transformers = pytest.importorskip("transformers")
 

@@ -7,7 +7,7 @@ import pytest
 from huggingface_hub import constants
 
 from backbones.external.openclip import text_tower
-from bench.errors import CheckpointError, MissingDependencyError
+from bench.core.errors import CheckpointError, MissingDependencyError
 
 TOWER = "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract"
 TEXT = {"hf_model_name": TOWER, "hf_proj_type": "mlp", "context_length": 256}

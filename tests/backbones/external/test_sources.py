@@ -9,7 +9,7 @@ import torch
 from huggingface_hub import constants
 
 from bench.contracts import BACKBONES, BackboneRequest
-from bench.errors import CheckpointError, MissingDependencyError, SettingError
+from bench.core.errors import CheckpointError, MissingDependencyError, SettingError
 
 
 def digest(name, **settings):

@@ -7,7 +7,12 @@ import pytest
 import torch
 
 from bench.contracts import BACKBONES, BackboneRequest
-from bench.errors import CheckpointError, MissingDependencyError, SettingError, UnknownNameError
+from bench.core.errors import (
+    CheckpointError,
+    MissingDependencyError,
+    SettingError,
+    UnknownNameError,
+)
 
 
 def build(name, seed=0, **settings):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bench.contracts import BACKBONES, BackboneRequest
-from bench.errors import CheckpointError, MissingDependencyError, SettingError
+from bench.core.errors import CheckpointError, MissingDependencyError, SettingError
 
 _spec = importlib.util.spec_from_file_location(
     "published_layouts", Path(__file__).parent / "layouts.py"

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from backbones.published.convert import convert, main
-from backbones.weights.reading import Inert, read_weights, state_dict_of
-from bench.errors import CheckpointError
+from backbones.shared.weights.reading import Inert, read_weights, state_dict_of
+from bench.core.errors import CheckpointError
 
 RAN = []
 TENSORS = {"conv.weight": torch.arange(6.0).reshape(2, 3), "conv.bias": torch.ones(2)}

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.contracts import Dataset
+from bench.core.errors import DataError
 from bench.data.boxes import box_store, check_boxes, to_square
 from bench.data.images import resize_pad
 from bench.data.loading import prepare
-from bench.errors import DataError
 
 SHAPE = (60, 100)
 

@@ -15,11 +15,11 @@ import cv2
 import numpy as np
 import pytest
 
+from bench.core.errors import DataError, NotMadeError, PlaceBenchError
 from bench.data.cache import Item, Store, data_hash, open_store
 from bench.data.images import decode_image, resize_pad
 from bench.data.records import Records
 from bench.data.slots import store_faults
-from bench.errors import DataError, NotMadeError, PlaceBenchError
 from tests.tasks.fakes import Said
 
 SIZE = 16

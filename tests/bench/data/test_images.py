@@ -11,9 +11,9 @@ from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
+from bench.core.errors import DataError
 from bench.data.grey import to_uint8
 from bench.data.images import decode_image, read_image, resize_pad, resize_pad_mask
-from bench.errors import DataError
 from tests.bench.data.dicoms import dicom_bytes, write_dicom
 
 

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from bench.contracts import Dataset, Finding
+from bench.core.errors import DataError
 from bench.data.faults import Skipped, write_list
 from bench.data.indexing import naming, read_index
-from bench.errors import DataError
 
 
 class Toy(Dataset):

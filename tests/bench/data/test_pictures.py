@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bench.core.errors import DataError
 from bench.data.headers import read_shape
 from bench.data.images import decode_image
-from bench.errors import DataError
 
 RANDOM = np.random.default_rng(0)
 GREY = cv2.resize(RANDOM.integers(0, 256, (5, 6), dtype=np.uint8), (40, 32), interpolation=2)

@@ -17,13 +17,13 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import RLELossless
 
+from bench.commands.doctor import checks
 from bench.contracts import DATASETS, KINDS, TASKS
+from bench.core.errors import DataError
 from bench.data.codecs import readable
 from bench.data.headers import read_shape
 from bench.data.images import decode_image, read_image
 from bench.data.loading import prepare
-from bench.doctor import checks
-from bench.errors import DataError
 from tests.bench.data.dicoms import dicom_bytes
 from tests.tasks.datasets.fakes import write_siim
 

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from bench.contracts import Dataset
+from bench.core.errors import DataError
 from bench.data.roots import DemoSize, data_kind, demo_root, resolve_root
-from bench.errors import DataError
-from tests.bench.test_cli import place_bench
+from tests.bench.commands.test_cli import place_bench
 
 
 class Toy(Dataset):

@@ -13,9 +13,9 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import JPEG2000Lossless
 
+from bench.core.errors import DataError
 from bench.data.codecs import first_frame, readable
 from bench.data.images import decode_image, read_image
-from bench.errors import DataError
 from tests.bench.data.dicoms import dicom_bytes, write_dicom
 
 FILES = Path(pydicom.__file__).parent / "data" / "test_files"

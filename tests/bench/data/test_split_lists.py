@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
+from bench.core.errors import DataError, SplitLeakError
 from bench.data.split_lists import find_lists
-from bench.errors import DataError, SplitLeakError
 
 INDEX = pd.DataFrame(
     {

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from bench.core.errors import DataError, SplitLeakError
 from bench.data.splits import check_leaks, default_split, label_subset, split_hash, stratify_column
-from bench.errors import DataError, SplitLeakError
 
 
 def table(patients: list[int], labels: list[int] | None = None, split: str = "") -> pd.DataFrame:

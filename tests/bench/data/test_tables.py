@@ -4,6 +4,7 @@ import logging
 
 import pytest
 
+from bench.core.errors import DataError
 from bench.data import tables
 from bench.data.faults import collecting
 from bench.data.tables import (
@@ -15,7 +16,6 @@ from bench.data.tables import (
     require_filled,
     require_unique,
 )
-from bench.errors import DataError
 
 
 @pytest.fixture(autouse=True)

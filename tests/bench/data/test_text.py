@@ -5,8 +5,8 @@ import os
 
 import pytest
 
+from bench.core.errors import DataError
 from bench.data.text import is_hidden, read_json, read_lines, read_text
-from bench.errors import DataError
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])

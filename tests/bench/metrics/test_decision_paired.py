@@ -9,7 +9,8 @@ from hypothesis.extra import numpy as hnp
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import f1_score, log_loss
 
-from bench.errors import DataError
+from bench.core.errors import DataError
+from bench.metrics.bootstrap import Estimate, interval
 from bench.metrics.decision import (
     best_score,
     choose_threshold,
@@ -18,7 +19,6 @@ from bench.metrics.decision import (
     sigmoid,
 )
 from bench.metrics.paired import all_differences, holm, paired_p_value
-from bench.stats import Estimate, interval
 
 
 @settings(max_examples=40, deadline=None)

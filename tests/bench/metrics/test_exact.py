@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from bench.metrics import counting, weights
+from bench.metrics.bootstrap import cluster_weights
 from bench.metrics.classification import classification_statistics
 from bench.metrics.decision import sigmoid
 from bench.metrics.ranking import auroc, average_precision, rank
 from bench.metrics.weights import ByImage, SharedSums, group_matrix, weighted_sums
-from bench.stats import cluster_weights
 from tests.bench.metrics import reference
 
 

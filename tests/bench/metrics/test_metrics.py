@@ -151,7 +151,7 @@ def test_shared_parts_are_computed_once_per_matrix():
 def test_auroc_variance_agrees_with_delong():
     """The bootstrap's standard errors of two AUROCs and of their paired difference are DeLong's
     within 10%."""
-    from bench.stats import cluster_weights
+    from bench.metrics.bootstrap import cluster_weights
 
     rng = np.random.default_rng(3)
     label = (rng.random(600) < 0.3).astype(int)

@@ -9,15 +9,15 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from backbones.pretrain import pretrain
-from bench.cli import app
+from backbones.shared.pretraining.trainer import pretrain
+from bench.commands.cli import app
 from bench.contracts import BACKBONES, BackboneRequest, PairData
-from bench.errors import DataError, SettingError
+from bench.core.errors import DataError, SettingError
+from bench.core.progress import Silent
 from bench.mm import prepare
 from bench.mm.export import Head, export_config
-from bench.progress import Silent
 from tests.backbones.published import layouts
-from tests.backbones.test_pretrain import make_subset, recipe
+from tests.backbones.shared.pretraining.test_pretrain import make_subset, recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the frameworks, run as their users run them
 SIZE = 64

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.errors import MissingDependencyError
+from bench.core.errors import MissingDependencyError
 from bench.mm import mm_available, mmcv_is_compiled, operators
 from bench.mm.focal import sigmoid_focal_loss_backward, sigmoid_focal_loss_forward
 from bench.mm.nms import nms, softnms

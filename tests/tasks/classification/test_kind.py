@@ -8,8 +8,8 @@ import pytest
 import torch
 from sklearn import metrics as sk
 
-from bench.errors import DataError
-from bench.stats import cluster_weights, point
+from bench.core.errors import DataError
+from bench.metrics.bootstrap import cluster_weights, point
 from tasks.classification import ClassificationKind
 from tasks.classification.augment import augment
 from tests.tasks.fakes import Encoder, Said, base_names, context, subset, task

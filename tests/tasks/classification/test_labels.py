@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.errors import DataError, SettingError, UnknownNameError
+from bench.core.errors import DataError, SettingError, UnknownNameError
 from tasks.classification.labels import check_trainable, few_shot, groups, keep_views, targets
 from tasks.classification.settings import ClassificationSettings, resolve
 from tests.tasks.fakes import subset, task

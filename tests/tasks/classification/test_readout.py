@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.metrics import accuracy_score, f1_score, precision_recall_curve
 
+from bench.metrics.bootstrap import point
 from bench.metrics.classification import classification_statistics
-from bench.stats import point
 from tasks.classification import readout
 from tasks.classification import settings as classification
 from tasks.classification.readout import Readout

@@ -10,11 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from bench.commands import run_command
-from bench.errors import DataError, SettingError, SplitLeakError
-from bench.plan import RunRequest, make_cell, plan_task
-from bench.progress import Silent
-from bench.results import ResultStore
+from bench.cells.prepare import RunRequest, make_cell, plan_task
+from bench.cells.results import ResultStore
+from bench.commands.run import run_command
+from bench.core.errors import DataError, SettingError, SplitLeakError
+from bench.core.progress import Silent
 from tests.tasks.datasets.chexpert_fakes import FIVE, write_chexpert
 
 
@@ -105,8 +105,8 @@ def test_lists_of_the_user(data):
 
 def test_edited_labels_are_another_cell(data):
     def key():
+        from bench.cells.prepare import EncoderRef
         from bench.contracts import BACKBONES
-        from bench.plan import EncoderRef
 
         plan = plan_task("chexpert_cls", request(data), Silent())
         return make_cell(plan, BACKBONES.get("random"), EncoderRef("x"), 1.0, 0, request(data)).key

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.core.errors import DataError
 from bench.data.boxes import fill_boxes
-from bench.errors import DataError
 from tasks.datasets._boxes import box_findings, checked_boxes, merge_boxes, number, overlap
 
 SIDE = 12

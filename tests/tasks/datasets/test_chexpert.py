@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 
 from bench.contracts import KINDS, TASKS
+from bench.core.errors import DataError
 from bench.data.indexing import read_index
 from bench.data.loading import prepare
+from bench.data.reference import split_for
 from bench.data.roots import find_dataset, resolve_root
 from bench.data.splits import check_leaks, default_split
-from bench.errors import DataError
 from tasks.datasets._chexpert import LABELS
 from tasks.datasets._exclusive import EIGHT, FIVE, draw, only
 from tasks.datasets.chexpert import Chexpert
@@ -150,9 +151,9 @@ def test_reference_split_has_the_membership_of_the_description():
 def test_mgca_warns_of_its_leak_and_default_has_none(caplog):
     kind, task, table = KINDS.get("classification"), TASKS.get("chexpert_cls"), big_table()
     with caplog.at_level(logging.WARNING):
-        kind.split(table, task, "mgca", 0)
+        split_for(kind, table, task, "mgca", 0)
     assert "images stand in more than one split" in caplog.text
-    split = kind.split(table, task, "default", 0)
+    split = split_for(kind, table, task, "default", 0)
     assert check_leaks(split) == ""
     assert set(split["split"]) == {"train", "val", "test"}
 

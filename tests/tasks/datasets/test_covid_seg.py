@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.core.errors import DataError
 from bench.data.loading import prepare
 from bench.data.splits import check_leaks
-from bench.errors import DataError
 from tasks.datasets.covid_seg import CovidSeg
 from tests.tasks.datasets.fakes import write_covid
 

@@ -6,10 +6,11 @@ from PIL import Image
 from sklearn.model_selection import train_test_split
 
 from bench.contracts import KINDS, TASKS
+from bench.core.errors import DataError
 from bench.data.loading import prepare
+from bench.data.reference import split_for
 from bench.data.split_lists import find_lists
 from bench.data.splits import check_leaks, default_split
-from bench.errors import DataError
 from tasks.datasets.covidx import Covidx, Covidx4
 
 THREE, TWO = Covidx(), Covidx4()
@@ -94,7 +95,7 @@ def test_mgca_splits_by_image(tmp_path, caplog):
     index = THREE.index(write(tmp_path, THREE))
     rows = index[index["split"] == "train"]
     train, val = train_test_split(rows["image_id"], train_size=0.8, random_state=0)
-    split = KINDS.get("classification").split(index, TASKS.get("covidx_cls"), "mgca", 0)
+    split = split_for(KINDS.get("classification"), index, TASKS.get("covidx_cls"), "mgca", 0)
     assert split[split["split"] == "train"]["image_id"].tolist() == train.tolist()
     assert split[split["split"] == "val"]["image_id"].tolist() == val.tolist()
     assert "patients stand in more than one split" in caplog.text

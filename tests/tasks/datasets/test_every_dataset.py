@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from bench.contracts import DATASETS
+from bench.core.errors import DataError
 from bench.data.indexing import read_index
 from bench.data.loading import prepare
-from bench.errors import DataError
 from tasks.datasets._chexpert import PLUS
 from tests.tasks.datasets.every_fake import FAKES, dataset_of
 

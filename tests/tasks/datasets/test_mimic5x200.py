@@ -6,8 +6,8 @@ import gzip
 import pytest
 
 from bench.contracts import TASKS
+from bench.core.errors import DataError
 from bench.data.splits import check_leaks
-from bench.errors import DataError
 from tasks.datasets._exclusive import FIVE
 from tasks.datasets.mimic5x200 import MEMBERS, Mimic5x200
 from tasks.datasets.mimic_cxr import MimicCxr

@@ -6,10 +6,10 @@ import json
 import numpy as np
 import pytest
 
+from bench.core.errors import DataError
 from bench.data.loading import prepare
 from bench.data.roots import resolve_root
 from bench.data.splits import check_leaks, default_split
-from bench.errors import DataError
 from tasks.datasets.mimic_cxr import MimicCxr
 from tests.tasks.datasets.fakes import write_mimic
 

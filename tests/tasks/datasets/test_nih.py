@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bench.core.errors import DataError
 from bench.data.loading import prepare
 from bench.data.roots import resolve_root
 from bench.data.splits import check_leaks, default_split
-from bench.errors import DataError
 from tasks.datasets.nih import Nih
 
 NIH = Nih()

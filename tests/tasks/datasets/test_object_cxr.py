@@ -6,10 +6,10 @@ import pytest
 from PIL import Image
 from sklearn.model_selection import train_test_split
 
+from bench.core.errors import DataError
 from bench.data.loading import prepare
 from bench.data.roots import resolve_root
 from bench.data.splits import default_split
-from bench.errors import DataError
 from tasks.datasets.object_cxr import ObjectCxr
 
 OBJECTS = ObjectCxr()

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from sklearn.model_selection import train_test_split
 
+from bench.core.errors import DataError
 from bench.data.splits import check_leaks
-from bench.errors import DataError
 from tasks.datasets._reference_splits import (
     chosen_subset,
     random_split,

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bench.errors import DataError
+from bench.core.errors import DataError
 from tasks.datasets._rle import decode_rle, encode_rle
 
 

@@ -7,9 +7,9 @@ import warnings
 import numpy as np
 import pytest
 
+from bench.core.errors import DataError
 from bench.data.loading import prepare
 from bench.data.roots import resolve_root
-from bench.errors import DataError
 from tasks.datasets.rsna import CLASSES_TABLE, DETAILS, FILES, MAPPING, TABLE, Rsna
 from tests.bench.data.dicoms import write_dicom
 

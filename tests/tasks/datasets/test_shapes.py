@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.errors import DataError
+from bench.core.errors import DataError
 from tasks.datasets._shapes import (
     ELLIPSE,
     POLYGON,

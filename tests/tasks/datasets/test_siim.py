@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bench.core.errors import DataError
 from bench.data.loading import prepare
 from bench.data.roots import resolve_root
 from bench.data.splits import check_leaks, default_split
-from bench.errors import DataError
 from tasks.datasets._mgca_siim import balanced_subset, row_level_split
 from tasks.datasets.siim import Siim
 from tests.tasks.datasets.fakes import write_siim

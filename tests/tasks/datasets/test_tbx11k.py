@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bench.core.errors import DataError
 from bench.data.loading import prepare
 from bench.data.roots import resolve_root
-from bench.errors import DataError
 from tasks.datasets.tbx11k import Tbx11k
 
 TBX = Tbx11k()

@@ -4,10 +4,10 @@ that are wrong."""
 import numpy as np
 import pytest
 
+from bench.core.errors import DataError
 from bench.data.loading import prepare
 from bench.data.roots import resolve_root
 from bench.data.splits import default_split
-from bench.errors import DataError
 from tasks.datasets.vindr import BOXES, FINDINGS, LABELS, NO_FINDING, OTHERS, Vindr
 from tests.bench.data.dicoms import write_dicom
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from bench.contracts import CellContext, Features, InputSpec, Subset, TaskSpec
-from bench.progress import Silent
+from bench.core.progress import Silent
 from tasks.detection.settings import resolve
 
 SIZE = 64

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from bench.baselines import declare
+from bench.cells.baselines import declare
 from bench.contracts import BackboneRequest
-from bench.errors import DataError, SettingError
-from bench.stats import point
+from bench.core.errors import DataError, SettingError
+from bench.metrics.bootstrap import point
 from tasks.detection import DetectionKind, prior
 from tasks.detection import fit as fitting
 from tasks.detection.data import Source, TrainBatches, moved

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bench.contracts import KINDS
-from bench.errors import SettingError, UnknownNameError
+from bench.core.errors import SettingError, UnknownNameError
 from tasks.detection import DetectionKind
 from tasks.detection.metrics import best_confidence, image_scores
 from tests.tasks.detection.cases import as_predictions, random_case

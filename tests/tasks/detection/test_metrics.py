@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.contracts import TaskSpec
-from bench.stats import point
+from bench.metrics.bootstrap import point
 from tasks.detection import DetectionKind
 from tasks.detection.matching import IOUS, hits, match, pack_boxes, pairwise_iou
 from tasks.detection.metrics import (

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.errors import CheckpointError
+from bench.core.errors import CheckpointError
 from tasks.report_generation.labeler import OBSERVATIONS, make_labeler
 from tasks.report_generation.labeler.chexbert import CheXbert, _Network
 from tasks.report_generation.settings import ReportSettings

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.errors import DataError
+from bench.core.errors import DataError
 from tasks.report_generation.cleaning import clean, clean_plain, sentences, split_sentences
 from tasks.report_generation.settings import ReportSettings
 from tasks.report_generation.vocabulary import (

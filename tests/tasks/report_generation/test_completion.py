@@ -4,9 +4,9 @@ import sys
 
 import pytest
 
-from bench.baselines import declare
+from bench.cells.baselines import declare
 from bench.contracts import BackboneRequest, Predictions
-from bench.stats import point
+from bench.metrics.bootstrap import point
 from tasks.report_generation.metrics import java
 from tests.tasks.report_generation.conftest import KIND, TASK, cell, studies
 

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from bench.baselines import declare
+from bench.cells.baselines import declare
 from bench.contracts import BACKBONES, BackboneRequest
-from bench.errors import (
+from bench.core.errors import (
     DataError,
     NotApplicableError,
     PlaceBenchError,
     SettingError,
     UnknownNameError,
 )
-from bench.stats import cluster_weights, point
+from bench.metrics.bootstrap import cluster_weights, point
 from tasks.report_generation.data import ReportBatches, group_studies
 from tasks.report_generation.fit import ConstantReport
 from tests.tasks.fakes import base_names

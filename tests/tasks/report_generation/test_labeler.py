@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import precision_recall_fscore_support
 
-from bench.errors import DataError
+from bench.core.errors import DataError
 from tasks.report_generation.labeler import (
     NEGATIVE,
     OBSERVATIONS,
@@ -89,7 +89,7 @@ def test_positive_wins_over_uncertain_over_negative():
 
 
 def test_rules_agree_with_the_demo_labels():
-    from tasks.datasets.demo.phrases import ABSENT, ABSENT_LABEL, PRESENT
+    from tasks.demo.reports.phrases import ABSENT, ABSENT_LABEL, PRESENT
 
     fill = {"side": "left", "lobe": "upper", "where": "apical", "size": "small", "degree": "mild", "dense": "dense", "mm": 9,
             "cm": 2, "rib": "sixth", "portion": "lateral", "tip": 4, "line": "PICC", "depth": "mid SVC"}  # fmt: skip

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.errors import SettingError
+from bench.core.errors import SettingError
 from tasks.report_generation.data import framed
 from tasks.report_generation.decoder import ReportDecoder, TrainedReporter
 from tasks.report_generation.decoding import SearchOptions, search

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from bench.errors import DataError, NotApplicableError, SettingError
-from bench.stats import cluster_weights, point
+from bench.core.errors import DataError, NotApplicableError, SettingError
+from bench.metrics.bootstrap import cluster_weights, point
 from tasks.retrieval import RetrievalKind
 from tasks.retrieval.fit import pair
 from tests.tasks.fakes import Encoder, base_names, context, subset, task

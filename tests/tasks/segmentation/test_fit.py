@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from bench.baselines import declare
+from bench.cells.baselines import declare
 from bench.contracts import BackboneRequest
-from bench.errors import DataError, SettingError
-from bench.stats import point
+from bench.core.errors import DataError, SettingError
+from bench.metrics.bootstrap import point
 from tasks.segmentation import SegmentationKind
 from tasks.segmentation import fit as fitting
 from tasks.segmentation.data import Source, TrainBatches, flip, scale_rotate

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from bench.contracts import DATASETS, KINDS, Predictions
-from bench.errors import SettingError, UnknownNameError
-from bench.pictures import best_median_worst
+from bench.core.errors import SettingError, UnknownNameError
+from bench.data.reference import split_for, subset_for
+from bench.report.pictures import best_median_worst
 from tasks.segmentation import SegmentationKind
 from tasks.segmentation.metrics import count_pixels
 
@@ -131,18 +132,18 @@ def test_impossible_settings_are_refused(kind, toy, changes):
 def test_reference_split_warns_with_counts(kind, toy, monkeypatch, caplog):
     monkeypatch.setattr(DATASETS, "get", lambda name: _Reference())
     with caplog.at_level(logging.WARNING):
-        split = kind.split(INDEX, toy.task, "mgca", 0)
+        split = split_for(kind, INDEX, toy.task, "mgca", 0)
     assert len(split) == 5
     assert (
         "1 patients stand in more than one split" in caplog.text and "protocol mgca" in caplog.text
     )
-    assert len(kind.subset(split, 0.1, toy.task, "mgca", 0)) == 1
-    assert set(kind.subset(INDEX, 1.0, toy.task, "mgca", 0)["image_id"]) == set("abcd")
+    assert len(subset_for(kind, split, 0.1, toy.task, "mgca", 0)) == 1
+    assert set(subset_for(kind, INDEX, 1.0, toy.task, "mgca", 0)["image_id"]) == set("abcd")
 
 
 def test_default_split_has_no_leak_and_no_reference(kind, toy, monkeypatch, caplog):
     monkeypatch.setattr(DATASETS, "get", lambda name: _Reference())
-    split = kind.split(INDEX, toy.task, "default", 0)
+    split = split_for(kind, INDEX, toy.task, "default", 0)
     assert len(split) == 4 and not caplog.text
     assert set(split["split"]) == {"train", "val", "test"}
 
@@ -151,7 +152,7 @@ def test_a_dataset_without_the_reference_split_is_refused(kind, toy, monkeypatch
     monkeypatch.setattr(_Reference, "reference_split", lambda *_: None)
     monkeypatch.setattr(DATASETS, "get", lambda name: _Reference())
     with pytest.raises(SettingError, match="'toy' has no 'mgca' split"):
-        kind.split(INDEX, toy.task, "mgca", 0)
+        split_for(kind, INDEX, toy.task, "mgca", 0)
 
 
 # ----------------------------------------------------------------------------------------------------------- figure

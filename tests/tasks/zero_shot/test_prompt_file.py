@@ -7,9 +7,9 @@ import random
 import numpy as np
 import pytest
 
-from bench.cell import flatten
-from bench.errors import DataError, SettingError
-from bench.features import to_input
+from bench.core.errors import DataError, SettingError
+from bench.core.hashing import flatten
+from bench.encoding.features import to_input
 from tasks.zero_shot import ZeroShotKind
 from tasks.zero_shot.prompt_file import draw, read_prompt_sets
 from tests.tasks.fakes import Encoder, context, subset, task

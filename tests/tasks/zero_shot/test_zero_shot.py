@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from bench.errors import NotApplicableError, SettingError, UnknownNameError
-from bench.stats import point
+from bench.core.errors import NotApplicableError, SettingError, UnknownNameError
+from bench.metrics.bootstrap import point
 from tasks.zero_shot import ZeroShotKind
 from tasks.zero_shot.fit import class_scores
 from tasks.zero_shot.prompts import ClassPrompts, build, prompt_set, sentence
@@ -111,7 +111,7 @@ def test_scores_by_hand(tmp_path):
         spec = task(labels=("left", "right"))
         settings = KIND.settings(spec, "default", "demo", {"aggregate": aggregate, "scale": "1"})
         scores = class_scores(encoder, prompts, part, context(spec, settings, tmp_path))
-        from bench.features import to_input
+        from bench.encoding.features import to_input
 
         images = to_input(part.images(slice(None)), encoder.input)
         similar = encoder.similarity(images, ["left", "left large", "right"]).numpy()
@@ -192,9 +192,9 @@ def test_local_similarity_is_that_of_the_backbone(tmp_path):
 def test_block_sizes_change_nothing(tmp_path, similarity, monkeypatch):
     first, _ = run(tmp_path, similarity=similarity)
     monkeypatch.setenv("PLACE_BENCH_CACHE", str(tmp_path / "other cache"))
-    monkeypatch.setattr("bench.similarity.IMAGES", 7)
-    monkeypatch.setattr("bench.similarity.TEXTS", 5)
-    monkeypatch.setattr("bench.features.BATCH", 9)
+    monkeypatch.setattr("bench.encoding.similarity.IMAGES", 7)
+    monkeypatch.setattr("bench.encoding.similarity.TEXTS", 5)
+    monkeypatch.setattr("bench.encoding.features.BATCH", 9)
     second, _ = run(tmp_path, similarity=similarity)
     slack = 2e-3 if similarity == "global" else 1e-5  # kept embeddings are half precision
     np.testing.assert_allclose(first.table["score:left"], second.table["score:left"], atol=slack)

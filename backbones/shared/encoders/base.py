@@ -1,0 +1,168 @@
+"""What every backbone is made of: an image encoder, its loaded form for the heads, and what frozen
+means."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import cache
+from typing import Any, Literal, TypeVar, cast
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from backbones.shared.encoders.architectures import Architecture
+from backbones.shared.weights.coverage import Coverage
+from bench.contracts import Features, InputSpec
+from bench.core.errors import SettingError
+
+M = TypeVar("M", bound=nn.Module)
+
+
+class ImageEncoder(nn.Module, ABC):
+    """An image encoder of one architecture: images [B, 3, H, W] in, Features out."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.recomputed = False
+        self.model: Any
+
+    @abstractmethod
+    def features(self, images: torch.Tensor) -> Features:
+        """Encode normalised images [B, 3, H, W]; H and W divisible by the largest stride."""
+
+    def recompute(self) -> None:
+        """Compute the activations inside blocks again in the backward pass instead of keeping them."""
+        self.recomputed = True
+
+    def block(self, part: nn.Module, maps: torch.Tensor) -> torch.Tensor:
+        """Run a part of the network; where wanted, recompute it in the backward pass with
+        BatchNorm's statistics left alone."""
+        if not (self.recomputed and torch.is_grad_enabled()):
+            return part(maps)
+        return checkpoint(
+            part,
+            maps,
+            use_reentrant=False,
+            context_fn=lambda: (nullcontext(), _statistics_fixed(part)),
+        )
+
+    def compile_features(self) -> None:
+        """Pass `features` through torch.compile; the names of the weights stay."""
+        self.features = torch.compile(self.features)  # type: ignore[method-assign]
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the pooled features [B, D]."""
+        return self.features(images).pooled
+
+    def check_size(self, images: torch.Tensor) -> None:
+        """Raise SettingError for images that the strides do not divide."""
+        stride = max(self.architecture.pyramid_strides)
+        if images.shape[-1] % stride or images.shape[-2] % stride:
+            raise SettingError(
+                f"{self.architecture.name}: images of {images.shape[-2]} x {images.shape[-1]} px.",
+                f"Height and width must be multiples of {stride}.",
+            )
+
+
+@contextmanager
+def _statistics_fixed(module: nn.Module) -> Iterator[None]:
+    """Keep the running statistics of every BatchNorm as they are: a second forward pass must not
+    move them again."""
+    norms = [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    try:
+        for norm in norms:
+            norm.momentum = 0.0
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+
+
+class LoadedBackbone:
+    """The Backbone protocol over an image encoder without a text side."""
+
+    has_text = False
+    coverage: Coverage | None = None
+    """How much of the encoder a file filled; None for untrained weights."""
+
+    def __init__(self, name: str, encoder: ImageEncoder, module: nn.Module | None = None) -> None:
+        self.name = name
+        self.encoder = encoder
+        self.module: nn.Module = module if module is not None else encoder
+        facts = encoder.architecture
+        self.architecture = facts.name
+        self.family: Literal["resnet", "vit"] = facts.family
+        self.input: InputSpec = facts.input
+        self.pooled_dim, self.patch_dim = facts.pooled_dim, facts.patch_dim
+        self.pyramid_channels, self.pyramid_strides = facts.pyramid_channels, facts.pyramid_strides
+        self.module.eval()
+
+    def account(self) -> Mapping[str, Any]:
+        """Return where the weights come from, as it stands in a result."""
+        return self.coverage.account() if self.coverage else {}
+
+    def features(self, images: torch.Tensor) -> Features:
+        """Encode normalised images [B, 3, H, W]."""
+        return self.encoder.features(images)
+
+    def embed_images(self, images: torch.Tensor) -> torch.Tensor:
+        """Refuse: no text side."""
+        raise self._no_text()
+
+    def embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
+        """Refuse: no text side."""
+        raise self._no_text()
+
+    def similarity(self, images: torch.Tensor, texts: Sequence[str]) -> torch.Tensor:
+        """Refuse: no text side."""
+        raise self._no_text()
+
+    def _no_text(self) -> SettingError:
+        return SettingError(
+            f"backbone '{self.name}' has no text encoder.",
+            "Choose one that was trained on reports.",
+        )
+
+
+# ------------------------------------------------------------------------------------------------------------ freezing
+class _StaysInEval:
+    """Mixed into the class of a frozen module: `train()` from a parent changes nothing, so
+    BatchNorm keeps its statistics."""
+
+    def train(self, mode: bool = True) -> Any:
+        return self
+
+
+@cache
+def _frozen_class(cls: Any) -> type[nn.Module]:
+    return type(cls.__name__, (_StaysInEval, cls), {})
+
+
+def freeze(module: M) -> M:
+    """Freeze a module for good and return it: eval mode that `train()` cannot leave, no gradient,
+    BatchNorm statistics fixed."""
+    module.eval().requires_grad_(False)
+    if not isinstance(module, _StaysInEval):
+        module.__class__ = cast(type[M], _frozen_class(cast(Hashable, type(module))))
+    return module
+
+
+@contextmanager
+def frozen(module: M) -> Iterator[M]:
+    """Freeze a module for the length of a `with` block, and put class, mode and gradients back as
+    they were."""
+    cls, modes = type(module), {part: part.training for part in module.modules()}
+    gradients = {parameter: parameter.requires_grad for parameter in module.parameters()}
+    try:
+        yield freeze(module)
+    finally:
+        module.__class__ = cls
+        for part, training in modes.items():
+            part.training = training
+        for parameter, wanted in gradients.items():
+            parameter.requires_grad_(wanted)

@@ -1,0 +1,44 @@
+"""How well a method finds the report of an image among others: what pre-training watches."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from backbones.shared.pretraining.pairs import PairLoader
+from backbones.shared.pretraining.vision_language import VisionLanguageMethod, text_batch
+
+MAXIMUM = 512
+"""Pairs used, so that watching costs little next to training."""
+
+
+@torch.no_grad()
+def retrieval_scores(
+    method: VisionLanguageMethod, pairs: PairLoader, device: str
+) -> dict[str, float]:
+    """Return image-to-text retrieval on the first pairs of a subset, every report a candidate.
+
+    `recall_1`, `recall_5`: the image's own report is among the first K (chance K / n); `rank`: the
+    share of other reports that score below the own one, ties counting half (chance 0.5).
+    """
+    scores = _score_matrix(method, pairs, device)
+    own = scores.diagonal()[:, None]
+    above, equal = (scores > own).sum(1), (scores == own).sum(1) - 1
+    place = above + equal / 2
+    count = max(1, len(scores) - 1)
+    return {
+        "recall_1": float((place < 1).double().mean()),
+        "recall_5": float((place < 5).double().mean()),
+        "rank": float((1 - place / count).mean()),
+    }
+
+
+def _score_matrix(method: VisionLanguageMethod, pairs: PairLoader, device: str) -> torch.Tensor:
+    rows = np.arange(min(MAXIMUM, len(pairs.subset)))
+    parts = [pairs.centre(some) for some in np.array_split(rows, max(1, len(rows) // 64))]
+    texts = [text_batch(part).to(device) for part in parts]
+    lines = []
+    for part in parts:
+        features = method.image_encoder.features(part["images"].to(device))
+        lines.append(torch.cat([method.score(features, text) for text in texts], 1))
+    return torch.cat(lines).cpu()

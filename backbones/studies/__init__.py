@@ -1,0 +1,1 @@
+"""Studies over several methods: the ablation, and where encoders look. Declares nothing."""

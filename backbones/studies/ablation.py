@@ -1,0 +1,324 @@
+"""PLACE's parts and the other methods on equal terms: `python -m backbones.studies.ablation`.
+
+Every variant has the same encoder, data, number of steps, learning rates to choose from (by
+retrieval on the validation studies, first seed) and seeds; then every encoder is scored frozen, on
+test patients no variant has seen. Nothing is tuned for one variant that is not tuned for all. What
+has been trained or scored is found again: a killed run goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from backbones.shared.pretraining.command import print_page
+from bench.cells.encoders import PretrainRequest, train_encoder
+from bench.cells.engines.local import Job, run_jobs
+from bench.cells.prepare import EncoderRef, RunRequest, TaskPlan, make_cell, plan_task
+from bench.cells.results import ResultStore
+from bench.contracts import BACKBONES, DEMO_NOTE, KINDS, TASKS, DataKind, Profile, Progress
+from bench.core.errors import PlaceBenchError, SettingError
+from bench.core.progress import default_progress
+from bench.core.settings import parse_list, parse_pairs
+from bench.core.storage import write_atomically
+from bench.metrics.bootstrap import Estimate, cluster_weights, difference, mean_estimate
+from bench.metrics.paired import holm, paired_p_value
+from bench.report.leaderboard import statistic_of
+from bench.report.pairing import Result, align
+
+ALONE, WHOLE = "ITA", "PLACE"
+CERTAIN, RESAMPLES = 0.05, 10_000
+"""So many resamples that a p-value can stay below 0.05 when it is corrected for every difference of
+the table."""
+VARIANTS: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "ITA": ("place", {"lambda_pcma": "0", "lambda_cce": "0"}),
+    "ITA+PCMA": ("place", {"lambda_cce": "0"}),
+    "ITA+CCE": ("place", {"lambda_pcma": "0"}),
+    "PLACE": ("place", {}),
+    "PLACE, K=4": ("place", {"queries": "4"}),
+    "PLACE, K=32": ("place", {"queries": "32"}),
+    "PLACE, t_por=query": ("place", {"t_por": "query"}),
+    "PLACE, cce_target=pixel": ("place", {"cce_target": "pixel"}),
+    "PLACE, cce_loss=pearson": ("place", {"cce_loss": "pearson"}),
+    "PLACE, tau2=0.05": ("place", {"tau2": "0.05"}),
+    "PLACE, tau2=0.2": ("place", {"tau2": "0.2"}),
+    "PLACE, duplicates by key": ("place", {"duplicate_cosine": "none"}),
+    "PLACE, duplicates kept": ("place", {"mask_duplicates": "false"}),
+    "PLACE, competing": ("place", {"competing": "true"}),
+    "ConVIRT": ("convirt", {}),
+    "GLoRIA": ("gloria", {}),
+    "MGCA": ("mgca", {}),
+}
+"""Row -> method and its changes to the defaults. A switch ("PLACE, ...") is compared with PLACE,
+all else with ITA."""
+
+TASKS_HELP = "probe, retrieval, segmentation; TASK:METRIC for another than the task's main metric"
+
+
+@dataclass(frozen=True)
+class Study:
+    """What an ablation was asked for."""
+
+    variants: tuple[str, ...]
+    tasks: tuple[str, ...]
+    seeds: tuple[int, ...]
+    rates: tuple[str, ...]
+    shared: Mapping[str, str]
+    fraction: float
+    results: Path
+    device: str
+    architecture: str
+    profile: Profile
+
+    @property
+    def data(self) -> DataKind:
+        """Return what is read: rendered data in the demo profile, whatever real data there is; else
+        real data."""
+        return "demo" if self.profile == "demo" else "real"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A variant's encoders, one per seed, the learning rate all have, and their V-POR cosine (None:
+    it has no V-PORs)."""
+
+    encoders: Mapping[int, EncoderRef]
+    rate: str
+    cosine: float | None
+
+
+def train_variant(name: str, study: Study, progress: Progress) -> Trained:
+    """Train a variant: the first seed with every learning rate, the others with the best of them."""
+    first = {rate: _train(name, study, study.seeds[0], rate, progress) for rate in study.rates}
+    rate = max(first, key=lambda one: _last_row(first[one])["val/rank"])
+    encoders = {study.seeds[0]: first[rate]}
+    encoders |= {seed: _train(name, study, seed, rate, progress) for seed in study.seeds[1:]}
+    cosines = [
+        row["train/observation_cosine"]
+        for row in map(_last_row, encoders.values())
+        if "train/observation_cosine" in row
+    ]
+    return Trained(encoders, rate, sum(cosines) / len(cosines) if cosines else None)
+
+
+def _train(name: str, study: Study, seed: int, rate: str, progress: Progress) -> EncoderRef:
+    method, changes = VARIANTS[name]
+    settings = {**study.shared, **changes, "lr": rate}
+    wanted = PretrainRequest(
+        method,
+        profile=study.profile,
+        architecture=study.architecture,
+        seed=seed,
+        settings=settings,
+        device=study.device,
+        data=study.data,
+    )
+    progress.say(f"{name}: seed {seed}, lr {rate}")
+    return train_encoder(wanted, progress)
+
+
+def _last_row(encoder: EncoderRef) -> Mapping[str, float]:
+    if encoder.checkpoint is None:
+        raise PlaceBenchError("a pre-trained encoder has no checkpoint.", "Train it again.")
+    return json.loads((encoder.checkpoint / "card.json").read_text())["last_epoch"]
+
+
+def score_task(
+    column: str, trained: Mapping[str, Trained], study: Study, progress: Progress
+) -> dict[str, Estimate]:
+    """Return every variant's score by a column, "task" (its main metric) or "task:metric": mean
+    over the seeds, interval by resampling patients. Two columns of one task share its cells."""
+    task, _, asked = column.partition(":")
+    request = RunRequest(
+        (task,), device=study.device, profile=study.profile, results=study.results, data=study.data
+    )
+    plan, store = plan_task(task, request, progress), ResultStore(study.results)
+    jobs = {name: list(_jobs(name, found, plan, study, request)) for name, found in trained.items()}
+    done = store.finished(job.cell.key for row in jobs.values() for job in row)
+    run_jobs(
+        [job for row in jobs.values() for job in row if job.cell.key not in done], request, progress
+    )
+    records = store.records()
+    results, others = align(
+        [
+            Result(records[job.cell.key], store.load_predictions(records[job.cell.key]))
+            for row in jobs.values()
+            for job in row
+        ]
+    )
+    if others:
+        raise PlaceBenchError(others[0])
+    metric = asked or plan.task.main_metric
+    statistics = {
+        str(result.record["key"]): result.in_order(
+            statistic_of(plan.kind, plan.task, metric, result.predictions)
+        )
+        for result in results
+    }
+    weights = cluster_weights(results[0].reference["patient_id"].tolist(), RESAMPLES)
+    return {
+        name: mean_estimate([statistics[job.cell.key] for job in row], weights)
+        for name, row in jobs.items()
+    }
+
+
+def _jobs(
+    name: str, trained: Trained, plan: TaskPlan, study: Study, request: RunRequest
+) -> Iterator[Job]:
+    spec = BACKBONES.get(_registered(name))
+    for seed, encoder in trained.encoders.items():
+        yield Job(make_cell(plan, spec, encoder, study.fraction, seed, request), plan, encoder)
+
+
+def _registered(name: str) -> str:
+    """Register a variant as a backbone of its own, so that its results stand apart, and return the
+    name."""
+    own = f"{name} (ablation)"
+    if own not in BACKBONES.names():
+        BACKBONES.add(own, replace(BACKBONES.get(VARIANTS[name][0]), name=own, default=False))
+    return own
+
+
+def table(trained: Mapping[str, Trained], scores: Mapping[str, Mapping[str, Estimate]]) -> str:
+    """Return the Markdown table: per task value [interval] and paired difference to the row's
+    reference, marked where not 0."""
+    pairs = {(task, name): _pair(own, name) for task, own in scores.items() for name in own}
+    known = {place: pair for place, pair in pairs.items() if pair is not None}
+    p_values = [paired_p_value(one.resampled, other.resampled) for one, other in known.values()]
+    corrected = dict(zip(known, holm(p_values), strict=True))
+    heads = [
+        "variant",
+        "lr",
+        "V-POR cosine",
+        *(part for task in scores for part in (task, "difference")),
+    ]
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    for name, found in trained.items():
+        cells = [name, found.rate, "" if found.cosine is None else f"{found.cosine:.2f}"]
+        for task, estimates in scores.items():
+            cells += [
+                estimates[name].text,
+                _difference(known.get((task, name)), corrected.get((task, name), 1.0)),
+            ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _pair(estimates: Mapping[str, Estimate], name: str) -> tuple[Estimate, Estimate] | None:
+    """Return a row and its reference; None where it is the reference, or that was not asked for."""
+    reference = WHOLE if name.startswith(f"{WHOLE},") else ALONE
+    return (
+        None
+        if name == reference or reference not in estimates
+        else (estimates[name], estimates[reference])
+    )
+
+
+def _difference(pair: tuple[Estimate, Estimate] | None, p: float) -> str:
+    if pair is None:
+        return ""
+    low, high = difference(*pair)
+    text = f"{pair[0].value - pair[1].value:+.3f} [{low:+.3f}, {high:+.3f}]"
+    text = f"**{text}**" if low > 0 or high < 0 else text
+    return f"{text} \\*" if p < CERTAIN else text
+
+
+def run(study: Study, progress: Progress) -> Path:
+    """Train and score all variants and return the path of the table, which is written anew after
+    every task."""
+    trained = {name: train_variant(name, study, progress) for name in study.variants}
+    scores: dict[str, Mapping[str, Estimate]] = {}
+    path = study.results / "ablation.md"
+    for column in study.tasks:
+        scores[column] = score_task(column, trained, study, progress)
+        write_atomically(path, f"{_head(study)}\n\n{table(trained, scores)}\n")
+    return path
+
+
+def _head(study: Study) -> str:
+    note = f"**{DEMO_NOTE}**\n\n" if study.data == "demo" else ""
+    return (
+        f"# Ablation\n\n{note}Seeds {', '.join(map(str, study.seeds))}; learning rates to "
+        "choose from "
+        f"{', '.join(study.rates)}; shared changes {dict(study.shared) or 'none'}; labels "
+        f"{study.fraction:g}. Value: mean over "
+        "the seeds with the 95% interval under resampling of patients. Difference: of a "
+        "switch (PLACE, ...) to PLACE, of all "
+        "else to ITA, paired over patients; bold where its interval leaves 0 out, \\* where "
+        f"its p-value is below {CERTAIN:g} "
+        "after Holm's correction for all differences of the table."
+    )
+
+
+def parse(arguments: Sequence[str]) -> Study:
+    """Return the study of a command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m backbones.studies.ablation", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument(
+        "--variants",
+        default=";".join(VARIANTS),
+        help=f"separated by ';'; default: {'; '.join(VARIANTS)}",
+    )
+    parser.add_argument(
+        "--tasks",
+        default="chexpert_cls,mimic5x200_ret,siim_seg,siim_seg:dice_global",
+        help=TASKS_HELP,
+    )
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument(
+        "--rates", default="3e-4,1e-3,3e-3", help="learning rates every variant chooses from"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a setting of all, e.g. epochs=4",
+    )
+    parser.add_argument("--fraction", type=float, default=1.0, help="label fraction of the heads")
+    parser.add_argument("--results", type=Path, default=Path("results/ablation"))
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--arch", default="")
+    parser.add_argument("--profile", default="demo", choices=("demo", "paper"))
+    found = parser.parse_args(arguments)
+    names = tuple(part.strip() for part in found.variants.split(";"))
+    unknown = [name for name in names if name not in VARIANTS]
+    if unknown:
+        raise SettingError(f"no variant {unknown[0]!r}.", f"Known: {'; '.join(VARIANTS)}.")
+    shared = parse_pairs(found.set)
+    seeds = parse_list(found.seeds, int, "--seeds")
+    rates, tasks = parse_list(found.rates, str, "--rates"), parse_list(found.tasks, str, "--tasks")
+    if not (seeds and rates and tasks):
+        raise SettingError(
+            "--seeds, --rates and --tasks need one value each.", "Leave them out for the defaults."
+        )
+    for column in tasks:
+        _check_column(column)
+    rest = (found.fraction, found.results, found.device, found.arch, found.profile)
+    return Study(names, tasks, seeds, rates, shared, *rest)
+
+
+def _check_column(column: str) -> None:
+    """Raise for a task or metric there is not: now, not after hours of training."""
+    name, _, metric = column.partition(":")
+    task = TASKS.get(name)
+    known = {task.main_metric, *KINDS.get(task.kind).metrics}
+    if metric and metric not in known:
+        raise SettingError(
+            f"task '{name}' has no metric '{metric}' to rank by.",
+            f"Known: {', '.join(sorted(known))}.",
+        )
+
+
+def main() -> int:
+    """Run the ablation of the command line and print its table."""
+    return print_page("ablation", lambda: run(parse(sys.argv[1:]), default_progress()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,169 @@
+"""The pointing game: is the peak of a map inside the lesion? (Zhang et al., ECCV 2016; here without
+a margin.)"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from backbones.studies.look.lesions import Lesions
+from bench.metrics.bootstrap import (
+    Estimate,
+    Statistic,
+    cluster_weights,
+    differ,
+    difference,
+    mean_estimate,
+)
+from bench.metrics.weights import mean_of_defined, weighted_mean
+from bench.report.tables import escape
+
+CHANCE, PRIOR, MEAN = "chance", "centre prior", "mean of the findings"
+NO_MAP = "no local map"
+Game = Mapping[str, Mapping[str, Estimate]]
+"""Finding (last, where there are several: `MEAN`) -> method (first: `CHANCE` and `PRIOR`) ->
+accuracy."""
+
+
+def peaks(maps: np.ndarray, size: int) -> np.ndarray:
+    """Return the pixel (row, column) at the middle of the largest cell of each map [P, h, w], on
+    images of `size` px: int [P, 2].
+
+    The first of equal cells counts, in reading order.
+    """
+    height, width = maps.shape[1:]
+    cells = np.stack(np.unravel_index(maps.reshape(len(maps), -1).argmax(1), (height, width)), 1)
+    return ((cells + 0.5) * size / (height, width)).astype(np.int64)
+
+
+def hits(masks: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Return whether each point [P, 2] lies in its mask [P, S, S]: float 0/1 [P]."""
+    return masks[np.arange(len(masks)), points[:, 0], points[:, 1]].astype(float)
+
+
+def play(lesions: Lesions, maps: Mapping[str, np.ndarray | None]) -> Game:
+    """Return the accuracy of every method's maps [P, h, w] per finding and on average, with 95%
+    intervals over patients.
+
+    Beside them what needs no image: `CHANCE`, a point anywhere, hits with the share of the image
+    that the lesion covers; `PRIOR` always points where the finding was most often in the training
+    split.
+    """
+    size = lesions.masks.shape[-1]
+    values = {
+        CHANCE: lesions.masks.mean(axis=(1, 2)),
+        PRIOR: hits(lesions.masks, peaks(lesions.prior, size)[lesions.classes]),
+        **{
+            name: hits(lesions.masks, peaks(own, size))
+            for name, own in maps.items()
+            if own is not None
+        },
+    }
+    weights = cluster_weights(lesions.patients)
+    members = {lesions.names[kind]: [lesions.classes == kind] for kind in lesions.frequent()}
+    if len(members) > 1:
+        members[MEAN] = [own for groups in members.values() for own in groups]
+    return {
+        finding: {
+            name: mean_estimate([_accuracy(own, groups)], weights) for name, own in values.items()
+        }
+        for finding, groups in members.items()
+    }
+
+
+def _accuracy(values: np.ndarray, groups: Sequence[np.ndarray]) -> Statistic:
+    """Return the statistic: mean over groups (bool [P] each) of the mean value; a group that a
+    resample lacks is left out."""
+    return partial(mean_of_defined, [partial(_within, values, own) for own in groups])
+
+
+def _within(values: np.ndarray, group: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    return weighted_mean(values[group], weights[:, group])
+
+
+# -------------------------------------------------------------------------------------------------------------- tables
+def table(lesions: Lesions, game: Game, methods: Sequence[str]) -> str:
+    """Return the Markdown table, and in words which methods are better than the prior; bold: the
+    paired interval says so."""
+    heads = ["finding", "images", CHANCE, PRIOR, *map(escape, methods)]
+    lines = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
+    for finding, found in game.items():
+        cells = [
+            escape(finding),
+            str(_count(lesions, finding)),
+            f"{found[CHANCE].value:.3f}",
+            found[PRIOR].text,
+        ]
+        lines.append("| " + " | ".join([*cells, *(_cell(found, name) for name in methods)]) + " |")
+    return "\n".join([*lines, "", *(f"- {verdict(game, name)}" for name in methods)])
+
+
+def _count(lesions: Lesions, finding: str) -> int:
+    """Return in how many images a finding is outlined; for the mean, how many images have any."""
+    own = (
+        lesions.rows
+        if finding == MEAN
+        else lesions.rows[lesions.classes == lesions.names.index(finding)]
+    )
+    return len(np.unique(own))
+
+
+def _cell(found: Mapping[str, Estimate], name: str) -> str:
+    if name not in found:
+        return NO_MAP
+    return f"**{found[name].text}**" if against(found, name) > 0 else found[name].text
+
+
+def against(found: Mapping[str, Estimate], name: str, other: str = PRIOR) -> int:
+    """Return 1 where a method is better than another, -1 where it is worse, 0 where the paired
+    interval contains 0."""
+    one, two = found[name], found[other]
+    return int(np.sign(one.value - two.value)) if differ(one, two) else 0
+
+
+def verdict(game: Game, name: str) -> str:
+    """Say in one sentence whether a method points better than the centre prior, and than chance."""
+    last, overall = list(game.items())[-1]
+    if name not in overall:
+        return f"`{name}`: {NO_MAP}."
+    signs = {finding: against(found, name) for finding, found in game.items() if finding != MEAN}
+    better, worse = (
+        _listed([finding for finding, sign in signs.items() if sign == way]) for way in (1, -1)
+    )
+    return (
+        f"`{name}`, {last}: {_compared(overall, name, PRIOR)} and "
+        f"{_compared(overall, name, CHANCE)}. Against the {PRIOR} "
+        f"better in {better}, worse in {worse} of {len(signs)} finding{'s' * (len(signs) > 1)}."
+    )
+
+
+def _compared(found: Mapping[str, Estimate], name: str, other: str) -> str:
+    word = {1: "better than", 0: "not better than", -1: "worse than"}[against(found, name, other)]
+    low, high = difference(found[name], found[other])
+    return (
+        f"{word} {'the ' * (other == PRIOR)}{other} "
+        f"({found[name].value - found[other].value:+.3f} [{low:+.3f}, {high:+.3f}])"
+    )
+
+
+def _listed(findings: Sequence[str]) -> str:
+    return f"{len(findings)}" + (f" ({', '.join(findings)})" if findings else "")
+
+
+def rows(lesions: Lesions, game: Game, facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return one flat row per finding and method for the CSV, `facts` in each."""
+    return [
+        {
+            **facts,
+            "finding": finding,
+            "images": _count(lesions, finding),
+            "method": name,
+            **{part: f"{getattr(own, part):.6f}" for part in ("value", "low", "high")},
+            "against_prior": against(found, name),
+        }
+        for finding, found in game.items()
+        for name, own in found.items()
+    ]

@@ -1,0 +1,372 @@
+"""From a backbone's name to its weights: found where they exist, trained where they may be, saying
+so. Imports no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from bench.cells.prepare import EncoderRef, RunRequest, backbone_names
+from bench.cells.seen import check_seen
+from bench.contracts import (
+    BACKBONES,
+    DATASETS,
+    BackboneRequest,
+    BackboneSpec,
+    OnError,
+    PairData,
+    Profile,
+    Progress,
+    Subset,
+)
+from bench.core.cards import CARD, read_card
+from bench.core.errors import (
+    CheckpointError,
+    DataError,
+    NotMadeError,
+    PlaceBenchError,
+    SettingError,
+)
+from bench.core.hashing import file_sha256
+from bench.core.machine import default_threads, use_threads
+from bench.core.naming import split_name
+from bench.core.paths import cache_home
+from bench.core.settings import Count, Seed, check_value
+
+if TYPE_CHECKING:
+    from bench.data.loading import Prepared
+    from bench.data.roots import DataRoot
+
+
+@dataclass(frozen=True)
+class PretrainRequest:
+    """Which method to pre-train on what.
+
+    `out` None means the cache, where `run` finds it; `checkpoint` names weights to use instead of
+    training.
+    """
+
+    method: str
+    dataset: str = ""
+    profile: Profile = "demo"
+    architecture: str = ""
+    seed: int = 0
+    settings: Mapping[str, str] = field(default_factory=dict)
+    backbone_settings: Mapping[str, str] = field(default_factory=dict)
+    device: str = "auto"
+    data: Literal["auto", "real", "demo"] = "auto"
+    data_root: Path | None = None
+    out: Path | None = None
+    on_error: OnError = "stop"
+    workers: int = 2
+    threads: int = field(default_factory=default_threads)
+    checkpoint: Path | None = None
+
+
+def encoder_request(name: str, request: RunRequest) -> PretrainRequest:
+    """Return what a run asks of the encoder `name`.
+
+    In the demo profile encoders learn from rendered studies, whatever data the task has: the
+    checkpoint's card says so.
+    """
+    return PretrainRequest(
+        method=name,
+        profile=request.profile,
+        architecture=request.architecture,
+        settings=request.scoped("pretrain"),
+        backbone_settings=request.scoped("backbone"),
+        device=request.device,
+        data="demo" if request.profile == "demo" else "real",
+        data_root=None if request.profile == "demo" else request.data_root,
+        workers=request.workers,
+        threads=request.threads,
+        checkpoint=request.checkpoints.get(name),
+    )
+
+
+def check_encoder_settings(request: RunRequest) -> None:
+    """Raise SettingError for a setting of an encoder that it does not take, and for one of a
+    pre-training that this run does not do; no file is read."""
+    changes = request.scoped("pretrain")
+    trained = []
+    for name in backbone_names(request):
+        spec = BACKBONES.get(name)
+        _check_backbone(spec, request)
+        if spec.method and name not in request.checkpoints:
+            trained.append(name)
+    if changes and (request.profile != "demo" or not trained):
+        reason = (
+            "a run in the paper profile trains no encoder"
+            if request.profile != "demo"
+            else f"none of {', '.join(backbone_names(request))} is trained in this run"
+        )
+        raise SettingError(
+            f"--set pretrain.{next(iter(changes))} changes nothing: {reason}.",
+            "Leave it out, or use `place-bench pretrain`.",
+        )
+
+
+def _check_backbone(spec: BackboneSpec, request: RunRequest) -> None:
+    asked = BackboneRequest(
+        request.profile, request.architecture, settings=request.scoped("backbone")
+    )
+    if spec.check is not None:
+        spec.check(asked)
+    elif spec.method and asked.settings:
+        raise SettingError(
+            f"--set backbone.{next(iter(asked.settings))}: '{spec.name}' takes its settings from "
+            "its checkpoint.",
+            "Use --set pretrain.key=value.",
+        )
+
+
+def _check_recipe(spec: BackboneSpec, request: PretrainRequest) -> None:
+    try:
+        importlib.import_module(spec.trainer).check(_recipe(spec, request))
+    except SettingError as error:
+        raise SettingError(f"pre-training of '{spec.name}': {error.args[0]}", error.hint) from error
+
+
+def resolve_encoder(
+    request: PretrainRequest, progress: Progress, *, make: bool = True
+) -> EncoderRef:
+    """Return the encoder a run uses: given, untrained, found in the cache, or (demo profile)
+    trained now; without `make` raise NotMadeError in place of training it."""
+    spec = BACKBONES.get(request.method)
+    if request.checkpoint:
+        return _given(spec, request, request.checkpoint)
+    if not spec.method:
+        return _as_declared(spec, request)
+    if request.profile == "demo":
+        return train_encoder(request, progress, make=make)
+    return _described(_only_checkpoint(spec, request))
+
+
+def check_encoder(request: PretrainRequest) -> None:
+    """Raise where an encoder of a run is not there or was asked for wrongly, before any data is
+    read: no checkpoint, no weights file, an unknown architecture, a wrong setting of its training.
+
+    Makes nothing; the weights are read when the encoder is built.
+    """
+    spec = BACKBONES.get(request.method)
+    if request.checkpoint:
+        _given(spec, request, request.checkpoint)
+    elif spec.method and request.profile == "demo":
+        _check_recipe(spec, request)
+    elif spec.method:
+        _only_checkpoint(spec, request)
+    else:
+        _check_weights_file(spec, request)
+
+
+def _check_weights_file(spec: BackboneSpec, request: PretrainRequest) -> None:
+    wanted = _wanted(request)
+    spec.architecture(wanted)
+    weights = spec.weights_file(wanted) if spec.weights_file else None
+    if weights is not None and not weights.is_file():
+        raise CheckpointError(
+            f"encoder '{spec.name}': weights file {weights} does not exist.", "Check its path."
+        )
+
+
+def train_encoder(
+    request: PretrainRequest, progress: Progress, *, force: bool = False, make: bool = True
+) -> EncoderRef:
+    """Return the checkpoint of this request, trained where it is missing; without `make` raise
+    NotMadeError in place of training."""
+    spec = BACKBONES.get(request.method)
+    if not spec.method:
+        able = ", ".join(name for name, other in BACKBONES.items() if other.method)
+        raise PlaceBenchError(
+            f"backbone '{request.method}' is not pre-trained here.", f"These are: {able}."
+        )
+    trainer = importlib.import_module(spec.trainer)
+    check_value("seed", request.seed, Seed)
+    check_value("threads", request.threads, Count)
+    _check_recipe(spec, request)  # a wrong setting stops here, before any data is made
+    recipe = _recipe(spec, request)
+    size = trainer.pretrain_image_size(recipe)
+    root, prepared = _image_report_data(spec, request, size, progress, make)
+    train, val = (_rows(prepared, name) for name in ("train", "val"))
+    pairs = PairData(
+        prepared.dataset.name,
+        root.kind,
+        train,
+        val,
+        _pairs_hash(prepared, (train, val)),
+        prepared.digests(),
+    )
+    folder = request.out or trainer.checkpoint_folder(recipe, pairs.data_hash)
+    if not make and not trainer.is_complete(folder):
+        raise NotMadeError(f"pre-trained first, on {pairs.name}")
+    if force or not trainer.is_complete(folder):
+        from bench.cells.engines.local import pick_device
+
+        use_threads(request.threads)
+        progress.say(
+            f"{spec.name}: pre-training on {len(train)} studies of {pairs.name} ({root.kind} "
+            f"data) into {folder}"
+        )
+        trainer.pretrain(
+            recipe,
+            pairs,
+            progress=progress,
+            out=folder,
+            device=pick_device(request.device),
+            force=force,
+        )
+        _list_skipped(prepared, folder, progress)
+    return _described(folder)
+
+
+def _list_skipped(prepared: Prepared, folder: Path, progress: Progress) -> None:
+    """Write the images that were left out beside the checkpoint's card, and say where."""
+    from bench.data.faults import write_list
+
+    if prepared.skipped:
+        path = write_list(prepared.skipped, folder, f"skipped-{prepared.dataset.name}")
+        progress.say(f"{len(prepared.skipped)} image(s) were left out, listed in {path}")
+
+
+def _recipe(spec: BackboneSpec, request: PretrainRequest) -> Any:
+    trainer = importlib.import_module(spec.trainer)
+    return trainer.Recipe(
+        _method_name(spec),
+        request.profile,
+        request.architecture,
+        request.seed,
+        dict(request.settings),
+        request.threads,
+    )
+
+
+def _image_report_data(
+    spec: BackboneSpec, request: PretrainRequest, size: int, progress: Progress, make: bool
+) -> tuple[DataRoot, Prepared]:
+    from bench.data.loading import prepare
+    from bench.data.roots import resolve_root
+    from bench.data.splits import by_image_id, check_leaks, default_split
+
+    dataset = DATASETS.get(request.dataset or spec.pretrain_on)
+    if not dataset.has_reports:
+        able = ", ".join(name for name, other in DATASETS.items() if other.has_reports)
+        raise DataError(
+            f"dataset '{dataset.name}' has no reports.", f"Pre-train on one that has: {able}."
+        )
+    options: dict[str, Any] = {"workers": request.workers, "progress": progress, "make": make}
+    try:
+        root = resolve_root(dataset, request.data_root, request.data, **options)
+        prepared = prepare(dataset, root.path, size=size, on_error=request.on_error, **options)
+    except NotMadeError as error:
+        raise NotMadeError(f"pre-trained first, on {dataset.name} ({error.args[0]})") from error
+    index = default_split(by_image_id(prepared.index), seed=0)
+    check_leaks(index)
+    return root, replace(prepared, index=index)
+
+
+def _rows(prepared: Prepared, split: str) -> Subset:
+    return prepared.subset(prepared.index[prepared.index["split"] == split])
+
+
+def _pairs_hash(prepared: Prepared, subsets: Sequence[Subset]) -> str:
+    """Return a hash of images, reports and split: the hash of the image cache sees neither of the
+    latter."""
+    digest = hashlib.blake2b(prepared.data_hash.encode(), digest_size=8)
+    for subset in subsets:
+        for image, report in zip(subset.index["image_id"], subset.index["report"], strict=True):
+            digest.update(f"{image}\0{report}\0".encode())
+        digest.update(b"\1")
+    return digest.hexdigest()
+
+
+def _method_name(spec: BackboneSpec) -> str:
+    """Return the name of a method without the settings it was asked for with (`place?name=mine`)."""
+    return split_name(spec.name)[1]
+
+
+def _only_checkpoint(spec: BackboneSpec, request: PretrainRequest) -> Path:
+    """Return the one trained checkpoint of a method and profile in the cache; several are an error
+    that names them."""
+    trainer = importlib.import_module(spec.trainer)
+    name = spec.architecture(BackboneRequest(request.profile, request.architecture))
+    method = _method_name(spec)
+    folders = sorted((cache_home() / "checkpoints").glob(f"{method}-{name}-{request.profile}-*"))
+    found = [folder for folder in folders if trainer.is_complete(folder)]
+    if len(found) == 1:
+        return found[0]
+    command = f"place-bench pretrain {method} --profile {request.profile} --data-root FOLDER"
+    if not found:
+        raise CheckpointError(
+            f"there is no {request.profile} checkpoint of '{spec.name}' ({name}).",
+            f"Train one with `{command}`, or give one with --checkpoint {spec.name}=FOLDER.",
+        )
+    listed = ", ".join(str(folder) for folder in found)
+    raise CheckpointError(
+        f"'{spec.name}' has {len(found)} checkpoints: {listed}.",
+        f"Choose with --checkpoint {spec.name}=FOLDER.",
+    )
+
+
+def _as_declared(spec: BackboneSpec, request: PretrainRequest) -> EncoderRef:
+    wanted = _wanted(request)
+    content = _weights_digest(spec, wanted)  # first: it may fetch what says the architecture
+    untrained = spec.seeded or spec.name.startswith("baseline:")
+    return EncoderRef(spec.architecture(wanted), None, content, untrained=untrained)
+
+
+def _wanted(request: PretrainRequest) -> BackboneRequest:
+    return BackboneRequest(
+        request.profile, request.architecture, settings=dict(request.backbone_settings)
+    )
+
+
+def _weights_digest(spec: BackboneSpec, wanted: BackboneRequest) -> str:
+    """Return the hash of the weights a declared encoder will read; "" for untrained ones."""
+    if spec.weights_digest:
+        return spec.weights_digest(wanted)
+    weights = spec.weights_file(wanted) if spec.weights_file else None
+    return file_digest(weights) if weights and weights.is_file() else ""
+
+
+def _given(spec: BackboneSpec, request: PretrainRequest, path: Path) -> EncoderRef:
+    if not path.exists():
+        raise CheckpointError(
+            f"checkpoint {path} does not exist.", "Give a checkpoint folder or a weights file."
+        )
+    if path.is_dir():
+        return _described(path)
+    if (path.parent / CARD).is_file():
+        return _described(path.parent)
+    wanted = replace(_wanted(request), checkpoint=path)
+    _check_reads(spec, wanted, path)
+    return EncoderRef(spec.architecture(wanted), path, file_digest(path), "")
+
+
+def _check_reads(spec: BackboneSpec, wanted: BackboneRequest, path: Path) -> None:
+    """Raise SettingError where an encoder would not read the checkpoint that was given for it."""
+    other = spec.weights_file(wanted) if spec.weights_file else path
+    if spec.seeded or spec.name.startswith("baseline:"):
+        raise SettingError(f"encoder '{spec.name}' is untrained: it reads no checkpoint.")
+    if other != path:
+        raise SettingError(
+            f"encoder '{spec.name}' does not read checkpoint {path}.",
+            f"Its weights stand in its name, e.g. {split_name(spec.name)[1]}?weights=PATH.",
+        )
+
+
+def _described(folder: Path) -> EncoderRef:
+    card = read_card(folder)
+    data = card["data"]
+    trained_on = f"{data['name']}, {data['train_pairs']} image-report pairs"
+    note = f"{trained_on} ({'rendered data' if data['kind'] == 'demo' else 'real data'})"
+    seen = check_seen(folder, card.get("seen"))
+    return EncoderRef(card["architecture"], folder, card["weights_sha256"][:16], note, seen)
+
+
+def file_digest(path: Path) -> str:
+    """Return 16 hex digits of a file's content."""
+    return file_sha256(path)[:16]

@@ -1,0 +1,195 @@
+"""Run planned cells one after the other in this process; several such processes may share a results
+folder."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.cells.cell import Cell
+from bench.cells.prepare import EncoderRef, RunRequest, TaskPlan
+from bench.cells.results import ResultStore
+from bench.cells.runner import encoder_seed, failure, run_cell
+from bench.contracts import BACKBONES, Backbone, BackboneRequest, Progress
+from bench.core.errors import NotApplicableError, PlaceBenchError, SettingError, StorageError
+from bench.core.machine import use_threads
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cell with what it needs to run."""
+
+    cell: Cell
+    plan: TaskPlan
+    encoder: EncoderRef
+
+
+@dataclass
+class Outcome:
+    """What happened to every cell of a run."""
+
+    done: list[dict[str, Any]] = field(default_factory=list)
+    reused: list[str] = field(default_factory=list)
+    failed: list[dict[str, Any]] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+
+
+def run_jobs(jobs: Sequence[Job], request: RunRequest, progress: Progress) -> Outcome:
+    """Run every job that has no result yet; cells another process holds are left to the end and
+    waited for."""
+    use_threads(request.threads)
+    session = _Session(request, progress)
+    if request.on_error == "stop":
+        session.encoders.check(jobs)
+    busy = [job for job in jobs if not session.attempt(job, wait=False)]
+    if busy:
+        progress.say(f"{len(busy)} cell(s) are being run by another process; waiting for it.")
+    for job in busy:
+        session.attempt(job, wait=True)
+    return session.outcome
+
+
+def rename_rows(jobs: Sequence[Job], request: RunRequest) -> int:
+    """Give finished cells the name by which their encoder is asked for now: `?name=mine` renames a
+    row and runs nothing. Return how many were renamed."""
+    store = ResultStore(request.results)
+    records = store.records()
+    renamed = 0
+    for job in jobs:
+        record = records.get(job.cell.key)
+        if record and record.get("label") != job.cell.label:
+            store.append({**record, **job.cell.names, "title": job.cell.title})
+            renamed += 1
+    return renamed
+
+
+class _Session:
+    def __init__(self, request: RunRequest, progress: Progress) -> None:
+        self.request, self.progress = request, progress
+        self.store, self.outcome, self.encoders = (
+            ResultStore(request.results),
+            Outcome(),
+            EncoderShelf(request),
+        )
+
+    def attempt(self, job: Job, *, wait: bool) -> bool:
+        """Run or reuse one job; return False where another process holds it."""
+        with self.store.claim(job.cell.key, wait=wait) as ours:
+            if not ours:
+                return False
+            # Read again under the claim: another process may have finished it a moment ago.
+            if not self.request.force and self.store.finished([job.cell.key]):
+                self.outcome.reused.append(job.cell.key)
+            else:
+                self._run(job)
+        return True
+
+    def _run(self, job: Job) -> None:
+        self.progress.say(job.cell.title)
+        encoders = self.encoders
+        try:
+            record = run_cell(
+                job.cell,
+                job.plan,
+                job.encoder,
+                encoders.get(job),
+                self.store,
+                encoders.device,
+                self.progress,
+            )
+        except NotApplicableError as error:
+            self.outcome.left_out.append(f"{job.cell.title}: {error}")
+            self.progress.say(f"    left out: {error}")
+            return
+        except StorageError:
+            raise  # a full disk is no fault of the cell, and its record could not be written either
+        except PlaceBenchError as error:
+            self._fail(job, error)
+            return
+        self.outcome.done.append(record)
+        self.progress.say(f"    {_summary(record, job.plan.task.main_metric)}")
+
+    def _fail(self, job: Job, error: PlaceBenchError) -> None:
+        record = failure(job.cell, error)
+        self.store.append(record)
+        if self.request.on_error == "stop":
+            raise error
+        self.outcome.failed.append(record)
+        self.progress.say(f"    failed: {error}")
+
+
+def _summary(record: dict[str, Any], metric: str) -> str:
+    value, low, high = (record.get(f"{part}:{metric}") for part in ("metric", "low", "high"))
+    seconds = sum(v for k, v in record.items() if k.startswith("seconds:"))
+    figure = (
+        "undefined"
+        if value is None or low is None or high is None
+        else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+    )
+    return f"{metric} {figure} in {seconds:.0f} s"
+
+
+class EncoderShelf:
+    """Build each encoder once, keeping the last one only (several large ones would not fit)."""
+
+    def __init__(self, request: RunRequest) -> None:
+        self.device = pick_device(request.device)
+        self._kept: tuple[object, Backbone] | None = None
+
+    def get(self, job: Job) -> Backbone:
+        """Return the encoder of a job on the run's device."""
+        spec, seed = BACKBONES.get(job.cell.encoder_name), encoder_seed(job.cell)
+        name = (spec.name, job.encoder, seed)
+        if self._kept is None or self._kept[0] != name:
+            self._kept = None
+            gc.collect()
+            self._kept = (name, self._build(spec.build, job, seed))
+        return self._kept[1]
+
+    def check(self, jobs: Sequence[Job]) -> None:
+        """Build the encoder of every job once, so that one that does not load stops a run at its
+        start and not hours later."""
+        checked: set[tuple[str, EncoderRef]] = set()
+        for job in reversed(jobs):  # the first one is built last, and kept for its turn
+            encoder = (job.cell.encoder_name, job.encoder)
+            if encoder not in checked:
+                checked.add(encoder)
+                self.get(job)
+
+    def _build(self, build: Callable[[BackboneRequest], Backbone], job: Job, seed: int) -> Backbone:
+        settings = dict(job.cell.backbone_settings)
+        backbone = build(
+            BackboneRequest(
+                job.cell.profile, job.encoder.architecture, seed, job.encoder.checkpoint, settings
+            )
+        )
+        _check_architecture(backbone, job.cell.architecture)
+        backbone.module.to(self.device)
+        return backbone
+
+
+def _check_architecture(backbone: Backbone, named: str) -> None:
+    """Raise SettingError where the encoder that was loaded is not the one that key and table name."""
+    if named not in ("", backbone.architecture, backbone.family):
+        raise SettingError(
+            f"backbone '{backbone.name}' is a {backbone.architecture}, architecture '{named}' was "
+            "asked for.",
+            "Leave --arch out.",
+        )
+
+
+def pick_device(name: str) -> str:
+    """Return the device to use: `auto` takes a GPU where there is one; a named one that is absent
+    is an error."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise PlaceBenchError(
+            f"device '{name}' was asked for and this machine has no CUDA device.",
+            "Use --device cpu or auto.",
+        )
+    return name

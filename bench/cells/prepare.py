@@ -1,0 +1,425 @@
+"""What a run means before anything runs: tasks, data, splits, encoders, cells and their keys.
+Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from bench.cells.cell import Cell
+from bench.contracts import (
+    BACKBONES,
+    DATASETS,
+    KINDS,
+    TASKS,
+    BackboneRequest,
+    BackboneSpec,
+    Dataset,
+    OnError,
+    Profile,
+    Progress,
+    TaskKind,
+    TaskSpec,
+)
+from bench.core.errors import DataError, SettingError, UnknownNameError
+from bench.core.hashing import digest, flatten
+from bench.core.machine import default_threads
+from bench.core.naming import absolute_name, identity, short_name
+from bench.core.registry import suggest
+from bench.core.settings import Count, Seed, check_value
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.data.loading import Prepared
+    from bench.data.roots import DataRoot
+    from bench.data.split_lists import SplitLists
+
+
+READ = ("age", "findings", "impression", "patient_id", "report", "scanner", "sex", "view")
+"""Columns of an index beside its labels that decide a result."""
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """Everything `place-bench run` was asked for."""
+
+    tasks: tuple[str, ...]
+    backbones: tuple[str, ...] = ()
+    fractions: tuple[float, ...] = ()
+    seeds: tuple[int, ...] = (0,)
+    profile: Profile = "demo"
+    protocol: str = "default"
+    architecture: str = ""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    checkpoints: Mapping[str, Path] = field(default_factory=dict)
+    device: str = "auto"
+    data: Literal["auto", "real", "demo"] = "auto"
+    data_root: Path | None = None
+    results: Path = Path("results")
+    on_error: OnError = "stop"
+    force: bool = False
+    allow_seen: bool = False
+    workers: int = 2
+    threads: int = field(default_factory=default_threads)
+
+    def scoped(self, scope: str) -> dict[str, str]:
+        """Return the settings of one scope: `backbone.x=1`, `pretrain.x=1`, or (scope "") those of
+        the head."""
+        if not scope:
+            return {key: value for key, value in self.settings.items() if "." not in key}
+        return {
+            key.removeprefix(f"{scope}."): value
+            for key, value in self.settings.items()
+            if key.startswith(f"{scope}.")
+        }
+
+
+@dataclass(frozen=True)
+class TaskPlan:
+    """One task with its data in hand: the split index, the decoded pixels and who is in which
+    split."""
+
+    task: TaskSpec
+    kind: TaskKind
+    dataset: Dataset
+    root: DataRoot
+    settings: Any
+    index: pd.DataFrame
+    prepared: Prepared
+    split_hash: str
+    test_hash: str
+    data_hash: str = ""
+    split_source: str = ""
+    lists: SplitLists | None = None
+    twins: int = 0
+    """Images whose very file also stands under another name in another split."""
+    skipped_list: str = ""
+    """Where, in the results folder, stands what was left out of the data; "" where nothing was."""
+
+    def training_rows(self, fraction: float, protocol: str, seed: int) -> pd.DataFrame:
+        """Return the training images of one label fraction: those of the user's list where there is
+        one, else the kind's."""
+        from bench.data.reference import subset_for
+
+        train = self.index[self.index["split"] == "train"]
+        listed = self.lists.subset(train, fraction) if self.lists else None
+        if listed is not None:
+            return listed
+        return subset_for(self.kind, train, fraction, self.task, protocol, seed)
+
+
+def check_request(request: RunRequest) -> None:
+    """Raise on an unknown name, scope, fraction or protocol before any data is touched."""
+    for key in request.settings:
+        scope, dot, _ = key.partition(".")
+        if dot and scope not in ("backbone", "pretrain"):
+            raise SettingError(
+                f"unknown scope '{scope}' in --set {key}.",
+                "Use key=value, backbone.key=value or pretrain.key=value.",
+            )
+    for fraction in request.fractions:
+        if not 0 < fraction <= 1:
+            raise SettingError(
+                f"label fraction {fraction:g} is not in (0, 1].", "Write 0.01, 0.1 or 1.0."
+            )
+    check_value("threads", request.threads, Count)
+    for seed in request.seeds:
+        check_value("seeds", seed, Seed)
+    for name in expand_tasks(request.tasks):
+        task = TASKS.get(name)
+        DATASETS.get(task.dataset)
+        _check_presets(task, request.profile)
+        _check_metric(task, head_settings(task, request))
+    names = backbone_names(request)
+    for name in names:
+        spec = BACKBONES.get(name)
+        spec.architecture(
+            BackboneRequest(
+                request.profile, request.architecture, settings=request.scoped("backbone")
+            )
+        )
+    for name in request.checkpoints:
+        if name not in names:
+            raise SettingError(
+                f"--checkpoint names '{name}', which is not among the backbones.",
+                suggest(name, names),
+            )
+
+
+def _check_presets(task: TaskSpec, profile: Profile) -> None:
+    """Raise SettingError where a task has settings for a protocol that its kind does not have, or
+    that are none of its kind."""
+    kind = KINDS.get(task.kind)
+    for protocol, changes in task.presets.items():
+        if protocol not in kind.protocols():
+            raise SettingError(
+                f"task '{task.name}' has presets of protocol '{protocol}', which {task.kind} does "
+                "not have.",
+                suggest(protocol, kind.protocols()),
+            )
+        kind.settings(task, protocol, profile, changes)
+
+
+def _check_metric(task: TaskSpec, settings: Any) -> None:
+    """Raise SettingError where the main metric of a task is none that its kind will give."""
+    names = KINDS.get(task.kind).metric_names(task, settings)
+    patterns = [pattern for name in names for pattern in (name, f"{name}:*", f"{name}@*")]
+    if names and not any(fnmatchcase(task.main_metric, pattern) for pattern in patterns):
+        raise SettingError(
+            f"the main metric of task '{task.name}' is '{task.main_metric}', which {task.kind} "
+            "does not give with these settings.",
+            suggest(task.main_metric, names),
+        )
+
+
+def expand_tasks(names: Sequence[str]) -> list[str]:
+    """Replace group names (and `all`) by their tasks; raise UnknownNameError with the nearest
+    names."""
+    groups: dict[str, list[str]] = {"all": TASKS.names()}
+    for name, task in TASKS.items():
+        for group in task.groups:
+            groups.setdefault(group, []).append(name)
+    found: list[str] = []
+    for name in names:
+        if name not in TASKS and name not in groups:
+            raise UnknownNameError(
+                f"unknown task '{name}'.", suggest(name, [*TASKS.names(), *groups])
+            )
+        found += groups[name] if name not in TASKS else [name]
+    return list(dict.fromkeys(found))
+
+
+def backbone_names(request: RunRequest) -> list[str]:
+    """Return the encoders asked for, or those declared as default."""
+    return list(request.backbones) or [name for name, spec in BACKBONES.items() if spec.default]
+
+
+def entrants(task: TaskSpec, request: RunRequest) -> list[str]:
+    """Return the rows of a task's table: the encoders, then the kind's baselines."""
+    baselines = [f"baseline:{name}" for name in KINDS.get(task.kind).baselines]
+    return list(dict.fromkeys([*backbone_names(request), *baselines]))
+
+
+def head_settings(task: TaskSpec, request: RunRequest) -> Any:
+    """Return the head's settings: the kind's preset, then the task's own, then `--set`."""
+    kind = KINDS.get(task.kind)
+    changes = {**task.presets.get(request.protocol, {}), **request.scoped("")}
+    return kind.settings(task, request.protocol, request.profile, changes)
+
+
+def plan_task(name: str, request: RunRequest, progress: Progress, *, make: bool = True) -> TaskPlan:
+    """Find, split, check and decode the data of one task; without `make` raise NotMadeError where a
+    demo is not rendered or an image not decoded yet."""
+    from bench.data.loading import prepare
+    from bench.data.roots import resolve_root
+    from bench.data.split_lists import find_lists
+    from bench.data.splits import by_image_id, split_hash
+
+    task = TASKS.get(name)
+    kind, dataset, settings = (
+        KINDS.get(task.kind),
+        DATASETS.get(task.dataset),
+        head_settings(task, request),
+    )
+    root = resolve_root(
+        dataset,
+        request.data_root,
+        request.data,
+        workers=request.workers,
+        progress=progress,
+        make=make,
+    )
+    prepared = prepare(
+        dataset,
+        root.path,
+        size=settings.image_size,
+        needs_masks=kind.needs == "masks",
+        needs_boxes=kind.needs == "boxes",
+        scaling=kind.scaling.get(request.protocol, "range"),
+        on_error=request.on_error,
+        workers=request.workers,
+        progress=progress,
+        make=make,
+    )
+    skipped_list = _list_skipped(prepared, request, progress) if make else ""
+    lists = find_lists(root.path, prepared.index, dataset.official_lists)
+    if lists:
+        progress.say(f"{dataset.name}: {lists.title}.")
+    rows = prepared.index
+    if request.protocol == "default":  # a published procedure may draw by the order of its table
+        rows = by_image_id(rows)
+    try:
+        index, source = _split(rows, lists, kind, task, request, progress)
+    except DataError as error:
+        where = f"dataset '{dataset.name}' in {root.path}, {len(rows)} images"
+        raise type(error)(f"{where}: {error.args[0]}", error.hint) from error
+    whole, test = split_hash(index), split_hash(index[index["split"] == "test"])
+    if lists and lists.fractions:
+        whole = digest([whole, lists.digest()])
+    content, twins = _content_hash(prepared, kind), _twins(prepared, index)
+    if twins:
+        progress.say(
+            f"{task.name}: {twins} images have the same file as one of another name in "
+            "another split."
+        )
+    return TaskPlan(
+        task,
+        kind,
+        dataset,
+        root,
+        settings,
+        index,
+        prepared,
+        whole,
+        test,
+        content,
+        source,
+        lists,
+        twins,
+        skipped_list,
+    )
+
+
+def _list_skipped(prepared: Prepared, request: RunRequest, progress: Progress) -> str:
+    """Write what was left out beside the results, say where, and return that."""
+    from bench.data.faults import write_list
+
+    if not prepared.skipped:
+        return ""
+    path = write_list(prepared.skipped, request.results / "skipped", prepared.dataset.name)
+    first = prepared.skipped[0]
+    progress.say(
+        f"{prepared.dataset.name}: {len(prepared.skipped)} image(s) left out, listed in {path}, "
+        f"e.g. {first.path}: {first.reason}"
+    )
+    return str(path.relative_to(request.results))
+
+
+def _twins(prepared: Prepared, index: pd.DataFrame) -> int:
+    """Return how many images have the same file content as another image in another split."""
+    content = index["image_id"].astype(str).map(prepared.digests())
+    groups = index.groupby(content)
+    several = (groups["image_id"].transform("nunique") > 1) & (
+        groups["split"].transform("nunique") > 1
+    )
+    return int(index.loc[several, "image_id"].nunique())
+
+
+def _content_hash(prepared: Prepared, kind: TaskKind) -> str:
+    """Return a hash of all that a kind reads: pixels (masks, boxes), and where it needs them
+    labels, reports and facts."""
+    if kind.needs not in ("labels", "reports"):
+        return prepared.data_hash
+    import pandas as pd
+
+    index = prepared.index
+    read = [
+        name
+        for name in sorted(map(str, index.columns))
+        if name in READ or name.startswith("label:")
+    ]
+    rows = pd.util.hash_pandas_object(index[["image_id", *read]].astype(str), index=False)
+    return digest([prepared.data_hash, read, sorted(rows.tolist())])
+
+
+def _split(
+    images: pd.DataFrame,
+    lists: SplitLists | None,
+    kind: TaskKind,
+    task: TaskSpec,
+    request: RunRequest,
+    progress: Progress,
+) -> tuple[pd.DataFrame, str]:
+    """Return the images with their split, leaks checked, and where it comes from: the user's lists
+    win."""
+    from bench.data.reference import split_for
+    from bench.data.splits import check_leaks
+
+    own = lists is not None and bool(lists.members)
+    index = (
+        lists.apply(images) if lists and own else split_for(kind, images, task, request.protocol)
+    )
+    if (
+        request.protocol == "default"
+    ):  # a published procedure may leak: it is repeated as it was, and its kind says so
+        check_leaks(index)
+    elif own and (leaks := check_leaks(index, allow=True)):
+        progress.say(f"{task.name}, protocol {request.protocol}: {leaks}")
+    source = (
+        request.protocol
+        if request.protocol != "default"
+        else "official"
+        if images["split"].any()
+        else "drawn by patient"
+    )
+    return (
+        index,
+        f"lists: {lists.names}"
+        if lists and own
+        else f"{source}; {lists.names}"
+        if lists
+        else source,
+    )
+
+
+def make_cell(
+    plan: TaskPlan,
+    spec: BackboneSpec,
+    encoder: EncoderRef,
+    fraction: float,
+    seed: int,
+    request: RunRequest,
+) -> Cell:
+    """Return the cell of one encoder, fraction and seed."""
+    same_as = spec.same_as(BackboneRequest(request.profile)) if spec.same_as else spec.name
+    return Cell(
+        task=plan.task.name,
+        kind=plan.task.kind,
+        dataset=plan.task.dataset,
+        backbone=identity(same_as, encoder.checkpoint_hash),
+        label=short_name(spec.name, encoder.architecture),
+        source=absolute_name(spec.name),
+        architecture=encoder.architecture,
+        label_fraction=float(fraction),
+        seed=seed,
+        protocol=request.protocol,
+        profile=request.profile,
+        data_kind=plan.root.kind,
+        data_hash=plan.data_hash,
+        split_hash=plan.split_hash,
+        checkpoint_hash=encoder.checkpoint_hash,
+        evaluator_version=plan.kind.evaluator_version,
+        settings=flatten(plan.settings),
+        backbone_settings=request.scoped("backbone"),
+        threads=request.threads if plan.kind.trained else None,
+    )
+
+
+@dataclass(frozen=True)
+class EncoderRef:
+    """Which encoder a cell uses: architecture, checkpoint and what it was trained on ("" for an
+    untrained one)."""
+
+    architecture: str
+    checkpoint: Path | None = None
+    checkpoint_hash: str = ""
+    pretrained_on: str = ""
+    seen: Path | None = None
+    """File of the digests of its training images (`bench.cells.seen`); None where it is not known."""
+    untrained: bool = False
+    """Its weights are random, or it has none: it cannot have seen anything."""
+
+
+def settings_id(cell: Cell) -> str:
+    """Return a short hash of the head's settings and threads: cells with another one never share a
+    table."""
+    return settings_hash(cell.settings, cell.threads)
+
+
+def settings_hash(settings: Mapping[str, Any], threads: int | None) -> str:
+    """Return the `settings_id` of a cell that has these settings and threads."""
+    return digest({**settings, **({} if threads is None else {"threads": threads})}, 8)

@@ -1,0 +1,250 @@
+"""One cell: data -> encoder -> head -> predictions -> scores -> result."""
+
+from __future__ import annotations
+
+import datetime
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from bench.cells.baselines import Baseline
+from bench.cells.cell import Cell
+from bench.cells.prepare import EncoderRef, TaskPlan, settings_id
+from bench.cells.results import ResultStore, provenance
+from bench.cells.seen import UNKNOWN, seen_in
+from bench.contracts import (
+    BACKBONES,
+    Backbone,
+    CellContext,
+    GivesAccount,
+    Predictions,
+    Progress,
+    Score,
+    Subset,
+)
+from bench.core.errors import NotApplicableError
+from bench.core.hashing import digest
+from bench.core.machine import use_threads
+from bench.core.storage import writing
+from bench.metrics.bootstrap import cluster_weights, interval, point
+
+
+class Stopwatch:
+    """Seconds per named phase."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Add the time spent inside to `name`."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def run_cell(
+    cell: Cell,
+    plan: TaskPlan,
+    encoder: EncoderRef,
+    backbone: Backbone,
+    store: ResultStore,
+    device: str,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Run one cell and append its result; a killed run continues from the checkpoint in its work
+    folder."""
+    _check_baseline(backbone, plan)
+    watch = Stopwatch()
+    work_dir = store.work_dir(cell.key)
+    with writing(work_dir):
+        work_dir.mkdir(parents=True, exist_ok=True)
+    subsets = _subsets(cell, plan)
+    context = _context(cell, plan, work_dir, device, progress)
+    with watch.phase("fit"):
+        predictor = plan.kind.fit(backbone, subsets["train"], subsets["val"], context)
+    with watch.phase("predict"):
+        predictions = plan.kind.predict(predictor, subsets["test"], context)
+    with watch.phase("score"):
+        scores = score(plan, predictions)
+    record = _record(cell, plan, encoder, subsets, predictions, scores, watch.seconds, device)
+    record |= {f"encoder:{name}": value for name, value in _account(backbone).items()}
+    record = store.finish(record, predictions)
+    shutil.rmtree(work_dir, ignore_errors=True)
+    return record
+
+
+def _check_baseline(backbone: Backbone, plan: TaskPlan) -> None:
+    """Raise NotApplicableError for a row without an encoder that belongs to another kind of task."""
+    if isinstance(backbone, Baseline) and backbone.which not in plan.kind.baselines:
+        known = ", ".join(f"baseline:{name}" for name in plan.kind.baselines) or "none"
+        raise NotApplicableError(
+            f"{plan.kind.name} has no {backbone.name}.", f"Its rows without an encoder: {known}."
+        )
+
+
+def _account(backbone: Backbone) -> dict[str, Any]:
+    """Return what a result says of its encoder: the architecture that was loaded, and how much of
+    it came from which file."""
+    facts = dict(backbone.account()) if isinstance(backbone, GivesAccount) else {}
+    return {"architecture": backbone.architecture, **facts}
+
+
+def _subsets(cell: Cell, plan: TaskPlan) -> dict[str, Subset]:
+    parts = {name: plan.index[plan.index["split"] == name] for name in ("train", "val", "test")}
+    parts["train"] = plan.training_rows(cell.label_fraction, cell.protocol, cell.seed)
+    return {name: plan.prepared.subset(rows) for name, rows in parts.items()}
+
+
+def encoder_seed(cell: Cell) -> int:
+    """Return the seed of an encoder's weights: only an untrained one changes with the cell's seed."""
+    return cell.seed if BACKBONES.get(cell.encoder_name).seeded else 0
+
+
+def _encoder_key(cell: Cell) -> str:
+    return digest(
+        [
+            cell.backbone,
+            cell.architecture,
+            cell.checkpoint_hash,
+            dict(cell.backbone_settings),
+            encoder_seed(cell),
+        ]
+    )
+
+
+def _context(
+    cell: Cell, plan: TaskPlan, work_dir: Any, device: str, progress: Progress
+) -> CellContext:
+    return CellContext(
+        task=plan.task,
+        settings=plan.settings,
+        work_dir=work_dir,
+        device=device,
+        seed=cell.seed,
+        profile=cell.profile,
+        progress=progress,
+        mask_classes=plan.dataset.mask_classes,
+        label_names=plan.dataset.label_names,
+        data_kind=cell.data_kind,
+        box_classes=plan.dataset.box_classes,
+        encoder_key=_encoder_key(cell),
+        data_key=plan.prepared.data_hash,
+    )
+
+
+def score(plan: TaskPlan, predictions: Predictions) -> list[Score]:
+    """Return every metric with its 95% interval, bootstrap clustered by patient.
+
+    All intervals come before all values: metrics that share a part keep it for one matrix of
+    weights at a time.
+    """
+    weights = cluster_weights(predictions.table["patient_id"].tolist())
+    images, scores = weights.shape[1], []
+    statistics = plan.kind.statistics(predictions, plan.task)
+    intervals = {metric: interval(statistic(weights)) for metric, statistic in statistics.items()}
+    for metric, statistic in statistics.items():
+        counted = int(
+            getattr(statistic, "n", None) or images
+        )  # a subgroup's metric knows its own number of images
+        scores.append(Score(metric, point(statistic, images), *intervals[metric], counted))
+    return scores
+
+
+def _record(
+    cell: Cell,
+    plan: TaskPlan,
+    encoder: EncoderRef,
+    subsets: Mapping[str, Subset],
+    predictions: Predictions,
+    scores: list[Score],
+    seconds: Mapping[str, float],
+    device: str,
+) -> dict[str, Any]:
+    facts = {
+        k: v
+        for k, v in asdict(cell).items()
+        if k not in ("settings", "data_hash", "split_hash", "checkpoint_hash")
+    }
+    record: dict[str, Any] = {
+        "key": cell.key,
+        "status": "done",
+        "title": cell.title,
+        "time": _now(),
+        **facts,
+    }
+    record |= {
+        "hash:data": cell.data_hash,
+        "hash:split": cell.split_hash,
+        "hash:test": plan.test_hash,
+    }
+    record |= {
+        "hash:checkpoint": cell.checkpoint_hash,
+        "settings_id": settings_id(cell),
+        "pretrained_on": encoder.pretrained_on,
+    }
+    record |= {f"setting:{name}": value for name, value in cell.settings.items()}
+    record |= {f"n:{name}": len(subset) for name, subset in subsets.items()}
+    record |= {"split_source": plan.split_source, "duplicates_across_splits": plan.twins}
+    if plan.lists:
+        record |= {"split_unknown_lines": plan.lists.unknown, "split_left_out": plan.lists.left_out}
+    record |= {"skipped_images": len(plan.prepared.skipped), "skipped_list": plan.skipped_list}
+    record |= {"device": device, "threads": use_threads(), **provenance()}
+    record |= _seen(plan, encoder)
+    record["cautions"] = list(plan.dataset.cautions(subsets["test"].index))
+    record |= {f"seconds:{name}": round(value, 3) for name, value in seconds.items()}
+    return record | measured(predictions, scores)
+
+
+def measured(predictions: Predictions, scores: Sequence[Score]) -> dict[str, Any]:
+    """Return the fields of a record that hold metrics, and what the predictions say of
+    themselves."""
+    fields = {f"fit:{name}": value for name, value in predictions.extra.items()}
+    for item in scores:
+        fields |= {
+            f"metric:{item.metric}": _json(item.value),
+            f"n:{item.metric}": item.n,
+            f"low:{item.metric}": _json(item.low),
+            f"high:{item.metric}": _json(item.high),
+        }
+    return fields
+
+
+def _seen(plan: TaskPlan, encoder: EncoderRef) -> dict[str, Any]:
+    """Return how many test images and patients the encoder was pre-trained on, or that nobody
+    knows."""
+    count = seen_in(plan, encoder)
+    if count is None:
+        return {"seen:images": UNKNOWN, "seen:patients": UNKNOWN}
+    return {"seen:images": count.images, "seen:patients": count.patients}
+
+
+def failure(cell: Cell, error: BaseException) -> dict[str, Any]:
+    """Return the record of a cell that failed: kept so that a sweep can go on and the reason is not
+    lost."""
+    facts = {name: value for name, value in asdict(cell).items() if name != "settings"}
+    message = f"{type(error).__name__}: {error}"
+    return {
+        "key": cell.key,
+        "status": "failed",
+        "title": cell.title,
+        "time": _now(),
+        "error": message,
+        **facts,
+        **provenance(),
+    }
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _json(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,69 @@
+"""The seams: what a dataset, a backbone and a task declare, and what crosses between them.
+
+It imports neither torch nor pandas, so that declarations stay light, and nothing of the house but
+`bench.core`. Import from here: which room a name stands in may change.
+"""
+
+from __future__ import annotations
+
+from bench.contracts.backbones import (
+    BACKBONES,
+    Backbone,
+    BackboneRequest,
+    BackboneSpec,
+    Features,
+    GivesAccount,
+    GivesLocalSimilarity,
+    GivesObservations,
+    InputSpec,
+    backbone,
+    configured,
+    weights_named,
+)
+from bench.contracts.common import DEMO_NOTE, DataKind, OnError, Profile, Progress, Scaling
+from bench.contracts.datasets import DATASETS, Dataset, Finding, PairData, Subset, dataset
+from bench.contracts.tasks import (
+    KINDS,
+    TASKS,
+    CellContext,
+    Predictions,
+    Score,
+    TaskKind,
+    TaskSpec,
+    task,
+)
+
+__all__ = [
+    "BACKBONES",
+    "DATASETS",
+    "DEMO_NOTE",
+    "KINDS",
+    "TASKS",
+    "Backbone",
+    "BackboneRequest",
+    "BackboneSpec",
+    "CellContext",
+    "DataKind",
+    "Dataset",
+    "Features",
+    "Finding",
+    "GivesAccount",
+    "GivesLocalSimilarity",
+    "GivesObservations",
+    "InputSpec",
+    "OnError",
+    "PairData",
+    "Predictions",
+    "Profile",
+    "Progress",
+    "Scaling",
+    "Score",
+    "Subset",
+    "TaskKind",
+    "TaskSpec",
+    "backbone",
+    "configured",
+    "dataset",
+    "task",
+    "weights_named",
+]

@@ -1,0 +1,214 @@
+"""What an encoder declares and gives: heads see only this."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+from bench.contracts.common import Profile
+from bench.core.naming import LABEL
+from bench.core.registry import Registry
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """How an encoder wants its images: the harness brings them to a square of `resize`, then crops
+    `size` from its middle.
+
+    `fit` says how they become square: `letterbox` pads the short side, `shortest` cuts the long
+    side's middle, `squash` stretches.
+    """
+
+    size: int
+    resize: int
+    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
+    std: tuple[float, ...] = (0.5, 0.5, 0.5)
+    channels: int = 3
+    interpolation: Literal["area", "bilinear", "bicubic"] = "area"
+    fit: Literal["letterbox", "shortest", "squash"] = "letterbox"
+
+
+@dataclass
+class Features:
+    """What heads see of an image batch.
+
+    pooled [B, D]; patches [B, N, D] in row-major order of `grid` = (h, w), N = h * w (no class
+    token); pyramid: maps [B, C_i, H_i, W_i] from fine to coarse (ResNet: strides 4, 8, 16, 32; ViT:
+    four blocks at stride = patch size).
+    """
+
+    pooled: torch.Tensor
+    patches: torch.Tensor
+    grid: tuple[int, int]
+    pyramid: tuple[torch.Tensor, ...] = ()
+
+
+class Backbone(Protocol):
+    """A loaded encoder. `module` holds every parameter; freezing means `module.eval()` and
+    requires_grad False, BatchNorm too."""
+
+    name: str
+    architecture: str
+    family: Literal["resnet", "vit"]
+    input: InputSpec
+    module: torch.nn.Module
+    pooled_dim: int
+    patch_dim: int
+    pyramid_channels: tuple[int, ...]
+    pyramid_strides: tuple[int, ...]
+    has_text: bool
+
+    def features(self, images: torch.Tensor) -> Features:
+        """Encode normalised images [B, 3, H, W] (any H, W divisible by the largest stride)."""
+        ...
+
+    def embed_images(self, images: torch.Tensor) -> torch.Tensor:
+        """Return L2-normalised image embeddings [B, d]; only where `has_text`."""
+        ...
+
+    def embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
+        """Return L2-normalised text embeddings [T, d]; only where `has_text`."""
+        ...
+
+    def similarity(self, images: torch.Tensor, texts: Sequence[str]) -> torch.Tensor:
+        """Return the method's own image-text score [B, T]; only where `has_text`."""
+        ...
+
+
+@runtime_checkable
+class GivesObservations(Protocol):
+    """A backbone that has tokens beside its patches, e.g. PLACE's V-PORs: optional, asked for by
+    `isinstance`."""
+
+    def observations(self, images: torch.Tensor) -> torch.Tensor:
+        """Return extra visual tokens [B, K, d] of normalised images."""
+        ...
+
+
+@runtime_checkable
+class GivesLocalSimilarity(Protocol):
+    """A backbone whose score has a part over words (or sentences) and regions: optional, asked for
+    by `isinstance`."""
+
+    def local_similarity(self, images: torch.Tensor, texts: Sequence[str]) -> torch.Tensor:
+        """Return that part alone [B, T]."""
+        ...
+
+
+@runtime_checkable
+class GivesAccount(Protocol):
+    """A backbone that can say where its weights come from: optional, asked for by `isinstance`."""
+
+    def account(self) -> Mapping[str, Any]:
+        """Return facts with JSON values: `coverage` (share of the weights that a file filled),
+        `missing`, `unused` and `adaptations` (lists of words), `weights` (the file); each stands in
+        a result as `encoder:<name>`. Empty for an untrained encoder."""
+        ...
+
+
+def weights_named(backbone: Backbone) -> str:
+    """Return the file of an encoder's weights as a part of a sentence; "" where there is none."""
+    source = backbone.account().get("weights") if isinstance(backbone, GivesAccount) else ""
+    return f" (weights: {source})" if source else ""
+
+
+@dataclass(frozen=True)
+class BackboneRequest:
+    """What the runner asks of a backbone's builder. `architecture` "" means the profile's default."""
+
+    profile: Profile
+    architecture: str = ""
+    seed: int = 0
+    checkpoint: Path | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """Declaration of one backbone.
+
+    `build` returns the loaded encoder. Some answers are given without importing torch:
+    `architecture`, the full name of the one a request means, and `weights_file`, which file it will
+    read, so that its hash can stand in the results; `weights_digest` gives that hash itself where it
+    is of several files, or of files that a library keeps. `same_as` is the name under which the very
+    same encoder is known too: both are one row. `check` raises SettingError for settings (`--set
+    backbone.key=value`) that `build` would refuse. `settings` came with the name
+    (`name?key=value`). `method` ("module:Class") names the pre-training method where the harness
+    can pre-train it, `trainer` ("module") who trains it and `pretrain_on` the image-report dataset
+    it uses by default; then `build` is called with `request.checkpoint` set. `seeded` is True where
+    another seed gives other weights; `default` puts it in a run that names no backbones.
+    """
+
+    name: str
+    title: str
+    build: Callable[[BackboneRequest], Backbone]
+    architecture: Callable[[BackboneRequest], str] = lambda request: request.architecture
+    licence: str = ""
+    citation: str = ""
+    source: str = ""
+    method: str = ""
+    trainer: str = ""
+    pretrain_on: str = ""
+    seeded: bool = False
+    default: bool = False
+    weights_file: Callable[[BackboneRequest], Path | None] | None = None
+    weights_digest: Callable[[BackboneRequest], str] | None = None
+    same_as: Callable[[BackboneRequest], str] | None = None
+    check: Callable[[BackboneRequest], None] | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+def configured(spec: BackboneSpec, name: str, settings: Mapping[str, str]) -> BackboneSpec:
+    """Return the declaration under a name that carries settings; these win over `--set backbone.*`."""
+
+    settings = {key: value for key, value in settings.items() if key != LABEL}
+
+    def extended(request: BackboneRequest) -> BackboneRequest:
+        return replace(request, settings={**request.settings, **settings})
+
+    def build(request: BackboneRequest) -> Backbone:
+        return spec.build(extended(request))
+
+    find = spec.weights_file
+    weights_file = (lambda request: find(extended(request))) if find else None
+    hash_of = spec.weights_digest
+    weights_digest = (lambda request: hash_of(extended(request))) if hash_of else None
+    same_as = spec.same_as
+    check_of = spec.check
+    check = (lambda request: check_of(extended(request))) if check_of else None
+    merged = {**spec.settings, **settings}
+    return replace(
+        spec,
+        name=name,
+        build=build,
+        architecture=lambda request: spec.architecture(extended(request)),
+        weights_file=weights_file,
+        weights_digest=weights_digest,
+        same_as=(lambda request: same_as(extended(request))) if same_as else None,
+        check=check,
+        settings=merged,
+        default=False,
+    )
+
+
+def backbone(
+    name: str, **meta: Any
+) -> Callable[[Callable[[BackboneRequest], Backbone]], Callable[[BackboneRequest], Backbone]]:
+    """Decorate a builder function: `@backbone("mine", title="...", licence="...")`."""
+
+    def decorate(
+        build: Callable[[BackboneRequest], Backbone],
+    ) -> Callable[[BackboneRequest], Backbone]:
+        meta.setdefault("title", " ".join((build.__doc__ or name).strip().split("\n\n")[0].split()))
+        BACKBONES.add(name, BackboneSpec(name=name, build=build, **meta))
+        return build
+
+    return decorate
+
+
+BACKBONES: Registry[BackboneSpec] = Registry("backbone", configure=configured)

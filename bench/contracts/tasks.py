@@ -1,0 +1,182 @@
+"""What a task and its kind declare, and what crosses between a kind and the engine."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from bench.contracts.backbones import Backbone
+from bench.contracts.common import DataKind, Profile, Progress, Scaling
+from bench.contracts.datasets import Subset
+from bench.core.registry import Registry
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """Declaration of one task: a kind of head on one dataset.
+
+    `groups` are names that run many tasks at once. `presets` gives, per protocol, setting values of
+    this dataset that differ from the kind's preset (e.g. {"mgca": {"batch_size": "8"}}).
+    """
+
+    name: str
+    kind: str
+    dataset: str
+    title: str
+    main_metric: str
+    groups: tuple[str, ...] = ()
+    fractions: tuple[float, ...] = (0.1, 1.0)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    presets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CellContext:
+    """What a task kind gets beside data and backbone: its resolved settings, a folder to resume
+    from, device, seed, progress."""
+
+    task: TaskSpec
+    settings: Any
+    work_dir: Path
+    device: str
+    seed: int
+    profile: Profile
+    progress: Progress
+    mask_classes: tuple[str, ...] = ()
+    label_names: tuple[str, ...] = ()
+    box_classes: tuple[str, ...] = ()
+    data_kind: DataKind = "real"
+    """Texts of real reports are licensed: a kind shows them only where it was asked to."""
+    encoder_key: str = ""
+    """Names the encoder (backbone, architecture, checkpoint, settings, seed); part of the key of
+    kept features."""
+    data_key: str = ""
+    """Hash of the images read; without it features are not kept on disk."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Kept per cell. `table`: one row per test image (`image_id`, `patient_id`, then what `score`
+    needs); `arrays`: optional numpy arrays aligned with the table (e.g. packed masks for figures);
+    `extra`: scalars of the fit (epochs, best step)."""
+
+    table: pd.DataFrame
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Score:
+    """One metric of one cell with its 95% interval (bootstrap clustered by patient), `n` images it
+    was computed on."""
+
+    metric: str
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+class TaskKind(ABC):
+    """One kind of task: its settings and presets, its head, its metrics. Sees a backbone only
+    through the protocol above."""
+
+    name: str
+    evaluator_version: int = 1
+    metrics: tuple[str, ...]
+    """Those a table shows beside the task's main one, where results have them; `statistics` may
+    give more."""
+    lower_is_better: tuple[str, ...] = ()
+    """Patterns (fnmatch) of the metrics whose smallest value is the best, e.g. "*_rank"."""
+    baselines: tuple[str, ...] = ()
+    """Rows beside the encoders that need none, e.g. "constant_report": `fit` gets a
+    `bench.cells.baselines.Baseline` of that name."""
+    needs: Literal["images", "masks", "boxes", "labels", "reports"] = "images"
+    trained: bool = True
+    """Whether its head is fitted to the training images; then the number of threads decides its
+    last digits and belongs to the cell."""
+    scaling: ClassVar[Mapping[str, Scaling]] = {}
+    """Protocol -> how its published code reads image files, where that is not "range"."""
+
+    @abstractmethod
+    def settings(
+        self, task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]
+    ) -> Any:
+        """Return the resolved frozen settings dataclass; must not import torch. Raise
+        UnknownNameError on an unknown protocol.
+
+        The dataclass has at least: `image_size` (int, px of the square the subsets are cached at).
+        """
+
+    @abstractmethod
+    def protocols(self) -> tuple[str, ...]:
+        """Return the names of the protocol presets."""
+
+    def metric_names(self, task: TaskSpec, settings: Any) -> tuple[str, ...]:
+        """Return the metrics that `statistics` will give, or patterns of them (`ce_f1:*`), without
+        those of single classes (`name:class`) and subgroups (`name@sex=F`); () where only the
+        results can say. Must not import torch or numpy."""
+        return ()
+
+    def split(
+        self, index: pd.DataFrame, task: TaskSpec, protocol: str, seed: int
+    ) -> pd.DataFrame | None:
+        """Return `index` with `split` filled (train/val/test); None for the default: the official
+        split, else 70/15/15 by patient."""
+        return None
+
+    def subset(
+        self, train: pd.DataFrame, fraction: float, task: TaskSpec, protocol: str, seed: int
+    ) -> pd.DataFrame | None:
+        """Return the training rows used at one label fraction; None for the default: nested,
+        stratified on the first label, never empty."""
+        return None
+
+    @abstractmethod
+    def fit(self, backbone: Backbone, train: Subset, val: Subset, context: CellContext) -> Any:
+        """Train the head and return a predictor."""
+
+    @abstractmethod
+    def predict(self, predictor: Any, test: Subset, context: CellContext) -> Predictions:
+        """Return one row per image of `test`."""
+
+    @abstractmethod
+    def statistics(
+        self, predictions: Predictions, task: TaskSpec
+    ) -> Mapping[str, Callable[[np.ndarray], np.ndarray]]:
+        """Return, per metric, a function of resampling weights [R, n_images] giving its value per
+        resample [R].
+
+        Weights of one give the point estimate. The engine makes one shared, patient-clustered
+        weight matrix, so that intervals and paired tests of all backbones use the same resamples.
+        """
+
+    def complete(self, predictions: Predictions, settings: Any) -> Predictions | None:
+        """Return kept predictions with what was missing when they were made (`extra` says so under
+        `missing:<what>`); None where it is still missing, or cannot be made from them."""
+        return None
+
+    def figure(
+        self, task: TaskSpec, test: Subset, predictions: Mapping[str, Predictions], out: Path
+    ) -> Path | None:
+        """Draw a few of `test` with what each method predicted, into `out` (.png); None where the
+        kind has no figure."""
+        return None
+
+
+TASKS: Registry[TaskSpec] = Registry("task")
+
+
+KINDS: Registry[TaskKind] = Registry("task kind")
+
+
+def task(spec: TaskSpec) -> TaskSpec:
+    """Register a task declaration."""
+    return TASKS.add(spec.name, spec)

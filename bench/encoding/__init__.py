@@ -1,0 +1,1 @@
+"""What frozen encoders give: features and similarities, computed once and kept."""

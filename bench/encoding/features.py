@@ -1,0 +1,312 @@
+"""Features of a frozen encoder, computed once per image and kept: a second probe reads no image."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from bench.contracts import (
+    Backbone,
+    CellContext,
+    GivesObservations,
+    InputSpec,
+    Subset,
+    weights_named,
+)
+from bench.core.checked import clear_place, make_folder
+from bench.core.errors import DataError, NotApplicableError
+from bench.core.hashing import digest
+from bench.core.paths import cache_home
+from bench.core.storage import held
+from bench.encoding.shelf import Shelf
+
+if TYPE_CHECKING:
+    import torch
+
+What = Literal["pooled", "embedding", "patches", "observations"]
+BATCH = 32
+"""Images encoded together. Constant, and the last batch is filled up: a feature does not depend on
+what else is encoded."""
+PART = 4096
+"""Images per file: a killed run loses at most these."""
+VERSION = 1
+TOKENS_PART = 256
+"""Images per file where each has many tokens."""
+
+
+def to_input(images: np.ndarray, spec: InputSpec, device: str = "cpu") -> torch.Tensor:
+    """Return grey uint8 images [n, S, S] as the encoder wants them: float [n, channels, size,
+    size].
+
+    Brought to a square of `spec.resize` (the subset is square and padded already; `spec.fit`),
+    centre-cropped to `spec.size`, normalised.
+    """
+    return normalise(centre_crop(resize(to_grey(images, device), spec), spec.size), spec)
+
+
+def to_grey(images: np.ndarray, device: str = "cpu") -> torch.Tensor:
+    """Return uint8 [n, S, S] as float [n, 1, S, S] in 0..1."""
+    import torch
+
+    return torch.from_numpy(images).to(device)[:, None].float() / 255
+
+
+def resize(grey: torch.Tensor, spec: InputSpec) -> torch.Tensor:
+    """Return images [n, 1, S, S] at side `spec.resize`; made smaller by area or with anti-aliasing.
+
+    With another `spec.fit` than letterbox the padding is left out first: the radiograph is
+    stretched, or the middle of its long side is taken.
+    """
+    if spec.fit == "letterbox":
+        return _resize(grey, spec)
+    import torch
+
+    parts = [content(image, square=spec.fit == "shortest") for image in grey]
+    return torch.cat([_resize(part[None], spec) for part in parts])
+
+
+def content(image: torch.Tensor, *, square: bool) -> torch.Tensor:
+    """Return the radiograph in a padded image [1, S, S] without its padding, [1, h, w]; with
+    `square` the middle of its long side alone.
+
+    Only one side of an image is padded: the one with the wider borders of zeros, equal but for one
+    pixel. Black borders of the radiograph itself on that side are taken for padding.
+    """
+    borders = [_border(image.amax(dim)) for dim in (2, 1)]
+    side = 0 if sum(borders[0]) >= sum(borders[1]) else 1
+    start, end = borders[side]
+    found = image.narrow(1 + side, start, image.shape[1 + side] - start - end)
+    if not square:
+        return found
+    short = min(found.shape[1:])
+    top = (found.shape[1] - short) // 2
+    left = (found.shape[2] - short) // 2
+    return found[:, top : top + short, left : left + short]
+
+
+def _border(profile: torch.Tensor) -> tuple[int, int]:
+    """Return how much padding stands before and behind the lines of an image, from the largest
+    value of each line [1, S]."""
+    filled = profile[0].nonzero()[:, 0]
+    if not len(filled):
+        return 0, 0
+    before = int(filled[0])
+    behind = profile.shape[1] - 1 - int(filled[-1])
+    both = min(before, behind)
+    return both, both + (behind > both)  # an odd pixel of padding stands behind
+
+
+def _resize(grey: torch.Tensor, spec: InputSpec) -> torch.Tensor:
+    """Return images [n, 1, h, w] as [n, 1, resize, resize]."""
+    from torch.nn import functional
+
+    if grey.shape[-2:] == (spec.resize, spec.resize):
+        return grey
+    side = (spec.resize, spec.resize)
+    if spec.interpolation == "area" and min(grey.shape[-2:]) > spec.resize:
+        return functional.interpolate(grey, size=side, mode="area")
+    mode = "bilinear" if spec.interpolation == "area" else spec.interpolation
+    return functional.interpolate(
+        grey, size=side, mode=mode, align_corners=False, antialias=True
+    ).clamp(0, 1)
+
+
+def centre_crop(grey: torch.Tensor, size: int) -> torch.Tensor:
+    """Return the middle [..., size, size]; raise DataError where the images are smaller."""
+    if grey.shape[-1] < size:
+        raise DataError(
+            f"images of {grey.shape[-1]} px cannot be cropped to {size} px.",
+            "The encoder's resize is too small.",
+        )
+    start = (grey.shape[-1] - size) // 2
+    return grey[..., start : start + size, start : start + size]
+
+
+def normalise(grey: torch.Tensor, spec: InputSpec) -> torch.Tensor:
+    """Return grey images [n, 1, H, W] in 0..1 as [n, channels, H, W], mean and deviation as the
+    encoder was trained with."""
+    mean, std = (grey.new_tensor(values)[None, :, None, None] for values in (spec.mean, spec.std))
+    return (grey.expand(-1, spec.channels, -1, -1) - mean) / std
+
+
+def weights_hash(module: torch.nn.Module) -> str:
+    """Return a hash of every parameter and buffer, their names and types included."""
+    import torch
+
+    found = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(module.state_dict().items()):
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(flat.view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+@dataclass(frozen=True)
+class FeatureCache:
+    """Features of one encoder, kept as half precision under the cache folder, one row per image.
+
+    The key holds the weights, the encoder's name and settings, its input contract, the size of the
+    decoded images, the hash of the data and the arithmetic (bfloat16 on a GPU). Without
+    `context.data_key` nothing is kept on disk. Kept features that are damaged are made again, and
+    said.
+    """
+
+    backbone: Backbone
+    context: CellContext
+
+    def pooled(self, subset: Subset) -> np.ndarray:
+        """Return the pooled features of a subset, float32 [n, D]."""
+        return self.get(subset, "pooled")
+
+    def embeddings(self, subset: Subset) -> np.ndarray:
+        """Return the L2-normalised image embeddings of a subset, float32 [n, d]; only where the
+        encoder has a text side."""
+        return self.get(subset, "embedding")
+
+    def tokens(
+        self, subset: Subset, what: Literal["patches", "observations"] = "patches"
+    ) -> Tokens:
+        """Return the patch tokens (or extra tokens) of every row of `subset`, read from disk only
+        where they are asked for."""
+        if not len(subset):
+            return Tokens(np.empty((0, 1, self.backbone.patch_dim), np.float16), None)
+        if not self.context.data_key:
+            return Tokens(
+                np.concatenate(list(self._encode(subset, np.arange(len(subset)), what))), None
+            )
+        return Tokens(self._kept(subset, what), subset.index["image_id"].astype(str).to_numpy())
+
+    def get(self, subset: Subset, what: What) -> np.ndarray:
+        """Return the features of every row of `subset`; only images not seen before are read."""
+        if not len(subset):
+            return np.empty((0, self.backbone.pooled_dim), np.float32)
+        if not self.context.data_key:
+            return np.concatenate(list(self._encode(subset, np.arange(len(subset)), what))).astype(
+                np.float32
+            )
+        return self._kept(subset, what).read(subset.index["image_id"].astype(str).tolist())
+
+    def _kept(self, subset: Subset, what: What) -> Shelf:
+        """Return the shelf that holds every row of `subset`, filled where something was missing."""
+        ids = subset.index["image_id"].astype(str).tolist()
+        folder = self._folder(subset, what)
+        shelf = Shelf(folder)
+        if shelf.missing(ids) or shelf.unsound:
+            make_folder(folder)
+            clear_place(folder / "lock")
+            with held(folder / "lock"):
+                # read again under the lock: another process may have made them meanwhile
+                shelf = Shelf(folder)
+                shelf.missing(ids)
+                shelf.mend(self.context.progress)
+                self._fill(shelf, subset, ids, what)
+        return shelf
+
+    def _folder(self, subset: Subset, what: What) -> Path:
+        facts: dict[str, Any] = {
+            "weights": weights_hash(self.backbone.module),
+            "encoder": self.context.encoder_key,
+            "what": what,
+        }
+        facts |= {
+            "input": asdict(self.backbone.input),
+            "size": subset.image_store.shape[-1],
+            "data": self.context.data_key,
+        }
+        facts |= {
+            "architecture": self.backbone.architecture,
+            "precision": self.precision,
+            "version": VERSION,
+        }
+        return cache_home() / "features" / digest(facts)
+
+    @property
+    def precision(self) -> str:
+        """Return the arithmetic the encoder runs in."""
+        return "bf16" if self.context.device.startswith("cuda") else "fp32"
+
+    def _fill(self, kept: Shelf, subset: Subset, ids: list[str], what: What) -> None:
+        first = {image: row for row, image in reversed(list(enumerate(ids)))}
+        rows = np.array(sorted({first[image] for image in kept.missing(ids)}), np.int64)
+        size = PART if what in ("pooled", "embedding") else TOKENS_PART
+        for start in range(0, len(rows), size):
+            part = rows[start : start + size]
+            kept.add(
+                [ids[row] for row in part], np.concatenate(list(self._encode(subset, part, what)))
+            )
+
+    def _encode(self, subset: Subset, rows: np.ndarray, what: What) -> Iterator[np.ndarray]:
+        """Yield half-precision features of `rows`, a batch at a time."""
+        import torch
+
+        module = self.backbone.module
+        training = module.training
+        module.eval()
+        cuda = self.precision == "bf16"
+        title = f"features of {self.backbone.name}"
+        with self.context.progress.track(title, total=len(rows)) as advance, torch.inference_mode():
+            for start in range(0, len(rows), BATCH):
+                batch = rows[start : start + BATCH]
+                pixels = to_input(
+                    subset.images(np.resize(batch, BATCH)), self.backbone.input, self.context.device
+                )
+                with torch.autocast("cuda", torch.bfloat16, enabled=cuda):
+                    found = _read(self.backbone, pixels, what)
+                yield _half(found[: len(batch)].float().cpu().numpy(), self.backbone)
+                advance(len(batch))
+        module.train(training)
+
+
+def _read(backbone: Backbone, pixels: torch.Tensor, what: What) -> torch.Tensor:
+    if what == "embedding":
+        return backbone.embed_images(pixels)
+    if what == "observations":
+        if not isinstance(backbone, GivesObservations):
+            raise NotApplicableError(
+                f"encoder '{backbone.name}' has no observations.", "Use its patches."
+            )
+        return backbone.observations(pixels)
+    features = backbone.features(pixels)
+    return features.pooled if what == "pooled" else features.patches
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Tokens of some images, on a shelf (`ids` names them) or in memory: `tokens[rows]` is float32
+    [n, N, D]."""
+
+    store: Shelf | np.ndarray
+    ids: np.ndarray | None
+
+    def __len__(self) -> int:
+        return len(
+            self.store
+            if isinstance(self.store, np.ndarray)
+            else self.ids
+            if self.ids is not None
+            else ()
+        )
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        """Return the tokens of `rows`."""
+        if isinstance(self.store, np.ndarray) or self.ids is None:
+            return np.asarray(self.store)[rows].astype(np.float32)
+        return self.store.read(self.ids[rows].tolist())
+
+
+def _half(features: np.ndarray, backbone: Backbone) -> np.ndarray:
+    if (
+        not np.isfinite(features).all()
+        or np.abs(features).max(initial=0) > np.finfo(np.float16).max
+    ):
+        raise DataError(
+            f"encoder '{backbone.name}'{weights_named(backbone)} gives features that are not "
+            f"finite or beyond {np.finfo(np.float16).max:.0f}.",
+            "Check its weights.",
+        )
+    return features.astype(np.float16)

@@ -1,0 +1,93 @@
+"""Image-text scores of a backbone for all pairs of images and texts: what zero-shot and retrieval
+are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.contracts import Backbone, CellContext, GivesLocalSimilarity, Subset, weights_named
+from bench.core.errors import DataError, NotApplicableError
+from bench.encoding.features import FeatureCache, to_input
+
+if TYPE_CHECKING:
+    import torch
+
+Score = Callable[["torch.Tensor", Sequence[str]], "torch.Tensor"]
+IMAGES, TEXTS = 128, 256
+"""Images and texts scored together; the method's own score encodes both again for every block."""
+
+
+def need_text_side(backbone: Backbone, what: str) -> None:
+    """Raise NotApplicableError where the backbone cannot compare images with texts."""
+    if not backbone.has_text:
+        raise NotApplicableError(
+            f"{what} needs a text encoder, backbone '{backbone.name}' has none.",
+            "Choose one trained on reports.",
+        )
+
+
+def similarity_matrix(
+    backbone: Backbone, subset: Subset, texts: Sequence[str], which: str, context: CellContext
+) -> np.ndarray:
+    """Return scores [n, T] of every image of `subset` and every text, float32.
+
+    `which` method: the backbone's own score; global: the cosine of its embeddings, those of the
+    images from the feature cache; local: its part over words and regions alone. Raise
+    NotApplicableError where the backbone has no such part.
+    """
+    if which == "global":
+        found = _global(backbone, subset, texts, context)
+    else:
+        found = _own(backbone, _score(backbone, which), subset, texts, context)
+    if not np.isfinite(found).all():
+        raise DataError(
+            f"backbone '{backbone.name}'{weights_named(backbone)} gives scores that are not finite.",
+            "Check its weights.",
+        )
+    return found
+
+
+def _global(
+    backbone: Backbone, subset: Subset, texts: Sequence[str], context: CellContext
+) -> np.ndarray:
+    import torch
+
+    images = FeatureCache(backbone, context).embeddings(subset).astype(np.float64)
+    with torch.inference_mode():
+        blocks = [
+            backbone.embed_texts(list(texts[i : i + TEXTS])).double().cpu().numpy()
+            for i in range(0, len(texts), TEXTS)
+        ]
+    return (images @ np.concatenate(blocks).T).astype(np.float32)
+
+
+def _score(backbone: Backbone, which: str) -> Score:
+    if which != "local":
+        return backbone.similarity
+    if not isinstance(backbone, GivesLocalSimilarity):
+        raise NotApplicableError(
+            f"backbone '{backbone.name}' has no local similarity.",
+            "Use similarity=method or global.",
+        )
+    return backbone.local_similarity
+
+
+def _own(
+    backbone: Backbone, score: Score, subset: Subset, texts: Sequence[str], context: CellContext
+) -> np.ndarray:
+    import torch
+
+    found = np.empty((len(subset), len(texts)), np.float32)
+    title = f"image-text scores of {backbone.name}"
+    with context.progress.track(title, total=len(subset)) as advance, torch.inference_mode():
+        for start in range(0, len(subset), IMAGES):
+            rows = np.arange(start, min(start + IMAGES, len(subset)))
+            pixels = to_input(subset.images(rows), backbone.input, context.device)
+            for first in range(0, len(texts), TEXTS):
+                block = list(texts[first : first + TEXTS])
+                found[rows, first : first + len(block)] = score(pixels, block).float().cpu().numpy()
+            advance(len(rows))
+    return found

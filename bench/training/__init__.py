@@ -1,0 +1,1 @@
+"""The one trainer for everything that trains with batches."""

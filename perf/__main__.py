@@ -1,0 +1,89 @@
+"""Run every benchmark module (or those named) and write perf/RESULTS.md.
+
+A module has `run() -> list[dict]`: `name`, `size`, `usual_s`, `ours_s`, `ratio`, `equal` (did both
+give the same answer) and `wanted` (the ratio to reach, "" where the row is a point of a curve).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import pkgutil
+import platform
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import perf
+from bench.cells.results import provenance
+from bench.core.machine import cores
+from bench.core.progress import default_progress
+from bench.core.storage import write_atomically
+
+COLUMNS = ("name", "size", "usual_s", "ours_s", "ratio", "equal", "wanted")
+
+
+def names() -> list[str]:
+    """Return the benchmark modules of this package."""
+    return sorted(
+        info.name for info in pkgutil.iter_modules(perf.__path__) if not info.name.startswith("_")
+    )
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Return rows as a Markdown table."""
+    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
+    lines += [
+        "| " + " | ".join(_text(row.get(column, "")) for column in COLUMNS) + " |" for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "NO"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def section(name: str, rows: Sequence[dict[str, Any]]) -> str:
+    """Return one module's section of the results file."""
+    title = (importlib.import_module(f"perf.{name}").__doc__ or name).strip().splitlines()[0]
+    return f"## {name}\n\n{title}\n\n{table(rows)}\n"
+
+
+def merge(path: Path, sections: dict[str, str]) -> str:
+    """Return the results file with the sections just measured put in place of their old ones."""
+    old = path.read_text(encoding="utf-8").split("\n## ")[1:] if path.is_file() else []
+    known = {part.split("\n", 1)[0]: f"## {part.rstrip()}\n" for part in old} | sections
+    facts = provenance()
+    head = (
+        "# Measured\n\nRatios measured side by side in one run (`make perf`); seconds differ "
+        "between machines. "
+        f"Last run: {cores()} CPU cores, {platform.machine()}, Python "
+        f"{facts['version:python']}, "
+        f"torch {facts['version:torch']}.\n"
+    )
+    return "\n".join([head, *(known[name] for name in sorted(known))])
+
+
+def main() -> None:
+    """Run the named perf (default: all) and write the results file."""
+    parser = argparse.ArgumentParser(prog="python -m perf", description=__doc__)
+    parser.add_argument("names", nargs="*", help=f"default: all of {', '.join(names())}")
+    chosen = parser.parse_args().names or names()
+    progress, sections = default_progress(), {}
+    unknown = set(chosen) - set(names())
+    if unknown:
+        sys.exit(f"unknown benchmark {', '.join(sorted(unknown))}; known: {', '.join(names())}")
+    for name in chosen:
+        progress.say(f"benchmark {name}")
+        rows = importlib.import_module(f"perf.{name}").run()
+        sections[name] = section(name, rows)
+        print(sections[name])
+    path = Path(perf.__path__[0]) / "RESULTS.md"
+    write_atomically(path, merge(path, sections))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""Frozen features: a second run of a probe from kept features against encoding the images again."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.contracts import BACKBONES, BackboneRequest, CellContext, Subset, TaskSpec
+from bench.core.progress import Silent
+from bench.encoding.features import FeatureCache
+
+SIDE = 144
+
+
+class _Counting:
+    """An image store that counts the images read from it."""
+
+    def __init__(self, images: np.ndarray) -> None:
+        self.images, self.shape, self.read = images, images.shape, 0
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        self.read += len(rows)
+        return self.images[rows]
+
+
+def run() -> list[dict[str, Any]]:
+    """Return a row per number of images; equal: the same features, and no image read the second
+    time."""
+    with tempfile.TemporaryDirectory() as folder:
+        before = os.environ.get("PLACE_BENCH_CACHE")
+        os.environ["PLACE_BENCH_CACHE"] = folder
+        try:
+            return [_row(n, Path(folder)) for n in (128, 256, 512, 1024)]
+        finally:
+            if before is None:
+                del os.environ["PLACE_BENCH_CACHE"]
+            else:
+                os.environ["PLACE_BENCH_CACHE"] = before
+
+
+def _row(n: int, folder: Path) -> dict[str, Any]:
+    backbone = BACKBONES.get("random").build(BackboneRequest("demo"))
+    task = TaskSpec("features", "classification", "none", "features", "auroc")
+    context = CellContext(
+        task, None, folder, "cpu", 0, "demo", Silent(), data_key=f"random pixels, {n}"
+    )
+    store = _Counting(np.random.default_rng(n).integers(0, 255, (n, SIDE, SIDE), dtype=np.uint8))
+    index = pd.DataFrame({"image_id": [f"image {i}" for i in range(n)]})
+    subset = Subset(index, np.arange(n), store)  # type: ignore[arg-type]
+    seconds, found = [], []
+    for _ in range(2):
+        start, read = time.perf_counter(), store.read
+        found.append(FeatureCache(backbone, context).pooled(subset))
+        seconds.append(time.perf_counter() - start)
+    same = np.array_equal(*found) and store.read == read
+    return {"name": f"features of {backbone.architecture}, second run", "size": f"{n} images", "usual_s": seconds[0],
+            "ours_s": seconds[1], "ratio": seconds[0] / seconds[1], "equal": bool(same), "wanted": ""}  # fmt: skip

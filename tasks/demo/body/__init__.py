@@ -1,0 +1,1 @@
+"""What is rendered: anatomy, findings, devices."""

@@ -1,0 +1,1 @@
+"""Tools that made what is shipped."""

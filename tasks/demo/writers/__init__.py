@@ -1,0 +1,1 @@
+"""The layouts it is written in, one file per dataset."""

@@ -1,0 +1,147 @@
+"""The demo in the layout of CheXpert v1.0-small: JPEG tree, `train.csv` labelled from reports,
+`valid.csv` from the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.contracts import Progress
+from tasks.datasets._chexpert import COLUMNS, LABELS
+from tasks.datasets._exclusive import FIVE
+from tasks.demo.beam.render import render
+from tasks.demo.body.patient import RATES, Study, sample_study
+from tasks.demo.reports.labels import true_labels
+from tasks.demo.reports.report import Report, write_report
+from tasks.demo.writers import exclusive, manifest
+from tasks.demo.writers.files import write_jpeg
+
+FOLDER = "CheXpert-v1.0-small"
+CHEXPERT_RATES = {
+    **RATES,
+    "effusion": 0.34,
+    "consolidation": 0.28,
+    "atelectasis": 0.3,
+    "edema": 0.26,
+    "cardiomegaly": 0.3,
+}
+SEXES = {"M": "Male", "F": "Female"}
+
+
+def write(
+    out: Path,
+    *,
+    studies: int,
+    size: int,
+    seed: int,
+    workers: int = 2,
+    progress: Progress | None = None,
+) -> None:
+    """Write `studies` studies at `size` px into `out`, as `manifest.write` says."""
+    manifest.write(
+        "chexpert",
+        _write_study,
+        _tables,
+        out,
+        studies=studies,
+        size=size,
+        seed=seed,
+        workers=workers,
+        progress=progress,
+    )
+
+
+def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, int]:
+    """Write the tables; return their counts."""
+    images = [image for study in written for image in study["images"]]
+    parts = {
+        name: [image for image in images if image["folder"] == name] for name in ("train", "valid")
+    }
+    for name, rows in parts.items():
+        manifest.write_table(
+            out / f"{name}.csv", ",".join(COLUMNS), [image["row"] for image in rows]
+        )
+    counts = {f"rows of {name}.csv": len(rows) for name, rows in parts.items()}
+    counts["frontal images of valid.csv"] = sum(image["frontal"] for image in parts["valid"])
+    return counts
+
+
+def study_of(seed: int, number: int) -> Study:
+    """Return study `number`: one in eight is a later visit of the patient before it, a quarter have
+    one finding alone."""
+    rng = np.random.default_rng((seed, number, 5))
+    if _alone(seed, number):
+        study = exclusive.study_of(seed, number, FIVE)
+        return replace(study, patient=replace(study.patient, number=number))
+    if number % 8 == 7:
+        return sample_study(rng, number, CHEXPERT_RATES, previous=study_of(seed, number - 1))
+    return sample_study(rng, number, CHEXPERT_RATES)
+
+
+def report_of(seed: int, number: int, study: Study) -> Report:
+    """Return the report of study `number`."""
+    if _alone(seed, number):
+        return exclusive.report_of(seed, number, study, FIVE)
+    return write_report(study, np.random.default_rng((seed, number, 6)))
+
+
+def _alone(seed: int, number: int) -> bool:
+    """Say whether a study is one of those that the 5x200 set is drawn from."""
+    return number % 8 != 7 and bool(np.random.default_rng((seed, number, 8)).random() < 0.25)
+
+
+def folder_of(seed: int, study: Study) -> str:
+    """Return train, or valid for one patient in four."""
+    return (
+        "valid"
+        if np.random.default_rng((seed, study.patient.number, 7)).random() < 0.25
+        else "train"
+    )
+
+
+def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
+    """Write one study's images; return a row of a table and the ground truth of each."""
+    study = study_of(job.seed, number)
+    folder = folder_of(job.seed, study)
+    reported = report_of(job.seed, number, study).labels
+    labels: Mapping[str, int] = reported if folder == "train" else true_labels(study)
+    views = (study.view, "LL") if study.lateral else (study.view,)
+    images = [
+        _write_image(job, study, folder, labels, view, place) for place, view in enumerate(views, 1)
+    ]
+    return {"images": images, "truth": [image["truth"] for image in images]}
+
+
+def _write_image(
+    job: manifest.Job, study: Study, folder: str, labels: Mapping[str, int], view: str, place: int
+) -> dict[str, Any]:
+    kind = "lateral" if view == "LL" else "frontal"
+    image_id = (
+        f"{folder}/patient{study.patient.number + 1:05d}/study{study.order + 1}/view{place}_{kind}"
+    )
+    rendering = render(study, job.size, view)
+    write_jpeg(job.out / f"{image_id}.jpg", rendering.image)
+    return {
+        "folder": folder,
+        "frontal": kind == "frontal",
+        "row": image_row(image_id, study, view, labels),
+        "truth": manifest.truth(image_id, rendering, study.findings, view),
+    }
+
+
+def image_row(image_id: str, study: Study, view: str, labels: Mapping[str, int]) -> str:
+    """Return an image's line of `train.csv` or `valid.csv`: labels as 1.0, 0.0, -1.0 or blank."""
+    frontal, projection = ("Lateral", "") if view == "LL" else ("Frontal", view)
+    facts = (
+        f"{FOLDER}/{image_id}.jpg",
+        SEXES[study.patient.sex],
+        study.patient.age,
+        frontal,
+        projection,
+    )
+    values = ["" if (value := labels.get(label)) is None else f"{value:.1f}" for label in LABELS]
+    return ",".join(map(str, (*facts, *values)))

@@ -1,0 +1,189 @@
+"""The demo in the layout of MIMIC-CXR-JPG with MIMIC-CXR's reports beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.contracts import Progress
+from tasks.datasets.mimic_cxr import MimicCxr
+from tasks.demo.beam.render import render
+from tasks.demo.body.patient import Study, sample_study
+from tasks.demo.reports.report import Report, write_report
+from tasks.demo.writers import manifest
+from tasks.demo.writers.files import write_jpeg
+from tasks.demo.writers.ids import distinct, eight_digits
+
+TABLE = "mimic-cxr-2.0.0-{}.csv.gz"
+METADATA = (
+    "dicom_id,subject_id,study_id,PerformedProcedureStepDescription,ViewPosition,Rows,Columns,StudyDate,StudyTime,"
+    "ProcedureCodeSequence_CodeMeaning,ViewCodeSequence_CodeMeaning,PatientOrientationCodeSequence_CodeMeaning"
+)
+POSITION = {
+    "PA": ("PA", "postero-anterior", "Erect"),
+    "AP": ("AP", "antero-posterior", "Recumbent"),
+    "LL": ("LATERAL", "lateral", "Erect"),
+}
+VISITS = (0, 1, 2, 3, 3, 4, 5, 5, 6, 6)
+"""Patient of each study within a block of ten: three of its seven patients have two studies."""
+
+
+Draw = Callable[[int, int], tuple[Study, Report]]
+"""(seed, number) -> a study and its report."""
+
+
+def write(
+    out: Path,
+    *,
+    studies: int,
+    size: int,
+    seed: int,
+    workers: int = 2,
+    progress: Progress | None = None,
+    dataset: str = "mimic_cxr",
+    draw: Draw | None = None,
+) -> None:
+    """Write `studies` studies at `size` px into `out`, as `manifest.write` says.
+
+    `dataset` and `draw` are for other sets of studies in this layout.
+    """
+    study = partial(_write_study, draw or drawn)
+    manifest.write(
+        dataset,
+        study,
+        _tables,
+        out,
+        studies=studies,
+        size=size,
+        seed=seed,
+        workers=workers,
+        progress=progress,
+    )
+
+
+def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, int]:
+    """Write the tables; return their counts."""
+    images = [image for study in written for image in study["images"]]
+    names = ",".join(MimicCxr.label_names)
+    manifest.write_table(
+        out / TABLE.format("metadata"), METADATA, [image["metadata"] for image in images]
+    )
+    manifest.write_table(
+        out / TABLE.format("split"),
+        "dicom_id,study_id,subject_id,split",
+        [image["split"] for image in images],
+    )
+    manifest.write_table(
+        out / TABLE.format("chexpert"),
+        f"subject_id,study_id,{names}",
+        [study["labels"] for study in written],
+    )
+    return {
+        "images": len(images),
+        "studies": len(written),
+        "patients": len({study["patient"] for study in written}),
+    }
+
+
+def study_of(seed: int, number: int) -> Study:
+    """Return study `number`; a later visit follows from the patient's earlier one."""
+    rng = np.random.default_rng((seed, number, 3))
+    block, place = divmod(number, len(VISITS))
+    if place and VISITS[place] == VISITS[place - 1]:
+        return sample_study(rng, number, previous=study_of(seed, number - 1))
+    return sample_study(rng, block * 7 + VISITS[place])
+
+
+def drawn(seed: int, number: int) -> tuple[Study, Report]:
+    """Return study `number` with its report."""
+    study = study_of(seed, number)
+    return study, write_report(study, np.random.default_rng((seed, number, 4)))
+
+
+def subjects(seed: int, studies: int) -> tuple[str, ...]:
+    """Return the id of every patient that a demo of so many studies may have."""
+    return distinct(eight_digits, (1, "subject", seed), studies + len(VISITS))
+
+
+def study_names(seed: int, studies: int) -> tuple[str, ...]:
+    """Return the id of every study."""
+    return distinct(eight_digits, (5, "study", seed), studies)
+
+
+def image_name(seed: int, number: int, view: str) -> str:
+    """Return the id of one image, 160 bits of a hash."""
+    digest = manifest.digest("image", seed, number, view)
+    return "-".join(digest[n : n + 8] for n in range(0, 40, 8))
+
+
+def _split(patient: int) -> str:
+    """Return the split of a patient: one in twenty validates, one in twenty tests."""
+    return {3: "validate", 11: "test"}.get(patient % 20, "train")
+
+
+def _write_study(draw: Draw, job: manifest.Job, number: int) -> dict[str, Any]:
+    """Write one study's images and report; return its rows of the tables."""
+    study, report = draw(job.seed, number)
+    subject = subjects(job.seed, job.studies)[study.patient.number]
+    name = study_names(job.seed, job.studies)[number]
+    folder = job.out / "files" / f"p{subject[:2]}" / f"p{subject}"
+    manifest.write_bytes(folder / f"s{name}.txt", report.text.encode())
+    views = (study.view, "LL") if study.lateral else (study.view,)
+    images = [
+        _write_image(job, study, number, view, (subject, name), folder / f"s{name}")
+        for view in views
+    ]
+    truth = [image["truth"] for image in images]
+    return {
+        "patient": subject,
+        "images": images,
+        "labels": _labels(subject, name, report),
+        "truth": truth,
+    }
+
+
+def _write_image(
+    job: manifest.Job, study: Study, number: int, view: str, ids: Sequence[str], folder: Path
+) -> dict[str, Any]:
+    image_id = image_name(job.seed, number, view)
+    rendering = render(study, job.size, view)
+    write_jpeg(folder / f"{image_id}.jpg", rendering.image)
+    subject, name = ids
+    return {
+        "metadata": _metadata(image_id, study, view, (subject, name), job.size),
+        "split": f"{image_id},{name},{subject},{_split(study.patient.number)}",
+        "truth": manifest.truth(image_id, rendering, study.findings, view),
+    }
+
+
+def _metadata(image_id: str, study: Study, view: str, ids: Sequence[str], size: int) -> str:
+    position, meaning, orientation = POSITION[view]
+    procedure = "CHEST (PORTABLE AP)" if study.view == "AP" else "CHEST (PA AND LAT)"
+    date = 21_100_101 + 10_000 * (study.patient.number % 80) + 100 * study.order
+    time = f"{80_000 + study.seed % 60_000}.{study.seed % 1000:03d}"
+    fields = (
+        image_id,
+        *ids,
+        procedure,
+        position,
+        size,
+        size,
+        date,
+        time,
+        procedure,
+        meaning,
+        orientation,
+    )
+    return ",".join(map(str, fields))
+
+
+def _labels(subject: str, name: str, report: Report) -> str:
+    values = [
+        "" if (value := report.labels.get(label)) is None else f"{value:.1f}"
+        for label in MimicCxr.label_names
+    ]
+    return ",".join([subject, name, *values])

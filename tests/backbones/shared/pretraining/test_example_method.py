@@ -1,0 +1,32 @@
+"""docs/examples/method.py, a method in one file: as a plug-in it trains, is saved and comes back;
+docs/methods.md shows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from backbones.shared.pretraining.trainer import pretrain
+from bench.contracts import BACKBONES, BackboneRequest, PairData
+from bench.core.progress import Silent
+from bench.core.registry import load_plugin
+from tests.backbones.shared.pretraining.test_pretrain import images, make_subset, recipe
+
+DOCS = Path(__file__).parents[4] / "docs"
+EXAMPLE = DOCS / "examples" / "method.py"
+
+
+def test_the_example_trains_and_is_used() -> None:
+    load_plugin(EXAMPLE)
+    pairs = PairData("squares", "demo", make_subset(8, 144, 1), make_subset(4, 144, 2), "0123abcd")
+    folder = pretrain(recipe("siglip"), pairs, progress=Silent())
+    loaded = BACKBONES.get("siglip").build(BackboneRequest("demo", checkpoint=folder))
+    with torch.no_grad():
+        assert loaded.similarity(images(pairs), ["Normal.", "There is a nodule."]).shape == (4, 2)
+
+
+def test_the_documentation_shows_the_file_itself() -> None:
+    assert EXAMPLE.read_text(encoding="utf-8").strip() in (DOCS / "methods.md").read_text(
+        encoding="utf-8"
+    )
