@@ -27,7 +27,7 @@ class Job:
 
 
 @dataclass
-class Outcome:
+class CellOutcomes:
     """What happened to every cell of a run."""
 
     done: list[dict[str, Any]] = field(default_factory=list)
@@ -36,7 +36,7 @@ class Outcome:
     left_out: list[str] = field(default_factory=list)
 
 
-def run_jobs(jobs: Sequence[Job], request: RunRequest, progress: Progress) -> Outcome:
+def run_jobs(jobs: Sequence[Job], request: RunRequest, progress: Progress) -> CellOutcomes:
     """Run every job that has no result yet; cells another process holds are left to the end and
     waited for."""
     use_threads(request.threads)
@@ -70,7 +70,7 @@ class _Session:
         self.request, self.progress = request, progress
         self.store, self.outcome, self.encoders = (
             ResultStore(request.results),
-            Outcome(),
+            CellOutcomes(),
             EncoderShelf(request),
         )
 
