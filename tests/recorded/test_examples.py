@@ -1,0 +1,52 @@
+"""Plug-ins written before the house had rooms still run: their imports are kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.bench.commands.test_cli import place_bench
+
+EXAMPLES = Path(__file__).parent / "examples"
+TRAIN = """
+import sys
+from pathlib import Path
+import torch
+from backbones.pretrain import pretrain
+from bench.contracts import BACKBONES, BackboneRequest, PairData
+from bench.progress import Silent
+from bench.registry import load_plugin
+from tests.backbones.shared.pretraining.test_pretrain import images, make_subset, recipe
+load_plugin(Path(sys.argv[1]))
+pairs = PairData("squares", "demo", make_subset(8, 144, 1), make_subset(4, 144, 2), "0123abcd")
+folder = pretrain(recipe("siglip"), pairs, progress=Silent(), out=Path("net"))
+loaded = BACKBONES.get("siglip").build(BackboneRequest("demo", checkpoint=folder))
+with torch.no_grad():
+    print(list(loaded.similarity(images(pairs), ["Normal.", "A nodule."]).shape))
+"""
+
+
+def test_a_dataset_a_task_and_an_encoder_of_before_are_declared(tmp_path: Path) -> None:
+    plugin = str(EXAMPLES / "stranger.py")
+    listed = place_bench("--plugin", plugin, "list", "tasks", "--json", cwd=tmp_path)
+    assert "stranger_seg" in [row["name"] for row in json.loads(listed.stdout)]
+    words = ("--plugin", plugin, "run", "stranger_seg", "--backbones", "stranger_net")
+    refused = place_bench(*words, "--data-root", str(tmp_path), code=2, cwd=tmp_path)
+    assert "does not hold 'stranger'" in refused.stderr
+
+
+def test_a_method_of_before_trains_and_is_used(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", TRAIN, str(EXAMPLES / "method.py")],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[4, 2]"
