@@ -1,7 +1,7 @@
 """place-bench engine: knows no single task, dataset or method by name.
 
-From Python: `bench.run`, `bench.compare`, `bench.load_backbone`, `bench.load_dataset` (docs/python.md).
-They are imported when first used, so that importing `bench` stays light.
+From Python: `bench.run`, `bench.compare`, `bench.load_backbone`, `bench.load_dataset`
+(docs/python.md). They are imported when first used, so that importing `bench` stays light.
 """
 
 from __future__ import annotations

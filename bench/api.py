@@ -80,7 +80,8 @@ class Outcome:
 
     @property
     def left_out(self) -> list[str]:
-        """Return a sentence for every cell that cannot be, such as zero-shot without a text side."""
+        """Return a sentence for every cell that cannot be, such as zero-shot without a text
+        side."""
         return self.cells.left_out
 
     @property
@@ -298,7 +299,8 @@ def compare(
 
 
 def tables_of(task: str, metric: str, results: Path) -> tuple[list[Table], list[str]]:
-    """Return the tables of a task and what was left out; raise PlaceBenchError where it has none."""
+    """Return the tables of a task and what was left out; raise PlaceBenchError where it has
+    none."""
     store = ResultStore(results)
     tables, left_out = build(store, expand_tasks([task])[0], metric)
     if not tables:

@@ -45,5 +45,6 @@ def _row(name: str, n: int) -> dict[str, Any]:
         interval(fast[:LOOPED]), interval(slow), atol=1e-12
     )
     size, wanted = f"{n} images, {RESAMPLES} resamples", 20 if n == 5000 else ""
-    return {"name": f"bootstrap, {name}", "size": size, "usual_s": usual_s, "ours_s": ours_s, "ratio": usual_s / ours_s,
+    return {"name": f"bootstrap, {name}", "size": size, "usual_s": usual_s, "ours_s": ours_s,
+    "ratio": usual_s / ours_s,
             "equal": bool(same), "wanted": wanted}  # fmt: skip

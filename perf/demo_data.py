@@ -178,7 +178,8 @@ def network_auroc(
 
 
 def difficulty(studies: int, workers: int) -> list[dict[str, Any]]:
-    """Return a row per finding: prevalence, AUROC of the linear classifier, AUROC of the network."""
+    """Return a row per finding: prevalence, AUROC of the linear classifier, AUROC of the
+    network."""
     progress = default_progress()
     examples = manifest.run(example, studies, workers, progress, "rendering")
     images, masks, labels = (np.stack(part) for part in zip(*examples, strict=True))

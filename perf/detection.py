@@ -50,7 +50,7 @@ def case(images: int, seed: int = 0) -> tuple[Lists, Lists]:
     return truth, found
 
 
-# ------------------------------------------------------------------------------------------------------------------ mAP
+# ---------------------------------------------------------------------------------------------- mAP
 def usual_map(truth: Lists, found: Lists) -> float:
     """Return mAP over COCO's thresholds from pycocotools, files in memory."""
     from pycocotools import coco
@@ -126,9 +126,10 @@ def _map_row(images: int) -> dict[str, Any]:
     return row("COCO mAP against pycocotools", f"{images} images", usual_s, ours_s, equal, wanted)
 
 
-# ----------------------------------------------------------------------------------------------------------------- FROC
+# --------------------------------------------------------------------------------------------- FROC
 def usual_froc(data: Ranked, weights: np.ndarray) -> np.ndarray:
-    """Return FROC per resample the usual way: the resampled list sorted and walked again each time."""
+    """Return FROC per resample the usual way: the resampled list sorted and walked again each
+    time."""
     from tasks.detection.metrics import FROC_IOU, hits
 
     hit, values = hits(data.bits, FROC_IOU), []
@@ -163,7 +164,7 @@ def _froc_row(images: int, resamples: int = 100) -> dict[str, Any]:
     return row("FROC, resampled", size, usual_s, ours_s, bool(np.allclose(expected, value)), wanted)
 
 
-# -------------------------------------------------------------------------------------------------------- training step
+# ------------------------------------------------------------------------------------ training step
 def _step_row(head: str, family: str) -> dict[str, Any]:
     from bench.contracts import BACKBONES, BackboneRequest
     from tasks.detection.data import samples

@@ -59,5 +59,7 @@ def _row(n: int, folder: Path) -> dict[str, Any]:
         found.append(FeatureCache(backbone, context).pooled(subset))
         seconds.append(time.perf_counter() - start)
     same = np.array_equal(*found) and store.read == read
-    return {"name": f"features of {backbone.architecture}, second run", "size": f"{n} images", "usual_s": seconds[0],
-            "ours_s": seconds[1], "ratio": seconds[0] / seconds[1], "equal": bool(same), "wanted": ""}  # fmt: skip
+    return {"name": f"features of {backbone.architecture}, second run", "size": f"{n} images",
+    "usual_s": seconds[0],
+            "ours_s": seconds[1], "ratio": seconds[0] / seconds[1], "equal": bool(same),
+            "wanted": ""}  # fmt: skip

@@ -40,8 +40,10 @@ def _rows(n: int, width: int) -> list[dict[str, Any]]:
     for name, (usual, ours) in pairs.items():
         usual_s, usual_best = _timed(usual, y[n:, 0])
         ours_s, ours_best = _timed(ours, y[n:, 0])
-        rows.append({"name": f"probe sweep, {name}", "size": f"{n} x {width}, {len(PENALTIES)} penalties", "usual_s": usual_s,
-                     "ours_s": ours_s, "ratio": usual_s / ours_s, "equal": bool(abs(ours_best - usual_best) <= TOLERANCE),
+        rows.append({"name": f"probe sweep, {name}",
+        "size": f"{n} x {width}, {len(PENALTIES)} penalties", "usual_s": usual_s,
+                     "ours_s": ours_s, "ratio": usual_s / ours_s,
+                     "equal": bool(abs(ours_best - usual_best) <= TOLERANCE),
                      "wanted": 5 if n == SIZES[-1][0] else ""})  # fmt: skip
     return rows
 

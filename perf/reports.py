@@ -45,7 +45,8 @@ class Prefix:
 
 @dataclass
 class Model:
-    """A decoder over given visual tokens, that never ends a report early; with or without a cache."""
+    """A decoder over given visual tokens, that never ends a report early; with or without a
+    cache."""
 
     decoder: ReportDecoder
     tokens: Tensor
@@ -101,7 +102,8 @@ def decoding_row(length: int) -> dict[str, Any]:
         for cached in (False, True)
     ]  # type: ignore[misc]
     (usual, usual_s), (ours, ours_s) = found
-    return {"name": "report decoding, cache against whole prefix", "size": f"{IMAGES} images, beam {BEAM}, {length} words",
+    return {"name": "report decoding, cache against whole prefix",
+    "size": f"{IMAGES} images, beam {BEAM}, {length} words",
             "usual_s": usual_s, "ours_s": ours_s, "ratio": usual_s / ours_s, "equal": usual == ours,
             "wanted": 8 if length == 60 else ""}  # fmt: skip
 
@@ -150,8 +152,10 @@ def scoring_row(count: int) -> dict[str, Any]:
     )
     allowed = 60 * count / 3000
     complete = {"bleu", "meteor", "cider", "named"} <= set(arrays)
-    return {"name": "scoring reports (usual: the 60 s allowed for 3,000)", "size": f"{count} reports", "usual_s": allowed,
-            "ours_s": seconds, "ratio": allowed / seconds, "equal": complete, "wanted": 1 if count == 3000 else ""}  # fmt: skip
+    return {"name": "scoring reports (usual: the 60 s allowed for 3,000)",
+    "size": f"{count} reports", "usual_s": allowed,
+            "ours_s": seconds, "ratio": allowed / seconds, "equal": complete,
+            "wanted": 1 if count == 3000 else ""}  # fmt: skip
 
 
 def run() -> list[dict[str, Any]]:

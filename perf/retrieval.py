@@ -42,6 +42,7 @@ def _row(n: int) -> dict[str, Any]:
         np.allclose(ours[f"p@{k}"], usual[k][0]) and np.allclose(ours[f"hit@{k}"], usual[k][1])
         for k in KS
     )
-    return {"name": "retrieval P@K, Hit@K (ours: nDCG and ties too)", "size": f"{n} x {n}, K = {', '.join(map(str, KS))}",
+    return {"name": "retrieval P@K, Hit@K (ours: nDCG and ties too)",
+    "size": f"{n} x {n}, K = {', '.join(map(str, KS))}",
             "usual_s": usual_s, "ours_s": ours_s, "ratio": usual_s / ours_s, "equal": bool(same),
             "wanted": 10 if n == 1000 else ""}  # fmt: skip

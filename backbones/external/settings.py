@@ -1,5 +1,5 @@
-"""Settings of the encoders from elsewhere, `name?key=value` or `--set backbone.key=value`. Imports no
-torch."""
+"""Settings of the encoders from elsewhere, `name?key=value` or `--set backbone.key=value`. Imports
+no torch."""
 
 from __future__ import annotations
 

@@ -11,7 +11,8 @@ from bench.contracts import Backbone, BackboneRequest, backbone
     "gloria",
     title="GLoRIA, re-implemented: global and word-to-region alignment, trained here",
     licence="Apache-2.0",
-    citation="Huang et al., GLoRIA: A multimodal global-local representation learning framework for "
+    citation="Huang et al., GLoRIA: A multimodal global-local representation learning framework "
+    "for "
     "label-efficient medical "
     "image recognition, ICCV 2021",
     source="doi 10.1109/ICCV48922.2021.00391",

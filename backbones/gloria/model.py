@@ -58,7 +58,7 @@ class Gloria(VisionLanguageMethod):
             self.text_head, self.word_head = nn.Identity(), nn.Identity()
         self._bracketed = torch.tensor([piece.startswith("[") for piece in vocabulary.pieces])
 
-    # ------------------------------------------------------------------------------------------------------ texts
+    # ---------------------------------------------------------------------------------------- texts
     def read(self, report: str) -> str:
         """Return a report as it is; with `quirks` as the published code cuts it."""
         quirks = cast(Settings, self.settings).quirks
@@ -103,7 +103,7 @@ class Gloria(VisionLanguageMethod):
         words, _, sentences = self.words(text)
         return words, project(self.text_head, sentences)
 
-    # ----------------------------------------------------------------------------------------------------- losses
+    # --------------------------------------------------------------------------------------- losses
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Return `loss_global` and `loss_local` over the global batch, weighted; a term of weight 0
         is not computed."""
@@ -148,7 +148,7 @@ class Gloria(VisionLanguageMethod):
             aggregate=aggregate,
         )
 
-    # -------------------------------------------------------------------------------------------------- inference
+    # ------------------------------------------------------------------------------------ inference
     def score(self, features: Features, text: TextBatch) -> torch.Tensor:
         """Return the mean of the global cosine and the local similarity [B, T]; the former alone
         for a text without words."""

@@ -69,7 +69,7 @@ class Mgca(VisionLanguageMethod):
         if own.quirks:
             text.model.embeddings.token_type_embeddings.requires_grad_(False).weight.zero_()
 
-    # ------------------------------------------------------------------------------------------------------ texts
+    # ---------------------------------------------------------------------------------------- texts
     def read(self, report: str) -> str:
         """Return a report as it is; with `quirks` as the published code cuts it."""
         quirks = cast(Settings, self.settings).quirks
@@ -109,7 +109,7 @@ class Mgca(VisionLanguageMethod):
         report = self.report(text)
         return report.words, project(self.text_head, report.pooled)
 
-    # ----------------------------------------------------------------------------------------------------- losses
+    # --------------------------------------------------------------------------------------- losses
     def start_epoch(self, epoch: int) -> None:
         """Keep the prototypes as they are in the first epochs (from 0)."""
         self.prototypes.requires_grad_(epoch >= cast(Settings, self.settings).frozen_epochs)
@@ -163,7 +163,7 @@ class Mgca(VisionLanguageMethod):
             *scores, tau=own.tau3, epsilon=own.epsilon, iterations=own.sinkhorn_iterations
         )
 
-    # -------------------------------------------------------------------------------------------------- inference
+    # ------------------------------------------------------------------------------------ inference
     def grounding(self, features: Features, text: TextBatch) -> torch.Tensor:
         """Return the cosine of every patch with the words of a text, averaged with their weights
         [B, T, h, w]."""
@@ -187,7 +187,8 @@ def _without_the_lost(numbers: torch.Tensor, full: torch.Tensor) -> torch.Tensor
 
 @contextmanager
 def _last_block_input(model: Any) -> Iterator[list[torch.Tensor]]:
-    """Catch what enters the last block of a ViT within the `with` block; stays empty for a ResNet."""
+    """Catch what enters the last block of a ViT within the `with` block; stays empty for a
+    ResNet."""
     seen: list[torch.Tensor] = []
     blocks = getattr(model, "blocks", None)
     hook = (

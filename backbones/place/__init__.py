@@ -11,7 +11,8 @@ from bench.contracts import Backbone, BackboneRequest, backbone
     "place",
     title="PLACE, independent re-implementation, trained here",
     licence="Apache-2.0",
-    citation="Wang et al., Improving medical visual representation learning with pathological-level "
+    citation="Wang et al., Improving medical visual representation learning with "
+    "pathological-level "
     "cross-modal alignment and "
     "correlation exploration, 2025",
     source="arXiv 2506.10573",

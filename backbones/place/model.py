@@ -69,7 +69,7 @@ class Place(VisionLanguageMethod):
             architecture.patch_dim, text.width, own.vpoe_width, own.cce_dim, own.heads
         )
 
-    # ---------------------------------------------------------------------------------------------- observations
+    # --------------------------------------------------------------------------------- observations
     def visual_observations(
         self, features: Features, maps: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -107,7 +107,7 @@ class Place(VisionLanguageMethod):
             return project(self.textual_head, self.textual(states, mask=text.mask)[0])
         return project(self.textual_head, pool_sentences(states, text), text.sentence_mask)
 
-    # ---------------------------------------------------------------------------------------------------- losses
+    # --------------------------------------------------------------------------------------- losses
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Return `loss_ita`, `loss_pcma` and `loss_cce`, weighted; a term of weight 0 is not
         computed.
@@ -170,7 +170,7 @@ class Place(VisionLanguageMethod):
             target = standardise_rows(patches.detach().float())
         return correlation_loss(predicted, target, settings.cce_loss)
 
-    # ------------------------------------------------------------------------------------------------- inference
+    # ------------------------------------------------------------------------------------ inference
     def score(self, features: Features, text: TextBatch) -> torch.Tensor:
         """Return the mean of the global cosine and of the pathological one [B, T].
 

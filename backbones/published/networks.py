@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 import torch
+from timm.models.swin_transformer import SwinTransformer
 from torch import nn
 
 from backbones.published.table import Published
@@ -14,8 +15,6 @@ from backbones.shared.encoders.architectures import ARCHITECTURES, Architecture
 from backbones.shared.encoders.base import ImageEncoder
 from backbones.shared.encoders.image import ResNetEncoder, ViTEncoder
 from bench.contracts import Features
-
-from timm.models.swin_transformer import SwinTransformer  # isort: skip  # after the encoders, which make torchvision importable
 
 
 def _tokens(maps: torch.Tensor) -> torch.Tensor:

@@ -26,7 +26,8 @@ from bench.core.words import cut_words
 
 
 def cleaned(text: str) -> str:
-    """Return the text as GLoRIA and MGCA read it: its sentences (`published_sentences`) in a row."""
+    """Return the text as GLoRIA and MGCA read it: its sentences (`published_sentences`) in a
+    row."""
     return " ".join(published_sentences(text))
 
 

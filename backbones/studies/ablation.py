@@ -92,7 +92,8 @@ class Trained:
 
 
 def train_variant(name: str, study: Study, progress: Progress) -> Trained:
-    """Train a variant: the first seed with every learning rate, the others with the best of them."""
+    """Train a variant: the first seed with every learning rate, the others with the best of
+    them."""
     first = {rate: _train(name, study, study.seeds[0], rate, progress) for rate in study.rates}
     rate = max(first, key=lambda one: _last_row(first[one])["val/rank"])
     encoders = {study.seeds[0]: first[rate]}

@@ -22,8 +22,8 @@ class Cell:
     `settings` are the resolved settings of the head (flat dict); the three hashes are of the pixels
     and labels read, of who is in which split, and of the encoder's weights ("" for an encoder made
     from its seed). `threads` is the number of threads a head is trained with, None where nothing is
-    trained. `backbone` is the identity of the encoder (`bench.core.naming`), `label` its name for people
-    and `source` the name it was asked for by, paths included; these two decide no number.
+    trained. `backbone` is the identity of the encoder (`bench.core.naming`), `label` its name for
+    people and `source` the name it was asked for by, paths included; these two decide no number.
     """
 
     task: str

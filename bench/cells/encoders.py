@@ -284,7 +284,8 @@ def _pairs_hash(prepared: Prepared, subsets: Sequence[Subset]) -> str:
 
 
 def _method_name(spec: BackboneSpec) -> str:
-    """Return the name of a method without the settings it was asked for with (`place?name=mine`)."""
+    """Return the name of a method without the settings it was asked for with
+    (`place?name=mine`)."""
     return split_name(spec.name)[1]
 
 

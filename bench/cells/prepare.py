@@ -409,7 +409,8 @@ class EncoderRef:
     checkpoint_hash: str = ""
     pretrained_on: str = ""
     seen: Path | None = None
-    """File of the digests of its training images (`bench.cells.seen`); None where it is not known."""
+    """File of the digests of its training images (`bench.cells.seen`); None where it is not
+    known."""
     untrained: bool = False
     """Its weights are random, or it has none: it cannot have seen anything."""
 

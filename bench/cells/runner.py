@@ -82,7 +82,8 @@ def run_cell(
 
 
 def _check_baseline(backbone: Backbone, plan: TaskPlan) -> None:
-    """Raise NotApplicableError for a row without an encoder that belongs to another kind of task."""
+    """Raise NotApplicableError for a row without an encoder that belongs to another kind of
+    task."""
     if isinstance(backbone, Baseline) and backbone.which not in plan.kind.baselines:
         known = ", ".join(f"baseline:{name}" for name in plan.kind.baselines) or "none"
         raise NotApplicableError(
@@ -104,7 +105,8 @@ def _subsets(cell: Cell, plan: TaskPlan) -> dict[str, Subset]:
 
 
 def encoder_seed(cell: Cell) -> int:
-    """Return the seed of an encoder's weights: only an untrained one changes with the cell's seed."""
+    """Return the seed of an encoder's weights: only an untrained one changes with the cell's
+    seed."""
     return cell.seed if BACKBONES.get(cell.encoder_name).seeded else 0
 
 

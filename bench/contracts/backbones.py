@@ -119,7 +119,8 @@ def weights_named(backbone: Backbone) -> str:
 
 @dataclass(frozen=True)
 class BackboneRequest:
-    """What the runner asks of a backbone's builder. `architecture` "" means the profile's default."""
+    """What the runner asks of a backbone's builder. `architecture` "" means the profile's
+    default."""
 
     profile: Profile
     architecture: str = ""
@@ -134,10 +135,10 @@ class BackboneSpec:
 
     `build` returns the loaded encoder. Some answers are given without importing torch:
     `architecture`, the full name of the one a request means, and `weights_file`, which file it will
-    read, so that its hash can stand in the results; `weights_digest` gives that hash itself where it
-    is of several files, or of files that a library keeps. `same_as` is the name under which the very
-    same encoder is known too: both are one row. `check` raises SettingError for settings (`--set
-    backbone.key=value`) that `build` would refuse. `settings` came with the name
+    read, so that its hash can stand in the results; `weights_digest` gives that hash itself where
+    it is of several files, or of files that a library keeps. `same_as` is the name under which the
+    very same encoder is known too: both are one row. `check` raises SettingError for settings
+    (`--set backbone.key=value`) that `build` would refuse. `settings` came with the name
     (`name?key=value`). `method` ("module:Class") names the pre-training method where the harness
     can pre-train it, `trainer` ("module") who trains it and `pretrain_on` the image-report dataset
     it uses by default; then `build` is called with `request.checkpoint` set. `seeded` is True where
@@ -164,7 +165,8 @@ class BackboneSpec:
 
 
 def configured(spec: BackboneSpec, name: str, settings: Mapping[str, str]) -> BackboneSpec:
-    """Return the declaration under a name that carries settings; these win over `--set backbone.*`."""
+    """Return the declaration under a name that carries settings; these win over `--set
+    backbone.*`."""
 
     settings = {key: value for key, value in settings.items() if key != LABEL}
 

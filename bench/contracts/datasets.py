@@ -43,7 +43,8 @@ class Dataset(ABC):
     """Folder names under the data root, tried in this order; the dataset's own name is always tried
     first."""
     marker: str | tuple[str, ...] = ""
-    """A file or folder (relative) by which the dataset is recognised in a folder; of several, any."""
+    """A file or folder (relative) by which the dataset is recognised in a folder; of several,
+    any."""
     mask_classes: tuple[str, ...] = ()
     box_classes: tuple[str, ...] = ()
     label_names: tuple[str, ...] = ()

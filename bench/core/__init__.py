@@ -1,1 +1,2 @@
-"""What everything stands on: errors, registry, settings, files, progress, paths. Imports nothing of the house."""
+"""What everything stands on: errors, registry, settings, files, progress, paths. Imports nothing of
+the house."""

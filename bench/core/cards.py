@@ -40,7 +40,8 @@ def read_card(folder: Path) -> dict[str, Any]:
 
 
 def read_json_object(path: Path, hint: str = "Copy or download it again.") -> dict[str, Any]:
-    """Return the JSON object in a small file; raise CheckpointError naming it where it holds none."""
+    """Return the JSON object in a small file; raise CheckpointError naming it where it holds
+    none."""
     content = read_file(path, "card", CheckpointError)
     try:
         found = json.loads(content.decode("utf-8-sig"))

@@ -1,4 +1,5 @@
-"""Read input files that may be anything: regular files only, and none larger than its kind may be."""
+"""Read input files that may be anything: regular files only, and none larger than its kind may
+be."""
 
 from __future__ import annotations
 

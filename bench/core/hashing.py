@@ -1,4 +1,5 @@
-"""Hashes: of values, of settings, and of files (made once per process for one that does not change)."""
+"""Hashes: of values, of settings, and of files (made once per process for one that does not
+change)."""
 
 from __future__ import annotations
 
@@ -25,13 +26,15 @@ def file_sha256(path: Path) -> str:
 
 @lru_cache(maxsize=4096)
 def _sha256(path: str, inode: int, size: int, changed: int) -> str:
-    """Return the sha256 of a file, read in blocks; its number, size and time tell another content."""
+    """Return the sha256 of a file, read in blocks; its number, size and time tell another
+    content."""
     with open_regular(path, "checkpoint", CheckpointError) as file:
         return hashlib.file_digest(cast(io.BufferedReader, file), "sha256").hexdigest()
 
 
 def files_digest(paths: list[Path]) -> str:
-    """Return 16 hex digits of the content of one file, or of several and their names; "" for none."""
+    """Return 16 hex digits of the content of one file, or of several and their names; "" for
+    none."""
     if len(paths) == 1:
         return file_sha256(paths[0])[:16]
     lines = sorted(f"{path.name}:{file_sha256(path)}" for path in paths)

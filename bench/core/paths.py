@@ -15,8 +15,8 @@ _RESULTS = ("results.jsonl", "locks", "predictions", "work", "leaderboards")
 
 
 def cache_home() -> Path:
-    """Return the cache folder: `$PLACE_BENCH_CACHE`, else `place-bench` in `$XDG_CACHE_HOME`, else in
-    `~/.cache`.
+    """Return the cache folder: `$PLACE_BENCH_CACHE`, else `place-bench` in `$XDG_CACHE_HOME`, else
+    in `~/.cache`.
 
     Raise StorageError where there is no home to look in.
     """

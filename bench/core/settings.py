@@ -18,7 +18,7 @@ _SHOWN = 60
 """Characters of a wrong value that an error repeats."""
 
 
-# ------------------------------------------------------------------------------------------------------------- ranges
+# ------------------------------------------------------------------------------------------- ranges
 @dataclass(frozen=True)
 class Range:
     """The numbers a setting may have, written beside its type: `lr: Annotated[float, Range(0, 1)]`.
@@ -194,7 +194,7 @@ def _shown(value: Any) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
-# ---------------------------------------------------------------------------------------------------------- overrides
+# ---------------------------------------------------------------------------------------- overrides
 def parse_pairs(pairs: Sequence[str], form: str = "--set key=value") -> dict[str, str]:
     """Parse `["lr=1e-3", "seed=2"]` into a dict; raise SettingError on a word without '='."""
     parsed = {}

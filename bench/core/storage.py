@@ -75,7 +75,8 @@ def check_folder(folder: Path, what: str, hint: str, inside: Iterable[str] = ())
     Leaves nothing behind. `what` names the folder in the sentence, `hint` is the next step;
     `inside` are folders and files in it which must be writable too where they exist.
     """
-    nearest = Path(os.path.abspath(folder))  # noqa: PTH100 - resolve() fails where nothing may be read
+    # resolve() fails where nothing may be read
+    nearest = Path(os.path.abspath(folder))  # noqa: PTH100
     while not os.path.lexists(nearest) and nearest != nearest.parent:
         nearest = nearest.parent
     if not nearest.is_dir():

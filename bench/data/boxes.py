@@ -151,7 +151,8 @@ def _ordered(boxes: np.ndarray) -> np.ndarray:
 
 
 def _shapes(index: pd.DataFrame, root: Path, progress: Progress | None) -> list[tuple[int, int]]:
-    """Return (height, width) per row, read from the file headers once; (0, 0) where one has none."""
+    """Return (height, width) per row, read from the file headers once; (0, 0) where one has
+    none."""
     columns = ("height", "width")
     files = index["path"].tolist()
     facts = remember(

@@ -139,7 +139,8 @@ def _needed_plugins(syntax: str, bits: int, samples: int) -> list[str]:
         codec = CODECS[syntax]
         raise DataError(
             f"its pixels are compressed as {codec.name}"
-            f"{f' of {bits} bits' if 'pillow' in codec.plugins else ''} ({syntax}), and the decoder "
+            f"{f' of {bits} bits' if 'pillow' in codec.plugins else ''} ({syntax}), and the "
+            "decoder "
             "for that is not installed.",
             f"Install it: {codec.install} (or every decoder: {ALL_DECODERS}).",
         )

@@ -35,7 +35,7 @@ _RARE = 0.02  # zeros in fewer pixels than this share are not the background of 
 _SLIPS = ("ignore", None, Warning, re.compile("pydicom"), 0)
 
 
-# ------------------------------------------------------------------------------------------------------------ file
+# --------------------------------------------------------------------------------------------- file
 def is_dicom(head: bytes) -> bool:
     """Return whether bytes (132 at least, where the file has them) begin a DICOM file: with its
     preamble, or without one with elements of group 2 or 8."""
@@ -108,7 +108,7 @@ def _inflated(file: BinaryIO, path: object) -> BinaryIO:
     return io.BytesIO(bytes(128) + _MARK + plain.getvalue() + body)
 
 
-# ----------------------------------------------------------------------------------------------------------- layout
+# ------------------------------------------------------------------------------------------- layout
 @dataclass(frozen=True)
 class Layout:
     """How the pixels of a DICOM file lie in it."""
@@ -204,7 +204,7 @@ def _refuse(keyword: str, value: object, expected: str) -> None:
     raise DataError(f"its {element(keyword)} is {value}; {expected} was expected.", LEAVE_OUT)
 
 
-# ----------------------------------------------------------------------------------------------------------- pixels
+# ------------------------------------------------------------------------------------------- pixels
 def decode_dicom(data: bytes, path: object, voi_lut: bool, scaling: Scaling) -> np.ndarray:
     """Return the grey values [H, W] of a DICOM file; see `bench.data.images.read_image`."""
     header = open_dataset(io.BytesIO(data), path)

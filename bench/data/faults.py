@@ -30,7 +30,8 @@ _list: ContextVar[list[Skipped] | None] = ContextVar("skipped", default=None)
 
 @contextmanager
 def collecting(on_error: OnError) -> Iterator[list[Skipped]]:
-    """Decide what `fault` does inside: stop ("stop"), or add to the list that is yielded ("skip")."""
+    """Decide what `fault` does inside: stop ("stop"), or add to the list that is yielded
+    ("skip")."""
     faults: list[Skipped] = []
     token = _list.set(faults if on_error == "skip" else None)
     try:

@@ -80,7 +80,8 @@ def _state(paths: tuple[str, ...]) -> bytes:
     parts = []
     for path in paths:
         try:
-            info = os.stat(path)  # noqa: PTH116 - ten thousand of these open a store; Path.stat doubles the time
+            # Ten thousand of these open a store; Path.stat doubles the time.
+            info = os.stat(path)  # noqa: PTH116
             parts.append(f"{info.st_size} {info.st_mtime_ns}")
         except (OSError, ValueError):  # ValueError: a null character in the name
             parts.append("missing")

@@ -1,4 +1,5 @@
-"""Grey values of 8 bits from values of any depth and from colour, and how large a picture may be."""
+"""Grey values of 8 bits from values of any depth and from colour, and how large a picture may
+be."""
 
 from __future__ import annotations
 
@@ -48,7 +49,8 @@ def check_pixels(height: int, width: int) -> None:
         raise DataError(f"it has {width} x {height} px.", "Download it again.")
     if height * width > _limit() * 1e6:
         raise DataError(
-            f"it has {width} x {height} px, {height * width / 1e6:,.0f} megapixels; {_limit():g} is "
+            f"it has {width} x {height} px, {height * width / 1e6:,.0f} megapixels; "
+            f"{_limit():g} is "
             "the limit.",
             f"If it is a radiograph, set {_VARIABLE} to more; or leave it out with --on-error "
             "skip.",

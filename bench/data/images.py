@@ -71,7 +71,8 @@ def decode_image(
         raise _named(error, path) from error
     except PlaceBenchError:
         raise
-    except Exception as error:  # decoders of foreign bytes raise anything; whatever it is, the file is what is wrong
+    # decoders of foreign bytes raise anything; whatever it is, the file is what is wrong
+    except Exception as error:
         raise DataError(
             f"image {path} is truncated or corrupt: {_reason(error)}.",
             "Download it again, or use --on-error skip.",
@@ -119,7 +120,7 @@ def _reason(error: Exception) -> str:
     return words[:200].rstrip(" .") or type(error).__name__
 
 
-# ------------------------------------------------------------------------------------------------------------- resize
+# ------------------------------------------------------------------------------------------- resize
 def resize_pad(image: np.ndarray, size: int, interpolation: Interpolation = "area") -> np.ndarray:
     """Resize the long side of [H, W] to `size`, the other to int(side * size / long), and centre it
     on zeros [size, size].

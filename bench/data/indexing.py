@@ -1,5 +1,5 @@
-"""The index of a dataset as a run uses it: read, checked the same way for every dataset, faults left
-out and listed."""
+"""The index of a dataset as a run uses it: read, checked the same way for every dataset, faults
+left out and listed."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def read_index(
 
     Every image has an id of its own, a patient, and a path inside `root`, in the spelling it has on
     disk. With `on_error="skip"` what is at fault is listed and left out; else the first fault
-    raises DataError. What the dataset itself leaves out (`attrs["dropped"]`), what has no counterpart
-    (`attrs["unmatched"]`), and counts other than the published ones are said.
+    raises DataError. What the dataset itself leaves out (`attrs["dropped"]`), what has no
+    counterpart (`attrs["unmatched"]`), and counts other than the published ones are said.
     """
     root = Path(root)
     with collecting(on_error) as faults:
@@ -137,8 +137,8 @@ def _at_fault(index: pd.DataFrame, faults: Sequence[Skipped]) -> pd.Series:
 
 
 def _per_image(faults: Sequence[Skipped], index: pd.DataFrame) -> Iterator[Skipped]:
-    """Yield one entry per image that a fault leaves out; a fault whose image is not in the index any
-    more stands for itself."""
+    """Yield one entry per image that a fault leaves out; a fault whose image is not in the index
+    any more stands for itself."""
     images: dict[str, list[str]] = {}
     for column in (name for name in _NAMES if name in index) if faults else ():
         for name, image in zip(index[column].astype(str), index["image_id"], strict=True):

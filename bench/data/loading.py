@@ -213,7 +213,8 @@ def _checked(
 
 @dataclass(frozen=True)
 class Prepared:
-    """One dataset decoded at one size: its index without the skipped images, its stores, its hash."""
+    """One dataset decoded at one size: its index without the skipped images, its stores, its
+    hash."""
 
     dataset: Dataset
     root: Path

@@ -48,7 +48,7 @@ def picture_size(file: BinaryIO) -> tuple[int, int]:
     return jpeg_frame(file).size
 
 
-# ----------------------------------------------------------------------------------------------------------------- PNG
+# ---------------------------------------------------------------------------------------------- PNG
 def _png(data: bytes) -> np.ndarray:
     chunks = list(_chunks(data))
     header = chunks[0][1]
@@ -114,14 +114,15 @@ def _deep_colour(data: bytes) -> np.ndarray:
     return ((grey * alpha + 32767) // 65535).astype(np.uint16)
 
 
-# ---------------------------------------------------------------------------------------------------------------- JPEG
+# --------------------------------------------------------------------------------------------- JPEG
 def _jpeg(data: bytes) -> np.ndarray:
     frame = jpeg_frame(io.BytesIO(data))
     check_pixels(*frame.size)
     if frame.marker not in _READ_FRAMES or frame.bits != 8:
         kind = _LOSSLESS_FRAMES.get(frame.marker, "JPEG")
         raise DataError(
-            f"it is a {kind} of {frame.bits} bits (frame type SOF{frame.marker - 0xC0}), which is not "
+            f"it is a {kind} of {frame.bits} bits (frame type SOF{frame.marker - 0xC0}), "
+            "which is not "
             "read.",
             "Convert it to a PNG of 16 bits, or leave it out with --on-error skip.",
         )
@@ -131,7 +132,8 @@ def _jpeg(data: bytes) -> np.ndarray:
 
 
 class JpegFrame(NamedTuple):
-    """What the frame header of a JPEG says: its type as a marker, bits a sample, (height, width)."""
+    """What the frame header of a JPEG says: its type as a marker, bits a sample, (height,
+    width)."""
 
     marker: int
     bits: int
@@ -164,7 +166,7 @@ def jpeg_frame(file: BinaryIO) -> JpegFrame:
     raise ValueError("the JPEG ends before the header of its frame")
 
 
-# -------------------------------------------------------------------------------------------------------------- Pillow
+# ------------------------------------------------------------------------------------------- Pillow
 def _open(data: bytes) -> np.ndarray:
     from PIL import Image
 

@@ -52,8 +52,8 @@ class Known:
     each slot.
 
     `damaged` counts the whole records that were left out, `torn` says whether the last is cut short
-    (by a kill, or because another process is just writing it). Slots in `lost` do not hold what was written:
-    no record is found for them.
+    (by a kill, or because another process is just writing it). Slots in `lost` do not hold what was
+    written: no record is found for them.
     """
 
     def __init__(self, records: Sequence[Record], damaged: int = 0, *, torn: bool = False) -> None:

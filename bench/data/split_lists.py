@@ -143,7 +143,8 @@ class _Reader:
                 )
 
     def read(self, path: Path) -> frozenset[str]:
-        """Return the images of one list; a first line of words alone that names none is its header."""
+        """Return the images of one list; a first line of words alone that names none is its
+        header."""
         found: dict[str, int] = {}
         for place, (number, line) in enumerate(read_lines(path)):
             image = self._image(line, f"list {path}, line {number}")

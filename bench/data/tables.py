@@ -75,8 +75,8 @@ def read_table(
 
     Names and values are stripped of white space, blanks are "", and the index is the line a row
     begins in. Only a table with `texts` may have values of several lines or with quotes in them,
-    and only in those columns (and such that are not read). A row with another number of fields
-    than the header, or with a stray quote, is a fault (`bench.data.faults`) of what its `key` names;
+    and only in those columns (and such that are not read). A row with another number of fields than
+    the header, or with a stray quote, is a fault (`bench.data.faults`) of what its `key` names;
     other rows of that name are then left out with it. Raise DataError naming the file where it is
     no text, lacks a column, has one twice or has no rows.
     """
@@ -378,7 +378,8 @@ def _read_all(
     workers: int,
     progress: Progress,
 ) -> list[Mapping[str, str] | None]:
-    """Return what `read` gives of every file; None where it does not read and faults are skipped."""
+    """Return what `read` gives of every file; None where it does not read and faults are
+    skipped."""
 
     def attempt(file: str) -> Mapping[str, str] | DataError:
         try:

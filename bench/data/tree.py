@@ -76,10 +76,11 @@ def plain_suffix(name: str) -> str:
 
 
 def entries(folder: Path) -> list[str]:
-    """Return the names in a folder without the hidden files of a system; none where it is missing."""
+    """Return the names in a folder without the hidden files of a system; none where it is
+    missing."""
     if not folder.is_dir():
         return []
-    return [name for name in os.listdir(folder) if not is_hidden(name)]  # noqa: PTH208 - names alone
+    return [name for name in os.listdir(folder) if not is_hidden(name)]  # noqa: PTH208
 
 
 def unlisted(root: Path, paths: Iterable[str], depth: int = 2) -> int:

@@ -44,7 +44,8 @@ def similarity_matrix(
         found = _own(backbone, _score(backbone, which), subset, texts, context)
     if not np.isfinite(found).all():
         raise DataError(
-            f"backbone '{backbone.name}'{weights_named(backbone)} gives scores that are not finite.",
+            f"backbone '{backbone.name}'{weights_named(backbone)} gives scores that are not "
+            "finite.",
             "Check its weights.",
         )
     return found

@@ -1,1 +1,2 @@
-"""Metrics as pure functions of arrays and of integer resampling weights; each has a reference test."""
+"""Metrics as pure functions of arrays and of integer resampling weights; each has a reference
+test."""

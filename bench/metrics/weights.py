@@ -138,7 +138,8 @@ class ByImage:
 
     @cached_property
     def _largest(self) -> float:
-        """Return the largest total weight of a resample; infinity for weights that are not counts."""
+        """Return the largest total weight of a resample; infinity for weights that are not
+        counts."""
         if self.weights.dtype.kind not in "biu" or not self.weights.size or self.weights.min() < 0:
             return np.inf
         return float(self.weights.sum(axis=1).max())

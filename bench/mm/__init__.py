@@ -103,7 +103,8 @@ def _let_meshgrid_warn() -> None:
 
 @contextlib.contextmanager
 def quiet_logger() -> Iterator[None]:
-    """Keep mmengine's current logger from printing every parameter while weights are initialised."""
+    """Keep mmengine's current logger from printing every parameter while weights are
+    initialised."""
     from mmengine.logging import MMLogger
 
     logger = MMLogger.get_current_instance()

@@ -185,7 +185,7 @@ def _statistics(backbone: Backbone) -> dict[str, Any]:
     }
 
 
-# -------------------------------------------------------------------------------------------------------------- models
+# ------------------------------------------------------------------------------------------- models
 def _segmentor(
     backbone: Backbone, encoder: dict[str, Any], size: int, classes: Sequence[str]
 ) -> dict[str, Any]:
@@ -257,7 +257,7 @@ def _detector(
     return {"model": model}
 
 
-# ---------------------------------------------------------------------------------------------------------------- data
+# --------------------------------------------------------------------------------------------- data
 def _loader(dataset: dict[str, Any], train: bool) -> dict[str, Any]:
     sampler = {"type": "DefaultSampler", "shuffle": train}
     return {

@@ -18,7 +18,8 @@ _MAX_ENTRIES = 4_000_000
 
 
 def roi_align_forward(
-    input: Tensor, rois: Tensor, output: Tensor, _argmax_y: Tensor, _argmax_x: Tensor, *, aligned_height: int,
+    input: Tensor, rois: Tensor, output: Tensor, _argmax_y: Tensor, _argmax_x: Tensor, *,
+    aligned_height: int,
     aligned_width: int, spatial_scale: float, sampling_ratio: int, pool_mode: int, aligned: bool,
 ) -> None:  # fmt: skip
     """Write the mean of bilinear samples of `input` [B, C, H, W] per bin into `output`; `rois` [n,
@@ -36,7 +37,8 @@ def roi_align_forward(
 
 
 def roi_align_backward(
-    grad_output: Tensor, rois: Tensor, _argmax_y: Tensor, _argmax_x: Tensor, grad_input: Tensor, *, aligned_height: int,
+    grad_output: Tensor, rois: Tensor, _argmax_y: Tensor, _argmax_x: Tensor, grad_input: Tensor, *,
+    aligned_height: int,
     aligned_width: int, spatial_scale: float, sampling_ratio: int, pool_mode: int, aligned: bool,
 ) -> None:  # fmt: skip
     """Add the gradient of `roi_align_forward` for `grad_output` [n, C, h, w] to `grad_input` [B, C,

@@ -165,7 +165,8 @@ def overview_csv(overviews: Sequence[Overview]) -> str:
         for s in overview.standings:
             numbers = {"rank": s.rank, "score": s.score}
             flat = {f"{k}{end}": f"{getattr(e, part):.6f}" for k, e in numbers.items()
-                    for end, part in (("", "value"), ("_low", "low"), ("_high", "high"))}  # fmt: skip
+                    for end, part in (("", "value"), ("_low", "low"), ("_high",
+                    "high"))}  # fmt: skip
             rows.append(
                 {"encoder": s.name, **flat, "tasks": " ".join(overview.values), **overview.facts}
             )

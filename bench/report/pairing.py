@@ -29,8 +29,8 @@ class Result:
 
 @dataclass(frozen=True)
 class Aligned:
-    """A result of the images in `reference`; its own row r is row `order[r]` there (None: it has the
-    rows of the reference in their order)."""
+    """A result of the images in `reference`; its own row r is row `order[r]` there (None: it has
+    the rows of the reference in their order)."""
 
     record: Mapping[str, Any]
     predictions: Predictions

@@ -167,7 +167,8 @@ def _cautions(table: Table) -> list[str]:
 
 
 def _differences(table: Table) -> list[str]:
-    """Return the differences to the best row at the largest fraction; the CSV beside has all pairs."""
+    """Return the differences to the best row at the largest fraction; the CSV beside has all
+    pairs."""
     column = table.columns[-1]
     rows = [found for found in column.differences() if found.one == column.best]
     if not rows:

@@ -173,8 +173,8 @@ def train(
     mmengine's log. A resumed run equals an uninterrupted one: random numbers and batch order are
     drawn from (seed, epoch).
 
-    Among several processes (`bench.training.processes`), each runs its part of every batch and process 0
-    validates and writes.
+    Among several processes (`bench.training.processes`), each runs its part of every batch and
+    process 0 validates and writes.
 
     Raises TrainingError for a loss that is not finite, before that step changes a weight (a model's
     `describe_bad_batch(batch)` may name the samples), and for a work folder that holds another run.

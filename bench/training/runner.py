@@ -81,7 +81,8 @@ def _to(data: Any, device: str) -> Any:
 
 
 class _Bf16(OptimWrapper):
-    """bfloat16 autocast on any device: needs no loss scaling (mmengine's own wrapper wants a GPU)."""
+    """bfloat16 autocast on any device: needs no loss scaling (mmengine's own wrapper wants a
+    GPU)."""
 
     def __init__(self, *args: Any, device_type: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -1,4 +1,5 @@
-"""mmengine behind `bench.training.plan`: one hook that seeds, schedules, validates and checkpoints."""
+"""mmengine behind `bench.training.plan`: one hook that seeds, schedules, validates and
+checkpoints."""
 
 from __future__ import annotations
 
@@ -166,7 +167,7 @@ class _EpochHook(Hook):
         self.sums: dict[str, float] = {}
         self.resumed = False
 
-    # ------------------------------------------------------------------------------------------------- resuming
+    # ------------------------------------------------------------------------------------- resuming
     def newest_checkpoint(self) -> Path | None:
         """Return the newest checkpoint that reads whole; one that is damaged is passed over for the
         one before.
@@ -231,7 +232,7 @@ class _EpochHook(Hook):
         self.resumed = True
         self.advance(len(self.curve) * len(self.batches))
 
-    # ------------------------------------------------------------------------------------------------- training
+    # ------------------------------------------------------------------------------------- training
     def before_train(self, runner: Runner) -> None:
         """Stop at once where the resumed run had stopped early."""
         runner.train_loop.stop_training = self._patience_is_over()
@@ -268,7 +269,8 @@ class _EpochHook(Hook):
     def not_finite(
         self, epoch: int, step: int, values: dict[str, float], samples: str
     ) -> TrainingError:
-        """Return the error that ends a training whose loss is not finite, naming step and samples."""
+        """Return the error that ends a training whose loss is not finite, naming step and
+        samples."""
         found = (
             f"{self.title}: the loss is {values} in epoch {epoch + 1}, step "
             f"{step % len(self.batches) + 1}"
@@ -314,7 +316,7 @@ class _EpochHook(Hook):
             )
         return scores
 
-    # --------------------------------------------------------------------------------------------- best and stop
+    # -------------------------------------------------------------------------------- best and stop
     def _history(self) -> list[tuple[int, float]]:
         key = f"val/{self.plan.monitor}"
         return (
@@ -340,7 +342,7 @@ class _EpochHook(Hook):
             return False
         return sum(epoch > (best[0] if best else 0) for epoch, _ in history) >= self.plan.patience
 
-    # --------------------------------------------------------------------------------------------------- writing
+    # -------------------------------------------------------------------------------------- writing
     def _save(self, runner: Runner) -> None:
         """Write beside, then rename: a kill leaves the previous checkpoint whole. The last two are
         kept."""

@@ -30,8 +30,14 @@ class SigLip(VisionLanguageMethod):
         }
 
 
-@backbone("siglip", title="SigLIP, an example", architecture=architecture_name, method=f"{__name__}:SigLip",
-          trainer="backbones.shared.pretraining.trainer", pretrain_on="mimic_cxr")  # fmt: skip
+@backbone(
+    "siglip",
+    title="SigLIP, an example",
+    architecture=architecture_name,
+    method=f"{__name__}:SigLip",
+    trainer="backbones.pretrain",
+    pretrain_on="mimic_cxr",
+)
 def build(request: BackboneRequest) -> Backbone:
     """Return the encoders of a checkpoint written by `place-bench pretrain siglip`."""
     return load_method("siglip", request)

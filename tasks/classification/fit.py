@@ -45,7 +45,8 @@ class Labelled:
 
 
 def labelled(subset: Subset, settings: ClassificationSettings, what: str) -> Labelled:
-    """Return the images of the wanted views with their targets; raise DataError where none is left."""
+    """Return the images of the wanted views with their targets; raise DataError where none is
+    left."""
     kept = keep_views(subset, settings.views)
     if not len(kept):
         raise DataError(f"there is no {what} image.", "Use a larger label fraction or more data.")

@@ -1,4 +1,5 @@
-"""The classification task kind: what the engine asks of it; the body is imported when first needed."""
+"""The classification task kind: what the engine asks of it; the body is imported when first
+needed."""
 
 from __future__ import annotations
 
@@ -51,7 +52,8 @@ class ClassificationKind(TrainedKind):
     def settings(
         self, task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]
     ) -> ClassificationSettings:
-        """Return the preset of `protocol` and `profile` for the labels of `task`, with `overrides`."""
+        """Return the preset of `protocol` and `profile` for the labels of `task`, with
+        `overrides`."""
         return resolve(task, protocol, profile, overrides)
 
     def protocols(self) -> tuple[str, ...]:

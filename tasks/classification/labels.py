@@ -1,4 +1,5 @@
-"""From index columns to targets: uncertain and missing labels, views, few-shot subsets, subgroups."""
+"""From index columns to targets: uncertain and missing labels, views, few-shot subsets,
+subgroups."""
 
 from __future__ import annotations
 

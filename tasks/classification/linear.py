@@ -1,4 +1,5 @@
-"""Linear probes over a whole path of penalties at once: closed-form ridge and logistic regression."""
+"""Linear probes over a whole path of penalties at once: closed-form ridge and logistic
+regression."""
 
 from __future__ import annotations
 

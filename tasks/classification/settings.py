@@ -224,7 +224,8 @@ def task_labels(task: TaskSpec) -> tuple[str, ...]:
 
 
 def expand_policies(words: Sequence[str], labels: Sequence[str]) -> tuple[str, ...]:
-    """Return one `class=policy` per label; a policy alone is for all, a class not named gets zeros."""
+    """Return one `class=policy` per label; a policy alone is for all, a class not named gets
+    zeros."""
     chosen = dict.fromkeys(labels, "zeros")
     for word in words:
         name, _, policy = word.rpartition("=")

@@ -75,7 +75,8 @@ class Network(nn.Module):
 
 @dataclass(frozen=True)
 class Source:
-    """Images, or where `features` are given what the frozen encoder makes of them; targets [n, C]."""
+    """Images, or where `features` are given what the frozen encoder makes of them; targets [n,
+    C]."""
 
     subset: Subset
     values: np.ndarray

@@ -48,7 +48,8 @@ def _count(values: pd.Series) -> pd.Series:
 
 
 def image_size(row: pd.Series, root: Path) -> tuple[int, int]:
-    """Return (height, width) of an index row; raise DataError where its header does not state them."""
+    """Return (height, width) of an index row; raise DataError where its header does not state
+    them."""
     height, width = int(row["rows"]), int(row["columns"])
     if not height or not width:
         raise DataError(

@@ -72,8 +72,8 @@ def listed(index: pd.DataFrame, wanted: Sequence[str], path: Path) -> pd.DataFra
 
 
 def as_test_set(rows: pd.DataFrame, classes: Sequence[str], names: Sequence[str]) -> pd.DataFrame:
-    """Return rows as a test set labelled 0/1 by exclusive classes; a row that has not exactly one of
-    them is a fault."""
+    """Return rows as a test set labelled 0/1 by exclusive classes; a row that has not exactly one
+    of them is a fault."""
     values = {
         f"label:{name}": (rows[f"label:{name}"] == 1).astype(float).to_numpy() for name in classes
     }

@@ -13,14 +13,22 @@ _WORD = re.compile(r"\S+")
 _LETTER = re.compile(r"[^\W_]")
 _LAST_WORD = re.compile(r"\w*$")
 _GOES_ON = frozenset((
-    "a", "an", "the", "of", "or", "and", "nor", "no", "not", "without", "with", "to", "in", "at", "on", "by", "for",
-    "from", "than", "as", "is", "are", "was", "were", "be", "been", "has", "have", "that", "which", "who", "this",
-    "these", "its", "their", "both", "any", "some", "other", "acute", "chronic", "new", "old", "left", "right",
-    "bilateral", "bibasilar", "upper", "lower", "middle", "mid", "lateral", "medial", "apical", "basal", "basilar",
-    "posterior", "anterior", "small", "tiny", "large", "moderate", "mild", "minimal", "trace", "severe", "stable",
-    "unchanged", "focal", "pleural", "pulmonary", "pericardial", "lung", "lobe", "cardiac", "interstitial", "vascular",
-    "mediastinal", "hilar", "costophrenic", "rib", "chest", "dr", "vs", "versus", "per", "since", "about", "near",
-    "over", "under", "below", "above", "through", "within", "between", "during", "after", "before", "due", "secondary",
+    "a", "an", "the", "of", "or", "and", "nor", "no", "not", "without", "with", "to", "in", "at",
+    "on", "by", "for",
+    "from", "than", "as", "is", "are", "was", "were", "be", "been", "has", "have", "that", "which",
+    "who", "this",
+    "these", "its", "their", "both", "any", "some", "other", "acute", "chronic", "new", "old",
+    "left", "right",
+    "bilateral", "bibasilar", "upper", "lower", "middle", "mid", "lateral", "medial", "apical",
+    "basal", "basilar",
+    "posterior", "anterior", "small", "tiny", "large", "moderate", "mild", "minimal", "trace",
+    "severe", "stable",
+    "unchanged", "focal", "pleural", "pulmonary", "pericardial", "lung", "lobe", "cardiac",
+    "interstitial", "vascular",
+    "mediastinal", "hilar", "costophrenic", "rib", "chest", "dr", "vs", "versus", "per", "since",
+    "about", "near",
+    "over", "under", "below", "above", "through", "within", "between", "during", "after", "before",
+    "due", "secondary",
     "prior", "previous",
 ))  # fmt: skip
 """Words that a sentence does not end with."""

@@ -66,7 +66,8 @@ class Chexpert(Rendered):
         return compare(root, found, PUBLISHED)
 
     def validate(self, root: Path) -> list[Finding]:
-        """Compare the rows with the published ones, or a demo's with its own; look for every file."""
+        """Compare the rows with the published ones, or a demo's with its own; look for every
+        file."""
         index = self.index(root)
         train, valid = (index[index["split"] == name] for name in ("train", "test"))
         findings = [*self.counts(index, root), *dropped_findings(index)]

@@ -27,7 +27,8 @@ def _how_to_get(members: str) -> str:
 
 
 class _Exclusive(Rendered):
-    """200 frontal images per class, drawn as MGCA draws them, or those of a list of the user's own."""
+    """200 frontal images per class, drawn as MGCA draws them, or those of a list of the user's
+    own."""
 
     licence = "Stanford University Dataset Research Use Agreement: no redistribution"
     folders = ("chexpert", *FOLDERS)

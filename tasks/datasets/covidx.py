@@ -19,7 +19,8 @@ GET = (
 
 
 class _Covidx(Rendered):
-    """Radiographs of many sources as PNG or JPEG, one class each; the official lists are the split."""
+    """Radiographs of many sources as PNG or JPEG, one class each; the official lists are the
+    split."""
 
     licence = "each source its own (see the page of COVIDx): no redistribution here"
     citation = (
@@ -70,7 +71,8 @@ class _Covidx(Rendered):
         ]
         if others:
             message = (
-                f"{', '.join(others)} in {root} are taken for the lists of CXR-4 and not read; lists "
+                f"{', '.join(others)} in {root} are taken for the lists of CXR-4 and not "
+                "read; lists "
                 "of your own go into splits/."
             )
             findings.append(Finding("warning", message))

@@ -49,7 +49,8 @@ class MimicCxrR2Gen(Dataset):
         return compare(root, found, PUBLISHED)
 
     def validate(self, root: Path) -> list[Finding]:
-        """Compare the number of entries per split with the published ones, and look for the files."""
+        """Compare the number of entries per split with the published ones, and look for the
+        files."""
         index = self.index(root)
         return [
             *self.counts(index, root),

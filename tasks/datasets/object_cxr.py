@@ -43,7 +43,8 @@ class ObjectCxr(Rendered):
         "2020"
     )
     how_to_get = (
-        "https://web.archive.org/web/20201127235812/https://jfhealthcare.github.io/object-CXR/ (train and dev also at "
+        "https://web.archive.org/web/20201127235812/https://jfhealthcare.github.io/object-CXR/ "
+        "(train and dev also at "
         "https://academictorrents.com/details/fdc91f11d7010f7259a05403fc9d00079a09f5d5): put "
         "train/, dev/, test/, train.csv, "
         "dev.csv and test.csv into $PLACE_BENCH_DATA/object_cxr/."

@@ -196,7 +196,8 @@ def _box(words: Sequence[str], target: str, where: str) -> Box | None:
 
 
 def _patients(root: Path, images: pd.Series) -> list[str]:
-    """Return the NIH patient of every image where RSNA's mapping is there, else the image itself."""
+    """Return the NIH patient of every image where RSNA's mapping is there, else the image
+    itself."""
     from bench.data.tables import find_file
     from bench.data.text import read_json
 

@@ -160,7 +160,8 @@ def _check_row(where: str, height: str, width: str, target: str, kind: str) -> N
 
 
 def _box(text: str, target: str, where: str) -> Box | None:
-    """Return the box of "{'xmin': 1.0, 'ymin': ..., 'width': ..., 'height': ...}"; None for "none"."""
+    """Return the box of "{'xmin': 1.0, 'ymin': ..., 'width': ..., 'height': ...}"; None for
+    "none"."""
     if (text.lower() == "none") == (target == "tb"):
         raise DataError(
             f"{where}: target '{target}' and bbox '{text[:40]}'.",

@@ -293,7 +293,8 @@ def _per_image(said: pd.DataFrame) -> pd.DataFrame:
 
 
 def _statements(said: pd.DataFrame) -> set[tuple[str, str, str]]:
-    """Return (image, reader, finding) of every finding, and (image, reader, "") of every reading."""
+    """Return (image, reader, finding) of every finding, and (image, reader, "") of every
+    reading."""
     findings = said[said["class_name"].isin(FINDINGS)]
     columns = ["image_id", "reader", "class_name"]
     both = (findings[columns], said.assign(class_name="")[columns])

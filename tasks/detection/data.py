@@ -79,8 +79,8 @@ class Source(MapSource):
 
 @dataclass(frozen=True)
 class TrainBatches:
-    """What `bench.training.plan.train` iterates over: shuffled, moved where asked; all randomness from
-    the generator given.
+    """What `bench.training.plan.train` iterates over: shuffled, moved where asked; all randomness
+    from the generator given.
 
     `positive_share`: the part of a pass drawn from images with a box, see the settings.
     """

@@ -53,7 +53,8 @@ def pack_boxes(lists: Sequence[np.ndarray], *, scored: bool) -> Boxes:
 
 
 def pairwise_iou(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return the IoU [..., K, G] of boxes [..., K, 4] and [..., G, 4]; 0 where the union is empty."""
+    """Return the IoU [..., K, G] of boxes [..., K, 4] and [..., G, 4]; 0 where the union is
+    empty."""
     one, other = one[..., :, None, :].astype(np.float64), other[..., None, :, :].astype(np.float64)
     sides = np.minimum(one[..., 2:], other[..., 2:]) - np.maximum(one[..., :2], other[..., :2])
     inner = sides.clip(min=0).prod(axis=-1)

@@ -66,7 +66,8 @@ def confident(data: Ranked, confidence: float) -> Ranked:
 
 
 def _last_of_ties(score: np.ndarray) -> np.ndarray:
-    """Return the places in falling scores [D] where the next score is lower: the ends of the steps."""
+    """Return the places in falling scores [D] where the next score is lower: the ends of the
+    steps."""
     return np.flatnonzero(np.append(score[1:] != score[:-1], True)[: len(score)])
 
 
@@ -87,7 +88,7 @@ def _steps(data: Ranked, level: int) -> _Steps:
     return _Steps(hit, end, np.searchsorted(hit, end, side="right"))
 
 
-# ------------------------------------------------------------------------------------------------ average precision
+# -------------------------------------------------------------------------------- average precision
 def average_precision(data: Ranked, weights: np.ndarray, levels: Sequence[int]) -> np.ndarray:
     """Return COCO's AP [R, len(levels)] at `IOUS[levels]` per row of `weights` [R, n]; NaN where no
     true box is counted.
@@ -143,7 +144,7 @@ def average_recall(data: Ranked, weights: np.ndarray, levels: Sequence[int] = CO
     return ratio(sums[:, 0], sums[:, 1])
 
 
-# --------------------------------------------------------------------------------------------------------------- FROC
+# --------------------------------------------------------------------------------------------- FROC
 def froc(data: Ranked, weights: np.ndarray, rates: Sequence[float] = RATES) -> np.ndarray:
     """Return the sensitivity at each rate of false positives per image [R, len(rates)]; NaN where
     no true box is counted.
@@ -183,7 +184,7 @@ def _froc_block(data: Ranked, weights: np.ndarray, rates: Sequence[float]) -> np
     return ratio(reached, (weights @ data.truth)[:, None])
 
 
-# --------------------------------------------------------------------------------------------------------- statistics
+# --------------------------------------------------------------------------------------- statistics
 def statistics(predictions: Predictions) -> Mapping[str, Statistic]:
     """Return every metric as a function of weights [R, n]; with several classes the mean over them
     and `<metric>:<class>`.

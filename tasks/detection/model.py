@@ -100,7 +100,7 @@ def detector_config(
     return {"default_scope": "mmdet", "backbone": adapter, **copy.deepcopy(parts)}
 
 
-# --------------------------------------------------------------------------------------------------------------- necks
+# -------------------------------------------------------------------------------------------- necks
 def _pyramid(
     backbone: Backbone, settings: DetectionSettings, finest: int, extra: int = 0
 ) -> tuple[dict[str, Any], list[int]]:
@@ -138,7 +138,8 @@ def _nms(settings: DetectionSettings) -> dict[str, Any]:
 
 
 def _mgca_nms(settings: DetectionSettings) -> dict[str, Any]:
-    """Return MGCA's suppression: sides count both end pixels, and an IoU equal to the threshold goes.
+    """Return MGCA's suppression: sides count both end pixels, and an IoU equal to the threshold
+    goes.
 
     The operator drops what is above its threshold, so it gets the next lower float32.
     """
@@ -148,7 +149,7 @@ def _mgca_nms(settings: DetectionSettings) -> dict[str, Any]:
     return test
 
 
-# --------------------------------------------------------------------------------------------------------------- heads
+# -------------------------------------------------------------------------------------------- heads
 def _fcos(backbone: Backbone, classes: int, settings: DetectionSettings) -> dict[str, Any]:
     neck, strides = _pyramid(backbone, settings, finest=settings.finest_stride)
     reach = [-1, *(FCOS_REACH * stride for stride in strides[:-1]), 1e8]

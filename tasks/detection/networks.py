@@ -36,7 +36,7 @@ class MaskedYOLOHead(YOLOV3Head):
         super().__init__(**kwargs)
         self.loss_kind = loss_kind
 
-    # ---------------------------------------------------------------------------------------------------------- loss
+    # ----------------------------------------------------------------------------------------- loss
     def loss_by_feat(
         self,
         pred_maps: Sequence[Tensor],
@@ -109,7 +109,7 @@ class MaskedYOLOHead(YOLOV3Head):
                 target[cell][5 + int(own.labels[k])] = 1
         return target, mask, background
 
-    # ------------------------------------------------------------------------------------------------------- reading
+    # -------------------------------------------------------------------------------------- reading
     def predict_by_feat(
         self, pred_maps: Sequence[Tensor], batch_img_metas: Any, cfg: Any = None, **kwargs: Any
     ) -> Any:

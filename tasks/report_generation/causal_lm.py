@@ -1,4 +1,5 @@
-"""A prefix of visual tokens on a causal language model that lies in a local folder (transformers)."""
+"""A prefix of visual tokens on a causal language model that lies in a local folder
+(transformers)."""
 
 from __future__ import annotations
 

@@ -66,7 +66,8 @@ def clean_r2gen(text: str, repeated: str = ".") -> str:
 
 
 def clean_mimic(text: str) -> str:
-    """Return a MIMIC-CXR report as R2Gen cleans it: marks of de-identification (`___`) go as well."""
+    """Return a MIMIC-CXR report as R2Gen cleans it: marks of de-identification (`___`) go as
+    well."""
     return clean_r2gen(text, repeated="._")
 
 

@@ -33,7 +33,8 @@ class Attention(nn.Module):
     def forward(
         self, x: Tensor, kept: Pair, mask: Tensor | None = None, causal: bool = False
     ) -> Tensor:
-        """Attend from x [B, L, D] to `kept`; `mask` is true where one may look, [B, 1, 1 or L, M]."""
+        """Attend from x [B, L, D] to `kept`; `mask` is true where one may look, [B, 1, 1 or L,
+        M]."""
         keys, values = kept
         drop = self.dropout if self.training else 0.0
         query = split_heads(self.query(x), self.heads)

@@ -179,7 +179,8 @@ head on a frozen encoder). Trigram blocking is off: the reference configures it 
 does not use it. What differs from the reference stands in docs/protocols.md."""
 
 DEMO: dict[str, Any] = {
-    "width": 128, "layers": 2, "heads": 4, "feedforward": 256, "dropout": 0.0, "epochs": 12, "lr": 2e-3,
+    "width": 128, "layers": 2, "heads": 4, "feedforward": 256, "dropout": 0.0, "epochs": 12,
+    "lr": 2e-3,
     "image_size": 144, "max_words": 70, "monitor": "none",
 }  # fmt: skip
 """A small decoder first learns the language, then to look: the validation loss is best before it

@@ -1,4 +1,5 @@
-"""From cleaned text to token ids and back: words of the training split, or WordPiece learned on it."""
+"""From cleaned text to token ids and back: words of the training split, or WordPiece learned on
+it."""
 
 from __future__ import annotations
 
@@ -55,7 +56,8 @@ class WordVocabulary:
 
     @classmethod
     def learn(cls, texts: Sequence[str], min_count: int) -> WordVocabulary:
-        """Return the vocabulary of cleaned training texts; raise DataError where no word is left."""
+        """Return the vocabulary of cleaned training texts; raise DataError where no word is
+        left."""
         counts = Counter(word for text in texts for word in text.split())
         words = sorted(
             word for word, count in counts.items() if count >= min_count and word not in SPECIAL

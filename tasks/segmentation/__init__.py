@@ -1,4 +1,5 @@
-"""Semantic segmentation: a decoder of mmsegmentation on a (frozen) encoder, one sigmoid per class."""
+"""Semantic segmentation: a decoder of mmsegmentation on a (frozen) encoder, one sigmoid per
+class."""
 
 from bench.contracts import KINDS
 from tasks.segmentation.kind import SegmentationKind

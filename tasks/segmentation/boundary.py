@@ -40,8 +40,8 @@ def boundary_scores(masks: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
     The distance is the larger of the two 95th percentiles, as a share of the image's side; an empty
     prediction is a diagonal away (sqrt 2) and has surface Dice 0. Surface Dice is the share of both
-    outlines within `TOLERANCE` of the other (Nikolov et al. 2018), counted in outline pixels, not in
-    length of outline. Units are relative because a radiograph's pixel spacing is seldom known.
+    outlines within `TOLERANCE` of the other (Nikolov et al. 2018), counted in outline pixels, not
+    in length of outline. Units are relative because a radiograph's pixel spacing is seldom known.
     """
     side = masks.shape[-1]
     found = np.full((*masks.shape[:2], 2), np.nan)

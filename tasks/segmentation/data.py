@@ -69,8 +69,8 @@ class Source(MapSource):
 
 @dataclass(frozen=True)
 class TrainBatches:
-    """What `bench.training.plan.train` iterates over: shuffled, augmented where asked; all randomness
-    from the generator given.
+    """What `bench.training.plan.train` iterates over: shuffled, augmented where asked; all
+    randomness from the generator given.
 
     `moves`: scale_rotate or flip, see `MOVES`.
     """

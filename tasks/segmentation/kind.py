@@ -1,4 +1,5 @@
-"""The segmentation task kind: what the engine asks of it; the body is imported when first needed."""
+"""The segmentation task kind: what the engine asks of it; the body is imported when first
+needed."""
 
 from __future__ import annotations
 

@@ -62,7 +62,8 @@ def image_dice(counts: Counts) -> np.ndarray:
 
 
 def image_iou(counts: Counts) -> np.ndarray:
-    """Return the intersection over union of each image [n], with the same rule for an empty target."""
+    """Return the intersection over union of each image [n], with the same rule for an empty
+    target."""
     return ratio(1.0 * counts.tp, counts.pred + counts.target - counts.tp, empty=1.0)
 
 
@@ -77,7 +78,8 @@ def iou_per_image(counts: Counts, weights: np.ndarray) -> np.ndarray:
 
 
 def dice_positive(counts: Counts, weights: np.ndarray) -> np.ndarray:
-    """Return the mean Dice of the images whose target is not empty; NaN where a resample has none."""
+    """Return the mean Dice of the images whose target is not empty; NaN where a resample has
+    none."""
     present = weights * (counts.target > 0)
     return ratio(present @ image_dice(counts), present.sum(axis=1), empty=np.nan)
 

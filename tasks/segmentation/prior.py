@@ -1,4 +1,5 @@
-"""What is known without looking at an image: how often each pixel is masked in the training images."""
+"""What is known without looking at an image: how often each pixel is masked in the training
+images."""
 
 from __future__ import annotations
 

@@ -37,7 +37,8 @@ class ZeroShotKind(TaskKind):
     def settings(
         self, task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]
     ) -> ZeroShotSettings:
-        """Return the preset of `protocol` and `profile` for the labels of `task`, with `overrides`."""
+        """Return the preset of `protocol` and `profile` for the labels of `task`, with
+        `overrides`."""
         return resolve(task, protocol, profile, overrides)
 
     def protocols(self) -> tuple[str, ...]:

@@ -1,4 +1,5 @@
-"""Prompt sets of a file, such as the source file of a published code, and their drawing as there."""
+"""Prompt sets of a file, such as the source file of a published code, and their drawing as
+there."""
 
 from __future__ import annotations
 

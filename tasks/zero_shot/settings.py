@@ -29,12 +29,12 @@ class ZeroShotSettings(CheckedSettings):
     `prompts`: single sentence, ensemble of templates, pairs (score = positive minus negative), sets
     (severity x subtype x location; `prompts_per_class` of them). `prompt_file`: a file whose sets
     are taken instead of ours, e.g. GLoRIA's own constants.py, and drawn as its code draws them,
-    from `prompt_seed`; `prompt_hash` stands for what it holds and is found, not given. `similarity`:
-    method is the backbone's own score, global the cosine of the embeddings, local its part over
-    words and regions. `aggregate`: how the prompts of a class become one score. `normalise_per_class` takes
-    the z-score of every class over all test images: transductive, a prediction then depends on what
-    else is tested. `scale` turns scores into logits before calibration. Labels, uncertain policy,
-    views and thresholds are those of classification.
+    from `prompt_seed`; `prompt_hash` stands for what it holds and is found, not given.
+    `similarity`: method is the backbone's own score, global the cosine of the embeddings, local its
+    part over words and regions. `aggregate`: how the prompts of a class become one score.
+    `normalise_per_class` takes the z-score of every class over all test images: transductive, a
+    prediction then depends on what else is tested. `scale` turns scores into logits before
+    calibration. Labels, uncertain policy, views and thresholds are those of classification.
     """
 
     prompts: Literal["single", "ensemble", "pairs", "sets"] = "ensemble"
@@ -96,9 +96,9 @@ _BENCHX: dict[str, Any] = {
 PRESETS: dict[str, dict[str, Any]] = {"default": {}, "gloria": _GLORIA, "benchx": _BENCHX}
 """Per protocol, what differs from the class defaults. `gloria`: GLoRIA 416466a. Its prompts, and
 BenchX's, are those of `prompt_file`; without one the words are ours, drawn by the cell's seed.
-`benchx`: b874fa6 develop, which decides
-every class by itself, at a threshold chosen on the images it scores; its z-scores and thresholds are
-those of a batch (by default of 1,000 images, all of a 5x200 set), ours of the whole test set."""
+`benchx`: b874fa6 develop, which decides every class by itself, at a threshold chosen on the images
+it scores; its z-scores and thresholds are those of a batch (by default of 1,000 images, all of a
+5x200 set), ours of the whole test set."""
 
 
 def resolve(

@@ -47,7 +47,7 @@ def batch_of(method: VisionLanguageMethod) -> dict[str, Any]:
     return {"images": images, "image_ids": ["a", "b", "c"], **fields}
 
 
-# -------------------------------------------------------------------------------------------------------------- words
+# -------------------------------------------------------------------------------------------- words
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "no", "pneumo", "##thorax", ".", "lung", "1"]
 
 
@@ -74,7 +74,7 @@ def test_a_text_without_a_word_has_none() -> None:
     assert words.shape == (2, 1, 4) and not words.any() and not real.any()
 
 
-# ------------------------------------------------------------------------------------------------------------- gloria
+# ------------------------------------------------------------------------------------------- gloria
 def gloria_scores(words: torch.Tensor, mask: torch.Tensor, regions: torch.Tensor) -> torch.Tensor:
     """Return the local scores [T, B] as the paper has them, pair by pair."""
     scores = words.new_zeros(len(words), len(regions))
@@ -192,7 +192,7 @@ def test_gloria_scores_a_text_of_punctuation_by_the_cosine_alone() -> None:
     assert bool(scores.isfinite().all()) and not torch.allclose(scores[:, 1], cosine[:, 1])
 
 
-# -------------------------------------------------------------------------------------------------------------- place
+# -------------------------------------------------------------------------------------------- place
 def test_place_without_pcma_has_the_global_cosine_and_no_local_part() -> None:
     alone, whole = (
         build("place", **PLACE_TINY, lambda_pcma=weight).eval() for weight in ("0", "1")
@@ -210,7 +210,7 @@ def test_place_without_pcma_has_the_global_cosine_and_no_local_part() -> None:
     assert all(isinstance(loaded("place", whole), part) for part in optional)
 
 
-# --------------------------------------------------------------------------------------------------------------- mgca
+# --------------------------------------------------------------------------------------------- mgca
 def test_mgca_quirks_make_the_text_encoder_blind_to_order() -> None:
     turned = ["nodule pneumothorax", "pneumothorax nodule"]
     for quirks, same in (("false", False), ("true", True)):
@@ -320,7 +320,7 @@ def test_mgca_prototypes_stand_still_in_the_first_epoch() -> None:
         torch.testing.assert_close(method.prototypes.weight.norm(dim=1), torch.ones(500))
 
 
-# ---------------------------------------------------------------------------------------------------------------- all
+# ---------------------------------------------------------------------------------------------- all
 @pytest.mark.parametrize("name", ["gloria", "mgca"])
 @pytest.mark.parametrize("architecture", ["resnet", "vit"])
 @pytest.mark.parametrize("quirks", ["false", "true"])

@@ -1,1 +1,2 @@
-"""Seeded damage to every kind of file the harness reads: named, mended or harmless, never silent."""
+"""Seeded damage to every kind of file the harness reads: named, mended or harmless, never
+silent."""

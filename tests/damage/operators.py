@@ -1,8 +1,8 @@
 """Ways to damage a file, by the kind of file: each gets the path and a generator of numbers.
 
-`SAME` damages change bytes but no meaning: what is read must be equal. All others must be refused by
-name, said, or mended; none may change what is read in silence. Left out are changes that no reader
-could see (a digit of a label for another, a pixel of an uncompressed picture).
+`SAME` damages change bytes but no meaning: what is read must be equal. All others must be refused
+by name, said, or mended; none may change what is read in silence. Left out are changes that no
+reader could see (a digit of a label for another, a pixel of an uncompressed picture).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def harmless(damage: Damage) -> Damage:
     return damage
 
 
-# ------------------------------------------------------------------------------------------ any file
+# ----------------------------------------------------------------------------------------- any file
 def _replace(path: Path, content: bytes) -> None:
     path.unlink()
     path.write_bytes(content)
@@ -86,7 +86,7 @@ def flipped(path: Path, rng: Generator) -> None:
     _replace(path, bytes(content))
 
 
-# ------------------------------------------------------------------------------------------ pictures
+# ----------------------------------------------------------------------------------------- pictures
 @harmless
 def trailing_zeros(path: Path, rng: Generator) -> None:
     _replace(path, path.read_bytes() + bytes(int(rng.integers(1, 8000))))
@@ -167,7 +167,7 @@ def short_pixels(path: Path, rng: Generator) -> None:
 DICOM = (*ANY, a_page, wrong_tag, unreadable_slope, missing_tag, unknown_syntax, short_pixels)
 
 
-# -------------------------------------------------------------------------------------------- tables
+# ------------------------------------------------------------------------------------------- tables
 def _lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines()
 
@@ -328,7 +328,7 @@ BOXES += tuple(
 )
 
 
-# ---------------------------------------------------------------------------------------- compressed
+# --------------------------------------------------------------------------------------- compressed
 def gz_flipped(path: Path, rng: Generator) -> None:
     content = bytearray(path.read_bytes())
     content[int(rng.integers(12, len(content)))] ^= 255
@@ -356,7 +356,7 @@ ZIPPED += tuple(
 )
 
 
-# ---------------------------------------------------------------------------------------------- JSON
+# --------------------------------------------------------------------------------------------- JSON
 def nested(path: Path, rng: Generator) -> None:
     _replace(path, b"[" * 100_000 + b"]" * 100_000)
 
@@ -422,7 +422,7 @@ def _retype(study: dict[str, object], rng: Generator) -> None:
 ANNOTATION = (*JSON, _entry(_drop, "a study lacks a key"), _entry(_retype, "a study's other type"))
 
 
-# ------------------------------------------------------------------------------------------- reports
+# ------------------------------------------------------------------------------------------ reports
 def huge_word(path: Path, rng: Generator) -> None:
     _replace(path, path.read_bytes() + b"\n" + b"x" * 3_000_000)
 
@@ -437,7 +437,7 @@ REPORT = (removed, a_folder, a_pipe, endless, dangling, byte_order_mark, carriag
 REPORT += (huge_word, invalid_utf_8)
 
 
-# ------------------------------------------------------------------------------------------- weights
+# ------------------------------------------------------------------------------------------ weights
 def _change_tensor(path: Path, rng: Generator, change: Callable[[torch.Tensor], object]) -> None:
     packed = path.suffix == ".pth"
     state = torch.load(path)["state_dict"] if packed else load_file(path)
@@ -495,7 +495,7 @@ PLAIN = tuple(damage for damage in TENSORS if damage is not flipped)
 PLAIN_TORCH = tuple(damage for damage in TORCH if damage is not flipped)
 
 
-# ------------------------------------------------------------------------------------- stored things
+# ------------------------------------------------------------------------------------ stored things
 def edited_metric(path: Path, rng: Generator) -> None:
     lines = _lines(path)
     row = int(rng.integers(len(lines)))

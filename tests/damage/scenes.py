@@ -32,7 +32,8 @@ from tests.tasks.fakes import Said
 
 @dataclass(frozen=True)
 class Reading:
-    """What a read gave: a digest of every value it holds, and everything that was said meanwhile."""
+    """What a read gave: a digest of every value it holds, and everything that was said
+    meanwhile."""
 
     digest: str
     said: str
@@ -80,7 +81,7 @@ def _hash(*values: Any) -> str:
     return digest.hexdigest()
 
 
-# ------------------------------------------------------------------------------------------ datasets
+# ----------------------------------------------------------------------------------------- datasets
 def _contents(plan: TaskPlan) -> str:
     """Return a digest of rows, pixels, masks and boxes: all that a head or a metric may see."""
     index = plan.index.sort_values("image_id", kind="stable").reset_index(drop=True)
@@ -210,7 +211,8 @@ def _request(root: Path, seeds: tuple[int, ...] = (0, 1)) -> RunRequest:
 
 
 def _write_results(root: Path) -> None:
-    """Run two cells on a small SIIM: records, predictions, and the caches of images and features."""
+    """Run two cells on a small SIIM: records, predictions, and the caches of images and
+    features."""
     (root / "siim").mkdir()
     write_siim(root / "siim", images=36)
     run_command(_request(root), dry_run=False)

@@ -35,7 +35,8 @@ class ImageEncoder(nn.Module, ABC):
         """Encode normalised images [B, 3, H, W]; H and W divisible by the largest stride."""
 
     def recompute(self) -> None:
-        """Compute the activations inside blocks again in the backward pass instead of keeping them."""
+        """Compute the activations inside blocks again in the backward pass instead of keeping
+        them."""
         self.recomputed = True
 
     def block(self, part: nn.Module, maps: torch.Tensor) -> torch.Tensor:
@@ -129,7 +130,7 @@ class LoadedBackbone:
         )
 
 
-# ------------------------------------------------------------------------------------------------------------ freezing
+# ----------------------------------------------------------------------------------------- freezing
 class _StaysInEval:
     """Mixed into the class of a frozen module: `train()` from a parent changes nothing, so
     BatchNorm keeps its statistics."""

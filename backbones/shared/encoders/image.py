@@ -61,7 +61,8 @@ class ViTEncoder(ImageEncoder):
         self.blocks = [depth * quarter // 4 - 1 for quarter in (1, 2, 3, 4)]
 
     def recompute(self) -> None:
-        """Compute the activations inside blocks again in the backward pass instead of keeping them."""
+        """Compute the activations inside blocks again in the backward pass instead of keeping
+        them."""
         self.model.set_grad_checkpointing(True)
 
     def features(self, images: torch.Tensor) -> Features:

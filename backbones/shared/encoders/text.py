@@ -39,7 +39,8 @@ class TextEncoder(nn.Module):
         return self.model(input_ids=text.ids, attention_mask=text.mask.long()).last_hidden_state
 
     def recompute(self) -> None:
-        """Compute the activations inside layers again in the backward pass instead of keeping them."""
+        """Compute the activations inside layers again in the backward pass instead of keeping
+        them."""
         self.model.activation_checkpointing_enable({"use_reentrant": False})
 
     def layers(self, text: TextBatch, *, order_blind: bool = False) -> tuple[torch.Tensor, ...]:

@@ -72,7 +72,8 @@ def words_of(sentence: str) -> list[str]:
 
 
 def normalise(sentence: str) -> str:
-    """Return the form in which two sentences are compared: lower case, words only, single spaces."""
+    """Return the form in which two sentences are compared: lower case, words only, single
+    spaces."""
     return " ".join(words_of(sentence))
 
 

@@ -1,5 +1,5 @@
-"""What the commands of this package (`python -m backbones.studies.ablation`, `python -m backbones.studies.look`)
-share."""
+"""What the commands of this package (`python -m backbones.studies.ablation`, `python -m
+backbones.studies.look`) share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Pre-training of any method on any image-report dataset. Importing this module imports no torch."""
+"""Pre-training of any method on any image-report dataset. Importing this module imports no
+torch."""
 
 from __future__ import annotations
 
@@ -267,6 +268,8 @@ def _card(
         "weights_sha256": file_sha256(folder / WEIGHTS),
         "vocabulary_sha256": file_sha256(folder / PIECES),
         "licence": BACKBONES.get(recipe.method).licence,
-        "licence_notes": "The weights are derived from the data named above: its licence applies to them.",
+        "licence_notes": (
+            "The weights are derived from the data named above: its licence applies to them."
+        ),
         "provenance": provenance(),
     }

@@ -1,4 +1,5 @@
-"""The outlined lesions of a dataset as an encoder sees them: after resizing, padding and cropping."""
+"""The outlined lesions of a dataset as an encoder sees them: after resizing, padding and
+cropping."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def _within(values: np.ndarray, group: np.ndarray, weights: np.ndarray) -> np.nd
     return weighted_mean(values[group], weights[:, group])
 
 
-# -------------------------------------------------------------------------------------------------------------- tables
+# ------------------------------------------------------------------------------------------- tables
 def table(lesions: Lesions, game: Game, methods: Sequence[str]) -> str:
     """Return the Markdown table, and in words which methods are better than the prior; bold: the
     paired interval says so."""

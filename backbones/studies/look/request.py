@@ -17,13 +17,14 @@ from bench.core.settings import parse_list, parse_pairs
 OUTLINED = ("boxes", "masks")
 ABOUT = """Pictures and figures of where encoders with a text side read a finding.
 
-Per encoder: `<name>_attention.png`, test images with their lesions, the map of the asked finding and, for PLACE, the
-observations that count most for it; `<name>_cosine.png`, how alike the observations of an image are. For all together:
-`pointing.md` and `pointing.csv`, how often the peak of the finding's map lies in the lesion, beside two baselines that see no
-image; `embedding.png`, a t-SNE of the embeddings of the test images.
+Per encoder: `<name>_attention.png`, test images with their lesions, the map of the asked finding
+and, for PLACE, the observations that count most for it; `<name>_cosine.png`, how alike the
+observations of an image are. For all together: `pointing.md` and `pointing.csv`, how often the
+peak of the finding's map lies in the lesion, beside two baselines that see no image;
+`embedding.png`, a t-SNE of the embeddings of the test images.
 
-Missing checkpoints of the demo profile are trained first, as in `place-bench run`. Nothing is tuned here, and the images shown
-are chosen by finding, not by score.
+Missing checkpoints of the demo profile are trained first, as in `place-bench run`. Nothing is
+tuned here, and the images shown are chosen by finding, not by score.
 """
 
 

@@ -76,7 +76,7 @@ def _lesions(plan: TaskPlan, train: Subset, test: Subset, backbone: Backbone) ->
     return lesions
 
 
-# ------------------------------------------------------------------------------------------------------------ pictures
+# ----------------------------------------------------------------------------------------- pictures
 def _draw(
     backbone: Backbone,
     test: Subset,
@@ -161,7 +161,7 @@ def _note(drawn: Sequence[Path], plan: TaskPlan) -> None:
             stamp(path, DEMO_NOTE)
 
 
-# -------------------------------------------------------------------------------------------------------------- tables
+# ------------------------------------------------------------------------------------------- tables
 def _write(views: Mapping[tuple[int, int], Found], look: Look, plan: TaskPlan) -> Path:
     parts, lines = [_head(look, plan)], []
     for (resize, size), found in views.items():

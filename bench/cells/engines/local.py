@@ -171,7 +171,8 @@ class EncoderShelf:
 
 
 def _check_architecture(backbone: Backbone, named: str) -> None:
-    """Raise SettingError where the encoder that was loaded is not the one that key and table name."""
+    """Raise SettingError where the encoder that was loaded is not the one that key and table
+    name."""
     if named not in ("", backbone.architecture, backbone.family):
         raise SettingError(
             f"backbone '{backbone.name}' is a {backbone.architecture}, architecture '{named}' was "

@@ -37,7 +37,8 @@ class Volume:
     spacing: tuple[float, float, float]
 
     def where(self, *names: str) -> np.ndarray:
-        """Return the voxels of all structures whose name contains one of `names`, bool [X, Y, Z]."""
+        """Return the voxels of all structures whose name contains one of `names`, bool [X, Y,
+        Z]."""
         ids = [number for name, number in self.names.items() if any(part in name for part in names)]
         return np.isin(self.labels, ids)
 

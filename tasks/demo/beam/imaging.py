@@ -47,10 +47,16 @@ def sample_exposure(rng: np.random.Generator, view: str) -> Exposure:
         window=(float(rng.normal(0, 0.05)), float(rng.normal(0, 0.05))),
         slope=float(rng.uniform(1.6, 3.6)),
         detail=float(rng.uniform(0.35, 1.1)),
-        collimation=tuple(float(v) for v in rng.uniform(0, 0.06, 4) * (rng.random(4) < 0.14)),  # type: ignore[arg-type]
+        collimation=_sides(rng.uniform(0, 0.06, 4) * (rng.random(4) < 0.14)),
         marker=str(rng.choice(["L", "R", "", "L", "R"])),
         seed=int(rng.integers(2**31)),
     )
+
+
+def _sides(shares: np.ndarray) -> tuple[float, float, float, float]:
+    """Return four numbers as what they are to the type checker: one for each side."""
+    first, second, third, fourth = (float(share) for share in shares)
+    return first, second, third, fourth
 
 
 def frame(study: Study, exposure: Exposure, size: int, view: str) -> tuple[np.ndarray, np.ndarray]:

@@ -17,7 +17,8 @@ PATH = Path(__file__).with_name("atlas.npz")
 SIZE, PITCH = 352, 1.06
 """Pixels per side and mm per pixel (in the middle plane of the patient)."""
 STRUCTURES = (
-    "body", "air_right", "air_left", "vessels_right", "vessels_left", "airway", "gas", "ribs_back", "ribs_front",
+    "body", "air_right", "air_left", "vessels_right", "vessels_left", "airway", "gas", "ribs_back",
+    "ribs_front",
     "spine", "sternum", "clavicles", "shoulders", "heart", "great_vessels",
 )  # fmt: skip
 LOBES = ("right upper", "right middle", "right lower", "left upper", "left lower")

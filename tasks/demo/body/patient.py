@@ -130,7 +130,8 @@ def sample_patient(rng: np.random.Generator, number: int) -> Patient:
 
 
 RATES = {
-    "pneumothorax": 0.12, "effusion": 0.24, "consolidation": 0.19, "atelectasis": 0.22, "edema": 0.14,
+    "pneumothorax": 0.12, "effusion": 0.24, "consolidation": 0.19, "atelectasis": 0.22,
+    "edema": 0.14,
     "cardiomegaly": 0.22, "nodule": 0.1, "fracture": 0.06,
 }  # fmt: skip
 DEVICE_RATES = {

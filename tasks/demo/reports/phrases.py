@@ -271,7 +271,8 @@ OTHERWISE_CLEAR = (
     "no focal opacity in the aerated lung",
 )
 NORMAL_IMPRESSION = (
-    "normal chest radiograph", "no acute cardiopulmonary process", "no acute cardiopulmonary abnormality",
+    "normal chest radiograph", "no acute cardiopulmonary process",
+    "no acute cardiopulmonary abnormality",
     "no evidence of acute cardiopulmonary disease", "no acute intrathoracic process",
 )  # fmt: skip
 """The first only where nothing at all is on the image."""
@@ -300,7 +301,9 @@ RESOLVED = (
     "the {noun} seen previously is no longer visible",
 )
 REASONS = (
-    "cough", "fever and cough", "shortness of breath", "chest pain", "dyspnea on exertion", "hypoxia", "altered mental status",
-    "weakness", "recent fall", "leukocytosis", "CHF", "COPD", "planned surgery", "tachycardia", "abdominal pain", "syncope",
+    "cough", "fever and cough", "shortness of breath", "chest pain", "dyspnea on exertion",
+    "hypoxia", "altered mental status",
+    "weakness", "recent fall", "leukocytosis", "CHF", "COPD", "planned surgery", "tachycardia",
+    "abdominal pain", "syncope",
 )  # fmt: skip
 DEPTHS = ("upper SVC", "mid SVC", "lower SVC", "cavoatrial junction")

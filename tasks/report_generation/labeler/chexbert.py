@@ -16,8 +16,10 @@ from bench.core.words import cut_words
 from tasks.report_generation.labeler import NEGATIVE, OBSERVATIONS, POSITIVE, UNCERTAIN, UNMENTIONED
 
 ORDER = (
-    "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema", "Consolidation", "Pneumonia",
-    "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other", "Fracture", "Support Devices", "No Finding",
+    "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema",
+    "Consolidation", "Pneumonia",
+    "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other", "Fracture",
+    "Support Devices", "No Finding",
 )  # fmt: skip
 """CheXbert's order of its heads, which happens to be ours."""
 CLASSES = (UNMENTIONED, POSITIVE, NEGATIVE, UNCERTAIN)
@@ -27,7 +29,8 @@ BATCH = 32
 
 
 class _Network(nn.Module):
-    """BERT base with 13 heads of four classes and one of two, under the names of the released file."""
+    """BERT base with 13 heads of four classes and one of two, under the names of the released
+    file."""
 
     def __init__(self, config: Any) -> None:
         super().__init__()

@@ -22,10 +22,13 @@ from tasks.report_generation.labeler.rules import label_reports
 
 ARCHIVE = "NLMCXR_reports.tgz"
 TERMS: dict[str, tuple[str, ...]] = {
-    "Enlarged Cardiomediastinum": ("mediastinum/prominent", "mediastinum/enlarged", "mediastinum/large"),
-    "Cardiomegaly": ("cardiomegaly", "cardiac shadow/enlarged", "cardiac shadow/borderline", "cardiac shadow/prominent"),
+    "Enlarged Cardiomediastinum": ("mediastinum/prominent", "mediastinum/enlarged",
+    "mediastinum/large"),
+    "Cardiomegaly": ("cardiomegaly", "cardiac shadow/enlarged", "cardiac shadow/borderline",
+    "cardiac shadow/prominent"),
     "Lung Opacity": (
-        "opacity", "infiltrate", "airspace disease", "markings/lung", "density", "cicatrix/lung", "pulmonary fibrosis",
+        "opacity", "infiltrate", "airspace disease", "markings/lung", "density", "cicatrix/lung",
+        "pulmonary fibrosis",
         "lung diseases, interstitial",
     ),
     "Lung Lesion": ("nodule", "mass", "cavitation"),
@@ -34,11 +37,13 @@ TERMS: dict[str, tuple[str, ...]] = {
     "Pneumonia": ("pneumonia",),
     "Atelectasis": ("pulmonary atelectasis",),
     "Pneumothorax": ("pneumothorax", "hydropneumothorax", "hemopneumothorax"),
-    "Pleural Effusion": ("pleural effusion", "costophrenic angle", "hydropneumothorax", "hemothorax", "hemopneumothorax"),
+    "Pleural Effusion": ("pleural effusion", "costophrenic angle", "hydropneumothorax",
+    "hemothorax", "hemopneumothorax"),
     "Pleural Other": ("thickening/pleura", "cicatrix/pleura", "calcinosis/pleura", "pleura/"),
     "Fracture": ("fractures, bone",),
     "Support Devices": (
-        "catheters, indwelling", "implanted medical device", "surgical instruments", "tube, inserted", "medical device", "stents",
+        "catheters, indwelling", "implanted medical device", "surgical instruments",
+        "tube, inserted", "medical device", "stents",
         "spinal fusion", "sutures",
     ),
     "No Finding": ("normal",),
@@ -47,7 +52,8 @@ TERMS: dict[str, tuple[str, ...]] = {
 
 
 def find_archive() -> Path:
-    """Return the archive inside an installed torchxrayvision; raise DataError where there is none."""
+    """Return the archive inside an installed torchxrayvision; raise DataError where there is
+    none."""
     found = importlib.util.find_spec("torchxrayvision")
     path = Path(found.origin).parent / "data" / ARCHIVE if found and found.origin else None
     if path is None or not path.is_file():

@@ -17,7 +17,8 @@ _MEDIASTINUM = (
 )
 _BIG = r"(?:enlarged|large|increased in size|prominent|widened|dilated|wide)"
 _LINES = (
-    r"(?:(?:central|venous|picc|arterial|dialysis|subclavian|jugular|ij|femoral|support|monitoring|access|indwelling)(?: venous)?"
+    r"(?:(?:central|venous|picc|arterial|dialysis|subclavian|jugular|ij|femoral|support|"
+    r"monitoring|access|indwelling)(?: venous)?"
     r" lines?|lines and tubes|tubes and lines|\w+ sided picc|picc)"
 )
 
@@ -91,13 +92,15 @@ MENTIONS: dict[str, tuple[str, ...]] = {
         ),
     ),
     "Pleural Other": (
-        r"pleural (?:\w+ )?(?:thickening|plaques?|scarring|scar|calcifications?|fibrosis)|fibrothorax|pleuroparenchymal",
+        r"pleural (?:\w+ )?(?:thickening|plaques?|scarring|scar|calcifications?|fibrosis)|"
+        r"fibrothorax|pleuroparenchymal",
     ),
     "Fracture": (r"fractures?|fractured",),
     "Support Devices": (
         r"pace ?makers?|pacers?|icd|defibrillator|pacing (?:leads?|wires?)",
         (
-            r"catheters?|(?:endotracheal|nasogastric|orogastric|enteric|feeding|tracheostomy|chest|thoracostomy|ng|"
+            r"catheters?|(?:endotracheal|nasogastric|orogastric|enteric|feeding|tracheostomy|"
+            r"chest|thoracostomy|ng|"
             r"et|dobbhoff) tubes?"
         ),
         _LINES,
@@ -132,7 +135,8 @@ BORDERLINE: dict[str, str] = {
 NEGATIONS = (
     r"no|not|without|denies|negative for|free of|absence of|^absent|lack of|clear "
     r"of|never|nor|neither|rather than|"
-    r"(?:interval )?(?:removal|clearing|clearance|disappearance) of(?: the)?|(?:interval )?resol(?:ution|ved|ving)(?: of)?|"
+    r"(?:interval )?(?:removal|clearing|clearance|disappearance) of(?: the)?|(?:interval "
+    r")?resol(?:ution|ved|ving)(?: of)?|"
     r"(?:have|has|been) (?:cleared|resolved)|ruled? out for"
 )
 PSEUDO_NEGATIONS = (
@@ -143,7 +147,8 @@ PSEUDO_NEGATIONS = (
     r"|not (?:only|certain|definitely|without|negative|free)|no (?:doubt|prior|previous|comparison)"
     r"|not (?:all )?included|(?:cannot|can not|not) (?:be )?exclude[ds]?"
     r"|(?:no|not|without|incomplete(?:ly)?|partial(?:ly)?|near(?:ly)?|almost|lack of|failure of) "
-    r"(?:(?:interval|complete(?:ly)?|full|fully|further|significant|definite|yet|entirely|evidence of|a|the) )*"
+    r"(?:(?:interval|complete(?:ly)?|full|fully|further|significant|definite|yet|entirely|"
+    r"evidence of|a|the) )*"
     r"(?:resol(?:ution|ved|ving)|clear(?:ance|ing|ed)|removal|absence|lack)(?: of)?"
 )
 """Negations of something else, and negations of a negation."""
@@ -166,7 +171,8 @@ VALUE_ABSENT = (
 )
 """What a list says of a finding that is not there: "pneumothorax: none"."""
 VALUE_DOUBTED = (
-    r"(?:possibl[ey]|probabl[ey]|questionable|suspected|uncertain|equivocal|indeterminate|borderline)$"
+    r"(?:possibl[ey]|probabl[ey]|questionable|suspected|uncertain|equivocal|indeterminate|"
+    r"borderline)$"
     r"|(?:is |are )?(?:thought |felt )?(?:to be )?(?:unlikely|less likely|doubtful)\b"
 )
 DOUBTS = (
@@ -200,10 +206,12 @@ ENDS = (
 )
 """Where the reach of a negation or doubt ends."""
 OWN_STATUS = (
-    r"(?:is |are |has |have |remains? )?(?:unchanged|stable|persists?|persistent|remains?|increased|"
+    r"(?:is |are |has |have |remains? "
+    r")?(?:unchanged|stable|persists?|persistent|remains?|increased|"
     r"decreased|worsened|improved|smaller|larger)\b"
 )
-"""What is said of a mention that is there, also where a negation stands before the one before it."""
+"""What is said of a mention that is there, also where a negation stands before the one before
+it."""
 SIZES = (
     r"(?:tiny|trace|small|mild|moderate|minimal|residual|persistent|stable|unchanged|"
     r"probable|possible)"

@@ -1,4 +1,5 @@
-"""The counts behind the captioning metrics; what needs Java and lacks it is left out, saying why."""
+"""The counts behind the captioning metrics; what needs Java and lacks it is left out, saying
+why."""
 
 from __future__ import annotations
 

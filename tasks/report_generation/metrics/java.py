@@ -36,7 +36,8 @@ class JavaError(MissingDependencyError):
 
 
 def jar(place: tuple[str, str]) -> Path:
-    """Return the path of a program inside pycocoevalcap; raise JavaError where it is not installed."""
+    """Return the path of a program inside pycocoevalcap; raise JavaError where it is not
+    installed."""
     found = importlib.util.find_spec("pycocoevalcap")
     folders = list(found.submodule_search_locations or ()) if found else []
     path = next((path for folder in folders if (path := Path(folder, *place)).is_file()), None)

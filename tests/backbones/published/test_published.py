@@ -19,36 +19,46 @@ sys.modules["published_layouts"] = layouts
 _spec.loader.exec_module(layouts)
 
 NAMES = [
-    "convirt_benchx", "gloria_published", "medclip_r50", "medclip_vit", "medklip", "mflag", "mgca_published_r50",
+    "convirt_benchx", "gloria_published", "medclip_r50", "medclip_vit", "medklip", "mflag",
+    "mgca_published_r50",
     "mgca_published_vit", "mrm", "ptunifier", "refers",
 ]  # fmt: skip
 # One parameter of each network under our name, and the published keys whose numbers it must hold.
 PROBES = {
     "convirt_benchx": [("layer4.2.conv3.weight", ["visual.model.layer4.2.conv3.weight"])],
     "gloria_published": [("bn1.running_var", ["gloria.img_encoder.model.bn1.running_var"])],
-    "medclip_r50": [("layer1.0.downsample.0.weight", ["vision_model.model.layer1.0.downsample.0.weight"])],
+    "medclip_r50": [("layer1.0.downsample.0.weight",
+    ["vision_model.model.layer1.0.downsample.0.weight"])],
     "medclip_vit": [
-        ("layers.0.blocks.1.attn.qkv.weight", [f"vision_model.model.encoder.layers.0.blocks.1.attention.self.{p}.weight"
+        ("layers.0.blocks.1.attn.qkv.weight",
+        [f"vision_model.model.encoder.layers.0.blocks.1.attention.self.{p}.weight"
                                                for p in ("query", "key", "value")]),
-        ("layers.3.downsample.reduction.weight", ["vision_model.model.encoder.layers.2.downsample.reduction.weight"]),
-        ("layers.2.blocks.5.mlp.fc2.bias", ["vision_model.model.encoder.layers.2.blocks.5.output.dense.bias"]),
-        ("layers.2.blocks.5.attn.proj.bias", ["vision_model.model.encoder.layers.2.blocks.5.attention.output.dense.bias"]),
+        ("layers.3.downsample.reduction.weight",
+        ["vision_model.model.encoder.layers.2.downsample.reduction.weight"]),
+        ("layers.2.blocks.5.mlp.fc2.bias",
+        ["vision_model.model.encoder.layers.2.blocks.5.output.dense.bias"]),
+        ("layers.2.blocks.5.attn.proj.bias",
+        ["vision_model.model.encoder.layers.2.blocks.5.attention.output.dense.bias"]),
     ],
     "medklip": [("layer3.5.bn3.weight", ["module.res_features.6.5.bn3.weight"]),
                 ("bn1.bias", ["module.res_features.1.bias"])],
     "mflag": [("layer2.3.conv1.weight", ["encoder.layer2.3.conv1.weight"])],
     "mgca_published_r50": [("layer4.0.bn2.bias", ["img_encoder_q.model.layer4.0.bn2.bias"])],
-    "mgca_published_vit": [("blocks.11.attn.qkv.bias", ["img_encoder_q.model.blocks.11.attn.qkv.bias"])],
+    "mgca_published_vit": [("blocks.11.attn.qkv.bias",
+    ["img_encoder_q.model.blocks.11.attn.qkv.bias"])],
     "mrm": [("blocks.0.mlp.fc1.weight", ["blocks.0.mlp.fc1.weight"]), ("pos_embed", ["pos_embed"])],
     "ptunifier": [
         ("norm_pre.bias", ["vision_encoder.visual.ln_pre.bias"]),
         ("norm.bias", ["vision_encoder.visual.ln_post.bias"]),
-        ("blocks.10.attn.qkv.bias", ["vision_encoder.visual.transformer.resblocks.10.attn.in_proj_bias"]),
+        ("blocks.10.attn.qkv.bias",
+        ["vision_encoder.visual.transformer.resblocks.10.attn.in_proj_bias"]),
         ("blocks.10.norm2.weight", ["vision_encoder.visual.transformer.resblocks.10.ln_2.weight"]),
         ("cls_token", ["vision_encoder.visual.class_embedding"]),
     ],
     "refers": [
-        ("blocks.7.attn.qkv.bias", [f"visual.vit.transformer.encoder.layer.7.attn.{p}.bias" for p in ("query", "key", "value")]),
+        ("blocks.7.attn.qkv.bias",
+        [f"visual.vit.transformer.encoder.layer.7.attn.{p}.bias" for p in ("query", "key",
+        "value")]),
         ("blocks.7.norm2.bias", ["visual.vit.transformer.encoder.layer.7.ffn_norm.bias"]),
         ("norm.weight", ["visual.vit.transformer.encoder.encoder_norm.weight"]),
         ("patch_embed.proj.bias", ["visual.vit.transformer.embeddings.patch_embeddings.bias"]),

@@ -1,4 +1,5 @@
-"""A finished result that lacks metrics is measured from its predictions, or named with the way on."""
+"""A finished result that lacks metrics is measured from its predictions, or named with the way
+on."""
 
 from pathlib import Path
 from types import SimpleNamespace

@@ -132,18 +132,23 @@ def test_wrong_presets_of_a_task_are_refused_first(
 
 MEANINGLESS = {
     "siim_seg": (
-        "lr=inf", "lr=nan", "weight_decay=inf", "weight_decay=-1", "patience=-1", "patience=0", "min_area=-1",
-        "min_area=nan", "min_area=inf", "auxiliary_weight=-1", "auxiliary_weight=nan", "auxiliary_weight=inf",
-        "focal_weight=-1", "setr_channels=0", "setr_channels=-1", "unet_channels=0", "unet_channels=-1",
+        "lr=inf", "lr=nan", "weight_decay=inf", "weight_decay=-1", "patience=-1", "patience=0",
+        "min_area=-1",
+        "min_area=nan", "min_area=inf", "auxiliary_weight=-1", "auxiliary_weight=nan",
+        "auxiliary_weight=inf",
+        "focal_weight=-1", "setr_channels=0", "setr_channels=-1", "unet_channels=0",
+        "unet_channels=-1",
         "unet_channels=", "batch_size=0", "batch_size=-1", "threshold=nan", "warmup=nan",
     ),
     "siim_cls": (
-        "clip=-1", "clip=nan", "clip=inf", "penalties=nan", "penalties=", "betas=0.9", "betas=", "betas=0.9,0.9,0.9",
+        "clip=-1", "clip=nan", "clip=inf", "penalties=nan", "penalties=", "betas=0.9", "betas=",
+        "betas=0.9,0.9,0.9",
         "neighbours=0", "shots=-1",
     ),
     "chexpert_zs": ("scale=nan", "scale=inf", "scale=0"),
     "rsna_det": ("clip=-1", "nms_iou=nan", "channels=0", "min_score=inf", "positive_share=1"),
-    "iu_rg": ("length_penalty=nan", "beam=0", "width=-4", "min_lr=inf", "label_smoothing=1", "dropout=nan"),
+    "iu_rg": ("length_penalty=nan", "beam=0", "width=-4", "min_lr=inf", "label_smoothing=1",
+    "dropout=nan"),
     "chexpert5x200_ret": ("ks=0", "ks=", "batch=1"),
 }  # fmt: skip
 
@@ -158,9 +163,12 @@ def test_a_setting_that_means_nothing_is_refused_with_the_request(task: str, set
 
 
 PRETRAINING = (
-    "embed_dim=0", "embed_dim=-1", "tau1=-1", "tau1=inf", "text_layers=-1", "text_layers=0", "ema=-1", "ema=nan",
-    "ema=inf", "projection_hidden=0", "projection_hidden=-1", "text_width=-1", "lr=nan", "weight_decay=nan",
-    "batch_size=0", "max_tokens=1", "vpoe_width=30", "heads=7", "mask_ratio=0", "duplicate_cosine=nan",
+    "embed_dim=0", "embed_dim=-1", "tau1=-1", "tau1=inf", "text_layers=-1", "text_layers=0",
+    "ema=-1", "ema=nan",
+    "ema=inf", "projection_hidden=0", "projection_hidden=-1", "text_width=-1", "lr=nan",
+    "weight_decay=nan",
+    "batch_size=0", "max_tokens=1", "vpoe_width=30", "heads=7", "mask_ratio=0",
+    "duplicate_cosine=nan",
 )  # fmt: skip
 
 

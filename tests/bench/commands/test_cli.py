@@ -42,7 +42,8 @@ def place_bench(
 )
 def test_listing_and_help_import_nothing_heavy(words: list[str], tmp_path: Path) -> None:
     code = (
-        "import sys\nsys.argv = ['place-bench', *sys.argv[1:]]\nfrom bench.commands.cli import main\n"
+        "import sys\nsys.argv = ['place-bench', *sys.argv[1:]]\nfrom bench.commands.cli "
+        "import main\n"
         "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code, stop.code\n"
         f"print('HEAVY', [name for name in {HEAVY} if name in sys.modules])"
     )

@@ -44,7 +44,10 @@ def test_a_reader_that_goes_away_ends_a_command_quietly(tmp_path: Path) -> None:
 def test_a_page_is_printed_in_an_encoding_that_lacks_its_signs(tmp_path: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("LC_", "LANG"))}
     environment |= {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
-    code = "from bench.core.console import guarded; guarded('x', lambda: print('hd95 \\u2193, \\u00b10.1'))"
+    code = (
+        "from bench.core.console import guarded; guarded('x', lambda: print('hd95 \\u2193, "
+        "\\u00b10.1'))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, check=True
     )

@@ -72,7 +72,7 @@ def test_pairs_and_lists() -> None:
         parse_list("a", int, "--seeds")
 
 
-# ------------------------------------------------------------------------------------------------------------- ranges
+# ------------------------------------------------------------------------------------------- ranges
 @dataclass(frozen=True)
 class Checked(CheckedSettings):
     rate: Annotated[float, Range(0, 1, low_open=True)] = 0.5

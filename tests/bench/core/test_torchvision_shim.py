@@ -58,7 +58,8 @@ def test_an_entry_point_may_too_whichever_command_finds_it(tmp_path: Path) -> No
     page = tmp_path / "page.md"
     page.write_text("the page")
     code = (
-        "import sys\nfrom pathlib import Path\nfrom backbones.shared.pretraining.command import print_page\n"
+        "import sys\nfrom pathlib import Path\nfrom backbones.shared.pretraining.command "
+        "import print_page\n"
         f"assert print_page('look', lambda: Path({str(page)!r})) == 0\n"
         "assert 'heavy' in sys.modules and 'torchvision' in sys.modules"
     )
@@ -67,7 +68,10 @@ def test_an_entry_point_may_too_whichever_command_finds_it(tmp_path: Path) -> No
 
 def test_an_entry_point_that_fails_is_one_sentence_in_every_command(tmp_path: Path) -> None:
     _install(tmp_path, "broken", "raise RuntimeError('no licence key')\n")
-    code = "from backbones.shared.pretraining.command import print_page\nassert print_page('look', lambda: None) == 2"
+    code = (
+        "from backbones.shared.pretraining.command import print_page\nassert print_page('look', "
+        "lambda: None) == 2"
+    )
     said = _python(code, tmp_path).stderr
     assert said == (
         "look: plug-in 'broken' (broken) does not import: RuntimeError: no licence key. "

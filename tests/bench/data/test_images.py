@@ -32,7 +32,7 @@ def smooth(size: int = 64) -> np.ndarray:
     return (127 + 60 * np.sin(x / 9) + 60 * np.cos(y / 7)).astype(np.uint8)
 
 
-# -------------------------------------------------------------------------------------------------------------- DICOM
+# -------------------------------------------------------------------------------------------- DICOM
 def test_8_bit_dicom_is_read_as_stored():
     stored = np.random.default_rng(0).integers(20, 180, (12, 10), dtype=np.uint8)
     assert (decode_image(dicom_bytes(stored), "x") == stored).all()
@@ -154,7 +154,7 @@ def test_no_cut_gives_an_image_of_another_content(cut, kind):
         ).all()  # only what follows the pixels may be missing
 
 
-# --------------------------------------------------------------------------------------------------------- JPEG, PNG
+# ---------------------------------------------------------------------------------------- JPEG, PNG
 def test_8_bit_png_is_read_as_stored():
     assert (decode_image(picture_bytes(Image.fromarray(smooth())), "x") == smooth()).all()
 
@@ -210,7 +210,7 @@ def test_missing_file_is_named(tmp_path):
         read_image(tmp_path / "gone.dcm")
 
 
-# ------------------------------------------------------------------------------------------------------------- resize
+# ------------------------------------------------------------------------------------------- resize
 @settings(max_examples=100, deadline=None)
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(8, 64))
 def test_resize_pads_as_mgca(height, width, size):

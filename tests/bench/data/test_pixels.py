@@ -65,7 +65,7 @@ def refusal(data: bytes, **how: object) -> str:
     return f"{message} {caught.value.hint}"
 
 
-# --------------------------------------------------------------------------------------------------------- DICOM values
+# ------------------------------------------------------------------------------------- DICOM values
 @pytest.mark.parametrize("way", ["native", "JPEG 2000", "RLE"])
 def test_bits_above_the_stored_ones_are_masked(way):
     stored = RAMP.astype(np.uint16) * 16 + (RAMP >> 4)
@@ -165,7 +165,7 @@ def test_a_tail_of_zeros_is_refused():
     assert "PixelData (7FE0,0010)" in refusal(dicom_bytes(pixels, bits=12))
 
 
-# ---------------------------------------------------------------------------------------------------------- DICOM files
+# -------------------------------------------------------------------------------------- DICOM files
 @pytest.mark.parametrize("bare", [False, True])
 @pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1"])
 def test_a_data_set_without_preamble_and_meta_gives_the_same_pixels(syntax, bare):
@@ -217,7 +217,7 @@ def test_a_damaged_deflated_file_is_named():
     assert "truncated or corrupt" in refusal(data[: len(data) - 200])
 
 
-# ---------------------------------------------------------------------------------------------------------------- codecs
+# ------------------------------------------------------------------------------------------- codecs
 @pytest.mark.parametrize("syntax", ["57", "70", "80", "81", "201", "202", "203", "51"])
 def test_a_missing_decoder_is_named_with_its_install_line(syntax, monkeypatch):
     from pydicom.pixels import get_decoder
@@ -271,7 +271,7 @@ def test_a_dicom_file_without_an_image_is_called_what_it_is():
     assert "without an image (Basic Text SR Storage)" in message
 
 
-# -------------------------------------------------------------------------------------------------------------- property
+# ----------------------------------------------------------------------------------------- property
 def stretched(values: np.ndarray) -> np.ndarray:
     low, high = values.min(), values.max()
     if low == high:
@@ -336,7 +336,7 @@ def test_colour_becomes_luma_in_either_order_of_planes(photometric, planar):
     assert (image == luma).all()
 
 
-# ------------------------------------------------------------------------------------------------------------- PNG, JPEG
+# ---------------------------------------------------------------------------------------- PNG, JPEG
 def picture(kind: str, pixels: np.ndarray = RAMP) -> bytes:
     out = io.BytesIO()
     Image.fromarray(pixels).save(out, kind)
@@ -401,7 +401,7 @@ def test_another_type_is_said(start, kind):
     assert f"it is {kind}" in refusal(start + bytes(300))
 
 
-# -------------------------------------------------------------------------------------------------------------- protocols
+# ---------------------------------------------------------------------------------------- protocols
 @pytest.mark.parametrize("scaling", ["range", "mgca"])
 def test_prepared_images_are_scaled_as_asked(tmp_path, scaling):
     root = tmp_path / "siim"

@@ -1,4 +1,5 @@
-"""The one reader of text: marks, line ends, encodings, and what is named with file, byte and line."""
+"""The one reader of text: marks, line ends, encodings, and what is named with file, byte and
+line."""
 
 import gzip
 import os
@@ -33,7 +34,8 @@ def test_latin_1_is_named_with_byte_line_and_remedy(tmp_path):
     with pytest.raises(DataError) as error:
         read_text(path)
     assert str(error.value) == (
-        f"file {path} is no UTF-8 text (byte 0xe9 at 11, line 3). Download it again, or convert it: "
+        f"file {path} is no UTF-8 text (byte 0xe9 at 11, line 3). Download it again, or "
+        "convert it: "
         "iconv -f latin1 -t utf-8 list.txt > new."
     )
 

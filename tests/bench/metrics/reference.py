@@ -72,13 +72,14 @@ def delong(one, other, label):
     return areas, of_positives + of_negatives
 
 
-# ----------------------------------------------------------------------------------- columns gathered in order of score
+# --------------------------------------------------------------- columns gathered in order of score
 def _cumulative(weights):
     return np.hstack([np.zeros((len(weights), 1), weights.dtype), np.cumsum(weights, axis=1)])
 
 
 def gathered_auroc(ranking, weights):
-    """Return the AUROC per row of weights [R, n]: columns gathered in order of score, then summed."""
+    """Return the AUROC per row of weights [R, n]: columns gathered in order of score, then
+    summed."""
     negatives = _cumulative(weights[:, ranking.negative])
     positives = weights[:, ranking.positive]
     won = negatives[:, ranking.below] + negatives[:, ranking.below_or_tied]

@@ -43,7 +43,8 @@ def tables(draw, classes=3, unknown=True):
 
 
 def known(table, row, c):
-    """Return label, score, probability and decision of the copies whose label of class c is known."""
+    """Return label, score, probability and decision of the copies whose label of class c is
+    known."""
     kept = table[table[f"label:{c}"].notna()]
     weights = row[table[f"label:{c}"].notna().to_numpy()]
     return reference.expand(

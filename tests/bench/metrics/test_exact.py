@@ -1,4 +1,5 @@
-"""Sums over images with a row per image give the same bits as columns gathered in order of score."""
+"""Sums over images with a row per image give the same bits as columns gathered in order of
+score."""
 
 import numpy as np
 import pandas as pd

@@ -134,7 +134,7 @@ def test_a_plain_config_fine_tunes_and_selects_levels():
     )
 
 
-# ---------------------------------------------------------------------------------------------------------- the command
+# -------------------------------------------------------------------------------------- the command
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
     """Return a function that pre-trains a method on a few squares, once per session."""

@@ -45,7 +45,7 @@ def test_an_existing_extension_is_left_alone(monkeypatch):
     assert mmcv_is_compiled()
 
 
-# ------------------------------------------------------------------------------------------------------------- nms
+# ---------------------------------------------------------------------------------------------- nms
 def _boxes(seed, n):
     generator = torch.Generator().manual_seed(seed)
     low = torch.rand(n, 2, generator=generator) * 20
@@ -100,7 +100,7 @@ def test_softnms_equals_brute_force(method):
     torch.testing.assert_close(dets[: len(found), :4], boxes[found])
 
 
-# ------------------------------------------------------------------------------------------------------- roi align
+# ---------------------------------------------------------------------------------------- roi align
 def _sample(plane, y, x):
     height, width = plane.shape
     if y < -1 or y > height or x < -1 or x > width:
@@ -205,7 +205,7 @@ def test_roi_align_of_no_boxes_and_max_pooling():
         )
 
 
-# ------------------------------------------------------------------------------------------------------ focal loss
+# --------------------------------------------------------------------------------------- focal loss
 @pytest.mark.parametrize("weighted", [True, False])
 def test_focal_loss_equals_formula_with_gradient(weighted):
     generator = torch.Generator().manual_seed(3)
@@ -252,7 +252,7 @@ def test_through_mmcv_the_gradient_reaches_the_features():
     )
 
 
-# ------------------------------------------------------------------------------------------------- compiled, if any
+# --------------------------------------------------------------------------------- compiled, if any
 @pytest.mark.skipif(not mmcv_is_compiled(), reason="mmcv has no compiled operators here")
 def test_compiled_operators_are_used_and_equal():
     mm_available("mmdet")

@@ -185,7 +185,8 @@ def test_seeds_on_different_training_splits_are_never_averaged(store: ResultStor
 
 
 def shuffle(store: ResultStore, key: str, **changes: Any) -> None:
-    """Keep the predictions of a result with their rows in another order, and say so in its record."""
+    """Keep the predictions of a result with their rows in another order, and say so in its
+    record."""
     kept = store.load_predictions(key)
     table = kept.table.sample(frac=1, random_state=0).reset_index(drop=True).assign(**changes)
     store.finish(store.records()[key], Predictions(table, kept.arrays, kept.extra))

@@ -129,7 +129,8 @@ def test_a_note_that_is_nonsense_is_written_again(store: ResultStore) -> None:
 
 
 def _killed_at(store: ResultStore, write: int) -> bool:
-    """Publish in a process that dies at its n-th renaming of a file; say whether it came to that."""
+    """Publish in a process that dies at its n-th renaming of a file; say whether it came to
+    that."""
     child = os.fork()
     if child == 0:
         renamed, replace = [0], Path.replace

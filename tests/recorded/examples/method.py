@@ -30,7 +30,8 @@ class SigLip(VisionLanguageMethod):
         }
 
 
-@backbone("siglip", title="SigLIP, an example", architecture=architecture_name, method=f"{__name__}:SigLip",
+@backbone("siglip", title="SigLIP, an example", architecture=architecture_name,
+method=f"{__name__}:SigLip",
           trainer="backbones.pretrain", pretrain_on="mimic_cxr")  # fmt: skip
 def build(request: BackboneRequest) -> Backbone:
     """Return the encoders of a checkpoint written by `place-bench pretrain siglip`."""

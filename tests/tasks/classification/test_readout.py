@@ -36,7 +36,7 @@ def settings_of(module, protocol, labels, mode, **changes):
     return found.labelling() if module is zero_shot else found
 
 
-# ------------------------------------------------------------------------------------------------------------ settings
+# ----------------------------------------------------------------------------------------- settings
 @pytest.mark.parametrize("profile", ["demo", "paper"])
 @pytest.mark.parametrize(
     "mode, labels, threshold",
@@ -70,7 +70,7 @@ def test_benchx_joins_prompts_by_the_maximum_and_decides_every_class_by_itself()
     assert found.mode == "binary"
 
 
-# --------------------------------------------------------------------------------------------------------- right values
+# ------------------------------------------------------------------------------------- right values
 LOGITS, TRUTH = [[2, -3], [1, -3], [0, -3]], [[1, 0], [1, 0], [0, 0]]
 
 
@@ -114,7 +114,7 @@ def test_the_thresholds_chosen_on_test_are_stated():
     assert readout.facts_on_test(scores, values, chosen, plain) == {}
 
 
-# ------------------------------------------------------------------------------------------------- published procedures
+# ----------------------------------------------------------------------------- published procedures
 SCORES = st.sampled_from([-1.0, 0.0, 0.25, 0.5, 2.0])
 
 

@@ -105,7 +105,7 @@ def test_an_image_that_stands_twice(root):
         CHEXPERT.index(root)
 
 
-# ------------------------------------------------------------------------------------------- the references' split
+# ---------------------------------------------------------------------------- the references' split
 def reference(table):
     """The procedure as described, in the steps of the description: positions chosen, row labels
     dropped."""
@@ -169,7 +169,7 @@ def test_fractions_of_the_references():
         CHEXPERT.reference_subset(train.head(20), "mgca", 0.01, 3)
 
 
-# ------------------------------------------------------------------------------------------------- 5x200 and 8x200
+# ---------------------------------------------------------------------------------- 5x200 and 8x200
 def test_draw_is_the_reference_membership():
     table = big_table()
     taken, _, _ = reference(table)

@@ -96,7 +96,7 @@ def test_every_registered_dataset_has_a_fake():
     assert {fake.partition(" ")[0] for fake in FAKES} == ours
 
 
-# ------------------------------------------------------------------------------------- how text may be written
+# -------------------------------------------------------------------------- how text may be written
 FORMS = {
     "byte order mark and CRLF": lambda text: text.replace("\n", "\r\n").encode("utf-8-sig"),
     "CR": lambda text: text.replace("\n", "\r").encode(),
@@ -143,7 +143,7 @@ def test_extensions_in_capitals_are_found(fake, root):
     assert len(prepare(dataset, root, size=16, needs_masks=masks).index) == len(before)
 
 
-# ------------------------------------------------------------------------------------------- what stops a run
+# --------------------------------------------------------------------------------- what stops a run
 def directory(path):
     path.unlink()
     path.mkdir()
@@ -260,7 +260,7 @@ def messages(dataset, root):
     return [line.replace(str(root), "") for line in said]
 
 
-# -------------------------------------------------------------------------------------------- what is left out
+# --------------------------------------------------------------------------------- what is left out
 @every
 @pytest.mark.parametrize("damage", ["gone", "unreadable"])
 def test_one_bad_picture_stops_or_is_left_out_and_listed(fake, root, damage):
@@ -287,7 +287,8 @@ ROWS = {
     "covidx4": ("train.txt", "f0_3.png positive", "f0_3.png flu", "f0_3.png", 1),
     "iu_xray": ("annotation.json", '"Report 1."', "7", "CXR1_IM-1", 2),
     "iu_xray xml": ("ecgen-radiology/3.xml", "</eCitation>", "", "CXR3_IM-1", 1),
-    "iu_xray kaggle": ("indiana_projections.csv", "3_IM-0001-0001.dcm.png,Fro", "3_a.png,F", "CXR3", 2),
+    "iu_xray kaggle": ("indiana_projections.csv", "3_IM-0001-0001.dcm.png,Fro", "3_a.png,F", "CXR3",
+    2),
     "mimic_cxr": ("mimic-cxr-2.0.0-chexpert.csv", ",-1.0", ",maybe", "00000000-AP", 1),
     "mimic_cxr_r2gen": ("annotation.json", '"Report 1."', "7", "CXR1_IM-1", 1),
     "nih": ("Data_Entry_2017.csv", "Hernia", "Hernias", "00000002_000.png", 1),
@@ -348,7 +349,7 @@ def test_an_image_named_by_two_faults_is_left_out_whole(templates, tmp_path):
     assert skipped[0].id == "id-05" and "line 14: 7 fields" in skipped[0].reason
 
 
-# ---------------------------------------------------------------------------------------- inside the folder only
+# --------------------------------------------------------------------------- inside the folder only
 @every
 def test_a_link_out_of_the_folder_is_refused_unless_the_folder_is_a_link(fake, root, tmp_path):
     row = index_of(fake, root).iloc[0]

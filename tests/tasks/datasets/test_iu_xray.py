@@ -67,7 +67,8 @@ def test_a_wrong_entry_is_named(tmp_path, changes, message):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("{", "cannot be read"), ('{"train": []}', "lacks the list 'val'"), ('{"train": [{}], "val": [], "test": []}', "lacks 'id'"),
+    [("{", "cannot be read"), ('{"train": []}', "lacks the list 'val'"),
+    ('{"train": [{}], "val": [], "test": []}', "lacks 'id'"),
      ('{"train": [], "val": [], "test": []}', "has no entries")],
 )  # fmt: skip
 def test_a_broken_annotation_is_named(tmp_path, content, message):

@@ -33,7 +33,8 @@ def test_lines_that_end_a_sentence_get_a_full_stop(text, clean):
 
 
 SENTENCES = (
-    "The heart is normal in size. There is a right PICC line with its tip in the superior vena cava. "
+    "The heart is normal in size. There is a right PICC line with its tip in the superior "
+    "vena cava. "
     "Comparison is made with the CT of the chest. No Kerley B lines are seen, and no effusion or "
     "pneumothorax. Old Hill-Sachs deformity of the left humerus. Status post CABG with a Swan-Ganz "
     "catheter and a Dobbhoff tube. The XXXX is stable."
@@ -47,7 +48,10 @@ def test_wrapping_a_report_changes_nothing(width):
 
 
 def test_wrapping_a_report_in_capitals_changes_nothing():
-    text = "NO FOCAL CONSOLIDATION, EFFUSION OR PNEUMOTHORAX IS SEEN ON THIS STUDY. THE BONES ARE INTACT."
+    text = (
+        "NO FOCAL CONSOLIDATION, EFFUSION OR PNEUMOTHORAX IS SEEN ON THIS STUDY. THE BONES ARE "
+        "INTACT."
+    )
     for width in range(50, 90):
         assert clean_text("\n".join(textwrap.wrap(text, width))) == text
 

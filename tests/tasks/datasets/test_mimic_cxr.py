@@ -137,7 +137,7 @@ def test_validate(one):
         prepare(MIMIC, one, size=20)
 
 
-# ------------------------------------------------------------------------------------------------------------- errors
+# ------------------------------------------------------------------------------------------- errors
 def test_a_report_that_is_no_utf_8_is_named(one):
     path = next(one.rglob("s50000001.txt"))
     path.write_bytes(b"\n FINDINGS:  Caf\xe9 au lait.\n")

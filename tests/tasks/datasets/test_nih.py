@@ -25,7 +25,8 @@ def name(number):
 
 
 def write_nih(root):
-    """Forty images of twenty patients in two folders; the last five patients are the official test."""
+    """Forty images of twenty patients in two folders; the last five patients are the official
+    test."""
     rows = []
     for number in range(40):
         folder = root / f"images_{1 + number // 20:03d}" / "images"
@@ -177,7 +178,7 @@ def test_mrms_lists_need_not_nest(root):
         assert set(chosen["image_id"]) == {name(number) for number in numbers}
 
 
-# ------------------------------------------------------------------------------------------------------------- errors
+# ------------------------------------------------------------------------------------------- errors
 @pytest.mark.parametrize(
     ("file", "old", "new", "message"),
     [

@@ -141,7 +141,7 @@ def test_counts_are_compared(root):
     assert "images of train: 20 found, 8000 expected (published)." in messages
 
 
-# ------------------------------------------------------------------------------------------------------------- errors
+# ------------------------------------------------------------------------------------------- errors
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

@@ -120,7 +120,7 @@ def test_blank_patient_falls_back_to_the_study(root):
     assert np.isnan(row["age"])
 
 
-# ------------------------------------------------------------------------------------------------------------- errors
+# ------------------------------------------------------------------------------------------- errors
 def edit(root, old, new):
     table = root / "train-rle.csv"
     text = table.read_text()
@@ -189,7 +189,7 @@ def test_blank_runs(root):
         SIIM.index(root)
 
 
-# ------------------------------------------------------------------------------------------- the references' split
+# ---------------------------------------------------------------------------- the references' split
 def big_index(images: int = 10675, positive: int = 2379, several: int = 624) -> pd.DataFrame:
     """Return an index with the counts of stage 1: 11,582 rows, 624 images with 2 to 10 of them."""
     rng = np.random.default_rng(0)

@@ -1,4 +1,5 @@
-"""TBX11K in both forms it is downloaded in: boxes, masks, BenchX's split, and files that are wrong."""
+"""TBX11K in both forms it is downloaded in: boxes, masks, BenchX's split, and files that are
+wrong."""
 
 import json
 
@@ -153,7 +154,7 @@ def test_counts_are_compared(root):
     assert "tb: 8 found, 799 expected (published for the simplified version)." in messages
 
 
-# ------------------------------------------------------------------------------------------------------------- errors
+# ------------------------------------------------------------------------------------------- errors
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

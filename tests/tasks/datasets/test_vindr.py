@@ -161,7 +161,7 @@ def test_counts_are_compared(root):
     assert "images of test: 8 found, 3000 expected (published)." in messages
 
 
-# ------------------------------------------------------------------------------------------------------------- errors
+# ------------------------------------------------------------------------------------------- errors
 @pytest.mark.parametrize(
     ("file", "old", "new", "message"),
     [

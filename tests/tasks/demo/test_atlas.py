@@ -1,4 +1,5 @@
-"""The shipped atlas: pinned, small, anatomically in order; its code loses nothing but quantisation."""
+"""The shipped atlas: pinned, small, anatomically in order; its code loses nothing but
+quantisation."""
 
 import gzip
 import struct

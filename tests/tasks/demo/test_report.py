@@ -21,8 +21,10 @@ WORDS = {
     "Atelectasis": "atelecta",
     "Lung Lesion": "nodul|mass",
 }
-FINDING = {"pneumothorax": "Pneumothorax", "effusion": "Pleural Effusion", "edema": "Edema", "cardiomegaly": "Cardiomegaly",
-           "nodule": "Lung Lesion", "fracture": "Fracture", "atelectasis": "Atelectasis"}  # fmt: skip
+FINDING = {"pneumothorax": "Pneumothorax", "effusion": "Pleural Effusion", "edema": "Edema",
+"cardiomegaly": "Cardiomegaly",
+           "nodule": "Lung Lesion", "fracture": "Fracture",
+           "atelectasis": "Atelectasis"}  # fmt: skip
 
 
 def written(count=150):

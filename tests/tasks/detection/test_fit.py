@@ -171,7 +171,7 @@ def test_a_class_without_test_boxes_is_named(kind, toy, make_context):
     assert np.isnan(found["map:pit"]) and not np.isnan(found["map"])
 
 
-# ------------------------------------------------------------------------------------------------------------- data
+# --------------------------------------------------------------------------------------------- data
 def test_boxes_move_with_the_image(toy):
     boxes = [np.array([[10, 20, 30, 44, 0]], np.float32)] * 40
     grey = torch.zeros(40, 1, 64, 64)

@@ -80,8 +80,8 @@ def _coco(truth, found, classes, engine, ious):
 def _misses_first(evaluation):
     """Let pycocotools take the misses before the hits of the same score, at its one threshold.
 
-    The precision at the hits of a step then rises to that of its end, so that the interpolated curve
-    is the one with the step as a whole.
+    The precision at the hits of a step then rises to that of its end, so that the interpolated
+    curve is the one with the step as a whole.
     """
     for one in filter(None, evaluation.evalImgs):
         if len(evaluation.params.iouThrs) == 1:
@@ -92,7 +92,8 @@ def _misses_first(evaluation):
 
 
 def _steps_of_coco(truth, found, classes=2):
-    """Return COCO's AP per IoU and class [T, K], equal scores in one step; NaN without a true box."""
+    """Return COCO's AP per IoU and class [T, K], equal scores in one step; NaN without a true
+    box."""
     parts = []
     for iou in IOUS:
         precision, _ = _coco(truth, found, classes, "pycocotools", [iou])
@@ -208,7 +209,7 @@ def test_matching_all_images_at_once_equals_a_loop(seed):
             assert not hits(bits[i], level)[len(f) :].any()
 
 
-# --------------------------------------------------------------------------------------------------------------- FROC
+# --------------------------------------------------------------------------------------------- FROC
 HIT, MISS = [10, 10, 30, 30, 0], [40, 40, 60, 60, 0]
 
 
@@ -256,7 +257,7 @@ def test_froc_equals_trying_every_threshold(seed):
         assert (np.isnan(value) and not total) or value == pytest.approx(best)
 
 
-# ------------------------------------------------------------------------------------------------------------- others
+# ------------------------------------------------------------------------------------------- others
 def test_equal_scores_are_one_point_of_the_curve_and_one_threshold():
     """Score .9: a hit; .5: two misses and a hit, which no threshold parts."""
     truth = [np.array([HIT], np.float32)] * 2

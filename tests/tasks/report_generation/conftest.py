@@ -20,8 +20,10 @@ TASK = TaskSpec(
     options={"text": "findings", "images": 2},
 )
 TINY = {
-    "width": "32", "layers": "1", "heads": "2", "feedforward": "32", "epochs": "2", "updates": "140", "batch_size": "8",
-    "lr": "0.005", "min_count": "1", "dropout": "0", "max_words": "20", "monitor": "loss", "tokenizer": "cleaned",
+    "width": "32", "layers": "1", "heads": "2", "feedforward": "32", "epochs": "2",
+    "updates": "140", "batch_size": "8",
+    "lr": "0.005", "min_count": "1", "dropout": "0", "max_words": "20", "monitor": "loss",
+    "tokenizer": "cleaned",
     "warmup": "0", "patience": "none",
 }  # fmt: skip
 

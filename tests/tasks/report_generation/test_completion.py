@@ -1,4 +1,5 @@
-"""A result made without Java gets its captioning metrics once Java is there, where texts were kept."""
+"""A result made without Java gets its captioning metrics once Java is there, where texts were
+kept."""
 
 import sys
 

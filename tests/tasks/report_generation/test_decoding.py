@@ -22,7 +22,8 @@ class Model:
     def __init__(self, decoder, seed=0, sharp=6.0, ends=None):
         torch.manual_seed(seed)
         settings = ReportSettings(
-            decoder=decoder, width=16, heads=2, layers=2, feedforward=16, max_words=12, dropout=0.0, visual_dropout=0.0,
+            decoder=decoder, width=16, heads=2, layers=2, feedforward=16, max_words=12, dropout=0.0,
+            visual_dropout=0.0,
             encoder_layers=1 if decoder == "r2gen" else 0,
         )  # fmt: skip
         self.decoder = ReportDecoder(SIZE, settings).double().eval()

@@ -91,8 +91,10 @@ def test_positive_wins_over_uncertain_over_negative():
 def test_rules_agree_with_the_demo_labels():
     from tasks.demo.reports.phrases import ABSENT, ABSENT_LABEL, PRESENT
 
-    fill = {"side": "left", "lobe": "upper", "where": "apical", "size": "small", "degree": "mild", "dense": "dense", "mm": 9,
-            "cm": 2, "rib": "sixth", "portion": "lateral", "tip": 4, "line": "PICC", "depth": "mid SVC"}  # fmt: skip
+    fill = {"side": "left", "lobe": "upper", "where": "apical", "size": "small", "degree": "mild",
+    "dense": "dense", "mm": 9,
+            "cm": 2, "rib": "sixth", "portion": "lateral", "tip": 4, "line": "PICC",
+            "depth": "mid SVC"}  # fmt: skip
     wrong = []
     for phrases in PRESENT.values():
         for text, labels in phrases:

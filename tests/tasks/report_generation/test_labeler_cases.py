@@ -1,5 +1,5 @@
-"""Reports as they are written, and what they name: lists, lines, marks, doubt, negation and where it
-ends."""
+"""Reports as they are written, and what they name: lists, lines, marks, doubt, negation and where
+it ends."""
 
 import pytest
 
@@ -77,10 +77,12 @@ CASES = {
         ("No effusion\n\nright apical pneumothorax", "PTX"),
         ("No effusion\r\nRight apical pneumothorax\r\n", "PTX"),
         ("No effusion\u2028Right apical pneumothorax", "PTX"),
-        ("The heart is normal in size. There is no focal consolidation, effusion, or\n pneumothorax. The bones are intact.", ""),
+        (("The heart is normal in size. There is no focal consolidation, effusion, or\n "
+            "pneumothorax. The bones are intact."), ""),
         (
             "There is no evidence of focal consolidation, pleural effusion, or acute\n"
-            " Pneumothorax in this patient with a long history of smoking and many prior\n studies.",
+            " Pneumothorax in this patient with a long history of smoking and many prior\n "
+                "studies.",
             "",
         ),
         ("No change\nNo pleural effusion\nNo pneumothorax", ""),

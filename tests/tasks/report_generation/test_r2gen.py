@@ -125,7 +125,8 @@ class Network:
 
 
 class Case:
-    """A model with random weights, every norm's among them, and four studies of one or two images."""
+    """A model with random weights, every norm's among them, and four studies of one or two
+    images."""
 
     def __init__(self, seed=0, sharp=2.0, ends=1.0):
         torch.manual_seed(seed)
@@ -147,8 +148,8 @@ class Case:
 
 
 def beam(network, patches, width, limit):
-    """Return the words that R2Gen's search finds: an ended hypothesis keeps its seat in the beam and
-    cannot go on; the highest sum of log-probabilities wins."""
+    """Return the words that R2Gen's search finds: an ended hypothesis keeps its seat in the beam
+    and cannot go on; the highest sum of log-probabilities wins."""
     forbidden = [PAD, BEGIN]  # ids that R2Gen does not have: its 0 is begin, end and padding
     living, ended = [(0.0, [BEGIN])], []
     for step in range(limit):
@@ -196,7 +197,7 @@ def test_search_writes_what_the_equations_do(width, seed):
     assert search(case.model, case.batch, STUDIES, options) == wanted
 
 
-# --------------------------------------------------------------------------------------------- rules
+# -------------------------------------------------------------------------------------------- rules
 def test_norms_divide_by_the_sample_deviation():
     """0 1 2 3: the deviation with n - 1 is 1.2910, with n it would be 1.1180."""
     wanted = [-1.1619, -0.3873, 0.3873, 1.1619]
@@ -276,7 +277,8 @@ def test_masked_tokens_are_not_seen_by_the_encoder():
 
 
 def test_matrices_start_as_in_r2gen():
-    """Glorot's uniform bounds for all but the last layer: its matrix has those of a plain linear."""
+    """Glorot's uniform bounds for all but the last layer: its matrix has those of a plain
+    linear."""
     torch.manual_seed(0)
     decoder = ReportDecoder(WORDS, SETTINGS)
     for name, parameter in decoder.named_parameters():

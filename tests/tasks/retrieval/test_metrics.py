@@ -1,4 +1,5 @@
-"""Ranking metrics equal the mean over random orders of ties, scikit-learn's nDCG, and brute force."""
+"""Ranking metrics equal the mean over random orders of ties, scikit-learn's nDCG, and brute
+force."""
 
 import itertools
 

@@ -28,7 +28,8 @@ FAST = {
 
 
 class TinyBackbone:
-    """Three strided convolutions with BatchNorm; as `vit` its last map stands for the token grid."""
+    """Three strided convolutions with BatchNorm; as `vit` its last map stands for the token
+    grid."""
 
     name, architecture, has_text = "tiny", "tiny", False
     pooled_dim = patch_dim = 8

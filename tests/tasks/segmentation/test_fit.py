@@ -220,7 +220,7 @@ def test_empty_validation_is_refused(kind, toy, make_context):
         kind.fit(toy.Backbone(), toy.blobs(4), toy.blobs(0), make_context())
 
 
-# ------------------------------------------------------------------------------------------------------------- data
+# --------------------------------------------------------------------------------------------- data
 def test_augmentation_moves_image_and_mask_together_and_repeats(toy):
     subset = toy.blobs(40, seed=5)
     batches = TrainBatches(Source(subset, toy.Backbone.input), 8, augment=True)

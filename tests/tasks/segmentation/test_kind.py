@@ -155,7 +155,7 @@ def test_a_dataset_without_the_reference_split_is_refused(kind, toy, monkeypatch
         split_for(kind, INDEX, toy.task, "mgca", 0)
 
 
-# ----------------------------------------------------------------------------------------------------------- figure
+# ------------------------------------------------------------------------------------------- figure
 def test_figure_has_a_row_per_method(kind, toy, tmp_path):
     from matplotlib.image import imread
 

@@ -135,7 +135,7 @@ def test_counts_of_bool_and_uint8_and_views_agree():
     )
 
 
-# --------------------------------------------------------------------------------------------- size and boundary
+# -------------------------------------------------------------------------------- size and boundary
 def test_dice_by_size_takes_the_images_of_that_size():
     target, pred = np.zeros((4, 1, 20, 20), np.uint8), np.zeros((4, 1, 20, 20), np.uint8)
     for image, side in enumerate(

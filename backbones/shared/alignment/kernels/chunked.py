@@ -89,7 +89,8 @@ class _Captions(NamedTuple):
 class _Tile(NamedTuple):
     dots: Tensor  # <unit, region> [J, L, I, S]
     weights: Tensor  # attention over regions [J, L, I, S]
-    context: Tensor  # the context [J, L, I, D], or in Gram form its product with each region [J, L, I, S]
+    # the context [J, L, I, D], or in Gram form its product with each region [J, L, I, S]
+    context: Tensor
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,8 @@ class _Problem:
     def _backward_images(
         self, images: slice, rows: tuple[Tensor, ...], by_text: Tensor, by_regions: Tensor
     ) -> None:
-        """Add the gradients of one chunk of images to `by_text` and to these images' `by_regions`."""
+        """Add the gradients of one chunk of images to `by_text` and to these images'
+        `by_regions`."""
         regions, captions_of = self.regions[images], list(self._caption_chunks(images))
         again = any(
             (images.start, captions.rows.start) not in self.kept for captions in captions_of

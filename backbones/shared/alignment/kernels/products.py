@@ -15,7 +15,8 @@ def chunks(length: int, size: int) -> Iterator[slice]:
 
 
 def by_image(tile: Tensor, dtype: torch.dtype) -> Tensor:
-    """View a tile [J, L, I, X] as a batch of matrices [I, J L, X], in the type the products run in."""
+    """View a tile [J, L, I, X] as a batch of matrices [I, J L, X], in the type the products run
+    in."""
     return tile.flatten(0, 1).transpose(0, 1).to(dtype)
 
 
@@ -43,7 +44,8 @@ def add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
 
 
 def working(tensor: Tensor) -> Tensor:
-    """Return the tensor in the type products take: its own on a GPU, at least float32 on the CPU."""
+    """Return the tensor in the type products take: its own on a GPU, at least float32 on the
+    CPU."""
     return tensor if tensor.is_cuda else tensor.to(accumulator(tensor))
 
 

@@ -5,7 +5,8 @@ Each kernel walks the keys for a block of queries; the per-key half is the same 
 roles exchanged.
 """
 
-# Kernel arguments are pointers and numbers that Triton types itself, and compile-time constants are upper case there.
+# Kernel arguments are pointers and numbers that Triton types itself, and compile-time constants
+# are upper case there.
 # ruff: noqa: ANN001, ANN202, N803
 # mypy: disallow-untyped-defs=False, disallow-incomplete-defs=False
 
@@ -26,7 +27,8 @@ MAX_WIDTH = 1024
 
 @triton.jit
 def _tile(
-    rows, row_ids, row, row_ok, width, keys_ptr, key_ids_ptr, ignore_ptr, stride_row, stride_col, start, count,
+    rows, row_ids, row, row_ok, width, keys_ptr, key_ids_ptr, ignore_ptr, stride_row, stride_col,
+    start, count,
     HAS_IGNORE: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Return a tile of logits (-inf where ignored or outside), its positives, and the block of
@@ -63,8 +65,10 @@ def _grow(top, total, logits):
 
 @triton.jit
 def _log_sums_kernel(
-    rows_ptr, row_ids_ptr, keys_ptr, key_ids_ptr, ignore_ptr, all_ptr, own_ptr, height, count, width, stride_row, stride_col,
-    HAS_IGNORE: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, PRECISION: tl.constexpr,
+    rows_ptr, row_ids_ptr, keys_ptr, key_ids_ptr, ignore_ptr, all_ptr, own_ptr, height, count,
+    width, stride_row, stride_col,
+    HAS_IGNORE: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
+    PRECISION: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
     depth = tl.arange(0, BLOCK_D)
@@ -81,7 +85,8 @@ def _log_sums_kernel(
     own = tl.zeros([BLOCK_M], tl.float32)
     for start in range(0, count, BLOCK_N):
         logits, positive, _keys = _tile(
-            rows, row_ids, row, row_ok, width, keys_ptr, key_ids_ptr, ignore_ptr, stride_row, stride_col, start, count,
+            rows, row_ids, row, row_ok, width, keys_ptr, key_ids_ptr, ignore_ptr, stride_row,
+            stride_col, start, count,
             HAS_IGNORE, BLOCK_N, BLOCK_D, PRECISION,
         )  # fmt: skip
         top, total = _grow(top, total, logits)
@@ -101,7 +106,8 @@ def _log_sums_kernel(
 @triton.jit
 def _gradient_kernel(
     rows_ptr, row_ids_ptr, keys_ptr, key_ids_ptr, ignore_ptr, out_ptr,
-    row_all_ptr, row_own_ptr, by_row_all_ptr, by_row_own_ptr, key_all_ptr, key_own_ptr, by_key_all_ptr, by_key_own_ptr,
+    row_all_ptr, row_own_ptr, by_row_all_ptr, by_row_own_ptr, key_all_ptr, key_own_ptr,
+    by_key_all_ptr, by_key_own_ptr,
     height, count, width, stride_row, stride_col,
     HAS_IGNORE: tl.constexpr, FROM_ROWS: tl.constexpr, FROM_KEYS: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, PRECISION: tl.constexpr,
@@ -121,7 +127,8 @@ def _gradient_kernel(
     gradient = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
     for start in range(0, count, BLOCK_N):
         logits, positive, keys = _tile(
-            rows, row_ids, row, row_ok, width, keys_ptr, key_ids_ptr, ignore_ptr, stride_row, stride_col, start, count,
+            rows, row_ids, row, row_ok, width, keys_ptr, key_ids_ptr, ignore_ptr, stride_row,
+            stride_col, start, count,
             HAS_IGNORE, BLOCK_N, BLOCK_D, PRECISION,
         )  # fmt: skip
         own = tl.where(positive, logits, -float("inf"))
@@ -201,7 +208,8 @@ def _forward(
     total, own = (torch.empty(len(rows), dtype=torch.float32, device=rows.device) for _ in range(2))
     settings = _settings(rows)
     _log_sums_kernel[(triton.cdiv(len(rows), settings["BLOCK_M"]),)](
-        rows, row_ids, keys, key_ids, *_ignored(ignore, rows), total, own, len(rows), len(keys), rows.shape[1], *_strides(ignore),
+        rows, row_ids, keys, key_ids, *_ignored(ignore, rows), total, own, len(rows), len(keys),
+        rows.shape[1], *_strides(ignore),
         ignore is not None, **settings,
     )  # fmt: skip
     return total, own
@@ -218,14 +226,16 @@ def _backward(
     rows, _, keys, _ = sides
     out, settings, unread = torch.empty_like(rows), _settings(rows), (rows,) * 4
     _gradient_kernel[(triton.cdiv(len(rows), settings["BLOCK_M"]),)](
-        *sides, *_ignored(ignore, rows), out, *(by_row or unread), *(by_key or unread), len(rows), len(keys), rows.shape[1],
+        *sides, *_ignored(ignore, rows), out, *(by_row or unread), *(by_key or unread), len(rows),
+        len(keys), rows.shape[1],
         *_strides(ignore), ignore is not None, by_row is not None, by_key is not None, **settings,
     )  # fmt: skip
     return out
 
 
 def _settings(rows: Tensor) -> dict[str, Any]:
-    """Return blocks that keep a program's rows, keys and gradient in registers and shared memory."""
+    """Return blocks that keep a program's rows, keys and gradient in registers and shared
+    memory."""
     depth = max(triton.next_power_of_2(rows.shape[1]), 16)
     block_m, block_n = (64, 64) if depth <= 128 else (32, 32) if depth <= 512 else (16, 16)
     exact = rows.dtype == torch.float32 and not torch.backends.cuda.matmul.allow_tf32

@@ -6,7 +6,8 @@ block of one image's regions, so the softmax over words and the one over regions
 nothing but the weights (or the gradient) is written.
 """
 
-# Kernel arguments are pointers and numbers that Triton types itself, and compile-time constants are upper case there.
+# Kernel arguments are pointers and numbers that Triton types itself, and compile-time constants
+# are upper case there.
 # ruff: noqa: ANN001, ANN202, N803
 # mypy: disallow-untyped-defs=False, disallow-incomplete-defs=False
 
@@ -93,7 +94,8 @@ def _attend_kernel(
 
 @triton.jit
 def _attend_backward_kernel(
-    dots_ptr, weights_ptr, pulled_ptr, by_dot_ptr, by_norm_ptr, mean_ptr, word_mask_ptr, out_ptr, scale, words, images, regions,
+    dots_ptr, weights_ptr, pulled_ptr, by_dot_ptr, by_norm_ptr, mean_ptr, word_mask_ptr, out_ptr,
+    scale, words, images, regions,
     HAS_WORD_MASK: tl.constexpr, WORDS_FIRST: tl.constexpr,
     BLOCK_L: tl.constexpr, BLOCK_S: tl.constexpr, REGION_BLOCKS: tl.constexpr,
 ):  # fmt: skip
@@ -134,7 +136,8 @@ def attend(
     weights, dot = torch.empty_like(dots), dots.new_empty(captions, words, images)
     block_l, block_s = _blocks(words, regions, pooling)
     _attend_kernel[(captions, images, triton.cdiv(words, block_l))](
-        dots, weights, dot, _flags(text_mask, dots), _flags(region_mask, dots), pooling.attention_scale, words, images, regions,
+        dots, weights, dot, _flags(text_mask, dots), _flags(region_mask, dots),
+        pooling.attention_scale, words, images, regions,
         text_mask is not None, region_mask is not None, pooling.words_first, block_l, block_s,
     )  # fmt: skip
     return weights, dot
@@ -156,7 +159,8 @@ def attend_backward(
     by_dot, by_norm, mean = (row.contiguous() for row in rows)
     _attend_backward_kernel[(captions, images, triton.cdiv(words, block_l) * blocks)](
         dots, weights, by_image, by_dot, by_norm, mean, _flags(text_mask, dots), out,
-        pooling.attention_scale, words, images, regions, text_mask is not None, pooling.words_first, block_l, block_s, blocks,
+        pooling.attention_scale, words, images, regions, text_mask is not None, pooling.words_first,
+        block_l, block_s, blocks,
     )  # fmt: skip
     return out
 

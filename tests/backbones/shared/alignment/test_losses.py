@@ -63,7 +63,7 @@ def same_value_and_gradient(
     torch.testing.assert_close(single.double(), second.detach(), atol=1e-4, rtol=1e-4)
 
 
-# ---------------------------------------------------------------------------------------------------- reference forms
+# ---------------------------------------------------------------------------------- reference forms
 def attend(sentence: torch.Tensor, regions: torch.Tensor, tau: float) -> torch.Tensor:
     """<u, q> with q formed and normalised, region by region."""
     weights = torch.stack([torch.dot(sentence, region) / tau for region in regions]).softmax(0)
@@ -127,7 +127,7 @@ def random_keys(images: int, sentences: int, seed: int, kinds: int = 4) -> torch
     return keys.masked_fill(torch.arange(sentences) >= counts, -1)
 
 
-# --------------------------------------------------------------------------------------------------------------- PCMA
+# --------------------------------------------------------------------------------------------- PCMA
 @pytest.mark.parametrize(
     "images, count, regions", [(1, 1, 1), (1, 3, 5), (2, 1, 16), (5, 4, 3), (7, 3, 2)]
 )
@@ -140,7 +140,8 @@ def test_pcma_equals_the_loops(
     keys = random_keys(images, count, seed=3)
     options = {"tau2": 0.1, "tau3": 0.1, "duplicate_cosine": duplicate}
     same_value_and_gradient(
-        lambda u, p: pcma_sentence_loss(normal(u), keys, normal(p), **options, implementation=form),  # type: ignore[arg-type]
+        lambda u, p: pcma_sentence_loss(normal(u), keys, normal(p), **options, implementation=form),
+        # type: ignore[arg-type]
         lambda u, p: pcma_reference(normal(u), keys, normal(p), 0.1, 0.1, duplicate),
         sentences * 1.3,
         observed * 0.8,
@@ -234,7 +235,7 @@ def test_pairwise_cosine_leaves_out_the_diagonal() -> None:
     assert float(pairwise_cosine(observed[:, :1])) == pytest.approx(0.0, abs=1e-12)
 
 
-# ------------------------------------------------------------------------------------------------------------ InfoNCE
+# ------------------------------------------------------------------------------------------ InfoNCE
 @pytest.mark.parametrize("size", [1, 2, 7])
 def test_info_nce_equals_cross_entropy(size: int) -> None:
     x, y = unit(size, 5, seed=1), unit(size, 5, seed=2)
@@ -261,7 +262,7 @@ def test_ignored_pairs_leave_and_positives_stay() -> None:
     same_value_and_gradient(lambda x: score_info_nce(x, positives, ignored), reference, logits)
 
 
-# -------------------------------------------------------------------------------------------------------- correlation
+# -------------------------------------------------------------------------------------- correlation
 @pytest.mark.parametrize("patches, width, other", [(1, 4, 4), (2, 3, 5), (9, 4, 20), (12, 30, 6)])
 @pytest.mark.parametrize("kind", ["frobenius", "pearson"])
 def test_correlation_loss_equals_formed_matrices(
@@ -306,7 +307,7 @@ def test_patch_pixels_are_the_pixels_of_the_patch() -> None:
     assert rows.shape == (2, 6, 16)
 
 
-# -------------------------------------------------------------------------------------------------------- distributed
+# -------------------------------------------------------------------------------------- distributed
 def _global_losses(
     sentences: torch.Tensor, keys: torch.Tensor, observed: torch.Tensor, texts: torch.Tensor
 ) -> torch.Tensor:
@@ -360,7 +361,7 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
         torch.testing.assert_close(torch.cat([ranks[0][number], ranks[1][number]]), x.grad)
 
 
-# ------------------------------------------------------------------------------------------------------------ imports
+# ------------------------------------------------------------------------------------------ imports
 @pytest.mark.parametrize("module", ["backbones.shared.alignment.kernels", "backbones.place.model"])
 def test_imports_without_openmmlab(module: str) -> None:
     code = (

@@ -1,4 +1,5 @@
-"""Checkpoints made here: a card, vocabulary or weights that are damaged are named in one sentence."""
+"""Checkpoints made here: a card, vocabulary or weights that are damaged are named in one
+sentence."""
 
 import json
 import os

@@ -378,7 +378,7 @@ def test_bad_pairs_are_named(pairs: PairData) -> None:
         pretrain(recipe(), replace(pairs, train=make_subset(1, 144, 1)), progress=Silent())
 
 
-# -------------------------------------------------------------------------------------------------- refused checkpoints
+# ------------------------------------------------------------------------------ refused checkpoints
 def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     return state_dict_of(read_weights(path), path)
 

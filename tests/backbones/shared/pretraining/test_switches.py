@@ -171,7 +171,7 @@ def test_a_loss_that_is_not_finite_names_the_sample_and_keeps_the_last_checkpoin
     assert len(curve(tmp_path / "out")) == 2
 
 
-# ------------------------------------------------------------------------------------------------------- odd reports
+# -------------------------------------------------------------------------------------- odd reports
 @pytest.mark.parametrize("method", METHODS)
 def test_reports_of_one_word_and_of_letters_from_elsewhere_train(
     method: str, pairs: PairData

@@ -44,7 +44,11 @@ def test_buffers_that_are_computed_need_not_be_in_the_file():
 def test_a_weight_no_forward_pass_uses_counts_for_nothing_and_is_not_random():
     module = Masked()
     weights = {k: v for k, v in module.state_dict().items() if k != "mask_token"}
-    idle = lambda names: idle_weights(module, names, lambda: [module(torch.zeros(1, 2))])  # noqa: E731
+    inputs = torch.zeros(1, 2)
+
+    def idle(names):
+        return idle_weights(module, names, lambda: [module(inputs)])
+
     coverage = fill(module, weights, FILE, "it", idle=idle)
     assert coverage.fraction == 1.0
     assert coverage.idle == ("mask_token",)

@@ -113,7 +113,7 @@ def test_the_table_says_who_beats_the_prior(
     assert all(line["images"] == 6 and line["task"] == "t" for line in lines)
 
 
-# --------------------------------------------------------------------------------------------------- lesions of a subset
+# ------------------------------------------------------------------------------ lesions of a subset
 def subset(side: int, boxes: list[list[list[float]]]) -> Subset:
     names = [f"i{row}" for row in range(len(boxes))]
     lists = tuple(np.array(own, np.float32).reshape(-1, 5) for own in boxes)

@@ -18,7 +18,8 @@ SHAPES = {  # captions, words, images, regions, width
 def pooled_inputs(
     shape: tuple[int, int, int, int, int], padded: bool, seed: int = 0
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return text, regions (float64) and their masks; the first caption and image are never padded."""
+    """Return text, regions (float64) and their masks; the first caption and image are never
+    padded."""
     generator = torch.Generator().manual_seed(seed)
     captions, words, images, regions, width = shape
     text = torch.randn(captions, words, width, generator=generator, dtype=torch.float64)
