@@ -11,10 +11,8 @@ from backbones.shared.alignment.kernels import symmetric_info_nce
 from backbones.shared.pretraining.vision_language import Batch, VisionLanguageMethod, text_batch
 
 
-class ConVIRT(VisionLanguageMethod):
+class ConVIRT(VisionLanguageMethod[Settings]):
     """InfoNCE between a radiograph and its whole report (Zhang et al. 2020, arXiv 2010.00747)."""
-
-    settings_type = Settings
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Return `loss_ita` over the global batch."""

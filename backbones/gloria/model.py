@@ -3,8 +3,6 @@ they attend to."""
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from torch import nn
 
@@ -20,9 +18,9 @@ from backbones.shared.encoders.architectures import Architecture
 from backbones.shared.encoders.text import TextEncoder, sum_words
 from backbones.shared.encoders.tokens import published_sentences
 from backbones.shared.encoders.vocabulary import TextBatch, Vocabulary
-from backbones.shared.pretraining.settings import MethodSettings
 from backbones.shared.pretraining.vision_language import (
     Batch,
+    LoadedLocalMethod,
     VisionLanguageMethod,
     embed,
     project,
@@ -33,26 +31,23 @@ from backbones.shared.pretraining.vision_language import (
 from bench.contracts import Features
 
 
-class Gloria(VisionLanguageMethod):
+class GLoRIA(VisionLanguageMethod[Settings]):
     """Huang et al., ICCV 2021, re-implemented from its description; `quirks` of Settings has what
     its code does otherwise."""
-
-    settings_type = Settings
-    settings: Settings
 
     def __init__(
         self,
         architecture: Architecture,
         text: TextEncoder,
         vocabulary: Vocabulary,
-        settings: MethodSettings,
+        settings: Settings,
         seed: int = 0,
     ) -> None:
         super().__init__(architecture, text, vocabulary, settings, seed)
-        own, widths = cast(Settings, settings), (settings.projection_hidden, settings.embed_dim)
+        widths = (settings.projection_hidden, settings.embed_dim)
         self.region_head: nn.Module = projection(architecture.patch_dim, *widths)
         self.word_head: nn.Module = projection(text.width, *widths)
-        if own.heads == "linear":
+        if settings.heads == "linear":
             self.image_head = nn.Linear(architecture.pooled_dim, text.width)
             self.region_head = nn.Linear(architecture.patch_dim, text.width, bias=False)
             self.text_head, self.word_head = nn.Identity(), nn.Identity()
@@ -61,12 +56,12 @@ class Gloria(VisionLanguageMethod):
     # ---------------------------------------------------------------------------------------- texts
     def read(self, report: str) -> str:
         """Return a report as it is; with `quirks` as the published code cuts it."""
-        quirks = cast(Settings, self.settings).quirks
+        quirks = self.settings.quirks
         return " ".join(published_sentences(report)) if quirks else report
 
     def learns_from(self, report: str) -> bool:
         """Return whether a report is trained on; with `quirks` it needs a sentence of two words."""
-        return not cast(Settings, self.settings).quirks or bool(published_sentences(report))
+        return not self.settings.quirks or bool(published_sentences(report))
 
     def words(
         self, text: TextBatch, *, scored: bool = False
@@ -77,11 +72,11 @@ class Gloria(VisionLanguageMethod):
         Embed them with `word_head` and `text_head`. With `quirks` the mask is that of the loss, or
         where `scored` that of a score at inference.
         """
-        own = cast(Settings, self.settings)
-        states = torch.stack(self.text_encoder.layers(text)[-own.word_layers :]).sum(0)
-        numbers = self.vocabulary.word_numbers(text.ids, text.mask, everything=own.quirks)
+        settings = self.settings
+        states = torch.stack(self.text_encoder.layers(text)[-settings.word_layers :]).sum(0)
+        numbers = self.vocabulary.word_numbers(text.ids, text.mask, everything=settings.quirks)
         words, mask = sum_words(states, numbers)
-        if not own.quirks:
+        if not settings.quirks:
             return words, mask, words.sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
         return words, self._published_mask(text, mask, scored), words.mean(1)
 
@@ -107,25 +102,25 @@ class Gloria(VisionLanguageMethod):
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Return `loss_global` and `loss_local` over the global batch, weighted; a term of weight 0
         is not computed."""
-        own = cast(Settings, self.settings)
+        settings = self.settings
         features = self.image_encoder.features(batch["images"])
         words, mask, sentences = self.words(text_batch(batch))
         terms = {}
-        if own.lambda_global:
+        if settings.lambda_global:
             images, texts = (
                 gather(self.embed_features(features)),
                 gather(project(self.text_head, sentences)),
             )
-            terms["loss_global"] = own.lambda_global * symmetric_info_nce(
-                images, texts, tau=own.tau1
+            terms["loss_global"] = settings.lambda_global * symmetric_info_nce(
+                images, texts, tau=settings.tau1
             )
-        if own.lambda_local:
+        if settings.lambda_local:
             # A rank scores its own reports against all images: the words stay where they are.
             regions = gather(embed(self.region_head, features.patches))
-            scores = own.report_scale * gather(
+            scores = settings.report_scale * gather(
                 self._local(embed(self.word_head, words, mask), mask, regions)
             )
-            terms["loss_local"] = own.lambda_local * (
+            terms["loss_local"] = settings.lambda_local * (
                 score_info_nce(scores) + score_info_nce(scores.T)
             )
         return terms
@@ -138,17 +133,21 @@ class Gloria(VisionLanguageMethod):
         aggregate: Aggregate = "logsumexp",
     ) -> torch.Tensor:
         """Return the score of every report in every image [T, B]."""
-        own = cast(Settings, self.settings)
+        settings = self.settings
         return attention_pooled_similarity(
             words,
             regions,
             text_mask=mask,
-            attention_scale=own.attention_scale,
-            score_scale=own.word_scale,
+            attention_scale=settings.attention_scale,
+            score_scale=settings.word_scale,
             aggregate=aggregate,
         )
 
     # ------------------------------------------------------------------------------------ inference
+    def loaded(self, name: str) -> LoadedLocalMethod:
+        """Return GLoRIA as the encoder `name`, with its local similarity."""
+        return LoadedLocalMethod(name, self)
+
     def score(self, features: Features, text: TextBatch) -> torch.Tensor:
         """Return the mean of the global cosine and the local similarity [B, T]; the former alone
         for a text without words."""
@@ -176,15 +175,15 @@ class Gloria(VisionLanguageMethod):
         )
 
     def _scores(self, features: Features, text: TextBatch) -> tuple[torch.Tensor, torch.Tensor]:
-        own = cast(Settings, self.settings)
+        settings = self.settings
         words, mask, sentences = self.words(text, scored=True)
         cosine = self.embed_features(features) @ project(self.text_head, sentences).T
         words, regions = (
             embed(self.word_head, words, mask),
             embed(self.region_head, features.patches),
         )
-        if own.quirks:
+        if settings.quirks:
             local = self._local(words, mask, regions, "max").T
         else:
-            local = self._local(words, mask, regions, "log_mean_exp").T / own.word_scale
+            local = self._local(words, mask, regions, "log_mean_exp").T / settings.word_scale
         return cosine, torch.where(mask.any(1), local, cosine)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch.nn import functional
@@ -20,7 +20,6 @@ from backbones.shared.encoders.architectures import Architecture
 from backbones.shared.encoders.text import TextEncoder, pool_tokens, sum_words
 from backbones.shared.encoders.tokens import published_sentences
 from backbones.shared.encoders.vocabulary import TextBatch, Vocabulary
-from backbones.shared.pretraining.settings import MethodSettings
 from backbones.shared.pretraining.vision_language import (
     Batch,
     VisionLanguageMethod,
@@ -46,62 +45,60 @@ class Report:
     pooled: torch.Tensor
 
 
-class Mgca(VisionLanguageMethod):
+class MGCA(VisionLanguageMethod[Settings]):
     """Wang et al., NeurIPS 2022, re-implemented from its description; `quirks` of Settings has what
     its code does otherwise."""
-
-    settings_type = Settings
-    settings: Settings
 
     def __init__(
         self,
         architecture: Architecture,
         text: TextEncoder,
         vocabulary: Vocabulary,
-        settings: MethodSettings,
+        settings: Settings,
         seed: int = 0,
     ) -> None:
         super().__init__(architecture, text, vocabulary, settings, seed)
-        own = cast(Settings, settings)
-        self.patch_head = projection(architecture.patch_dim, own.projection_hidden, own.embed_dim)
-        self.word_head = projection(text.width, own.projection_hidden, own.embed_dim)
-        self.prototypes = Prototypes(own.embed_dim, own.prototypes)
-        if own.quirks:
+        self.patch_head = projection(
+            architecture.patch_dim, settings.projection_hidden, settings.embed_dim
+        )
+        self.word_head = projection(text.width, settings.projection_hidden, settings.embed_dim)
+        self.prototypes = Prototypes(settings.embed_dim, settings.prototypes)
+        if settings.quirks:
             text.model.embeddings.token_type_embeddings.requires_grad_(False).weight.zero_()
 
     # ---------------------------------------------------------------------------------------- texts
     def read(self, report: str) -> str:
         """Return a report as it is; with `quirks` as the published code cuts it."""
-        quirks = cast(Settings, self.settings).quirks
+        quirks = self.settings.quirks
         return " ".join(published_sentences(report)) if quirks else report
 
     def learns_from(self, report: str) -> bool:
         """Return whether a report is trained on; with `quirks` it needs three words."""
-        quirks = cast(Settings, self.settings).quirks
+        quirks = self.settings.quirks
         return not quirks or len(self.read(report).split()) >= _PUBLISHED_WORDS
 
     def report(self, text: TextBatch) -> Report:
         """Read a batch of reports."""
-        own = cast(Settings, self.settings)
-        layers = self.text_encoder.layers(text, order_blind=own.quirks)
+        settings = self.settings
+        layers = self.text_encoder.layers(text, order_blind=settings.quirks)
         states = layers[-1]
         attention = cls_attention(
-            self.text_encoder.cls_attention(layers[-2], text.mask), quirks=own.quirks
+            self.text_encoder.cls_attention(layers[-2], text.mask), quirks=settings.quirks
         )
-        numbers = self.vocabulary.word_numbers(text.ids, text.mask, everything=own.quirks)
-        if own.quirks:
-            numbers = _without_the_lost(numbers, text.mask.sum(1) == own.max_tokens)
+        numbers = self.vocabulary.word_numbers(text.ids, text.mask, everything=settings.quirks)
+        if settings.quirks:
+            numbers = _without_the_lost(numbers, text.mask.sum(1) == settings.max_tokens)
         both, mask = sum_words(
             torch.cat([states, attention[:, :, None].to(states.dtype)], 2), numbers
         )
-        if own.quirks:
+        if settings.quirks:
             # Without [CLS], padded to the full length: padded positions are negatives there.
-            missing = own.max_tokens - mask.shape[1]
+            missing = settings.max_tokens - mask.shape[1]
             both = functional.pad(both[:, 1:], (0, 0, 0, missing))
             mask = functional.pad(mask[:, 1:], (0, missing))
         weights = both[:, :, -1]
-        weighted = mask & (weights > 0) if own.quirks else mask
-        pooled = states[:, 0] if own.text_pooling == "cls" else pool_tokens(states, text.mask)
+        weighted = mask & (weights > 0) if settings.quirks else mask
+        pooled = states[:, 0] if settings.text_pooling == "cls" else pool_tokens(states, text.mask)
         return Report(both[:, :, :-1], mask, clipped_weights(weights, weighted), pooled)
 
     def text_states(self, text: TextBatch) -> tuple[torch.Tensor, torch.Tensor]:
@@ -112,12 +109,12 @@ class Mgca(VisionLanguageMethod):
     # --------------------------------------------------------------------------------------- losses
     def start_epoch(self, epoch: int) -> None:
         """Keep the prototypes as they are in the first epochs (from 0)."""
-        self.prototypes.requires_grad_(epoch >= cast(Settings, self.settings).frozen_epochs)
+        self.prototypes.requires_grad_(epoch >= self.settings.frozen_epochs)
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Return `loss_ita`, `loss_cta` and `loss_cpa`, weighted; a term of weight 0 is not
         computed."""
-        own = cast(Settings, self.settings)
+        settings = self.settings
         with _last_block_input(self.image_encoder.model) as seen:
             features = self.image_encoder.features(batch["images"])
         report = self.report(text_batch(batch))
@@ -126,25 +123,27 @@ class Mgca(VisionLanguageMethod):
             gather(project(self.text_head, report.pooled)),
         )
         terms = {}
-        if own.lambda_ita:
-            terms["loss_ita"] = own.lambda_ita * symmetric_info_nce(images, texts, tau=own.tau1)
-        if own.lambda_cta:
-            terms["loss_cta"] = own.lambda_cta * self._cta(features.patches, seen, report)
-        if own.lambda_cpa:
-            terms["loss_cpa"] = own.lambda_cpa * self._cpa(images, texts)
+        if settings.lambda_ita:
+            terms["loss_ita"] = settings.lambda_ita * symmetric_info_nce(
+                images, texts, tau=settings.tau1
+            )
+        if settings.lambda_cta:
+            terms["loss_cta"] = settings.lambda_cta * self._cta(features.patches, seen, report)
+        if settings.lambda_cpa:
+            terms["loss_cpa"] = settings.lambda_cpa * self._cpa(images, texts)
         return terms
 
     def _cta(self, patches: torch.Tensor, seen: list[torch.Tensor], report: Report) -> torch.Tensor:
-        own = cast(Settings, self.settings)
+        settings = self.settings
         return token_contrast(
             self._words(report),
             project(self.patch_head, patches),
             report.mask,
             report.weights,
             _patch_weights(self.image_encoder.model, seen[0]) if seen else None,
-            tau=own.tau2,
-            quirks=own.quirks,
-            normalise_attended_words=not (own.quirks and seen),
+            tau=settings.tau2,
+            quirks=settings.quirks,
+            normalise_attended_words=not (settings.quirks and seen),
         )
 
     def _words(self, report: Report) -> torch.Tensor:
@@ -152,15 +151,18 @@ class Mgca(VisionLanguageMethod):
         return project(
             self.word_head,
             report.words,
-            None if cast(Settings, self.settings).quirks else report.mask,
+            None if self.settings.quirks else report.mask,
         )
 
     def _cpa(self, images: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:
-        own = cast(Settings, self.settings)
+        settings = self.settings
         self.prototypes.normalise()
         scores = self.prototypes(images), self.prototypes(texts)
         return prototype_loss(
-            *scores, tau=own.tau3, epsilon=own.epsilon, iterations=own.sinkhorn_iterations
+            *scores,
+            tau=settings.tau3,
+            epsilon=settings.epsilon,
+            iterations=settings.sinkhorn_iterations,
         )
 
     # ------------------------------------------------------------------------------------ inference

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Literal
 
 from backbones.shared.pretraining.settings import MethodSettings
 from bench.core.settings import Range, Scale, Weight
@@ -37,7 +36,3 @@ class Settings(MethodSettings):
     lambda_cta: Weight = 1.0
     lambda_cpa: Weight = 1.0
     quirks: bool = False
-
-    # An untrained [CLS] is nearly the same for all reports: pooled from it, a small encoder of the
-    # demo starts ill-conditioned.
-    demo: ClassVar[Mapping[str, Any]] = {"text_pooling": "mean"}

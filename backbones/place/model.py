@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 
@@ -27,7 +26,6 @@ from backbones.shared.alignment.kernels import (
 from backbones.shared.encoders.architectures import Architecture
 from backbones.shared.encoders.text import TextEncoder, pool_sentences
 from backbones.shared.encoders.vocabulary import TextBatch, Vocabulary
-from backbones.shared.pretraining.settings import MethodSettings
 from backbones.shared.pretraining.vision_language import (
     Batch,
     LoadedLocalMethod,
@@ -40,33 +38,43 @@ from backbones.shared.pretraining.vision_language import (
 from bench.contracts import Features
 
 
-class Place(VisionLanguageMethod):
+class PLACE(VisionLanguageMethod[Settings]):
     """Wang et al. 2025, arXiv 2506.10573, re-implemented from its abstract; what it leaves open is
     a switch of Settings."""
-
-    settings_type = Settings
-    settings: Settings
 
     def __init__(
         self,
         architecture: Architecture,
         text: TextEncoder,
         vocabulary: Vocabulary,
-        settings: MethodSettings,
+        settings: Settings,
         seed: int = 0,
     ) -> None:
         super().__init__(architecture, text, vocabulary, settings, seed)
-        own = cast(Settings, settings)
-        extractor = (own.vpoe_width, own.queries, own.vpoe_layers, own.heads, own.competing)
-        self.visual = ObservationExtractor(architecture.patch_dim, *extractor)
-        self.visual_head = projection(own.vpoe_width, own.projection_hidden, own.embed_dim)
-        self.textual = (
-            ObservationExtractor(text.width, *extractor) if own.t_por == "query" else None
+        extractor = (
+            settings.vpoe_width,
+            settings.queries,
+            settings.vpoe_layers,
+            settings.heads,
+            settings.competing,
         )
-        textual_width = own.vpoe_width if own.t_por == "query" else text.width
-        self.textual_head = projection(textual_width, own.projection_hidden, own.embed_dim)
+        self.visual = ObservationExtractor(architecture.patch_dim, *extractor)
+        self.visual_head = projection(
+            settings.vpoe_width, settings.projection_hidden, settings.embed_dim
+        )
+        self.textual = (
+            ObservationExtractor(text.width, *extractor) if settings.t_por == "query" else None
+        )
+        textual_width = settings.vpoe_width if settings.t_por == "query" else text.width
+        self.textual_head = projection(
+            textual_width, settings.projection_hidden, settings.embed_dim
+        )
         self.correlation = CorrelationHead(
-            architecture.patch_dim, text.width, own.vpoe_width, own.cce_dim, own.heads
+            architecture.patch_dim,
+            text.width,
+            settings.vpoe_width,
+            settings.cce_dim,
+            settings.heads,
         )
 
     # --------------------------------------------------------------------------------- observations
@@ -171,6 +179,11 @@ class Place(VisionLanguageMethod):
         return correlation_loss(predicted, target, settings.cce_loss)
 
     # ------------------------------------------------------------------------------------ inference
+    def loaded(self, name: str) -> LoadedMethod:
+        """Return PLACE as the encoder `name`: with its observations, or, trained without PCMA, with
+        the global embeddings alone."""
+        return LoadedPLACE(name, self) if self.observes else LoadedMethod(name, self)
+
     def score(self, features: Features, text: TextBatch) -> torch.Tensor:
         """Return the mean of the global cosine and of the pathological one [B, T].
 
@@ -231,10 +244,10 @@ class Place(VisionLanguageMethod):
         return cosine, torch.where(mask.any(1), local, cosine)
 
 
-class LoadedPlace(LoadedLocalMethod):
+class LoadedPLACE(LoadedLocalMethod):
     """PLACE at inference: also gives its observations and where they were read."""
 
-    method: Place
+    method: PLACE
 
     def observations(self, images: torch.Tensor) -> torch.Tensor:
         """Return the V-PORs [B, K, d], normalised: extra visual tokens for report generation."""
@@ -248,9 +261,3 @@ class LoadedPlace(LoadedLocalMethod):
     def query_weights(self, images: torch.Tensor, texts: Sequence[str]) -> torch.Tensor:
         """Return how much each observation counts for each text [B, T, K]; rows sum to one."""
         return self.method.query_weights(self.observations(images), self.method.encode_text(texts))
-
-
-def loaded(name: str, method: VisionLanguageMethod) -> LoadedMethod:
-    """Return PLACE at inference: with its observations, or, trained without PCMA, with the global
-    embeddings alone."""
-    return LoadedPlace(name, method) if cast(Place, method).observes else LoadedMethod(name, method)

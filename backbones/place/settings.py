@@ -3,9 +3,8 @@ here. Imports no torch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Literal
 
 from backbones.shared.pretraining.settings import MethodSettings
 from bench.core.errors import SettingError
@@ -49,5 +48,3 @@ class Settings(MethodSettings):
                 f"vpoe_width {self.vpoe_width}, heads {self.heads}.",
                 "vpoe_width must be a multiple of heads.",
             )
-
-    demo: ClassVar[Mapping[str, Any]] = {"vpoe_width": 128}

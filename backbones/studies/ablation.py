@@ -9,7 +9,6 @@ has been trained or scored is found again: a killed run goes on.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from bench.cells.engines.local import Job, run_jobs
 from bench.cells.prepare import EncoderRef, RunRequest, TaskPlan, make_cell, plan_task
 from bench.cells.results import ResultStore
 from bench.contracts import BACKBONES, DEMO_NOTE, KINDS, TASKS, DataKind, Profile, Progress
+from bench.core.cards import CARD, read_json_object
 from bench.core.errors import PlaceBenchError, SettingError
 from bench.core.progress import default_progress
 from bench.core.settings import parse_list, parse_pairs
@@ -125,7 +125,7 @@ def _train(name: str, study: Study, seed: int, rate: str, progress: Progress) ->
 def _last_row(encoder: EncoderRef) -> Mapping[str, float]:
     if encoder.checkpoint is None:
         raise PlaceBenchError("a pre-trained encoder has no checkpoint.", "Train it again.")
-    return json.loads((encoder.checkpoint / "card.json").read_text())["last_epoch"]
+    return read_json_object(encoder.checkpoint / CARD)["last_epoch"]
 
 
 def score_task(

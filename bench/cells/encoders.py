@@ -8,7 +8,7 @@ import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from bench.cells.prepare import EncoderRef, RunRequest, backbone_names
 from bench.cells.seen import check_seen
@@ -21,9 +21,11 @@ from bench.contracts import (
     PairData,
     Profile,
     Progress,
+    Recipe,
     Subset,
+    Trainer,
 )
-from bench.core.cards import CARD, read_card
+from bench.core.checkpoints import Checkpoint
 from bench.core.errors import (
     CheckpointError,
     DataError,
@@ -40,6 +42,9 @@ from bench.core.settings import Count, Seed, check_value
 if TYPE_CHECKING:
     from bench.data.loading import Prepared
     from bench.data.roots import DataRoot
+
+
+_TRAINER_NAMES = tuple(name for name in vars(Trainer) if not name.startswith("_"))
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,7 @@ def _check_backbone(spec: BackboneSpec, request: RunRequest) -> None:
 
 def _check_recipe(spec: BackboneSpec, request: PretrainRequest) -> None:
     try:
-        importlib.import_module(spec.trainer).check(_recipe(spec, request))
+        _trainer(spec).check(_recipe(spec, request))
     except SettingError as error:
         raise SettingError(f"pre-training of '{spec.name}': {error.args[0]}", error.hint) from error
 
@@ -184,7 +189,7 @@ def train_encoder(
         raise PlaceBenchError(
             f"backbone '{request.method}' is not pre-trained here.", f"These are: {able}."
         )
-    trainer = importlib.import_module(spec.trainer)
+    trainer = _trainer(spec)
     check_value("seed", request.seed, Seed)
     check_value("threads", request.threads, Count)
     _check_recipe(spec, request)  # a wrong setting stops here, before any data is made
@@ -232,9 +237,27 @@ def _list_skipped(prepared: Prepared, folder: Path, progress: Progress) -> None:
         progress.say(f"{len(prepared.skipped)} image(s) were left out, listed in {path}")
 
 
-def _recipe(spec: BackboneSpec, request: PretrainRequest) -> Any:
-    trainer = importlib.import_module(spec.trainer)
-    return trainer.Recipe(
+def _trainer(spec: BackboneSpec) -> Trainer:
+    """Return who trains a method; raise PlaceBenchError where the module that its declaration names
+    is not there, or lacks a name that a Trainer has."""
+    stated = f"pre-training method '{_method_name(spec)}': its trainer"
+    hint = "Name a module that has what bench.contracts.Trainer describes."
+    if not spec.trainer:
+        raise PlaceBenchError(f"{stated} is empty.", hint)
+    try:
+        module = importlib.import_module(spec.trainer)
+    except ModuleNotFoundError as error:
+        if not (error.name and f"{spec.trainer}.".startswith(f"{error.name}.")):
+            raise
+        raise PlaceBenchError(f"{stated} {spec.trainer} is no module.", hint) from error
+    absent = sorted(name for name in _TRAINER_NAMES if not hasattr(module, name))
+    if absent:
+        raise PlaceBenchError(f"{stated} {spec.trainer} lacks {', '.join(absent)}.", hint)
+    return cast(Trainer, module)
+
+
+def _recipe(spec: BackboneSpec, request: PretrainRequest) -> Recipe:
+    return _trainer(spec).Recipe(
         _method_name(spec),
         request.profile,
         request.architecture,
@@ -292,7 +315,7 @@ def _method_name(spec: BackboneSpec) -> str:
 def _only_checkpoint(spec: BackboneSpec, request: PretrainRequest) -> Path:
     """Return the one trained checkpoint of a method and profile in the cache; several are an error
     that names them."""
-    trainer = importlib.import_module(spec.trainer)
+    trainer = _trainer(spec)
     name = spec.architecture(BackboneRequest(request.profile, request.architecture))
     method = _method_name(spec)
     folders = sorted((cache_home() / "checkpoints").glob(f"{method}-{name}-{request.profile}-*"))
@@ -338,10 +361,8 @@ def _given(spec: BackboneSpec, request: PretrainRequest, path: Path) -> EncoderR
         raise CheckpointError(
             f"checkpoint {path} does not exist.", "Give a checkpoint folder or a weights file."
         )
-    if path.is_dir():
+    if Checkpoint.is_at(path):
         return _described(path)
-    if (path.parent / CARD).is_file():
-        return _described(path.parent)
     wanted = replace(_wanted(request), checkpoint=path)
     _check_reads(spec, wanted, path)
     return EncoderRef(spec.architecture(wanted), path, file_digest(path), "")
@@ -359,13 +380,14 @@ def _check_reads(spec: BackboneSpec, wanted: BackboneRequest, path: Path) -> Non
         )
 
 
-def _described(folder: Path) -> EncoderRef:
-    card = read_card(folder)
+def _described(path: Path) -> EncoderRef:
+    checkpoint = Checkpoint.open(path)
+    card = checkpoint.card
     data = card["data"]
     trained_on = f"{data['name']}, {data['train_pairs']} image-report pairs"
     note = f"{trained_on} ({'rendered data' if data['kind'] == 'demo' else 'real data'})"
-    seen = check_seen(folder, card.get("seen"))
-    return EncoderRef(card["architecture"], folder, card["weights_sha256"][:16], note, seen)
+    seen = check_seen(checkpoint.folder, card.get("seen"))
+    return EncoderRef(card["architecture"], checkpoint.path, checkpoint.sha256[:16], note, seen)
 
 
 def file_digest(path: Path) -> str:

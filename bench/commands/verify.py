@@ -8,7 +8,8 @@ from pathlib import Path
 from bench.cells.results import AGAIN, ResultStore
 from bench.commands.cache_check import verify_caches
 from bench.contracts import TASKS
-from bench.core.cards import CARD, check_file, read_card
+from bench.core.cards import CARD
+from bench.core.checkpoints import Checkpoint
 from bench.core.errors import CheckpointError, PlaceBenchError
 from bench.core.paths import cache_home
 from bench.report.leaderboard import gather
@@ -57,10 +58,7 @@ def verify_checkpoints(home: Path) -> list[str]:
     faults = []
     for path in sorted((home / "checkpoints").glob(f"*/{CARD}")):
         try:
-            card = read_card(path.parent)
-            check_file(path.parent / "model.safetensors", card["weights_sha256"])
-            if "vocabulary_sha256" in card:
-                check_file(path.parent / "vocab.txt", card["vocabulary_sha256"])
+            Checkpoint.open(path.parent)
         except CheckpointError as error:
             faults.append(str(error))
     return faults

@@ -22,6 +22,7 @@ from bench.contracts.backbones import (
 )
 from bench.contracts.common import DEMO_NOTE, DataKind, OnError, Profile, Progress, Scaling
 from bench.contracts.datasets import DATASETS, Dataset, Finding, PairData, Subset, dataset
+from bench.contracts.pretraining import MethodSpec, Recipe, Trainer
 from bench.contracts.tasks import (
     KINDS,
     TASKS,
@@ -51,16 +52,19 @@ __all__ = [
     "GivesLocalSimilarity",
     "GivesObservations",
     "InputSpec",
+    "MethodSpec",
     "OnError",
     "PairData",
     "Predictions",
     "Profile",
     "Progress",
+    "Recipe",
     "Scaling",
     "Score",
     "Subset",
     "TaskKind",
     "TaskSpec",
+    "Trainer",
     "backbone",
     "configured",
     "dataset",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from bench.contracts.common import Profile
+from bench.contracts.pretraining import MethodSpec
 from bench.core.naming import LABEL
 from bench.core.registry import Registry
 
@@ -139,10 +140,11 @@ class BackboneSpec:
     it is of several files, or of files that a library keeps. `same_as` is the name under which the
     very same encoder is known too: both are one row. `check` raises SettingError for settings
     (`--set backbone.key=value`) that `build` would refuse. `settings` came with the name
-    (`name?key=value`). `method` ("module:Class") names the pre-training method where the harness
-    can pre-train it, `trainer` ("module") who trains it and `pretrain_on` the image-report dataset
-    it uses by default; then `build` is called with `request.checkpoint` set. `seeded` is True where
-    another seed gives other weights; `default` puts it in a run that names no backbones.
+    (`name?key=value`). `method` ("module:Class") names the network of the pre-training method where
+    the harness can pre-train it, `pretraining` has what that method declares, `trainer` ("module")
+    is who trains it (a `Trainer`) and `pretrain_on` the image-report dataset it uses by default;
+    then `build` is called with `request.checkpoint` set. `seeded` is True where another seed gives
+    other weights; `default` puts it in a run that names no backbones.
     """
 
     name: str
@@ -155,6 +157,7 @@ class BackboneSpec:
     method: str = ""
     trainer: str = ""
     pretrain_on: str = ""
+    pretraining: MethodSpec | None = None
     seeded: bool = False
     default: bool = False
     weights_file: Callable[[BackboneRequest], Path | None] | None = None

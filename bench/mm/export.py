@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.contracts import BACKBONES, Backbone, BackboneRequest
+from bench.core.checkpoints import Checkpoint
 from bench.core.errors import DataError, SettingError
 from bench.core.naming import absolute_name, short_name
 from bench.core.storage import atomic_path
@@ -137,22 +138,18 @@ def _adapted_encoder(
         "name": absolute_name(name),
         "architecture": request.architecture,
         "profile": request.profile,
-        "checkpoint": copy and f"{BESIDE}/{copy.name}",
+        "checkpoint": copy and f"{BESIDE}/{copy.relative_to(target.parent)}",
         "frozen": head.frozen,
         "out_indices": list(range(len(backbone.pyramid_channels))),
     }
 
 
-def _copy_checkpoint(checkpoint: Path, target: Path) -> Path:
-    """Copy a weights file, or the files of a checkpoint's folder; its pictures, which may show
-    licensed radiographs, stay."""
-    if checkpoint.is_file():
-        return Path(shutil.copyfile(checkpoint, target.with_suffix(checkpoint.suffix)))
-    target.mkdir()
-    for file in checkpoint.iterdir():
-        if file.is_file() and not file.name.startswith(".") and file.suffix != ".png":
-            shutil.copyfile(file, target / file.name)
-    return target
+def _copy_checkpoint(path: Path, target: Path) -> Path:
+    """Copy a checkpoint that was trained here as the folder `target`, or a file of weights alone
+    under its name; return what opens the copy."""
+    if Checkpoint.is_at(path):
+        return Checkpoint.open(path).copy_to(target).path
+    return Path(shutil.copyfile(path, target.with_suffix(path.suffix)))
 
 
 def _native_encoder(

@@ -3,41 +3,42 @@ TASK --backbones siglip`."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Annotated
+
 import torch
 from torch.nn import functional
 
 from backbones.shared.alignment.gather import gather
-from backbones.shared.encoders.architectures import architecture_name
-from backbones.shared.pretraining.checkpoint import load_method
+from backbones.shared.pretraining.declare import method
 from backbones.shared.pretraining.settings import MethodSettings
 from backbones.shared.pretraining.vision_language import Batch, VisionLanguageMethod, text_batch
-from bench.contracts import Backbone, BackboneRequest, backbone
+from bench.core.settings import Range, Scale
 
 
-class SigLip(VisionLanguageMethod):
-    """Every pair of the batch is a yes-or-no question: do image and report belong together? (Zhai
-    et al., ICCV 2023)."""
+@dataclass(frozen=True)
+class SigLIPSettings(MethodSettings):
+    """What `--set` takes beside the settings that every method has: the logit of a pair is `scale`
+    times its cosine plus `bias`."""
 
-    settings_type = MethodSettings
+    scale: Scale = 10.0
+    bias: Annotated[float, Range(-100, 100)] = -10.0
+
+
+@method(
+    "siglip",
+    settings=SigLIPSettings,
+    demo={"bias": -5.0},  # smaller batches hold fewer wrong pairs for each right one
+    title="SigLIP, an example",
+    citation="Zhai et al., Sigmoid loss for language image pre-training, ICCV 2023",
+)
+class SigLIP(VisionLanguageMethod[SigLIPSettings]):
+    """Every pair of the batch is a yes-or-no question: do image and report belong together?"""
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Return `loss_pairs` over the global batch."""
         images = gather(self.embed_features(self.image_encoder.features(batch["images"])))
         texts = gather(self.text_states(text_batch(batch))[1])
+        logits = self.settings.scale * images @ texts.T + self.settings.bias
         signs = 2 * torch.eye(len(images), device=images.device) - 1
-        return {
-            "loss_pairs": -functional.logsigmoid(signs * (10 * images @ texts.T - 5)).sum(1).mean()
-        }
-
-
-@backbone(
-    "siglip",
-    title="SigLIP, an example",
-    architecture=architecture_name,
-    method=f"{__name__}:SigLip",
-    trainer="backbones.pretrain",
-    pretrain_on="mimic_cxr",
-)
-def build(request: BackboneRequest) -> Backbone:
-    """Return the encoders of a checkpoint written by `place-bench pretrain siglip`."""
-    return load_method("siglip", request)
+        return {"loss_pairs": -functional.logsigmoid(signs * logits).sum(1).mean()}

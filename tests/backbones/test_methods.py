@@ -10,12 +10,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from backbones.gloria.model import Gloria
-from backbones.mgca.model import Mgca
-from backbones.place.model import loaded
+from backbones.gloria.model import GLoRIA
+from backbones.mgca.model import MGCA
 from backbones.shared.encoders.text import sum_words
 from backbones.shared.encoders.vocabulary import Vocabulary, number_words
-from backbones.shared.pretraining.settings import resolve_settings, settings_type_of
+from backbones.shared.pretraining.declare import method_settings
 from backbones.shared.pretraining.trainer import build_method
 from backbones.shared.pretraining.vision_language import (
     GivesQueries,
@@ -23,7 +22,7 @@ from backbones.shared.pretraining.vision_language import (
     embed,
     text_batch,
 )
-from bench.contracts import BACKBONES, GivesLocalSimilarity, GivesObservations
+from bench.contracts import GivesLocalSimilarity, GivesObservations
 from tests.backbones.shared.pretraining.test_pretrain import PLACE_TINY, TINY, pair_loader, recipe
 
 TEXTS = [
@@ -35,7 +34,7 @@ TEXTS = [
 
 def build(name: str, architecture: str = "resnet", **changes: str) -> VisionLanguageMethod:
     own = recipe(name, architecture=architecture, **changes)
-    settings = resolve_settings(settings_type_of(BACKBONES.get(name)), "demo", own.settings)
+    settings = method_settings(name, "demo", own.settings)
     return build_method(own, settings, TEXTS * 3)
 
 
@@ -91,7 +90,7 @@ def gloria_scores(words: torch.Tensor, mask: torch.Tensor, regions: torch.Tensor
 @pytest.mark.parametrize("heads", ["shared", "linear"])
 def test_gloria_losses_equal_the_paper(architecture: str, heads: str) -> None:
     method = build("gloria", architecture, heads=heads).eval()
-    assert isinstance(method, Gloria)
+    assert isinstance(method, GLoRIA)
     batch = batch_of(method)
     losses = method.losses(batch)
     features = method.image_encoder.features(batch["images"])
@@ -113,7 +112,7 @@ def test_gloria_losses_equal_the_paper(architecture: str, heads: str) -> None:
 
 def test_gloria_quirks_count_cls_as_a_word_and_padding_into_the_mean() -> None:
     plain, quirky = (build("gloria", quirks=value).eval() for value in ("false", "true"))
-    assert isinstance(plain, Gloria) and isinstance(quirky, Gloria)
+    assert isinstance(plain, GLoRIA) and isinstance(quirky, GLoRIA)
     text = plain.encode_text(TEXTS)
     words, mask, sentences = quirky.words(text)
     tokens = quirky.text_encoder.layers(text)
@@ -144,7 +143,7 @@ def spoken(name: str, **changes: str) -> VisionLanguageMethod:
 )
 def test_each_unknown_word_costs_glorias_loss_the_last_one(report: str, matched: int) -> None:
     method = spoken("gloria")
-    assert isinstance(method, Gloria)
+    assert isinstance(method, GLoRIA)
     text = method.encode_text([report])
     mask = method.words(text)[1][0]
     assert mask.tolist() == [True] * matched + [False] * (len(mask) - matched)
@@ -206,8 +205,8 @@ def test_place_without_pcma_has_the_global_cosine_and_no_local_part() -> None:
             assert (method.grounding(features, text) is None) is (method is alone)
             assert (method.attention_maps(batch["images"]) is None) is (method is alone)
     optional = (GivesLocalSimilarity, GivesObservations, GivesQueries)
-    assert not any(isinstance(loaded("place", alone), part) for part in optional)
-    assert all(isinstance(loaded("place", whole), part) for part in optional)
+    assert not any(isinstance(alone.loaded("place"), part) for part in optional)
+    assert all(isinstance(whole.loaded("place"), part) for part in optional)
 
 
 # --------------------------------------------------------------------------------------------- mgca
@@ -222,7 +221,7 @@ def test_mgca_quirks_make_the_text_encoder_blind_to_order() -> None:
 
 def test_mgca_quirks_shift_the_word_weights_and_keep_padding() -> None:
     plain, quirky = (build("mgca", quirks=value).eval() for value in ("false", "true"))
-    assert isinstance(plain, Mgca) and isinstance(quirky, Mgca)
+    assert isinstance(plain, MGCA) and isinstance(quirky, MGCA)
     text = plain.encode_text(TEXTS)
     own, theirs = plain.report(text), quirky.report(text)
     assert own.words.shape[1] == int(own.mask.sum(1).max()) == 11
@@ -238,7 +237,7 @@ def test_mgca_quirks_shift_the_word_weights_and_keep_padding() -> None:
 def test_mgcas_quirks_give_sep_no_weight(others: list[str]) -> None:
     """Shifted by one token, [SEP] gets what [CLS] gives to padding: exactly nothing."""
     method = spoken("mgca", max_tokens="6")
-    assert isinstance(method, Mgca)
+    assert isinstance(method, MGCA)
     text = method.encode_text(["the lungs", *others])
     report = method.report(text)
     assert report.mask[0].tolist() == [True, True, True, False, False]
@@ -259,7 +258,7 @@ def test_mgcas_quirks_lose_the_end_of_a_report_that_fills_the_window(
     report: str, left: int
 ) -> None:
     method = spoken("mgca", max_tokens="6")
-    assert isinstance(method, Mgca)
+    assert isinstance(method, MGCA)
     found = method.report(method.encode_text([report, "the lungs"]))
     assert found.mask.shape == (2, 5) and found.mask[0].sum() == left
     assert found.mask[1].sum() == 3
@@ -309,7 +308,7 @@ def test_patch_weights_are_the_class_tokens_attention() -> None:
 
 def test_mgca_prototypes_stand_still_in_the_first_epoch() -> None:
     method = build("mgca")
-    assert isinstance(method, Mgca)
+    assert isinstance(method, MGCA)
     for epoch, trained in ((0, False), (1, True)):
         method.start_epoch(epoch)
         method.zero_grad()

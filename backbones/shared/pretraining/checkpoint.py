@@ -12,14 +12,15 @@ from backbones.shared.encoders.architectures import resolve_architecture
 from backbones.shared.encoders.text import SIZES as TEXT_SIZES
 from backbones.shared.encoders.text import build_text_encoder
 from backbones.shared.encoders.vocabulary import Vocabulary
-from backbones.shared.pretraining.keys import CARD, PIECES, WEIGHTS
-from backbones.shared.pretraining.settings import MethodSettings, settings_type_of
+from backbones.shared.pretraining.declare import method_class, method_settings, refuse_settings
+from backbones.shared.pretraining.settings import MethodSettings
 from backbones.shared.pretraining.vision_language import LoadedMethod, VisionLanguageMethod
 from backbones.shared.weights.coverage import check_shapes, fill
 from backbones.shared.weights.reading import State, read_weights, state_dict_of
-from bench.contracts import BACKBONES, BackboneRequest
-from bench.core import cards
-from bench.core.errors import CheckpointError, PlaceBenchError, SettingError
+from bench.contracts import BackboneRequest
+from bench.core.cards import CARD
+from bench.core.checkpoints import VOCABULARY, WEIGHTS, Checkpoint
+from bench.core.errors import CheckpointError, PlaceBenchError
 from bench.core.settings import override
 from bench.core.storage import atomic_path
 
@@ -33,7 +34,7 @@ def save_method(method: VisionLanguageMethod, folder: Path) -> Path:
     weights."""
     from safetensors.torch import save_file
 
-    with atomic_path(folder / PIECES) as temporary:
+    with atomic_path(folder / VOCABULARY) as temporary:
         method.vocabulary.save(temporary)
     tensors = {
         name: value.detach().cpu().contiguous() for name, value in method.state_dict().items()
@@ -43,27 +44,13 @@ def save_method(method: VisionLanguageMethod, folder: Path) -> Path:
     return folder / WEIGHTS
 
 
-def read_card(path: Path) -> tuple[Path, dict[str, Any]]:
-    """Return the weights and the card of a checkpoint given as its folder or its weights file;
-    raise CheckpointError where weights or vocabulary are not those that the card describes."""
-    weights = path / WEIGHTS if path.is_dir() else path
-    if not weights.exists():
-        raise CheckpointError(
-            f"checkpoint {weights} does not exist.", "Train it with `place-bench pretrain`."
-        )
-    card = cards.read_card(weights.parent)
-    cards.check_file(weights, card["weights_sha256"])
-    if "vocabulary_sha256" in card:
-        cards.check_file(weights.parent / PIECES, card["vocabulary_sha256"])
-    return weights, card
-
-
 def load_method(
     name: str,
     request: BackboneRequest,
-    loaded: Callable[[str, VisionLanguageMethod], LoadedMethod] = LoadedMethod,
+    loaded: Callable[[str, VisionLanguageMethod], LoadedMethod] | None = None,
 ) -> LoadedMethod:
-    """Build the backbone `name` from `request.checkpoint`.
+    """Build the backbone `name` from `request.checkpoint`; `loaded` makes it of the network, in
+    place of `VisionLanguageMethod.loaded`.
 
     Raises CheckpointError where there is none, where it is of another method or architecture, or
     lacks weights.
@@ -73,53 +60,48 @@ def load_method(
             f"backbone '{name}' has no checkpoint.",
             f"Run `place-bench pretrain {name}`, or `place-bench run`.",
         )
-    if request.settings:
-        raise SettingError(
-            f"backbone '{name}' takes its settings from its checkpoint.",
-            "Use --set pretrain.key=value instead.",
-        )
-    weights, card = read_card(request.checkpoint)
-    _check_card(name, request, weights, card)
-    state = state_dict_of(read_weights(weights), weights)
-    method = _rebuild(name, card, weights, state)
-    coverage = fill(method, state, weights, name, silent=True)
-    backbone = loaded(name, method)
+    refuse_settings(name, request)
+    checkpoint = Checkpoint.open(request.checkpoint)
+    _check_card(name, request, checkpoint)
+    state = state_dict_of(read_weights(checkpoint.weights), checkpoint.weights)
+    method = _rebuild(name, checkpoint, state)
+    coverage = fill(method, state, checkpoint.weights, name, silent=True)
+    backbone = loaded(name, method) if loaded else method.loaded(name)
     backbone.coverage = coverage
     return backbone
 
 
-def _check_card(
-    name: str, request: BackboneRequest, weights: Path, card: Mapping[str, Any]
-) -> None:
+def _check_card(name: str, request: BackboneRequest, checkpoint: Checkpoint) -> None:
+    card = checkpoint.card
+    weights = checkpoint.weights
     if card.get("method") != name:
         raise CheckpointError(
             f"{weights} was trained with '{card.get('method')}', not '{name}'.",
             "Choose another checkpoint.",
         )
-    own = card["architecture"]
-    _named(weights.parent / CARD, lambda: resolve_architecture(request.profile, own))
-    wanted = resolve_architecture(request.profile, request.architecture or own).name
-    if card.get("architecture") != wanted:
+    trained = card["architecture"]
+    _named(checkpoint.folder / CARD, lambda: resolve_architecture(request.profile, trained))
+    wanted = resolve_architecture(request.profile, request.architecture or trained).name
+    if trained != wanted:
         raise CheckpointError(
-            f"{weights} is of architecture '{card.get('architecture')}', wanted is '{wanted}'.",
-            f"Use --arch {own}, or another checkpoint.",
+            f"{weights} is of architecture '{trained}', wanted is '{wanted}'.",
+            f"Use --arch {trained}, or another checkpoint.",
         )
 
 
-def _rebuild(
-    name: str, card: Mapping[str, Any], weights: Path, state: State
-) -> VisionLanguageMethod:
+def _rebuild(name: str, checkpoint: Checkpoint, state: State) -> VisionLanguageMethod:
     """Return the method a card describes, untrained; its sizes are compared with the weights before
     any memory is taken for them."""
-    path = weights.parent / CARD
+    card = checkpoint.card
+    path = checkpoint.folder / CARD
+    pieces = checkpoint.folder / VOCABULARY
     architecture = _named(path, lambda: resolve_architecture("demo", card["architecture"]))
     settings = _named(path, lambda: _settings(name, card["settings"]))
     sizes = _text_sizes(path, card["text_encoder"], len(state))
-    vocabulary = Vocabulary.load(weights.parent / PIECES)
+    vocabulary = Vocabulary.load(pieces)
     if len(vocabulary) != sizes["vocab_size"]:
         raise CheckpointError(
-            f"{weights.parent / PIECES} has {len(vocabulary)} pieces, {path} says "
-            f"{sizes['vocab_size']}.",
+            f"{pieces} has {len(vocabulary)} pieces, {path} says {sizes['vocab_size']}.",
             "Copy the checkpoint again, or train it again.",
         )
 
@@ -129,13 +111,13 @@ def _rebuild(
 
     with torch.device("meta"):
         outline = _named(path, build)
-    check_shapes(outline, state, weights, f"the '{name}' that {path} describes")
+    check_shapes(outline, state, checkpoint.weights, f"the '{name}' that {path} describes")
     return build()
 
 
 def _settings(name: str, entries: Mapping[str, Any]) -> MethodSettings:
     """Return the settings in a card, each checked as if it had been written on the command line."""
-    defaults = settings_type_of(BACKBONES.get(name))()
+    defaults = method_settings(name, "paper")
     words = {key: _word(value, getattr(defaults, key, None)) for key, value in entries.items()}
     return override(defaults, words)
 
@@ -171,11 +153,3 @@ def _named(path: Path, make: Callable[[], T]) -> T:
         raise CheckpointError(
             f"{path} is damaged: {reason}.", "Train the checkpoint again."
         ) from error
-
-
-def method_class(name: str) -> type[VisionLanguageMethod]:
-    """Return the network class that a backbone's declaration names."""
-    import importlib
-
-    module, _, attribute = BACKBONES.get(name).method.partition(":")
-    return getattr(importlib.import_module(module), attribute)

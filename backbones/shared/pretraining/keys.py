@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
 from backbones.shared.encoders.architectures import resolve_architecture
-from backbones.shared.pretraining.settings import MethodSettings, resolve_settings, settings_type_of
-from bench.contracts import BACKBONES, Profile
+from backbones.shared.pretraining.declare import method_settings
+from backbones.shared.pretraining.settings import MethodSettings
+from bench.contracts import Recipe
+from bench.core.cards import CARD
+from bench.core.checkpoints import WEIGHTS
 from bench.core.errors import MissingDependencyError
 from bench.core.hashing import digest
-from bench.core.machine import default_threads
 from bench.core.paths import cache_home
 
 RECIPE_VERSION = 2
 """Raise when the same settings on the same data give other weights."""
 QUIRKS_VERSION = 2
 """Raise when only trainings with `quirks` do: checkpoints without them keep their keys."""
-CARD, WEIGHTS, PIECES, CURVE = "card.json", "model.safetensors", "vocab.txt", "curve.jsonl"
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What is pre-trained and how; `settings` are changes to the method's profile defaults,
-    `threads` the number of threads, on which the last digits of the weights depend."""
-
-    method: str
-    profile: Profile = "demo"
-    architecture: str = ""
-    seed: int = 0
-    settings: Mapping[str, str] = field(default_factory=dict)
-    threads: int = field(default_factory=default_threads)
 
 
 def checkpoint_key(recipe: Recipe, data_hash: str) -> str:
@@ -74,9 +61,7 @@ def pretrain_image_size(recipe: Recipe) -> int:
 
 def recipe_settings(recipe: Recipe) -> MethodSettings:
     """Return the method's settings as resolved."""
-    return resolve_settings(
-        settings_type_of(BACKBONES.get(recipe.method)), recipe.profile, recipe.settings
-    )
+    return method_settings(recipe.method, recipe.profile, recipe.settings)
 
 
 def check(recipe: Recipe) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal, TypeVar
 
-from bench.contracts import BackboneSpec, Profile
-from bench.core.errors import PlaceBenchError, SettingError
+from bench.contracts import Profile
+from bench.core.errors import SettingError
 from bench.core.settings import (
     CheckedSettings,
     Count,
@@ -100,31 +98,19 @@ DEMO: Mapping[str, Any] = {
 }
 
 
-def resolve_settings(settings_type: type[S], profile: Profile, changes: Mapping[str, str]) -> S:
-    """Return a method's settings in a profile with `key=value` changes; raise SettingError on an
-    unknown key.
+def resolve_settings(
+    settings_type: type[S],
+    profile: Profile,
+    changes: Mapping[str, str],
+    demo: Mapping[str, Any] | None = None,
+) -> S:
+    """Return settings in a profile with `key=value` changes; raise SettingError on an unknown key.
 
-    A method's own demo values stand in its class attribute `demo`.
+    `demo` is what the method changes in the demo profile beside `DEMO`; None: what stands in the
+    class attribute `demo`, as in settings of before there was `@method`.
     """
     names = {field.name for field in fields(settings_type)}
-    demo = {**DEMO, **getattr(settings_type, "demo", {})}
-    base = {key: value for key, value in demo.items() if key in names} if profile == "demo" else {}
+    of_method = getattr(settings_type, "demo", {}) if demo is None else demo
+    values = {**DEMO, **of_method} if profile == "demo" else {}
+    base = {key: value for key, value in values.items() if key in names}
     return override(settings_type(**base), changes)
-
-
-def settings_type_of(spec: BackboneSpec) -> type[MethodSettings]:
-    """Return the settings class of a method without importing its network.
-
-    `package.model:Class` has it as `Settings` in `package.settings`; a method in one file has it as
-    `Class.settings_type`.
-    """
-    if not spec.method:
-        raise PlaceBenchError(
-            f"backbone '{spec.name}' is not pre-trained here.",
-            "`place-bench list backbones` shows which are.",
-        )
-    module, _, name = spec.method.partition(":")
-    package = module.rpartition(".")[0]
-    if package and importlib.util.find_spec(f"{package}.settings"):
-        return importlib.import_module(f"{package}.settings").Settings
-    return getattr(importlib.import_module(module), name).settings_type

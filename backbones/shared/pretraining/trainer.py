@@ -11,11 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from backbones.shared.encoders.architectures import resolve_architecture
 from backbones.shared.pretraining.keys import (
-    CARD,
-    CURVE,
-    PIECES,
-    WEIGHTS,
-    Recipe,
     check,
     checkpoint_folder,
     is_complete,
@@ -23,7 +18,9 @@ from backbones.shared.pretraining.keys import (
     recipe_settings,
 )
 from backbones.shared.pretraining.settings import MethodSettings
-from bench.contracts import BACKBONES, PairData, Progress
+from bench.contracts import BACKBONES, PairData, Progress, Recipe
+from bench.core.cards import CARD
+from bench.core.checkpoints import CURVE, VOCABULARY, WEIGHTS
 from bench.core.errors import SettingError
 
 if TYPE_CHECKING:
@@ -150,7 +147,7 @@ def build_method(
 
     from backbones.shared.encoders.text import build_text_encoder, load_text_encoder, text_config
     from backbones.shared.encoders.vocabulary import Vocabulary
-    from backbones.shared.pretraining.checkpoint import method_class
+    from backbones.shared.pretraining.declare import method_class
 
     architecture = resolve_architecture(recipe.profile, recipe.architecture)
     with torch.random.fork_rng(devices=[]):
@@ -266,7 +263,7 @@ def _card(
         "kept_epoch": summary.best_epoch,
         "last_epoch": summary.curve[-1],
         "weights_sha256": file_sha256(folder / WEIGHTS),
-        "vocabulary_sha256": file_sha256(folder / PIECES),
+        "vocabulary_sha256": file_sha256(folder / VOCABULARY),
         "licence": BACKBONES.get(recipe.method).licence,
         "licence_notes": (
             "The weights are derived from the data named above: its licence applies to them."

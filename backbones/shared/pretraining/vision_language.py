@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import nn
@@ -21,6 +21,7 @@ from bench.contracts import Features
 from bench.training.processes import world_size
 
 Batch = Mapping[str, Any]
+S = TypeVar("S", bound=MethodSettings)
 _NAMED = 8
 """Images that an error names."""
 
@@ -66,22 +67,23 @@ def project(
     return functional.normalize(embed(head, vectors, mask), dim=-1)
 
 
-class VisionLanguageMethod(nn.Module, ABC):
+class VisionLanguageMethod(nn.Module, ABC, Generic[S]):
     """Two encoders with a global projection each; a method adds its losses and, where it has one,
-    its own similarity."""
+    its own similarity. Written with the class of its settings: `VisionLanguageMethod[Settings]`."""
 
-    settings_type: ClassVar[type[MethodSettings]]
+    settings: S
 
     def __init__(
         self,
         architecture: Architecture,
         text: TextEncoder,
         vocabulary: Vocabulary,
-        settings: MethodSettings,
+        settings: S,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.settings, self.vocabulary = settings, vocabulary
+        self.settings = settings
+        self.vocabulary = vocabulary
         self.image_encoder = build_encoder(architecture, seed)
         self.text_encoder = text
         self.image_head: nn.Module = projection(
@@ -124,6 +126,11 @@ class VisionLanguageMethod(nn.Module, ABC):
             self.text_states(text_batch(pair))[1],
         )
         return all(bool(vector.isfinite().all()) for vector in vectors)
+
+    def loaded(self, name: str) -> LoadedMethod:
+        """Return the method as the encoder `name`; a method with a local score, or tokens beside
+        its patches, gives an encoder that has them too."""
+        return LoadedMethod(name, self)
 
     def start_epoch(self, epoch: int) -> None:
         """Get ready for a training epoch (from 0); by default there is nothing to do."""

@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backbones.shared.pretraining.settings import settings_type_of
+from backbones.shared.pretraining.declare import method_settings
 from backbones.studies import ablation
 from bench.cells.encoders import PretrainRequest
 from bench.cells.prepare import EncoderRef
-from bench.contracts import BACKBONES, Progress
+from bench.contracts import Progress
 from bench.core.errors import PlaceBenchError, SettingError
 from bench.core.progress import Silent
-from bench.core.settings import override
 from bench.metrics.bootstrap import Estimate
 
 
@@ -27,7 +26,7 @@ def estimate(value: float) -> Estimate:
 
 def test_every_variant_is_a_possible_setting() -> None:
     for method, changes in ablation.VARIANTS.values():
-        override(settings_type_of(BACKBONES.get(method))(), changes)
+        method_settings(method, "paper", changes)
 
 
 def test_all_variants_get_the_same_choices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
+from backbones.shared.pretraining.declare import method_settings
 from backbones.shared.pretraining.trainer import pretrain
 from bench.contracts import BACKBONES, BackboneRequest, PairData
+from bench.core.errors import SettingError
 from bench.core.progress import Silent
 from bench.core.registry import load_plugin
 from tests.backbones.shared.pretraining.test_pretrain import images, make_subset, recipe
@@ -22,6 +25,7 @@ def test_the_example_trains_and_is_used() -> None:
     pairs = PairData("squares", "demo", make_subset(8, 144, 1), make_subset(4, 144, 2), "0123abcd")
     folder = pretrain(recipe("siglip"), pairs, progress=Silent())
     loaded = BACKBONES.get("siglip").build(BackboneRequest("demo", checkpoint=folder))
+    assert loaded.method.settings.bias == -5.0
     with torch.no_grad():
         assert loaded.similarity(images(pairs), ["Normal.", "There is a nodule."]).shape == (4, 2)
 
@@ -30,3 +34,11 @@ def test_the_documentation_shows_the_file_itself() -> None:
     assert EXAMPLE.read_text(encoding="utf-8").strip() in (DOCS / "methods.md").read_text(
         encoding="utf-8"
     )
+
+
+def test_the_example_is_short_and_takes_its_own_settings() -> None:
+    assert len(EXAMPLE.read_text(encoding="utf-8").splitlines()) <= 60
+    load_plugin(EXAMPLE)
+    assert method_settings("siglip", "paper", {"scale": "20"}).scale == 20
+    with pytest.raises(SettingError, match="'scale' is 0"):
+        method_settings("siglip", "paper", {"scale": "0"})

@@ -13,8 +13,9 @@ import pytest
 import torch
 from torch import nn
 
-from backbones.place.model import LoadedPlace
+from backbones.place.model import LoadedPLACE
 from backbones.place.settings import Settings
+from backbones.shared.pretraining.declare import method_settings
 from backbones.shared.pretraining.keys import (
     Recipe,
     check,
@@ -29,7 +30,7 @@ from backbones.shared.pretraining.pairs import (
     learnable,
     normalise_images,
 )
-from backbones.shared.pretraining.settings import resolve_settings, settings_type_of
+from backbones.shared.pretraining.settings import resolve_settings
 from backbones.shared.pretraining.trainer import build_method, pretrain
 from backbones.shared.pretraining.vision_language import VisionLanguageMethod
 from backbones.shared.weights.coverage import fill
@@ -169,9 +170,7 @@ def test_mgcas_quirks_train_on_reports_from_three_words_on(
 def test_pairs_left_out_take_their_images_along() -> None:
     method = build_method(
         recipe("mgca", quirks="true"),
-        resolve_settings(
-            settings_type_of(BACKBONES.get("mgca")), "demo", {**TINY, "quirks": "true"}
-        ),
+        method_settings("mgca", "demo", {**TINY, "quirks": "true"}),
         ["There is a nodule."] * 2,
     )
     subset = make_subset(4, 144, 1)
@@ -186,7 +185,7 @@ def test_attention_maps_and_observations(pairs: PairData) -> None:
     loaded = BACKBONES.get("place").build(
         BackboneRequest("demo", checkpoint=pretrain(recipe(), pairs, progress=Silent()))
     )
-    assert isinstance(loaded, LoadedPlace)
+    assert isinstance(loaded, LoadedPLACE)
     with torch.no_grad():
         maps, observed = loaded.attention_maps(images(pairs)), loaded.observations(images(pairs))
     assert maps.shape == (4, 3, 8, 8) and observed.shape == (4, 3, 16)
@@ -198,7 +197,7 @@ def test_pictures_are_drawn(pairs: PairData, tmp_path: Path) -> None:
 
     folder = pretrain(recipe(), pairs, progress=Silent())
     loaded = BACKBONES.get("place").build(BackboneRequest("demo", checkpoint=folder))
-    assert isinstance(loaded, LoadedPlace)
+    assert isinstance(loaded, LoadedPLACE)
     for path in (
         plot_curve(folder / "curve.jsonl", tmp_path / "curve.png"),
         draw_attention(

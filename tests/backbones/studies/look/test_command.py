@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from backbones.place.losses import pairwise_cosine
-from backbones.place.model import LoadedPlace
+from backbones.place.model import LoadedPLACE
 from backbones.shared.pretraining.vision_language import LoadedMethod
 from backbones.studies.look import __main__ as command
 from backbones.studies.look import reading, run
@@ -67,7 +67,7 @@ def plan(kind: str) -> Any:
 
 
 def loaded(name: str) -> Backbone:
-    kind = LoadedPlace if name == "place" else LoadedMethod
+    kind = LoadedPLACE if name == "place" else LoadedMethod
     return kind(name, build(name).eval())
 
 
@@ -106,7 +106,7 @@ def test_real_data_carry_no_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_reading_has_a_map_per_lesion_and_the_cosines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "BATCH", 4)
     test, backbone = subset(9, 2), loaded("place")
-    assert isinstance(backbone, LoadedPlace)
+    assert isinstance(backbone, LoadedPLACE)
     lesions = find_lesions(subset(6, 1), test, NAMES, backbone.input)
     found = reading.read(
         backbone, test, lesions, ["There is nodule.", "There is effusion."], "cpu", Silent()

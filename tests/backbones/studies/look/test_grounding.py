@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from backbones.gloria.model import Gloria
-from backbones.mgca.model import Mgca
-from backbones.place.model import LoadedPlace, Place
+from backbones.gloria.model import GLoRIA
+from backbones.mgca.model import MGCA
+from backbones.place.model import PLACE, LoadedPLACE
 from backbones.shared.pretraining.vision_language import (
     GivesGrounding,
     GivesQueries,
@@ -34,8 +34,8 @@ def made(name: str, **changes: str) -> Any:
 @pytest.mark.parametrize("t_por", ["sentence", "query"])
 @torch.no_grad()
 def test_place_sums_the_maps_of_its_queries(t_por: str) -> None:
-    method = cast(Place, made("place", t_por=t_por))
-    loaded = LoadedPlace("place", method)
+    method = cast(PLACE, made("place", t_por=t_por))
+    loaded = LoadedPLACE("place", method)
     assert isinstance(loaded, GivesGrounding) and isinstance(loaded, GivesQueries)
     weights, maps = loaded.query_weights(images(), TEXTS), loaded.attention_maps(images())
     text = method.encode_text(TEXTS)
@@ -63,12 +63,12 @@ def test_place_sums_the_maps_of_its_queries(t_por: str) -> None:
 def test_gloria_and_mgca_average_the_cosines_of_words(name: str) -> None:
     method = made(name)
     text, features = method.encode_text(TEXTS), method.image_encoder.features(images())
-    if isinstance(method, Gloria):
+    if isinstance(method, GLoRIA):
         states, mask, _ = method.words(text)
         words, shares = embed(method.word_head, states, mask), mask.float()
         patches = embed(method.region_head, features.patches)
     else:
-        report = cast(Mgca, method).report(text)
+        report = cast(MGCA, method).report(text)
         words, shares = project(method.word_head, report.words, report.mask), report.weights
         patches = project(method.patch_head, features.patches)
     found = LoadedMethod(name, method).grounding(images(), TEXTS)

@@ -1,0 +1,48 @@
+"""From a name to weights: who trains a method, and what a given checkpoint must be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench.cells.encoders import PretrainRequest, check_encoder, resolve_encoder
+from bench.contracts import BACKBONES
+from bench.core.errors import PlaceBenchError
+from bench.core.progress import Silent
+from tests.bench.core.test_checkpoints import write
+
+
+@pytest.mark.parametrize(
+    ("trainer", "message"),
+    [
+        ("", "its trainer is empty"),
+        ("backbones.nowhere", "its trainer backbones.nowhere is no module"),
+        ("backbones.pretrain.deeper", "its trainer backbones.pretrain.deeper is no module"),
+        ("bench.contracts.common", "lacks Recipe, check, .*pretrain, pretrain_image_size"),
+    ],
+)
+def test_a_trainer_that_could_not_train_is_refused_before_any_data_is_made(
+    trainer: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = replace(BACKBONES.get("place"), trainer=trainer)
+    monkeypatch.setitem(BACKBONES._items, "place", spec)
+    with pytest.raises(PlaceBenchError, match=f"pre-training method 'place': .*{message}"):
+        check_encoder(PretrainRequest("place"))
+
+
+def test_the_trainer_of_before_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = replace(BACKBONES.get("place"), trainer="backbones.pretrain")
+    monkeypatch.setitem(BACKBONES._items, "place", spec)
+    check_encoder(PretrainRequest("place"))
+
+
+def test_another_file_beside_a_card_is_not_taken_for_the_checkpoint(tmp_path: Path) -> None:
+    folder = write(tmp_path / "net")
+    other = folder / "medklip.pth"
+    other.write_bytes(b"published")
+    wanted = PretrainRequest("medklip", profile="paper", checkpoint=other)
+    assert resolve_encoder(wanted, Silent()).checkpoint == other
+    trained = PretrainRequest("place", checkpoint=folder / "model.safetensors")
+    assert resolve_encoder(trained, Silent()).checkpoint == folder
