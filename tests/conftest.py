@@ -5,6 +5,10 @@ import os
 
 from hypothesis import settings
 
+from tests.support.stranger import strangers_data
+
+__all__ = ["strangers_data"]
+
 os.environ.setdefault("PLACE_BENCH_THREADS", "1")
 settings.register_profile("same", derandomize=True)
 settings.register_profile("explore")

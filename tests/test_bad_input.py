@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.bench.commands.test_cli import place_bench
+from tests.support.commands import place_bench
 from tests.tasks.datasets.fakes import write_siim
 
 

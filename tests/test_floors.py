@@ -97,3 +97,14 @@ def test_the_page_names_every_room_in_its_order() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     named = re.findall(r"^\| `bench/(\w+)/`", page, re.MULTILINE)
     assert named == [room for floor in FLOORS for room in floor if room != "api"]
+
+
+def test_no_test_imports_another_test_module() -> None:
+    """What several tests use stands in tests/support, or in a module that tests nothing."""
+    borrowed = {
+        f"{path.relative_to(ROOT)} -> {name}"
+        for path in files("tests")
+        for name in imported(path)
+        if name.startswith("tests.") and name.rpartition(".")[2].startswith("test_")
+    }
+    assert not borrowed

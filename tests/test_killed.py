@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.bench.commands.test_cli import place_bench
+from tests.support.commands import place_bench
 
 STRANGER = str(Path(__file__).parents[1] / "docs" / "examples" / "stranger.py")
 PATIENCE = 200.0

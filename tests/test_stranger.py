@@ -1,43 +1,15 @@
 """A dataset and an encoder from one file outside the project run without any edit, by --plugin and
 by entry point."""
 
-import csv
 import json
 import shutil
 from pathlib import Path
 
 import cv2
 import numpy as np
-import pytest
 
-from tests.bench.commands.test_cli import place_bench
-
-EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "stranger.py"
-
-
-@pytest.fixture
-def strangers_data(tmp_path: Path) -> Path:
-    """24 grey images of 12 patients, each with a bright square lesion, and the list of them."""
-    root = tmp_path / "data" / "stranger"
-    for folder in ("images", "masks"):
-        (root / folder).mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    rows = []
-    for number in range(24):
-        image, mask = rng.integers(0, 90, (96, 80), dtype=np.uint8), np.zeros((96, 80), np.uint8)
-        top, left = rng.integers(5, 50, 2)
-        mask[top : top + 25, left : left + 25] = 255
-        cv2.imwrite(
-            str(root / "images" / f"{number}.png"),
-            np.where(mask, image + 150, image).astype(np.uint8),
-        )
-        cv2.imwrite(str(root / "masks" / f"{number}.png"), mask)
-        rows.append({"image": f"{number}.png", "patient": f"p{number // 2}"})
-    with (root / "list.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["image", "patient"])
-        writer.writeheader()
-        writer.writerows(rows)
-    return root.parent
+from tests.support.commands import place_bench
+from tests.support.stranger import EXAMPLE
 
 
 def test_plugin_file_runs_and_is_not_run_twice(strangers_data: Path, tmp_path: Path) -> None:

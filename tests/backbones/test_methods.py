@@ -14,8 +14,6 @@ from backbones.gloria.model import GLoRIA
 from backbones.mgca.model import MGCA
 from backbones.shared.encoders.text import sum_words
 from backbones.shared.encoders.vocabulary import Vocabulary, number_words
-from backbones.shared.pretraining.declare import method_settings
-from backbones.shared.pretraining.trainer import build_method
 from backbones.shared.pretraining.vision_language import (
     GivesQueries,
     VisionLanguageMethod,
@@ -23,19 +21,8 @@ from backbones.shared.pretraining.vision_language import (
     text_batch,
 )
 from bench.contracts import GivesLocalSimilarity, GivesObservations
-from tests.backbones.shared.pretraining.test_pretrain import PLACE_TINY, TINY, pair_loader, recipe
-
-TEXTS = [
-    "No pneumothorax. There is a small pleural effusion!",
-    "Nodule.",
-    "There is a 1.5 cm nodule in the right lung.",
-]
-
-
-def build(name: str, architecture: str = "resnet", **changes: str) -> VisionLanguageMethod:
-    own = recipe(name, architecture=architecture, **changes)
-    settings = method_settings(name, "demo", own.settings)
-    return build_method(own, settings, TEXTS * 3)
+from tests.support.methods import TEXTS, build
+from tests.support.pairs import PLACE_TINY, TINY, pair_loader
 
 
 def batch_of(method: VisionLanguageMethod) -> dict[str, Any]:

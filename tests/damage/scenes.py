@@ -25,7 +25,7 @@ from bench.contracts import BACKBONES, BackboneRequest, PairData
 from bench.core.progress import Silent
 from bench.data.loading import PUBLIC_COLUMNS
 from bench.report.leaderboard import build
-from tests.backbones.shared.pretraining.test_pretrain import make_subset, recipe
+from tests.support.pairs import make_subset, recipe
 from tests.tasks.datasets.fakes import write_covid, write_mimic, write_siim
 from tests.tasks.fakes import Said
 

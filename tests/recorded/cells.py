@@ -20,10 +20,10 @@ from bench.commands.run import run_command
 from bench.contracts import BACKBONES, KINDS, TASKS, PairData
 from bench.core.hashing import digest, flatten
 from bench.core.progress import Silent
-from tests.backbones.shared.pretraining.test_pretrain import make_subset, recipe
 from tests.damage.scenes import _objects
+from tests.support.mimic5x200 import FIVE, NAMES
+from tests.support.pairs import make_subset, recipe
 from tests.tasks.datasets.fakes import write_csv, write_mimic, write_siim
-from tests.tasks.datasets.test_mimic5x200 import FIVE, NAMES
 
 RECORDED = Path(__file__).with_name("cells.json")
 PROFILES = ("demo", "paper")

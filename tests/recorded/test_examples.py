@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.bench.commands.test_cli import place_bench
+from tests.support.commands import place_bench
 
 EXAMPLES = Path(__file__).parent / "examples"
 TRAIN = """
@@ -19,7 +19,7 @@ from backbones.pretrain import pretrain
 from bench.contracts import BACKBONES, BackboneRequest, PairData
 from bench.progress import Silent
 from bench.registry import load_plugin
-from tests.backbones.shared.pretraining.test_pretrain import images, make_subset, recipe
+from tests.support.pairs import images, make_subset, recipe
 load_plugin(Path(sys.argv[1]))
 pairs = PairData("squares", "demo", make_subset(8, 144, 1), make_subset(4, 144, 2), "0123abcd")
 folder = pretrain(recipe("siglip"), pairs, progress=Silent(), out=Path("net"))

@@ -17,12 +17,10 @@ from bench.core.progress import Silent
 from bench.data.filling import _content
 from bench.data.splits import default_split
 from bench.report import leaderboard, tables
-from tests.backbones.shared.pretraining.test_pretrain import make_subset, recipe
-from tests.bench.commands.test_cli import place_bench
-from tests.bench.report.test_leaderboard import add, store
-from tests.test_stranger import EXAMPLE
-
-__all__ = ["store"]  # a fixture
+from tests.support.commands import place_bench
+from tests.support.pairs import make_subset, recipe
+from tests.support.results import add
+from tests.support.stranger import EXAMPLE
 
 
 def _radiographs(root: Path) -> dict[str, bytes]:

@@ -9,9 +9,7 @@ from bench.cells.results import ResultStore
 from bench.commands.verify import verify_command
 from bench.core.errors import PlaceBenchError
 from bench.report.views import Views
-from tests.bench.report.test_leaderboard import add, store
-
-__all__ = ["store"]
+from tests.support.results import add
 
 
 @pytest.fixture

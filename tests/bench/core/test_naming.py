@@ -10,11 +10,9 @@ from bench.cells.encoders import check_encoder, encoder_request
 from bench.cells.prepare import RunRequest
 from bench.contracts import BACKBONES
 from bench.core.naming import absolute_name, identity, join_name, short_name, split_name
-from tests.bench.commands.test_cli import place_bench
-from tests.bench.report.test_leaderboard import add, store
-from tests.test_stranger import EXAMPLE, strangers_data
-
-__all__ = ["store", "strangers_data"]  # fixtures
+from tests.support.commands import place_bench
+from tests.support.results import add
+from tests.support.stranger import EXAMPLE
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from bench.contracts import Dataset
 from bench.core.errors import DataError
 from bench.data.roots import DemoSize, data_kind, demo_root, resolve_root
-from tests.bench.commands.test_cli import place_bench
+from tests.support.commands import place_bench
 
 
 class Toy(Dataset):

@@ -17,7 +17,7 @@ from bench.core.progress import Silent
 from bench.mm import prepare
 from bench.mm.export import Head, export_config
 from tests.backbones.published import layouts
-from tests.backbones.shared.pretraining.test_pretrain import make_subset, recipe
+from tests.support.pairs import make_subset, recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the frameworks, run as their users run them
 SIZE = 64

@@ -17,7 +17,7 @@ from bench.cells.results import ResultStore
 from bench.contracts import Predictions, TaskSpec
 from bench.core.progress import Silent
 from bench.report.views import Views
-from tests.bench.report.test_leaderboard import _FakeKind, add
+from tests.support.results import _FakeKind, add
 
 TASKS = ("fake_task", "other_task")
 

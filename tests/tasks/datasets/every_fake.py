@@ -12,14 +12,14 @@ from tasks.datasets._exclusive import EIGHT
 from tasks.datasets.covidx import Covidx, Covidx4
 from tasks.datasets.vindr import FINDINGS, NO_FINDING
 from tests.bench.data.dicoms import write_dicom
+from tests.support.mimic5x200 import write_mimic5x200
+from tests.support.nih import write_nih
+from tests.support.object_cxr import write_object_cxr
+from tests.support.rsna import write_rsna
+from tests.support.tbx11k import write_release, write_tbx11k
+from tests.support.vindr import write_vindr
 from tests.tasks.datasets.chexpert_fakes import write_chexpert
 from tests.tasks.datasets.fakes import write_covid, write_mimic, write_siim
-from tests.tasks.datasets.test_mimic5x200 import write_mimic5x200
-from tests.tasks.datasets.test_nih import write_nih
-from tests.tasks.datasets.test_object_cxr import write_object_cxr
-from tests.tasks.datasets.test_rsna import write_rsna
-from tests.tasks.datasets.test_tbx11k import write_release, write_tbx11k
-from tests.tasks.datasets.test_vindr import write_vindr
 
 XML = """<?xml version="1.0" encoding="utf-8"?><eCitation><uId id="CXR{n}"/>
 <AbstractText Label="FINDINGS">Effusion {n}</AbstractText>

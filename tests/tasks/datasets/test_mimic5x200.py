@@ -11,38 +11,12 @@ from bench.data.splits import check_leaks
 from tasks.datasets._exclusive import FIVE
 from tasks.datasets.mimic5x200 import MEMBERS, Mimic5x200
 from tasks.datasets.mimic_cxr import MimicCxr
-from tests.tasks.datasets.fakes import write_csv, write_mimic
-
-NAMES = MimicCxr.label_names
-
-
-def write_mimic5x200(root):
-    """40 studies; study i has class i % 5 alone, every tenth an uncertain other finding."""
-    write_mimic(root, studies=40)
-    relabel(
-        root,
-        lambda number, name: (
-            "1.0"
-            if name == FIVE[number % 5]
-            else "-1.0"
-            if number % 10 == 9 and name == "Fracture"
-            else ""
-        ),
-    )
-    return root
+from tests.support.mimic5x200 import relabel, write_mimic5x200
 
 
 @pytest.fixture
 def root(tmp_path):
     return write_mimic5x200(tmp_path)
-
-
-def relabel(root, value):
-    rows = [
-        (str(10000000 + n // 2), str(50000000 + n), *(value(n, name) for name in NAMES))
-        for n in range(40)
-    ]
-    write_csv(root, "chexpert", ("subject_id", "study_id", *NAMES), rows, zipped=True)
 
 
 def test_members(root):

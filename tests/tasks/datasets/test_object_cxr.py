@@ -1,9 +1,7 @@
 """Object-CXR as downloaded: three parts, boxes and masks of outlines, MGCA's and BenchX's ways, and
 files that are wrong."""
 
-import numpy as np
 import pytest
-from PIL import Image
 from sklearn.model_selection import train_test_split
 
 from bench.core.errors import DataError
@@ -11,33 +9,9 @@ from bench.data.loading import prepare
 from bench.data.roots import resolve_root
 from bench.data.splits import default_split
 from tasks.datasets.object_cxr import ObjectCxr
+from tests.support.object_cxr import ANNOTATIONS, HEIGHT, POLYGON, WIDTH, write_object_cxr
 
 OBJECTS = ObjectCxr()
-POLYGON = "2 10 10 40 12 38 20 12 30"
-ANNOTATIONS = ("", "0 5 6 15 16;1 20 20 30 26", POLYGON, "")
-HEIGHT, WIDTH = 40, 50
-
-
-def write_object_cxr(root):
-    """Twenty images in train, eight in dev, four in test; of every four, one has two objects and
-    one a polygon."""
-    for folder, count, column in (
-        ("train", 20, "image_name"),
-        ("dev", 8, "image_name"),
-        ("test", 4, "image_path"),
-    ):
-        (root / folder).mkdir(parents=True)
-        rows = []
-        for number in range(count):
-            Image.fromarray(np.full((HEIGHT, WIDTH), 5 * number, np.uint8)).save(
-                root / folder / f"{number:05d}.jpg"
-            )
-            shown = (
-                f"{number:05d}.jpg" if column == "image_name" else f"/data/test/{number:05d}.jpg"
-            )
-            rows.append(f"{shown},{ANNOTATIONS[number % 4]}")
-        (root / f"{folder}.csv").write_text("\n".join([f"{column},annotation", *rows]) + "\n")
-    return root
 
 
 @pytest.fixture

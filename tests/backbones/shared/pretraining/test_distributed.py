@@ -18,8 +18,8 @@ from bench.contracts import PairData
 from bench.core.errors import SettingError
 from bench.core.progress import Silent
 from bench.training.processes import mean
-from tests.backbones.shared.pretraining.test_pretrain import make_subset, pair_loader, recipe
-from tests.backbones.shared.pretraining.test_switches import tiny
+from tests.support.pairs import make_subset, pair_loader, recipe
+from tests.support.tiny import tiny
 
 METHODS = ("convirt", "place", "gloria", "mgca")
 

@@ -14,7 +14,7 @@ from bench.contracts import BACKBONES, BackboneRequest, PairData
 from bench.core.errors import SettingError
 from bench.core.progress import Silent
 from bench.core.registry import load_plugin
-from tests.backbones.shared.pretraining.test_pretrain import images, make_subset, recipe
+from tests.support.pairs import images, make_subset, recipe
 
 DOCS = Path(__file__).parents[4] / "docs"
 EXAMPLE = DOCS / "examples" / "method.py"

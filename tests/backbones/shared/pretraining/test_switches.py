@@ -20,14 +20,12 @@ from bench.contracts import PairData
 from bench.core.errors import SettingError
 from bench.core.progress import Silent
 from bench.training.plan import TrainingError
-from tests.backbones.shared.pretraining.test_pretrain import (
-    PLACE_TINY,
-    TINY,
+from tests.support.pairs import (
     make_subset,
     pair_loader,
     recipe,
 )
-from tests.backbones.test_methods import build
+from tests.support.tiny import tiny
 
 METHODS = ("convirt", "place", "gloria", "mgca")
 
@@ -35,10 +33,6 @@ METHODS = ("convirt", "place", "gloria", "mgca")
 @pytest.fixture
 def pairs() -> PairData:
     return PairData("squares", "demo", make_subset(8, 144, 1), make_subset(4, 144, 2), "0123abcd")
-
-
-def tiny(method: str, architecture: str = "resnet", **changes: str) -> VisionLanguageMethod:
-    return build(method, architecture, **(PLACE_TINY if method == "place" else TINY), **changes)
 
 
 def tiny_start(pairs: PairData) -> VisionLanguageMethod:

@@ -27,7 +27,7 @@ from bench.core.errors import SettingError, UnknownNameError
 from bench.core.progress import Silent
 from bench.core.registry import discover
 from bench.encoding.features import to_input
-from tests.backbones.test_methods import build
+from tests.support.methods import build
 
 NAMES = ("Nodule/Mass", "Pleural effusion")
 

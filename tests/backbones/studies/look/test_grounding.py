@@ -18,7 +18,7 @@ from backbones.shared.pretraining.vision_language import (
     embed,
     project,
 )
-from tests.backbones.test_methods import build
+from tests.support.methods import build
 
 TEXTS = ["There is a small pleural effusion.", "Nodule seen. No pneumothorax is seen."]
 

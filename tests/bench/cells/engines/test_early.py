@@ -9,11 +9,9 @@ import torch
 from bench.cells.encoders import check_encoder, encoder_request
 from bench.cells.prepare import RunRequest
 from bench.core.errors import CheckpointError, PlaceBenchError
-from tests.bench.commands.test_cli import place_bench
+from tests.support.commands import place_bench
+from tests.support.stranger import EXAMPLE
 from tests.tasks.datasets.fakes import write_siim
-from tests.test_stranger import EXAMPLE, strangers_data
-
-__all__ = ["strangers_data"]  # a fixture
 
 
 def _check(name: str, **request: object) -> None:

@@ -10,7 +10,7 @@ from backbones.shared.alignment.kernels import (
     info_nce,
     symmetric_info_nce,
 )
-from tests.backbones.shared.alignment.kernels import loops, test_contrast
+from tests.backbones.shared.alignment.kernels import loops
 from tests.backbones.shared.alignment.kernels.cases import SHAPES, contrast_inputs, pooled_inputs
 
 
@@ -66,8 +66,8 @@ def test_pooling_over_more_regions_and_words_than_a_block(order: str) -> None:
 def test_contrast_equals_the_loop(rows: int, keys: int, width: int) -> None:
     a, b, ids = contrast_inputs(rows, keys, width)
     for function, plain in (
-        (info_nce, test_contrast.loop),
-        (symmetric_info_nce, test_contrast.both),
+        (info_nce, loops.info_nce),
+        (symmetric_info_nce, loops.symmetric_info_nce),
     ):
         expected = loops.value_and_gradients(lambda x, y, plain=plain: plain(x, y, **ids), a, b)
         mine = loops.value_and_gradients(

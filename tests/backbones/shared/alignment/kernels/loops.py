@@ -67,3 +67,24 @@ def assert_same(mine: list[Tensor], expected: list[Tensor], tolerance: float) ->
         torch.testing.assert_close(
             got, want, rtol=0, atol=bound, msg=lambda text, name=name: f"{name}: {text}"
         )
+
+
+def info_nce(
+    queries: torch.Tensor,
+    keys: torch.Tensor,
+    query_ids: torch.Tensor,
+    key_ids: torch.Tensor,
+    ignore: torch.Tensor,
+) -> torch.Tensor:
+    return contrast(queries @ keys.T / 0.07, query_ids, key_ids, ignore)
+
+
+def symmetric_info_nce(
+    queries: torch.Tensor,
+    keys: torch.Tensor,
+    query_ids: torch.Tensor,
+    key_ids: torch.Tensor,
+    ignore: torch.Tensor,
+) -> torch.Tensor:
+    back = contrast(keys @ queries.T / 0.07, key_ids, query_ids, ignore.T)
+    return info_nce(queries, keys, query_ids, key_ids, ignore) + back

@@ -15,30 +15,12 @@ from tests.backbones.shared.alignment.kernels.cases import contrast_inputs
 FORMS = ["reference", "tiled"]
 
 
-def loop(
-    queries: torch.Tensor,
-    keys: torch.Tensor,
-    query_ids: torch.Tensor,
-    key_ids: torch.Tensor,
-    ignore: torch.Tensor,
-) -> torch.Tensor:
-    return loops.contrast(queries @ keys.T / 0.07, query_ids, key_ids, ignore)
-
-
-def both(
-    queries: torch.Tensor,
-    keys: torch.Tensor,
-    query_ids: torch.Tensor,
-    key_ids: torch.Tensor,
-    ignore: torch.Tensor,
-) -> torch.Tensor:
-    back = loops.contrast(keys @ queries.T / 0.07, key_ids, query_ids, ignore.T)
-    return loop(queries, keys, query_ids, key_ids, ignore) + back
-
-
 def compare(form: str, rows: int, keys: int, width: int, seed: int = 0) -> None:
     a, b, ids = contrast_inputs(rows, keys, width, seed)
-    for function, plain in ((info_nce, loop), (symmetric_info_nce, both)):
+    for function, plain in (
+        (info_nce, loops.info_nce),
+        (symmetric_info_nce, loops.symmetric_info_nce),
+    ):
         expected = loops.value_and_gradients(lambda x, y, plain=plain: plain(x, y, **ids), a, b)
         mine = loops.value_and_gradients(
             lambda x, y, function=function: function(x, y, tau=0.07, implementation=form, **ids),

@@ -1,0 +1,1 @@
+"""What several tests use: tiny files, tiny networks, commands."""
