@@ -11,7 +11,7 @@ from bench.cells.encoders import PretrainRequest, check_encoder, resolve_encoder
 from bench.contracts import BACKBONES
 from bench.core.errors import PlaceBenchError
 from bench.core.progress import Silent
-from tests.bench.core.test_checkpoints import write
+from tests.support.checkpoints import write_checkpoint
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_the_trainer_of_before_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_another_file_beside_a_card_is_not_taken_for_the_checkpoint(tmp_path: Path) -> None:
-    folder = write(tmp_path / "net")
+    folder = write_checkpoint(tmp_path / "net")
     other = folder / "medklip.pth"
     other.write_bytes(b"published")
     wanted = PretrainRequest("medklip", profile="paper", checkpoint=other)
