@@ -37,8 +37,8 @@ def pcma_sentence_loss(
     mask_duplicates: bool = True,
     implementation: Implementation = "auto",
 ) -> torch.Tensor:
-    """Return PCMA between T-PORs and V-PORs of the global batch (PLACE.md): mean of text-to-image
-    and image-to-text.
+    """Return PCMA between T-PORs and V-PORs of the global batch: the mean of text-to-image and
+    image-to-text.
 
     sentences [B, S, d] and observations [B, K, d], normalised, row i of both of one study; keys [B,
     S], -1 where there is no sentence. `mask_duplicates`: a report known to say the same

@@ -13,7 +13,7 @@ from bench.core.settings import Inside, Layers, Range, Scale, Weight, Width
 
 @dataclass(frozen=True)
 class Settings(MethodSettings):
-    """PLACE.md, "Our instantiation".
+    """What the abstract of PLACE (arXiv 2506.10573) leaves open, as we chose it.
 
     `queries` pathology query tokens in `vpoe_layers` layers of `vpoe_width` with `heads` heads
     (`competing` for the tokens, or each reading on its own); sentences attend to V-PORs with `tau2`

@@ -1,5 +1,5 @@
 """The text sides of published checkpoints, with the quirks their weights were trained with
-(PROTOCOLS.md 4.1, 4.2)."""
+(docs/checkpoints.md lists them)."""
 
 from __future__ import annotations
 

@@ -125,8 +125,8 @@ def resize_pad(image: np.ndarray, size: int, interpolation: Interpolation = "are
     """Resize the long side of [H, W] to `size`, the other to int(side * size / long), and centre it
     on zeros [size, size].
 
-    Padding is floor at the left and the top, ceil at the right and the bottom (MGCA, GLoRIA:
-    PROTOCOLS.md 2.1).
+    Padding is floor at the left and the top, ceil at the right and the bottom, as in MGCA's
+    and GLoRIA's code.
     """
     import cv2
 

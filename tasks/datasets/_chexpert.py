@@ -34,7 +34,7 @@ UNCERTAIN = {
     "Edema": "ones",
     "Pleural Effusion": "ones",
 }
-"""MGCA and GLoRIA (PROTOCOLS.md 1.1)."""
+"""What MGCA and GLoRIA make of an uncertain label."""
 FRONTAL = ("PA", "AP", "frontal")
 FOLDERS = (
     "CheXpert-v1.0-small",
@@ -138,7 +138,7 @@ def read_reports(root: Path, images: pd.DataFrame) -> pd.DataFrame:
 
 
 def reference_split(index: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """Return the row-level split of MGCA (seed 0) and GLoRIA, its leak included (PROTOCOLS.md 1.1).
+    """Return the row-level split of MGCA (seed 0) and GLoRIA, its leak included.
 
     The 5x200 images leave the training table. 5,000 positions of what remains become validation
     rows, but the rows then dropped from training are those whose *label* in the whole table equals

@@ -32,8 +32,7 @@ SEED = 0
 def only(index: pd.DataFrame, name: str, names: Sequence[str]) -> pd.Series:
     """Say which rows have finding `name` and none of the other `names`, uncertain ones included.
 
-    `No Finding` is looked at only where it is the class itself, as GLoRIA and MGCA do (PROTOCOLS.md
-    1.2).
+    `No Finding` is looked at only where it is the class itself, as GLoRIA and MGCA do.
     """
     others = [f"label:{other}" for other in names if other not in (name, "No Finding")]
     return (index[f"label:{name}"] == 1) & (index[others].fillna(0) == 0).all(axis=1)

@@ -1,5 +1,4 @@
-"""What MGCA's classification datasets share: a plain random part of the training rows (PROTOCOLS.md
-1.1, 1.4, 1.7)."""
+"""What MGCA's classification datasets share: a plain random part of the training rows."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The row-level split of SIIM-ACR in MGCA and GLoRIA, its leaks and incomplete masks included
-(PROTOCOLS.md 1.6)."""
+"""The row-level split of SIIM-ACR in MGCA and GLoRIA, its leaks and incomplete masks
+included."""
 
 from __future__ import annotations
 

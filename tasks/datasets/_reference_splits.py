@@ -1,5 +1,4 @@
-"""Splits that MGCA, GLoRIA and BenchX made with scikit-learn, repeated from their seeds
-(PROTOCOLS.md 1.5, 1.8 to 1.11)."""
+"""Splits that MGCA, GLoRIA and BenchX made with scikit-learn, repeated from their seeds."""
 
 from __future__ import annotations
 

@@ -104,8 +104,7 @@ def fill_shapes(
 
 
 def centred_box(shape: Shape) -> Corners:
-    """Return the box that MGCA gives a polygon (PROTOCOLS.md 1.8); of another object, its tight
-    box.
+    """Return the box that MGCA gives a polygon; of another object, its tight box.
 
     It is centred on the point farthest inside the outline widened by 100 px (shapely's `polylabel`,
     tolerance 10) and reaches to the farther corner of the outline's bounds on each axis: never

@@ -235,8 +235,8 @@ def map_mgca(data: Ranked, weights: np.ndarray) -> np.ndarray:
     """Return MGCA's mAP [R]: detections of confidence >= 0.5, and only images with a true box and a
     detection.
 
-    Misses on images without a detection and false alarms on healthy images do not count (PROTOCOLS
-    3.4): comparable with MGCA's published figures alone.
+    Misses on images without a detection and false alarms on healthy images do not count:
+    comparable with MGCA's published figures alone.
     """
     data = confident(data, MGCA_CONFIDENCE)
     counted = (np.bincount(data.image, minlength=len(data.truth)) > 0) & (data.truth > 0)

@@ -53,8 +53,8 @@ _R2GEN_MARKS = re.compile(
 
 
 def clean_r2gen(text: str, repeated: str = ".") -> str:
-    """Return text as R2Gen's tokenizer cleans it (PROTOCOLS.md 3.7): lower case, list numbers out,
-    " . " between sentences.
+    """Return text as R2Gen's tokenizer cleans it: lower case, list numbers out, " . " between
+    sentences.
 
     Marks are deleted, not replaced: "1.5" becomes "15". `repeated` characters are first reduced to
     one.

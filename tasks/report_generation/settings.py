@@ -174,8 +174,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "tokenizer": "cleaned",
     },
 }
-"""Per protocol, what differs from the class defaults. `r2gen`: PROTOCOLS.md 3.7 (BenchX's R2Gen
-head on a frozen encoder). Trigram blocking is off: the reference configures it and its beam search
+"""Per protocol, what differs from the class defaults. `r2gen`: BenchX b874fa6, its R2Gen head
+on a frozen encoder. Trigram blocking is off: the reference configures it and its beam search
 does not use it. What differs from the reference stands in docs/protocols.md."""
 
 DEMO: dict[str, Any] = {

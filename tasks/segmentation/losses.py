@@ -29,7 +29,7 @@ def focal_dice_loss(
     """Return focal_weight * focal - log(dice) of logits and targets [B, C, H, W], the mean over
     classes.
 
-    Single precision at least. Source: PROTOCOLS 3.3 (MGCA 680fe4a, GLoRIA 416466a, MixedLoss).
+    Single precision at least. Source: `MixedLoss` of MGCA 680fe4a and GLoRIA 416466a.
     """
     wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
     logits, target = logits.to(wide), target.to(wide)

@@ -169,8 +169,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
 
 `mgca`: MGCA 680fe4a, its segmentation script; `gloria`: GLoRIA 416466a, fine-tuned at 512 px;
 `benchx`: BenchX b874fa6, UPerNet on a frozen encoder for 20,000 iterations at 512 px, warm-up of
-1,500 (its two-class softmax is written as one sigmoid, its half precision as bfloat16). Source:
-PROTOCOLS 3.3.
+1,500 (its two-class softmax is written as one sigmoid, its half precision as bfloat16).
 """
 
 

@@ -30,7 +30,7 @@ class Architecture:
 def _resnet(
     name: str, spec: InputSpec, widths: tuple[int, ...], timm_name: str = "", **options: Any
 ) -> Architecture:
-    """Declare a ResNet: local tokens come from layer3 (PLACE.md), pooled features from layer4."""
+    """Declare a ResNet: local tokens come from layer3, pooled features from layer4."""
     return Architecture(
         name, "resnet", spec, widths[3], widths[2], widths, (4, 8, 16, 32), timm_name, options
     )

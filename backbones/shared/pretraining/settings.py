@@ -29,8 +29,8 @@ S = TypeVar("S", bound="MethodSettings")
 
 @dataclass(frozen=True)
 class MethodSettings(CheckedSettings):
-    """The paper-scale recipe (MGCA's, PROTOCOLS.md 4.2); `DEMO` holds what the demo profile
-    changes.
+    """The recipe of the paper profile, that of MGCA's code (680fe4a); `DEMO` holds what the
+    demo profile changes.
 
     `text_model` is the folder of a BERT whose first `text_layers` layers are used; none trains an
     encoder of `text_width` from the reports, with a vocabulary of `vocabulary` pieces learnt from

@@ -27,8 +27,8 @@ _NAMED = 8
 
 
 def projection(width: int, hidden: int, out: int) -> nn.Sequential:
-    """Return the projection head of all methods: Linear, BN, ReLU, Linear, BN without affine
-    (PLACE.md; MGCA's)."""
+    """Return the projection head of all methods, MGCA's: Linear, BN, ReLU, Linear, BN without
+    affine."""
     return nn.Sequential(
         nn.Linear(width, hidden),
         nn.BatchNorm1d(hidden),

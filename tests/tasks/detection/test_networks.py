@@ -191,7 +191,7 @@ def test_only_the_strongest_go_into_suppression(head):
 
 
 def test_mgca_head_has_the_published_size(toy):
-    """21.6 M parameters on a ResNet-50 (PROTOCOLS 3.4)."""
+    """21.6 M parameters on a ResNet-50, as MGCA's detector has."""
     backbone = toy.Backbone()
     backbone.pyramid_channels = (256, 512, 1024, 2048)
     detector = build_detector(backbone, 1, DetectionSettings(head="yolov3", channels=128), 0)

@@ -82,7 +82,7 @@ def pcma_reference(
     tau3: float,
     duplicate: float | None,
 ) -> torch.Tensor:
-    """PCMA as written in PLACE.md: loops over sentences and images."""
+    """PCMA as it is defined: loops over sentences and images."""
     pairs = [
         (i, j)
         for i, j in itertools.product(range(len(keys)), range(keys.shape[1]))
