@@ -12,7 +12,7 @@ from torch import nn
 
 from backbones.external.settings import InputSettings
 from backbones.shared.encoders.architectures import Architecture
-from backbones.shared.encoders.base import ImageEncoder, LoadedBackbone
+from backbones.shared.encoders.base import EncoderNetwork, LoadedBackbone
 from backbones.shared.weights.coverage import Coverage
 from bench.contracts import Features, InputSpec
 from bench.core.errors import SettingError
@@ -94,7 +94,7 @@ def outputs_of(network: nn.Module, size: int) -> list[torch.Tensor]:
     return [features.pooled, features.patches, *features.pyramid]
 
 
-class ExternalEncoder(ImageEncoder):
+class ExternalEncoder(EncoderNetwork):
     """Any network whose forward pass returns Features; its widths and strides are measured on one
     blank image."""
 
@@ -156,8 +156,6 @@ class ExternalBackbone(LoadedBackbone):
 
 class DualBackbone(ExternalBackbone):
     """An external encoder with a text side: `dual` embeds both, the score is the cosine."""
-
-    has_text = True
 
     def __init__(
         self,

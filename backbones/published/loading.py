@@ -18,50 +18,30 @@ from backbones.published.files import (
 from backbones.published.networks import build_network
 from backbones.published.renames import RENAMES
 from backbones.published.table import Published
-from backbones.shared.encoders.base import ImageEncoder, LoadedBackbone
+from backbones.shared.encoders.base import EncoderNetwork, LoadedBackbone
 from backbones.shared.weights.coverage import Coverage, expected_state, fill, take_prefix
 from backbones.shared.weights.reading import State, read_weights, state_dict_of
 from bench.contracts import Backbone, BackboneRequest
-from bench.core.errors import SettingError
 
 if TYPE_CHECKING:
     from backbones.published.text import TextSide
 
 
 class PublishedBackbone(LoadedBackbone):
-    """A published checkpoint as a Backbone; `coverage` says how much of the encoder the file
-    filled.
-
-    `has_text` is true where the text encoder of the file was loaded too; else `why_no_text` says
-    what it lacks.
-    """
+    """A published checkpoint as an ImageEncoder; `coverage` says how much of the encoder the file
+    filled, `why_no_text` what its text side lacks."""
 
     def __init__(
         self,
         published: Published,
-        encoder: ImageEncoder,
+        encoder: EncoderNetwork,
         coverage: Coverage,
-        text: TextSide | None,
-        why: str,
+        why: str = "",
+        module: nn.Module | None = None,
     ) -> None:
-        parts: nn.Module = (
-            nn.ModuleDict({"encoder": encoder, "text": text}) if text is not None else encoder
-        )
-        super().__init__(published.name, encoder, parts)
-        self.coverage, self.text, self.why_no_text = coverage, text, why
-        self.has_text = text is not None  # type: ignore[misc]
-
-    def embed_images(self, images: torch.Tensor) -> torch.Tensor:
-        """Return L2-normalised image embeddings [B, d]."""
-        return self._text_side().embed_images(self.features(images))
-
-    def embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
-        """Return L2-normalised text embeddings [T, d]."""
-        return self._text_side().embed_texts(texts)
-
-    def similarity(self, images: torch.Tensor, texts: Sequence[str]) -> torch.Tensor:
-        """Return the method's own image-text score [B, T]."""
-        return self._text_side().similarity(self.features(images), texts)
+        super().__init__(published.name, encoder, module)
+        self.coverage = coverage
+        self.why_no_text = why
 
     def pyramid(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return the maps of `features` alone; without the second pass over enlarged images where
@@ -69,12 +49,28 @@ class PublishedBackbone(LoadedBackbone):
         own = getattr(self.encoder, "pyramid", None)
         return own(images) if own is not None else self.features(images).pyramid
 
-    def _text_side(self) -> TextSide:
-        if self.text is None:
-            raise SettingError(
-                f"backbone '{self.name}' has no text encoder here: {self.why_no_text}."
-            )
-        return self.text
+
+class PublishedPair(PublishedBackbone):
+    """A published checkpoint whose text encoder was loaded too: an ImageTextEncoder."""
+
+    def __init__(
+        self, published: Published, encoder: EncoderNetwork, coverage: Coverage, text: TextSide
+    ) -> None:
+        both = nn.ModuleDict({"encoder": encoder, "text": text})
+        super().__init__(published, encoder, coverage, module=both)
+        self.text = text
+
+    def embed_images(self, images: torch.Tensor) -> torch.Tensor:
+        """Return L2-normalised image embeddings [B, d]."""
+        return self.text.embed_images(self.features(images))
+
+    def embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
+        """Return L2-normalised text embeddings [T, d]."""
+        return self.text.embed_texts(texts)
+
+    def similarity(self, images: torch.Tensor, texts: Sequence[str]) -> torch.Tensor:
+        """Return the method's own image-text score [B, T]."""
+        return self.text.similarity(self.features(images), texts)
 
 
 def build(published: Published, request: BackboneRequest) -> Backbone:
@@ -97,10 +93,12 @@ def build(published: Published, request: BackboneRequest) -> Backbone:
         leaves=published.leaves,
     )
     text, why = _text(published, settings, state, path)
-    return PublishedBackbone(published, encoder, coverage, text, why)
+    if text is None:
+        return PublishedBackbone(published, encoder, coverage, why)
+    return PublishedPair(published, encoder, coverage, text)
 
 
-def _network(encoder: ImageEncoder) -> nn.Module:
+def _network(encoder: EncoderNetwork) -> nn.Module:
     network = encoder.model
     if not isinstance(network, nn.Module):
         raise TypeError(

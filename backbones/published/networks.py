@@ -12,7 +12,7 @@ from torch import nn
 
 from backbones.published.table import Published
 from backbones.shared.encoders.architectures import ARCHITECTURES, Architecture
-from backbones.shared.encoders.base import ImageEncoder
+from backbones.shared.encoders.base import EncoderNetwork
 from backbones.shared.encoders.image import ResNetEncoder, ViTEncoder
 from bench.contracts import Features
 
@@ -80,7 +80,7 @@ class PublishedViT(ViTEncoder):
         return replace(found, pooled=found.patches.mean(1)) if self.pooling == "mean" else found
 
 
-class SwinEncoder(ImageEncoder):
+class SwinEncoder(EncoderNetwork):
     """Swin-T: pooled = mean of the last tokens, patches = the last tokens, pyramid = four stages at
     strides 4, 8, 16, 32.
 
@@ -157,12 +157,14 @@ def _swin_tiny(published: Published) -> Architecture:
     )
 
 
-def build_network(published: Published, seed: int = 0, upsample: int | None = None) -> ImageEncoder:
+def build_network(
+    published: Published, seed: int = 0, upsample: int | None = None
+) -> EncoderNetwork:
     """Return the untrained encoder of a published checkpoint; what a file lacks keeps these values,
     which `seed` decides."""
     architecture = architecture_of(published)
     size = published.upsample if upsample is None else upsample
-    builders: dict[str, Callable[[], ImageEncoder]] = {
+    builders: dict[str, Callable[[], EncoderNetwork]] = {
         "resnet": lambda: PublishedResNet(architecture, size),
         "vit": lambda: PublishedViT(architecture, published.pooling),
         "swin": lambda: SwinEncoder(architecture),

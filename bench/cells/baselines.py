@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -34,26 +33,10 @@ class Baseline:
     patch_dim: int = 0
     pyramid_channels: tuple[int, ...] = ()
     pyramid_strides: tuple[int, ...] = ()
-    has_text: bool = False
 
     def features(self, images: torch.Tensor) -> Features:
         """Refuse: there is no encoder."""
-        raise self._none()
-
-    def embed_images(self, images: torch.Tensor) -> torch.Tensor:
-        """Refuse: there is no encoder."""
-        raise self._none()
-
-    def embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
-        """Refuse: there is no encoder."""
-        raise self._none()
-
-    def similarity(self, images: torch.Tensor, texts: Sequence[str]) -> torch.Tensor:
-        """Refuse: there is no encoder."""
-        raise self._none()
-
-    def _none(self) -> NotApplicableError:
-        return NotApplicableError(
+        raise NotApplicableError(
             f"{self.name} has no encoder.", "It is a row of the tasks that name it."
         )
 

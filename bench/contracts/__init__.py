@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bench.contracts.backbones import (
     BACKBONES,
+    FAMILIES,
     Backbone,
     BackboneRequest,
     BackboneSpec,
@@ -15,9 +16,12 @@ from bench.contracts.backbones import (
     GivesAccount,
     GivesLocalSimilarity,
     GivesObservations,
+    ImageEncoder,
+    ImageTextEncoder,
     InputSpec,
     backbone,
     configured,
+    has_text_side,
     weights_named,
 )
 from bench.contracts.common import DEMO_NOTE, DataKind, OnError, Profile, Progress, Scaling
@@ -38,6 +42,7 @@ __all__ = [
     "BACKBONES",
     "DATASETS",
     "DEMO_NOTE",
+    "FAMILIES",
     "KINDS",
     "TASKS",
     "Backbone",
@@ -51,6 +56,8 @@ __all__ = [
     "GivesAccount",
     "GivesLocalSimilarity",
     "GivesObservations",
+    "ImageEncoder",
+    "ImageTextEncoder",
     "InputSpec",
     "MethodSpec",
     "OnError",
@@ -68,6 +75,7 @@ __all__ = [
     "backbone",
     "configured",
     "dataset",
+    "has_text_side",
     "task",
     "weights_named",
 ]

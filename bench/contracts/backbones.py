@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeGuard, runtime_checkable
 
 from bench.contracts.common import Profile
 from bench.contracts.pretraining import MethodSpec
+from bench.core.errors import SettingError
 from bench.core.naming import LABEL
 from bench.core.registry import Registry
 
@@ -49,36 +50,107 @@ class Features:
     pyramid: tuple[torch.Tensor, ...] = ()
 
 
-class Backbone(Protocol):
-    """A loaded encoder. `module` holds every parameter; freezing means `module.eval()` and
-    requires_grad False, BatchNorm too."""
+FAMILIES = ("resnet", "vit")
+"""What `family` may be: maps that get coarser, or one grid of tokens."""
 
-    name: str
-    architecture: str
-    family: Literal["resnet", "vit"]
-    input: InputSpec
-    module: torch.nn.Module
-    pooled_dim: int
-    patch_dim: int
-    pyramid_channels: tuple[int, ...]
-    pyramid_strides: tuple[int, ...]
-    has_text: bool
+
+@runtime_checkable
+class ImageEncoder(Protocol):
+    """A loaded encoder, as heads see it.
+
+    `family` is one of FAMILIES; `module` holds every parameter, and freezing means `module.eval()`
+    and requires_grad False, BatchNorm too. Plain attributes do.
+    """
+
+    @property
+    def name(self) -> str:
+        """Return the name that rows and errors have."""
+        ...
+
+    @property
+    def architecture(self) -> str:
+        """Return the name of the network, e.g. resnet50."""
+        ...
+
+    @property
+    def family(self) -> str:
+        """Return resnet or vit: which heads fit."""
+        ...
+
+    @property
+    def input(self) -> InputSpec:
+        """Return how images have to come."""
+        ...
+
+    @property
+    def module(self) -> torch.nn.Module:
+        """Return the module that holds every parameter."""
+        ...
+
+    @property
+    def pooled_dim(self) -> int:
+        """Return D of `Features.pooled`."""
+        ...
+
+    @property
+    def patch_dim(self) -> int:
+        """Return D of `Features.patches`."""
+        ...
+
+    @property
+    def pyramid_channels(self) -> tuple[int, ...]:
+        """Return C of each map of the pyramid, from fine to coarse."""
+        ...
+
+    @property
+    def pyramid_strides(self) -> tuple[int, ...]:
+        """Return by how much each map is smaller than the image."""
+        ...
 
     def features(self, images: torch.Tensor) -> Features:
         """Encode normalised images [B, 3, H, W] (any H, W divisible by the largest stride)."""
         ...
 
+
+Backbone = ImageEncoder
+"""The same, by the name that builders of encoders have used."""
+
+
+@runtime_checkable
+class ImageTextEncoder(ImageEncoder, Protocol):
+    """An encoder with a text side: `has_text_side` tells whether one is."""
+
     def embed_images(self, images: torch.Tensor) -> torch.Tensor:
-        """Return L2-normalised image embeddings [B, d]; only where `has_text`."""
+        """Return L2-normalised image embeddings [B, d]."""
         ...
 
     def embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
-        """Return L2-normalised text embeddings [T, d]; only where `has_text`."""
+        """Return L2-normalised text embeddings [T, d]."""
         ...
 
     def similarity(self, images: torch.Tensor, texts: Sequence[str]) -> torch.Tensor:
-        """Return the method's own image-text score [B, T]; only where `has_text`."""
+        """Return the method's own image-text score [B, T]."""
         ...
+
+
+_TEXT_SIDE = ("embed_images", "embed_texts", "similarity")
+
+
+def has_text_side(encoder: ImageEncoder) -> TypeGuard[ImageTextEncoder]:
+    """Tell whether an encoder compares images with texts: it has the three methods of
+    `ImageTextEncoder`, and no `has_text` that says otherwise (as encoders of before there were
+    abilities have). Raise SettingError where it has a part of them only.
+    """
+    stated = getattr(encoder, "has_text", None)
+    absent = [name for name in _TEXT_SIDE if not callable(getattr(encoder, name, None))]
+    if stated is False:
+        return False
+    if absent and (stated or callable(getattr(encoder, "embed_texts", None))):
+        raise SettingError(
+            f"encoder '{encoder.name}' has half a text side: it lacks {', '.join(absent)}.",
+            f"Give it {', '.join(_TEXT_SIDE)}, or none of them.",
+        )
+    return not absent
 
 
 @runtime_checkable
@@ -112,7 +184,7 @@ class GivesAccount(Protocol):
         ...
 
 
-def weights_named(backbone: Backbone) -> str:
+def weights_named(backbone: ImageEncoder) -> str:
     """Return the file of an encoder's weights as a part of a sentence; "" where there is none."""
     source = backbone.account().get("weights") if isinstance(backbone, GivesAccount) else ""
     return f" (weights: {source})" if source else ""
@@ -149,7 +221,7 @@ class BackboneSpec:
 
     name: str
     title: str
-    build: Callable[[BackboneRequest], Backbone]
+    build: Callable[[BackboneRequest], ImageEncoder]
     architecture: Callable[[BackboneRequest], str] = lambda request: request.architecture
     licence: str = ""
     citation: str = ""
@@ -176,7 +248,7 @@ def configured(spec: BackboneSpec, name: str, settings: Mapping[str, str]) -> Ba
     def extended(request: BackboneRequest) -> BackboneRequest:
         return replace(request, settings={**request.settings, **settings})
 
-    def build(request: BackboneRequest) -> Backbone:
+    def build(request: BackboneRequest) -> ImageEncoder:
         return spec.build(extended(request))
 
     find = spec.weights_file
@@ -203,12 +275,14 @@ def configured(spec: BackboneSpec, name: str, settings: Mapping[str, str]) -> Ba
 
 def backbone(
     name: str, **meta: Any
-) -> Callable[[Callable[[BackboneRequest], Backbone]], Callable[[BackboneRequest], Backbone]]:
+) -> Callable[
+    [Callable[[BackboneRequest], ImageEncoder]], Callable[[BackboneRequest], ImageEncoder]
+]:
     """Decorate a builder function: `@backbone("mine", title="...", licence="...")`."""
 
     def decorate(
-        build: Callable[[BackboneRequest], Backbone],
-    ) -> Callable[[BackboneRequest], Backbone]:
+        build: Callable[[BackboneRequest], ImageEncoder],
+    ) -> Callable[[BackboneRequest], ImageEncoder]:
         meta.setdefault("title", " ".join((build.__doc__ or name).strip().split("\n\n")[0].split()))
         BACKBONES.add(name, BackboneSpec(name=name, build=build, **meta))
         return build

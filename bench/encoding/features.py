@@ -16,6 +16,7 @@ from bench.contracts import (
     GivesObservations,
     InputSpec,
     Subset,
+    has_text_side,
     weights_named,
 )
 from bench.core.checked import clear_place, make_folder
@@ -264,6 +265,10 @@ class FeatureCache:
 
 def _read(backbone: Backbone, pixels: torch.Tensor, what: What) -> torch.Tensor:
     if what == "embedding":
+        if not has_text_side(backbone):
+            raise NotApplicableError(
+                f"encoder '{backbone.name}' has no embeddings.", "Use its pooled features."
+            )
         return backbone.embed_images(pixels)
     if what == "observations":
         if not isinstance(backbone, GivesObservations):

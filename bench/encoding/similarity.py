@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.contracts import Backbone, CellContext, GivesLocalSimilarity, Subset, weights_named
+from bench.contracts import (
+    Backbone,
+    CellContext,
+    GivesLocalSimilarity,
+    ImageTextEncoder,
+    Subset,
+    has_text_side,
+    weights_named,
+)
 from bench.core.errors import DataError, NotApplicableError
 from bench.encoding.features import FeatureCache, to_input
 
@@ -20,17 +28,24 @@ IMAGES, TEXTS = 128, 256
 """Images and texts scored together; the method's own score encodes both again for every block."""
 
 
-def need_text_side(backbone: Backbone, what: str) -> None:
-    """Raise NotApplicableError where the backbone cannot compare images with texts."""
-    if not backbone.has_text:
-        raise NotApplicableError(
-            f"{what} needs a text encoder, backbone '{backbone.name}' has none.",
-            "Choose one trained on reports.",
-        )
+def need_text_side(backbone: Backbone, what: str) -> ImageTextEncoder:
+    """Return the backbone where it can compare images with texts; else raise NotApplicableError."""
+    if has_text_side(backbone):
+        return backbone
+    why = getattr(backbone, "why_no_text", "")
+    raise NotApplicableError(
+        f"{what} needs a text encoder, backbone '{backbone.name}' has none"
+        f"{why and f' here: {why}'}.",
+        "Choose one trained on reports.",
+    )
 
 
 def similarity_matrix(
-    backbone: Backbone, subset: Subset, texts: Sequence[str], which: str, context: CellContext
+    backbone: ImageTextEncoder,
+    subset: Subset,
+    texts: Sequence[str],
+    which: str,
+    context: CellContext,
 ) -> np.ndarray:
     """Return scores [n, T] of every image of `subset` and every text, float32.
 
@@ -52,7 +67,7 @@ def similarity_matrix(
 
 
 def _global(
-    backbone: Backbone, subset: Subset, texts: Sequence[str], context: CellContext
+    backbone: ImageTextEncoder, subset: Subset, texts: Sequence[str], context: CellContext
 ) -> np.ndarray:
     import torch
 
@@ -65,7 +80,7 @@ def _global(
     return (images @ np.concatenate(blocks).T).astype(np.float32)
 
 
-def _score(backbone: Backbone, which: str) -> Score:
+def _score(backbone: ImageTextEncoder, which: str) -> Score:
     if which != "local":
         return backbone.similarity
     if not isinstance(backbone, GivesLocalSimilarity):
@@ -77,7 +92,11 @@ def _score(backbone: Backbone, which: str) -> Score:
 
 
 def _own(
-    backbone: Backbone, score: Score, subset: Subset, texts: Sequence[str], context: CellContext
+    backbone: ImageTextEncoder,
+    score: Score,
+    subset: Subset,
+    texts: Sequence[str],
+    context: CellContext,
 ) -> np.ndarray:
     import torch
 

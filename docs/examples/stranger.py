@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.contracts import (
-    Backbone,
     BackboneRequest,
     Dataset,
     Features,
     Finding,
+    ImageEncoder,
     InputSpec,
     TaskSpec,
     backbone,
@@ -83,7 +83,7 @@ task(
 
 
 @backbone("stranger_net", licence="private", seeded=True)
-def stranger_net(request: BackboneRequest) -> Backbone:
+def stranger_net(request: BackboneRequest) -> ImageEncoder:
     """Build a small convolutional pyramid with random weights."""
     import torch
     from torch import nn
@@ -91,7 +91,7 @@ def stranger_net(request: BackboneRequest) -> Backbone:
     class Net:
         """Four strided convolutions; everything a head may ask of an encoder."""
 
-        name, architecture, family, has_text = "stranger_net", "four_convolutions", "resnet", False
+        name, architecture, family = "stranger_net", "four_convolutions", "resnet"
         input = InputSpec(size=128, resize=128)
         pooled_dim = patch_dim = 64
         pyramid_channels, pyramid_strides = (16, 32, 48, 64), (4, 8, 16, 32)
@@ -100,7 +100,7 @@ def stranger_net(request: BackboneRequest) -> Backbone:
             torch.manual_seed(request.seed)
             widths = (3, *self.pyramid_channels)
             steps = (4, 2, 2, 2)
-            self.module: nn.Module = nn.ModuleList(
+            self.module = nn.ModuleList(
                 nn.Conv2d(widths[i], widths[i + 1], steps[i], steps[i]) for i in range(4)
             )
 
@@ -115,4 +115,4 @@ def stranger_net(request: BackboneRequest) -> Backbone:
                 patches.mean(1), patches, (maps[-1].shape[-2], maps[-1].shape[-1]), tuple(maps)
             )
 
-    return Net()  # type: ignore[return-value]
+    return Net()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.contracts import Backbone, CellContext, Predictions, Subset
+from bench.contracts import CellContext, ImageTextEncoder, Predictions, Subset
 from bench.core.errors import DataError
 from bench.encoding.similarity import similarity_matrix
 from tasks.classification.labels import keep_views, targets
@@ -36,7 +36,7 @@ class Pairs:
         return Pairs([self.texts[i] for i in chosen], text_of, self.kinds, self.kind_of[rows])
 
 
-def predict(backbone: Backbone, test: Subset, context: CellContext) -> Predictions:
+def predict(backbone: ImageTextEncoder, test: Subset, context: CellContext) -> Predictions:
     """Return one row per image that has a report."""
     settings: RetrievalSettings = context.settings
     kept, dropped = with_text(keep_views(test, settings.views), settings)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from bench.contracts import (
     Backbone,
     CellContext,
+    ImageTextEncoder,
     Predictions,
     Profile,
     Scaling,
@@ -71,12 +72,13 @@ class RetrievalKind(TaskKind):
         """Return all training rows: nothing is trained on them."""
         return train
 
-    def fit(self, backbone: Backbone, train: Subset, val: Subset, context: CellContext) -> Backbone:
+    def fit(
+        self, backbone: Backbone, train: Subset, val: Subset, context: CellContext
+    ) -> ImageTextEncoder:
         """Return the backbone itself; raise SettingError where it has no text side."""
         from bench.encoding.similarity import need_text_side
 
-        need_text_side(backbone, "retrieval")
-        return backbone
+        return need_text_side(backbone, "retrieval")
 
     def predict(self, predictor: Any, test: Subset, context: CellContext) -> Predictions:
         """Return what every image found and was found by: one value per cut-off and direction."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.contracts import Backbone, CellContext, Predictions, Subset
+from bench.contracts import Backbone, CellContext, ImageTextEncoder, Predictions, Subset
 from bench.core.errors import DataError
 from bench.core.hashing import digest
 from bench.encoding.similarity import need_text_side, similarity_matrix
@@ -26,7 +26,7 @@ class ZeroShot:
     """What `predict` needs: the encoder, the prompts of every class, and the readout (None where
     validation has no images)."""
 
-    backbone: Backbone
+    backbone: ImageTextEncoder
     prompts: tuple[ClassPrompts, ...]
     readout: readout.Readout
     facts: Mapping[str, Any]
@@ -35,7 +35,7 @@ class ZeroShot:
 def fit(backbone: Backbone, val: Subset, context: CellContext) -> ZeroShot:
     """Make the prompts and, unless classes are exclusive, choose thresholds and temperatures on
     validation."""
-    need_text_side(backbone, "zero-shot classification")
+    encoder = need_text_side(backbone, "zero-shot classification")
     settings: ZeroShotSettings = context.settings
     shared = settings.labelling()
     prompts = _prompts(settings, context.seed)
@@ -48,9 +48,9 @@ def fit(backbone: Backbone, val: Subset, context: CellContext) -> ZeroShot:
     else:
         known = labelled(val, shared, "validation")
         chosen = readout.choose(
-            class_scores(backbone, prompts, known.subset, context), known.values, shared
+            class_scores(encoder, prompts, known.subset, context), known.values, shared
         )
-    return ZeroShot(backbone, prompts, chosen, {**facts, **chosen.facts(settings.labels)})
+    return ZeroShot(encoder, prompts, chosen, {**facts, **chosen.facts(settings.labels)})
 
 
 def _prompts(settings: ZeroShotSettings, seed: int) -> tuple[ClassPrompts, ...]:
@@ -86,7 +86,10 @@ def predict(classifier: ZeroShot, test: Subset, context: CellContext) -> Predict
 
 
 def class_scores(
-    backbone: Backbone, prompts: tuple[ClassPrompts, ...], subset: Subset, context: CellContext
+    backbone: ImageTextEncoder,
+    prompts: tuple[ClassPrompts, ...],
+    subset: Subset,
+    context: CellContext,
 ) -> np.ndarray:
     """Return one score per image and class [n, C]: logits, or log probabilities of exclusive
     classes."""

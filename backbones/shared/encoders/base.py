@@ -4,7 +4,7 @@ means."""
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import cache
 from typing import Any, Literal, TypeVar, cast
@@ -21,7 +21,7 @@ from bench.core.errors import SettingError
 M = TypeVar("M", bound=nn.Module)
 
 
-class ImageEncoder(nn.Module, ABC):
+class EncoderNetwork(nn.Module, ABC):
     """An image encoder of one architecture: images [B, 3, H, W] in, Features out."""
 
     def __init__(self, architecture: Architecture) -> None:
@@ -85,13 +85,12 @@ def _statistics_fixed(module: nn.Module) -> Iterator[None]:
 
 
 class LoadedBackbone:
-    """The Backbone protocol over an image encoder without a text side."""
+    """An ImageEncoder over an encoder network."""
 
-    has_text = False
     coverage: Coverage | None = None
     """How much of the encoder a file filled; None for untrained weights."""
 
-    def __init__(self, name: str, encoder: ImageEncoder, module: nn.Module | None = None) -> None:
+    def __init__(self, name: str, encoder: EncoderNetwork, module: nn.Module | None = None) -> None:
         self.name = name
         self.encoder = encoder
         self.module: nn.Module = module if module is not None else encoder
@@ -103,6 +102,11 @@ class LoadedBackbone:
         self.pyramid_channels, self.pyramid_strides = facts.pyramid_channels, facts.pyramid_strides
         self.module.eval()
 
+    @property
+    def has_text(self) -> bool:
+        """Tell whether it reads texts too; for scripts of before there was `has_text_side`."""
+        return callable(getattr(self, "embed_texts", None))
+
     def account(self) -> Mapping[str, Any]:
         """Return where the weights come from, as it stands in a result."""
         return self.coverage.account() if self.coverage else {}
@@ -110,24 +114,6 @@ class LoadedBackbone:
     def features(self, images: torch.Tensor) -> Features:
         """Encode normalised images [B, 3, H, W]."""
         return self.encoder.features(images)
-
-    def embed_images(self, images: torch.Tensor) -> torch.Tensor:
-        """Refuse: no text side."""
-        raise self._no_text()
-
-    def embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
-        """Refuse: no text side."""
-        raise self._no_text()
-
-    def similarity(self, images: torch.Tensor, texts: Sequence[str]) -> torch.Tensor:
-        """Refuse: no text side."""
-        raise self._no_text()
-
-    def _no_text(self) -> SettingError:
-        return SettingError(
-            f"backbone '{self.name}' has no text encoder.",
-            "Choose one that was trained on reports.",
-        )
 
 
 # ----------------------------------------------------------------------------------------- freezing

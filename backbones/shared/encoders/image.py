@@ -9,7 +9,7 @@ from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from timm.models.vision_transformer import VisionTransformer
 
 from backbones.shared.encoders.architectures import Architecture
-from backbones.shared.encoders.base import ImageEncoder
+from backbones.shared.encoders.base import EncoderNetwork
 from bench.contracts import Features
 
 
@@ -18,7 +18,7 @@ def _tokens(maps: torch.Tensor) -> torch.Tensor:
     return maps.flatten(2).transpose(1, 2)
 
 
-class ResNetEncoder(ImageEncoder):
+class ResNetEncoder(EncoderNetwork):
     """A ResNet: pooled = mean of layer4, patches = layer3, pyramid = layer1..4 (strides 4, 8, 16,
     32)."""
 
@@ -46,7 +46,7 @@ class ResNetEncoder(ImageEncoder):
         )
 
 
-class ViTEncoder(ImageEncoder):
+class ViTEncoder(EncoderNetwork):
     """A ViT: pooled = class token, patches = the normalised tokens of the last block, pyramid =
     four blocks evenly apart.
 
@@ -73,7 +73,7 @@ class ViTEncoder(ImageEncoder):
         return Features(tokens[:, 0], tokens[:, 1:], grid, tuple(pyramid))
 
 
-def build_encoder(architecture: Architecture, seed: int = 0) -> ImageEncoder:
+def build_encoder(architecture: Architecture, seed: int = 0) -> EncoderNetwork:
     """Return a randomly initialised encoder; the same seed gives the same weights, and the global
     generator is left alone."""
     with torch.random.fork_rng(devices=[]):

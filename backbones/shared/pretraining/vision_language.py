@@ -230,10 +230,8 @@ class GivesQueries(Protocol):
 
 
 class LoadedMethod(LoadedBackbone):
-    """The Backbone protocol over a trained method: features for the heads, embeddings and scores
-    for zero-shot and retrieval."""
-
-    has_text = True
+    """An ImageTextEncoder over a trained method: features for the heads, embeddings and scores for
+    zero-shot and retrieval."""
 
     def __init__(self, name: str, method: VisionLanguageMethod) -> None:
         super().__init__(name, method.image_encoder, method)

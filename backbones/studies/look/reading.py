@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from backbones.shared.pretraining.vision_language import GivesGrounding, GivesQueries
 from backbones.studies.look.lesions import Lesions
-from bench.contracts import Backbone, GivesObservations, Progress, Subset
+from bench.contracts import Backbone, GivesObservations, ImageTextEncoder, Progress, Subset
 from bench.encoding.features import BATCH, centre_crop, resize, to_grey, to_input
 
 QUERIES_SHOWN = 4
@@ -31,7 +31,7 @@ class Reading:
 
 @torch.inference_mode()
 def read(
-    backbone: Backbone,
+    backbone: ImageTextEncoder,
     test: Subset,
     lesions: Lesions,
     prompts: Sequence[str],

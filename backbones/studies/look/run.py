@@ -17,7 +17,7 @@ from backbones.studies.look.request import Look
 from bench.cells.encoders import encoder_request, resolve_encoder
 from bench.cells.engines.local import EncoderShelf, Job
 from bench.cells.prepare import TaskPlan, make_cell, plan_task
-from bench.contracts import BACKBONES, DEMO_NOTE, Backbone, Progress, Subset
+from bench.contracts import BACKBONES, DEMO_NOTE, Backbone, ImageTextEncoder, Progress, Subset
 from bench.core.errors import DataError
 from bench.core.storage import write_atomically
 from bench.encoding.similarity import need_text_side
@@ -55,14 +55,13 @@ def run(look: Look, progress: Progress) -> Path:
 
 def _load(
     name: str, plan: TaskPlan, look: Look, shelf: EncoderShelf, progress: Progress
-) -> Backbone:
+) -> ImageTextEncoder:
     request = look.request
     encoder = resolve_encoder(encoder_request(name, request), progress)
     backbone = shelf.get(
         Job(make_cell(plan, BACKBONES.get(name), encoder, 1.0, 0, request), plan, encoder)
     )
-    need_text_side(backbone, "looking for a finding")
-    return backbone
+    return need_text_side(backbone, "looking for a finding")
 
 
 def _lesions(plan: TaskPlan, train: Subset, test: Subset, backbone: Backbone) -> Lesions:

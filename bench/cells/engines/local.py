@@ -12,7 +12,7 @@ from bench.cells.cell import Cell
 from bench.cells.prepare import EncoderRef, RunRequest, TaskPlan
 from bench.cells.results import ResultStore
 from bench.cells.runner import encoder_seed, failure, run_cell
-from bench.contracts import BACKBONES, Backbone, BackboneRequest, Progress
+from bench.contracts import BACKBONES, FAMILIES, Backbone, BackboneRequest, Progress
 from bench.core.errors import NotApplicableError, PlaceBenchError, SettingError, StorageError
 from bench.core.machine import use_threads
 
@@ -172,7 +172,12 @@ class EncoderShelf:
 
 def _check_architecture(backbone: Backbone, named: str) -> None:
     """Raise SettingError where the encoder that was loaded is not the one that key and table
-    name."""
+    name, or of a family that no head knows."""
+    if backbone.family not in FAMILIES:
+        raise SettingError(
+            f"backbone '{backbone.name}' is of the family '{backbone.family}'.",
+            f"Its family must be {' or '.join(FAMILIES)}: heads are chosen by it.",
+        )
     if named not in ("", backbone.architecture, backbone.family):
         raise SettingError(
             f"backbone '{backbone.name}' is a {backbone.architecture}, architecture '{named}' was "

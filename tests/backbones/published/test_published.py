@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.contracts import BACKBONES, BackboneRequest
+from bench.contracts import BACKBONES, BackboneRequest, ImageEncoder, has_text_side
 from bench.core.errors import CheckpointError, MissingDependencyError, SettingError
 
 _spec = importlib.util.spec_from_file_location(
@@ -97,7 +97,7 @@ def test_a_published_layout_fills_the_encoder(name, saved, capsys):
         parts = state[ours].chunk(len(theirs))
         for part, key in zip(parts, theirs, strict=True):
             assert torch.equal(part, torch.full_like(part, layouts.number(key))), (ours, key)
-    assert not backbone.has_text
+    assert isinstance(backbone, ImageEncoder) and not has_text_side(backbone)
     assert backbone.why_no_text
 
 

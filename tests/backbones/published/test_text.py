@@ -8,8 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.contracts import BACKBONES, BackboneRequest
-from bench.core.errors import CheckpointError, MissingDependencyError, SettingError
+from bench.contracts import BACKBONES, BackboneRequest, ImageTextEncoder, has_text_side
+from bench.core.errors import (
+    CheckpointError,
+    MissingDependencyError,
+    NotApplicableError,
+)
+from bench.encoding.similarity import need_text_side
 
 _spec = importlib.util.spec_from_file_location(
     "published_layouts", Path(__file__).parent / "layouts.py"
@@ -119,7 +124,7 @@ def test_gloria_scores_equal_a_plain_reference(folder, tmp_path):
             local = torch.log(torch.exp(5 * cosine).max())
             expected[i, t] = (local + torch.cosine_similarity(pooled[i], sentence, dim=0)) / 2
     assert torch.allclose(backbone.similarity(images(), TEXTS), expected, atol=1e-4)
-    assert backbone.has_text
+    assert has_text_side(backbone) and isinstance(backbone, ImageTextEncoder)
     assert torch.allclose(backbone.embed_images(images()).norm(dim=1), torch.ones(3), atol=1e-5)
     assert torch.allclose(
         backbone.embed_texts(TEXTS[:1]), backbone.embed_texts(TEXTS)[:1], atol=1e-5
@@ -212,9 +217,11 @@ def test_without_a_tokenizer_there_is_no_text_side(tmp_path):
     backbone = BACKBONES.get("mflag").build(
         BackboneRequest("paper", settings={"weights": str(path), "text_model": str(tmp_path)})
     )
-    assert not backbone.has_text
-    with pytest.raises(SettingError, match="frozen CXR-BERT"):
-        backbone.embed_texts(TEXTS)
+    assert not has_text_side(backbone) and not backbone.has_text
+    with pytest.raises(
+        NotApplicableError, match="backbone 'mflag' has none here: .*frozen CXR-BER"
+    ):
+        need_text_side(backbone, "retrieval")
 
 
 def test_a_wrong_tokenizer_is_refused(folder, tmp_path):

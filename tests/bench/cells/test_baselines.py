@@ -7,7 +7,7 @@ import torch
 
 from bench.cells.prepare import RunRequest, entrants
 from bench.cells.runner import _check_baseline
-from bench.contracts import BACKBONES, KINDS, TASKS, BackboneRequest
+from bench.contracts import BACKBONES, KINDS, TASKS, BackboneRequest, has_text_side
 from bench.core.errors import NotApplicableError
 
 
@@ -26,11 +26,9 @@ def test_a_baseline_has_no_encoder():
     spec = BACKBONES.get("baseline:constant")
     built = spec.build(BackboneRequest("demo"))
     assert (built.which, spec.architecture(BackboneRequest("demo"))) == ("constant", "")
-    for ask in (built.features, built.embed_images, built.embed_texts):
-        with pytest.raises(NotApplicableError, match="baseline:constant has no encoder"):
-            ask(torch.zeros(1, 3, 2, 2))
-    with pytest.raises(NotApplicableError):
-        built.similarity(torch.zeros(1, 3, 2, 2), [""])
+    with pytest.raises(NotApplicableError, match="baseline:constant has no encoder"):
+        built.features(torch.zeros(1, 3, 2, 2))
+    assert not has_text_side(built)
 
 
 def test_another_kinds_baseline_is_refused():

@@ -12,7 +12,8 @@ from backbones.shared.encoders.architectures import ARCHITECTURES, resolve_archi
 from backbones.shared.encoders.base import freeze, frozen
 from backbones.shared.encoders.image import build_encoder
 from bench.contracts import BACKBONES, BackboneRequest
-from bench.core.errors import SettingError, UnknownNameError
+from bench.core.errors import NotApplicableError, SettingError, UnknownNameError
+from bench.encoding.similarity import need_text_side
 
 
 @pytest.mark.parametrize("name", ["resnet_demo", "vit_demo"])
@@ -96,8 +97,10 @@ def test_wrong_sizes_and_names_end_in_a_sentence() -> None:
         resolve_architecture("paper", "resnet51")
     with pytest.raises(SettingError, match="random"):
         BACKBONES.get("random").build(BackboneRequest("demo", settings={"lr": "1"}))
-    with pytest.raises(SettingError, match="no text encoder"):
-        BACKBONES.get("random").build(BackboneRequest("demo")).embed_texts(["x"])
+    with pytest.raises(
+        NotApplicableError, match="needs a text encoder, backbone 'random' has none"
+    ):
+        need_text_side(BACKBONES.get("random").build(BackboneRequest("demo")), "retrieval")
 
 
 def test_profiles_choose_their_architectures() -> None:
