@@ -1,6 +1,6 @@
 """A store with results of a made-up kind."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +45,15 @@ def add(
     store: ResultStore,
     backbone: str,
     mean: float,
+    named: Mapping[str, Any] | None = None,
     *,
     fraction: float = 1.0,
     seed: int = 0,
-    **facts: Any,
+    **others: Any,
 ) -> None:
     """Append a result whose 200 per-image values are the same noise around `mean` for every
-    backbone."""
+    backbone; fields whose names are no words of Python stand in `named`."""
+    facts = {**(named or {}), **others}
     key = f"{backbone}-{fraction}-{seed}-{len(facts)}-{sorted(facts.items())}".replace("/", "_")
     noise = np.random.default_rng(5).normal(scale=0.1, size=200)
     values = noise - noise.mean() + mean

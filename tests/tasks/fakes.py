@@ -1,6 +1,12 @@
 """A tiny encoder with a text side and radiograph-like squares in memory: everything a task kind
 asks for."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
 import numpy as np
 import pandas as pd
 import torch
@@ -16,25 +22,31 @@ class Encoder:
     """Mean brightness of a 4 x 4 grid through a linear layer; texts are counts of four words in the
     same space."""
 
-    name, architecture, family, has_text = "fake", "grid", "resnet", True
+    name = "fake"
+    architecture = "grid"
+    family: Literal["resnet", "vit"] = "resnet"
+    has_text = True
+    module: nn.Module
     input = InputSpec(size=16, resize=20)
     pooled_dim = patch_dim = 16
-    pyramid_channels, pyramid_strides = (16,), (4,)
+    pyramid_channels: tuple[int, ...] = (16,)
+    pyramid_strides: tuple[int, ...] = (4,)
 
-    def __init__(self, seed=0, has_text=True):
-        self.has_text, self.images_seen = has_text, 0
+    def __init__(self, seed: int = 0, has_text: bool = True) -> None:
+        self.has_text = has_text
+        self.images_seen = 0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.module = nn.Sequential(
                 nn.AvgPool2d(4), nn.Flatten(), nn.Linear(48, 16), nn.BatchNorm1d(16)
             ).eval()
 
-    def features(self, images):
+    def features(self, images: torch.Tensor) -> Features:
         self.images_seen += len(images)
         pooled = self.module(images)
         return Features(pooled, pooled[:, None], (1, 1), (pooled[:, :, None, None],))
 
-    def embed_images(self, images):
+    def embed_images(self, images: torch.Tensor) -> torch.Tensor:
         grid = images.mean(1).view(-1, 2, 8, 16).mean(2).view(-1, 2, 2, 8).mean(-1)
         sides = torch.stack(
             [
@@ -47,17 +59,17 @@ class Encoder:
         )
         return nn.functional.normalize(sides + 1e-3, dim=1)
 
-    def embed_texts(self, texts):
+    def embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
         counts = torch.tensor(
             [[float(text.lower().count(word)) for word in WORDS] for text in texts]
         )
         return nn.functional.normalize(counts + 1e-3, dim=1)
 
-    def similarity(self, images, texts):
+    def similarity(self, images: torch.Tensor, texts: Sequence[str]) -> torch.Tensor:
         return self.embed_images(images) @ self.embed_texts(texts).T
 
 
-def subset(n=120, seed=0, size=20):
+def subset(n: int = 120, seed: int = 0, size: int = 20) -> Subset:
     """Return squares whose left half is bright for label a, right half for label b; `c` excludes
     both; sex, age, view, report."""
     rng = np.random.default_rng(seed)
@@ -89,7 +101,7 @@ def subset(n=120, seed=0, size=20):
     return Subset(index, np.arange(n), pixels.astype(np.uint8))
 
 
-def task(**options):
+def task(**options: Any) -> TaskSpec:
     """Return a task over the labels of `subset`."""
     return TaskSpec(
         "fake_task",
@@ -101,9 +113,9 @@ def task(**options):
     )
 
 
-def context(task_spec, settings, folder, **changes):
+def context(task_spec: TaskSpec, settings: Any, folder: Path, **changes: Any) -> CellContext:
     """Return a context as the engine makes it."""
-    facts = {
+    facts: dict[str, Any] = {
         "task": task_spec,
         "settings": settings,
         "work_dir": folder,
@@ -117,13 +129,13 @@ def context(task_spec, settings, folder, **changes):
 class Said(Silent):
     """Progress that remembers what it said."""
 
-    def __init__(self):
-        self.lines = []
+    def __init__(self) -> None:
+        self.lines: list[str] = []
 
-    def say(self, message):
+    def say(self, message: str) -> None:
         self.lines.append(message)
 
 
-def base_names(statistics):
+def base_names(statistics: Iterable[str]) -> set[str]:
     """Return the names of metrics without those of single classes and subgroups."""
     return {name for name in statistics if ":" not in name and "=" not in name}

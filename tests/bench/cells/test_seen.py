@@ -104,7 +104,7 @@ def test_a_table_says_what_its_test_images_are_known_for(store: ResultStore) -> 
     caution = "3 of 200 test images are of another split."
     for name, images in (("a", 0), ("b", "unknown"), ("c", 5)):
         seen = {"seen:images": images, "seen:patients": images, "cautions": [caution]}
-        add(store, name, 0.8, **seen)
+        add(store, name, 0.8, seen)
     (table,), _ = leaderboard.build(store, "fake_task")
     text = tables.to_markdown(table)
     assert text.count(caution) == 1

@@ -1,5 +1,7 @@
 """An encoder's name: the same from every folder, short in a table, one for the same weights."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import torch
 
 from bench.cells.encoders import check_encoder, encoder_request
 from bench.cells.prepare import RunRequest
+from bench.cells.results import ResultStore
 from bench.contracts import BACKBONES
 from bench.core.naming import absolute_name, identity, join_name, short_name, split_name
 from tests.support.commands import place_bench
@@ -66,11 +69,11 @@ def test_a_label_is_no_setting_of_the_encoder() -> None:
     check_encoder(encoder_request("place?name=mine", demo))  # its recipe is that of place
 
 
-def test_encoders_of_one_label_are_two_rows_with_a_mark(store) -> None:
+def test_encoders_of_one_label_are_two_rows_with_a_mark(store: ResultStore) -> None:
     from bench.report.leaderboard import row_names
 
     for backbone, weights in (("file:?arch=a", "1" * 16), ("file:?arch=b", "1" * 16)):
-        add(store, backbone, 0.8, label="mine", **{"hash:checkpoint": weights})
+        add(store, backbone, 0.8, {"hash:checkpoint": weights}, label="mine")
     rows = set(row_names(list(store.records().values())).values())
     assert len(rows) == 2 and all(row.startswith("mine (net) [") for row in rows)
 

@@ -55,11 +55,11 @@ def test_best_is_bold_and_only_paired_ties_are_marked(store: ResultStore) -> Non
 
 def test_a_row_whose_weights_are_not_all_from_its_file_is_marked(store: ResultStore) -> None:
     whole = {"encoder:coverage": 1.0, "encoder:adaptations": []}
-    add(store, "whole", 0.8, **whole)
+    add(store, "whole", 0.8, whole)
     add(store, "older", 0.7)
     partly = {"encoder:coverage": 0.99996, "encoder:missing": ["conv1.weight"]}
-    add(store, "partly", 0.6, **partly)
-    add(store, "grey", 0.5, **{**whole, "encoder:adaptations": ["conv1: one grey channel"]})
+    add(store, "partly", 0.6, partly)
+    add(store, "grey", 0.5, {**whole, "encoder:adaptations": ["conv1: one grey channel"]})
     (table,), _ = leaderboard.build(store, "fake_task")
     text = tables.to_markdown(table)
     assert "| partly (net) † |" in text and text.count("†") == 2
@@ -87,7 +87,7 @@ def test_mean_over_seeds_and_missing_cells(store: ResultStore) -> None:
 )
 def test_what_is_not_comparable_never_shares_a_table(store: ResultStore, fact: str) -> None:
     add(store, "a", 0.5)
-    add(store, "b", 0.6, **{fact: "other"})
+    add(store, "b", 0.6, {fact: "other"})
     found, _ = leaderboard.build(store, "fake_task")
     assert [table.rows for table in found] == [["a (net)"], ["b (net)"]] or [
         t.rows for t in found
@@ -106,7 +106,7 @@ def test_another_evaluator_version_is_left_out_and_said(store: ResultStore) -> N
 
 def test_seeds_on_different_training_splits_are_never_averaged(store: ResultStore) -> None:
     for seed, split in enumerate(("280 images", "84 images")):
-        add(store, "a", 0.5, seed=seed, **{"hash:split": split})
+        add(store, "a", 0.5, {"hash:split": split}, seed=seed)
     found, _ = leaderboard.build(store, "fake_task")
     assert [table.columns[0].seeds for table in found] == [{"a (net)": 1}] * 2
     rows = list(csv.DictReader(tables.to_csv(found).splitlines()))
@@ -164,7 +164,7 @@ def test_an_old_record_that_holds_another_value_than_its_predictions_is_left_out
     store: ResultStore,
 ) -> None:
     for name, value in (("a", 0.5), ("b", 0.9), ("c", "gone")):
-        add(store, name, 0.5, **{"metric:score": 0.5})
+        add(store, name, 0.5, {"metric:score": 0.5})
         key = next(key for key, r in store.records().items() if r["backbone"] == name)
         facts = {k: v for k, v in store.records()[key].items() if k != "hash:predictions"}
         if value == "gone":
@@ -224,8 +224,8 @@ def test_damaged_results_are_left_out_by_name(store: ResultStore) -> None:
 
 
 def test_two_checkpoints_of_one_name_are_two_rows(store: ResultStore) -> None:
-    add(store, "a", 0.5, **{"hash:checkpoint": "aaaaaa11"})
-    add(store, "a", 0.6, **{"hash:checkpoint": "bbbbbb22"})
+    add(store, "a", 0.5, {"hash:checkpoint": "aaaaaa11"})
+    add(store, "a", 0.6, {"hash:checkpoint": "bbbbbb22"})
     (table,), _ = leaderboard.build(store, "fake_task")
     assert table.rows == ["a (net) [bbbbbb]", "a (net) [aaaaaa]"]
 

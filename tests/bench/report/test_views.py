@@ -52,7 +52,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ResultStore:
     store = ResultStore(tmp_path)
     for task in TASKS:
         for name, mean in (("a", 0.5), ("b", 0.4)):
-            add(store, name, mean, task=task, **{"hash:split": "s"})
+            add(store, name, mean, {"hash:split": "s"}, task=task)
     return store
 
 
@@ -169,7 +169,7 @@ def test_a_result_of_another_process_makes_every_view_of_its_task_again(
 ) -> None:
     publish(store)
     before = contents(store)
-    add(store, "c", 0.3, **{"hash:split": "s"})
+    add(store, "c", 0.3, {"hash:split": "s"})
     publish(store)
     after = contents(store)
     changed = {name for name in after if before[name] != after[name] and name[0] != "."}
@@ -181,7 +181,7 @@ def test_a_picture_is_drawn_though_the_tables_were_written_before(store: ResultS
     Views(store).write_tables("fake_task")
     assert "fake_task.png" not in contents(store)
     publish(store)
-    add(store, "c", 0.3, **{"hash:split": "s"})
+    add(store, "c", 0.3, {"hash:split": "s"})
     Views(store).write_tables("fake_task")
     publish(store)
     with Image.open(store.root / "leaderboards" / "fake_task.png") as picture:

@@ -1,8 +1,14 @@
 """The retrieval kind end to end on a tiny encoder."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
+from bench.contracts import Predictions, Subset, TaskSpec
 from bench.core.errors import DataError, NotApplicableError, SettingError
 from bench.metrics.bootstrap import cluster_weights, point
 from tasks.retrieval import RetrievalKind
@@ -13,11 +19,18 @@ KIND = RetrievalKind()
 
 
 @pytest.fixture(autouse=True)
-def _cache(tmp_path, monkeypatch):
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLACE_BENCH_CACHE", str(tmp_path / "cache"))
 
 
-def run(folder, encoder=None, test=None, protocol="default", spec=None, **changes):
+def run(
+    folder: Path,
+    encoder: Encoder | None = None,
+    test: Subset | None = None,
+    protocol: str = "default",
+    spec: TaskSpec | None = None,
+    **changes: Any,
+) -> tuple[Predictions, dict[str, float]]:
     spec = spec or task(labels=("a", "b"))
     cell = context(spec, KIND.settings(spec, protocol, "demo", changes), folder, data_key="d")
     data = test or subset(60, 3)
@@ -27,7 +40,7 @@ def run(folder, encoder=None, test=None, protocol="default", spec=None, **change
     }
 
 
-def test_reports_are_found_by_their_images(tmp_path):
+def test_reports_are_found_by_their_images(tmp_path: Path) -> None:
     found, statistics = run(tmp_path)
     assert found.extra["reports"] == 4 and found.extra["images"] == 60
     assert (
@@ -40,12 +53,12 @@ def test_reports_are_found_by_their_images(tmp_path):
     assert values.shape == (20,) and values.std() > 0
 
 
-def test_both_similarities_agree_where_the_method_is_global(tmp_path):
+def test_both_similarities_agree_where_the_method_is_global(tmp_path: Path) -> None:
     own, cosine = run(tmp_path)[1], run(tmp_path, similarity="global")[1]
     assert own["i2t_r@1"] == pytest.approx(cosine["i2t_r@1"], abs=0.05)
 
 
-def test_identical_reports_are_one(tmp_path):
+def test_identical_reports_are_one(tmp_path: Path) -> None:
     index = subset(20).index
     index["report"] = ["Normal."] * 10 + ["normal. "] * 5 + [f"left {i}" for i in range(5)]
     settings = KIND.settings(task(), "default", "demo", {})
@@ -57,7 +70,7 @@ def test_identical_reports_are_one(tmp_path):
     )
 
 
-def test_images_without_report_are_counted(tmp_path):
+def test_images_without_report_are_counted(tmp_path: Path) -> None:
     data = subset(30, 3)
     data.index.loc[:4, "report"] = " "
     found, _ = run(tmp_path, test=data)
@@ -67,13 +80,13 @@ def test_images_without_report_are_counted(tmp_path):
         run(tmp_path, test=data)
 
 
-def test_without_labels_only_the_own_report_counts(tmp_path):
+def test_without_labels_only_the_own_report_counts(tmp_path: Path) -> None:
     spec = task(labels=())
     _, statistics = run(tmp_path, spec=spec)
     assert "i2t_r@1" in statistics and "i2t_p@1" not in statistics
 
 
-def test_groups_of_a_batch_make_it_easier(tmp_path):
+def test_groups_of_a_batch_make_it_easier(tmp_path: Path) -> None:
     _, whole = run(tmp_path, identical_as_one="no")
     found, batch = run(tmp_path, protocol="benchx")
     assert found.extra["reports"] == 60
@@ -81,7 +94,7 @@ def test_groups_of_a_batch_make_it_easier(tmp_path):
     assert set(np.unique(found.table["i2t_p@10"])) <= {x / 10 for x in range(9)}
 
 
-def test_refusals(tmp_path):
+def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(NotApplicableError, match="retrieval needs a text encoder"):
         run(tmp_path, Encoder(has_text=False))
     with pytest.raises(SettingError, match="'batch' is 1.*at least 2"):
@@ -91,7 +104,9 @@ def test_refusals(tmp_path):
 
 
 @pytest.mark.parametrize("labels", [("a", "b"), ()])
-def test_the_metrics_named_beforehand_are_those_that_are_given(tmp_path, labels):
+def test_the_metrics_named_beforehand_are_those_that_are_given(
+    tmp_path: Path, labels: tuple[str, ...]
+) -> None:
     spec = task(labels=labels)
     named = KIND.metric_names(spec, KIND.settings(spec, "default", "demo", {"ks": "1,7"}))
     assert base_names(run(tmp_path, spec=spec, ks="1,7")[1]) == set(named)

@@ -1,7 +1,11 @@
 """Ranking metrics equal the mean over random orders of ties, scikit-learn's nDCG, and brute
 force."""
 
+from __future__ import annotations
+
 import itertools
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +18,7 @@ from tasks.retrieval import metrics
 from tasks.retrieval.metrics import label_values, own_values, relevance, statistics
 
 
-def orders(scores):
+def orders(scores: np.ndarray) -> list[list[int]]:
     """Return every order of candidates by falling score, ties in all ways."""
     groups = [
         np.flatnonzero(scores == value).tolist()
@@ -27,7 +31,7 @@ def orders(scores):
 
 
 @st.composite
-def cases(draw):
+def cases(draw: Callable[..., Any]) -> tuple[np.ndarray, ...]:
     """Draw scores [2, m] with ties, up to 3 kinds of labels, and which candidate each image belongs
     to."""
     m = draw(st.integers(1, 5))
@@ -47,14 +51,14 @@ def cases(draw):
     )
 
 
-def overlap(a, b):
+def overlap(a: np.ndarray, b: np.ndarray) -> float:
     both, either = ((a == 1) & (b == 1)).sum(), ((a == 1) | (b == 1)).sum()
     return both / either if either else 1.0
 
 
 @settings(max_examples=60, deadline=None)
 @given(cases(), st.integers(1, 7))
-def test_label_values_are_means_over_orders(case, k):
+def test_label_values_are_means_over_orders(case: tuple[np.ndarray, ...], k: int) -> None:
     scores, kinds, kind_of, item_of, asked = case
     m = scores.shape[1]
     found = label_values(scores, asked, relevance(kinds, kind_of, item_of, m), [k])
@@ -78,7 +82,7 @@ def test_label_values_are_means_over_orders(case, k):
 
 @settings(max_examples=60, deadline=None)
 @given(cases(), st.integers(1, 7))
-def test_own_values_are_means_over_orders(case, k):
+def test_own_values_are_means_over_orders(case: tuple[np.ndarray, ...], k: int) -> None:
     scores, _, _, item_of, _ = case
     m = scores.shape[1]
     item = item_of[:m] % 2  # two owners, several candidates each
@@ -88,14 +92,14 @@ def test_own_values_are_means_over_orders(case, k):
         if not (item == q).any():
             continue
         places = [
-            min(order.index(j) for j in np.flatnonzero(item == q)) + 1
+            min(order.index(j) for j in np.flatnonzero(item == q).tolist()) + 1
             for order in orders(scores[q])
         ]
         assert found["rank"][q] == pytest.approx(np.mean(places))
         assert found[f"r@{k}"][q] == pytest.approx(np.mean(np.array(places) <= k))
 
 
-def test_constant_scores_are_chance_and_not_favoured():
+def test_constant_scores_are_chance_and_not_favoured() -> None:
     n = 40
     kinds, kind_of = np.eye(4), np.repeat(np.arange(4), 10)
     scores = np.zeros((n, n))
@@ -106,7 +110,7 @@ def test_constant_scores_are_chance_and_not_favoured():
     np.testing.assert_allclose(own["rank"], (n + 1) / 2)
 
 
-def test_blocks_change_nothing(monkeypatch):
+def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     scores, kind_of = rng.normal(size=(30, 20)).round(1), rng.integers(0, 3, 30)
     worth = relevance(np.eye(3), kind_of, np.arange(30) % 20, 20)
@@ -121,7 +125,7 @@ def test_blocks_change_nothing(monkeypatch):
         np.testing.assert_array_equal(values, parts[name])
 
 
-def test_whole_k_divides_by_k():
+def test_whole_k_divides_by_k() -> None:
     worth = relevance(np.eye(1), np.zeros(2, int), np.arange(2), 2)
     assert (
         label_values(np.array([[1.0, 0.0]]), np.zeros(1, int), worth, [10], whole_k=True)["p@10"][0]
@@ -130,7 +134,7 @@ def test_whole_k_divides_by_k():
     assert label_values(np.array([[1.0, 0.0]]), np.zeros(1, int), worth, [10])["p@10"][0] == 1.0
 
 
-def test_statistics_count_a_report_once():
+def test_statistics_count_a_report_once() -> None:
     import pandas as pd
 
     table = pd.DataFrame(
