@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -15,7 +16,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-CLASS_UID = "1.2.840.10008.5.1.4.1.1.1"
+CLASS_UID = UID("1.2.840.10008.5.1.4.1.1.1")
 
 
 def dicom_bytes(
@@ -25,7 +26,7 @@ def dicom_bytes(
     jpeg: bool = False,
     syntax: str = "",
     stream: bytes = b"",
-    **fields: object,
+    **fields: Any,
 ) -> bytes:
     """Return a DICOM of `pixels` [H, W] (or [N, H, W]); `fields` are set by keyword.
 
@@ -38,9 +39,8 @@ def dicom_bytes(
     rle = chosen == RLELossless
     header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian if rle else chosen
     header.file_meta.MediaStorageSOPClassUID = header.SOPClassUID = CLASS_UID
-    header.file_meta.MediaStorageSOPInstanceUID = header.SOPInstanceUID = str(
-        fields.pop("uid", "1.2.3.4")
-    )
+    header.SOPInstanceUID = UID(fields.pop("uid", "1.2.3.4"))
+    header.file_meta.MediaStorageSOPInstanceUID = header.SOPInstanceUID
     header.Rows, header.Columns = pixels.shape[1:3] if pixels.ndim == 4 else pixels.shape[-2:]
     if pixels.ndim == 3:
         header.NumberOfFrames = len(pixels)
@@ -71,7 +71,7 @@ def _jpeg(pixels: np.ndarray) -> bytes:
     return out.getvalue()
 
 
-def write_dicom(path: Path, pixels: np.ndarray, **fields: object) -> Path:
+def write_dicom(path: Path, pixels: np.ndarray, **fields: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(dicom_bytes(pixels, **fields))
     return path

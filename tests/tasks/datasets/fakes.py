@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -100,7 +101,7 @@ def write_mimic(root: Path, studies: int = 8, zipped: bool = True) -> None:
 
 
 def write_csv(
-    root: Path, what: str, header: tuple[str, ...], rows: list[tuple[str, ...]], zipped: bool
+    root: Path, what: str, header: tuple[str, ...], rows: Sequence[tuple[str, ...]], zipped: bool
 ) -> None:
     path = root / f"mimic-cxr-2.0.0-{what}.csv{'.gz' if zipped else ''}"
     with gzip.open(path, "wt", newline="") if zipped else path.open("w", newline="") as file:
@@ -125,7 +126,8 @@ def write_covid(root: Path, images: int = 12) -> None:
     mask that is absent."""
     (root / "images").mkdir(parents=True)
     (root / "masks").mkdir()
-    rows, patients = [], []
+    rows: list[tuple[object, ...]] = []
+    patients: list[tuple[object, ...]] = []
     for number in range(images):
         name = f"case {number}.{'png' if number % 2 else 'jpg'}"
         colour = np.full((40, 50, 3), 90, np.uint8)
