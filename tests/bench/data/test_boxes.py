@@ -1,7 +1,11 @@
 """Boxes on the padded square: they move with the image, and impossible ones are named, refused or
 counted."""
 
+from __future__ import annotations
+
 import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.contracts import Dataset
+from bench.contracts import Dataset, Finding
 from bench.core.errors import DataError
 from bench.data.boxes import box_store, check_boxes, to_square
 from bench.data.images import resize_pad
@@ -25,31 +29,31 @@ class Boxed(Dataset):
     name, title, licence, citation, how_to_get = "boxed", "", "", "", ""
     box_classes = ("a", "b")
 
-    def __init__(self, boxes):
+    def __init__(self, boxes: Mapping[str, Sequence[Sequence[float]]]) -> None:
         self.own = boxes
 
-    def index(self, root):
+    def index(self, root: Path) -> pd.DataFrame:
         ids = list(self.own)
         paths = [f"{image}.png" for image in ids]
         for k, path in enumerate(paths):
             cv2.imwrite(str(root / path), np.full(SHAPE, 50 + k, np.uint8))
         return pd.DataFrame({"image_id": ids, "patient_id": ids, "path": paths, "split": ""})
 
-    def validate(self, root):
+    def validate(self, root: Path) -> list[Finding]:
         return []
 
-    def boxes(self, row, root):
+    def boxes(self, row: pd.Series, root: Path) -> np.ndarray:
         return np.array(self.own[row["image_id"]], np.float32).reshape(-1, 5)
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLACE_BENCH_CACHE", str(tmp_path / "cache"))
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(20, 200), st.integers(20, 200), st.integers(16, 128), st.integers(0, 1000))
-def test_a_box_moves_with_the_image_it_is_on(height, width, size, seed):
+def test_a_box_moves_with_the_image_it_is_on(height: int, width: int, size: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     x1, y1 = rng.integers(0, width - 10), rng.integers(0, height - 10)
     x2, y2 = rng.integers(x1 + 8, width + 1), rng.integers(y1 + 8, height + 1)
@@ -80,7 +84,7 @@ def test_a_box_moves_with_the_image_it_is_on(height, width, size, seed):
         ([10, 10, 20, 20, 0.5], "has class 0.5 of 2"),
     ],
 )
-def test_impossible_boxes_name_the_image(tmp_path, box, fault):
+def test_impossible_boxes_name_the_image(tmp_path: Path, box: list[float], fault: str) -> None:
     dataset = Boxed({"good": [[1, 2, 30, 40, 0]], "bad": [box]})
     with pytest.raises(
         DataError, match=rf"dataset 'boxed', image .*bad.png: box .*{fault}.*--on-error skip"
@@ -91,7 +95,9 @@ def test_impossible_boxes_name_the_image(tmp_path, box, fault):
     assert [(item.id, fault in item.reason) for item in prepared.skipped] == [("bad", True)]
 
 
-def test_a_box_over_the_edge_is_clipped_and_counted(tmp_path, caplog):
+def test_a_box_over_the_edge_is_clipped_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     dataset = Boxed(
         {"one": [[-5, 10, 20, 70, 0]], "two": [[90, 50, 104, 60, 1], [0, 0, 100, 60, 0]]}
     )
@@ -102,7 +108,7 @@ def test_a_box_over_the_edge_is_clipped_and_counted(tmp_path, caplog):
     assert store.boxes["two"][1].tolist() == [90, 70, 100, 80, 1]
 
 
-def test_boxes_in_another_order_are_the_same_boxes(tmp_path):
+def test_boxes_in_another_order_are_the_same_boxes(tmp_path: Path) -> None:
     rows = [[5, 10, 20, 50, 1], [40, 10, 60, 30, 0], [1, 2, 30, 40, 0]]
     hashes = {
         box_store(
@@ -113,12 +119,12 @@ def test_boxes_in_another_order_are_the_same_boxes(tmp_path):
     assert len(hashes) == 1
 
 
-def test_wrong_shape_is_refused():
+def test_wrong_shape_is_refused() -> None:
     with pytest.raises(DataError, match=r"shape \[1, 4\]"):
         check_boxes(np.zeros((1, 4)), SHAPE, 1)
 
 
-def test_subsets_carry_their_boxes_and_other_boxes_are_other_data(tmp_path):
+def test_subsets_carry_their_boxes_and_other_boxes_are_other_data(tmp_path: Path) -> None:
     boxes = {"one": [[0, 0, 50, 60, 0]], "none": [], "two": [[10, 10, 20, 20, 1]]}
     prepared = prepare(Boxed(boxes), tmp_path, size=50, needs_boxes=True)
     subset = prepared.subset(prepared.index.iloc[[2, 1]])
@@ -130,12 +136,12 @@ def test_subsets_carry_their_boxes_and_other_boxes_are_other_data(tmp_path):
     assert prepared.data_hash == again.data_hash != other.data_hash
 
 
-def test_rows_with_other_private_columns_are_read_again(tmp_path):
+def test_rows_with_other_private_columns_are_read_again(tmp_path: Path) -> None:
     class Scattered(Boxed):
-        def index(self, root):
+        def index(self, root: Path) -> pd.DataFrame:
             return super().index(root).assign(rule="tight")
 
-        def boxes(self, row, root):
+        def boxes(self, row: pd.Series, root: Path) -> np.ndarray:
             return super().boxes(row, root) + np.array(
                 [0, 0, 10 * (row["rule"] == "wide"), 0, 0], np.float32
             )
@@ -147,7 +153,7 @@ def test_rows_with_other_private_columns_are_read_again(tmp_path):
     assert prepared.subset(prepared.index.assign(rule="wide")).boxes(0)[0, 2] == 60
 
 
-def test_a_task_without_boxes_says_so(tmp_path):
+def test_a_task_without_boxes_says_so(tmp_path: Path) -> None:
     prepared = prepare(Boxed({"one": []}), tmp_path, size=50)
     with pytest.raises(DataError, match="these images have no boxes"):
         prepared.subset(prepared.index).boxes(0)

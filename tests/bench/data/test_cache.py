@@ -1,5 +1,7 @@
 """The cache decodes once, survives kills and company, and never gives wrong pixels."""
 
+from __future__ import annotations
+
 import json
 import os
 import shutil
@@ -8,15 +10,17 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 from bench.core.errors import DataError, NotMadeError, PlaceBenchError
-from bench.data.cache import Item, Store, data_hash, open_store
+from bench.data.cache import Decode, Item, Store, data_hash, open_store
 from bench.data.images import decode_image, resize_pad
 from bench.data.records import Records
 from bench.data.slots import store_faults
@@ -26,7 +30,7 @@ SIZE = 16
 
 
 @pytest.fixture(autouse=True)
-def _cache(tmp_path, monkeypatch):
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLACE_BENCH_CACHE", str(tmp_path / "cache"))
 
 
@@ -42,17 +46,18 @@ class Counter:
     """Decode, and count how often."""
 
     def __init__(self, items: list[Item]) -> None:
-        self.items, self.seen = items, []
+        self.items = items
+        self.seen: list[int] = []
 
     def __call__(self, number: int, blobs: tuple[bytes, ...]) -> np.ndarray:
         self.seen.append(number)
         return resize_pad(decode_image(blobs[0], self.items[number].paths[0]), SIZE)
 
 
-def opened(items: list[Item], counter: Counter | None = None, **options: object) -> Store:
+def opened(items: list[Item], decode: Decode | None = None, **options: Any) -> Store:
     return open_store(
         items,
-        counter or Counter(items),
+        decode or Counter(items),
         (SIZE, SIZE),
         name="test",
         key_parts={"recipe": 1},
@@ -66,7 +71,7 @@ def check_pixels(store: Store, items: list[Item]) -> None:
         assert (store.pixels[position] == expected).all()
 
 
-def test_decodes_once(tmp_path):
+def test_decodes_once(tmp_path: Path) -> None:
     items = write_images(tmp_path / "images", 150)
     counter = Counter(items)
     first = opened(items, counter)
@@ -78,7 +83,7 @@ def test_decodes_once(tmp_path):
     check_pixels(again, items)
 
 
-def test_more_items_decode_only_the_new(tmp_path):
+def test_more_items_decode_only_the_new(tmp_path: Path) -> None:
     items = write_images(tmp_path / "images", 30)
     opened(items[:20])
     counter = Counter(items)
@@ -87,7 +92,7 @@ def test_more_items_decode_only_the_new(tmp_path):
     assert counter.seen == []
 
 
-def test_touched_file_is_hashed_not_decoded(tmp_path):
+def test_touched_file_is_hashed_not_decoded(tmp_path: Path) -> None:
     items = write_images(tmp_path / "images", 5)
     before = opened(items)
     os.utime(items[2].paths[0], (1, 1))
@@ -97,7 +102,7 @@ def test_touched_file_is_hashed_not_decoded(tmp_path):
     assert after.data_hash() == before.data_hash()
 
 
-def test_moved_folder_is_hashed_not_decoded(tmp_path):
+def test_moved_folder_is_hashed_not_decoded(tmp_path: Path) -> None:
     items = write_images(tmp_path / "images", 5)
     before = opened(items)
     (tmp_path / "images").rename(tmp_path / "elsewhere")
@@ -107,7 +112,7 @@ def test_moved_folder_is_hashed_not_decoded(tmp_path):
     assert counter.seen == []
 
 
-def test_changed_content_is_decoded_again_without_touching_the_old(tmp_path):
+def test_changed_content_is_decoded_again_without_touching_the_old(tmp_path: Path) -> None:
     items = write_images(tmp_path / "images", 5)
     before = opened(items)
     old = np.array(before.pixels[before.positions[2]])
@@ -121,14 +126,14 @@ def test_changed_content_is_decoded_again_without_touching_the_old(tmp_path):
     assert after.data_hash() != before.data_hash()
 
 
-def test_other_preprocessing_is_another_store(tmp_path):
+def test_other_preprocessing_is_another_store(tmp_path: Path) -> None:
     items = write_images(tmp_path / "images", 3)
     first = opened(items)
     second = open_store(items, Counter(items), (SIZE, SIZE), name="test", key_parts={"recipe": 2})
     assert first.folder != second.folder
 
 
-def test_extra_content_counts(tmp_path):
+def test_extra_content_counts(tmp_path: Path) -> None:
     plain = [Item("a", (), b"1 2")]
     other = [Item("a", (), b"3 4")]
     stores = [
@@ -141,14 +146,14 @@ def test_extra_content_counts(tmp_path):
     assert stores[1].pixels[stores[1].positions[0]].tolist() == [[2, 2], [2, 2]]
 
 
-def test_empty_arrays_share_one_slot():
+def test_empty_arrays_share_one_slot() -> None:
     items = [Item(str(number), (), str(number).encode()) for number in range(50)]
     store = open_store(items, lambda *_: np.zeros((4, 4), np.uint8), (4, 4), name="x", key_parts={})
     assert len(store.pixels) == 1
     assert not store.pixels[store.positions].any()
 
 
-def test_corrupt_image_stops_and_keeps_the_rest(tmp_path):
+def test_corrupt_image_stops_and_keeps_the_rest(tmp_path: Path) -> None:
     items = write_images(tmp_path / "images", 10)
     Path(items[4].paths[0]).write_bytes(Path(items[4].paths[0]).read_bytes()[:60])
     with pytest.raises(DataError, match=r"4\.png is truncated or corrupt"):
@@ -159,7 +164,7 @@ def test_corrupt_image_stops_and_keeps_the_rest(tmp_path):
     assert counter.seen == []
 
 
-def test_corrupt_image_is_listed_when_skipped(tmp_path):
+def test_corrupt_image_is_listed_when_skipped(tmp_path: Path) -> None:
     items = write_images(tmp_path / "images", 10)
     Path(items[4].paths[0]).write_bytes(b"rubbish")
     for _ in range(2):
@@ -171,7 +176,7 @@ def test_corrupt_image_is_listed_when_skipped(tmp_path):
     check_pixels(opened(sound), sound)
 
 
-def test_wrong_shape_and_failing_decoder_are_named(tmp_path):
+def test_wrong_shape_and_failing_decoder_are_named(tmp_path: Path) -> None:
     items = write_images(tmp_path / "images", 1)
     with pytest.raises(DataError, match=r"'0'.*uint8 \[3, 3\].*uint8 \[16, 16\] was expected"):
         opened(items, lambda *_: np.zeros((3, 3), np.uint8))
@@ -183,7 +188,7 @@ def test_wrong_shape_and_failing_decoder_are_named(tmp_path):
         opened(items, fail)
 
 
-def test_half_a_record_and_a_damaged_record_are_decoded_again(tmp_path):
+def test_half_a_record_and_a_damaged_record_are_decoded_again(tmp_path: Path) -> None:
     items = write_images(tmp_path / "images", 6)
     store = opened(items)
     records = store.folder / "records.bin"
@@ -231,7 +236,9 @@ DAMAGES = (_flipped, _zeroed, _truncated, _noise, Path.unlink, _folder, _pipe)
 
 @pytest.mark.parametrize("file", ["pixels.u8", "records.bin", "about.json"])
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damage_between_two_reads_is_mended(tmp_path, file, damage):
+def test_damage_between_two_reads_is_mended(
+    tmp_path: Path, file: str, damage: Callable[..., Any]
+) -> None:
     items = write_images(tmp_path / "images", 6)
     before = opened(items)
     damage(before.folder / file)
@@ -246,7 +253,7 @@ def test_damage_between_two_reads_is_mended(tmp_path, file, damage):
     assert store_faults(before.folder) == []
 
 
-def test_only_the_damaged_image_is_decoded_again(tmp_path):
+def test_only_the_damaged_image_is_decoded_again(tmp_path: Path) -> None:
     items = write_images(tmp_path / "images", 6)
     store = opened(items)
     size = (store.folder / "pixels.u8").stat().st_size
@@ -263,7 +270,7 @@ def test_only_the_damaged_image_is_decoded_again(tmp_path):
     assert (store.folder / "pixels.u8").stat().st_size == size
 
 
-def test_rubbish_behind_the_journal_is_cut_off(tmp_path):
+def test_rubbish_behind_the_journal_is_cut_off(tmp_path: Path) -> None:
     items = write_images(tmp_path / "images", 3)
     folder = opened(items).folder
     for rubbish in (b"x" * 30, b"y" * 64, b"z" * 150):
@@ -276,7 +283,7 @@ def test_rubbish_behind_the_journal_is_cut_off(tmp_path):
         assert store_faults(folder) == []
 
 
-def test_a_touched_image_does_not_take_a_damaged_slot(tmp_path):
+def test_a_touched_image_does_not_take_a_damaged_slot(tmp_path: Path) -> None:
     items = write_images(tmp_path / "images", 3)
     store = opened(items)
     _zeroed(store.folder / "pixels.u8")
@@ -285,9 +292,9 @@ def test_a_touched_image_does_not_take_a_damaged_slot(tmp_path):
     check_pixels(opened(items), items)
 
 
-def test_the_shared_empty_slot_is_checked():
+def test_the_shared_empty_slot_is_checked() -> None:
     items = [Item(str(number), (), str(number).encode()) for number in range(5)]
-    options = {"name": "x", "key_parts": {}}
+    options: dict[str, Any] = {"name": "x", "key_parts": {}}
     store = open_store(items, lambda *_: np.zeros((4, 4), np.uint8), (4, 4), **options)
     (store.folder / "pixels.u8").write_bytes(b"\1" * 16)
     said = Said()
@@ -298,7 +305,7 @@ def test_the_shared_empty_slot_is_checked():
     ]
 
 
-def test_damage_that_keeps_the_modification_time_is_seen(tmp_path):
+def test_damage_that_keeps_the_modification_time_is_seen(tmp_path: Path) -> None:
     items = write_images(tmp_path / "images", 3)
     pixels = opened(items).folder / "pixels.u8"
     os.utime(pixels, (1_000_000, 1_000_000))
@@ -315,7 +322,7 @@ def _without_checksums(store: Store) -> None:
     journal.path.write_bytes(b"".join(records))
 
 
-def test_a_store_without_checksums_is_read_and_given_them_once(tmp_path):
+def test_a_store_without_checksums_is_read_and_given_them_once(tmp_path: Path) -> None:
     items = write_images(tmp_path / "images", 4)
     store = opened(items)
     _without_checksums(store)
@@ -331,7 +338,9 @@ def test_a_store_without_checksums_is_read_and_given_them_once(tmp_path):
     check_pixels(opened(items), items)
 
 
-def test_zeros_and_lost_slots_of_a_store_without_checksums_are_decoded_again(tmp_path):
+def test_zeros_and_lost_slots_of_a_store_without_checksums_are_decoded_again(
+    tmp_path: Path,
+) -> None:
     items = write_images(tmp_path / "images", 4)
     store = opened(items)
     _without_checksums(store)
@@ -342,7 +351,7 @@ def test_zeros_and_lost_slots_of_a_store_without_checksums_are_decoded_again(tmp
     check_pixels(opened(items), items)
 
 
-def test_lost_records_never_move_pixels_that_a_reader_holds(tmp_path):
+def test_lost_records_never_move_pixels_that_a_reader_holds(tmp_path: Path) -> None:
     items = write_images(tmp_path / "images", 4)
     held = opened(items)
     (held.folder / "records.bin").unlink()
@@ -350,7 +359,7 @@ def test_lost_records_never_move_pixels_that_a_reader_holds(tmp_path):
     check_pixels(held, items)
 
 
-def test_a_folder_in_place_of_the_lock_is_removed(tmp_path):
+def test_a_folder_in_place_of_the_lock_is_removed(tmp_path: Path) -> None:
     items = write_images(tmp_path / "images", 2)
     lock = opened(items).folder / "lock"
     lock.unlink(missing_ok=True)
@@ -359,7 +368,7 @@ def test_a_folder_in_place_of_the_lock_is_removed(tmp_path):
     check_pixels(opened(more), more)
 
 
-def test_an_unsound_store_is_not_made_for_a_plan(tmp_path):
+def test_an_unsound_store_is_not_made_for_a_plan(tmp_path: Path) -> None:
     items = write_images(tmp_path / "images", 3)
     pixels = opened(items).folder / "pixels.u8"
     opened(items, make=False)
@@ -371,20 +380,22 @@ def test_an_unsound_store_is_not_made_for_a_plan(tmp_path):
         opened(items, make=False)
 
 
-def test_a_full_disk_is_said_before_decoding(tmp_path, monkeypatch):
+def test_a_full_disk_is_said_before_decoding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     items = write_images(tmp_path / "images", 2)
     monkeypatch.setattr("bench.data.filling.shutil.disk_usage", lambda _: SimpleNamespace(free=100))
     with pytest.raises(PlaceBenchError, match="PLACE_BENCH_CACHE"):
         opened(items)
 
 
-def test_pixels_are_read_only(tmp_path):
+def test_pixels_are_read_only(tmp_path: Path) -> None:
     store = opened(write_images(tmp_path / "images", 1))
     with pytest.raises(ValueError, match="read-only"):
         store.pixels[0] = 1
 
 
-def test_hash_does_not_depend_on_order(tmp_path):
+def test_hash_does_not_depend_on_order(tmp_path: Path) -> None:
     items = write_images(tmp_path / "images", 8)
     assert data_hash(opened(items)) == data_hash(opened(items[::-1]))
     assert data_hash(opened(items)) != data_hash(opened(items[:7]))
@@ -419,7 +430,7 @@ def started(folder: Path, delay: float) -> subprocess.Popen[str]:
     )
 
 
-def test_kill_in_the_middle_then_only_the_rest_is_decoded(tmp_path):
+def test_kill_in_the_middle_then_only_the_rest_is_decoded(tmp_path: Path) -> None:
     items = write_images(tmp_path / "images", 400)
     process = started(tmp_path / "images", 0.01)
     records = tmp_path / "cache" / "images"
@@ -437,7 +448,7 @@ def test_kill_in_the_middle_then_only_the_rest_is_decoded(tmp_path):
     assert len(counter.seen) == 400 - kept
 
 
-def test_two_processes_share_the_work(tmp_path):
+def test_two_processes_share_the_work(tmp_path: Path) -> None:
     items = write_images(tmp_path / "images", 200)
     processes = [started(tmp_path / "images", 0.002) for _ in range(2)]
     counts = [int(process.communicate(timeout=120)[0]) for process in processes]
@@ -448,7 +459,7 @@ def test_two_processes_share_the_work(tmp_path):
     assert counter.seen == []
 
 
-def test_two_processes_mend_a_damaged_store_once(tmp_path):
+def test_two_processes_mend_a_damaged_store_once(tmp_path: Path) -> None:
     items = write_images(tmp_path / "images", 40)
     store = opened(items)
     _zeroed(store.folder / "pixels.u8")
@@ -460,7 +471,9 @@ def test_two_processes_mend_a_damaged_store_once(tmp_path):
     assert counter.seen == []
 
 
-def test_what_stands_in_place_of_a_folder_is_removed_or_named(tmp_path, monkeypatch):
+def test_what_stands_in_place_of_a_folder_is_removed_or_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     items = write_images(tmp_path / "images", 2)
     folder = opened(items).folder
     shutil.rmtree(folder)
@@ -471,7 +484,7 @@ def test_what_stands_in_place_of_a_folder_is_removed_or_named(tmp_path, monkeypa
         opened(items)
 
 
-def test_hash_is_known_without_importing_torch(tmp_path):
+def test_hash_is_known_without_importing_torch(tmp_path: Path) -> None:
     code = (
         "import sys, bench.data.cache, bench.data.splits, bench.data.roots; "
         "print(json.dumps('torch' in sys.modules))"

@@ -1,7 +1,11 @@
 """The reader gives the right grey values, and names a file it cannot read."""
 
+from __future__ import annotations
+
 import contextlib
 import io
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -33,32 +37,32 @@ def smooth(size: int = 64) -> np.ndarray:
 
 
 # -------------------------------------------------------------------------------------------- DICOM
-def test_8_bit_dicom_is_read_as_stored():
+def test_8_bit_dicom_is_read_as_stored() -> None:
     stored = np.random.default_rng(0).integers(20, 180, (12, 10), dtype=np.uint8)
     assert (decode_image(dicom_bytes(stored), "x") == stored).all()
 
 
 @pytest.mark.parametrize("bits", [10, 12, 15, 16])
-def test_deep_dicom_is_mapped_from_its_range(bits):
+def test_deep_dicom_is_mapped_from_its_range(bits: int) -> None:
     stored = ramp(bits)
     expected = np.rint(stored * 255.0 / (2**bits - 1)).astype(np.uint8)
     assert (decode_image(dicom_bytes(stored, bits=bits), "x") == expected).all()
 
 
-def test_signed_dicom_with_rescale():
+def test_signed_dicom_with_rescale() -> None:
     stored = np.array([[-1000, 0], [500, 1000]], np.int16)
     image = decode_image(dicom_bytes(stored, bits=16, RescaleSlope=2, RescaleIntercept=10), "x")
     assert image.tolist() == [[0, 128], [191, 255]]
 
 
-def test_negative_rescale_slope_turns_the_image_over():
+def test_negative_rescale_slope_turns_the_image_over() -> None:
     stored = np.array([[0, 100], [200, 255]], np.uint8)
     image = decode_image(dicom_bytes(stored, RescaleSlope=-1, RescaleIntercept=255), "x")
     assert image.tolist() == (255 - stored).tolist()
 
 
 @pytest.mark.parametrize("bits", [8, 12])
-def test_monochrome1_is_inverted(bits):
+def test_monochrome1_is_inverted(bits: int) -> None:
     stored = ramp(bits, np.uint8 if bits == 8 else np.uint16)
     normal = decode_image(dicom_bytes(stored, bits=bits), "x")
     inverted = decode_image(
@@ -67,7 +71,7 @@ def test_monochrome1_is_inverted(bits):
     assert (inverted == 255 - normal).all()
 
 
-def test_voi_window_is_applied_only_when_asked():
+def test_voi_window_is_applied_only_when_asked() -> None:
     stored = ramp(12)
     data = dicom_bytes(stored, bits=12, WindowCenter=2048, WindowWidth=1000)
     plain, windowed = decode_image(data, "x"), decode_image(data, "x", voi_lut=True)
@@ -77,7 +81,7 @@ def test_voi_window_is_applied_only_when_asked():
     assert 0 < windowed[np.abs(stored.astype(int) - 2048) < 20].mean() < 255
 
 
-def test_voi_lut_sequence_is_applied():
+def test_voi_lut_sequence_is_applied() -> None:
     lut = Dataset()
     lut.LUTDescriptor, lut.LUTData = (
         [256, 0, 16],
@@ -89,15 +93,15 @@ def test_voi_lut_sequence_is_applied():
     assert (decode_image(data, "x", voi_lut=True) == 255 - stored).all()
 
 
-def test_padding_value_does_not_stretch_the_range():
+def test_padding_value_does_not_stretch_the_range() -> None:
     stored = np.array([[1000, 2000], [65535, 1500]], np.uint16)
     image = decode_image(dicom_bytes(stored, bits=16, PixelPaddingValue=65535), "x")
     assert image.tolist() == [[0, 255], [0, 128]]
 
 
-def test_mgca_scaling_is_stored_values_times_255_over_the_maximum():
+def test_mgca_scaling_is_stored_values_times_255_over_the_maximum() -> None:
     stored = np.array([[0, 100], [1000, 2000]], np.uint16)
-    fields = {
+    fields: dict[str, Any] = {
         "bits": 12,
         "RescaleSlope": 1,
         "RescaleIntercept": -1024,
@@ -110,16 +114,16 @@ def test_mgca_scaling_is_stored_values_times_255_over_the_maximum():
     ]  # 12.75 -> 13, 127.5 -> 128 (half to even), then bitwise not
 
 
-def test_jpeg_compressed_dicom():
+def test_jpeg_compressed_dicom() -> None:
     image = decode_image(dicom_bytes(smooth(), jpeg=True), "x")
     assert np.abs(image.astype(int) - smooth()).max() <= 4
 
 
-def test_constant_dicom_is_black():
+def test_constant_dicom_is_black() -> None:
     assert not decode_image(dicom_bytes(np.full((4, 4), 700, np.uint16), bits=12), "x").any()
 
 
-def test_multi_frame_is_refused(tmp_path):
+def test_multi_frame_is_refused(tmp_path: Path) -> None:
     path = write_dicom(tmp_path / "cine.dcm", np.zeros((3, 8, 8), np.uint8))
     with pytest.raises(DataError, match=r"cine\.dcm.*3 frames"):
         read_image(path)
@@ -127,7 +131,7 @@ def test_multi_frame_is_refused(tmp_path):
 
 @pytest.mark.parametrize("jpeg", [False, True])
 @pytest.mark.parametrize("kept", [0.3, 0.6, 0.9, 0.99])
-def test_truncated_dicom_is_named(tmp_path, kept, jpeg):
+def test_truncated_dicom_is_named(tmp_path: Path, kept: float, jpeg: bool) -> None:
     data = dicom_bytes(
         np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8), jpeg=jpeg
     )
@@ -139,7 +143,7 @@ def test_truncated_dicom_is_named(tmp_path, kept, jpeg):
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 1_000_000), st.sampled_from(["dcm", "dcm-jpeg", "png", "jpeg"]))
-def test_no_cut_gives_an_image_of_another_content(cut, kind):
+def test_no_cut_gives_an_image_of_another_content(cut: int, kind: str) -> None:
     pixels = smooth()
     data = {
         "dcm": lambda: dicom_bytes(pixels),
@@ -155,23 +159,23 @@ def test_no_cut_gives_an_image_of_another_content(cut, kind):
 
 
 # ---------------------------------------------------------------------------------------- JPEG, PNG
-def test_8_bit_png_is_read_as_stored():
+def test_8_bit_png_is_read_as_stored() -> None:
     assert (decode_image(picture_bytes(Image.fromarray(smooth())), "x") == smooth()).all()
 
 
-def test_16_bit_png_is_mapped_from_its_range():
+def test_16_bit_png_is_mapped_from_its_range() -> None:
     stored = ramp(12) + 100
     expected = np.rint((stored - 100.0) * 255 / 4095).astype(np.uint8)
     assert (decode_image(picture_bytes(Image.fromarray(stored)), "x") == expected).all()
 
 
-def test_colour_becomes_luma():
+def test_colour_becomes_luma() -> None:
     colour = np.zeros((4, 4, 3), np.uint8)
     colour[..., 0] = 200
     assert decode_image(picture_bytes(Image.fromarray(colour)), "x")[0, 0] == round(200 * 0.299)
 
 
-def test_transparent_pixels_become_black():
+def test_transparent_pixels_become_black() -> None:
     rgba = np.full((2, 2, 4), 200, np.uint8)
     rgba[0, 0, 3], rgba[0, 1, 3], rgba[1, :, 3] = 0, 128, 255
     assert decode_image(picture_bytes(Image.fromarray(rgba)), "x").tolist() == [
@@ -180,14 +184,14 @@ def test_transparent_pixels_become_black():
     ]
 
 
-def test_palette_png():
+def test_palette_png() -> None:
     grey = Image.fromarray(smooth()).quantize(16)
     assert np.abs(decode_image(picture_bytes(grey), "x").astype(int) - smooth()).max() < 40
 
 
 @pytest.mark.parametrize(("name", "kind"), [("a.jpg", "JPEG"), ("a.png", "PNG")])
 @pytest.mark.parametrize("kept", [0.2, 0.5, 0.9])
-def test_truncated_picture_is_named(tmp_path, name, kind, kept):
+def test_truncated_picture_is_named(tmp_path: Path, name: str, kind: str, kept: float) -> None:
     data = picture_bytes(
         Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)), kind
     )
@@ -199,13 +203,13 @@ def test_truncated_picture_is_named(tmp_path, name, kind, kept):
 @pytest.mark.parametrize(
     ("content", "match"), [(b"", "is empty"), (b"hello", "is neither DICOM, JPEG nor PNG")]
 )
-def test_other_files_are_named(tmp_path, content, match):
+def test_other_files_are_named(tmp_path: Path, content: bytes, match: str) -> None:
     (tmp_path / "odd.dcm").write_bytes(content)
     with pytest.raises(DataError, match=rf"odd\.dcm {match}"):
         read_image(tmp_path / "odd.dcm")
 
 
-def test_missing_file_is_named(tmp_path):
+def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone\.dcm cannot be read"):
         read_image(tmp_path / "gone.dcm")
 
@@ -213,7 +217,7 @@ def test_missing_file_is_named(tmp_path):
 # ------------------------------------------------------------------------------------------- resize
 @settings(max_examples=100, deadline=None)
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(8, 64))
-def test_resize_pads_as_mgca(height, width, size):
+def test_resize_pads_as_mgca(height: int, width: int, size: int) -> None:
     out = resize_pad(np.full((height, width), 255, np.uint8), size)
     new_height, new_width = (
         max(1, int(side * size / max(height, width))) for side in (height, width)
@@ -224,13 +228,15 @@ def test_resize_pads_as_mgca(height, width, size):
     assert (out == expected).all()
 
 
-def test_area_resize_averages():
+def test_area_resize_averages() -> None:
     image = np.array([[0, 100], [200, 100]], np.uint8).repeat(2, 0).repeat(2, 1)
     assert resize_pad(image, 2).tolist() == [[0, 100], [200, 100]]
 
 
 @pytest.mark.parametrize("interpolation", ["area", "nearest"])
-def test_masks_stay_binary_and_on_the_image_grid(interpolation):
+def test_masks_stay_binary_and_on_the_image_grid(
+    interpolation: Literal["area", "nearest"],
+) -> None:
     mask = np.zeros((2, 60, 100), np.uint8)
     mask[0, 20:40, 30:70] = 1
     small = resize_pad_mask(mask, 50, interpolation)
@@ -240,14 +246,14 @@ def test_masks_stay_binary_and_on_the_image_grid(interpolation):
     assert (small[0] == (resize_pad(mask[0] * 255, 50) >= 128)).all()
 
 
-def test_area_mask_is_set_where_half_is_covered():
+def test_area_mask_is_set_where_half_is_covered() -> None:
     mask = np.zeros((4, 4), np.uint8)
     mask[0, 0], mask[:2, 2] = 1, 1
     assert resize_pad_mask(mask, 2).tolist() == [[0, 1], [0, 0]]
 
 
 @given(st.lists(st.integers(-30000, 30000), min_size=2, max_size=30))
-def test_to_uint8_is_monotone_and_full_range(values):
+def test_to_uint8_is_monotone_and_full_range(values: list[int]) -> None:
     array = np.array(values, np.int32)
     out = to_uint8(array)
     order = np.argsort(array, kind="stable")

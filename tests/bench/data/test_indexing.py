@@ -1,14 +1,18 @@
 """The checks that every index passes, whichever dataset it comes from: plug-ins too."""
 
+from __future__ import annotations
+
 import csv
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from bench.contracts import Dataset, Finding
 from bench.core.errors import DataError
+from bench.core.progress import Silent
 from bench.data.faults import Skipped, write_list
 from bench.data.indexing import naming, read_index
 
@@ -18,8 +22,8 @@ class Toy(Dataset):
 
     name = title = licence = citation = how_to_get = "toy"
 
-    def __init__(self, **columns):
-        self.columns = {
+    def __init__(self, **columns: Any) -> None:
+        self.columns: dict[str, Any] = {
             "image_id": ["a", "b", "c"],
             "patient_id": ["p", "q", "r"],
             "path": ["a.png", "b.png", "c.png"],
@@ -27,30 +31,30 @@ class Toy(Dataset):
             **columns,
         }
 
-    def index(self, root):
+    def index(self, root: Path) -> pd.DataFrame:
         return pd.DataFrame(self.columns)
 
-    def counts(self, index, root):
+    def counts(self, index: pd.DataFrame, root: Path) -> list[Finding]:
         return [Finding("ok", "fine"), Finding("error", f"images: {len(index)} found, 9 expected.")]
 
-    def validate(self, root):
+    def validate(self, root: Path) -> list[Finding]:
         raise RuntimeError("not\nforeseen")
 
 
 class Broken(Toy):
     """Fails in a helper of pandas, called from here."""
 
-    def index(self, root):
+    def index(self, root: Path) -> pd.DataFrame:
         return pd.DataFrame(self.columns).loc["no such row"]
 
 
 @dataclass
-class Listener:
+class Listener(Silent):
     """Keeps what is said."""
 
-    said: list = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
 
-    def say(self, message):
+    def say(self, message: str) -> None:
         self.said.append(message)
 
 
@@ -72,7 +76,9 @@ class Listener:
         ({"mask_paths": [(), ("../m.png",), ()]}, r"image 'b': path '\.\./m\.png' leads", "ac"),
     ],
 )
-def test_a_row_that_cannot_be_is_named_or_left_out_and_listed(tmp_path, columns, message, left):
+def test_a_row_that_cannot_be_is_named_or_left_out_and_listed(
+    tmp_path: Path, columns: dict[str, Any], message: str, left: str
+) -> None:
     with pytest.raises(DataError, match=message):
         read_index(Toy(**columns), tmp_path)
     index, skipped = read_index(Toy(**columns), tmp_path, "skip")
@@ -80,7 +86,7 @@ def test_a_row_that_cannot_be_is_named_or_left_out_and_listed(tmp_path, columns,
     assert {item.id for item in skipped} == {"b"}
 
 
-def test_an_index_without_its_columns_or_rows_is_named(tmp_path):
+def test_an_index_without_its_columns_or_rows_is_named(tmp_path: Path) -> None:
     toy = Toy()
     del toy.columns["patient_id"]
     with pytest.raises(DataError, match="index of dataset 'toy' lacks the column 'patient_id'"):
@@ -91,11 +97,11 @@ def test_an_index_without_its_columns_or_rows_is_named(tmp_path):
         read_index(Toy(patient_id=""), tmp_path, "skip")
 
 
-def test_counts_that_disagree_are_said(tmp_path):
+def test_counts_that_disagree_are_said(tmp_path: Path) -> None:
     class Counted(Toy):
         """Leaves something out."""
 
-        def index(self, root):
+        def index(self, root: Path) -> pd.DataFrame:
             index = super().index(root)
             index.attrs = {"dropped": {"of another view": 2}, "unmatched": {"rows too many": 1}}
             return index
@@ -109,7 +115,7 @@ def test_counts_that_disagree_are_said(tmp_path):
     ]
 
 
-def test_what_a_plug_in_raises_names_its_file_and_line(tmp_path):
+def test_what_a_plug_in_raises_names_its_file_and_line(tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
         read_index(Broken(), tmp_path)
     line = next(
@@ -126,7 +132,7 @@ def test_what_a_plug_in_raises_names_its_file_and_line(tmp_path):
         Toy().validate(tmp_path)
 
 
-def test_the_list_of_what_was_left_out_is_a_table_of_its_own_name(tmp_path):
+def test_the_list_of_what_was_left_out_is_a_table_of_its_own_name(tmp_path: Path) -> None:
     skipped = (Skipped("a", "x/a.png", "is gone,\nreally"), Skipped("b", "t.csv", 'line 3: "q"'))
     path = write_list(skipped, tmp_path / "skipped", "toy")
     assert path == write_list(skipped, tmp_path / "skipped", "toy")
@@ -140,11 +146,11 @@ def test_the_list_of_what_was_left_out_is_a_table_of_its_own_name(tmp_path):
     ]
 
 
-def test_many_counts_that_disagree_are_said_in_short(tmp_path):
+def test_many_counts_that_disagree_are_said_in_short(tmp_path: Path) -> None:
     class Much(Toy):
         """Has more to say than a run should."""
 
-        def counts(self, index, root):
+        def counts(self, index: pd.DataFrame, root: Path) -> list[Finding]:
             return [Finding("error", f"count {number}.") for number in range(9)]
 
     listener = Listener()

@@ -1,11 +1,15 @@
 """Every photometric interpretation and transfer syntax is right to the last grey level, or refused
 by name."""
 
+from __future__ import annotations
+
 import io
 import struct
 import warnings
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -15,7 +19,7 @@ from PIL import Image
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import RLELossless
+from pydicom.uid import UID, RLELossless
 
 from bench.commands.doctor import checks
 from bench.contracts import DATASETS, KINDS, TASKS
@@ -31,10 +35,10 @@ RAMP = np.linspace(0, 255, 128 * 128).astype(np.uint8).reshape(128, 128)
 JPEG_2000 = "1.2.840.10008.1.2.4.90"
 
 
-def written(data: bytes, change: object = None, **how: object) -> bytes:
+def written(data: bytes, change: Callable[[Dataset], object] | None = None, **how: Any) -> bytes:
     """Return a DICOM changed by `change(header)` and saved as `how` says."""
     header = dcmread(io.BytesIO(data))
-    if callable(change):
+    if change:
         change(header)
     out = io.BytesIO()
     header.save_as(out, **how)
@@ -43,7 +47,7 @@ def written(data: bytes, change: object = None, **how: object) -> bytes:
 
 def compressed(data: bytes, syntax: str, stream: bytes) -> bytes:
     def change(header: Dataset) -> None:
-        header.file_meta.TransferSyntaxUID = syntax
+        header.file_meta.TransferSyntaxUID = UID(syntax)
         header.PixelData = encapsulate([stream])
         header["PixelData"].is_undefined_length = True
 
@@ -56,7 +60,7 @@ def jpeg_2000(pixels: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
-def refusal(data: bytes, **how: object) -> str:
+def refusal(data: bytes, **how: Any) -> str:
     with pytest.raises(DataError) as caught:
         decode_image(data, "odd.dcm", **how)
     message = str(caught.value)
@@ -67,7 +71,7 @@ def refusal(data: bytes, **how: object) -> str:
 
 # ------------------------------------------------------------------------------------- DICOM values
 @pytest.mark.parametrize("way", ["native", "JPEG 2000", "RLE"])
-def test_bits_above_the_stored_ones_are_masked(way):
+def test_bits_above_the_stored_ones_are_masked(way: str) -> None:
     stored = RAMP.astype(np.uint16) * 16 + (RAMP >> 4)
     over = stored | ((RAMP > 128).astype(np.uint16) << 12)
     data = dicom_bytes(over, bits=12)
@@ -78,9 +82,9 @@ def test_bits_above_the_stored_ones_are_masked(way):
     assert np.abs(decode_image(data, "x").astype(int) - RAMP).max() <= 1
 
 
-def test_palette_color_is_read_through_its_palettes():
+def test_palette_color_is_read_through_its_palettes() -> None:
     falling = np.linspace(65535, 0, 256).astype("<u2")
-    fields = {"PhotometricInterpretation": "PALETTE COLOR"}
+    fields: dict[str, Any] = {"PhotometricInterpretation": "PALETTE COLOR"}
     for colour in ("Red", "Green", "Blue"):
         fields[f"{colour}PaletteColorLookupTableDescriptor"] = [256, 0, 16]
         fields[f"{colour}PaletteColorLookupTableData"] = falling.tobytes()
@@ -88,7 +92,7 @@ def test_palette_color_is_read_through_its_palettes():
     assert np.abs(image.astype(int) - RAMP).max() <= 1
 
 
-def test_palette_color_without_palettes_is_refused():
+def test_palette_color_without_palettes_is_refused() -> None:
     message = refusal(dicom_bytes(RAMP, PhotometricInterpretation="PALETTE COLOR"))
     assert "RedPaletteColorLookupTableDescriptor (0028,1101)" in message
 
@@ -101,14 +105,15 @@ def test_palette_color_without_palettes_is_refused():
         *(("RescaleIntercept", value) for value in ("NaN", "1e400", "-inf", "1e30", "abc")),
     ],
 )
-def test_a_rescale_that_leaves_no_picture_is_refused(keyword, value):
-    data = dicom_bytes(RAMP, **{keyword: "123456789"})
+def test_a_rescale_that_leaves_no_picture_is_refused(keyword: str, value: str) -> None:
+    fields: dict[str, Any] = {keyword: "123456789"}
+    data = dicom_bytes(RAMP, **fields)
     assert data.count(b"123456789 ") == 1
     message = refusal(data.replace(b"123456789 ", value.ljust(10).encode()))
     assert f"{keyword} (0028,105" in message
 
 
-def test_an_empty_rescale_is_none():
+def test_an_empty_rescale_is_none() -> None:
     data = dicom_bytes(RAMP, RescaleSlope=None, RescaleIntercept=None)
     assert (decode_image(data, "x") == RAMP).all()
 
@@ -125,12 +130,12 @@ def test_an_empty_rescale_is_none():
         "PhotometricInterpretation",
     ],
 )
-def test_a_missing_element_is_named(keyword):
+def test_a_missing_element_is_named(keyword: str) -> None:
     data = written(dicom_bytes(RAMP), lambda header: header.pop(keyword))
     assert f"it lacks {keyword} (0028," in refusal(data)
 
 
-def test_rows_with_two_values_are_named_and_have_no_size():
+def test_rows_with_two_values_are_named_and_have_no_size() -> None:
     data = dicom_bytes(RAMP, Rows=[128, 128])
     assert "Rows (0028,0010)" in refusal(data)
     assert read_shape(io.BytesIO(data)) == {"height": "", "width": ""}
@@ -147,19 +152,19 @@ def test_rows_with_two_values_are_named_and_have_no_size():
         ({"NumberOfFrames": 2}, "2 frames"),
     ],
 )
-def test_an_impossible_layout_is_named(fields, named):
+def test_an_impossible_layout_is_named(fields: dict[str, Any], named: str) -> None:
     assert named in refusal(dicom_bytes(RAMP, **fields))
 
 
 @pytest.mark.parametrize("left", [0, 1, 5000])
-def test_short_pixel_data_are_refused(left):
+def test_short_pixel_data_are_refused(left: int) -> None:
     def change(header: Dataset) -> None:
         header.PixelData = header.PixelData[:left]
 
     assert "truncated or corrupt" in refusal(written(dicom_bytes(RAMP), change))
 
 
-def test_a_tail_of_zeros_is_refused():
+def test_a_tail_of_zeros_is_refused() -> None:
     pixels = np.random.default_rng(0).integers(20, 200, (64, 64)).astype(np.uint16)
     pixels.ravel()[2000:] = 0
     assert "PixelData (7FE0,0010)" in refusal(dicom_bytes(pixels, bits=12))
@@ -168,7 +173,9 @@ def test_a_tail_of_zeros_is_refused():
 # -------------------------------------------------------------------------------------- DICOM files
 @pytest.mark.parametrize("bare", [False, True])
 @pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1"])
-def test_a_data_set_without_preamble_and_meta_gives_the_same_pixels(syntax, bare):
+def test_a_data_set_without_preamble_and_meta_gives_the_same_pixels(
+    syntax: str, bare: bool
+) -> None:
     data = dicom_bytes(RAMP.astype(np.uint16) * 16, bits=12)
     other = other_syntax(data, syntax)
     if bare:  # what follows the preamble and the elements of group 2
@@ -179,7 +186,7 @@ def test_a_data_set_without_preamble_and_meta_gives_the_same_pixels(syntax, bare
 
 
 @pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"])
-def test_big_endian_and_deflated_files_give_the_same_pixels(syntax):
+def test_big_endian_and_deflated_files_give_the_same_pixels(syntax: str) -> None:
     data = dicom_bytes(RAMP.astype(np.uint16) * 16, bits=12)
     other = other_syntax(data, syntax)
     assert (decode_image(other, "x") == decode_image(data, "x")).all()
@@ -192,7 +199,7 @@ def other_syntax(data: bytes, syntax: str) -> bytes:
     plain = Dataset()
     plain.update({element.tag: element for element in header})
     plain.file_meta = header.file_meta
-    plain.file_meta.TransferSyntaxUID = syntax
+    plain.file_meta.TransferSyntaxUID = UID(syntax)
     if syntax == "1.2.840.10008.1.2.2" and header.BitsAllocated == 16:
         plain.PixelData = np.frombuffer(header.PixelData, "<u2").astype(">u2").tobytes()
         plain["PixelData"].VR = "OW"
@@ -205,21 +212,23 @@ def deflated(data: bytes) -> bytes:
     return other_syntax(data, "1.2.840.10008.1.2.1.99")
 
 
-def test_a_deflated_file_is_unpacked_within_its_limit(monkeypatch):
+def test_a_deflated_file_is_unpacked_within_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     data = deflated(dicom_bytes(np.zeros((2000, 2000), np.uint8)))
     monkeypatch.setenv("PLACE_BENCH_MAX_IMAGE_MB", "1")
     assert len(data) < 100_000
     assert "unpacks to more than its limit" in refusal(data)
 
 
-def test_a_damaged_deflated_file_is_named():
+def test_a_damaged_deflated_file_is_named() -> None:
     data = deflated(dicom_bytes(RAMP))
     assert "truncated or corrupt" in refusal(data[: len(data) - 200])
 
 
 # ------------------------------------------------------------------------------------------- codecs
 @pytest.mark.parametrize("syntax", ["57", "70", "80", "81", "201", "202", "203", "51"])
-def test_a_missing_decoder_is_named_with_its_install_line(syntax, monkeypatch):
+def test_a_missing_decoder_is_named_with_its_install_line(
+    syntax: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from pydicom.pixels import get_decoder
 
     uid = f"1.2.840.10008.1.2.4.{syntax}"
@@ -233,12 +242,12 @@ def test_a_missing_decoder_is_named_with_its_install_line(syntax, monkeypatch):
     assert "make setup-dicom" in message
 
 
-def test_a_transfer_syntax_that_is_not_read_is_named():
+def test_a_transfer_syntax_that_is_not_read_is_named() -> None:
     data = compressed(dicom_bytes(RAMP), "1.2.840.10008.1.2.4.102", b"\0\0\0\1")
     assert "MPEG-4" in refusal(data)
 
 
-def test_what_this_installation_reads_is_told_before():
+def test_what_this_installation_reads_is_told_before() -> None:
     able, unable = readable()
     assert {"RLE Lossless", "JPEG Baseline", "JPEG 2000"} <= set(able)
     assert not set(able) & set(unable)
@@ -247,21 +256,21 @@ def test_what_this_installation_reads_is_told_before():
     assert "make setup-dicom" in line.action or not unable
 
 
-def test_a_compressed_stream_without_its_end_is_refused():
+def test_a_compressed_stream_without_its_end_is_refused() -> None:
     stream = jpeg_2000(RAMP)
     data = compressed(dicom_bytes(RAMP), JPEG_2000, stream[: len(stream) // 2])
     assert "truncated or corrupt" in refusal(data)
 
 
 @pytest.mark.parametrize("syntax", ["50", "90"])
-def test_a_frame_larger_than_its_header_says_is_not_unpacked(syntax):
+def test_a_frame_larger_than_its_header_says_is_not_unpacked(syntax: str) -> None:
     large = np.zeros((600, 700), np.uint8)
     stream = jpeg_2000(large) if syntax == "90" else picture("JPEG", large)
     message = refusal(compressed(dicom_bytes(RAMP), f"1.2.840.10008.1.2.4.{syntax}", stream))
     assert "its compressed frame has 700 x 600 px, its header states 128 x 128" in message
 
 
-def test_a_dicom_file_without_an_image_is_called_what_it_is():
+def test_a_dicom_file_without_an_image_is_called_what_it_is() -> None:
     def change(header: Dataset) -> None:
         header.SOPClassUID = "1.2.840.10008.5.1.4.1.1.88.11"
         for keyword in ("Rows", "PixelData"):
@@ -289,8 +298,8 @@ def stretched(values: np.ndarray) -> np.ndarray:
     slope=st.sampled_from([1.0, 2.0, -1.0, 0.125]),
 )
 def test_grey_values_agree_with_an_independent_computation(
-    seed, photometric, bits, signed, syntax, slope
-):
+    seed: int, photometric: str, bits: int, signed: bool, syntax: str, slope: float
+) -> None:
     rng = np.random.default_rng(seed)
     if syntax == "JPEG 2000":  # as Pillow writes them
         bits = 8 if bits <= 8 else 16
@@ -322,7 +331,7 @@ def test_grey_values_agree_with_an_independent_computation(
 
 @pytest.mark.parametrize("planar", [0, 1])
 @pytest.mark.parametrize("photometric", ["RGB", "YBR_FULL"])
-def test_colour_becomes_luma_in_either_order_of_planes(photometric, planar):
+def test_colour_becomes_luma_in_either_order_of_planes(photometric: str, planar: int) -> None:
     colour = np.random.default_rng(0).integers(0, 256, (12, 10, 3), dtype=np.uint8)
 
     def change(header: Dataset) -> None:
@@ -345,7 +354,7 @@ def picture(kind: str, pixels: np.ndarray = RAMP) -> bytes:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 @pytest.mark.parametrize("tail", [bytes(6000), b"trailer" * 900])
-def test_bytes_behind_the_end_of_a_picture_are_ignored(kind, tail):
+def test_bytes_behind_the_end_of_a_picture_are_ignored(kind: str, tail: bytes) -> None:
     data = picture(kind)
     assert (decode_image(data + tail, "x") == decode_image(data, "x")).all()
 
@@ -368,19 +377,19 @@ def blank_png(side: int) -> bytes:
 
 
 @pytest.mark.parametrize("side", [14_000, 20_000])
-def test_a_picture_too_large_for_a_radiograph_is_named_by_its_size(side):
+def test_a_picture_too_large_for_a_radiograph_is_named_by_its_size(side: int) -> None:
     data = blank_png(side)
     assert f"{side} x {side} px" in refusal(data)
     assert read_shape(io.BytesIO(data)) == {"height": str(side), "width": str(side)}
 
 
-def test_a_picture_of_10000_px_is_read_without_a_warning():
+def test_a_picture_of_10000_px_is_read_without_a_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert decode_image(blank_png(10_000), "x").shape == (10_000, 10_000)
 
 
-def test_texts_that_unpack_to_any_size_are_left_out():
+def test_texts_that_unpack_to_any_size_are_left_out() -> None:
     data = picture("PNG")
     text = b"zTXtbomb\0\0" + zlib.compress(bytes(80_000_000))
     chunk = struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text))
@@ -388,7 +397,7 @@ def test_texts_that_unpack_to_any_size_are_left_out():
     assert (decode_image(bomb, "x") == RAMP).all()
 
 
-def test_the_type_is_that_of_the_content(tmp_path: Path):
+def test_the_type_is_that_of_the_content(tmp_path: Path) -> None:
     path = tmp_path / "named.dcm"
     path.write_bytes(picture("PNG"))
     assert (read_image(path) == RAMP).all()
@@ -397,13 +406,15 @@ def test_the_type_is_that_of_the_content(tmp_path: Path):
 @pytest.mark.parametrize(
     ("start", "kind"), [(b"GIF89a", "GIF"), (b"II*\0", "TIFF"), (b"<html>", "a web page")]
 )
-def test_another_type_is_said(start, kind):
+def test_another_type_is_said(start: bytes, kind: str) -> None:
     assert f"it is {kind}" in refusal(start + bytes(300))
 
 
 # ---------------------------------------------------------------------------------------- protocols
 @pytest.mark.parametrize("scaling", ["range", "mgca"])
-def test_prepared_images_are_scaled_as_asked(tmp_path, scaling):
+def test_prepared_images_are_scaled_as_asked(
+    tmp_path: Path, scaling: Literal["range", "mgca"]
+) -> None:
     root = tmp_path / "siim"
     write_siim(root)
     dim = (RAMP[::2, ::2] // 2) + 3
@@ -417,7 +428,7 @@ def test_prepared_images_are_scaled_as_asked(tmp_path, scaling):
     assert pixels.max() == expected.max()
 
 
-def test_another_scaling_is_another_data_hash(tmp_path):
+def test_another_scaling_is_another_data_hash(tmp_path: Path) -> None:
     root = tmp_path / "siim"
     write_siim(root)
     dataset = DATASETS.get("siim")
@@ -426,7 +437,7 @@ def test_another_scaling_is_another_data_hash(tmp_path):
     assert default.data_hash != mgca.data_hash
 
 
-def test_every_kind_with_a_preset_of_gloria_or_mgca_reads_images_as_they_do():
+def test_every_kind_with_a_preset_of_gloria_or_mgca_reads_images_as_they_do() -> None:
     presets = [
         (kind, name)
         for kind in KINDS.names()
@@ -438,7 +449,7 @@ def test_every_kind_with_a_preset_of_gloria_or_mgca_reads_images_as_they_do():
 
 
 @pytest.mark.parametrize("task", ["siim_seg", "rsna_det", "rsna_cls"])
-def test_the_protocol_of_mgca_reads_images_as_mgca(task):
+def test_the_protocol_of_mgca_reads_images_as_mgca(task: str) -> None:
     kind = KINDS.get(TASKS.get(task).kind)
     assert kind.scaling.get("mgca") == "mgca"
     assert kind.scaling.get("benchx", "range") == "range"

@@ -5,9 +5,12 @@ give follows from the values alone. Compressed pixels are also unpacked by a dec
 nothing with the reader's.
 """
 
+from __future__ import annotations
+
 import io
 import struct
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -92,8 +95,12 @@ def second_decoder(data: bytes, drawn: Drawn) -> np.ndarray:
     ]
     step = drawn.allocated // 8
     words = [
-        sum(
-            plane << np.uint64(8 * (step - 1 - n)) for n, plane in enumerate(planes[at : at + step])
+        np.sum(
+            [
+                plane << np.uint64(8 * (step - 1 - n))
+                for n, plane in enumerate(planes[at : at + step])
+            ],
+            axis=0,
         )
         for at in range(0, count, step)
     ]
@@ -102,12 +109,12 @@ def second_decoder(data: bytes, drawn: Drawn) -> np.ndarray:
 
 
 @pytest.mark.parametrize("seed", range(CASES))
-def test_grey(seed):
+def test_grey(seed: int) -> None:
     random, drawn = draw(seed, grey=True, syntaxes=(IMPLICIT, EXPLICIT, DEFLATED, BIG, RLE, J2K))
     native = drawn.syntax not in (RLE, J2K)
     high = int(random.integers(drawn.bits - 1, drawn.allocated)) if native else drawn.bits - 1
     words = with_junk(drawn, random, high)
-    fields: dict[str, object] = {"HighBit": high, "PixelRepresentation": int(drawn.signed)}
+    fields: dict[str, Any] = {"HighBit": high, "PixelRepresentation": int(drawn.signed)}
     slope, intercept = float(random.choice([1, -1, 0.5, 3.25])), float(random.choice([0, -1024]))
     if random.integers(2):
         fields |= {"RescaleSlope": slope, "RescaleIntercept": intercept}
@@ -132,7 +139,7 @@ def test_grey(seed):
 
 
 @pytest.mark.parametrize("seed", range(CASES))
-def test_mgca_reading(seed):
+def test_mgca_reading(seed: int) -> None:
     random, drawn = draw(seed, grey=True, syntaxes=(IMPLICIT, BIG, RLE))
     words = with_junk(drawn, random, drawn.bits - 1)
     inverted = bool(random.integers(2))
@@ -151,7 +158,7 @@ def test_mgca_reading(seed):
 
 
 @pytest.mark.parametrize("seed", range(CASES))
-def test_colour(seed):
+def test_colour(seed: int) -> None:
     random, drawn = draw(seed, grey=False, syntaxes=(IMPLICIT, EXPLICIT, DEFLATED, BIG, RLE))
     words = with_junk(drawn, random, drawn.bits - 1)
     space = str(random.choice(["RGB", "YBR_FULL"])) if drawn.syntax != RLE else "RGB"
@@ -174,13 +181,13 @@ def test_colour(seed):
 
 
 @pytest.mark.parametrize("seed", range(CASES))
-def test_palettes(seed):
+def test_palettes(seed: int) -> None:
     random = np.random.default_rng(seed)
     deep, big = bool(random.integers(2)), bool(random.integers(2))
     count, first = int(random.integers(2, 257)), int(random.integers(0, 30))
     indices = random.integers(0, 256, (9, 12), dtype=np.uint8)
     colours = random.integers(0, 65536 if deep else 256, (count, 3))
-    fields: dict[str, object] = {"PhotometricInterpretation": "PALETTE COLOR"}
+    fields: dict[str, Any] = {"PhotometricInterpretation": "PALETTE COLOR"}
     for number, name in enumerate(("Red", "Green", "Blue")):
         words = colours[:, number].astype(">u2" if big else "<u2")
         fields[f"{name}PaletteColorLookupTableDescriptor"] = [count, first, 16 if deep else 8]
@@ -191,7 +198,7 @@ def test_palettes(seed):
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_jpeg_baseline(seed):
+def test_jpeg_baseline(seed: int) -> None:
     random = np.random.default_rng(seed)
     small = random.integers(0, 256, (4, 5), dtype=np.uint8)
     pixels = cv2.resize(small, (40, 32), interpolation=cv2.INTER_CUBIC)

@@ -1,13 +1,17 @@
 """Real files win where they are; the demo stands in only where that is allowed, and says so."""
 
+from __future__ import annotations
+
 import json
 import os
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from bench.contracts import Dataset
+from bench.contracts import Dataset, Finding, Progress
 from bench.core.errors import DataError
+from bench.core.progress import Silent
 from bench.data.roots import DemoSize, data_kind, demo_root, resolve_root
 from tests.support.commands import place_bench
 
@@ -24,13 +28,22 @@ class Toy(Dataset):
         self.made: list[tuple[int, int, int]] = []
         self.complete = complete
 
-    def index(self, root):
+    def index(self, root: Path) -> pd.DataFrame:
         return pd.DataFrame()
 
-    def validate(self, root):
+    def validate(self, root: Path) -> list[Finding]:
         return []
 
-    def make_demo(self, out, *, studies, size, seed, workers=2, progress=None):
+    def make_demo(
+        self,
+        out: Path,
+        *,
+        studies: int,
+        size: int,
+        seed: int,
+        workers: int = 2,
+        progress: Progress | None = None,
+    ) -> None:
         self.made.append((studies, size, seed))
         (out / "list.csv").write_text("x")
         if self.complete:
@@ -38,7 +51,7 @@ class Toy(Dataset):
             (out / "DEMO.json").write_text(json.dumps(facts))
 
 
-class Lines:
+class Lines(Silent):
     def __init__(self) -> None:
         self.lines: list[str] = []
 
@@ -47,12 +60,12 @@ class Lines:
 
 
 @pytest.fixture(autouse=True)
-def _homes(tmp_path, monkeypatch):
+def _homes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLACE_BENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("PLACE_BENCH_DATA", raising=False)
 
 
-def data(tmp_path, folder: str):
+def data(tmp_path: Path, folder: str) -> Path:
     path = tmp_path / "data" / folder
     path.mkdir(parents=True)
     (path / "list-1.csv").write_text("x")
@@ -60,25 +73,25 @@ def data(tmp_path, folder: str):
 
 
 @pytest.mark.parametrize("folder", ["toy", "toy-download/v1", "."])
-def test_finds_real_files(tmp_path, folder):
+def test_finds_real_files(tmp_path: Path, folder: str) -> None:
     path = data(tmp_path, folder)
     root = resolve_root(Toy(), tmp_path / "data")
     assert (root.path.resolve(), root.kind) == (path.resolve(), "real")
 
 
-def test_environment_names_the_root(tmp_path, monkeypatch):
+def test_environment_names_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = data(tmp_path, "toy")
     monkeypatch.setenv("PLACE_BENCH_DATA", str(tmp_path / "data"))
     assert resolve_root(Toy()).path == path
 
 
-def test_a_demo_folder_is_demo_wherever_it_stands(tmp_path):
+def test_a_demo_folder_is_demo_wherever_it_stands(tmp_path: Path) -> None:
     path = data(tmp_path, "toy")
     (path / "DEMO.json").write_text("{}")
     assert resolve_root(Toy(), tmp_path / "data").kind == "demo"
 
 
-def test_no_root_renders_the_demo_once_and_says_so():
+def test_no_root_renders_the_demo_once_and_says_so() -> None:
     toy, lines = Toy(), Lines()
     root = resolve_root(toy, progress=lines)
     assert root.kind == "demo"
@@ -89,7 +102,9 @@ def test_no_root_renders_the_demo_once_and_says_so():
     assert resolve_root(toy, demo=DemoSize(3, 64, 1)).path != root.path
 
 
-def test_environment_without_the_dataset_falls_back_loudly(tmp_path, monkeypatch):
+def test_environment_without_the_dataset_falls_back_loudly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "data").mkdir()
     monkeypatch.setenv("PLACE_BENCH_DATA", str(tmp_path / "data"))
     lines = Lines()
@@ -99,7 +114,7 @@ def test_environment_without_the_dataset_falls_back_loudly(tmp_path, monkeypatch
         resolve_root(Toy(), data="real")
 
 
-def test_explicit_root_never_falls_back(tmp_path):
+def test_explicit_root_never_falls_back(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     with pytest.raises(
         DataError, match=r"data root .*data does not hold 'toy' \(looked for 'list\*\.csv'"
@@ -107,7 +122,7 @@ def test_explicit_root_never_falls_back(tmp_path):
         resolve_root(Toy(), tmp_path / "data")
 
 
-def test_missing_root_is_said(tmp_path, monkeypatch):
+def test_missing_root_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match="data root .*gone does not exist"):
         resolve_root(Toy(), tmp_path / "gone")
     monkeypatch.setenv("PLACE_BENCH_DATA", str(tmp_path / "gone"))
@@ -115,7 +130,7 @@ def test_missing_root_is_said(tmp_path, monkeypatch):
         resolve_root(Toy())
 
 
-def test_without_demo_and_root_the_way_is_said():
+def test_without_demo_and_root_the_way_is_said() -> None:
     toy = Toy()
     toy.has_demo = False
     with pytest.raises(
@@ -126,7 +141,7 @@ def test_without_demo_and_root_the_way_is_said():
         resolve_root(toy, data="demo")
 
 
-def test_an_interrupted_demo_is_rendered_again(tmp_path):
+def test_an_interrupted_demo_is_rendered_again(tmp_path: Path) -> None:
     out = tmp_path / "out" / "toy"
     with pytest.raises(DataError, match=r"wrote no .*DEMO\.json"):
         demo_root(Toy(complete=False), out=out)
@@ -134,7 +149,7 @@ def test_an_interrupted_demo_is_rendered_again(tmp_path):
     assert sorted(path.name for path in out.iterdir()) == ["DEMO.json", "list.csv"]
 
 
-def test_a_demo_is_never_rendered_over_real_data(tmp_path):
+def test_a_demo_is_never_rendered_over_real_data(tmp_path: Path) -> None:
     path = data(tmp_path, "toy")
     with pytest.raises(DataError, match="already holds data"):
         demo_root(Toy(), out=path)
@@ -145,7 +160,9 @@ OTHERS = [DemoSize(8, 64, 0), DemoSize(7, 96, 0), DemoSize(7, 64, 1)]
 
 
 @pytest.mark.parametrize("other", OTHERS)
-def test_a_demo_of_another_size_or_seed_is_refused_and_named(tmp_path, other):
+def test_a_demo_of_another_size_or_seed_is_refused_and_named(
+    tmp_path: Path, other: DemoSize
+) -> None:
     toy, out = Toy(), tmp_path / "toy"
     demo_root(toy, DemoSize(7, 64, 0), out=out)
     with pytest.raises(
@@ -158,7 +175,7 @@ def test_a_demo_of_another_size_or_seed_is_refused_and_named(tmp_path, other):
     assert toy.made == [(7, 64, 0)], "the same demo is not rendered twice"
 
 
-def test_force_renders_what_was_asked_over_a_demo_and_never_over_other_data(tmp_path):
+def test_force_renders_what_was_asked_over_a_demo_and_never_over_other_data(tmp_path: Path) -> None:
     toy, out = Toy(), tmp_path / "toy"
     demo_root(toy, DemoSize(7, 64, 0), out=out)
     (out / "of-the-old-demo.csv").write_text("x")
@@ -171,7 +188,7 @@ def test_force_renders_what_was_asked_over_a_demo_and_never_over_other_data(tmp_
     assert [path.name for path in real.iterdir()] == ["list-1.csv"]
 
 
-def test_force_renders_over_a_demo_that_was_begun_with_another_size(tmp_path):
+def test_force_renders_over_a_demo_that_was_begun_with_another_size(tmp_path: Path) -> None:
     out = tmp_path / "toy"
     with pytest.raises(DataError, match="wrote no"):
         demo_root(Toy(complete=False), DemoSize(7, 64, 0), out=out)
@@ -180,7 +197,7 @@ def test_force_renders_over_a_demo_that_was_begun_with_another_size(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["[]", "{", ""])
-def test_a_damaged_mark_is_named(tmp_path, text):
+def test_a_damaged_mark_is_named(tmp_path: Path, text: str) -> None:
     out = tmp_path / "toy"
     demo_root(Toy(), out=out)
     (out / "DEMO.json").write_text(text)
@@ -189,7 +206,7 @@ def test_a_damaged_mark_is_named(tmp_path, text):
     assert demo_root(Toy(), out=out, force=True).path == out
 
 
-def test_a_mark_that_is_no_file_still_says_demo(tmp_path):
+def test_a_mark_that_is_no_file_still_says_demo(tmp_path: Path) -> None:
     out = tmp_path / "toy"
     mark = out / "DEMO.json"
     for damage in (mark.mkdir, lambda: os.mkfifo(mark), lambda: mark.symlink_to("nowhere")):
@@ -203,7 +220,7 @@ def test_a_mark_that_is_no_file_still_says_demo(tmp_path):
     assert mark.is_file()
 
 
-def test_the_command_says_which_demo_is_there(tmp_path):
+def test_the_command_says_which_demo_is_there(tmp_path: Path) -> None:
     words = ["data", "make-demo", "siim", "--out", "demos", "--size", "64", "--workers", "1"]
     place_bench(*words, "--studies", "2", cwd=tmp_path)
     done = place_bench(*words, "--studies", "1", "--seed", "1", cwd=tmp_path, code=2)

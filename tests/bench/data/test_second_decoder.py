@@ -60,7 +60,7 @@ def test_a_lossless_frame_of_another_encoder_gives_every_grey_level(
     header = pydicom.dcmread(path)
     header.file_meta.TransferSyntaxUID = JPEG2000Lossless
     frame = imagecodecs.jpeg2k_encode(pixels, level=0, codecformat="j2k", bitspersample=bits)
-    header.PixelData = encapsulate([frame])
+    header.PixelData = encapsulate([bytes(frame)])
     header.save_as(path)
     assert np.array_equal(ours(pydicom.dcmread(path)), pixels)
     grey = pixels.astype(float) * 255 / (2**bits - 1)

@@ -1,5 +1,9 @@
 """Splits keep patients together, fractions nest, leaks stop."""
 
+from __future__ import annotations
+
+from typing import Literal
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,7 +28,7 @@ tables = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 1)), min_size=3, 
 
 @settings(max_examples=40, deadline=None)
 @given(tables, st.integers(0, 5))
-def test_patients_stay_together_and_every_split_has_one(index, seed):
+def test_patients_stay_together_and_every_split_has_one(index: pd.DataFrame, seed: int) -> None:
     assume(index["patient_id"].nunique() >= 3)
     split = default_split(index, seed)
     check_leaks(split)
@@ -34,7 +38,7 @@ def test_patients_stay_together_and_every_split_has_one(index, seed):
     assert (index["split"] == "").all()
 
 
-def test_sizes_and_stratification():
+def test_sizes_and_stratification() -> None:
     rng = np.random.default_rng(0)
     index = table(list(range(1000)), (rng.random(1000) < 0.1).astype(int).tolist())
     split = default_split(index)
@@ -48,12 +52,12 @@ def test_sizes_and_stratification():
     assert split_hash(default_split(index, 1)) != split_hash(split)
 
 
-def test_official_split_is_kept():
+def test_official_split_is_kept() -> None:
     index = table([1, 2, 3, 4]).assign(split=["train", "val", "test", "test"])
     assert default_split(index)["split"].tolist() == ["train", "val", "test", "test"]
 
 
-def test_val_is_drawn_from_an_official_train():
+def test_val_is_drawn_from_an_official_train() -> None:
     index = table(list(range(100)) * 2).assign(
         split=["train" if patient < 85 else "test" for patient in range(100)] * 2
     )
@@ -72,17 +76,17 @@ def test_val_is_drawn_from_an_official_train():
         (["test", "test", "val", "val"], "no train"),
     ],
 )
-def test_odd_official_splits_are_refused(split, match):
+def test_odd_official_splits_are_refused(split: list[str], match: str) -> None:
     with pytest.raises(DataError, match=match):
         default_split(table([1, 2, 3, 4]).assign(split=split))
 
 
-def test_two_patients_cannot_make_three_splits():
+def test_two_patients_cannot_make_three_splits() -> None:
     with pytest.raises(DataError, match="2 patients cannot make train / val / test"):
         default_split(table([1, 1, 2, 2]))
 
 
-def test_stratify_column_is_the_only_label():
+def test_stratify_column_is_the_only_label() -> None:
     assert stratify_column(table([1])) is None
     assert stratify_column(table([1], [0])) == "label:A"
     assert stratify_column(table([1], [0]).assign(**{"label:B": 1})) is None
@@ -102,7 +106,14 @@ fractions = st.floats(0.001, 1.0)
     st.sampled_from(["image", "patient"]),
     st.sampled_from([None, "label:A"]),
 )
-def test_fractions_nest_and_keep_every_class(train, one, other, seed, by, stratify):
+def test_fractions_nest_and_keep_every_class(
+    train: pd.DataFrame,
+    one: float,
+    other: float,
+    seed: int,
+    by: Literal["image", "patient"],
+    stratify: str | None,
+) -> None:
     small, large = sorted((one, other))
     few, many = (label_subset(train, fraction, seed, stratify, by) for fraction in (small, large))
     assert 0 < len(few) <= len(many)
@@ -117,7 +128,7 @@ def test_fractions_nest_and_keep_every_class(train, one, other, seed, by, strati
     assert label_subset(train, small, seed, stratify, by).equals(few)
 
 
-def test_fraction_size_seed_and_missing_labels():
+def test_fraction_size_seed_and_missing_labels() -> None:
     train = table(list(range(1000)), [1] * 100 + [0] * 900)
     train.loc[500:, "label:A"] = np.nan
     tenth = label_subset(train, 0.1, 0, "label:A")
@@ -131,17 +142,17 @@ def test_fraction_size_seed_and_missing_labels():
 
 
 @pytest.mark.parametrize("fraction", [0.0, -0.1, 1.5])
-def test_impossible_fraction(fraction):
+def test_impossible_fraction(fraction: float) -> None:
     with pytest.raises(DataError, match="label fraction"):
         label_subset(table([1]), fraction, 0)
 
 
-def test_empty_train():
+def test_empty_train() -> None:
     with pytest.raises(DataError, match="training split is empty"):
         label_subset(table([1]).iloc[:0], 0.1, 0)
 
 
-def test_leaks_stop_and_are_named():
+def test_leaks_stop_and_are_named() -> None:
     index = table([1, 1, 2, 3]).assign(split=["train", "test", "val", "test"])
     with pytest.raises(
         SplitLeakError, match=r"1 patients stand in more than one split \(p1 in test and train\)"
@@ -153,12 +164,12 @@ def test_leaks_stop_and_are_named():
 
 
 @pytest.mark.parametrize("column", ["image_id", "path"])
-def test_one_image_under_two_patients_leaks(column):
+def test_one_image_under_two_patients_leaks(column: str) -> None:
     index = table([1, 2]).assign(split=["train", "test"])
     index[column] = "same"
     with pytest.raises(SplitLeakError, match="same in test and train"):
         check_leaks(index)
 
 
-def test_images_without_split_do_not_leak():
+def test_images_without_split_do_not_leak() -> None:
     assert check_leaks(table([1, 1]).assign(split=["train", ""])) == ""

@@ -1,7 +1,11 @@
 """Tables: what a row may be, which rows are faults and what they take with them, and kept facts."""
 
-import logging
+from __future__ import annotations
 
+import logging
+from pathlib import Path
+
+import pandas as pd
 import pytest
 
 from bench.core.errors import DataError
@@ -19,29 +23,29 @@ from bench.data.tables import (
 
 
 @pytest.fixture(autouse=True)
-def _cache(tmp_path, monkeypatch):
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLACE_BENCH_CACHE", str(tmp_path / "cache"))
 
 
-def write(tmp_path, text):
+def write(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "table.csv"
     path.write_text(text)
     return path
 
 
-def test_names_and_values_are_stripped_and_the_index_is_the_line(tmp_path):
+def test_names_and_values_are_stripped_and_the_index_is_the_line(tmp_path: Path) -> None:
     path = write(tmp_path, 'id , "name"\n\n1, "a, b" \n   \n2,\n')
     table = read_table(path, ("name", "id"))
     assert table.to_dict("list") == {"name": ["a, b", ""], "id": ["1", "2"]}
     assert table.index.tolist() == [3, 5]
 
 
-def test_columns_that_are_not_asked_for_are_left_out(tmp_path):
+def test_columns_that_are_not_asked_for_are_left_out(tmp_path: Path) -> None:
     path = write(tmp_path, "id,x,y\n1,2,3\n")
     assert list(read_table(path, ("id",), optional=("y", "z"))) == ["id", "y"]
 
 
-def test_texts_may_have_several_lines_and_quotes(tmp_path):
+def test_texts_may_have_several_lines_and_quotes(tmp_path: Path) -> None:
     path = write(tmp_path, 'id,text,more\n1,"one\ntwo ""so""","x\ny"\n2,three,z\n')
     table = read_table(path, ("id", "text"), texts=("text",))
     assert table["text"].tolist() == ['one\ntwo "so"', "three"]
@@ -64,7 +68,7 @@ def test_texts_may_have_several_lines_and_quotes(tmp_path):
         ("\n\n", "lacks the column 'id'.*Columns found: none"),
     ],
 )
-def test_a_table_that_cannot_be_is_named(tmp_path, text, message):
+def test_a_table_that_cannot_be_is_named(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(DataError, match=rf"table\.csv.*{message}"):
         read_table(write(tmp_path, text), ("id", "a"))
 
@@ -80,18 +84,22 @@ def test_a_table_that_cannot_be_is_named(tmp_path, text, message):
         ('id,text\n1,"one"x\n', "line 2: .*a stray quote"),
     ],
 )
-def test_a_stray_quote_swallows_no_rows_of_a_table_with_texts(tmp_path, text, message):
+def test_a_stray_quote_swallows_no_rows_of_a_table_with_texts(
+    tmp_path: Path, text: str, message: str
+) -> None:
     with pytest.raises(DataError, match=rf"table\.csv.*{message}"):
         read_table(write(tmp_path, text), ("id", "text"), texts=("text",))
 
 
-def test_a_table_cut_within_its_last_value_is_said(tmp_path, caplog):
+def test_a_table_cut_within_its_last_value_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.WARNING):
         read_table(write(tmp_path, "id,a\n1,2"), ("id",))
     assert "does not end with a whole line" in caplog.text
 
 
-def test_a_faulty_row_takes_the_others_of_its_name_with_it(tmp_path):
+def test_a_faulty_row_takes_the_others_of_its_name_with_it(tmp_path: Path) -> None:
     path = write(tmp_path, "id,a\n1,2\n2,3\n1,4,5\n3\n")
     with collecting("skip") as faults:
         table = read_table(path, ("id", "a"), key="id")
@@ -100,7 +108,7 @@ def test_a_faulty_row_takes_the_others_of_its_name_with_it(tmp_path):
     assert "line 4: 3 fields" in faults[0].reason
 
 
-def test_checks_name_lines_and_leave_out_by_key(tmp_path):
+def test_checks_name_lines_and_leave_out_by_key(tmp_path: Path) -> None:
     path = write(tmp_path, "id,a\n1,x\n2,y\n1,z\n,w\n2,v\n")
     table = read_table(path, ("id", "a"))
     with pytest.raises(DataError, match="line 5: a blank id"):
@@ -116,7 +124,7 @@ def test_checks_name_lines_and_leave_out_by_key(tmp_path):
     assert faults[0].reason == f"table {path}, line 4: a is z."
 
 
-def test_files_are_found_in_other_letter_case_and_hidden_ones_never(tmp_path):
+def test_files_are_found_in_other_letter_case_and_hidden_ones_never(tmp_path: Path) -> None:
     assert find_file(tmp_path, "a.csv", "b.csv") is None
     (tmp_path / "._a.csv").write_text("x")
     assert find_file(tmp_path, "a.csv") is None
@@ -128,15 +136,17 @@ def test_files_are_found_in_other_letter_case_and_hidden_ones_never(tmp_path):
         find_table(tmp_path, "c.csv", "d.csv")
 
 
-def test_facts_that_were_edited_are_read_again(tmp_path, caplog):
+def test_facts_that_were_edited_are_read_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "one.txt").write_text("patient-1")
     read = []
 
-    def facts(path):
+    def facts(path: Path) -> dict[str, str]:
         read.append(path.name)
         return {"patient": path.read_text()}
 
-    def again():
+    def again() -> pd.DataFrame:
         return remember(["one.txt"], facts, root=tmp_path, name="x", columns=("patient",))
 
     assert again()["patient"].tolist() == again()["patient"].tolist() == ["patient-1"]
@@ -153,16 +163,16 @@ def test_facts_that_were_edited_are_read_again(tmp_path, caplog):
     assert store.is_file()
 
 
-def test_a_file_that_does_not_read_has_no_facts(tmp_path):
+def test_a_file_that_does_not_read_has_no_facts(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / f"{name}.txt").write_text(name)
 
-    def facts(path):
+    def facts(path: Path) -> dict[str, str]:
         if path.name == "one.txt":
             raise DataError(f"{path} is bad.")
         return {"text": path.read_text()}
 
-    def rows():
+    def rows() -> pd.DataFrame:
         files = ["one.txt", "two.txt"]
         return remember(files, facts, root=tmp_path, name="x", columns=("text",))
 
@@ -175,7 +185,7 @@ def test_a_file_that_does_not_read_has_no_facts(tmp_path):
 
 
 @pytest.mark.parametrize("last", ["3,,4,\n", '3,,"4",\n', "\n3,,4,\n"])
-def test_the_fast_way_of_plain_tables_gives_the_same(tmp_path, last):
+def test_the_fast_way_of_plain_tables_gives_the_same(tmp_path: Path, last: str) -> None:
     """A table with quotes or blank lines is read the slow way."""
     rows = "".join(f" {number},NA , {number}.0,\n" for number in range(50))
     table = read_table(write(tmp_path, f"id, a,b,\n{rows}{last}"), ("b", "id", "a"))
@@ -185,7 +195,7 @@ def test_the_fast_way_of_plain_tables_gives_the_same(tmp_path, last):
     assert table["id"].tolist() == [str(number) for number in range(50)] + ["3"]
 
 
-def test_a_value_is_no_longer_than_a_limit(tmp_path):
+def test_a_value_is_no_longer_than_a_limit(tmp_path: Path) -> None:
     path = write(tmp_path, f'id,text\n1,"{"x" * (tables.LONGEST_FIELD + 1)}"\n')
     with pytest.raises(DataError, match="line 2: field larger than field limit"):
         read_table(path, ("id", "text"), texts=("text",))
