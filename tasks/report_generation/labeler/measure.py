@@ -130,7 +130,7 @@ def table(title: str, reports: Sequence[OpenIReport]) -> str:
 
 
 def main() -> None:
-    """Print the tables of docs/reports.md: the half held out, and all reports."""
+    """Print the tables of docs/labeler.md: the half held out, and all reports."""
     reports = read_archive(Path(sys.argv[1]) if len(sys.argv) > 1 else find_archive())
     print(table("held out", held_out(reports)), table("all", reports), sep="\n\n")
 

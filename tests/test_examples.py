@@ -1,0 +1,67 @@
+"""The examples of the how-to pages run as they are, from outside the project and without an edit."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.support.commands import place_bench
+from tests.tasks.datasets.fakes import write_siim
+
+EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
+
+
+@pytest.fixture
+def hospital(tmp_path: Path) -> Path:
+    """A data root with 24 images of 12 patients; half of the patients have a bright lower corner."""
+    images = tmp_path / "data" / "hospital" / "images"
+    images.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    rows = [("image", "patient", "effusion")]
+    for number in range(24):
+        patient = number // 2
+        pixels = rng.integers(0, 90, (64, 64), dtype=np.uint8)
+        pixels[40:, :32] += 120 * (patient % 2)
+        cv2.imwrite(str(images / f"{number}.png"), pixels)
+        rows.append((f"{number}.png", f"p{patient}", str(patient % 2)))
+    with (images.parent / "list.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return tmp_path / "data"
+
+
+def results(folder: Path) -> dict[str, dict[str, object]]:
+    """Return the results of a run by task."""
+    lines = (folder / "results" / "results.jsonl").read_text().splitlines()
+    return {record["task"]: record for record in map(json.loads, lines)}
+
+
+def test_a_dataset_in_one_file_is_checked_run_and_ranked(hospital: Path, tmp_path: Path) -> None:
+    plugin = ("--plugin", str(EXAMPLES / "dataset.py"))
+    root = ("--data-root", str(hospital))
+    words = (*plugin, "run", "hospital_cls", "--backbones", "random", "--fractions", "1.0", *root)
+    place_bench(*words, cwd=tmp_path)
+    record = results(tmp_path)["hospital_cls"]
+    assert record["data_kind"] == "real" and record["metric:auroc"] > 0.9
+    table = (tmp_path / "results" / "leaderboards" / "hospital_cls.md").read_text()
+    assert table.startswith("### Effusion") and "| random (resnet_demo) |" in table
+    (hospital / "hospital" / "images" / "3.png").unlink()
+    verified = place_bench(*plugin, "data", "verify", "hospital", *root, code=2, cwd=tmp_path)
+    assert "3.png is missing" in " ".join((verified.stdout + verified.stderr).split())
+
+
+def test_a_head_in_one_file_shares_data_and_metrics_of_its_kind(tmp_path: Path) -> None:
+    (tmp_path / "data" / "siim").mkdir(parents=True)
+    write_siim(tmp_path / "data" / "siim", images=36)
+    words = ("run", "siim_centre", "siim_cls", "--backbones", "random", "--fractions", "1.0")
+    root = ("--data-root", str(tmp_path / "data"))
+    place_bench("--plugin", str(EXAMPLES / "head.py"), *words, *root, cwd=tmp_path)
+    centre, probe = (results(tmp_path)[task] for task in ("siim_centre", "siim_cls"))
+    assert centre["fit:head"] == "nearest_centre" and probe["fit:head"] == "logistic"
+    assert centre["hash:split"] == probe["hash:split"]
+    metrics = {name for name in probe if name.startswith("metric:")}
+    assert metrics == {name for name in centre if name.startswith("metric:")}
