@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from backbones.convirt.settings import Settings
 from backbones.shared.pretraining.declare import method
 
 method(
     "convirt",
     network="backbones.convirt.model:ConVIRT",
-    settings=Settings,
     title="ConVIRT, re-implemented: instance alignment only, trained here",
     citation=(
         "Zhang et al., Contrastive learning of medical visual representations from paired images "

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import torch
 
-from backbones.convirt.settings import Settings
 from backbones.shared.alignment.gather import gather
 from backbones.shared.alignment.kernels import symmetric_info_nce
+from backbones.shared.pretraining.settings import MethodSettings
 from backbones.shared.pretraining.vision_language import Batch, VisionLanguageMethod, text_batch
 
 
-class ConVIRT(VisionLanguageMethod[Settings]):
+class ConVIRT(VisionLanguageMethod[MethodSettings]):
     """InfoNCE between a radiograph and its whole report (Zhang et al. 2020, arXiv 2010.00747)."""
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:

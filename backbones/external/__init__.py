@@ -52,6 +52,7 @@ def _declare(scheme: str, rest: str) -> BackboneSpec:
         weights_digest=partial(sources.weights_digest, scheme, rest),
         same_as=partial(_as_timm, rest) if scheme == "file" else None,
         check=partial(_check, scheme),
+        settings_type=SETTINGS[scheme],
     )
 
 

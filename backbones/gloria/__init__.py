@@ -3,13 +3,13 @@ to."""
 
 from __future__ import annotations
 
-from backbones.gloria.settings import Settings
+from backbones.gloria.settings import GLoRIASettings
 from backbones.shared.pretraining.declare import method
 
 method(
     "gloria",
     network="backbones.gloria.model:GLoRIA",
-    settings=Settings,
+    settings=GLoRIASettings,
     title="GLoRIA, re-implemented: global and word-to-region alignment, trained here",
     citation=(
         "Huang et al., GLoRIA: A multimodal global-local representation learning framework for "

@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from backbones.gloria.settings import Settings
+from backbones.gloria.settings import GLoRIASettings
 from backbones.shared.alignment.gather import gather
 from backbones.shared.alignment.kernels import (
     attention_pooled_similarity,
@@ -31,16 +31,16 @@ from backbones.shared.pretraining.vision_language import (
 from bench.contracts import Features
 
 
-class GLoRIA(VisionLanguageMethod[Settings]):
-    """Huang et al., ICCV 2021, re-implemented from its description; `quirks` of Settings has what
-    its code does otherwise."""
+class GLoRIA(VisionLanguageMethod[GLoRIASettings]):
+    """Huang et al., ICCV 2021, re-implemented from its description; with `quirks` as its
+    code does otherwise."""
 
     def __init__(
         self,
         architecture: Architecture,
         text: TextEncoder,
         vocabulary: Vocabulary,
-        settings: Settings,
+        settings: GLoRIASettings,
         seed: int = 0,
     ) -> None:
         super().__init__(architecture, text, vocabulary, settings, seed)

@@ -10,31 +10,34 @@ from bench.core.settings import Layers, Scale, Weight
 
 
 @dataclass(frozen=True)
-class Settings(MethodSettings):
-    """Those of the published code; recipe, encoders and data are what every method gets.
-
-    A region's attention is a softmax over the words, then over the regions of `attention_scale`
-    times it (temp1); a word scores `word_scale` times its cosine with what it attends to (temp2),
-    and a report `report_scale` times the log-sum-exp of its words (temp3). `tau1` is the
-    temperature of the global loss (1 / 10). Words and sentence are sums over the last `word_layers`
-    layers of the text encoder.
-
-    `heads` "shared": the projection heads that every method has, which small encoders trained from
-    scratch need; "linear": the published ones, a linear layer for images and regions to the width
-    of the text encoder and none for the text.
-
-    `quirks` repeats the published code: the text is cut as there (`published_sentences`), [CLS] is
-    matched as a word in the loss (not in a score at inference), every [UNK] costs the loss the last
-    word, and the sentence is the mean over all positions, [CLS], [SEP] and the empty ones among
-    them.
-    """
+class GLoRIASettings(MethodSettings):
+    """The values of GLoRIA's code (Huang et al. 2021); recipe, encoders and data are what every
+    method gets."""
 
     tau1: Scale = 0.1
     attention_scale: Scale = 4.0
+    """Factor on the cosines of words and regions before each word's attention over the regions (the
+    code's temp1)."""
     word_scale: Scale = 5.0
+    """Factor on a word's cosine with what it attends to, before the words of a report are summed up
+    as a log-sum-exp (temp2)."""
     report_scale: Scale = 10.0
+    """Factor on the score of a report in an image, before the contrast with other pairs (temp3)."""
     word_layers: Layers = 4
+    """Last layers of the text encoder whose states are summed to the states of the words."""
     heads: Literal["shared", "linear"] = "shared"
+    """Projection heads: shared are those that every method has, which small encoders trained from
+    scratch need; linear the published ones, one layer for images and one for regions to the width
+    of the text encoder, and none for the text."""
     lambda_global: Weight = 1.0
+    """Weight of the loss between whole images and reports."""
     lambda_local: Weight = 1.0
+    """Weight of the loss between words and regions."""
     quirks: bool = False
+    """Whether the defects of the published code are repeated: it cuts the text otherwise, matches
+    [CLS] as a word in the loss, loses the last word for every [UNK], and takes the mean over all
+    positions for the sentence. docs/methods.md lists them."""
+
+
+Settings = GLoRIASettings
+"""Its name of before, for plug-ins."""

@@ -4,6 +4,7 @@ never silently random."""
 from __future__ import annotations
 
 from backbones.imagenet.files import check_settings, find_weights
+from backbones.imagenet.settings import ImageNetSettings
 from backbones.shared.encoders.architectures import architecture_name
 from bench.contracts import Backbone, BackboneRequest, backbone
 
@@ -17,6 +18,7 @@ from bench.contracts import Backbone, BackboneRequest, backbone
     source="https://github.com/huggingface/pytorch-image-models",
     weights_file=find_weights,
     check=check_settings,
+    settings_type=ImageNetSettings,
 )
 def build(request: BackboneRequest) -> Backbone:
     """Return an encoder with ImageNet weights (`backbone.weights=PATH`, or timm's from a local

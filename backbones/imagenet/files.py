@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
+from backbones.imagenet.settings import ImageNetSettings
 from backbones.shared.encoders.architectures import requested_architecture
 from bench.contracts import BackboneRequest
 from bench.core.errors import MissingDependencyError, SettingError
@@ -23,8 +25,8 @@ def find_weights(request: BackboneRequest) -> Path | None:
 
 
 def check_settings(request: BackboneRequest) -> None:
-    """Raise SettingError for any setting but `weights`."""
-    unknown = sorted(set(request.settings) - {"weights"})
+    """Raise SettingError for a setting that the encoder does not have."""
+    unknown = sorted(set(request.settings) - {each.name for each in fields(ImageNetSettings)})
     if unknown:
         raise SettingError(
             f"backbone 'imagenet' has no setting '{unknown[0]}'.", "It has: weights."

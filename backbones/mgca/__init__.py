@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from backbones.mgca.settings import Settings
+from backbones.mgca.settings import MGCASettings
 from backbones.shared.pretraining.declare import method
 
 method(
     "mgca",
     network="backbones.mgca.model:MGCA",
-    settings=Settings,
+    settings=MGCASettings,
     # An untrained [CLS] is nearly the same for all reports: pooled from it, a small encoder of the
     # demo starts ill-conditioned.
     demo={"text_pooling": "mean"},

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from backbones.mgca.settings import Settings
+from backbones.mgca.settings import MGCASettings
 from backbones.shared.alignment.gather import gather
 from backbones.shared.alignment.kernels import symmetric_info_nce
 from backbones.shared.alignment.prototypes import Prototypes, prototype_loss
@@ -45,16 +45,16 @@ class Report:
     pooled: torch.Tensor
 
 
-class MGCA(VisionLanguageMethod[Settings]):
-    """Wang et al., NeurIPS 2022, re-implemented from its description; `quirks` of Settings has what
-    its code does otherwise."""
+class MGCA(VisionLanguageMethod[MGCASettings]):
+    """Wang et al., NeurIPS 2022, re-implemented from its description; with `quirks` as its
+    code does otherwise."""
 
     def __init__(
         self,
         architecture: Architecture,
         text: TextEncoder,
         vocabulary: Vocabulary,
-        settings: Settings,
+        settings: MGCASettings,
         seed: int = 0,
     ) -> None:
         super().__init__(architecture, text, vocabulary, settings, seed)

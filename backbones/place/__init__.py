@@ -3,13 +3,13 @@ re-implementation."""
 
 from __future__ import annotations
 
-from backbones.place.settings import Settings
+from backbones.place.settings import PLACESettings
 from backbones.shared.pretraining.declare import method
 
 method(
     "place",
     network="backbones.place.model:PLACE",
-    settings=Settings,
+    settings=PLACESettings,
     demo={"vpoe_width": 128},
     title="PLACE, independent re-implementation, trained here",
     citation=(

@@ -14,7 +14,7 @@ from backbones.place.losses import (
     pcma_query_loss,
     pcma_sentence_loss,
 )
-from backbones.place.settings import Settings
+from backbones.place.settings import PLACESettings
 from backbones.shared.alignment.correlation import correlation_loss, standardise_rows
 from backbones.shared.alignment.gather import gather, gather_padded, local_part
 from backbones.shared.alignment.kernels import (
@@ -38,16 +38,16 @@ from backbones.shared.pretraining.vision_language import (
 from bench.contracts import Features
 
 
-class PLACE(VisionLanguageMethod[Settings]):
+class PLACE(VisionLanguageMethod[PLACESettings]):
     """Wang et al. 2025, arXiv 2506.10573, re-implemented from its abstract; what it leaves open is
-    a switch of Settings."""
+    a switch of PLACESettings."""
 
     def __init__(
         self,
         architecture: Architecture,
         text: TextEncoder,
         vocabulary: Vocabulary,
-        settings: Settings,
+        settings: PLACESettings,
         seed: int = 0,
     ) -> None:
         super().__init__(architecture, text, vocabulary, settings, seed)

@@ -12,34 +12,52 @@ from bench.core.settings import Inside, Layers, Range, Scale, Weight, Width
 
 
 @dataclass(frozen=True)
-class Settings(MethodSettings):
-    """What the abstract of PLACE (arXiv 2506.10573) leaves open, as we chose it.
-
-    `queries` pathology query tokens in `vpoe_layers` layers of `vpoe_width` with `heads` heads
-    (`competing` for the tokens, or each reading on its own); sentences attend to V-PORs with `tau2`
-    and are scored with `tau3`; `duplicate_cosine` is the text cosine above which a report is no
-    negative of a sentence (none: only sentences equal after normalisation; `mask_duplicates` false:
-    every report but its own is one); `mask_ratio` of the patches are hidden in CCE, which predicts
-    in `cce_dim`.
-    """
+class PLACESettings(MethodSettings):
+    """PLACE (Wang et al. 2025) as it is re-implemented here from its abstract: the values are ours,
+    not published ones."""
 
     queries: Annotated[int, Range(1, 4096)] = 16
+    """Learned query tokens, each of which reads one observation from the patches of an image."""
     vpoe_layers: Layers = 2
+    """Attention layers of the extractor of observations."""
     vpoe_width: Annotated[int, Range(4, 65_536, multiple_of=4)] = 768
+    """Width of the extractor, and of the layer that predicts correlations (CCE); a multiple of
+    `heads`."""
     heads: Annotated[int, Range(1, 1024)] = 8
+    """Attention heads of both."""
     competing: bool = False
+    """Whether queries compete for patches (slot attention, Locatello et al. 2020) or each reads on
+    its own."""
     t_por: Literal["sentence", "query"] = "sentence"
+    """What the observations of an image are aligned with: each sentence of the report, which
+    attends to them, or query by query with observations read from the report in the same way."""
     tau2: Scale = 0.1
+    """Temperature of the attention of a sentence over the observations."""
     tau3: Scale = 0.1
+    """Temperature of the contrast in PCMA, the alignment of observations."""
     duplicate_cosine: Annotated[float, Range(-1, 1)] | None = 0.95
+    """Cosine of two sentences above which they say the same, so that neither's report is a negative
+    of the other (t_por=sentence); none: only sentences with the same words do."""
     mask_duplicates: bool = True
+    """Whether reports that say the same are left out of the negatives at all; false: every other
+    report is a negative."""
     cce_target: Literal["feature", "pixel"] = "feature"
+    """What CCE predicts the correlation of, between the patches of an image: their features or
+    their grey values."""
     cce_loss: Literal["frobenius", "pearson"] = "frobenius"
+    """How far a predicted correlation matrix is from the image's: the mean squared difference of
+    its entries, or one minus their correlation."""
     cce_dim: Width = 64
+    """Dimensions of the rows that CCE predicts, whose correlations are compared."""
     mask_ratio: Inside = 0.5
+    """Share of the patches, drawn at random, that are hidden from the prediction of CCE."""
     lambda_ita: Weight = 1.0
+    """Weight of the alignment of whole images and reports (ITA)."""
     lambda_pcma: Weight = 1.0
+    """Weight of the alignment of observations (PCMA); at 0 the encoder has no observations and no
+    local score."""
     lambda_cce: Weight = 1.0
+    """Weight of the exploration of correlations (CCE)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -48,3 +66,7 @@ class Settings(MethodSettings):
                 f"vpoe_width {self.vpoe_width}, heads {self.heads}.",
                 "vpoe_width must be a multiple of heads.",
             )
+
+
+Settings = PLACESettings
+"""Its name of before, for plug-ins."""

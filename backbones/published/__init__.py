@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from backbones.published.files import (
+    PublishedSettings,
     check_settings,
     requested_architecture,
     requested_digest,
@@ -34,5 +35,6 @@ for _item in PUBLISHED:
             weights_file=partial(requested_weights, _item),
             weights_digest=partial(requested_digest, _item),
             check=check_settings,
+            settings_type=PublishedSettings,
         ),
     )

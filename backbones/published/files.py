@@ -20,18 +20,20 @@ ENVIRONMENT = "PLACE_BENCH_CHECKPOINTS"
 @dataclass(frozen=True)
 class PublishedSettings(CheckedSettings):
     """Settings of a published checkpoint, as `backbone.KEY` or in its name
-    (`gloria_published?weights=PATH`).
-
-    `weights`: the file, or a folder that holds it under its published name. `key`: the dict in the
-    file that has the weights, where it is not `state_dict`, `model` or the file itself.
-    `text_model`: a folder with Bio_ClinicalBERT's vocab.txt. `upsample`: px the images are enlarged
-    to for pooled and local features, 0 for none; none: as the method does.
-    """
+    (`gloria_published?weights=PATH`)."""
 
     weights: str = ""
+    """The file as it was released, or a folder that holds it under its published name; nothing: it
+    is looked for in the folder that PLACE_BENCH_CHECKPOINTS names."""
     key: str = ""
+    """The entry of the file that holds the weights, where it is not `state_dict`, `model` or the
+    file itself."""
     text_model: str = ""
+    """Folder with Bio_ClinicalBERT's vocab.txt, which the text encoder needs; nothing: the image
+    encoder alone."""
     upsample: Annotated[int, Range(0, 4096)] | None = None
+    """Side in pixels that images are enlarged to for pooled and patch features, 0 for not at all;
+    none: as the method does it (299 in GLoRIA's and MGCA's ResNets)."""
 
 
 def find_weights(published: Published, settings: PublishedSettings) -> Path:

@@ -26,7 +26,7 @@ from bench.contracts.backbones import (
 )
 from bench.contracts.common import DEMO_NOTE, DataKind, OnError, Profile, Progress, Scaling
 from bench.contracts.datasets import DATASETS, Dataset, Finding, PairData, Subset, dataset
-from bench.contracts.pretraining import MethodSpec, Recipe, Trainer
+from bench.contracts.pretraining import GivesSettings, MethodSpec, Recipe, Trainer
 from bench.contracts.tasks import (
     KINDS,
     TASKS,
@@ -56,6 +56,7 @@ __all__ = [
     "GivesAccount",
     "GivesLocalSimilarity",
     "GivesObservations",
+    "GivesSettings",
     "ImageEncoder",
     "ImageTextEncoder",
     "InputSpec",

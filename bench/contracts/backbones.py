@@ -216,7 +216,8 @@ class BackboneSpec:
     the harness can pre-train it, `pretraining` has what that method declares, `trainer` ("module")
     is who trains it (a `Trainer`) and `pretrain_on` the image-report dataset it uses by default;
     then `build` is called with `request.checkpoint` set. `seeded` is True where another seed gives
-    other weights; `default` puts it in a run that names no backbones.
+    other weights; `default` puts it in a run that names no backbones. `settings_type` is the frozen
+    dataclass of the settings, by which `place-bench settings` explains them.
     """
 
     name: str
@@ -237,6 +238,7 @@ class BackboneSpec:
     same_as: Callable[[BackboneRequest], str] | None = None
     check: Callable[[BackboneRequest], None] | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
+    settings_type: type[Any] | None = None
 
 
 def configured(spec: BackboneSpec, name: str, settings: Mapping[str, str]) -> BackboneSpec:

@@ -86,3 +86,13 @@ class Trainer(Protocol):
         """Train, unless the folder holds a finished training and `force` is False; return the
         folder of the checkpoint, written as `bench.core.checkpoints` describes it."""
         ...
+
+
+@runtime_checkable
+class GivesSettings(Protocol):
+    """A trainer that can say what a recipe is carried out with: optional, asked for by
+    `isinstance`."""
+
+    def recipe_settings(self, recipe: Recipe) -> Any:
+        """Return the frozen dataclass of the method's settings as resolved; reads no data."""
+        ...

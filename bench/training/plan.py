@@ -7,7 +7,7 @@ import itertools
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
@@ -53,40 +53,54 @@ class TrainingError(PlaceBenchError):
 
 @dataclass(frozen=True)
 class TrainPlan(CheckedSettings):
-    """How one model is trained.
-
-    An epoch is one pass over the loader, or exactly `steps_per_epoch` batches (the loader is
-    repeated as needed). `warmup` is the fraction of all steps in which the rate rises linearly
-    (`warmup_from_zero`: the first step has rate 0); the schedule then falls to `min_lr`. With
-    `plateau` it is multiplied by `factor` after more than `hold` validations without a better
-    `monitor` (torch's ReduceLROnPlateau). With `monitor`, the weights of the best validation are
-    restored at the end, and `patience` validations without improvement stop the run. `ema` is the
-    decay of the weights' moving average, which then is what is validated and kept.
-    """
+    """How one model is trained; `TrainingSettings.plan` makes it from settings."""
 
     epochs: Count = 10
+    """Epochs in all."""
     steps_per_epoch: Count | None = None
+    """Batches of an epoch, for which the loader is repeated as needed; none: one pass over it."""
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    """The optimiser."""
     lr: Rate = 1e-3
+    """The highest learning rate: what the warm-up rises to and the schedule starts from."""
     min_lr: Annotated[float, Range(0, 10)] = 0.0
+    """The learning rate that the schedule does not fall below."""
     weight_decay: Decay = 0.05
+    """Weight decay of the optimiser."""
     betas: Betas = (0.9, 0.999)
+    """Decay rates of the two running means of Adam and AdamW."""
     momentum: Annotated[float, Range(0, 1, high_open=True)] = 0.9
+    """Momentum of SGD."""
     amsgrad: bool = False
+    """Whether Adam and AdamW keep the largest second moment seen."""
     schedule: Literal["constant", "linear", "cosine", "plateau"] = "cosine"
+    """How the rate goes on after the warm-up."""
     factor: Inside = 0.8
+    """With plateau, what the rate is multiplied by (torch's ReduceLROnPlateau)."""
     hold: Annotated[int, Range(0, 1_000_000)] = 1
+    """With plateau, validations without a better `monitor` that change nothing yet."""
     warmup: Share = 0.0
+    """The share of all steps in which the rate rises linearly."""
     warmup_from_zero: bool = False
+    """Whether the first step of the warm-up has rate 0."""
     clip: Norm | None = None
+    """Norm at which the gradient of all weights together is cut."""
     accumulate: Count = 1
+    """Batches whose gradients make one update."""
     amp: Literal["off", "bf16", "fp16"] = "off"
+    """Mixed precision of the forward pass."""
     ema: Inside | None = None
+    """Decay of the weights' moving average, which then is what is validated and kept."""
     monitor: str | None = None
+    """The validation figure whose best weights are restored at the end."""
     mode: Literal["min", "max"] = "max"
+    """Whether the lowest or the highest `monitor` is the best."""
     patience: Count | None = None
+    """Validations in a row without a better `monitor` that stop the run."""
     val_every: Count = 1
+    """Epochs from one validation to the next."""
     seed: Seed = 0
+    """What order, augmentation and dropout are drawn from."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -94,16 +108,6 @@ class TrainPlan(CheckedSettings):
             raise SettingError(
                 "schedule plateau watches a validation and monitor is none.", "Name a monitor."
             )
-
-
-def plan_from(settings: Any, **own: Any) -> TrainPlan:
-    """Return the plan of a settings dataclass: its fields of the same name, then `own`."""
-    shared = {
-        each.name: getattr(settings, each.name)
-        for each in fields(TrainPlan)
-        if hasattr(settings, each.name)
-    }
-    return TrainPlan(**(shared | own))
 
 
 @dataclass(frozen=True)

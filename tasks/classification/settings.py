@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -12,17 +12,16 @@ from bench.core.errors import SettingError, UnknownNameError
 from bench.core.registry import suggest
 from bench.core.settings import (
     Betas,
-    CheckedSettings,
     Count,
     Decay,
     Length,
     Norm,
     Range,
-    Rate,
-    Share,
     Side,
     override,
 )
+from bench.training.plan import TrainPlan
+from bench.training.settings import TrainingSettings
 
 Penalties = Annotated[tuple[Annotated[float, Range(0, 1e12, low_open=True)], ...], Length(1, 1000)]
 Mode = Literal["binary", "multiclass", "multilabel"]
@@ -34,57 +33,103 @@ PENALTIES = tuple(10.0 ** (power / 2) for power in range(-10, 7))
 
 
 @dataclass(frozen=True)
-class ClassificationSettings(CheckedSettings):
-    """How a classifier is trained and read out.
-
-    `head`: logistic and ridge are linear probes on kept features whose penalty is chosen on
-    validation by AUROC per class (`selection` best: the highest; one_se: the strongest penalty
-    within one standard error of it); knn chooses k likewise; linear is the references' probe
-    trained by gradient steps; finetune trains the encoder too. `uncertain` holds `class=policy` for
-    labels of -1 (ones, zeros or ignore: not trained on, not scored), one policy alone is for all;
-    `blank` is the same for missing labels. `views` are the projections kept (none named: all).
-    `shots` keeps that many images per class. `threshold`: where decisions are cut - validation
-    (`threshold_by`), half (probability 0.5, argmax), test (one for all classes, with the best micro
-    F1 on the test images themselves, as BenchX), test_per_class (one for each class, with its best
-    F1 on the test images, as BenchX's zero-shot); exclusive classes are always decided by argmax.
-    `strict`: where a test threshold is a score itself, the image that has it is positive (none) or
-    lost, to all decisions (all, as BenchX) or to accuracy alone (accuracy, as BenchX's zero-shot).
-    `warmup_from_zero`: the first step of the warm-up has rate 0 (BenchX).
-    """
+class ClassificationSettings(TrainingSettings):
+    """How a classifier is trained and read out."""
 
     head: Literal["logistic", "ridge", "knn", "linear", "finetune"] = "logistic"
+    """The classifier: logistic or ridge regression or k nearest neighbours on the kept features of
+    the frozen encoder, solved exactly with a penalty or k chosen on validation; linear is one layer
+    trained by gradient steps, as the published probes are; finetune trains a copy of the encoder
+    with it."""
     image_size: Side = 256
+    """Side in pixels of the square that images are kept at; from it they are brought to the size
+    that the encoder takes."""
     mode: Mode = "binary"
+    """What the labels are to each other: binary for one label, multiclass where every image has
+    exactly one, multilabel where it may have several. The task sets it."""
     labels: tuple[str, ...] = ()
+    """The labels that are learned and scored, in their order. The task sets them: its own choice,
+    else all of the dataset."""
     uncertain: tuple[str, ...] = ("zeros",)
+    """What a label of -1 (uncertain) is taken for, as `label=policy`, or one policy for all: ones,
+    zeros, or ignore, which neither trains on it nor scores it."""
     blank: Literal["zeros", "ignore"] = "zeros"
+    """What a missing label is taken for: negative, or neither trained on nor scored."""
     views: tuple[str, ...] = ()
+    """Projections that are kept, e.g. PA,AP, in training, validation and test; nothing: all."""
     shots: Count | None = None
+    """Training images kept per class (few-shot), drawn by the seed, of several labels also of the
+    images without any; none: all of the label fraction."""
     penalties: Penalties = PENALTIES
+    """L2 penalties that logistic and ridge choose from; the loss is a mean over images, so that one
+    value means the same for any number of them."""
     selection: Literal["best", "one_se"] = "best"
+    """How penalty or k is chosen on validation, for each class: the highest AUROC, or the strongest
+    penalty within one standard error of it (Breiman et al. 1984)."""
     neighbours: Annotated[tuple[Count, ...], Length(1, 1000)] = (1, 5, 10, 20, 50)
+    """Numbers of neighbours that knn chooses from."""
     threshold: Threshold = "validation"
+    """Where a score is cut to a decision: chosen per class on validation by `threshold_by`; half:
+    at probability 0.5; test: at the one score for all classes with the best F1 on the test images
+    themselves (BenchX); test_per_class: the same for each class. Exclusive classes are decided by
+    the highest score whatever this says."""
     strict: Strict = "none"
+    """Where a threshold chosen on the test images is itself the score of an image, whether that
+    image is positive (none), negative in all decisions (all, BenchX), or negative for accuracy
+    alone (accuracy, BenchX's zero-shot)."""
     threshold_by: Literal["f1", "youden"] = "f1"
+    """What a threshold chosen on validation makes highest: F1, or sensitivity + specificity - 1
+    (Youden's J)."""
     calibration: Literal["temperature", "none"] = "temperature"
+    """Whether scores are divided by a temperature fitted on validation (Guo et al. 2017) before
+    they are called probabilities; ranking and decisions stay the same."""
     subgroups: bool = True
+    """Whether metrics are also given by sex, age band, view and scanner, where the dataset has
+    them."""
     augment: Literal["none", "crop", "jitter", "resized_crop"] = "none"
+    """How training images are changed where the head is linear or finetune: crop cuts a window of
+    the encoder's size at random (MGCA, GLoRIA); jitter also changes brightness and contrast, blurs
+    and mirrors (MGCA on CheXpert); resized_crop cuts 8% to 100% of the area, scales it and mirrors
+    (BenchX)."""
     batchnorm: Literal["eval", "train"] = "eval"
+    """How the BatchNorm layers of a frozen encoder run while a linear head is trained: with their
+    kept statistics, or with those of each batch (train, GLoRIA). A fine-tuned encoder always runs
+    them in training mode."""
     batch_size: Count = 48
-    epochs: Count = 50
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    """The optimiser of linear and finetune: AdamW, Adam, or SGD with momentum 0.9."""
     betas: Betas = (0.9, 0.999)
-    lr: Rate = 5e-4
+    """Decay rates of the two running means of Adam and AdamW; GLoRIA's first is 0.5."""
     weight_decay: Decay = 1e-6
     schedule: Literal["constant", "linear", "cosine"] = "constant"
-    warmup: Share = 0.0
+    """How the learning rate goes on after the warm-up: constant, or down to 0 at the last step in a
+    straight line or along a half cosine."""
     warmup_from_zero: bool = False
+    """Whether the first step of the warm-up has learning rate 0 (BenchX) rather than the first
+    fraction of `lr`."""
     clip: Norm | None = None
-    amp: Literal["off", "bf16", "fp16"] = "off"
+    """Norm at which the gradient of all weights together is cut; none: it is not."""
     monitor: Literal["loss", "auroc", "none"] = "loss"
-    patience: Count | None = 10
+    """The validation figure whose best epoch is kept, loss or mean AUROC; none keeps the last
+    epoch."""
     val_every: Count = 1
+    """Epochs from one validation to the next."""
     drop_last_val: bool = False
+    """Whether the validation loss leaves out an incomplete last batch, as MGCA's does."""
+
+    def plan(self, seed: int) -> TrainPlan:
+        """Return what the trainer carries out."""
+        return dataclasses.replace(
+            super().plan(seed),
+            optimizer=self.optimizer,
+            betas=self.betas,
+            schedule=self.schedule,
+            warmup_from_zero=self.warmup_from_zero,
+            clip=self.clip,
+            monitor=None if self.monitor == "none" else self.monitor,
+            mode="min" if self.monitor == "loss" else "max",
+            val_every=self.val_every,
+        )
 
     @property
     def cached(self) -> bool:
@@ -95,73 +140,95 @@ class ClassificationSettings(CheckedSettings):
         )
 
 
-_DEMO: dict[str, Any] = {"image_size": 144}
-_FINETUNE: dict[str, Any] = {
-    "augment": "crop",
-    "lr": 1e-4,
-    "weight_decay": 0.05,
-    "schedule": "cosine",
-    "warmup": 0.1,
-    "clip": 1.0,
-    "epochs": 30,
-    "batch_size": 64,
-    "monitor": "auroc",
-}
-_MGCA: dict[str, Any] = {
-    "head": "linear",
-    "augment": "crop",
-    "monitor": "loss",
-    "drop_last_val": True,
-}
-_GLORIA: dict[str, Any] = {
-    "head": "linear",
-    "augment": "crop",
-    "batchnorm": "train",
-    "optimizer": "adam",
-    "betas": (0.5, 0.999),
-    "lr": 1e-4,
-    "batch_size": 64,
-    "clip": 0.25,
-    "amp": "fp16",
-    "monitor": "none",
-    "patience": None,
-}
-_BENCHX: dict[str, Any] = {
-    "head": "finetune",
-    "uncertain": ("zeros",),
-    "augment": "resized_crop",
-    "optimizer": "adam",
-    "lr": 1e-4,
-    "weight_decay": 0.0,
-    "schedule": "cosine",
-    "warmup": 0.017,
-    "warmup_from_zero": True,
-    "strict": "all",
-    "clip": 1.0,
-    "amp": "fp16",
-    "batch_size": 64,
-    "epochs": 200,
-    "val_every": 5,
-    "monitor": "auroc",
-}
-_SHORT: dict[str, Any] = {**_DEMO, "epochs": 5, "amp": "off", "val_every": 1}
-PRESETS: dict[str, dict[str, dict[str, Any]]] = {
-    "default": {"paper": {}, "demo": _DEMO},
-    "mgca": {"paper": _MGCA, "demo": {**_MGCA, **_SHORT}},
-    "gloria": {"paper": _GLORIA, "demo": {**_GLORIA, **_SHORT}},
-    "benchx": {"paper": _BENCHX, "demo": {**_BENCHX, **_SHORT}},
-}
-"""Per protocol and profile, what differs from the class defaults. Sources: MGCA 680fe4a, GLoRIA
-416466a, BenchX b874fa6.
+def _finetuned(settings: ClassificationSettings) -> ClassificationSettings:
+    """What `head=finetune` changes under the protocol default."""
+    return dataclasses.replace(
+        settings,
+        augment="crop",
+        lr=1e-4,
+        weight_decay=0.05,
+        schedule="cosine",
+        warmup=0.1,
+        clip=1.0,
+        epochs=30,
+        batch_size=64,
+        monitor="auroc",
+    )
 
-`benchx`: a task names its own rate, optimiser and batch in `TaskSpec.presets` (tuned by hand per
-method and dataset); several labels are cut at one threshold chosen on the test images, one label
-and exclusive classes at the higher of the two or more outputs; the cosine ends at 0 with the last
-epoch, where the reference's rises again.
-`gloria`: BatchNorm of the frozen encoder runs in train mode and the last weights are tested.
-`mgca`: the validation loss leaves out the last batch where it is incomplete.
-"""
-_HEADS: dict[str, dict[str, Any]] = {"demo": {**_FINETUNE, "epochs": 5}, "paper": _FINETUNE}
+
+def _mgca(settings: ClassificationSettings) -> ClassificationSettings:
+    """MGCA 680fe4a; its validation loss leaves out the last batch where it is incomplete."""
+    return dataclasses.replace(
+        settings, head="linear", augment="crop", monitor="loss", drop_last_val=True
+    )
+
+
+def _gloria(settings: ClassificationSettings) -> ClassificationSettings:
+    """GLoRIA 416466a: BatchNorm of the frozen encoder runs in training mode, and the last weights
+    are tested."""
+    return dataclasses.replace(
+        settings,
+        head="linear",
+        augment="crop",
+        batchnorm="train",
+        optimizer="adam",
+        betas=(0.5, 0.999),
+        lr=1e-4,
+        batch_size=64,
+        clip=0.25,
+        amp="fp16",
+        monitor="none",
+        patience=None,
+    )
+
+
+def _benchx(settings: ClassificationSettings) -> ClassificationSettings:
+    """BenchX b874fa6.
+
+    A task names its own rate, optimiser and batch in `TaskSpec.presets` (tuned by hand per method
+    and dataset). Several labels are cut at one threshold chosen on the test images, one label and
+    exclusive classes at the higher of the two or more outputs; the cosine ends at 0 with the last
+    epoch, where the reference's rises again.
+    """
+    return dataclasses.replace(
+        settings,
+        head="finetune",
+        uncertain=("zeros",),
+        augment="resized_crop",
+        optimizer="adam",
+        lr=1e-4,
+        weight_decay=0.0,
+        schedule="cosine",
+        warmup=0.017,
+        warmup_from_zero=True,
+        threshold="test" if settings.mode == "multilabel" else "half",
+        strict="all",
+        clip=1.0,
+        amp="fp16",
+        batch_size=64,
+        epochs=200,
+        val_every=5,
+        monitor="auroc",
+    )
+
+
+def _short(settings: ClassificationSettings) -> ClassificationSettings:
+    """A training by gradient steps made short for the demo."""
+    return dataclasses.replace(settings, image_size=144, epochs=5, amp="off", val_every=1)
+
+
+def _as_it_is(settings: ClassificationSettings) -> ClassificationSettings:
+    return settings
+
+
+PRESETS: Mapping[str, Callable[[ClassificationSettings], ClassificationSettings]] = {
+    "default": _as_it_is,
+    "mgca": _mgca,
+    "gloria": _gloria,
+    "benchx": _benchx,
+}
+"""What each protocol changes in the settings of a task, in the paper profile; `resolve` adds what
+the demo profile changes."""
 
 
 def resolve(
@@ -177,13 +244,17 @@ def resolve(
         raise UnknownNameError(
             f"unknown protocol '{protocol}' of classification.", suggest(protocol, PRESETS)
         )
-    values = {**task_values(task), **PRESETS[protocol][profile]}
-    if protocol == "benchx":
-        several = changes.get("mode", values["mode"]) == "multilabel"
-        values["threshold"] = "test" if several else "half"
-    if protocol == "default" and changes.get("head") == "finetune":
-        values |= _HEADS[profile]
-    settings = override(dataclasses.replace(ClassificationSettings(), **values), changes)
+    given = ClassificationSettings(**task_values(task))
+    if "mode" in changes:  # what a protocol does may depend on it
+        given = override(given, {"mode": changes["mode"]})
+    preset = PRESETS[protocol](given)
+    finetuned = protocol == "default" and changes.get("head") == "finetune"
+    if finetuned:
+        preset = _finetuned(preset)
+    if profile == "demo":
+        by_steps = finetuned or protocol != "default"
+        preset = _short(preset) if by_steps else dataclasses.replace(preset, image_size=144)
+    settings = override(preset, changes)
     return dataclasses.replace(
         settings, uncertain=expand_policies(settings.uncertain, settings.labels)
     )

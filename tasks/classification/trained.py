@@ -17,7 +17,7 @@ from bench.contracts import Backbone, CellContext, InputSpec, Subset
 from bench.encoding.features import FeatureCache, normalise, resize, to_grey, to_input
 from bench.metrics.decision import log_softmax
 from bench.metrics.ranking import auroc, rank
-from bench.training.plan import TrainPlan, TrainSummary, batch_slices, train
+from bench.training.plan import TrainSummary, batch_slices, train
 from tasks.classification.augment import augment
 from tasks.classification.settings import ClassificationSettings
 
@@ -185,32 +185,12 @@ def _run(network: Network, known: Source, held_out: Source, context: CellContext
     return train(
         network,
         Batches(known, settings, context.device),
-        _plan(settings, context.seed),
+        settings.plan(context.seed),
         context.work_dir,
         evaluate=evaluate if monitored else None,
         device=context.device,
         progress=context.progress,
         title=f"training {settings.head} of {context.task.name}",
-    )
-
-
-def _plan(settings: ClassificationSettings, seed: int) -> TrainPlan:
-    return TrainPlan(
-        epochs=settings.epochs,
-        optimizer=settings.optimizer,
-        lr=settings.lr,
-        weight_decay=settings.weight_decay,
-        betas=settings.betas,
-        schedule=settings.schedule,
-        warmup=settings.warmup,
-        warmup_from_zero=settings.warmup_from_zero,
-        clip=settings.clip,
-        amp=settings.amp,
-        monitor=None if settings.monitor == "none" else settings.monitor,
-        mode="min" if settings.monitor == "loss" else "max",
-        patience=settings.patience,
-        val_every=settings.val_every,
-        seed=seed,
     )
 
 

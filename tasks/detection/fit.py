@@ -14,7 +14,7 @@ from bench.contracts import Backbone, CellContext, InputSpec, Predictions, Subse
 from bench.core.errors import DataError
 from bench.metrics.bootstrap import point
 from bench.mm.maps import to_device
-from bench.training.plan import TrainSummary, plan_from, train
+from bench.training.plan import TrainSummary, train
 from tasks.detection.data import Source, TrainBatches, encode, samples
 from tasks.detection.matching import match, pack_boxes
 from tasks.detection.metrics import best_confidence, statistics
@@ -96,7 +96,7 @@ def _train(
     detector: Any, source: Source, validation: Validation, context: CellContext
 ) -> TrainSummary:
     settings: DetectionSettings = context.settings
-    plan = plan_from(settings, mode="max", seed=context.seed)
+    plan = settings.plan(context.seed)
     return train(
         detector,
         TrainBatches(source, settings.batch_size, settings.augment, settings.positive_share),

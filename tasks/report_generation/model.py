@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +13,7 @@ from torch import nn
 from bench.contracts import Backbone, CellContext
 from bench.metrics.bootstrap import point
 from bench.metrics.weights import Statistic
-from bench.training.plan import TrainPlan, TrainSummary, plan_from, train
+from bench.training.plan import TrainSummary, train
 from tasks.report_generation.data import ReportBatches, Studies, framed
 from tasks.report_generation.decoder import ReportDecoder, TrainedReporter
 from tasks.report_generation.decoding import SearchOptions, search
@@ -111,7 +110,7 @@ def train_writer(
     summary = train(
         model,
         batches[0],
-        _plan(settings, context.seed),
+        settings.plan(context.seed),
         context.work_dir,
         evaluate=(lambda _: _validate(writer, batches[1])) if watched else None,
         device=context.device,
@@ -154,16 +153,6 @@ def _language_side(
     return TrainedReporter(
         visual, ReportDecoder(len(vocabulary), settings), settings.label_smoothing
     ), vocabulary
-
-
-def _plan(settings: ReportSettings, seed: int) -> TrainPlan:
-    return plan_from(
-        settings,
-        steps_per_epoch=math.ceil(settings.updates / settings.epochs) if settings.updates else None,
-        monitor=None if settings.monitor == "none" else settings.monitor,
-        mode="min" if settings.monitor == "loss" else "max",
-        seed=seed,
-    )
 
 
 @torch.no_grad()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -16,34 +16,57 @@ from tasks.classification.settings import expand_policies
 
 @dataclass(frozen=True)
 class RetrievalSettings(CheckedSettings):
-    """How images and reports are matched.
-
-    `text`: which part of the report is used. `similarity`: method is the backbone's own score,
-    global the cosine of its global embeddings, local its part over words and regions. `ks`: the
-    cut-offs. `labels`: those by which an image counts as relevant (all equal) or as similar
-    (overlap); without labels only an image's own report counts. `identical_as_one`: equal reports
-    are one candidate. `batch` ranks within shuffled groups of that many images (BenchX) instead of
-    the whole test set.
-    """
+    """How images and reports are matched."""
 
     text: Literal["report", "impression", "findings"] = "report"
+    """The part of the report that images are matched with; images without it are left out and
+    counted."""
     similarity: Literal["method", "global", "local"] = "method"
+    """The score of an image and a report: the encoder's own, the cosine of its two global
+    embeddings, or its part over words (or sentences) and regions alone."""
     ks: Annotated[tuple[Count, ...], Length(1, 100)] = (1, 5, 10, 100)
+    """How many of the first candidates the metrics look at: the K of r@K, p@K, hit@K and ndcg@K."""
     labels: tuple[str, ...] = ()
+    """Labels by which a candidate counts as relevant (all equal: p@K, hit@K) or as similar (their
+    overlap: ndcg@K); nothing: an image's own report alone counts. The task sets them."""
     uncertain: tuple[str, ...] = ()
+    """What a label of -1 (uncertain) is taken for, as `label=policy`, or one policy for all: ones
+    or zeros, and ignore, which is zeros here; nothing: what the task says, else zeros."""
     views: tuple[str, ...] = ()
+    """Projections that are kept, e.g. PA,AP; nothing: all."""
     identical_as_one: bool = True
+    """Whether reports that are equal but for capitals and blanks are one candidate, which belongs
+    to all their images; false: each is a candidate of its own (BenchX)."""
     batch: Annotated[int, Range(2, 1_000_000)] | None = None
+    """Rank within groups of that many images, shuffled by the seed, as BenchX does (8); none: among
+    the whole test set."""
     image_size: Side = 256
+    """Side in pixels of the square that images are kept at; from it they are brought to the size
+    that the encoder takes."""
 
 
-PRESETS: dict[str, dict[str, Any]] = {
-    "default": {},
-    "gloria": {"text": "impression", "ks": (5, 10, 100)},
-    "benchx": {"similarity": "global", "ks": (1, 5, 10), "batch": 8, "identical_as_one": False},
+def _gloria(settings: RetrievalSettings) -> RetrievalSettings:
+    """GLoRIA's paper; its code has no retrieval."""
+    return dataclasses.replace(settings, text="impression", ks=(5, 10, 100))
+
+
+def _benchx(settings: RetrievalSettings) -> RetrievalSettings:
+    """BenchX b874fa6 develop, within batches of 8."""
+    return dataclasses.replace(
+        settings, similarity="global", ks=(1, 5, 10), batch=8, identical_as_one=False
+    )
+
+
+def _as_it_is(settings: RetrievalSettings) -> RetrievalSettings:
+    return settings
+
+
+PRESETS: Mapping[str, Callable[[RetrievalSettings], RetrievalSettings]] = {
+    "default": _as_it_is,
+    "gloria": _gloria,
+    "benchx": _benchx,
 }
-"""Per protocol, what differs from the class defaults. `gloria`: the paper's definition (its code
-has none). `benchx`: b874fa6 develop, within batches of 8."""
+"""What each protocol changes in the settings of a task."""
 
 
 def resolve(
@@ -58,14 +81,20 @@ def resolve(
         raise UnknownNameError(
             f"unknown protocol '{protocol}' of retrieval.", suggest(protocol, PRESETS)
         )
-    options = {key: task.options[key] for key in ("text", "ks") if key in task.options}
-    options |= {key: tuple(task.options.get(key, ())) for key in ("labels", "views")}
-    values = {**options, **PRESETS[protocol], **({"image_size": 144} if profile == "demo" else {})}
-    settings = override(dataclasses.replace(RetrievalSettings(), **values), changes)
+    preset = PRESETS[protocol](RetrievalSettings(**_task_values(task)))
+    if profile == "demo":
+        preset = dataclasses.replace(preset, image_size=144)
+    settings = override(preset, changes)
     words = settings.uncertain or _policies(task)
     return dataclasses.replace(
         settings, uncertain=expand_policies(words, settings.labels) if settings.labels else ()
     )
+
+
+def _task_values(task: TaskSpec) -> dict[str, Any]:
+    """Return what the options of a task set."""
+    options = {key: task.options[key] for key in ("text", "ks") if key in task.options}
+    return options | {key: tuple(task.options.get(key, ())) for key in ("labels", "views")}
 
 
 def _policies(task: TaskSpec) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from bench.cells.baselines import Baseline
 from bench.contracts import Backbone, CellContext, InputSpec, Predictions, Subset
 from bench.core.errors import DataError
 from bench.mm.maps import to_device
-from bench.training.plan import TrainSummary, plan_from, train
+from bench.training.plan import TrainSummary, train
 from tasks.segmentation import operating
 from tasks.segmentation.boundary import boundary_scores
 from tasks.segmentation.data import Source, TrainBatches, encode, load_masks, pack
@@ -118,9 +118,7 @@ def _train(
     segmentor: Any, source: Source, validation: Validation, context: CellContext
 ) -> TrainSummary:
     settings: SegmentationSettings = context.settings
-    plan = plan_from(
-        settings, mode="min" if settings.monitor == "loss" else "max", seed=context.seed
-    )
+    plan = settings.plan(context.seed)
     return train(
         segmentor,
         TrainBatches(source, settings.batch_size, settings.augment, settings.augmentation),

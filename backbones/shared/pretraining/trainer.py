@@ -27,7 +27,15 @@ if TYPE_CHECKING:
     from backbones.shared.pretraining.vision_language import VisionLanguageMethod
     from bench.training.plan import TrainSummary
 
-__all__ = ["Recipe", "check", "checkpoint_folder", "is_complete", "pretrain", "pretrain_image_size"]
+__all__ = [
+    "Recipe",
+    "check",
+    "checkpoint_folder",
+    "is_complete",
+    "pretrain",
+    "pretrain_image_size",
+    "recipe_settings",
+]
 
 
 def pretrain(
@@ -83,7 +91,7 @@ def _train(recipe: Recipe, data: PairData, folder: Path, device: str, progress: 
         with_words,
     )
     from backbones.shared.pretraining.retrieval import retrieval_scores
-    from bench.training.plan import plan_from, train
+    from bench.training.plan import train
     from bench.training.processes import rank
 
     settings = recipe_settings(recipe)
@@ -108,7 +116,7 @@ def _train(recipe: Recipe, data: PairData, folder: Path, device: str, progress: 
     }
     watch = partial(retrieval_scores, pairs=loaders[1], device=device)
     title = f"pre-training {recipe.method} on {data.name}"
-    plan = plan_from(settings, seed=recipe.seed)
+    plan = settings.plan(recipe.seed)
     summary = train(
         method,
         loaders[0],

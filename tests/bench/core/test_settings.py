@@ -151,9 +151,10 @@ def test_the_walk_sees_all_heads_methods_and_encoders() -> None:
     heads = {"Classification", "ZeroShot", "Retrieval", "Segmentation", "Detection", "Report"}
     assert {f"{head}Settings" for head in heads} <= names
     assert {"MethodSettings", "TrainPlan", "TimmSettings", "PublishedSettings"} <= names
-    assert {"backbones.place.settings.Settings", "backbones.mgca.settings.Settings"} <= set(
-        SETTINGS
-    )
+    assert {
+        "backbones.place.settings.PLACESettings",
+        "backbones.mgca.settings.MGCASettings",
+    } <= set(SETTINGS)
 
 
 @pytest.mark.parametrize("name", sorted(SETTINGS))

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from backbones.convirt.model import ConVIRT
-from backbones.convirt.settings import Settings
 from backbones.shared.encoders.architectures import ARCHITECTURES
 from backbones.shared.encoders.text import build_text_encoder
 from backbones.shared.encoders.vocabulary import Vocabulary
 from backbones.shared.pretraining.checkpoint import load_method, save_method
+from backbones.shared.pretraining.settings import MethodSettings
 from bench.contracts import BackboneRequest
 from bench.core.errors import CheckpointError
 from bench.core.hashing import file_sha256
@@ -34,7 +34,7 @@ SIZES = {
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
-    settings = override(Settings(), {"embed_dim": "16", "projection_hidden": "16"})
+    settings = override(MethodSettings(), {"embed_dim": "16", "projection_hidden": "16"})
     text = build_text_encoder(SIZES)
     method = ConVIRT(ARCHITECTURES["resnet_demo"], text, Vocabulary(PIECES), settings)
     save_method(method, folder)

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from backbones.place.model import LoadedPLACE
-from backbones.place.settings import Settings
+from backbones.place.settings import PLACESettings
 from backbones.shared.pretraining.declare import method_settings
 from backbones.shared.pretraining.keys import (
     Recipe,
@@ -205,7 +205,7 @@ def test_finished_checkpoint_is_kept_unless_forced(pairs: PairData) -> None:
 )
 def test_every_switch_trains_and_changes_the_loss(changes: dict[str, str], pairs: PairData) -> None:
     def first_losses(own: Recipe) -> dict[str, torch.Tensor]:
-        settings = resolve_settings(Settings, "demo", own.settings)
+        settings = resolve_settings(PLACESettings, "demo", own.settings)
         reports = pairs.train.index["report"].tolist()
         method = build_method(own, settings, reports)
         loader = PairLoader(
