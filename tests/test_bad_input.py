@@ -1,6 +1,8 @@
 """Bad files end a run in one sentence that names them, with exit code 2, and leave nothing
 half-written."""
 
+from __future__ import annotations
+
 import pickle
 from collections.abc import Callable
 from pathlib import Path

@@ -1,5 +1,7 @@
 """The page of differences from published code: every line names tests, and they exist."""
 
+from __future__ import annotations
+
 import re
 from pathlib import Path
 
@@ -20,7 +22,7 @@ def named_tests(row):
 
 
 @pytest.mark.parametrize("row", ROWS, ids=range(len(ROWS)))
-def test_every_difference_names_a_test_that_exists(row):
+def test_every_difference_names_a_test_that_exists(row) -> None:
     assert len(row.split("|")) == 7 and named_tests(row)
     for file, name in named_tests(row):
         assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8"), f"{file}::{name}"

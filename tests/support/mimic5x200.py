@@ -1,5 +1,11 @@
 """A tiny MIMIC-CXR whose studies have one finding."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 from tasks.datasets._exclusive import FIVE
 from tasks.datasets.mimic_cxr import MimicCxr
 from tests.tasks.datasets.fakes import write_csv, write_mimic
@@ -7,7 +13,7 @@ from tests.tasks.datasets.fakes import write_csv, write_mimic
 NAMES = MimicCxr.label_names
 
 
-def write_mimic5x200(root):
+def write_mimic5x200(root: Path) -> Path:
     """40 studies; study i has class i % 5 alone, every tenth an uncertain other finding."""
     write_mimic(root, studies=40)
     relabel(
@@ -23,7 +29,7 @@ def write_mimic5x200(root):
     return root
 
 
-def relabel(root, value):
+def relabel(root: Path, value: Callable[..., Any]) -> None:
     rows = [
         (str(10000000 + n // 2), str(50000000 + n), *(value(n, name) for name in NAMES))
         for n in range(40)

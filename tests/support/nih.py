@@ -1,5 +1,9 @@
 """A tiny NIH ChestX-ray14 in its layout."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 import numpy as np
 from PIL import Image
 
@@ -11,11 +15,11 @@ HEADER = (
 FINDINGS = ("No Finding", "Cardiomegaly|Emphysema", "Hernia", "Pleural_Thickening")
 
 
-def name(number):
+def name(number: int) -> str:
     return f"{number // 2 + 1:08d}_{number % 2:03d}.png"
 
 
-def write_nih(root):
+def write_nih(root: Path) -> Path:
     """Forty images of twenty patients in two folders; the last five patients are the official
     test."""
     rows = []

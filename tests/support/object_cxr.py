@@ -1,5 +1,9 @@
 """A tiny Object-CXR in its layout."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 import numpy as np
 from PIL import Image
 
@@ -8,7 +12,7 @@ ANNOTATIONS = ("", "0 5 6 15 16;1 20 20 30 26", POLYGON, "")
 HEIGHT, WIDTH = 40, 50
 
 
-def write_object_cxr(root):
+def write_object_cxr(root: Path) -> Path:
     """Twenty images in train, eight in dev, four in test; of every four, one has two objects and
     one a polygon."""
     for folder, count, column in (

@@ -1,5 +1,9 @@
 """A tiny RSNA in its layout."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 import numpy as np
 
 from tasks.datasets.rsna import CLASSES_TABLE, DETAILS, FILES, TABLE
@@ -8,7 +12,7 @@ from tests.bench.data.dicoms import write_dicom
 SIDE = 40
 
 
-def write_rsna(root):
+def write_rsna(root: Path) -> Path:
     """Twelve images: every third positive with one box, image 6 with two; rows of an image stand
     apart."""
     rng = np.random.default_rng(0)

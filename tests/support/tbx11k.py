@@ -1,6 +1,9 @@
 """A tiny TBX11K in both layouts."""
 
+from __future__ import annotations
+
 import json
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -9,16 +12,16 @@ SIDE = 32
 HEADER = "fname,image_height,image_width,source,bbox,target,tb_type,image_type"
 
 
-def picture(path, grey):
+def picture(path: Path, grey: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.full((SIDE, SIDE), grey, np.uint8)).save(path)
 
 
-def bbox(x, y, width, height):
+def bbox(x: float, y: float, width: float, height: float) -> str:
     return f"\"{{'xmin': {x}, 'ymin': {y}, 'width': {width}, 'height': {height}}}\""
 
 
-def write_tbx11k(root):
+def write_tbx11k(root: Path) -> Path:
     """Twenty healthy, twelve sick, eight tuberculous images; tb0001 has two boxes."""
     rows = []
     for number in range(20):
@@ -35,7 +38,7 @@ def write_tbx11k(root):
     return root
 
 
-def write_release(root):
+def write_release(root: Path) -> Path:
     """The first release: six healthy, four sick and three tuberculous images, one of these without
     a box."""
     names = (

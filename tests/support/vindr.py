@@ -1,5 +1,10 @@
 """A tiny VinDr-CXR in its layout."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 
 from tasks.datasets.vindr import BOXES, FINDINGS, LABELS, NO_FINDING, OTHERS
@@ -9,11 +14,11 @@ CLASSES = (*FINDINGS, *OTHERS, NO_FINDING)
 HEIGHT, WIDTH = 30, 40
 
 
-def labels(key, *present):
+def labels(key: str, *present: str | Any) -> str:
     return ",".join([key, *(str(int(name in (present or (NO_FINDING,)))) for name in CLASSES)])
 
 
-def write_vindr(root):
+def write_vindr(root: Path) -> Path:
     """Twenty images in train, eight in test; train t00 has a nodule seen by all readers, and ILD by
     one; t01 a rib fracture."""
     (root / "annotations").mkdir(parents=True)
@@ -61,7 +66,7 @@ def write_vindr(root):
     return root
 
 
-def write(root, split, reader, boxes, rows):
+def write(root: Path, split: str, reader: str, boxes: list[str], rows: list[str]) -> None:
     (root / BOXES.format(split)).write_text(
         "\n".join([f"image_id,{reader}class_name,x_min,y_min,x_max,y_max", *boxes]) + "\n"
     )

@@ -1,14 +1,26 @@
 """transformers models saved to local folders: features of each family, text side, input contract,
 what is missing."""
 
+from __future__ import annotations
+
 import json
 import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
+from backbones.external.encoder import DualBackbone, ExternalBackbone
 from bench.contracts import BACKBONES, BackboneRequest
 from bench.core.errors import CheckpointError, MissingDependencyError, PlaceBenchError, SettingError
+
+if TYPE_CHECKING:
+    from transformers.models.clip.modeling_clip import CLIPModel
+    from transformers.models.convnext.modeling_convnext import ConvNextModel
+    from transformers.models.dinov2.modeling_dinov2 import Dinov2Model
+    from transformers.models.vit.modeling_vit import ViTModel
 
 transformers = pytest.importorskip("transformers")
 
@@ -29,7 +41,7 @@ CROPPED = {
 }
 
 
-def tiny(kind):
+def tiny(kind: str) -> ViTModel | Dinov2Model | CLIPModel | ConvNextModel:
     from transformers import (
         CLIPConfig,
         CLIPModel,
@@ -81,8 +93,8 @@ def tiny(kind):
 
 
 @pytest.fixture
-def folder(tmp_path):
-    def save(kind, processor=None):
+def folder(tmp_path: Path) -> Callable[..., Any]:
+    def save(kind: str, processor: None = None) -> tuple[Any, ...]:
         model = tiny(kind).eval()
         model.save_pretrained(tmp_path)
         (tmp_path / "preprocessor_config.json").write_text(
@@ -112,17 +124,19 @@ def folder(tmp_path):
     return save
 
 
-def build(path, **settings):
+def build(path: Path | str, **settings: Any | str) -> ExternalBackbone | DualBackbone:
     return BACKBONES.get(f"hf:{path}").build(BackboneRequest("paper", settings=settings))
 
 
-def images(size=32):
+def images(size: int = 32) -> torch.Tensor:
     return torch.randn(2, 3, size, size, generator=torch.manual_seed(0))
 
 
 @pytest.mark.parametrize("kind", ["vit", "dinov2", "clip", "convnext", "swin"])
 @pytest.mark.parametrize("size", [32, 64])
-def test_each_family_has_pooled_patch_and_pyramid_features(kind, size, folder):
+def test_each_family_has_pooled_patch_and_pyramid_features(
+    kind: str, size: int, folder: Callable[..., Any]
+) -> None:
     backbone = build(folder(kind)[0])
     with torch.inference_mode():
         found = backbone.features(images(size))
@@ -136,7 +150,7 @@ def test_each_family_has_pooled_patch_and_pyramid_features(kind, size, folder):
 
 
 @pytest.mark.parametrize("kind", ["vit", "dinov2"])
-def test_vit_features_are_those_of_the_model(kind, folder):
+def test_vit_features_are_those_of_the_model(kind: str, folder: Callable[..., Any]) -> None:
     path, model = folder(kind)
     with torch.inference_mode():
         found, own = build(path).features(images()), model(pixel_values=images())
@@ -147,7 +161,7 @@ def test_vit_features_are_those_of_the_model(kind, folder):
     )
 
 
-def test_the_input_contract_is_read_from_the_processor(folder):
+def test_the_input_contract_is_read_from_the_processor(folder: Callable[..., Any]) -> None:
     backbone = build(folder("vit")[0])
     assert (backbone.input.size, backbone.input.resize, backbone.input.interpolation) == (
         32,
@@ -157,7 +171,7 @@ def test_the_input_contract_is_read_from_the_processor(folder):
     assert (backbone.input.mean, backbone.input.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
 
 
-def test_without_a_processor_the_contract_has_to_be_given(folder):
+def test_without_a_processor_the_contract_has_to_be_given(folder: Callable[..., Any]) -> None:
     path, _ = folder("vit")
     (path / "preprocessor_config.json").unlink()
     with pytest.raises(MissingDependencyError, match=r"no preprocessor_config\.json.*mean=0\.5"):
@@ -165,7 +179,7 @@ def test_without_a_processor_the_contract_has_to_be_given(folder):
     assert build(path, size="32", mean="0.5", std="0.25").input.std == (0.25,) * 3
 
 
-def test_what_a_processor_leaves_open_is_no_guess(folder):
+def test_what_a_processor_leaves_open_is_no_guess(folder: Callable[..., Any]) -> None:
     path, _ = folder("vit")
     (path / "preprocessor_config.json").write_text(json.dumps({"size": 32}))
     with pytest.raises(MissingDependencyError, match="does not state mean, std"):
@@ -175,7 +189,7 @@ def test_what_a_processor_leaves_open_is_no_guess(folder):
     assert build(path).input.mean == (0.0,) * 3 and build(path).input.std == (1.0,) * 3
 
 
-def test_clip_has_a_text_side(folder):
+def test_clip_has_a_text_side(folder: Callable[..., Any]) -> None:
     path, model = folder("clip")
     backbone = build(path)
     texts = ["no pleural effusion", "heart is large"]
@@ -192,13 +206,15 @@ def test_clip_has_a_text_side(folder):
     assert set(backbone.module.state_dict()) == {f"model.{key}" for key in model.state_dict()}
 
 
-def test_long_texts_are_cut_at_the_length_of_the_model(folder):
+def test_long_texts_are_cut_at_the_length_of_the_model(folder: Callable[..., Any]) -> None:
     backbone = build(folder("clip")[0])
     with torch.inference_mode():
         assert backbone.embed_texts(["heart " * 100]).shape == (1, 8)
 
 
-def test_a_folder_without_its_weights_or_config_is_refused(folder, tmp_path):
+def test_a_folder_without_its_weights_or_config_is_refused(
+    folder: Callable[..., Any], tmp_path: Path
+) -> None:
     path, _ = folder("vit")
     (path / "model.safetensors").unlink()
     with pytest.raises(MissingDependencyError, match=str(path)):
@@ -207,7 +223,7 @@ def test_a_folder_without_its_weights_or_config_is_refused(folder, tmp_path):
         build(tmp_path / "nowhere")
 
 
-def test_weights_of_another_model_are_refused(folder):
+def test_weights_of_another_model_are_refused(folder: Callable[..., Any]) -> None:
     path, _ = folder("vit")
     config = json.loads((path / "config.json").read_text())
     (path / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 40}))
@@ -215,10 +231,12 @@ def test_weights_of_another_model_are_refused(folder):
         build(path)
 
 
-def test_a_name_that_cannot_be_downloaded_says_how_to_bring_it(monkeypatch):
+def test_a_name_that_cannot_be_downloaded_says_how_to_bring_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from transformers import AutoConfig
 
-    def no_network(*_, **__):
+    def no_network(*_: str, **__: str | bool) -> None:
         raise OSError("We couldn't connect to the hub.")
 
     monkeypatch.setattr(AutoConfig, "from_pretrained", no_network)
@@ -228,7 +246,7 @@ def test_a_name_that_cannot_be_downloaded_says_how_to_bring_it(monkeypatch):
         build("org/name")
 
 
-def test_weights_that_are_a_pickle_with_code_are_one_sentence(folder):
+def test_weights_that_are_a_pickle_with_code_are_one_sentence(folder: Callable[..., Any]) -> None:
     path, model = folder("vit")
     (path / "model.safetensors").unlink()
     torch.save({**model.state_dict(), "hook": Call(os.system, "true")}, path / "pytorch_model.bin")
@@ -238,14 +256,14 @@ def test_weights_that_are_a_pickle_with_code_are_one_sentence(folder):
 
 
 class Call:
-    def __init__(self, function, *arguments):
+    def __init__(self, function: Callable[..., Any], *arguments: str) -> None:
         self.call = function, arguments
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
         return self.call
 
 
-def test_weights_that_are_a_plain_pickle_are_read(folder):
+def test_weights_that_are_a_plain_pickle_are_read(folder: Callable[..., Any]) -> None:
     path, model = folder("vit")
     (path / "model.safetensors").unlink()
     torch.save(model.state_dict(), path / "pytorch_model.bin")
@@ -258,7 +276,9 @@ def test_weights_that_are_a_plain_pickle_are_read(folder):
 @pytest.mark.parametrize(
     "content", [b"", b"null", b"[1]", b"\xff\xfe\x00", b"{", b"7", b'{"model_type": 7}']
 )
-def test_a_damaged_description_is_one_sentence(name, content, folder):
+def test_a_damaged_description_is_one_sentence(
+    name: str, content: bytes, folder: Callable[..., Any]
+) -> None:
     path, _ = folder("vit")
     (path / name).write_bytes(content)
     with pytest.raises(PlaceBenchError) as stopped:
@@ -267,15 +287,15 @@ def test_a_damaged_description_is_one_sentence(name, content, folder):
     assert "\n" not in str(stopped.value)
 
 
-def _cut(path):
+def _cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
 
-def _text(path):
+def _text(path) -> None:
     path.write_bytes(b"<html>not found</html>" * 9)
 
 
-def _integers(path):
+def _integers(path) -> None:
     from safetensors.torch import load_file, save_file
 
     state = load_file(path)
@@ -285,7 +305,7 @@ def _integers(path):
     save_file({**state, key: state[key].to(torch.int8)}, path)
 
 
-def _zeros(path):
+def _zeros(path) -> None:
     from safetensors.torch import load_file, save_file
 
     state = load_file(path)
@@ -295,7 +315,7 @@ def _zeros(path):
     save_file({**state, key: torch.zeros_like(state[key])}, path)
 
 
-def _infinite(path):
+def _infinite(path) -> None:
     from safetensors.torch import load_file, save_file
 
     state = load_file(path)
@@ -314,7 +334,9 @@ def _infinite(path):
         (_infinite, "not finite in"),
     ],
 )
-def test_damaged_weights_are_named(kind, damage, match, folder):
+def test_damaged_weights_are_named(
+    kind: str, damage: Callable[..., Any], match: str, folder: Callable[..., Any]
+) -> None:
     path, _ = folder(kind)
     damage(path / "model.safetensors")
     with pytest.raises(CheckpointError, match=match) as stopped:
@@ -322,14 +344,14 @@ def test_damaged_weights_are_named(kind, damage, match, folder):
     assert str(path) in str(stopped.value) and "\n" not in str(stopped.value)
 
 
-def test_weights_in_half_precision_are_used_in_single(folder):
+def test_weights_in_half_precision_are_used_in_single(folder: Callable[..., Any]) -> None:
     path, model = folder("vit")
     model.half().save_pretrained(path)
     assert {value.dtype for value in build(path).module.parameters()} == {torch.float32}
 
 
 @pytest.mark.parametrize("key", ["embeddings.cls_token", "layernorm.bias"])
-def test_one_missing_weight_is_refused_by_name(key, folder):
+def test_one_missing_weight_is_refused_by_name(key: str, folder: Callable[..., Any]) -> None:
     from safetensors.torch import load_file, save_file
 
     path, _ = folder("vit")
@@ -340,7 +362,7 @@ def test_one_missing_weight_is_refused_by_name(key, folder):
         build(path)
 
 
-def test_a_shallower_network_than_the_weights_is_refused(folder):
+def test_a_shallower_network_than_the_weights_is_refused(folder: Callable[..., Any]) -> None:
     path, _ = folder("vit")
     config = json.loads((path / "config.json").read_text())
     (path / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 2}))
@@ -348,7 +370,9 @@ def test_a_shallower_network_than_the_weights_is_refused(folder):
         build(path)
 
 
-def test_a_model_that_reads_no_images_is_refused(tmp_path, capsys):
+def test_a_model_that_reads_no_images_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     from transformers import BertConfig, BertModel
 
     sizes = {k: TINY[k] for k in ("hidden_size", "num_attention_heads", "intermediate_size")}
@@ -358,7 +382,7 @@ def test_a_model_that_reads_no_images_is_refused(tmp_path, capsys):
     assert "of the encoder" not in capsys.readouterr().err
 
 
-def test_features_need_no_tokenizer(folder):
+def test_features_need_no_tokenizer(folder: Callable[..., Any]) -> None:
     path, _ = folder("clip")
     for name in ("vocab.txt", "tokenizer.json", "tokenizer_config.json"):
         (path / name).unlink(missing_ok=True)
@@ -370,7 +394,9 @@ def test_features_need_no_tokenizer(folder):
             backbone.embed_texts(["heart"])
 
 
-def test_a_sentencepiece_tokenizer_says_what_to_install(folder, monkeypatch):
+def test_a_sentencepiece_tokenizer_says_what_to_install(
+    folder: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     import importlib.util
 
     path, _ = folder("clip")
@@ -386,7 +412,7 @@ def test_a_sentencepiece_tokenizer_says_what_to_install(folder, monkeypatch):
         build(path).embed_texts(["heart"])
 
 
-def test_the_pooled_feature_can_be_chosen(folder):
+def test_the_pooled_feature_can_be_chosen(folder: Callable[..., Any]) -> None:
     path, model = folder("dinov2")
     with torch.inference_mode():
         states = model(pixel_values=images()).last_hidden_state
@@ -398,12 +424,12 @@ def test_the_pooled_feature_can_be_chosen(folder):
     assert build(path, pool="cls_mean").pooled_dim == 32
 
 
-def test_a_network_with_maps_has_no_choice_of_pooling(folder):
+def test_a_network_with_maps_has_no_choice_of_pooling(folder: Callable[..., Any]) -> None:
     with pytest.raises(SettingError, match="has maps and no tokens"):
         build(folder("convnext")[0], pool="mean")
 
 
-def test_how_a_radiograph_becomes_square_is_a_setting(folder):
+def test_how_a_radiograph_becomes_square_is_a_setting(folder: Callable[..., Any]) -> None:
     path, _ = folder("vit")
     assert build(path).input.fit == "letterbox"
     assert build(path, fit="squash").input.fit == "squash"

@@ -1,7 +1,10 @@
 """Folders of open_clip models whose text tower is a transformers model (BiomedCLIP): where its
 configuration is looked for, and what is said where it is missing."""
 
+from __future__ import annotations
+
 import json
+from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
@@ -14,7 +17,7 @@ TEXT = {"hf_model_name": TOWER, "hf_proj_type": "mlp", "context_length": 256}
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     home = tmp_path / "model"
@@ -23,13 +26,13 @@ def folder(tmp_path, monkeypatch):
     return home
 
 
-def describe(home, text):
+def describe(home: Path, text: dict[str, int | str | int]) -> None:
     content = {"model_cfg": {"embed_dim": 512, "vision_cfg": {}, "text_cfg": text}}
     (home / "open_clip_config.json").write_text(json.dumps(content))
 
 
 @pytest.mark.parametrize("inside", ["", TOWER.rpartition("/")[2]])
-def test_the_text_towers_configuration_is_read_from_the_folder(inside, folder):
+def test_the_text_towers_configuration_is_read_from_the_folder(inside: str, folder: Path) -> None:
     place = folder / inside
     place.mkdir(exist_ok=True)
     (place / "config.json").write_text(json.dumps({"model_type": "bert"}))
@@ -37,13 +40,15 @@ def test_the_text_towers_configuration_is_read_from_the_folder(inside, folder):
     assert told == {**TEXT, "hf_model_name": str(place), "hf_model_pretrained": False}
 
 
-def test_without_it_the_file_to_bring_is_named(folder):
+def test_without_it_the_file_to_bring_is_named(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps({"model_type": "clip"}))
     with pytest.raises(MissingDependencyError, match=rf"lacks .* {TOWER}\. Download config\.json"):
         text_tower(folder)
 
 
-def test_a_configuration_in_the_hubs_cache_is_left_to_the_library(folder, tmp_path):
+def test_a_configuration_in_the_hubs_cache_is_left_to_the_library(
+    folder: Path, tmp_path: Path
+) -> None:
     home = tmp_path / "cache" / f"models--{TOWER.replace('/', '--')}"
     (home / "snapshots" / "c").mkdir(parents=True)
     (home / "snapshots" / "c" / "config.json").write_text("{}")
@@ -52,12 +57,12 @@ def test_a_configuration_in_the_hubs_cache_is_left_to_the_library(folder, tmp_pa
     assert text_tower(folder) == {}
 
 
-def test_a_text_tower_of_open_clips_own_needs_nothing(folder):
+def test_a_text_tower_of_open_clips_own_needs_nothing(folder: Path) -> None:
     describe(folder, {"context_length": 77, "width": 32})
     assert text_tower(folder) == {}
 
 
-def test_a_folder_of_another_kind_is_refused_by_name(folder):
+def test_a_folder_of_another_kind_is_refused_by_name(folder: Path) -> None:
     (folder / "open_clip_config.json").write_text("[]")
     with pytest.raises(CheckpointError, match=r"open_clip_config\.json is damaged"):
         text_tower(folder)

@@ -1,25 +1,30 @@
 """torchxrayvision and open_clip: what happens without the packages, and torchxrayvision's networks
 from a local file."""
 
+from __future__ import annotations
+
 import builtins
 import importlib
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 
+from backbones.external.encoder import ExternalBackbone
 from bench.contracts import BACKBONES, BackboneRequest
 from bench.core.errors import CheckpointError, MissingDependencyError
 
 
-def build(name):
+def build(name: str) -> ExternalBackbone:
     return BACKBONES.get(name).build(BackboneRequest("paper"))
 
 
 @pytest.fixture
-def without_packages(monkeypatch):
+def without_packages(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     real = importlib.import_module
 
-    def refuse(name, package=None):
+    def refuse(name: str, package: None = None) -> ModuleType:
         if name in ("torchxrayvision", "open_clip"):
             raise ImportError(f"No module named '{name}'")
         return real(name, package)
@@ -31,7 +36,7 @@ def without_packages(monkeypatch):
 @pytest.mark.parametrize(
     "name", ["torchxrayvision:densenet121-res224-all", "open_clip:ViT-B-32?pretrained=openai"]
 )
-def test_an_absent_package_says_how_to_install_it(name, without_packages):
+def test_an_absent_package_says_how_to_install_it(name: str, without_packages: ModuleType) -> None:
     with pytest.raises(MissingDependencyError, match=r"needs the package .*pip install --no-deps"):
         build(name)
 
@@ -39,7 +44,7 @@ def test_an_absent_package_says_how_to_install_it(name, without_packages):
 @pytest.mark.parametrize(
     ("name", "size"), [("densenet121-res224-all", 224), ("resnet50-res512-all", 512)]
 )
-def test_torchxrayvision_files_load_and_give_features(name, size, tmp_path):
+def test_torchxrayvision_files_load_and_give_features(name: str, size: int, tmp_path: Path) -> None:
     from backbones.external.xrayvision import XrayVisionMaps
 
     torch.manual_seed(0)
@@ -63,7 +68,7 @@ def test_torchxrayvision_files_load_and_give_features(name, size, tmp_path):
     assert torch.allclose(own, logits, atol=1e-3, rtol=1e-3)
 
 
-def test_a_torchxrayvision_file_of_another_network_is_refused(tmp_path):
+def test_a_torchxrayvision_file_of_another_network_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "weights.pt"
     torch.save({"conv.weight": torch.zeros(3)}, path)
     with pytest.raises(CheckpointError, match=r"fills 0%.*features\.conv0\.weight|fills 0%.*conv0"):

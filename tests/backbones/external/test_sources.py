@@ -1,8 +1,12 @@
 """What stands in the key of a cell for an encoder from elsewhere: the content of every file it is
 read from, and the architecture that is loaded."""
 
+from __future__ import annotations
+
 import json
 import os
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,16 +16,16 @@ from bench.contracts import BACKBONES, BackboneRequest
 from bench.core.errors import CheckpointError, MissingDependencyError, SettingError
 
 
-def digest(name, **settings):
+def digest(name: str, **settings: Any | str) -> str:
     return BACKBONES.get(name).weights_digest(BackboneRequest("paper", settings=settings))
 
 
-def architecture(name, wanted=""):
+def architecture(name: str, wanted: str = "") -> str:
     return BACKBONES.get(name).architecture(BackboneRequest("paper", wanted))
 
 
 @pytest.fixture
-def files(tmp_path):
+def files(tmp_path: Path) -> list[Path]:
     """Two weights files of one name in two folders, their content different."""
     paths = []
     for number in (1.0, 2.0):
@@ -41,13 +45,13 @@ def files(tmp_path):
         "torchxrayvision:densenet121-res224-all?weights={}",
     ],
 )
-def test_two_files_are_two_hashes_and_one_file_is_one(name, files):
+def test_two_files_are_two_hashes_and_one_file_is_one(name: str, files: list[Path]) -> None:
     first, second = (digest(name.format(path)) for path in files)
     assert len(first) == 16 and first != second
     assert first == digest(name.format(files[0]))
 
 
-def test_a_file_that_changes_in_place_changes_its_hash(files):
+def test_a_file_that_changes_in_place_changes_its_hash(files: list[Path]) -> None:
     name = f"open_clip:ViT-B-32?pretrained={files[0]}"
     before = digest(name)
     files[0].write_bytes(files[1].read_bytes())
@@ -58,7 +62,9 @@ def test_a_file_that_changes_in_place_changes_its_hash(files):
 @pytest.mark.parametrize(
     "name", ["file:{}?arch=resnet18", "timm:resnet18?weights={}", "open_clip:RN50?pretrained={}"]
 )
-def test_a_file_that_is_missing_or_endless_is_refused_before_anything_runs(name, tmp_path):
+def test_a_file_that_is_missing_or_endless_is_refused_before_anything_runs(
+    name: str, tmp_path: Path
+) -> None:
     with pytest.raises(CheckpointError, match="x.pth does not exist"):
         digest(name.format(tmp_path / "x.pth"))
     os.mkfifo(tmp_path / "pipe.pth")
@@ -66,7 +72,7 @@ def test_a_file_that_is_missing_or_endless_is_refused_before_anything_runs(name,
         digest(name.format(tmp_path / "pipe.pth"))
 
 
-def write_model(folder, number, **config):
+def write_model(folder: Path, number: int, **config: Any | float | str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.safetensors").write_bytes(bytes([number]) * 8)
     (folder / "config.json").write_text(json.dumps({"model_type": "vit", **config}))
@@ -75,7 +81,7 @@ def write_model(folder, number, **config):
 
 
 @pytest.mark.parametrize("scheme", ["hf", "timm"])
-def test_a_folders_weights_and_what_describes_them_are_hashed(scheme, tmp_path):
+def test_a_folders_weights_and_what_describes_them_are_hashed(scheme: str, tmp_path: Path) -> None:
     folder = write_model(tmp_path / "m", 1)
     seen = {digest(f"{scheme}:{folder}")}
     write_model(folder, 2)
@@ -87,7 +93,7 @@ def test_a_folders_weights_and_what_describes_them_are_hashed(scheme, tmp_path):
     assert len(seen) == 4
 
 
-def test_every_part_of_sharded_weights_is_hashed(tmp_path):
+def test_every_part_of_sharded_weights_is_hashed(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "m", 1)
     (folder / "model.safetensors").unlink()
     shards = ["model-1.safetensors", "model-2.safetensors"]
@@ -101,7 +107,7 @@ def test_every_part_of_sharded_weights_is_hashed(tmp_path):
     assert len(seen) == 2
 
 
-def cached(cache, repository, commit, number, **config):
+def cached(cache: Path, repository: str, commit: str, number: int, **config: Any) -> None:
     """Write a model into a hub cache as the hub's own client does, `main` at this commit."""
     home = cache / f"models--{repository.replace('/', '--')}"
     write_model(home / "snapshots" / commit, number, **config)
@@ -114,8 +120,8 @@ def cached(cache, repository, commit, number, **config):
     [("hf:org/name", "org/name"), ("timm:test_resnet.r160_in1k", "timm/test_resnet.r160_in1k")],
 )
 def test_another_revision_in_the_hubs_cache_is_another_hash(
-    name, repository, tmp_path, monkeypatch
-):
+    name: str, repository: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     cached(tmp_path, repository, "a" * 40, 1)
@@ -128,8 +134,8 @@ def test_another_revision_in_the_hubs_cache_is_another_hash(
 
 @pytest.mark.parametrize("name", ["hf:org/absent", "timm:test_resnet2.absent", "timm:resnet26"])
 def test_weights_of_the_hub_that_are_not_here_stop_a_run_before_its_first_cell(
-    name, tmp_path, monkeypatch
-):
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     if name == "timm:test_resnet2.absent":
@@ -139,7 +145,7 @@ def test_weights_of_the_hub_that_are_not_here_stop_a_run_before_its_first_cell(
         digest(name)
 
 
-def test_random_weights_have_no_hash():
+def test_random_weights_have_no_hash() -> None:
     assert digest("timm:resnet18?pretrained=false") == ""
     assert digest("open_clip:ViT-B-32?pretrained=none") == ""
 
@@ -156,19 +162,19 @@ def test_random_weights_have_no_hash():
         ("gloria_published?weights=x", "resnet50"),
     ],
 )
-def test_the_architecture_that_is_loaded_is_named(name, own):
+def test_the_architecture_that_is_loaded_is_named(name: str, own: str) -> None:
     assert architecture(name) == own == architecture(name, own)
     with pytest.raises(SettingError, match=f"is a {own}, architecture 'densenet' was asked for"):
         architecture(name, "densenet")
 
 
-def test_a_wrong_family_is_refused_and_the_right_one_is_the_whole_name():
+def test_a_wrong_family_is_refused_and_the_right_one_is_the_whole_name() -> None:
     assert architecture("timm:resnet18", "resnet") == "resnet18"
     with pytest.raises(SettingError, match=r"timm:resnet18.* is a resnet18, architecture 'vit'"):
         architecture("timm:resnet18?pretrained=false", "vit")
 
 
-def test_a_folder_names_its_architecture(tmp_path):
+def test_a_folder_names_its_architecture(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "m", 1, architecture="test_vit")
     assert architecture(f"hf:{folder}") == "vit"
     assert architecture(f"timm:{folder}") == "test_vit"
@@ -177,7 +183,7 @@ def test_a_folder_names_its_architecture(tmp_path):
     assert architecture(f"open_clip:{folder}") == "vit_base_patch16_224"
 
 
-def test_what_is_built_bears_the_name_that_stands_in_the_key():
+def test_what_is_built_bears_the_name_that_stands_in_the_key() -> None:
     name = "timm:test_resnet.r160_in1k?pretrained=false"
     built = BACKBONES.get(name).build(BackboneRequest("paper"))
     assert built.architecture == architecture(name) == "test_resnet"

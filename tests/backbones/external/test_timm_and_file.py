@@ -1,12 +1,19 @@
 """timm models and weights files: features, input contract, offline folders, no silent random
 weights."""
 
+from __future__ import annotations
+
 import json
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from bench.contracts import BACKBONES, BackboneRequest
+from backbones.external.encoder import ExternalBackbone
+from bench.contracts import BACKBONES, BackboneRequest, Features
 from bench.core.errors import (
     CheckpointError,
     MissingDependencyError,
@@ -15,15 +22,15 @@ from bench.core.errors import (
 )
 
 
-def build(name, seed=0, **settings):
+def build(name: str, seed: int = 0, **settings: Any) -> ExternalBackbone:
     return BACKBONES.get(name).build(BackboneRequest("paper", seed=seed, settings=settings))
 
 
-def images(size, count=2):
+def images(size: int, count: int = 2) -> torch.Tensor:
     return torch.randn(count, 3, size, size, generator=torch.manual_seed(3))
 
 
-def check_shapes(backbone, size):
+def check_shapes(backbone: ExternalBackbone, size: int) -> Features:
     with torch.inference_mode():
         found = backbone.features(images(size))
     assert found.pooled.shape == (2, backbone.pooled_dim)
@@ -34,10 +41,10 @@ def check_shapes(backbone, size):
 
 
 @pytest.fixture
-def weights(tmp_path):
+def weights(tmp_path: Path) -> Callable[..., Any]:
     import timm
 
-    def save(name, change=lambda state: state):
+    def save(name: str, change: Callable[..., Any] = lambda state: state) -> tuple[Any, ...]:
         torch.manual_seed(5)
         model = timm.create_model(name, num_classes=0)
         path = tmp_path / f"{name}.pth"
@@ -56,7 +63,9 @@ def weights(tmp_path):
         ("test_vit", "vit", (16, 16, 16, 16)),
     ],
 )
-def test_each_family_has_pooled_patch_and_pyramid_features(name, family, strides, weights):
+def test_each_family_has_pooled_patch_and_pyramid_features(
+    name: str, family: str, strides: tuple[int, ...], weights: Callable[..., Any]
+) -> None:
     path, model = weights(name)
     backbone = build(f"timm:{name}?weights={path}")
     assert backbone.family == family
@@ -67,7 +76,9 @@ def test_each_family_has_pooled_patch_and_pyramid_features(name, family, strides
         assert torch.allclose(found.pooled, model(images(backbone.input.size)), atol=1e-5)
 
 
-def test_the_input_contract_is_the_models_own_and_can_be_changed(weights):
+def test_the_input_contract_is_the_models_own_and_can_be_changed(
+    weights: Callable[..., Any],
+) -> None:
     path, model = weights("test_vit")
     own = build(f"timm:test_vit?weights={path}").input
     config = model.pretrained_cfg
@@ -87,19 +98,21 @@ def test_the_input_contract_is_the_models_own_and_can_be_changed(weights):
     )
 
 
-def test_a_vit_takes_images_of_another_size(weights):
+def test_a_vit_takes_images_of_another_size(weights: Callable[..., Any]) -> None:
     path, _ = weights("test_vit")
     check_shapes(build(f"timm:test_vit?weights={path}"), 224)
 
 
-def test_vit_patches_are_in_the_order_of_the_grid(weights):
+def test_vit_patches_are_in_the_order_of_the_grid(weights: Callable[..., Any]) -> None:
     path, _ = weights("test_vit")
     backbone = build(f"timm:test_vit?weights={path}")
     found = check_shapes(backbone, 160)
     assert torch.allclose(found.patches, found.pyramid[-1].flatten(2).transpose(1, 2), atol=1e-6)
 
 
-def test_random_weights_only_when_asked_for(monkeypatch, tmp_path):
+def test_random_weights_only_when_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     first, again, other = (
@@ -110,10 +123,10 @@ def test_random_weights_only_when_asked_for(monkeypatch, tmp_path):
     assert any(not torch.equal(value, different[key]) for key, value in same.items())
 
 
-def test_weights_that_cannot_be_had_say_how_to_bring_them(monkeypatch):
+def test_weights_that_cannot_be_had_say_how_to_bring_them(monkeypatch: pytest.MonkeyPatch) -> None:
     import timm
 
-    def no_network(*_, **__):
+    def no_network(*_: str, **__: int | bool) -> None:
         raise OSError("couldn't connect to the hub")
 
     monkeypatch.setattr(timm, "create_model", no_network)
@@ -123,14 +136,16 @@ def test_weights_that_cannot_be_had_say_how_to_bring_them(monkeypatch):
         build("timm:test_resnet")
 
 
-def test_an_unknown_name_is_refused_with_the_nearest():
+def test_an_unknown_name_is_refused_with_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="test_resnet"):
         build("timm:test_resnett")
     with pytest.raises(SettingError, match="names no model"):
         BACKBONES.get("timm:")
 
 
-def test_a_folder_of_a_timm_model_loads_offline(tmp_path, weights):
+def test_a_folder_of_a_timm_model_loads_offline(
+    tmp_path: Path, weights: Callable[..., Any]
+) -> None:
     from safetensors.torch import save_file
 
     _, model = weights("test_vit")
@@ -153,12 +168,12 @@ def test_a_folder_of_a_timm_model_loads_offline(tmp_path, weights):
         assert torch.allclose(backbone.features(images(160)).pooled, model(images(160)), atol=1e-5)
 
 
-def test_a_folder_without_weights_is_refused(tmp_path):
+def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingDependencyError, match=r"no model\.safetensors"):
         build(f"timm:{tmp_path}")
 
 
-def test_a_weights_file_with_key_and_prefix(weights):
+def test_a_weights_file_with_key_and_prefix(weights: Callable[..., Any]) -> None:
     path, model = weights(
         "test_resnet",
         lambda state: {"net": {"ema": {f"enc.{k}": v for k, v in state.items()}}, "step": 3},
@@ -169,26 +184,26 @@ def test_a_weights_file_with_key_and_prefix(weights):
         assert torch.allclose(backbone.features(images(160)).pooled, model(images(160)), atol=1e-5)
 
 
-def test_a_wrong_prefix_names_the_right_one(weights):
+def test_a_wrong_prefix_names_the_right_one(weights: Callable[..., Any]) -> None:
     path, _ = weights("test_resnet", lambda state: {f"module.enc.{k}": v for k, v in state.items()})
     with pytest.raises(CheckpointError, match=r"fills 0%.*prefix=module\.enc\."):
         build(f"file:{path}?arch=test_resnet")
 
 
-def test_another_architecture_is_refused(weights):
+def test_another_architecture_is_refused(weights: Callable[..., Any]) -> None:
     path, _ = weights("test_resnet")
     with pytest.raises(CheckpointError, match=r"fills 0%.*cls_token"):
         build(f"file:{path}?arch=test_vit")
 
 
-def test_a_file_without_arch_or_that_is_absent_is_refused(tmp_path):
+def test_a_file_without_arch_or_that_is_absent_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=r"\?arch=vit_base_patch16_224"):
         build(f"file:{tmp_path / 'x.pth'}")
     with pytest.raises(CheckpointError, match=r"x\.pth does not exist"):
         build(f"file:{tmp_path / 'x.pth'}?arch=test_vit")
 
 
-def test_a_model_of_one_size_says_so(weights):
+def test_a_model_of_one_size_says_so(weights: Callable[..., Any]) -> None:
     path, _ = weights("test_resnet")
     assert not build(f"timm:test_resnet?weights={path}").encoder.fixed_size
     swin = build("timm:swin_tiny_patch4_window7_224?pretrained=false")
@@ -196,7 +211,7 @@ def test_a_model_of_one_size_says_so(weights):
         swin.features(images(256))
 
 
-def older_swin(state):
+def older_swin(state: OrderedDict) -> dict[str, torch.Tensor]:
     """The layout of timm up to 0.8 and of Microsoft: patches are merged at the end of a stage."""
     found = {}
     for key, value in state.items():
@@ -206,7 +221,7 @@ def older_swin(state):
     return found
 
 
-def test_the_older_layout_of_swin_fills_every_weight(weights):
+def test_the_older_layout_of_swin_fills_every_weight(weights: Callable[..., Any]) -> None:
     name = "swin_tiny_patch4_window7_224"
     path, model = weights(name, older_swin)
     backbone = build(f"file:{path}?arch={name}")
@@ -216,7 +231,7 @@ def test_the_older_layout_of_swin_fills_every_weight(weights):
     assert all(torch.equal(own[f"model.model.{key}"], v) for key, v in model.state_dict().items())
 
 
-def test_the_visual_tower_of_openai_clip_fills_timms_vit(tmp_path):
+def test_the_visual_tower_of_openai_clip_fills_timms_vit(tmp_path: Path) -> None:
     torch.manual_seed(1)
     width, blocks = 768, 12
     shapes = {
@@ -245,7 +260,7 @@ def test_the_visual_tower_of_openai_clip_fills_timms_vit(tmp_path):
     assert backbone.coverage.fraction == 1.0
 
 
-def test_a_stem_of_one_channel_gives_what_it_gave_for_grey(weights):
+def test_a_stem_of_one_channel_gives_what_it_gave_for_grey(weights: Callable[..., Any]) -> None:
     """Two files that differ in their first layer alone must not give the same features."""
     name = "test_resnet"
     stem = build(f"timm:{name}?weights={weights(name)[0]}").module.state_dict()
@@ -264,7 +279,9 @@ def test_a_stem_of_one_channel_gives_what_it_gave_for_grey(weights):
     assert not torch.allclose(*found)
 
 
-def test_the_norm_behind_the_mean_of_a_fine_tuned_mae_is_used_as_trained(weights):
+def test_the_norm_behind_the_mean_of_a_fine_tuned_mae_is_used_as_trained(
+    weights: Callable[..., Any],
+) -> None:
     import timm
 
     path, _ = weights(
@@ -280,7 +297,9 @@ def test_the_norm_behind_the_mean_of_a_fine_tuned_mae_is_used_as_trained(weights
     assert any("fc_norm" in sentence for sentence in backbone.account()["adaptations"])
 
 
-def test_positions_without_one_for_the_class_token_are_completed(weights):
+def test_positions_without_one_for_the_class_token_are_completed(
+    weights: Callable[..., Any],
+) -> None:
     path, _ = weights("test_vit", lambda s: {**s, "pos_embed": s["pos_embed"][:, 1:]})
     backbone = build(f"file:{path}?arch=test_vit")
     own = backbone.module.state_dict()["model.model.pos_embed"]
@@ -289,13 +308,13 @@ def test_positions_without_one_for_the_class_token_are_completed(weights):
     assert any("class token" in sentence for sentence in backbone.account()["adaptations"])
 
 
-def test_positions_of_no_square_grid_are_refused(weights):
+def test_positions_of_no_square_grid_are_refused(weights: Callable[..., Any]) -> None:
     path, _ = weights("test_vit", lambda s: {**s, "pos_embed": s["pos_embed"][:, :40]})
     with pytest.raises(CheckpointError, match=r"pos_embed \[1, 40, \d+\] instead of"):
         build(f"file:{path}?arch=test_vit")
 
 
-def test_another_size_of_patches_is_another_architecture(weights):
+def test_another_size_of_patches_is_another_architecture(weights: Callable[..., Any]) -> None:
     path, _ = weights(
         "test_vit",
         lambda s: {**s, "patch_embed.proj.weight": s["patch_embed.proj.weight"][..., :8, :8]},
@@ -304,13 +323,13 @@ def test_another_size_of_patches_is_another_architecture(weights):
         build(f"file:{path}?arch=test_vit")
 
 
-def test_one_missing_weight_is_refused_whatever_its_share(weights):
+def test_one_missing_weight_is_refused_whatever_its_share(weights: Callable[..., Any]) -> None:
     path, _ = weights("test_vit", lambda s: {k: v for k, v in s.items() if k != "norm.bias"})
     with pytest.raises(CheckpointError, match=r"1 tensor\(s\): norm\.bias"):
         build(f"file:{path}?arch=test_vit")
 
 
-def test_a_deeper_networks_file_is_refused(weights):
+def test_a_deeper_networks_file_is_refused(weights: Callable[..., Any]) -> None:
     path, _ = weights(
         "test_vit",
         lambda s: (
@@ -321,7 +340,7 @@ def test_a_deeper_networks_file_is_refused(weights):
         build(f"file:{path}?arch=test_vit")
 
 
-def test_a_hint_names_a_prefix_only_where_most_weights_fit(weights):
+def test_a_hint_names_a_prefix_only_where_most_weights_fit(weights: Callable[..., Any]) -> None:
     path, _ = weights(
         "test_vit", lambda s: {k.replace("attn.", "attention."): v for k, v in s.items()}
     )
@@ -330,7 +349,9 @@ def test_a_hint_names_a_prefix_only_where_most_weights_fit(weights):
     assert "prefix=" not in str(stopped.value)
 
 
-def test_a_network_of_one_size_is_made_for_the_size_that_is_asked_for(weights):
+def test_a_network_of_one_size_is_made_for_the_size_that_is_asked_for(
+    weights: Callable[..., Any],
+) -> None:
     """Swin at 448: the windows stay, every weight comes from the file."""
     name = "swin_tiny_patch4_window7_224"
     path, _ = weights(name)
@@ -340,14 +361,14 @@ def test_a_network_of_one_size_is_made_for_the_size_that_is_asked_for(weights):
         assert backbone.features(images(448)).grid == (28, 28)
 
 
-def test_a_size_that_cannot_be_is_one_sentence():
+def test_a_size_that_cannot_be_is_one_sentence() -> None:
     for name in ("vit_tiny_patch16_224", "swin_tiny_patch4_window7_224"):
         with pytest.raises(SettingError) as stopped:
             build(f"timm:{name}?pretrained=false&size=45").features(images(45))
         assert "45" in str(stopped.value) and "\n" not in str(stopped.value)
 
 
-def test_the_pooled_feature_of_a_transformer_can_be_chosen(weights):
+def test_the_pooled_feature_of_a_transformer_can_be_chosen(weights: Callable[..., Any]) -> None:
     path, model = weights("test_vit")
     with torch.inference_mode():
         states = model.forward_features(images(160))

@@ -4,36 +4,39 @@ number of its own.
 Full-size files are small on disk: a tensor is one number, expanded.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 
 import torch
 
 PARITY = Path(__file__).resolve().parents[2] / "parity"
 
 
-def number(key):
+def number(key: str) -> float:
     """Return the value every element of tensor `key` has."""
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:2], "big") / 65536 + 0.1
 
 
-def tensor(key, shape):
+def tensor(key: str, shape: list[int]) -> torch.Tensor:
     if key.endswith("num_batches_tracked"):
         return torch.tensor(7)
     return torch.tensor(number(key)).expand(tuple(shape))
 
 
-def filled(shapes):
+def filled(shapes: dict[str, list[int]]) -> OrderedDict:
     return OrderedDict((key, tensor(key, shape)) for key, shape in shapes.items())
 
 
-def prefixed(prefix, shapes):
+def prefixed(prefix: str, shapes: dict[str, list[int]]) -> dict[str, list[int]]:
     return {prefix + key: shape for key, shape in shapes.items()}
 
 
-def resnet50(stages=4, fc=False):
+def resnet50(stages: int = 4, fc: bool = False) -> dict[str, list[int] | list[Any]]:
     from torchvision.models import resnet50 as network
 
     with torch.device("meta"):
@@ -42,7 +45,7 @@ def resnet50(stages=4, fc=False):
     return {key: list(value.shape) for key, value in state.items() if not key.startswith(drop)}
 
 
-def timm_shapes(name):
+def timm_shapes(name: str) -> dict[str, list[int]]:
     import timm
 
     with torch.device("meta"):
@@ -51,14 +54,14 @@ def timm_shapes(name):
 
 
 def bert(
-    layers=1,
-    width=768,
-    vocabulary=28996,
-    pooler=True,
-    token_types=True,
-    position_ids=True,
-    cross=False,
-):
+    layers: int = 1,
+    width: int = 768,
+    vocabulary: int = 28996,
+    pooler: bool = True,
+    token_types: bool = True,
+    position_ids: bool = True,
+    cross: bool = False,
+) -> dict[str, list[int]]:
     """Return the shapes of Hugging Face's BERT; `cross` adds BLIP's cross-attention."""
     shapes = {"embeddings.position_ids": [1, 512]} if position_ids else {}
     shapes |= {
@@ -78,15 +81,17 @@ def bert(
     return shapes | (linear("pooler.dense", width, width) if pooler else {})
 
 
-def linear(name, out, into, bias=True):
+def linear(name: str, out: int, into: int, bias: bool = True) -> dict[str, list[int]]:
     return {f"{name}.weight": [out, into], **({f"{name}.bias": [out]} if bias else {})}
 
 
-def norm(name, width):
+def norm(name: str, width: int) -> dict[str, list[int]]:
     return {f"{name}.weight": [width], f"{name}.bias": [width]}
 
 
-def mgca_head(name, into, hidden=2048, out=128, conv=False):
+def mgca_head(
+    name: str, into: int, hidden: int = 2048, out: int = 128, conv: bool = False
+) -> dict[str, list[int] | list[Any]]:
     tail = [1] if conv else []
     shapes = {f"{name}.head.0.weight": [hidden, into, *tail], f"{name}.head.0.bias": [hidden]}
     for index, width, affine in ((1, hidden, True), (4, out, False)):
@@ -100,7 +105,7 @@ def mgca_head(name, into, hidden=2048, out=128, conv=False):
     return shapes | {f"{name}.head.3.weight": [out, hidden, *tail], f"{name}.head.3.bias": [out]}
 
 
-def refers_vit():
+def refers_vit() -> dict[str, list[int]]:
     shapes = {"embeddings.position_embeddings": [1, 197, 768], "embeddings.cls_token": [1, 1, 768]}
     shapes |= {
         "embeddings.patch_embeddings.weight": [768, 3, 16, 16],
@@ -115,7 +120,7 @@ def refers_vit():
     return prefixed("transformer.", shapes | norm("encoder.encoder_norm", 768))
 
 
-def clip_visual(blocks=11, positions=197):
+def clip_visual(blocks: int = 11, positions: int = 197) -> dict[str, list[int]]:
     shapes = {
         "class_embedding": [768],
         "positional_embedding": [positions, 768],
@@ -165,12 +170,14 @@ def swin_tiny():
     return shapes
 
 
-def parity(name):
+def parity(name: str) -> dict[str, list[int]]:
     """Return the published key list of `name`."""
     return json.loads((PARITY / f"{name}_checkpoint_keys.json").read_text())
 
 
-def gloria(text_width=768, text_layers=12, vocabulary=28996):
+def gloria(
+    text_width: int = 768, text_layers: int = 12, vocabulary: int = 28996
+) -> dict[str, list[int]]:
     shapes = prefixed("text_encoder.model.", bert(text_layers, text_width, vocabulary))
     shapes |= prefixed("img_encoder.model.", resnet50())
     shapes |= linear("img_encoder.global_embedder", text_width, 2048)
@@ -179,7 +186,9 @@ def gloria(text_width=768, text_layers=12, vocabulary=28996):
     )
 
 
-def mgca(kind, text_width=768, text_layers=6, vocabulary=28996):
+def mgca(
+    kind: str, text_width: int = 768, text_layers: int = 6, vocabulary: int = 28996
+) -> dict[str, list[int]]:
     image, pooled, local = (
         (timm_shapes("vit_base_patch16_224"), 768, 768)
         if kind == "vit"
@@ -198,14 +207,20 @@ def mgca(kind, text_width=768, text_layers=6, vocabulary=28996):
     return shapes | {"prototype_layer.weight": [500, 128]}
 
 
-def medclip(image, text_width=768, text_layers=12, vocabulary=28996, projection=False):
+def medclip(
+    image: dict[str, list[int] | list[Any]],
+    text_width: int = 768,
+    text_layers: int = 12,
+    vocabulary: int = 28996,
+    projection: bool = False,
+) -> dict[str, list[int] | list[Any]]:
     shapes = prefixed("vision_model.model.", image) | {"logit_scale": []}
     shapes |= {"vision_model.projection_head.weight": [512, 768]} if projection else {}
     shapes |= prefixed("text_model.model.", bert(text_layers, text_width, vocabulary))
     return shapes | {"text_model.projection_head.weight": [512, text_width]}
 
 
-def res_features():
+def res_features() -> dict[str, list[int] | list[Any]]:
     names = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6"}
     shapes = resnet50(stages=3)
     return {
@@ -213,7 +228,7 @@ def res_features():
     }
 
 
-def mrm():
+def mrm() -> dict[str, list[int]]:
     decoder = {
         "mask_token": [1, 1, 512],
         "decoder_pos_embed": [1, 197, 512],
@@ -222,7 +237,7 @@ def mrm():
     return timm_shapes("vit_base_patch16_224") | decoder | prefixed("bert_encoder.model.", bert(1))
 
 
-def file_of(name):
+def file_of(name: str) -> OrderedDict | dict[str, Any]:
     """Return what the published file of a backbone holds."""
     with_fc = resnet50() | {"fc.weight": [512, 2048]}
     content = {
@@ -252,7 +267,7 @@ def file_of(name):
     return content[name]()
 
 
-def _convirt():
+def _convirt() -> dict[str, list[int] | list[Any]]:
     heads = {
         name: value
         for key in ("vis_proj", "lin_proj")

@@ -1,13 +1,19 @@
 """All eleven published layouts load in full; what is damaged, renamed or of another architecture is
 refused by name."""
 
+from __future__ import annotations
+
 import importlib.util
 import sys
+from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from backbones.published.loading import PublishedBackbone
 from bench.contracts import BACKBONES, BackboneRequest, ImageEncoder, has_text_side
 from bench.core.errors import CheckpointError, MissingDependencyError, SettingError
 
@@ -66,14 +72,14 @@ PROBES = {
 }  # fmt: skip
 
 
-def load(name, path, **settings):
+def load(name: str, path: Path | str, **settings: Any | str) -> PublishedBackbone:
     settings = {"weights": str(path), **settings}
     return BACKBONES.get(name).build(BackboneRequest("paper", settings=settings))
 
 
 @pytest.fixture
-def saved(tmp_path):
-    def save(name, content=None):
+def saved(tmp_path: Path) -> Callable[..., Any]:
+    def save(name: str, content: OrderedDict | dict[str, Any] | None = None) -> Path:
         path = tmp_path / f"{name}.ckpt"
         torch.save(layouts.file_of(name) if content is None else content, path)
         return path
@@ -81,14 +87,16 @@ def saved(tmp_path):
     return save
 
 
-def test_every_published_backbone_has_a_layout_here():
+def test_every_published_backbone_has_a_layout_here() -> None:
     from backbones.published.table import PUBLISHED
 
     assert sorted(item.name for item in PUBLISHED) == NAMES == sorted(PROBES)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_published_layout_fills_the_encoder(name, saved, capsys):
+def test_a_published_layout_fills_the_encoder(
+    name: str, saved: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
     backbone = load(name, saved(name))
     assert backbone.coverage.fraction == 1.0, backbone.coverage
     assert "100.0% of the encoder" in capsys.readouterr().err
@@ -102,7 +110,7 @@ def test_a_published_layout_fills_the_encoder(name, saved, capsys):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_features_have_the_declared_shapes(name):
+def test_features_have_the_declared_shapes(name: str) -> None:
     from backbones.published.networks import build_network
     from backbones.published.table import named
 
@@ -119,7 +127,7 @@ def test_features_have_the_declared_shapes(name):
 
 
 @pytest.mark.parametrize("name", ["gloria", "mgca"])
-def test_the_published_key_lists_are_what_the_layouts_say(name):
+def test_the_published_key_lists_are_what_the_layouts_say(name: str) -> None:
     keys = layouts.parity(name)
     if name == "gloria":
         expected = {k: v for k, v in keys.items() if isinstance(v, list)}
@@ -131,7 +139,7 @@ def test_the_published_key_lists_are_what_the_layouts_say(name):
         } == expected
 
 
-def test_a_renamed_file_is_refused_with_the_missing_names(saved):
+def test_a_renamed_file_is_refused_with_the_missing_names(saved: Callable[..., Any]) -> None:
     state = layouts.file_of("mgca_published_vit")["state_dict"]
     renamed = {key.replace("blocks.", "layers."): value for key, value in state.items()}
     with pytest.raises(
@@ -144,12 +152,14 @@ def test_a_renamed_file_is_refused_with_the_missing_names(saved):
     ("name", "other"),
     [("mgca_published_vit", "mgca_published_r50"), ("mrm", "refers"), ("medclip_r50", "mflag")],
 )
-def test_another_methods_file_is_refused_with_the_missing_names(name, other, saved):
+def test_another_methods_file_is_refused_with_the_missing_names(
+    name: str, other: str, saved: Callable[..., Any]
+) -> None:
     with pytest.raises(CheckpointError, match=r"fills 0% of .* tensor\(s\): .*weight"):
         load(name, saved(other))
 
 
-def test_another_width_is_refused_with_both_shapes(saved):
+def test_another_width_is_refused_with_both_shapes(saved: Callable[..., Any]) -> None:
     state = layouts.file_of("mrm")["model"]
     narrow = {k: v[..., :384] if v.ndim and v.shape[-1] == 768 else v for k, v in state.items()}
     with pytest.raises(CheckpointError, match=r"cls_token \[1, 1, 384\] instead of \[1, 1, 768\]"):
@@ -157,7 +167,7 @@ def test_another_width_is_refused_with_both_shapes(saved):
 
 
 @pytest.mark.parametrize("key", ["encoder.conv1.weight", "encoder.layer3.2.bn1.running_mean"])
-def test_one_missing_weight_is_enough_to_be_refused(key, saved):
+def test_one_missing_weight_is_enough_to_be_refused(key: str, saved: Callable[..., Any]) -> None:
     state = layouts.file_of("mflag")
     del state[key]
     name = key.removeprefix("encoder.").replace(".", r"\.")
@@ -167,12 +177,12 @@ def test_one_missing_weight_is_enough_to_be_refused(key, saved):
         load("mflag", saved("mflag", state))
 
 
-def test_counters_of_batches_may_be_missing(saved):
+def test_counters_of_batches_may_be_missing(saved: Callable[..., Any]) -> None:
     state = {k: v for k, v in layouts.file_of("mflag").items() if "num_batches" not in k}
     assert load("mflag", saved("mflag", state)).coverage.fraction == 1.0
 
 
-def test_a_file_with_more_layers_than_the_network_is_refused(saved):
+def test_a_file_with_more_layers_than_the_network_is_refused(saved: Callable[..., Any]) -> None:
     """KAD's file fits MedKLIP's network up to layer3; its layer4 would be lost."""
     children = {
         "conv1": "0",
@@ -191,7 +201,7 @@ def test_a_file_with_more_layers_than_the_network_is_refused(saved):
 
 
 @pytest.mark.parametrize("keep", [0.3, 0.9, 0.999])
-def test_a_truncated_file_is_refused(keep, saved):
+def test_a_truncated_file_is_refused(keep: float, saved: Callable[..., Any]) -> None:
     path = saved("mrm")
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * keep)])
@@ -199,7 +209,7 @@ def test_a_truncated_file_is_refused(keep, saved):
         load("mrm", path)
 
 
-def test_values_that_are_not_finite_are_refused(saved):
+def test_values_that_are_not_finite_are_refused(saved: Callable[..., Any]) -> None:
     state = layouts.file_of("mflag")
     state["encoder.conv1.weight"] = torch.full((64, 3, 7, 7), float("nan"))
     with pytest.raises(CheckpointError, match=r"not finite in conv1\.weight"):
@@ -207,7 +217,9 @@ def test_values_that_are_not_finite_are_refused(saved):
 
 
 @pytest.mark.parametrize("positions", [145, 325])
-def test_position_embeddings_of_another_size_are_interpolated(positions, saved):
+def test_position_embeddings_of_another_size_are_interpolated(
+    positions: int, saved: Callable[..., Any]
+) -> None:
     shapes = layouts.prefixed("vision_encoder.visual.", layouts.clip_visual(positions=positions))
     state = layouts.filled(shapes)
     key = "vision_encoder.visual.positional_embedding"
@@ -226,7 +238,7 @@ def test_position_embeddings_of_another_size_are_interpolated(positions, saved):
     assert torch.allclose(grid[:, 0], torch.linspace(-1, 1, 14), atol=0.06)
 
 
-def test_twelve_blocks_of_clip_load_and_the_last_is_left_out(saved):
+def test_twelve_blocks_of_clip_load_and_the_last_is_left_out(saved: Callable[..., Any]) -> None:
     state = layouts.filled(
         layouts.prefixed("vision_encoder.visual.", layouts.clip_visual(blocks=12))
     )
@@ -235,14 +247,16 @@ def test_twelve_blocks_of_clip_load_and_the_last_is_left_out(saved):
     assert len(backbone.encoder.model.blocks) == 11
 
 
-def test_refers_official_layout_has_no_prefix(saved):
+def test_refers_official_layout_has_no_prefix(saved: Callable[..., Any]) -> None:
     assert (
         load("refers", saved("refers", layouts.filled(layouts.refers_vit()))).coverage.fraction
         == 1.0
     )
 
 
-def test_an_absent_file_says_where_to_get_it_and_where_to_put_it(monkeypatch, tmp_path):
+def test_an_absent_file_says_where_to_get_it_and_where_to_put_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.delenv("PLACE_BENCH_CHECKPOINTS", raising=False)
     spec = BACKBONES.get("gloria_published")
     with pytest.raises(
@@ -256,7 +270,9 @@ def test_an_absent_file_says_where_to_get_it_and_where_to_put_it(monkeypatch, tm
         )
 
 
-def test_files_are_found_in_the_checkpoint_folder(monkeypatch, tmp_path):
+def test_files_are_found_in_the_checkpoint_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("PLACE_BENCH_CHECKPOINTS", str(tmp_path))
     torch.save(layouts.file_of("mflag"), tmp_path / "M-FLAG_total.pth")
     spec = BACKBONES.get("mflag")
@@ -264,14 +280,14 @@ def test_files_are_found_in_the_checkpoint_folder(monkeypatch, tmp_path):
     assert spec.build(BackboneRequest("demo")).coverage.fraction == 1.0
 
 
-def test_weights_may_come_with_the_name(saved):
+def test_weights_may_come_with_the_name(saved: Callable[..., Any]) -> None:
     path = saved("mflag")
     spec = BACKBONES.get(f"mflag?weights={path}")
     assert spec.weights_file(BackboneRequest("paper")) == path
     assert spec.build(BackboneRequest("paper")).coverage.fraction == 1.0
 
 
-def test_wrong_settings_are_refused(saved):
+def test_wrong_settings_are_refused(saved: Callable[..., Any]) -> None:
     with pytest.raises(SettingError, match="unknown setting 'weight'"):
         load("mflag", "x", weight="y")
     with pytest.raises(SettingError, match=r"is a resnet50, architecture 'vit'"):
@@ -280,7 +296,7 @@ def test_wrong_settings_are_refused(saved):
         )
 
 
-def test_enlarging_changes_pooled_and_local_features_but_not_the_pyramid():
+def test_enlarging_changes_pooled_and_local_features_but_not_the_pyramid() -> None:
     from backbones.published.networks import build_network
     from backbones.published.table import named
 
@@ -300,7 +316,7 @@ def test_enlarging_changes_pooled_and_local_features_but_not_the_pyramid():
     assert one.grid == (8, 8) != two.grid
 
 
-def test_the_vocabulary_of_a_text_side_is_hashed_with_the_weights(tmp_path):
+def test_the_vocabulary_of_a_text_side_is_hashed_with_the_weights(tmp_path: Path) -> None:
     (tmp_path / "x.ckpt").write_bytes(b"weights")
     digest = BACKBONES.get("gloria_published").weights_digest
     settings = {"weights": str(tmp_path / "x.ckpt")}

@@ -1,11 +1,18 @@
 """Reading a weights file runs no code: settings objects become placeholders, anything else is
 refused or dropped."""
 
+from __future__ import annotations
+
 import collections
 import os
 import pickle
 import sys
 import types
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -26,27 +33,29 @@ def _run(*arguments):
 class Hostile:
     """Calls `function` when it is unpickled in the ordinary way."""
 
-    def __init__(self, function, *arguments):
+    def __init__(self, function: Callable[..., Any], *arguments: str | list[Any]) -> None:
         self.call = function, arguments
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return self.call
 
 
 @pytest.fixture
-def omegaconf(monkeypatch):
+def omegaconf(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """A module that looks like omegaconf, whose classes tell when they are touched; gone before the
     file is read."""
     module = types.ModuleType("omegaconf.dictconfig")
 
     class DictConfig(dict):
-        def __init__(self, *arguments):
+        def __init__(self, *arguments: Any) -> None:
             RAN.append(arguments)
 
-        def __getstate__(self):
+        def __getstate__(
+            self,
+        ) -> dict[str, dict[str, float] | tuple[type[dict], type[OrderedDict]]]:
             return {"_content": {"lr": 1e-4}, "_metadata": (dict, collections.OrderedDict)}
 
-        def __setstate__(self, state):
+        def __setstate__(self, state) -> None:
             RAN.append(state)
 
     DictConfig.__module__, DictConfig.__qualname__ = module.__name__, "DictConfig"
@@ -57,13 +66,17 @@ def omegaconf(monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def nothing_ran():
+def nothing_ran() -> Iterator[None]:
     RAN.clear()
     yield
     assert RAN == []
 
 
-def saved(tmp_path, content, **options):
+def saved(
+    tmp_path: Path,
+    content: torch.nn.modules.container.Sequential | dict[str, Any],
+    **options: bool | Any,
+) -> Path:
     path = tmp_path / "weights.ckpt"
     torch.save(content, path, **options)
     RAN.clear()
@@ -71,7 +84,9 @@ def saved(tmp_path, content, **options):
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_gloria_style_settings_are_read_as_placeholders(tmp_path, omegaconf, monkeypatch, zipped):
+def test_gloria_style_settings_are_read_as_placeholders(
+    tmp_path: Path, omegaconf: ModuleType, monkeypatch: pytest.MonkeyPatch, zipped: bool
+) -> None:
     content = {
         "state_dict": TENSORS,
         "hyper_parameters": omegaconf.DictConfig(),
@@ -88,7 +103,9 @@ def test_gloria_style_settings_are_read_as_placeholders(tmp_path, omegaconf, mon
 
 @pytest.mark.parametrize("function", [os.system, eval, exec, _run, os.path.exists])
 @pytest.mark.parametrize("zipped", [True, False])
-def test_a_code_carrying_pickle_is_refused_and_does_not_run(tmp_path, function, zipped):
+def test_a_code_carrying_pickle_is_refused_and_does_not_run(
+    tmp_path: Path, function: Callable[..., Any], zipped: bool
+) -> None:
     marker = tmp_path / "ran"
     command = f"touch {marker}" if function is os.system else f"open({str(marker)!r}, 'w')"
     path = saved(
@@ -104,7 +121,7 @@ def test_a_code_carrying_pickle_is_refused_and_does_not_run(tmp_path, function, 
 
 
 @pytest.mark.parametrize("where", ["hyper_parameters", "callbacks"])
-def test_code_hidden_among_allowed_names_does_not_run(tmp_path, where):
+def test_code_hidden_among_allowed_names_does_not_run(tmp_path: Path, where: str) -> None:
     marker = tmp_path / "ran"
     hidden = Hostile(_getitem, [Hostile(os.system, f"touch {marker}")], 0)
     path = saved(tmp_path, {"state_dict": TENSORS, where: hidden})
@@ -113,11 +130,11 @@ def test_code_hidden_among_allowed_names_does_not_run(tmp_path, where):
     assert not marker.exists()
 
 
-def _getitem(*arguments):
+def _getitem(*arguments) -> None:
     RAN.append(arguments)
 
 
-def test_allowed_functions_are_placeholders_too(tmp_path):
+def test_allowed_functions_are_placeholders_too(tmp_path: Path) -> None:
     import functools
     import operator
 
@@ -135,11 +152,13 @@ def test_allowed_functions_are_placeholders_too(tmp_path):
     assert isinstance(read_weights(path)["typing"], Inert)  # not 1: getitem was not called
 
 
-def _length():
+def _length() -> None:
     RAN.append(())
 
 
-def test_conversion_keeps_the_tensors_and_runs_nothing(tmp_path, capsys):
+def test_conversion_keeps_the_tensors_and_runs_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = saved(tmp_path, {"state_dict": TENSORS, "x": Hostile(_run, "code")})
     target = tmp_path / "clean.safetensors"
     assert main([str(path), str(target)]) == 0
@@ -149,7 +168,7 @@ def test_conversion_keeps_the_tensors_and_runs_nothing(tmp_path, capsys):
 
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.filterwarnings("ignore:Couldn't retrieve source code")
-def test_conversion_of_a_whole_pickled_module(tmp_path, zipped):
+def test_conversion_of_a_whole_pickled_module(tmp_path: Path, zipped: bool) -> None:
     model = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2))
     model[0].weight = torch.nn.Parameter(
         torch.randn(1, 3, 3, 2, generator=torch.manual_seed(1)).permute(3, 0, 1, 2)
@@ -163,7 +182,9 @@ def test_conversion_of_a_whole_pickled_module(tmp_path, zipped):
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_conversion_refuses_the_operating_systems_functions(tmp_path, capsys, zipped):
+def test_conversion_refuses_the_operating_systems_functions(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], zipped: bool
+) -> None:
     content = {"state_dict": TENSORS, "x": Hostile(os.system, f"touch {tmp_path / 'ran'}")}
     path = saved(tmp_path, content, _use_new_zipfile_serialization=zipped)
     assert main([str(path), str(tmp_path / "clean.safetensors")]) == 2
@@ -175,7 +196,7 @@ def test_conversion_refuses_the_operating_systems_functions(tmp_path, capsys, zi
 @pytest.mark.parametrize(
     "dtype", [torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.bool]
 )
-def test_the_old_file_format_gives_the_same_tensors(tmp_path, dtype):
+def test_the_old_file_format_gives_the_same_tensors(tmp_path: Path, dtype: torch.dtype) -> None:
     base = torch.arange(24).to(dtype)
     content = {
         "state_dict": {
@@ -192,7 +213,7 @@ def test_the_old_file_format_gives_the_same_tensors(tmp_path, dtype):
         assert found["state_dict"][key].dtype == dtype
 
 
-def test_a_truncated_file_of_the_old_format_is_refused(tmp_path):
+def test_a_truncated_file_of_the_old_format_is_refused(tmp_path: Path) -> None:
     path = saved(tmp_path, {"state_dict": TENSORS}, _use_new_zipfile_serialization=False)
     whole = path.read_bytes()
     for keep in (10, len(whole) // 2, len(whole) - 3):
@@ -204,7 +225,7 @@ def test_a_truncated_file_of_the_old_format_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "content", [b"", b"not a checkpoint", pickle.dumps({"a": 1}), b"PK\x03\x04" + bytes(100)]
 )
-def test_files_of_another_kind_are_refused(tmp_path, content):
+def test_files_of_another_kind_are_refused(tmp_path: Path, content: bytes) -> None:
     for name in ("weights.pth", "weights.safetensors"):
         path = tmp_path / name
         path.write_bytes(content)
@@ -212,7 +233,7 @@ def test_files_of_another_kind_are_refused(tmp_path, content):
             state_dict_of(read_weights(path), path)
 
 
-def test_the_dict_is_found_or_named(tmp_path):
+def test_the_dict_is_found_or_named(tmp_path: Path) -> None:
     nested = {"net": {"ema": TENSORS}, "epoch": 3}
     path = tmp_path / "x.pth"
     assert set(state_dict_of({"model": TENSORS, "other": 1}, path)) == set(TENSORS)
@@ -223,7 +244,7 @@ def test_the_dict_is_found_or_named(tmp_path):
         state_dict_of(nested, path)
 
 
-def test_a_file_that_would_unpack_to_more_than_itself_is_refused(tmp_path):
+def test_a_file_that_would_unpack_to_more_than_itself_is_refused(tmp_path: Path) -> None:
     import zipfile
 
     path = tmp_path / "bomb.pt"
@@ -234,7 +255,7 @@ def test_a_file_that_would_unpack_to_more_than_itself_is_refused(tmp_path):
         read_weights(path)
 
 
-def test_an_old_file_cannot_ask_for_more_memory_than_it_holds(tmp_path):
+def test_an_old_file_cannot_ask_for_more_memory_than_it_holds(tmp_path: Path) -> None:
     path = saved(tmp_path, {"a": torch.ones(3)}, _use_new_zipfile_serialization=False)
     content = path.read_bytes()
     assert content.count(b"K\x03Nt") == 1  # the count of the storage's elements
@@ -244,7 +265,7 @@ def test_an_old_file_cannot_ask_for_more_memory_than_it_holds(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["weights.pt", "weights.safetensors"])
-def test_a_pipe_a_device_and_a_directory_are_no_weights(name, tmp_path):
+def test_a_pipe_a_device_and_a_directory_are_no_weights(name: str, tmp_path: Path) -> None:
     for make, word in (
         (os.mkfifo, "a pipe"),
         (lambda path: path.symlink_to("/dev/zero"), "a device"),
@@ -257,7 +278,7 @@ def test_a_pipe_a_device_and_a_directory_are_no_weights(name, tmp_path):
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_any_damage_to_a_file_is_one_sentence(tmp_path, zipped):
+def test_any_damage_to_a_file_is_one_sentence(tmp_path: Path, zipped: bool) -> None:
     import random
 
     path = saved(tmp_path, {"state_dict": TENSORS}, _use_new_zipfile_serialization=zipped)
@@ -276,7 +297,7 @@ def test_any_damage_to_a_file_is_one_sentence(tmp_path, zipped):
             assert all(isinstance(value, torch.Tensor) for value in found.values())
 
 
-def test_a_converted_file_has_the_mode_of_files_here(tmp_path):
+def test_a_converted_file_has_the_mode_of_files_here(tmp_path: Path) -> None:
     path = saved(tmp_path, TENSORS)
     convert(path, tmp_path / "clean.safetensors")
     assert (tmp_path / "clean.safetensors").stat().st_mode == path.stat().st_mode
@@ -285,7 +306,7 @@ def test_a_converted_file_has_the_mode_of_files_here(tmp_path):
 
 @pytest.mark.parametrize("kind", ["sparse", "complex"])
 @pytest.mark.parametrize("zipped", [True, False])
-def test_tensors_of_another_kind_are_no_code(tmp_path, kind, zipped):
+def test_tensors_of_another_kind_are_no_code(tmp_path: Path, kind: str, zipped: bool) -> None:
     values = torch.ones(2, 2)
     other = values.to_sparse() if kind == "sparse" else values.to(torch.complex64)
     path = saved(tmp_path, {"a": other}, _use_new_zipfile_serialization=zipped)

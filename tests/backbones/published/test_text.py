@@ -1,13 +1,17 @@
 """The text sides of GLoRIA, MGCA and MedCLIP against plain references, with small text encoders in
 the published layout."""
 
+from __future__ import annotations
+
 import importlib.util
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from backbones.published.loading import PublishedBackbone
 from bench.contracts import BACKBONES, BackboneRequest, ImageTextEncoder, has_text_side
 from bench.core.errors import (
     CheckpointError,
@@ -44,7 +48,7 @@ TEXTS = ["No pleural effusion.", "Heart is larger; small left opacity"]
 WIDTH, LAYERS = 64, 6
 
 
-def random_state(shapes):
+def random_state(shapes: dict[str, list[int]]) -> dict[str, torch.Tensor]:
     generator = torch.manual_seed(6)
     state = {}
     for key, shape in shapes.items():
@@ -57,13 +61,15 @@ def random_state(shapes):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("bert")
     (path / "vocab.txt").write_text("\n".join(WORDS) + "\n")
     return path
 
 
-def load(name, shapes, folder, tmp_path, wrap=True):
+def load(
+    name: str, shapes: dict[str, list[int]], folder: Path, tmp_path: Path, wrap: bool = True
+) -> tuple[PublishedBackbone, dict[str, torch.Tensor]]:
     state = random_state(shapes)
     path = tmp_path / "weights.ckpt"
     torch.save({"state_dict": state} if wrap else state, path)
@@ -75,11 +81,16 @@ def load(name, shapes, folder, tmp_path, wrap=True):
     return BACKBONES.get(name).build(BackboneRequest("paper", settings=settings)), state
 
 
-def images():
+def images() -> torch.Tensor:
     return torch.randn(3, 3, 64, 64, generator=torch.manual_seed(2))
 
 
-def hidden(backbone, ids, mask, **options):
+def hidden(
+    backbone: PublishedBackbone,
+    ids: torch.Tensor,
+    mask: torch.Tensor,
+    **options: Any | torch.Tensor,
+) -> torch.Tensor:
     """Return all hidden states [layers + 1, T, L, d]."""
     found = backbone.text.bert(
         input_ids=ids, attention_mask=mask, output_hidden_states=True, **options
@@ -87,7 +98,7 @@ def hidden(backbone, ids, mask, **options):
     return torch.stack(found.hidden_states)
 
 
-def test_word_pieces_are_encoded(folder):
+def test_word_pieces_are_encoded(folder: Path) -> None:
     from backbones.published.text import Pieces, cleaned
 
     ids = Pieces(folder).encode([cleaned(text) for text in TEXTS], 97, pad_to=12)
@@ -98,7 +109,7 @@ def test_word_pieces_are_encoded(folder):
 
 
 @torch.no_grad()
-def test_gloria_scores_equal_a_plain_reference(folder, tmp_path):
+def test_gloria_scores_equal_a_plain_reference(folder: Path, tmp_path: Path) -> None:
     shapes = layouts.gloria(WIDTH, LAYERS, len(WORDS))
     backbone, state = load("gloria_published", shapes, folder, tmp_path)
     ids, mask = backbone.text.tokens(TEXTS)
@@ -131,7 +142,7 @@ def test_gloria_scores_equal_a_plain_reference(folder, tmp_path):
     )
 
 
-def test_text_is_cleaned_as_glorias_and_mgcas_code_does():
+def test_text_is_cleaned_as_glorias_and_mgcas_code_does() -> None:
     from backbones.published.text import cleaned
 
     report = "No effusion.\n1. Clear.\n2. Nodule of 1.5 cm."
@@ -139,7 +150,9 @@ def test_text_is_cleaned_as_glorias_and_mgcas_code_does():
 
 
 @torch.no_grad()
-def test_glorias_score_at_inference_does_not_see_cls(folder, tmp_path, monkeypatch):
+def test_glorias_score_at_inference_does_not_see_cls(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shapes = layouts.gloria(WIDTH, LAYERS, len(WORDS))
     backbone, _ = load("gloria_published", shapes, folder, tmp_path)
     side, features = backbone.text, backbone.features(images())
@@ -148,7 +161,7 @@ def test_glorias_score_at_inference_does_not_see_cls(folder, tmp_path, monkeypat
     assert scored.sum(1).tolist() == [2, 4] and not scored[:, 0].any()
     before = side.similarity(features, texts)
 
-    def changed(position):
+    def changed(position: int) -> torch.Tensor:
         other = words.clone()
         other[:, position] = torch.randn(WIDTH, generator=torch.manual_seed(3))
         monkeypatch.setattr(side, "words", lambda _: (other, scored, sentences))
@@ -160,7 +173,7 @@ def test_glorias_score_at_inference_does_not_see_cls(folder, tmp_path, monkeypat
 
 
 @torch.no_grad()
-def test_a_text_without_a_word_is_scored_by_the_cosine_alone(folder, tmp_path):
+def test_a_text_without_a_word_is_scored_by_the_cosine_alone(folder: Path, tmp_path: Path) -> None:
     shapes = layouts.gloria(WIDTH, LAYERS, len(WORDS))
     backbone, _ = load("gloria_published", shapes, folder, tmp_path)
     scores = backbone.similarity(images(), ["Normal.", "no effusion"])
@@ -172,7 +185,9 @@ def test_a_text_without_a_word_is_scored_by_the_cosine_alone(folder, tmp_path):
 @pytest.mark.parametrize(
     ("name", "kind"), [("mgca_published_r50", "resnet"), ("mgca_published_vit", "vit")]
 )
-def test_mgca_text_is_order_blind_and_equals_a_plain_reference(name, kind, folder, tmp_path):
+def test_mgca_text_is_order_blind_and_equals_a_plain_reference(
+    name: str, kind: str, folder: Path, tmp_path: Path
+) -> None:
     backbone, state = load(name, layouts.mgca(kind, WIDTH, LAYERS, len(WORDS)), folder, tmp_path)
     first, again = backbone.embed_texts(["small left opacity", "left opacity small"])
     assert torch.allclose(first, again, atol=1e-5)
@@ -193,7 +208,7 @@ def test_mgca_text_is_order_blind_and_equals_a_plain_reference(name, kind, folde
 
 
 @torch.no_grad()
-def test_medclip_text_is_the_mean_of_three_layers(folder, tmp_path):
+def test_medclip_text_is_the_mean_of_three_layers(folder: Path, tmp_path: Path) -> None:
     shapes = layouts.medclip(
         layouts.resnet50() | {"fc.weight": [512, 2048]}, WIDTH, LAYERS, len(WORDS)
     )
@@ -211,7 +226,7 @@ def test_medclip_text_is_the_mean_of_three_layers(folder, tmp_path):
     assert torch.allclose(backbone.embed_images(images()), image, atol=1e-5)
 
 
-def test_without_a_tokenizer_there_is_no_text_side(tmp_path):
+def test_without_a_tokenizer_there_is_no_text_side(tmp_path: Path) -> None:
     path = tmp_path / "x.ckpt"
     torch.save(layouts.file_of("mflag"), path)
     backbone = BACKBONES.get("mflag").build(
@@ -224,7 +239,7 @@ def test_without_a_tokenizer_there_is_no_text_side(tmp_path):
         need_text_side(backbone, "retrieval")
 
 
-def test_a_wrong_tokenizer_is_refused(folder, tmp_path):
+def test_a_wrong_tokenizer_is_refused(folder: Path, tmp_path: Path) -> None:
     shapes = layouts.mgca("resnet", WIDTH, 1, len(WORDS) + 1)
     with pytest.raises(
         CheckpointError, match="vocabulary has 15 pieces, the text encoder in .* 16"
@@ -234,7 +249,7 @@ def test_a_wrong_tokenizer_is_refused(folder, tmp_path):
         load("mgca_published_r50", shapes, tmp_path, tmp_path)
 
 
-def test_a_file_whose_text_encoder_is_incomplete_is_refused(folder, tmp_path):
+def test_a_file_whose_text_encoder_is_incomplete_is_refused(folder: Path, tmp_path: Path) -> None:
     shapes = layouts.gloria(WIDTH, LAYERS, len(WORDS))
     broken = {
         key: shape

@@ -1,5 +1,7 @@
 """Baselines: rows that a kind declares, in every run of its tasks; they have no encoder."""
 
+from __future__ import annotations
+
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +13,7 @@ from bench.contracts import BACKBONES, KINDS, TASKS, BackboneRequest, has_text_s
 from bench.core.errors import NotApplicableError
 
 
-def test_a_kinds_baselines_stand_behind_the_encoders(monkeypatch):
+def test_a_kinds_baselines_stand_behind_the_encoders(monkeypatch: pytest.MonkeyPatch) -> None:
     kind = KINDS.get(TASKS.get("siim_seg").kind)
     request = RunRequest(("siim_seg",), ("random",))
     monkeypatch.setattr(kind, "baselines", ())
@@ -22,7 +24,7 @@ def test_a_kinds_baselines_stand_behind_the_encoders(monkeypatch):
     assert entrants(TASKS.get("siim_seg"), named) == ["baseline:b", "random", "baseline:a"]
 
 
-def test_a_baseline_has_no_encoder():
+def test_a_baseline_has_no_encoder() -> None:
     spec = BACKBONES.get("baseline:constant")
     built = spec.build(BackboneRequest("demo"))
     assert (built.which, spec.architecture(BackboneRequest("demo"))) == ("constant", "")
@@ -31,7 +33,7 @@ def test_a_baseline_has_no_encoder():
     assert not has_text_side(built)
 
 
-def test_another_kinds_baseline_is_refused():
+def test_another_kinds_baseline_is_refused() -> None:
     plan = SimpleNamespace(kind=KINDS.get("segmentation"))
     _check_baseline(BACKBONES.get("baseline:prior_mask").build(BackboneRequest("demo")), plan)
     other = BACKBONES.get("baseline:constant_report").build(BackboneRequest("demo"))

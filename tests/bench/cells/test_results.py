@@ -1,6 +1,8 @@
 """The store: last record counts, damaged lines and predictions do not, claims exclude, writes are
 atomic."""
 
+from __future__ import annotations
+
 import io
 import json
 import multiprocessing

@@ -1,5 +1,7 @@
 """A cache folder is compared with its checksums as a whole, and nothing in it is changed."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from bench.encoding.shelf import Shelf
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Fill a cache with images, facts and features."""
     monkeypatch.setenv("PLACE_BENCH_CACHE", str(tmp_path / "cache"))
     items = [Item(str(number), (), bytes([number])) for number in range(5)]

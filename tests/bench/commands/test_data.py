@@ -1,6 +1,9 @@
 """`data verify`: it looks at every dataset, and says by its exit code whether all is well."""
 
+from __future__ import annotations
+
 import json
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +14,7 @@ from tests.tasks.datasets.fakes import write_covid, write_siim
 
 
 @pytest.fixture
-def data(tmp_path, monkeypatch):
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PLACE_BENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("PLACE_BENCH_DATA", raising=False)
     write_covid(tmp_path / "data" / "covid_seg")
@@ -19,7 +22,9 @@ def data(tmp_path, monkeypatch):
     return tmp_path / "data"
 
 
-def test_a_dataset_that_does_not_read_hides_no_other(data, capsys):
+def test_a_dataset_that_does_not_read_hides_no_other(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (data / "covid_seg" / "structure.csv").write_bytes(b"\0")
     assert verify_command([], data) == 2
     out = capsys.readouterr().out
@@ -28,14 +33,18 @@ def test_a_dataset_that_does_not_read_hides_no_other(data, capsys):
     assert "images: 12 found, 10675 expected" in out
 
 
-def test_an_unforeseen_error_of_a_dataset_is_one_line(data, capsys, monkeypatch):
+def test_an_unforeseen_error_of_a_dataset_is_one_line(
+    data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(type(DATASETS.get("covid_seg")), "validate", lambda *_: {}["x"])
     assert verify_command([], data) == 2
     out = capsys.readouterr().out
     assert "ERROR   dataset 'covid_seg': validate() fails in" in out and "siim: real files" in out
 
 
-def test_wrong_counts_are_an_error_and_right_ones_are_not(data, capsys):
+def test_wrong_counts_are_an_error_and_right_ones_are_not(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert verify_command(["siim"], data) == 2
     counts = {"images": 12, "positive images": 4, "rows": 14, "images with several masks": 2}
     finish(data / "siim", "siim", studies=12, size=32, seed=0, counts=counts)
@@ -52,7 +61,9 @@ def test_wrong_counts_are_an_error_and_right_ones_are_not(data, capsys):
     assert "siim: demo files" in out and "DEMO.json is a directory" in out
 
 
-def test_a_picture_under_another_name_is_said(data, capsys):
+def test_a_picture_under_another_name_is_said(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = data / "covid_seg" / "images" / "case 5.png"
     (data / "covid_seg" / "images" / "case 4.jpg").replace(path)
     verify_command(["covid_seg"], data)

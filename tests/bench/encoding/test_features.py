@@ -1,7 +1,11 @@
 """The feature cache: no image is read twice, whatever the order or the fraction, and other weights
 are another cache."""
 
+from __future__ import annotations
+
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,11 +19,11 @@ from tests.tasks.fakes import Encoder, context, subset, task
 
 
 @pytest.fixture(autouse=True)
-def _cache(tmp_path, monkeypatch):
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLACE_BENCH_CACHE", str(tmp_path / "cache"))
 
 
-def cache(folder, encoder=None, **changes):
+def cache(folder: Path, encoder: Encoder | None = None, **changes: Any | str) -> FeatureCache:
     return FeatureCache(
         encoder or Encoder(), context(task(), None, folder, **{"data_key": "d", **changes})
     )
@@ -30,11 +34,11 @@ class Unread:
 
     shape = (70, 20, 20)
 
-    def __getitem__(self, rows):
+    def __getitem__(self, rows) -> None:
         raise AssertionError("an image was read")
 
 
-def test_a_second_run_reads_no_image(tmp_path):
+def test_a_second_run_reads_no_image(tmp_path: Path) -> None:
     data = subset(70)
     first = cache(tmp_path).pooled(data)
     encoder = Encoder()
@@ -43,7 +47,7 @@ def test_a_second_run_reads_no_image(tmp_path):
     assert encoder.images_seen == 0 and first.shape == (70, 16) and first.dtype == np.float32
 
 
-def test_fractions_share_their_images_and_agree(tmp_path):
+def test_fractions_share_their_images_and_agree(tmp_path: Path) -> None:
     data, encoder = subset(70), Encoder()
     kept = cache(tmp_path, encoder)
     part = np.array([3, 50, 11])
@@ -55,7 +59,7 @@ def test_fractions_share_their_images_and_agree(tmp_path):
     np.testing.assert_array_equal(every, alone)
 
 
-def test_what_makes_another_cache(tmp_path):
+def test_what_makes_another_cache(tmp_path: Path) -> None:
     data, seen = subset(10), []
     for encoder, changes in (
         (Encoder(0), {}),
@@ -76,7 +80,7 @@ def test_what_makes_another_cache(tmp_path):
     assert len(list((tmp_path / "cache" / "features").iterdir())) == 6
 
 
-def test_repeated_images_and_no_images(tmp_path):
+def test_repeated_images_and_no_images(tmp_path: Path) -> None:
     data, encoder = subset(10), Encoder()
     twice = data.take(np.array([4, 4, 2]))
     found = cache(tmp_path, encoder).pooled(twice)
@@ -84,7 +88,7 @@ def test_repeated_images_and_no_images(tmp_path):
     assert cache(tmp_path).pooled(data.take(np.array([], int))).shape == (0, 16)
 
 
-def test_the_mode_of_the_encoder_is_put_back(tmp_path):
+def test_the_mode_of_the_encoder_is_put_back(tmp_path: Path) -> None:
     encoder = Encoder()
     encoder.module.train()
     before = weights_hash(encoder.module)
@@ -92,7 +96,7 @@ def test_the_mode_of_the_encoder_is_put_back(tmp_path):
     assert encoder.module.training and weights_hash(encoder.module) == before
 
 
-def test_features_that_are_not_finite_are_refused(tmp_path):
+def test_features_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     encoder = Encoder()
     with torch.no_grad():
         encoder.module[2].bias[0] = float("nan")
@@ -100,7 +104,7 @@ def test_features_that_are_not_finite_are_refused(tmp_path):
         cache(tmp_path, encoder).pooled(subset(3))
 
 
-def test_weights_hash_sees_every_buffer_and_type():
+def test_weights_hash_sees_every_buffer_and_type() -> None:
     hashes = {weights_hash(Encoder(0).module)}
     changed = Encoder(0).module
     changed[3].running_mean[0] += 1
@@ -112,7 +116,7 @@ def test_weights_hash_sees_every_buffer_and_type():
     assert len(hashes) == 4
 
 
-def test_images_reach_the_encoder_resized_cropped_normalised():
+def test_images_reach_the_encoder_resized_cropped_normalised() -> None:
     images = np.zeros((1, 40, 40), np.uint8)
     images[0, 10:30, 10:30] = 255
     found = to_input(

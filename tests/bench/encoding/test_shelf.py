@@ -1,5 +1,7 @@
 """Kept features are never read unless they are what was written; damage is made again and said."""
 
+from __future__ import annotations
+
 import json
 import os
 import shutil
@@ -17,7 +19,7 @@ from tests.tasks.fakes import Encoder, Said, context, subset, task
 
 
 @pytest.fixture(autouse=True)
-def _cache(tmp_path, monkeypatch):
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLACE_BENCH_CACHE", str(tmp_path / "cache"))
 
 

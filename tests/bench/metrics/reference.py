@@ -1,35 +1,40 @@
 """Plain references: resampled copies instead of weights, scikit-learn where it has the metric,
 DeLong's test."""
 
+from __future__ import annotations
+
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from sklearn import metrics as sk
 
+from bench.metrics.ranking import Ranking
 from bench.metrics.weights import ratio, weighted_sums
 
 
-def expand(weights, *arrays):
+def expand(weights: np.ndarray, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
     """Repeat entry i of each array weights[i] times."""
     return tuple(np.repeat(array, weights, axis=0) for array in arrays)
 
 
-def defined(function, *arrays):
+def defined(function: Callable[..., Any], *arrays: np.ndarray) -> float:
     """Call scikit-learn without its warnings about undefined values."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return function(*arrays)
 
 
-def auroc(score, label):
+def auroc(score: np.ndarray, label: np.ndarray) -> float:
     return np.nan if len(set(label.tolist())) < 2 else sk.roc_auc_score(label, score)
 
 
-def average_precision(score, label):
+def average_precision(score: np.ndarray, label: np.ndarray) -> float:
     return np.nan if not label.any() else defined(sk.average_precision_score, label, score)
 
 
-def decisions(predicted, label):
+def decisions(predicted: np.ndarray, label: np.ndarray) -> dict[str, float]:
     """Return scikit-learn's metrics of 0/1 decisions, NaN where undefined."""
     if not len(label):
         return dict.fromkeys(
@@ -49,7 +54,7 @@ def decisions(predicted, label):
     return found | {"accuracy": sk.accuracy_score(label, predicted)}
 
 
-def calibration_error(confidence, right, bins):
+def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int) -> np.float64 | float:
     edges, total = np.linspace(0, 1, bins + 1), 0.0
     for k in range(bins):
         inside = (confidence <= edges[k + 1]) & ((confidence > edges[k]) | (k == 0))
@@ -57,7 +62,9 @@ def calibration_error(confidence, right, bins):
     return total / len(confidence) if len(confidence) else np.nan
 
 
-def delong(one, other, label):
+def delong(
+    one: np.ndarray, other: np.ndarray, label: np.ndarray
+) -> tuple[list[np.float64], np.ndarray]:
     """Return the AUROCs, their variances and covariance (DeLong 1988) of two scores of the same
     images."""
     placements = []
@@ -73,11 +80,11 @@ def delong(one, other, label):
 
 
 # --------------------------------------------------------------- columns gathered in order of score
-def _cumulative(weights):
+def _cumulative(weights: np.ndarray) -> np.ndarray:
     return np.hstack([np.zeros((len(weights), 1), weights.dtype), np.cumsum(weights, axis=1)])
 
 
-def gathered_auroc(ranking, weights):
+def gathered_auroc(ranking: Ranking, weights: np.ndarray) -> np.ndarray:
     """Return the AUROC per row of weights [R, n]: columns gathered in order of score, then
     summed."""
     negatives = _cumulative(weights[:, ranking.negative])
@@ -87,7 +94,7 @@ def gathered_auroc(ranking, weights):
     return ratio(np.einsum("rj,rj->r", positives, won), pairs)
 
 
-def gathered_average_precision(ranking, weights):
+def gathered_average_precision(ranking: Ranking, weights: np.ndarray) -> np.ndarray:
     """Return the average precision per row of weights [R, n], likewise."""
     negatives = _cumulative(weights[:, ranking.negative])
     own = weights[:, ranking.positive]
@@ -98,7 +105,9 @@ def gathered_average_precision(ranking, weights):
     return ratio(np.einsum("rj,rj->r", own, precision), positives[:, -1])
 
 
-def multiplied_confusion(predicted, labels, weights):
+def multiplied_confusion(
+    predicted: np.ndarray, labels: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
     """Return true positives, false positives, false negatives and true negatives [4, R] as a
     product of matrices."""
     p, y = predicted.astype(bool), labels.astype(bool)

@@ -1,5 +1,10 @@
 """Intervals: clustered by patient, shared between methods, equal to a loop over resamples."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +22,7 @@ from bench.metrics.bootstrap import (
 )
 
 
-def _mean_of(values: np.ndarray):
+def _mean_of(values: np.ndarray) -> Callable[..., Any]:
     return lambda weights: weights @ values / weights.sum(axis=1)
 
 

@@ -1,11 +1,17 @@
 """The whole table of metrics equals scikit-learn on copies: ties, unknown labels, an empty class,
 one image, empty resamples."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from hypothesis.strategies._internal.core import DataObject
 from sklearn import metrics as sk
 
 from bench.metrics.classification import COUNTED, classification_statistics
@@ -17,7 +23,9 @@ SCORES = st.sampled_from([-2.0, -0.5, 0.0, 0.5, 2.0])
 
 
 @st.composite
-def tables(draw, classes=3, unknown=True):
+def tables(
+    draw: Callable[..., Any], classes: int = 3, unknown: bool = True
+) -> tuple[pd.DataFrame, np.ndarray]:
     """Draw a table of 1 to 9 images with tied scores, labels 0/1 (or unknown) and a group, and
     weights [2, n]."""
     n = draw(st.integers(1, 9))
@@ -42,7 +50,7 @@ def tables(draw, classes=3, unknown=True):
     return table, draw(hnp.arrays(np.int64, (2, n), elements=st.integers(0, 2)))
 
 
-def known(table, row, c):
+def known(table: pd.DataFrame, row: np.ndarray, c: int) -> tuple[np.ndarray, ...]:
     """Return label, score, probability and decision of the copies whose label of class c is
     known."""
     kept = table[table[f"label:{c}"].notna()]
@@ -52,14 +60,14 @@ def known(table, row, c):
     )
 
 
-def mean_defined(values):
+def mean_defined(values: list[float]) -> float:
     values = [value for value in values if not np.isnan(value)]
     return np.mean(values) if values else np.nan
 
 
 @QUICK
 @given(tables())
-def test_multiple_labels(case):
+def test_multiple_labels(case: tuple[pd.DataFrame, np.ndarray]) -> None:
     table, weights = case
     found = {
         name: function(weights)
@@ -100,7 +108,7 @@ def test_multiple_labels(case):
 
 @QUICK
 @given(tables(classes=1, unknown=False))
-def test_subgroups_are_the_metrics_of_their_images(case):
+def test_subgroups_are_the_metrics_of_their_images(case: tuple[pd.DataFrame, np.ndarray]) -> None:
     table, weights = case
     found = classification_statistics(table, "binary")
     for value in set(table["group:sex"]) - {""}:
@@ -120,7 +128,7 @@ def test_subgroups_are_the_metrics_of_their_images(case):
 
 @QUICK
 @given(tables(classes=3, unknown=False), st.data())
-def test_exclusive_classes(case, data):
+def test_exclusive_classes(case: tuple[pd.DataFrame, np.ndarray], data: DataObject) -> None:
     table, weights = case
     n = len(table)
     true = data.draw(hnp.arrays(np.int64, n, elements=st.integers(0, 2)))

@@ -1,6 +1,8 @@
 """Sums over images with a row per image give the same bits as columns gathered in order of
 score."""
 
+from __future__ import annotations
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,7 +19,7 @@ from bench.metrics.weights import ByImage, SharedSums, group_matrix, weighted_su
 from tests.bench.metrics import reference
 
 
-def table(n, classes, seed, unknown):
+def table(n: int, classes: int, seed: int, unknown: bool) -> pd.DataFrame:
     """Return a table of tied scores, rare and frequent classes, and two group columns."""
     rng = np.random.default_rng(seed)
     columns = {}
@@ -33,7 +35,7 @@ def table(n, classes, seed, unknown):
     return pd.DataFrame(columns)
 
 
-def expected(part, resamples, classes):
+def expected(part: pd.DataFrame, resamples: np.ndarray, classes: int) -> dict[str, np.ndarray]:
     """Return the metrics per class, and their means, of a table, by gathered columns and matrix
     products."""
     each = []
@@ -68,7 +70,9 @@ def expected(part, resamples, classes):
 
 @pytest.mark.parametrize("unknown", [False, True])
 @pytest.mark.parametrize("n, block", [(300, 2**21), (400, 3000), (11_000, 2**21)])
-def test_every_metric_equals_the_gathered_columns_to_the_last_bit(n, block, unknown, monkeypatch):
+def test_every_metric_equals_the_gathered_columns_to_the_last_bit(
+    n: int, block: int, unknown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(weights, "BLOCK", block)
     monkeypatch.setattr(weights, "TURNED_BLOCK", 3 * block)
     found = table(n, 3, n, unknown)
@@ -89,7 +93,7 @@ def test_every_metric_equals_the_gathered_columns_to_the_last_bit(n, block, unkn
 
 
 @pytest.mark.parametrize("unknown", [False, True])
-def test_pairs_of_image_and_class_equal_the_gathered_columns(unknown):
+def test_pairs_of_image_and_class_equal_the_gathered_columns(unknown: bool) -> None:
     found = table(600, 4, 1, unknown)
     resamples = cluster_weights([str(i // 3) for i in range(600)], 12)
     statistics = classification_statistics(found, "multilabel")
@@ -118,7 +122,9 @@ COUNTS = hnp.arrays(np.int64, (3, 7), elements=st.integers(0, 3))
     hnp.arrays(np.int64, 7, elements=st.integers(0, 6)),
     COUNTS,
 )
-def test_rankings_of_repeated_images_equal_the_gathered_columns(score, label, images, resamples):
+def test_rankings_of_repeated_images_equal_the_gathered_columns(
+    score: np.ndarray, label: np.ndarray, images: np.ndarray, resamples: np.ndarray
+) -> None:
     ranking = rank(score, label, images)
     for mine, plain in (
         (auroc, reference.gathered_auroc),
@@ -128,7 +134,7 @@ def test_rankings_of_repeated_images_equal_the_gathered_columns(score, label, im
 
 
 @pytest.mark.parametrize("scale", [1, 2**20, 2**22])
-def test_sums_of_large_weights_stay_exact(scale):
+def test_sums_of_large_weights_stay_exact(scale: int) -> None:
     """Beyond what float32 holds exactly, the weights are float64."""
     resamples = np.array([[1, 2, 3, 5], [scale, 1, scale, 1]])
     turned = ByImage(resamples)
@@ -139,20 +145,20 @@ def test_sums_of_large_weights_stay_exact(scale):
     assert kind == (np.float32 if 2 * scale + 2 < 2**24 else np.float64)
 
 
-def test_weights_that_are_shares_are_summed_in_float64():
+def test_weights_that_are_shares_are_summed_in_float64() -> None:
     shares = np.array([[1 / 3, 0.5, 0.25], [0.1, 0.2, 0.7]])
     ranking = rank(np.array([0.0, 1.0, 2.0]), np.array([0, 1, 0]))
     np.testing.assert_allclose(auroc(ranking, shares), [4 / 7, 1 / 8])
     assert next(ByImage(shares).blocks(3, 1))[0].dtype == np.float64
 
 
-def test_sums_of_several_tables_equal_each_alone():
+def test_sums_of_several_tables_equal_each_alone() -> None:
     rng = np.random.default_rng(0)
     resamples, images = rng.integers(0, 4, (9, 50)), np.arange(10, 45)
     tables = [rng.random((35, width)) for width in (1, 15, 4)]
     shared, asked = SharedSums(images, 50), []
 
-    def ask(place):
+    def ask(place: int) -> np.ndarray:
         asked.append(place)
         return tables[place]
 

@@ -1,11 +1,17 @@
 """Every weighted metric equals scikit-learn (or brute force) on the resampled copies: ties, one
 class, one image, no image."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from hypothesis.strategies._internal.core import DataObject
 from sklearn import metrics as sk
 
 from bench.metrics import counting, weights
@@ -17,7 +23,9 @@ QUICK = settings(max_examples=40, deadline=None)
 
 
 @st.composite
-def resamples(draw, most=12):
+def resamples(
+    draw: Callable[..., Any], most: int = 12
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draw tied scores [n], labels 0/1 [n] and weights [3, n]; n may be 1 and a resample may be
     empty."""
     n = draw(st.integers(1, most))
@@ -30,7 +38,9 @@ def resamples(draw, most=12):
 
 @QUICK
 @given(resamples())
-def test_ranking_metrics_equal_scikit_learn_on_copies(case):
+def test_ranking_metrics_equal_scikit_learn_on_copies(
+    case: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> None:
     score, label, weight = case
     ranking = rank(score, label)
     copies = [reference.expand(row, score, label) for row in weight]
@@ -46,7 +56,9 @@ def test_ranking_metrics_equal_scikit_learn_on_copies(case):
 
 @QUICK
 @given(resamples())
-def test_decisions_equal_scikit_learn_on_copies(case):
+def test_decisions_equal_scikit_learn_on_copies(
+    case: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> None:
     score, label, weight = case
     predicted = (score > 0).astype(int)
     counts = counting.confusion(predicted, label, weight)
@@ -60,7 +72,9 @@ def test_decisions_equal_scikit_learn_on_copies(case):
 
 @QUICK
 @given(resamples(), st.integers(2, 4))
-def test_exclusive_classes_equal_scikit_learn_on_copies(case, classes):
+def test_exclusive_classes_equal_scikit_learn_on_copies(
+    case: tuple[np.ndarray, np.ndarray, np.ndarray], classes: int
+) -> None:
     score, label, weight = case
     true, chosen = (
         (label + np.arange(len(label))) % classes,
@@ -78,7 +92,9 @@ def test_exclusive_classes_equal_scikit_learn_on_copies(case, classes):
 
 @QUICK
 @given(resamples(), st.integers(1, 20))
-def test_probabilities_equal_a_loop_over_bins(case, bins):
+def test_probabilities_equal_a_loop_over_bins(
+    case: tuple[np.ndarray, np.ndarray, np.ndarray], bins: int
+) -> None:
     score, label, weight = case
     prob = np.clip((score + 1.5) / 4.5, 0, 1)
     # 8/18 as a quotient and as an edge of 18 bins differ in the last bit: either bin is right.
@@ -98,7 +114,9 @@ def test_probabilities_equal_a_loop_over_bins(case, bins):
 
 @QUICK
 @given(resamples())
-def test_mean_and_median_equal_those_of_copies(case):
+def test_mean_and_median_equal_those_of_copies(
+    case: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> None:
     score, _, weight = case
     copies = [reference.expand(row, score)[0] for row in weight]
     np.testing.assert_allclose(
@@ -111,7 +129,7 @@ def test_mean_and_median_equal_those_of_copies(case):
     )
 
 
-def test_blocks_change_nothing(monkeypatch):
+def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     score, label, weight = (
         rng.normal(size=60).round(1),
@@ -132,7 +150,7 @@ def test_blocks_change_nothing(monkeypatch):
     np.testing.assert_array_equal(whole, parts)
 
 
-def test_no_image_is_undefined():
+def test_no_image_is_undefined() -> None:
     none = np.zeros((2, 0), dtype=np.int64)
     assert np.isnan(auroc(rank(np.empty(0), np.empty(0, int)), none)).all()
     assert (
@@ -141,14 +159,14 @@ def test_no_image_is_undefined():
     )
 
 
-def test_shared_parts_are_computed_once_per_matrix():
+def test_shared_parts_are_computed_once_per_matrix() -> None:
     calls = []
     once = Once(lambda weight: calls.append(1) or weight.sum())
     first, second = np.ones((1, 2)), np.ones((1, 2))
     assert (once(first), once(first), once(second)) == (2, 2, 2) and len(calls) == 2
 
 
-def test_auroc_variance_agrees_with_delong():
+def test_auroc_variance_agrees_with_delong() -> None:
     """The bootstrap's standard errors of two AUROCs and of their paired difference are DeLong's
     within 10%."""
     from bench.metrics.bootstrap import cluster_weights
@@ -169,7 +187,9 @@ def test_auroc_variance_agrees_with_delong():
 
 @QUICK
 @given(resamples(most=20), st.data())
-def test_influence_is_delongs_variance(case, data):
+def test_influence_is_delongs_variance(
+    case: tuple[np.ndarray, np.ndarray, np.ndarray], data: DataObject
+) -> None:
     """The squares add up to DeLong's variance, those of differences to that of the paired
     difference (1/n for 1/(n - 1))."""
     score, label, _ = case

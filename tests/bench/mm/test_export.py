@@ -1,7 +1,12 @@
 """Plain configs of both frameworks with `type="PlaceBenchBackbone"`, as exported, driven by their
 own Runner."""
 
+from __future__ import annotations
+
 import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -9,6 +14,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from backbones.external.encoder import ExternalBackbone
+from backbones.place.model import LoadedPLACE
+from backbones.published.loading import PublishedBackbone
 from backbones.shared.pretraining.trainer import pretrain
 from bench.commands.cli import app
 from bench.contracts import BACKBONES, BackboneRequest, PairData
@@ -19,11 +27,14 @@ from bench.mm.export import Head, export_config
 from tests.backbones.published import layouts
 from tests.support.pairs import make_subset, recipe
 
+if TYPE_CHECKING:
+    from mmengine.runner.runner import Runner
+
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the frameworks, run as their users run them
 SIZE = 64
 
 
-def _data(root):
+def _data(root: Path) -> Path:
     """Write 4 images with a bright square each, its mask and its COCO box, in both layouts."""
     rng = np.random.default_rng(0)
     for folder in ("images", "masks"):
@@ -60,7 +71,7 @@ def _data(root):
     return root
 
 
-def _runner(path, work_dir):
+def _runner(path: Path, work_dir: Path) -> Runner:
     """Return the framework's Runner of an exported config, made short."""
     from mmengine.config import Config
     from mmengine.runner import Runner
@@ -78,7 +89,9 @@ def _runner(path, work_dir):
 
 
 @pytest.mark.parametrize(("framework", "architecture"), [("mmseg", "vit"), ("mmdet", "resnet")])
-def test_an_exported_config_trains_in_the_frameworks_own_runner(framework, architecture, tmp_path):
+def test_an_exported_config_trains_in_the_frameworks_own_runner(
+    framework: str, architecture: str, tmp_path: Path
+) -> None:
     prepare(framework)
     request = BackboneRequest("demo", architecture)
     data = _data(tmp_path / "data")
@@ -113,7 +126,7 @@ def test_an_exported_config_trains_in_the_frameworks_own_runner(framework, archi
     assert saved and not [name for name in saved if name.startswith("backbone.")]
 
 
-def test_a_plain_config_fine_tunes_and_selects_levels():
+def test_a_plain_config_fine_tunes_and_selects_levels() -> None:
     prepare("mmdet")
     from mmdet.registry import MODELS
 
@@ -136,11 +149,11 @@ def test_a_plain_config_fine_tunes_and_selects_levels():
 
 # -------------------------------------------------------------------------------------- the command
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory):
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
     """Return a function that pre-trains a method on a few squares, once per session."""
     folders = {}
 
-    def checkpoint(method, architecture):
+    def checkpoint(method: str, architecture: str) -> Path:
         if (method, architecture) not in folders:
             pairs = PairData(
                 "squares", "demo", make_subset(4, 144, 1), make_subset(4, 144, 2), "0123"
@@ -153,13 +166,13 @@ def trained(tmp_path_factory):
     return checkpoint
 
 
-def _export(*words, code=0):
+def _export(*words: str | Path | int, code: int = 0) -> SettingError | OSError | DataError:
     done = CliRunner().invoke(app, ["export", *map(str, words)], catch_exceptions=True)
     assert done.exit_code == code, (done.output, done.exception)
     return done.exception
 
 
-def _forward(path, framework, work_dir):
+def _forward(path: Path, framework: str, work_dir: Path) -> tuple[Any, ...]:
     """Build the model of a config in the framework's Runner, with its weights, and predict on one
     grey image; return the encoder's maps of zeros, and what was predicted."""
     prepare(framework)
@@ -183,7 +196,9 @@ def _forward(path, framework, work_dir):
         return model.backbone(torch.zeros(1, 3, size, size)), found, size
 
 
-def _same_maps(maps, backbone, size):
+def _same_maps(
+    maps: tuple[Any, ...], backbone: LoadedPLACE | PublishedBackbone | ExternalBackbone, size: int
+) -> None:
     with torch.no_grad():
         pyramid = backbone.features(torch.zeros(1, 3, size, size)).pyramid
     for one, other in zip(maps, pyramid, strict=True):
@@ -193,8 +208,12 @@ def _same_maps(maps, backbone, size):
 @pytest.mark.parametrize("given", ["folder", "weights file"])
 @pytest.mark.parametrize("framework", ["mmseg", "mmdet"])
 def test_a_trained_encoder_goes_on_in_the_frameworks_runner(
-    framework, given, trained, tmp_path, monkeypatch
-):
+    framework: str,
+    given: str,
+    trained: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     folder = trained("place", "resnet")
     checkpoint = folder if given == "folder" else folder / "model.safetensors"
     out = tmp_path / "mine"
@@ -214,7 +233,9 @@ def test_a_trained_encoder_goes_on_in_the_frameworks_runner(
 
 
 @pytest.mark.parametrize("framework", ["mmseg", "mmdet"])
-def test_a_published_encoder_of_three_maps_is_exported(framework, tmp_path, monkeypatch):
+def test_a_published_encoder_of_three_maps_is_exported(
+    framework: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.save(layouts.file_of("medklip"), tmp_path / "MedKLIP.pth")
     monkeypatch.chdir(tmp_path)
     name = "medklip?weights=MedKLIP.pth"
@@ -228,7 +249,7 @@ def test_a_published_encoder_of_three_maps_is_exported(framework, tmp_path, monk
     _same_maps(maps, BACKBONES.get("medklip").build(wanted), size)
 
 
-def test_a_published_file_given_as_a_checkpoint_travels_with_the_config(tmp_path):
+def test_a_published_file_given_as_a_checkpoint_travels_with_the_config(tmp_path: Path) -> None:
     weights = tmp_path / "MedKLIP.pth"
     torch.save(layouts.file_of("medklip"), weights)
     words = ["--checkpoint", weights, "--out", tmp_path / "out", "--profile", "paper"]
@@ -249,7 +270,9 @@ def test_a_published_file_given_as_a_checkpoint_travels_with_the_config(tmp_path
         ("random", "random"),
     ],
 )
-def test_other_encoders_are_exported(framework, name, stem, tmp_path, monkeypatch):
+def test_other_encoders_are_exported(
+    framework: str, name: str, stem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import timm
 
     torch.save(timm.create_model("test_vit", num_classes=0).state_dict(), tmp_path / "net.pth")
@@ -264,7 +287,9 @@ def test_other_encoders_are_exported(framework, name, stem, tmp_path, monkeypatc
     _same_maps(maps, expected, size)
 
 
-def test_mmsegmentations_own_vit_has_the_same_features(trained, tmp_path):
+def test_mmsegmentations_own_vit_has_the_same_features(
+    trained: Callable[..., Any], tmp_path: Path
+) -> None:
     folder = trained("convirt", "vit")
     words = ["--checkpoint", folder, "--arch", "vit", "--out", tmp_path / "out", "--native"]
     _export("mmseg", "convirt", *words)
@@ -294,13 +319,17 @@ def test_mmsegmentations_own_vit_has_the_same_features(trained, tmp_path):
         (["mmdet", "timm:test_vit", "--checkpoint", __file__], "does not read checkpoint"),
     ],
 )
-def test_a_refused_export_leaves_nothing(words, message, tmp_path, monkeypatch):
+def test_a_refused_export_leaves_nothing(
+    words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     error = _export(*words, "--out", "deep/out", code=1)
     assert message in str(error) and not list(tmp_path.iterdir())
 
 
-def test_an_export_that_breaks_while_it_writes_leaves_nothing(trained, tmp_path, monkeypatch):
+def test_an_export_that_breaks_while_it_writes_leaves_nothing(
+    trained: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     folder = trained("place", "resnet")
     out = tmp_path / "deep" / "out"
@@ -309,11 +338,13 @@ def test_an_export_that_breaks_while_it_writes_leaves_nothing(trained, tmp_path,
     assert isinstance(error, OSError) and not (tmp_path / "deep").exists()
 
 
-def _full_disk(config, path):
+def _full_disk(config: dict[str, Any], path: Path) -> None:
     raise OSError("No space left on device")
 
 
-def test_two_exports_share_a_folder_and_force_writes_again(trained, tmp_path):
+def test_two_exports_share_a_folder_and_force_writes_again(
+    trained: Callable[..., Any], tmp_path: Path
+) -> None:
     folder, out = trained("place", "resnet"), tmp_path / "out"
     for framework in ("mmseg", "mmdet"):
         _export(framework, "place", "--checkpoint", folder, "--out", out)
@@ -326,7 +357,7 @@ def test_two_exports_share_a_folder_and_force_writes_again(trained, tmp_path):
     assert len(list(out.iterdir())) == 4
 
 
-def test_what_cannot_be_exported_is_said(tmp_path):
+def test_what_cannot_be_exported_is_said(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="unknown framework 'detectron'.*mmseg, mmdet"):
         export_config("detectron", "random", BackboneRequest("demo"), tmp_path)
     (tmp_path / "random_mmseg.py").write_text("")

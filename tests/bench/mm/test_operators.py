@@ -1,5 +1,7 @@
 """The stand-in operators against plain loops, formulas and, where present, the compiled ones."""
 
+from __future__ import annotations
+
 import importlib
 import sys
 
@@ -17,19 +19,19 @@ from bench.mm.roi_align import roi_align_backward, roi_align_forward
 
 
 @pytest.mark.parametrize("package", ["mmseg", "mmdet"])
-def test_models_import_without_a_compiler(package):
+def test_models_import_without_a_compiler(package: str) -> None:
     assert mm_available(package) == (True, "")
     registry = importlib.import_module(f"{package}.registry").MODELS
     assert {"mmseg": "EncoderDecoder", "mmdet": "YOLOV3"}[package] in registry.module_dict
 
 
-def test_absent_package_gives_one_sentence():
+def test_absent_package_gives_one_sentence() -> None:
     available, reason = mm_available("mmnothing")
     assert not available
     assert "mmnothing" in reason and "\n" not in reason
 
 
-def test_other_operators_refuse_when_called():
+def test_other_operators_refuse_when_called() -> None:
     module = operators._StandIn("mmcv._ext")
     function = module.deform_conv_forward
     with pytest.raises(MissingDependencyError, match="deform_conv_forward.*needs a compiled mmcv"):
@@ -37,7 +39,7 @@ def test_other_operators_refuse_when_called():
     assert not hasattr(module, "__path__")
 
 
-def test_an_existing_extension_is_left_alone(monkeypatch):
+def test_an_existing_extension_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     sentinel = type(sys)("mmcv._ext")
     monkeypatch.setitem(sys.modules, "mmcv._ext", sentinel)
     operators.install()
@@ -46,7 +48,7 @@ def test_an_existing_extension_is_left_alone(monkeypatch):
 
 
 # ---------------------------------------------------------------------------------------------- nms
-def _boxes(seed, n):
+def _boxes(seed: int, n: int) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     low = torch.rand(n, 2, generator=generator) * 20
     return torch.cat([low, low + torch.rand(n, 2, generator=generator) * 15], 1), torch.rand(
@@ -54,7 +56,7 @@ def _boxes(seed, n):
     )
 
 
-def _iou(a, b, offset):
+def _iou(a: list[float], b: list[float], offset: int) -> float:
     width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]) + offset)
     height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]) + offset)
     area = [(c[2] - c[0] + offset) * (c[3] - c[1] + offset) for c in (a, b)]
@@ -63,7 +65,7 @@ def _iou(a, b, offset):
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000), st.integers(0, 30), st.floats(0.05, 0.95), st.integers(0, 1))
-def test_nms_equals_brute_force(seed, n, threshold, offset):
+def test_nms_equals_brute_force(seed: int, n: int, threshold: float, offset: int) -> None:
     boxes, scores = (tensor.double() for tensor in _boxes(seed, n))
     kept = []
     for i in sorted(range(n), key=lambda i: -scores[i]):
@@ -73,7 +75,7 @@ def test_nms_equals_brute_force(seed, n, threshold, offset):
 
 
 @pytest.mark.parametrize("method", [0, 1, 2])
-def test_softnms_equals_brute_force(method):
+def test_softnms_equals_brute_force(method: int) -> None:
     boxes, scores = (tensor.double() for tensor in _boxes(method, 25))
     dets = boxes.new_empty(25, 5)
     found = softnms(
@@ -101,7 +103,7 @@ def test_softnms_equals_brute_force(method):
 
 
 # ---------------------------------------------------------------------------------------- roi align
-def _sample(plane, y, x):
+def _sample(plane: torch.Tensor, y: float, x: float) -> torch.Tensor:
     height, width = plane.shape
     if y < -1 or y > height or x < -1 or x > width:
         return plane.new_zeros(())
@@ -114,7 +116,14 @@ def _sample(plane, y, x):
     return upper * (1 - dy) + lower * dy
 
 
-def _naive_roi_align(features, rois, bins, scale, sampling, aligned):
+def _naive_roi_align(
+    features: torch.Tensor,
+    rois: torch.Tensor,
+    bins: tuple[int, int],
+    scale: float,
+    sampling: int,
+    aligned: bool,
+) -> torch.Tensor:
     rows = []
     for image, *corners in rois.tolist():
         x1, y1, x2, y2 = (value * scale - (0.5 if aligned else 0.0) for value in corners)
@@ -150,7 +159,9 @@ ROIS = torch.tensor(
 
 @pytest.mark.parametrize("sampling", [0, 2])
 @pytest.mark.parametrize("aligned", [True, False])
-def test_roi_align_equals_naive_loop_with_gradient(sampling, aligned, monkeypatch):
+def test_roi_align_equals_naive_loop_with_gradient(
+    sampling: int, aligned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("bench.mm.roi_align._MAX_ENTRIES", 300)  # several chunks
     features = torch.randn(
         2,
@@ -181,7 +192,7 @@ def test_roi_align_equals_naive_loop_with_gradient(sampling, aligned, monkeypatc
     torch.testing.assert_close(found, gradient, rtol=1e-10, atol=1e-12)
 
 
-def test_roi_align_of_no_boxes_and_max_pooling():
+def test_roi_align_of_no_boxes_and_max_pooling() -> None:
     common = {
         "aligned_height": 2,
         "aligned_width": 2,
@@ -207,7 +218,7 @@ def test_roi_align_of_no_boxes_and_max_pooling():
 
 # --------------------------------------------------------------------------------------- focal loss
 @pytest.mark.parametrize("weighted", [True, False])
-def test_focal_loss_equals_formula_with_gradient(weighted):
+def test_focal_loss_equals_formula_with_gradient(weighted: bool) -> None:
     generator = torch.Generator().manual_seed(3)
     logits = (torch.randn(12, 3, generator=generator, dtype=torch.float64) * 3).requires_grad_()
     target = torch.randint(0, 4, (12,), generator=generator)
@@ -235,7 +246,7 @@ def test_focal_loss_equals_formula_with_gradient(weighted):
     torch.testing.assert_close(found, gradient)
 
 
-def test_through_mmcv_the_gradient_reaches_the_features():
+def test_through_mmcv_the_gradient_reaches_the_features() -> None:
     mm_available("mmdet")
     from mmcv.ops import batched_nms, roi_align, sigmoid_focal_loss
 
@@ -254,7 +265,7 @@ def test_through_mmcv_the_gradient_reaches_the_features():
 
 # --------------------------------------------------------------------------------- compiled, if any
 @pytest.mark.skipif(not mmcv_is_compiled(), reason="mmcv has no compiled operators here")
-def test_compiled_operators_are_used_and_equal():
+def test_compiled_operators_are_used_and_equal() -> None:
     mm_available("mmdet")
     from mmcv.ops import nms as compiled_nms
     from mmcv.ops import roi_align, soft_nms

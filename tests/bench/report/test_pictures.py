@@ -1,6 +1,9 @@
 """Names in pictures: nothing is cut off, covered or read as mathematics."""
 
+from __future__ import annotations
+
 import itertools
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -8,6 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.report.pictures import example_frame, show, wrapped
+
+if TYPE_CHECKING:
+    from matplotlib.backends.backend_agg import RendererAgg
+    from matplotlib.legend import Legend
+    from matplotlib.text import Text
+    from matplotlib.transforms import Bbox
 
 LONG = (
     "timm:vit_base_patch14_dinov2.lvd142m (vit_base_patch14_dinov2.lvd142m) size=224",
@@ -19,7 +28,7 @@ LONG = (
 
 
 @given(st.text(st.characters(codec="ascii", exclude_characters="\n\r$"), max_size=200))
-def test_a_wrapped_name_has_few_short_lines_and_loses_nothing_but_its_end(name):
+def test_a_wrapped_name_has_few_short_lines_and_loses_nothing_but_its_end(name: str) -> None:
     lines = wrapped(name, 20).split("\n")
     assert len(lines) <= 3 and all(len(line) <= 20 for line in lines)
     letters = "".join("".join(lines).split())
@@ -27,16 +36,16 @@ def test_a_wrapped_name_has_few_short_lines_and_loses_nothing_but_its_end(name):
     assert whole.startswith(letters.rstrip("…")) and (letters == whole or letters.endswith("…"))
 
 
-def test_a_name_is_no_mathematics():
+def test_a_name_is_no_mathematics() -> None:
     assert wrapped("a $name$", 30) == r"a \$name\$"
 
 
-def _box(item, renderer):
+def _box(item: Text | Legend, renderer: RendererAgg) -> Bbox:
     return item.get_window_extent(renderer)
 
 
 @pytest.mark.parametrize("curves", [1, 2])
-def test_five_long_names_overlap_neither_each_other_nor_the_curves(curves):
+def test_five_long_names_overlap_neither_each_other_nor_the_curves(curves: int) -> None:
     figure, axes, below = example_frame(LONG, columns=3, curves=curves)
     for axis in axes.flat:
         show(axis, np.zeros((64, 64), np.uint8), "median: Dice 0.50")

@@ -1,5 +1,7 @@
 """The plateau schedule: equal to torch's, and a resumed run needs no state of it."""
 
+from __future__ import annotations
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -15,7 +17,7 @@ from bench.training.plan import TrainPlan, learning_rate, plateaus
     st.integers(0, 3),
 )
 @settings(deadline=None)
-def test_equals_torch(values, mode, hold):
+def test_equals_torch(values: list[float], mode: str, hold: int) -> None:
     plan = TrainPlan(
         schedule="plateau", monitor="score", mode=mode, hold=hold, lr=1.0, factor=0.5, min_lr=0.0
     )
@@ -28,7 +30,7 @@ def test_equals_torch(values, mode, hold):
     assert learning_rate(plan, 3, 10, values) == pytest.approx(optimizer.param_groups[0]["lr"])
 
 
-def test_the_rate_has_a_floor_and_a_warm_up():
+def test_the_rate_has_a_floor_and_a_warm_up() -> None:
     plan = TrainPlan(
         schedule="plateau", monitor="score", lr=1.0, min_lr=0.3, factor=0.5, hold=0, warmup=0.5
     )
@@ -36,6 +38,6 @@ def test_the_rate_has_a_floor_and_a_warm_up():
     assert learning_rate(plan, 9, 10, [1, 1, 1, 1]) == 0.3 and learning_rate(plan, 0, 10) == 0.2
 
 
-def test_it_needs_something_to_watch():
+def test_it_needs_something_to_watch() -> None:
     with pytest.raises(SettingError, match="schedule plateau watches"):
         TrainPlan(schedule="plateau")

@@ -1,13 +1,18 @@
 """The kind end to end on a tiny encoder: every head, every mode, what the result states, and its
 statistics."""
 
+from __future__ import annotations
+
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from sklearn import metrics as sk
 
+from bench.contracts import Predictions, Subset, TaskSpec
 from bench.core.errors import DataError
 from bench.metrics.bootstrap import cluster_weights, point
 from tasks.classification import ClassificationKind
@@ -18,13 +23,20 @@ KIND = ClassificationKind()
 
 
 @pytest.fixture(autouse=True)
-def _cache(tmp_path, monkeypatch):
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLACE_BENCH_CACHE", str(tmp_path / "cache"))
 
 
 def run(
-    folder, spec, protocol="default", encoder=None, train=None, test=None, progress=None, **changes
-):
+    folder: Path,
+    spec: TaskSpec,
+    protocol: str = "default",
+    encoder: Encoder | None = None,
+    train: Subset | None = None,
+    test: Subset | None = None,
+    progress: Said | None = None,
+    **changes: str | Any,
+) -> Predictions:
     settings = KIND.settings(spec, protocol, "demo", changes)
     cell = context(spec, settings, folder, **({"progress": progress} if progress else {}))
     fitted = KIND.fit(encoder or Encoder(), train or subset(160, 1), subset(80, 2), cell)
@@ -33,7 +45,7 @@ def run(
 
 @pytest.mark.parametrize("head", ["logistic", "ridge", "knn", "linear", "finetune"])
 @pytest.mark.parametrize("mode", ["multilabel", "binary", "multiclass"])
-def test_every_head_learns(tmp_path, head, mode):
+def test_every_head_learns(tmp_path: Path, head: str, mode: str) -> None:
     labels = {"multilabel": ("a", "b"), "binary": ("a",), "multiclass": ("a", "c")}[mode]
     data = [subset(n, seed) for n, seed in ((160, 1), (100, 3))]
     if mode == "multiclass":
@@ -48,7 +60,9 @@ def test_every_head_learns(tmp_path, head, mode):
     assert low.shape == (50,) and (low <= 1).all()
 
 
-def _run_with_val(folder, spec, data, **changes):
+def _run_with_val(
+    folder: Path, spec: TaskSpec, data: list[Subset], **changes: str | Any
+) -> Predictions:
     settings = KIND.settings(spec, "default", "demo", changes)
     val = subset(80, 2)
     val.index["label:c"] = (
@@ -59,12 +73,12 @@ def _run_with_val(folder, spec, data, **changes):
 
 
 @pytest.mark.parametrize("head", ["linear", "finetune"])
-def test_one_image_more_than_whole_batches_trains(tmp_path, head):
+def test_one_image_more_than_whole_batches_trains(tmp_path: Path, head: str) -> None:
     found = run(tmp_path, task(), train=subset(17, 1), head=head, batch_size="8", epochs="1")
     assert np.isfinite(found.table[["score:a", "score:b"]]).all(axis=None)
 
 
-def test_statistics_equal_scikit_learn(tmp_path):
+def test_statistics_equal_scikit_learn(tmp_path: Path) -> None:
     found = run(tmp_path, task())
     table, statistics = (
         found.table,
@@ -99,7 +113,7 @@ def test_statistics_equal_scikit_learn(tmp_path):
     assert statistics["undefined_classes"] == 0
 
 
-def test_multiclass_statistics_equal_scikit_learn(tmp_path):
+def test_multiclass_statistics_equal_scikit_learn(tmp_path: Path) -> None:
     data = [subset(n, seed) for n, seed in ((160, 1), (100, 3))]
     for part in data:
         part.index["label:c"] = 1 - part.index["label:a"]
@@ -113,7 +127,7 @@ def test_multiclass_statistics_equal_scikit_learn(tmp_path):
     np.testing.assert_allclose(found.table["prob:a"] + found.table["prob:c"], 1)
 
 
-def test_a_class_with_one_value_is_undefined_and_said(tmp_path):
+def test_a_class_with_one_value_is_undefined_and_said(tmp_path: Path) -> None:
     test, said = subset(60, 3), Said()
     test.index["label:b"] = 0.0
     found = run(tmp_path, task(), test=test, progress=said)
@@ -123,7 +137,7 @@ def test_a_class_with_one_value_is_undefined_and_said(tmp_path):
     assert any("AUROC undefined: b" in line for line in said.lines)
 
 
-def test_ignored_labels_are_not_scored(tmp_path):
+def test_ignored_labels_are_not_scored(tmp_path: Path) -> None:
     test = subset(60, 3)
     test.index.loc[:9, "label:a"] = -1
     found = run(tmp_path, task(uncertain="ignore"), test=test)
@@ -135,7 +149,7 @@ def test_ignored_labels_are_not_scored(tmp_path):
     )
 
 
-def test_one_class_in_training(tmp_path):
+def test_one_class_in_training(tmp_path: Path) -> None:
     train, said = subset(80, 1), Said()
     train.index["label:b"] = 0.0
     with pytest.raises(DataError, match="training images .* one label value only for b"):
@@ -148,7 +162,7 @@ def test_one_class_in_training(tmp_path):
     assert point(KIND.statistics(found, task())["auroc:b"], 100) == 0.5
 
 
-def test_fine_tuning_leaves_the_encoder_alone(tmp_path):
+def test_fine_tuning_leaves_the_encoder_alone(tmp_path: Path) -> None:
     encoder = Encoder()
     before = {name: value.clone() for name, value in encoder.module.state_dict().items()}
     for protocol in ("benchx", "gloria", "mgca"):
@@ -159,7 +173,7 @@ def test_fine_tuning_leaves_the_encoder_alone(tmp_path):
     assert not encoder.module.training and all(p.requires_grad for p in encoder.module.parameters())
 
 
-def test_thresholds(tmp_path):
+def test_thresholds(tmp_path: Path) -> None:
     half = run(tmp_path, task(), threshold="half")
     np.testing.assert_array_equal(half.table["pred:a"], half.table["prob:a"] > 0.5)
     tuned = {name: run(tmp_path, task(), threshold=name) for name in ("half", "validation", "test")}
@@ -171,13 +185,13 @@ def test_thresholds(tmp_path):
     assert 0 < tuned["validation"].extra["threshold:a"] < 1
 
 
-def test_same_numbers_twice_and_with_few_shots(tmp_path):
+def test_same_numbers_twice_and_with_few_shots(tmp_path: Path) -> None:
     tables = [run(tmp_path, task(), shots="5").table for _ in range(2)]
     assert tables[0].equals(tables[1])
     assert run(tmp_path, task(), shots="5").extra["train_images"] <= 15
 
 
-def test_subset_is_stratified_on_the_exclusive_class():
+def test_subset_is_stratified_on_the_exclusive_class() -> None:
     index = subset(400).index
     index["label:c"] = ((index["label:a"] + index["label:b"]) == 0).astype(float)
     index["label:b"] = index["label:b"] * (1 - index["label:a"])
@@ -189,7 +203,7 @@ def test_subset_is_stratified_on_the_exclusive_class():
 
 
 @pytest.mark.parametrize("name", ["crop", "jitter", "resized_crop"])
-def test_augmentations_are_seeded_and_stay_in_range(name):
+def test_augmentations_are_seeded_and_stay_in_range(name: str) -> None:
     images = torch.rand(6, 1, 20, 20, generator=torch.Generator().manual_seed(0))
     one, same, other = (
         augment(images, 16, name, np.random.default_rng(seed)) for seed in (1, 1, 2)
@@ -198,7 +212,7 @@ def test_augmentations_are_seeded_and_stay_in_range(name):
     assert one.min() >= -1e-6 and one.max() <= 1 + 1e-6
 
 
-def test_views_are_a_setting(tmp_path):
+def test_views_are_a_setting(tmp_path: Path) -> None:
     found = run(tmp_path, task(views=("PA",)))
     assert set(found.table["image_id"]) == set(
         subset(100, 3).index.query("view == 'PA'")["image_id"]
@@ -207,7 +221,7 @@ def test_views_are_a_setting(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["multilabel", "binary", "multiclass"])
-def test_the_metrics_named_beforehand_are_those_that_are_given(tmp_path, mode):
+def test_the_metrics_named_beforehand_are_those_that_are_given(tmp_path: Path, mode: str) -> None:
     labels = {"multilabel": ("a", "b"), "binary": ("a",), "multiclass": ("a", "c")}[mode]
     data = [subset(n, seed) for n, seed in ((60, 1), (60, 3))]
     for part in data:

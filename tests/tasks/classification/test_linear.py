@@ -1,6 +1,11 @@
 """Penalty paths against scikit-learn, few-row and gappy targets included; the batched L-BFGS
 against known minima."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -13,7 +18,9 @@ from tasks.classification.linear import logistic_path, nearest_neighbours, ridge
 PENALTIES = np.array([3.0, 0.1, 1e-3])
 
 
-def problem(n=200, width=12, classes=2, seed=0):
+def problem(
+    n: int = 200, width: int = 12, classes: int = 2, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n, width)) * np.linspace(3, 0.2, width) + 5
     logits = (x - 5) @ rng.normal(size=(width, classes)) / 3
@@ -22,13 +29,13 @@ def problem(n=200, width=12, classes=2, seed=0):
     )
 
 
-def standard(x):
+def standard(x: np.ndarray) -> np.ndarray:
     x = x.astype(float)
     return (x - x.mean(0)) / x.std(0)
 
 
 @pytest.mark.parametrize(("n", "width"), [(200, 12), (10, 30)])
-def test_ridge_equals_scikit_learn(n, width):
+def test_ridge_equals_scikit_learn(n: int, width: int) -> None:
     x, y = problem(n, width)
     found = ridge_path(x, y, PENALTIES).scores(x)
     for level, penalty in enumerate(PENALTIES):
@@ -37,7 +44,7 @@ def test_ridge_equals_scikit_learn(n, width):
 
 
 @pytest.mark.parametrize(("n", "width"), [(200, 12), (20, 30)])
-def test_logistic_equals_scikit_learn(n, width):
+def test_logistic_equals_scikit_learn(n: int, width: int) -> None:
     x, y = problem(n, width)
     fit = logistic_path(x, y, PENALTIES, exclusive=False)
     assert fit.unconverged == 0
@@ -53,7 +60,7 @@ def test_logistic_equals_scikit_learn(n, width):
             )
 
 
-def test_softmax_equals_scikit_learn():
+def test_softmax_equals_scikit_learn() -> None:
     x, _ = problem(300, 8)
     classes = np.random.default_rng(1).integers(0, 3, 300)
     x[np.arange(300), classes] += 2
@@ -70,7 +77,7 @@ def test_softmax_equals_scikit_learn():
 @pytest.mark.parametrize(
     "probe", [ridge_path, lambda *args: logistic_path(*args, exclusive=False).path]
 )
-def test_unknown_labels_are_left_out(probe):
+def test_unknown_labels_are_left_out(probe: Callable[..., Any]) -> None:
     x, y = problem(80, 6)
     y[::3, 1] = np.nan
     known = ~np.isnan(y[:, 1])
@@ -82,7 +89,7 @@ def test_unknown_labels_are_left_out(probe):
         assert np.corrcoef(alone[level, :, 0], together[level, :, 1])[0, 1] > 0.97
 
 
-def test_constant_features_and_one_value_stay_finite():
+def test_constant_features_and_one_value_stay_finite() -> None:
     x, y = problem(50, 5)
     x[:, 2], y[:, 1] = 7.0, 0.0
     for scores in (
@@ -93,7 +100,7 @@ def test_constant_features_and_one_value_stay_finite():
         assert (scores[:, :, 1] < 0).all()
 
 
-def test_ridge_and_logistic_rank_alike():
+def test_ridge_and_logistic_rank_alike() -> None:
     x, y = problem(2000, 12)
     ridge, logistic = (
         ridge_path(x, y, PENALTIES).scores(x),
@@ -105,11 +112,11 @@ def test_ridge_and_logistic_rank_alike():
     assert abs(best[0] - best[1]) < 0.005
 
 
-def test_minimise_reaches_every_minimum():
+def test_minimise_reaches_every_minimum() -> None:
     rng = np.random.default_rng(0)
     curvature, centre = rng.uniform(0.1, 10, (5, 7)), rng.normal(size=(5, 7))
 
-    def objective(x, which):
+    def objective(x: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         gap = x - centre[which]
         return (curvature[which] * gap**2).sum(1) / 2, curvature[which] * gap
 
@@ -119,7 +126,7 @@ def test_minimise_reaches_every_minimum():
     assert not minimise(objective, np.zeros((5, 7)), steps=1).converged.all()
 
 
-def test_nearest_neighbours_by_hand():
+def test_nearest_neighbours_by_hand() -> None:
     bank, values = np.eye(3), np.array([[1.0], [0.0], [np.nan]])
     scores = nearest_neighbours(
         bank, values, np.array([[1.0, 0.1, 0.0], [0.0, 1.0, 0.0]]), np.array([1, 3])
@@ -128,7 +135,7 @@ def test_nearest_neighbours_by_hand():
     assert scores[1, 0, 0] > 0 > scores[1, 1, 0]
 
 
-def test_one_standard_error_takes_the_strong_end_on_noise_and_not_on_signal():
+def test_one_standard_error_takes_the_strong_end_on_noise_and_not_on_signal() -> None:
     rng = np.random.default_rng(0)
     truth = (rng.random((400, 2)) < 0.4).astype(float)
     noise = rng.normal(size=(6, 400))
@@ -143,7 +150,7 @@ def test_one_standard_error_takes_the_strong_end_on_noise_and_not_on_signal():
     assert best == tuple(np.argmax(areas, axis=0))
 
 
-def test_levels_of_exclusive_classes_are_shared_and_a_class_with_one_value_borrows():
+def test_levels_of_exclusive_classes_are_shared_and_a_class_with_one_value_borrows() -> None:
     rng = np.random.default_rng(1)
     truth = np.eye(3)[rng.integers(0, 3, 90)]
     levels = np.stack(

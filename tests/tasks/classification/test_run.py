@@ -1,8 +1,11 @@
 """Through the engine, on a CheXpert in its layout: same numbers whatever the workers, the user's
 lists, edited labels."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +22,7 @@ from tests.tasks.datasets.chexpert_fakes import FIVE, write_chexpert
 
 
 @pytest.fixture
-def data(tmp_path, monkeypatch):
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """120 + 40 images: the brighter the left half, the more atelectasis."""
     monkeypatch.setenv("PLACE_BENCH_CACHE", str(tmp_path / "cache"))
     root = tmp_path / "data" / "chexpert"
@@ -36,7 +39,7 @@ def data(tmp_path, monkeypatch):
     return root.parent
 
 
-def request(data, results="results", **changes):
+def request(data: Path, results: str = "results", **changes: Any) -> RunRequest:
     facts = {
         "tasks": ("chexpert_cls",),
         "backbones": ("random",),
@@ -49,7 +52,9 @@ def request(data, results="results", **changes):
     )
 
 
-def run(data, results="results", **changes):
+def run(
+    data: Path, results: str = "results", **changes: Any
+) -> tuple[dict[float, dict[str, Any]], dict[float, pd.DataFrame]]:
     """Return the records of a run by label fraction, and its predictions."""
     asked = request(data, results, **changes)
     assert run_command(asked, dry_run=False) == 0
@@ -60,7 +65,9 @@ def run(data, results="results", **changes):
     }
 
 
-def test_same_numbers_on_another_number_of_workers(data, tmp_path, monkeypatch):
+def test_same_numbers_on_another_number_of_workers(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first, tables = run(data, "one", workers=1)
     monkeypatch.setenv("PLACE_BENCH_CACHE", str(tmp_path / "another cache"))
     second, others = run(data, "three", workers=3)
@@ -75,7 +82,7 @@ def test_same_numbers_on_another_number_of_workers(data, tmp_path, monkeypatch):
     assert first[1.0]["setting:views"] == ["PA", "AP", "frontal"]
 
 
-def test_lists_of_the_user(data):
+def test_lists_of_the_user(data: Path) -> None:
     index = plan_task("chexpert_cls", request(data), Silent()).index
     train = index[(index["split"] == "train")]["path"].tolist()
     lists = {
@@ -103,8 +110,8 @@ def test_lists_of_the_user(data):
         plan_task("chexpert_cls", request(data), Silent())
 
 
-def test_edited_labels_are_another_cell(data):
-    def key():
+def test_edited_labels_are_another_cell(data: Path) -> None:
+    def key() -> str:
         from bench.cells.prepare import EncoderRef
         from bench.contracts import BACKBONES
 
@@ -118,7 +125,9 @@ def test_edited_labels_are_another_cell(data):
     assert key() != before
 
 
-def test_a_file_under_two_names_in_two_splits_is_counted_and_said(data, capsys):
+def test_a_file_under_two_names_in_two_splits_is_counted_and_said(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     train, valid = (
         next(Path(data / "chexpert" / name).rglob("*frontal.jpg")) for name in ("train", "valid")
     )
@@ -131,13 +140,13 @@ def test_a_file_under_two_names_in_two_splits_is_counted_and_said(data, capsys):
     )
 
 
-def test_the_mgca_protocol_runs_and_warns(data, caplog):
+def test_the_mgca_protocol_runs_and_warns(data: Path, caplog: pytest.LogCaptureFixture) -> None:
     found, _ = run(data, protocol="mgca", settings={"image_size": "144", "epochs": "1"})
     assert "images stand in more than one split" in caplog.text
     assert found[1.0]["split_source"] == "mgca"
 
 
-def test_a_fraction_that_empties_a_class_is_counted_or_refused(data):
+def test_a_fraction_that_empties_a_class_is_counted_or_refused(data: Path) -> None:
     found, _ = run(data, fractions=(0.05,))
     assert set(found[0.05]["fit:untrained_classes"].split(", ")) < set(FIVE)
     table = data / "chexpert" / "train.csv"
@@ -148,7 +157,7 @@ def test_a_fraction_that_empties_a_class_is_counted_or_refused(data):
     assert "one label value only" in next(iter(failed.values()))["error"]
 
 
-def test_a_missing_image_stops_or_is_skipped_and_counted(data):
+def test_a_missing_image_stops_or_is_skipped_and_counted(data: Path) -> None:
     next(Path(data / "chexpert" / "valid").rglob("*frontal.jpg")).unlink()
     with pytest.raises(DataError, match=r"frontal\.jpg cannot be read"):
         run(data)
@@ -159,7 +168,9 @@ def test_a_missing_image_stops_or_is_skipped_and_counted(data):
     assert json.loads(json.dumps(found[1.0]))["n:test"] == 39
 
 
-def test_a_result_says_what_filled_its_encoder_and_another_file_is_another_result(data):
+def test_a_result_says_what_filled_its_encoder_and_another_file_is_another_result(
+    data: Path,
+) -> None:
     """One name, two files: two keys; what was changed to fit stands in record and table."""
     import timm
 
@@ -184,6 +195,6 @@ def test_a_result_says_what_filled_its_encoder_and_another_file_is_another_resul
     assert f"changed to fit: {stem}: one grey channel" in page
 
 
-def test_a_wrong_architecture_for_an_encoder_stops_before_any_data_is_read(data):
+def test_a_wrong_architecture_for_an_encoder_stops_before_any_data_is_read(data: Path) -> None:
     with pytest.raises(SettingError, match="is a test_vit, architecture 'resnet' was asked for"):
         run(data, backbones=("timm:test_vit?pretrained=false",), architecture="resnet")

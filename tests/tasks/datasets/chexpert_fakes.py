@@ -1,6 +1,10 @@
 """A tiny CheXpert in its layout, and a large label table in memory."""
 
+from __future__ import annotations
+
 import csv
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,8 +16,13 @@ FIVE = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusi
 
 
 def write_chexpert(
-    root, train=24, valid=6, folder="CheXpert-v1.0-small", reports=True, classes=FIVE
-):
+    root: Path,
+    train: int = 24,
+    valid: int = 6,
+    folder: str = "CheXpert-v1.0-small",
+    reports: bool = True,
+    classes: tuple[str, ...] = FIVE,
+) -> None:
     """Write images, train.csv, valid.csv and CheXpert Plus; image i of train has class i % 6 of
     `classes` alone (where there is none: a mixture)."""
     rows, told = {"train": [], "valid": []}, []
@@ -47,12 +56,12 @@ def write_chexpert(
         _write(root / PLUS, ("path_to_image", "section_findings", "section_impression"), told)
 
 
-def _write(path, header, lines):
+def _write(path: Path, header: tuple[str, ...], lines: list[Any]) -> None:
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([header, *lines])
 
 
-def big_table(rows=30000, seed=0):
+def big_table(rows: int = 30000, seed: int = 0) -> pd.DataFrame:
     """Return train rows (and 40 of valid.csv) as the index has them, labels drawn at random;
     laterals among them."""
     rng = np.random.default_rng(seed)

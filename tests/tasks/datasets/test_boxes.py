@@ -1,7 +1,10 @@
 """Boxes of tables: filled like a loop over pixels, merged over readers by the stated rule, named
 where they cannot be."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +24,7 @@ boxes = st.lists(
 
 
 @given(boxes)
-def test_filled_boxes_equal_a_loop_over_pixels(drawn):
+def test_filled_boxes_equal_a_loop_over_pixels(drawn: list[tuple[int, ...]]) -> None:
     wanted = np.zeros((2, SIDE, SIDE), np.uint8)
     inside = [
         (x, y, x + w, y + h, c)
@@ -35,13 +38,13 @@ def test_filled_boxes_equal_a_loop_over_pixels(drawn):
     assert (fill_boxes(inside, SIDE, SIDE, 2) == wanted).all()
 
 
-def test_a_box_thinner_than_a_pixel_fills_one():
+def test_a_box_thinner_than_a_pixel_fills_one() -> None:
     assert fill_boxes([(3.2, 4.0, 3.4, 6.0, 0)], SIDE, SIDE).sum() == 2
     assert fill_boxes([(11.9, 11.9, 12.0, 12.0, 0)], SIDE, SIDE).sum() == 1
 
 
 @given(boxes)
-def test_overlap_equals_counted_pixels(drawn):
+def test_overlap_equals_counted_pixels(drawn: list[tuple[int, ...]]) -> None:
     for x, y, w, h, _ in drawn:
         for u, v, s, t, _ in drawn:
             one = {(i, j) for i in range(x, x + w) for j in range(y, y + h)}
@@ -50,28 +53,28 @@ def test_overlap_equals_counted_pixels(drawn):
             assert overlap((x, y, x + w, y + h), (u, v, u + s, v + t)) == pytest.approx(wanted)
 
 
-def test_three_readers_of_one_thing_become_its_mean_box():
+def test_three_readers_of_one_thing_become_its_mean_box() -> None:
     drawn = [((0, 0, 10, 10, 3), "R1"), ((1, 0, 11, 10, 3), "R2"), ((2, 0, 12, 10, 3), "R3")]
     assert merge_boxes(drawn) == [(1, 0, 11, 10, 3)]
 
 
-def test_what_one_reader_alone_drew_is_kept_and_classes_and_distant_boxes_stay_apart():
+def test_what_one_reader_alone_drew_is_kept_and_classes_and_distant_boxes_stay_apart() -> None:
     drawn = [((0, 0, 10, 10, 0), "R1"), ((0, 0, 10, 10, 1), "R2"), ((20, 20, 30, 30, 0), "R2")]
     assert merge_boxes(drawn) == [box for box, _ in drawn]
 
 
-def test_two_boxes_of_one_reader_are_never_merged():
+def test_two_boxes_of_one_reader_are_never_merged() -> None:
     drawn = [((0, 0, 10, 10, 0), "R1"), ((1, 0, 11, 10, 0), "R1"), ((1, 0, 11, 10, 0), "R2")]
     assert merge_boxes(drawn) == [(0, 0, 10, 10, 0), (1, 0, 11, 10, 0)]
 
 
 @given(boxes)
-def test_merging_one_reader_changes_nothing(drawn):
+def test_merging_one_reader_changes_nothing(drawn: list[tuple[int, ...]]) -> None:
     own = [((x, y, x + w, y + h, c), "R1") for x, y, w, h, c in drawn]
     assert merge_boxes(own) == [box for box, _ in own]
 
 
-def row(*own, rows=10, columns=20):
+def row(*own: tuple[int, ...] | Any, rows: int = 10, columns: int = 20) -> pd.Series:
     return pd.Series(
         {
             "image_id": "i",
@@ -96,29 +99,29 @@ def row(*own, rows=10, columns=20):
         ((1, 1, 2, float("inf"), 0), "is not finite"),
     ],
 )
-def test_a_box_that_cannot_be_is_named_with_its_line(box, reason):
+def test_a_box_that_cannot_be_is_named_with_its_line(box: tuple[float, ...], reason: str) -> None:
     with pytest.raises(DataError, match=rf"table t\.csv, line 6, image 'i': .*{reason}"):
         checked_boxes(row((0, 0, 2, 2, 0), box), Path(), Path("t.csv"))
 
 
-def test_boxes_come_back_as_they_are_in_the_table():
+def test_boxes_come_back_as_they_are_in_the_table() -> None:
     found = checked_boxes(row((-1, 2, 25, 5, 0)), Path(), Path("t.csv"))
     assert found.dtype == np.float32
     assert found.tolist() == [[-1, 2, 25, 5, 0]]
     assert checked_boxes(row(), Path(), Path("t.csv")).shape == (0, 5)
 
 
-def test_an_image_whose_size_is_unknown_is_named():
+def test_an_image_whose_size_is_unknown_is_named() -> None:
     with pytest.raises(DataError, match=r"i\.dcm does not state its size"):
         checked_boxes(row((0, 0, 2, 2, 0), rows=0), Path("/data"), Path("t.csv"))
 
 
 class Table:
-    def boxes(self, row, root):
+    def boxes(self, row: pd.Series, root: Path) -> np.ndarray:
         return checked_boxes(row, root, Path("t.csv"))
 
 
-def test_findings_count_impossible_boxes_and_those_over_the_edge():
+def test_findings_count_impossible_boxes_and_those_over_the_edge() -> None:
     index = pd.DataFrame(
         [row((0, 0, 2, 2, 0)), row((0, 0, 25, 2, 0), (-1, 0, 2, 2, 0)), row((0, 0, 0, 2, 0))]
     )

@@ -1,8 +1,11 @@
 """CheXpert as downloaded: values, views, refusals; the references' split with its leak; 5x200 and
 8x200."""
 
+from __future__ import annotations
+
 import json
 import logging
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -25,12 +28,12 @@ CHEXPERT, MEMBERS = Chexpert(), Chexpert5x200()
 
 
 @pytest.fixture
-def root(tmp_path):
+def root(tmp_path: Path) -> Path:
     write_chexpert(tmp_path / "chexpert")
     return tmp_path / "chexpert"
 
 
-def test_index(root):
+def test_index(root: Path) -> None:
     index = CHEXPERT.index(root)
     assert index["split"].value_counts().to_dict() == {"train": 24, "test": 6}
     row = index.set_index("image_id").loc["train/patient00002/study2/view1_frontal"]
@@ -52,7 +55,7 @@ def test_index(root):
 
 
 @pytest.mark.parametrize("folder", ["CheXpert-v1.0", "CheXpert-v1.0-small"])
-def test_full_and_small_are_found_by_their_folders(tmp_path, folder):
+def test_full_and_small_are_found_by_their_folders(tmp_path: Path, folder: str) -> None:
     write_chexpert(tmp_path / folder, folder=folder)
     for dataset in (CHEXPERT, MEMBERS):
         assert (
@@ -66,7 +69,7 @@ def test_full_and_small_are_found_by_their_folders(tmp_path, folder):
     }
 
 
-def test_published_counts_are_compared_and_missing_files_named(root):
+def test_published_counts_are_compared_and_missing_files_named(root: Path) -> None:
     (root / "valid/patient00014/study1/view1_frontal.jpg").unlink()
     messages = {finding.message: finding.level for finding in CHEXPERT.validate(root)}
     assert messages["rows of train.csv: 24 found, 223414 expected (published)."] == "error"
@@ -86,7 +89,7 @@ def test_published_counts_are_compared_and_missing_files_named(root):
         ("/study1/", "/x/", "is not that of an image"),
     ],
 )
-def test_bad_tables_are_named(root, old, new, message):
+def test_bad_tables_are_named(root: Path, old: str, new: str, message: str) -> None:
     table = root / "train.csv"
     text = table.read_text()
     assert old in text
@@ -95,7 +98,7 @@ def test_bad_tables_are_named(root, old, new, message):
         CHEXPERT.index(root)
 
 
-def test_an_image_that_stands_twice(root):
+def test_an_image_that_stands_twice(root: Path) -> None:
     table = root / "train.csv"
     lines = table.read_text().splitlines()
     table.write_text("\n".join([*lines, lines[3]]) + "\n")
@@ -106,7 +109,7 @@ def test_an_image_that_stands_twice(root):
 
 
 # ---------------------------------------------------------------------------- the references' split
-def reference(table):
+def reference(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """The procedure as described, in the steps of the description: positions chosen, row labels
     dropped."""
     labels = [f"label:{name}" for name in LABELS]
@@ -128,7 +131,7 @@ def reference(table):
     return pd.concat(taken), rest.drop(chosen, errors="ignore"), rest.iloc[chosen]
 
 
-def test_reference_split_has_the_membership_of_the_description():
+def test_reference_split_has_the_membership_of_the_description() -> None:
     table = big_table()
     taken, train, val = reference(table)
     split = CHEXPERT.reference_split(table, "mgca", 0)
@@ -148,7 +151,7 @@ def test_reference_split_has_the_membership_of_the_description():
     assert CHEXPERT.reference_split(table, "benchx", 0) is None
 
 
-def test_mgca_warns_of_its_leak_and_default_has_none(caplog):
+def test_mgca_warns_of_its_leak_and_default_has_none(caplog: pytest.LogCaptureFixture) -> None:
     kind, task, table = KINDS.get("classification"), TASKS.get("chexpert_cls"), big_table()
     with caplog.at_level(logging.WARNING):
         split_for(kind, table, task, "mgca", 0)
@@ -158,7 +161,7 @@ def test_mgca_warns_of_its_leak_and_default_has_none(caplog):
     assert set(split["split"]) == {"train", "val", "test"}
 
 
-def test_fractions_of_the_references():
+def test_fractions_of_the_references() -> None:
     table = big_table()
     train = CHEXPERT.reference_split(table, "mgca", 0).query("split == 'train'")
     expected = train[train["view"] != "LL"].sample(frac=0.01, random_state=42)["image_id"].tolist()
@@ -170,7 +173,7 @@ def test_fractions_of_the_references():
 
 
 # ---------------------------------------------------------------------------------- 5x200 and 8x200
-def test_draw_is_the_reference_membership():
+def test_draw_is_the_reference_membership() -> None:
     table = big_table()
     taken, _, _ = reference(table)
     frontal = table[(table["split"] == "train") & (table["view"] != "LL")]
@@ -178,7 +181,7 @@ def test_draw_is_the_reference_membership():
 
 
 @pytest.mark.parametrize("value", [1.0, -1.0])
-def test_any_other_finding_excludes(value):
+def test_any_other_finding_excludes(value: float) -> None:
     row = pd.DataFrame([{f"label:{name}": np.nan for name in LABELS} | {"label:Edema": 1.0}])
     assert only(row, "Edema", LABELS).all()
     assert only(row.assign(**{"label:No Finding": value}), "Edema", LABELS).all()
@@ -186,7 +189,7 @@ def test_any_other_finding_excludes(value):
     assert not only(row.assign(**{"label:No Finding": 1.0}), "No Finding", LABELS).any()
 
 
-def test_members_are_exclusive_with_reports(root):
+def test_members_are_exclusive_with_reports(root: Path) -> None:
     index = MEMBERS.index(root)
     labels = index[[f"label:{name}" for name in FIVE]]
     assert (labels.sum(axis=1) == 1).all() and labels.sum().nunique() == 1
@@ -201,7 +204,7 @@ def test_members_are_exclusive_with_reports(root):
     assert {finding.level for finding in MEMBERS.validate(root)} == {"ok"}
 
 
-def test_without_reports(tmp_path):
+def test_without_reports(tmp_path: Path) -> None:
     write_chexpert(tmp_path, reports=False)
     index = MEMBERS.index(tmp_path)
     assert set(index["report"]) == {""}
@@ -211,7 +214,7 @@ def test_without_reports(tmp_path):
     )
 
 
-def test_a_list_of_the_users_own_fixes_the_members(root):
+def test_a_list_of_the_users_own_fixes_the_members(root: Path) -> None:
     paths = [
         "CheXpert-v1.0/train/patient00000/study2/view1_frontal.jpg",
         "train/patient00000/study1/view1_frontal.jpg",
@@ -248,7 +251,7 @@ def test_a_list_of_the_users_own_fixes_the_members(root):
         MEMBERS.index(root)
 
 
-def test_eight_classes_need_all_of_them(root):
+def test_eight_classes_need_all_of_them(root: Path) -> None:
     with pytest.raises(DataError, match="no image has Fracture and no other finding"):
         Chexpert8x200().index(root)
     table = big_table()

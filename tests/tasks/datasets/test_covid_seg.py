@@ -1,5 +1,7 @@
 """COVID segmentations: outlines pasted in place, patients apart, what is missing counted."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +18,12 @@ REAL = Path(__file__).parents[3].parent / "shared" / "data" / "covid19_cxr_segme
 
 
 @pytest.fixture
-def root(tmp_path):
+def root(tmp_path: Path) -> Path:
     write_covid(tmp_path / "covid_seg")
     return tmp_path / "covid_seg"
 
 
-def test_index(root):
+def test_index(root: Path) -> None:
     index = COVID.index(root)
     assert len(index) == 10
     assert index.attrs["dropped"] == {
@@ -34,7 +36,7 @@ def test_index(root):
     check_leaks(index)
 
 
-def test_masks(root):
+def test_masks(root: Path) -> None:
     index = COVID.index(root).set_index("image_id", drop=False)
     lung, opacity = COVID.mask(index.loc["case 4.jpg"], root)
     expected = np.zeros((40, 50), np.uint8)
@@ -47,7 +49,7 @@ def test_masks(root):
     assert lung[12, 8] == opacity[12, 8] == 1  # the right lung has no outline of its own
 
 
-def test_changed_mask_file_is_seen_by_the_cache(root):
+def test_changed_mask_file_is_seen_by_the_cache(root: Path) -> None:
     before = prepare(COVID, root, size=50, needs_masks=True)
     (root / "masks" / "4-L.png").write_bytes((root / "masks" / "4-C.png").read_bytes())
     after = prepare(COVID, root, size=50, needs_masks=True)
@@ -59,14 +61,14 @@ def test_changed_mask_file_is_seen_by_the_cache(root):
     assert masks[0].sum() > masks[1].sum()
 
 
-def test_validate_states_what_is_left_out(root):
+def test_validate_states_what_is_left_out(root: Path) -> None:
     messages = [finding.message for finding in COVID.validate(root)]
     assert any(message.startswith("10 images of 6 patients") for message in messages)
     assert "1 images with no lung outline are left out." in messages
     assert any("1 images lack one lung's outline" in message for message in messages)
 
 
-def test_missing_image_is_named(root):
+def test_missing_image_is_named(root: Path) -> None:
     (root / "images" / "case 4.jpg").unlink()
     assert any(
         finding.level == "error" and "case 4.jpg" in finding.message
@@ -88,14 +90,14 @@ def test_missing_image_is_named(root):
         ),
     ],
 )
-def test_wrong_rows_are_named(root, old, new, match):
+def test_wrong_rows_are_named(root: Path, old: str, new: str, match: str) -> None:
     table = root / "structure.csv"
     table.write_text(table.read_text().replace(old, new, 1))
     with pytest.raises(DataError, match=match):
         prepare(COVID, root, size=50, needs_masks=True)
 
 
-def test_truncated_mask_is_named(root):
+def test_truncated_mask_is_named(root: Path) -> None:
     path = root / "masks" / "0-L.png"
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(DataError, match=r"0-L\.png is truncated or corrupt"):
@@ -105,7 +107,7 @@ def test_truncated_mask_is_named(root):
 @pytest.mark.skipif(
     not REAL.is_dir(), reason="the 44 real radiographs are not beside the repository"
 )
-def test_real_radiographs():
+def test_real_radiographs() -> None:
     index = COVID.index(REAL)
     assert len(index) == 44
     assert index["patient_id"].nunique() == 37

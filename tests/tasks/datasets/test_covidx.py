@@ -1,5 +1,9 @@
 """COVIDx's lists: three classes, two classes, official splits, refusals, the references' splits."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -17,7 +21,7 @@ THREE, TWO = Covidx(), Covidx4()
 CLASSES = ("normal", "pneumonia", "COVID-19")
 
 
-def write(root, dataset, n=30):
+def write(root: Path, dataset: Covidx | Covidx4, n: int = 30) -> Path:
     words = CLASSES if dataset is THREE else ("negative", "positive")
     for start, (_, name, folder) in enumerate(dataset.lists):
         (root / folder).mkdir(parents=True)
@@ -30,7 +34,7 @@ def write(root, dataset, n=30):
     return root
 
 
-def test_three_classes(tmp_path):
+def test_three_classes(tmp_path: Path) -> None:
     index = THREE.index(write(tmp_path, THREE))
     assert index["split"].value_counts().to_dict() == {"train": 30, "test": 30}
     assert (index[["label:Normal", "label:Pneumonia", "label:COVID-19"]].sum(axis=1) == 1).all()
@@ -42,7 +46,7 @@ def test_three_classes(tmp_path):
     assert len(prepare(THREE, tmp_path, size=8).index) == 60
 
 
-def test_two_classes_with_official_lists(tmp_path):
+def test_two_classes_with_official_lists(tmp_path: Path) -> None:
     index = TWO.index(write(tmp_path, TWO))
     assert index["split"].value_counts().to_dict() == {"train": 30, "val": 30, "test": 30}
     assert index["label:COVID-19"].sum() == 45
@@ -63,7 +67,7 @@ def test_two_classes_with_official_lists(tmp_path):
         ("p9 f0_1.png normal rsna", r"file 'f0_1\.png' stands twice \(1 duplicates\)"),
     ],
 )
-def test_bad_lines(tmp_path, line, message):
+def test_bad_lines(tmp_path: Path, line: str, message: str) -> None:
     write(tmp_path, THREE)
     with (tmp_path / "train_COVIDx9A.txt").open("a") as file:
         file.write(line + "\n")
@@ -71,7 +75,7 @@ def test_bad_lines(tmp_path, line, message):
         THREE.index(tmp_path)
 
 
-def test_missing_and_empty_lists(tmp_path):
+def test_missing_and_empty_lists(tmp_path: Path) -> None:
     write(tmp_path, THREE)
     (tmp_path / "test_COVIDx9A.txt").write_text("\n")
     with pytest.raises(DataError, match="has no rows"):
@@ -81,7 +85,7 @@ def test_missing_and_empty_lists(tmp_path):
         THREE.index(tmp_path)
 
 
-def test_published_counts_and_leaks_are_said(tmp_path):
+def test_published_counts_and_leaks_are_said(tmp_path: Path) -> None:
     write(tmp_path, THREE)
     messages = [finding.message for finding in THREE.validate(tmp_path)]
     assert "rows of test_COVIDx9A.txt: 30 found, 400 expected (published)." in messages
@@ -91,7 +95,7 @@ def test_published_counts_and_leaks_are_said(tmp_path):
     assert levels["1 patients stand in more than one list."] == "error"
 
 
-def test_mgca_splits_by_image(tmp_path, caplog):
+def test_mgca_splits_by_image(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     index = THREE.index(write(tmp_path, THREE))
     rows = index[index["split"] == "train"]
     train, val = train_test_split(rows["image_id"], train_size=0.8, random_state=0)
@@ -101,7 +105,7 @@ def test_mgca_splits_by_image(tmp_path, caplog):
     assert "patients stand in more than one split" in caplog.text
 
 
-def test_benchx_loses_the_first_row_of_each_list(tmp_path):
+def test_benchx_loses_the_first_row_of_each_list(tmp_path: Path) -> None:
     index = TWO.index(write(tmp_path, TWO))
     split = TWO.reference_split(index, "benchx", 0)
     assert len(split) == 87
@@ -110,7 +114,7 @@ def test_benchx_loses_the_first_row_of_each_list(tmp_path):
     assert len(subset) == 5 and 1 <= subset["label:COVID-19"].sum() <= 4
 
 
-def test_a_file_name_keeps_its_blanks(tmp_path):
+def test_a_file_name_keeps_its_blanks(tmp_path: Path) -> None:
     write(tmp_path, THREE)
     text = (tmp_path / "train_COVIDx9A.txt").read_text()
     (tmp_path / "train_COVIDx9A.txt").write_text(text.replace("a file 0.png", "a  file   0.png"))
@@ -119,7 +123,7 @@ def test_a_file_name_keeps_its_blanks(tmp_path):
     assert "train/a  file   0.png" in set(prepared.index["image_id"])
 
 
-def test_the_same_id_of_two_sources_is_two_people(tmp_path):
+def test_the_same_id_of_two_sources_is_two_people(tmp_path: Path) -> None:
     write(tmp_path, THREE)
     for name, source, old in (("train", "cohen", "p0_4 "), ("test", "rsna", "p1_4 ")):
         path = tmp_path / f"{name}_COVIDx9A.txt"
@@ -131,7 +135,7 @@ def test_the_same_id_of_two_sources_is_two_people(tmp_path):
     check_leaks(default_split(index))
 
 
-def test_the_lists_of_cxr_4_beside_9a_do_not_replace_its_split(tmp_path):
+def test_the_lists_of_cxr_4_beside_9a_do_not_replace_its_split(tmp_path: Path) -> None:
     index = THREE.index(write(tmp_path, THREE))
     for name in ("train", "val", "test"):
         (tmp_path / f"{name}.txt").write_text("p0_1 f0_3.png negative rsna\n")

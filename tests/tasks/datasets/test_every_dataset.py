@@ -1,11 +1,16 @@
 """What holds for every dataset alike: how its text files may be written, what stops a run, what
 `--on-error skip` leaves out, and that nothing outside its folder is read."""
 
+from __future__ import annotations
+
 import csv
 import gzip
 import io
 import re
 import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -15,6 +20,8 @@ from bench.core.errors import DataError
 from bench.data.indexing import read_index
 from bench.data.loading import prepare
 from tasks.datasets._chexpert import PLUS
+from tasks.datasets.chexpert import Chexpert
+from tasks.datasets.chexpert5x200 import Chexpert5x200
 from tests.tasks.datasets.every_fake import FAKES, dataset_of
 
 every = pytest.mark.parametrize("fake", FAKES)
@@ -28,11 +35,11 @@ UNREAD = {
 
 
 @pytest.fixture(scope="module")
-def templates(tmp_path_factory):
+def templates(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
     """Return a function that writes each fake once."""
     home, written = tmp_path_factory.mktemp("fakes"), {}
 
-    def template(fake):
+    def template(fake: str) -> Path:
         if fake not in written:
             written[fake] = home / fake.replace(" ", "_")
             written[fake].mkdir()
@@ -43,23 +50,23 @@ def templates(tmp_path_factory):
 
 
 @pytest.fixture
-def root(templates, fake, tmp_path):
+def root(templates: Callable[..., Any], fake: str, tmp_path: Path) -> Path:
     """Return a copy of one fake."""
     return shutil.copytree(templates(fake), tmp_path / "data" / "copy")
 
 
-def index_of(fake, root, on_error="stop"):
+def index_of(fake: str, root: Path, on_error: str = "stop") -> pd.DataFrame:
     return read_index(dataset_of(fake), root, on_error)[0]
 
 
-def read_all(fake, root):
+def read_all(fake: str, root: Path) -> pd.DataFrame:
     """Read all that a dataset reads: its index, and what its validation compares with it."""
     index = index_of(fake, root)
     dataset_of(fake).validate(root)
     return index
 
 
-def text_files(fake, root):
+def text_files(fake: str, root: Path) -> list[Path]:
     """Return one of each kind of text file: names that differ in digits alone are one kind."""
     kinds = {}
     for path in sorted(root.rglob("*")):
@@ -69,19 +76,19 @@ def text_files(fake, root):
     return list(kinds.values())
 
 
-def content(path):
+def content(path: Path) -> bytes:
     return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
 
 
-def rewrite(path, data):
+def rewrite(path: Path, data: bytes) -> None:
     path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
 
 
-def tables(fake, root):
+def tables(fake: str, root: Path) -> list[Path]:
     return [path for path in text_files(fake, root) if ".csv" in path.name]
 
 
-def edit_rows(path, change):
+def edit_rows(path: Path, change: Callable[..., Any]) -> None:
     """Pass the rows of a CSV, header first, through `change`."""
     rows = list(csv.reader(io.StringIO(content(path).decode()), skipinitialspace=True))
     text = io.StringIO()
@@ -89,7 +96,7 @@ def edit_rows(path, change):
     rewrite(path, text.getvalue().encode())
 
 
-def test_every_registered_dataset_has_a_fake():
+def test_every_registered_dataset_has_a_fake() -> None:
     ours = {
         name for name in DATASETS.names() if type(DATASETS.get(name)).__module__[:6] == "tasks."
     }
@@ -106,7 +113,7 @@ FORMS = {
 
 @every
 @pytest.mark.parametrize("form", FORMS)
-def test_any_form_of_text_gives_the_same_index(fake, root, form):
+def test_any_form_of_text_gives_the_same_index(fake: str, root: Path, form: str) -> None:
     before = index_of(fake, root)
     for path in root.rglob("*"):
         if path.is_file() and not path.name.endswith(PICTURES):
@@ -115,7 +122,7 @@ def test_any_form_of_text_gives_the_same_index(fake, root, form):
 
 
 @every
-def test_hidden_files_of_macos_are_not_counted(fake, root):
+def test_hidden_files_of_macos_are_not_counted(fake: str, root: Path) -> None:
     before = index_of(fake, root)
     for path in list(root.rglob("*")):
         if path.is_file():
@@ -128,7 +135,7 @@ def test_hidden_files_of_macos_are_not_counted(fake, root):
 
 
 @every
-def test_extensions_in_capitals_are_found(fake, root):
+def test_extensions_in_capitals_are_found(fake: str, root: Path) -> None:
     before = index_of(fake, root)
     for path in list(root.rglob("*")):
         if path.is_file() and path.name.endswith((*PICTURES, ".csv")):
@@ -144,17 +151,17 @@ def test_extensions_in_capitals_are_found(fake, root):
 
 
 # --------------------------------------------------------------------------------- what stops a run
-def directory(path):
+def directory(path: Path) -> None:
     path.unlink()
     path.mkdir()
 
 
-def latin_1(path):
+def latin_1(path) -> None:
     data = content(path)
     rewrite(path, data[: len(data) // 2] + b"\xe9" + data[len(data) // 2 :])
 
 
-def nul(path):
+def nul(path) -> None:
     data = content(path)
     rewrite(path, data[: len(data) // 2] + b"\0" + data[len(data) // 2 :])
 
@@ -169,7 +176,9 @@ DAMAGE = {
 
 @every
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_text_file_is_named(fake, templates, tmp_path, damage):
+def test_a_damaged_text_file_is_named(
+    fake: str, templates: Callable[..., Any], tmp_path: Path, damage: str
+) -> None:
     for number, original in enumerate(text_files(fake, templates(fake))):
         root = shutil.copytree(templates(fake), tmp_path / str(number))
         path = root / original.relative_to(templates(fake))
@@ -179,7 +188,9 @@ def test_a_damaged_text_file_is_named(fake, templates, tmp_path, damage):
 
 
 @every
-def test_a_row_of_another_length_stops_with_its_line(fake, templates, tmp_path):
+def test_a_row_of_another_length_stops_with_its_line(
+    fake: str, templates: Callable[..., Any], tmp_path: Path
+) -> None:
     for number, original in enumerate(tables(fake, templates(fake))):
         for change in (lambda row: row[:-1], lambda row: [*row, "x"]):
             root = tmp_path / f"{number}-{change(['a', 'b'])[-1]}"
@@ -192,12 +203,14 @@ def test_a_row_of_another_length_stops_with_its_line(fake, templates, tmp_path):
                 read_all(fake, root)
 
 
-def edit_header(path):
+def edit_header(path: Path) -> list[str]:
     return content(path).decode().partition("\n")[0].split(",")
 
 
 @every
-def test_a_column_that_stands_twice_is_named(fake, templates, tmp_path):
+def test_a_column_that_stands_twice_is_named(
+    fake: str, templates: Callable[..., Any], tmp_path: Path
+) -> None:
     for number, original in enumerate(tables(fake, templates(fake))):
         root = shutil.copytree(templates(fake), tmp_path / str(number))
         path = root / original.relative_to(templates(fake))
@@ -207,7 +220,9 @@ def test_a_column_that_stands_twice_is_named(fake, templates, tmp_path):
 
 
 @every
-def test_a_cut_file_is_the_same_or_named(fake, templates, tmp_path, caplog):
+def test_a_cut_file_is_the_same_or_named(
+    fake: str, templates: Callable[..., Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """A report is any text: where it is cut cannot be seen."""
     before = index_of(fake, templates(fake))
     for number, original in enumerate(text_files(fake, templates(fake))):
@@ -227,7 +242,9 @@ def test_a_cut_file_is_the_same_or_named(fake, templates, tmp_path, caplog):
 
 
 @every
-def test_a_row_that_is_lost_is_said(fake, templates, tmp_path):
+def test_a_row_that_is_lost_is_said(
+    fake: str, templates: Callable[..., Any], tmp_path: Path
+) -> None:
     """Either a file has no row now, or a count is another one."""
     dataset = dataset_of(fake)
     before = messages(dataset, templates(fake))
@@ -247,7 +264,7 @@ UNSEEN = ("stage_2_detailed_class_info.csv",)
 """Tables that only `data verify` reads, or whose rows are optional."""
 
 
-def messages(dataset, root):
+def messages(dataset: Chexpert | Chexpert5x200, root: Path) -> list[str]:
     """Return what a run says of an index."""
     said = []
 
@@ -263,7 +280,9 @@ def messages(dataset, root):
 # --------------------------------------------------------------------------------- what is left out
 @every
 @pytest.mark.parametrize("damage", ["gone", "unreadable"])
-def test_one_bad_picture_stops_or_is_left_out_and_listed(fake, root, damage):
+def test_one_bad_picture_stops_or_is_left_out_and_listed(
+    fake: str, root: Path, damage: str
+) -> None:
     dataset = dataset_of(fake)
     index = index_of(fake, root)
     row = index.iloc[len(index) // 2]
@@ -303,7 +322,7 @@ ROWS = {
 
 
 @pytest.mark.parametrize("fake", ROWS)
-def test_one_bad_row_stops_or_its_image_is_left_out_and_listed(fake, root):
+def test_one_bad_row_stops_or_its_image_is_left_out_and_listed(fake: str, root: Path) -> None:
     dataset = dataset_of(fake)
     index = index_of(fake, root)
     file, old, new, name, count = ROWS[fake]
@@ -328,7 +347,9 @@ def test_one_bad_row_stops_or_its_image_is_left_out_and_listed(fake, root):
     assert listed and all(path.name.removesuffix(".gz") in " ".join(item) for item in listed)
 
 
-def test_a_report_in_another_encoding_is_left_out_and_listed(templates, tmp_path):
+def test_a_report_in_another_encoding_is_left_out_and_listed(
+    templates: Callable[..., Any], tmp_path: Path
+) -> None:
     root = shutil.copytree(templates("mimic_cxr"), tmp_path / "copy")
     before = index_of("mimic_cxr", root)
     path = next(root.rglob("s50000001.txt"))
@@ -339,7 +360,9 @@ def test_a_report_in_another_encoding_is_left_out_and_listed(templates, tmp_path
         assert [path.name in item.path for item in skipped] == [True]
 
 
-def test_an_image_named_by_two_faults_is_left_out_whole(templates, tmp_path):
+def test_an_image_named_by_two_faults_is_left_out_whole(
+    templates: Callable[..., Any], tmp_path: Path
+) -> None:
     """An image whose other rows are sound is not used with a part of them."""
     root = shutil.copytree(templates("rsna"), tmp_path / "copy")
     table = root / "stage_2_train_labels.csv"
@@ -351,7 +374,9 @@ def test_an_image_named_by_two_faults_is_left_out_whole(templates, tmp_path):
 
 # --------------------------------------------------------------------------- inside the folder only
 @every
-def test_a_link_out_of_the_folder_is_refused_unless_the_folder_is_a_link(fake, root, tmp_path):
+def test_a_link_out_of_the_folder_is_refused_unless_the_folder_is_a_link(
+    fake: str, root: Path, tmp_path: Path
+) -> None:
     row = index_of(fake, root).iloc[0]
     path = root / row["path"]
     path.rename(tmp_path / "elsewhere")
@@ -375,7 +400,7 @@ OUTSIDE = {
 
 
 @pytest.mark.parametrize("fake", OUTSIDE)
-def test_a_path_out_of_the_folder_is_refused(fake, root):
+def test_a_path_out_of_the_folder_is_refused(fake: str, root: Path) -> None:
     file, old, new = OUTSIDE[fake]
     for path in (path for path in root.rglob("*") if path.name.startswith(file.split("-")[0])):
         if path.is_file() and path.suffix in (".csv", ".txt", ".gz", ".json"):

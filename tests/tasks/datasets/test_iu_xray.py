@@ -1,6 +1,10 @@
 """IU X-Ray in both layouts, R2Gen's MIMIC-CXR annotation, their demo, and what is refused."""
 
+from __future__ import annotations
+
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +23,7 @@ XML = """<?xml version="1.0" encoding="utf-8"?><eCitation><uId id="CXR{n}"/>
 <parentImage id="CXR{n}_IM-1-1001"/><parentImage id="CXR{n}_IM-1-2001"/></eCitation>"""
 
 
-def annotation(root, **changes):
+def annotation(root: Path, **changes: Any | str | str | int | list[str] | None) -> Path:
     entry = {
         "id": "CXR7_IM-0001",
         "report": "No effusion.\nHeart normal",
@@ -35,7 +39,7 @@ def annotation(root, **changes):
     return root
 
 
-def test_annotation_gives_a_row_per_view(tmp_path):
+def test_annotation_gives_a_row_per_view(tmp_path: Path) -> None:
     index = IuXray().index(annotation(tmp_path))
     assert index["image_id"].tolist() == ["CXR7_IM-0001_0", "CXR7_IM-0001_1", "CXR8_IM-2_0"]
     assert index["study_id"].nunique() == 2 and index["patient_id"].tolist() == [
@@ -59,7 +63,7 @@ def test_annotation_gives_a_row_per_view(tmp_path):
         ({"image_path": ["CXR8_IM-2/0.png"]}, "image 'images/CXR8_IM-2/0.png' stands twice"),
     ],
 )
-def test_a_wrong_entry_is_named(tmp_path, changes, message):
+def test_a_wrong_entry_is_named(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message) as error:
         IuXray().index(annotation(tmp_path, **changes))
     assert str(tmp_path / "annotation.json") in str(error.value)
@@ -71,13 +75,13 @@ def test_a_wrong_entry_is_named(tmp_path, changes, message):
     ('{"train": [{}], "val": [], "test": []}', "lacks 'id'"),
      ('{"train": [], "val": [], "test": []}', "has no entries")],
 )  # fmt: skip
-def test_a_broken_annotation_is_named(tmp_path, content, message):
+def test_a_broken_annotation_is_named(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "annotation.json").write_text(content)
     with pytest.raises(DataError, match=message):
         IuXray().index(tmp_path)
 
 
-def test_open_i_reports(tmp_path):
+def test_open_i_reports(tmp_path: Path) -> None:
     (tmp_path / "ecgen-radiology").mkdir()
     (tmp_path / "NLMCXR_png").mkdir()
     for n in range(1, 13):
@@ -100,7 +104,7 @@ def test_open_i_reports(tmp_path):
     assert any(each.level == "error" and "3851 expected" in each.message for each in findings)
 
 
-def test_reports_without_an_image_are_known(tmp_path):
+def test_reports_without_an_image_are_known(tmp_path: Path) -> None:
     from tests.tasks.datasets.every_fake import write_open_i
 
     write_open_i(tmp_path)
@@ -114,7 +118,7 @@ def test_reports_without_an_image_are_known(tmp_path):
     assert "studies: 7 found, 3851 expected (published)." in messages
 
 
-def test_kaggles_tables(tmp_path):
+def test_kaggles_tables(tmp_path: Path) -> None:
     from bench.data.roots import resolve_root
     from tests.tasks.datasets.every_fake import write_indiana
 
@@ -132,7 +136,7 @@ def test_kaggles_tables(tmp_path):
     assert "studies: 8 found, 3851 expected (published)." in messages
 
 
-def test_a_folder_without_any_layout_says_what_to_look_for(tmp_path):
+def test_a_folder_without_any_layout_says_what_to_look_for(tmp_path: Path) -> None:
     from bench.data.roots import resolve_root
 
     (tmp_path / "iu_xray").mkdir()
@@ -141,7 +145,7 @@ def test_a_folder_without_any_layout_says_what_to_look_for(tmp_path):
         resolve_root(IuXray(), tmp_path)
 
 
-def test_a_damaged_xml_is_named(tmp_path):
+def test_a_damaged_xml_is_named(tmp_path: Path) -> None:
     path = tmp_path / "1.xml"
     path.write_text("<eCitation>")
     with pytest.raises(DataError, match=r"1\.xml is not XML"):
@@ -158,7 +162,7 @@ def test_a_damaged_xml_is_named(tmp_path):
             read_report(path)
 
 
-def test_an_annotation_that_is_no_utf_8_is_named(tmp_path):
+def test_an_annotation_that_is_no_utf_8_is_named(tmp_path: Path) -> None:
     annotation(tmp_path)
     path = tmp_path / "annotation.json"
     path.write_bytes(path.read_bytes().replace(b"Heart", b"H\xe9art"))
@@ -166,12 +170,12 @@ def test_an_annotation_that_is_no_utf_8_is_named(tmp_path):
         IuXray().index(tmp_path)
 
 
-def test_neither_layout(tmp_path):
+def test_neither_layout(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"neither annotation\.json nor ecgen-radiology"):
         IuXray().index(tmp_path)
 
 
-def test_mimic_annotation_scores_every_image_on_its_own(tmp_path):
+def test_mimic_annotation_scores_every_image_on_its_own(tmp_path: Path) -> None:
     annotation(tmp_path, id="abc", study_id=50, subject_id=10, image_path=["p10/p10/s50/abc.jpg"])
     row = MimicCxrR2Gen().index(tmp_path).iloc[0]
     assert (row["patient_id"], row["study_id"], row["path"]) == (
@@ -182,7 +186,7 @@ def test_mimic_annotation_scores_every_image_on_its_own(tmp_path):
     assert any("270790 expected" in each.message for each in MimicCxrR2Gen().validate(tmp_path))
 
 
-def test_demo_is_read_by_the_loader_of_the_real_files(tmp_path):
+def test_demo_is_read_by_the_loader_of_the_real_files(tmp_path: Path) -> None:
     for name in ("one", "two"):
         demo.write(tmp_path / name, studies=10, size=64, seed=3, workers=1)
     files = [
@@ -205,7 +209,7 @@ def test_demo_is_read_by_the_loader_of_the_real_files(tmp_path):
     check_leaks(index)
 
 
-def test_tasks():
+def test_tasks() -> None:
     for name, images in (("iu_rg", 2), ("mimic_rg", 1), ("mimic_r2gen_rg", 1)):
         assert (
             TASKS.get(name).options["images"] == images

@@ -1,5 +1,7 @@
 """A line break ends a sentence, or the sentence goes on: both as reports are written."""
 
+from __future__ import annotations
+
 import textwrap
 
 import pytest
@@ -28,7 +30,7 @@ from tasks.datasets._reports import clean_text
         ("\n\n No effusion\n\n", "No effusion."),
     ],
 )
-def test_lines_that_end_a_sentence_get_a_full_stop(text, clean):
+def test_lines_that_end_a_sentence_get_a_full_stop(text: str, clean: str) -> None:
     assert clean_text(text) == clean
 
 
@@ -42,12 +44,12 @@ SENTENCES = (
 
 
 @pytest.mark.parametrize("width", range(45, 100))
-def test_wrapping_a_report_changes_nothing(width):
+def test_wrapping_a_report_changes_nothing(width: int) -> None:
     lines = textwrap.wrap(SENTENCES, width, break_on_hyphens=False)
     assert clean_text("\n ".join(lines)) == SENTENCES
 
 
-def test_wrapping_a_report_in_capitals_changes_nothing():
+def test_wrapping_a_report_in_capitals_changes_nothing() -> None:
     text = (
         "NO FOCAL CONSOLIDATION, EFFUSION OR PNEUMOTHORAX IS SEEN ON THIS STUDY. THE BONES ARE "
         "INTACT."
@@ -56,6 +58,6 @@ def test_wrapping_a_report_in_capitals_changes_nothing():
         assert clean_text("\n".join(textwrap.wrap(text, width))) == text
 
 
-def test_text_of_one_line_is_left_alone():
+def test_text_of_one_line_is_left_alone() -> None:
     assert close_lines("No effusion") == "No effusion"
     assert close_lines("") == ""

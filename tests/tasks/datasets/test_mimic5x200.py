@@ -1,7 +1,10 @@
 """MIMIC-CXR 5x200: one finding alone, held-out patients first, BenchX's list of ids, unknown label
 values."""
 
+from __future__ import annotations
+
 import gzip
+from pathlib import Path
 
 import pytest
 
@@ -15,11 +18,11 @@ from tests.support.mimic5x200 import relabel, write_mimic5x200
 
 
 @pytest.fixture
-def root(tmp_path):
+def root(tmp_path: Path) -> Path:
     return write_mimic5x200(tmp_path)
 
 
-def test_members(root):
+def test_members(root: Path) -> None:
     index = Mimic5x200().index(root)
     assert (index[[f"label:{name}" for name in FIVE]].sum(axis=1) == 1).all()
     assert set(index["split"]) == {"test"} and set(index["view"]) <= {"PA", "AP"}
@@ -33,7 +36,7 @@ def test_members(root):
     assert any("of MIMIC-CXR's training split" in message for message in messages)
 
 
-def test_the_published_list_of_ids_wins(root):
+def test_the_published_list_of_ids_wins(root: Path) -> None:
     ids = [row for row in MimicCxr().index(root)["image_id"] if int(row[:8], 16) in (10, 11)]
     (root / MEMBERS).write_text(
         "Path,dicom_id,subject_id,study_id,Report\n" + "".join(f"x,{i},1,2,text\n" for i in ids)
@@ -41,13 +44,13 @@ def test_the_published_list_of_ids_wins(root):
     assert Mimic5x200().index(root)["image_id"].tolist() == ids
 
 
-def test_unknown_label_values_are_named(root):
+def test_unknown_label_values_are_named(root: Path) -> None:
     relabel(root, lambda number, name: "7" if (number, name) == (3, "Edema") else "")
     with pytest.raises(DataError, match=r"chexpert\.csv\.gz, line 5: Edema is '7' \(1 such rows\)"):
         MimicCxr().index(root)
 
 
-def test_a_study_that_stands_twice_in_the_labels(root):
+def test_a_study_that_stands_twice_in_the_labels(root: Path) -> None:
     path = root / "mimic-cxr-2.0.0-chexpert.csv.gz"
     lines = gzip.decompress(path.read_bytes()).decode().splitlines()
     path.write_bytes(gzip.compress("\n".join([*lines, lines[-1]]).encode()))
@@ -55,7 +58,7 @@ def test_a_study_that_stands_twice_in_the_labels(root):
         MimicCxr().index(root)
 
 
-def test_mgca_validates_on_its_test_set(root):
+def test_mgca_validates_on_its_test_set(root: Path) -> None:
     index = MimicCxr().index(root)
     split = MimicCxr().reference_split(index, "mgca", 0)
     parts = {
@@ -65,6 +68,6 @@ def test_mgca_validates_on_its_test_set(root):
     assert "stand in more than one split" in check_leaks(split, allow=True)
 
 
-def test_policies_are_settings_of_the_tasks():
+def test_policies_are_settings_of_the_tasks() -> None:
     assert TASKS.get("mimic_cls").options["uncertain"] == "ignore"
     assert TASKS.get("mimic5_cls").options["uncertain"]["Cardiomegaly"] == "zeros"

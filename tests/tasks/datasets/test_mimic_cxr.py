@@ -1,7 +1,10 @@
 """MIMIC-CXR as downloaded: pairs of frontal image and report, official split, labels, errors."""
 
+from __future__ import annotations
+
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,20 +20,20 @@ MIMIC = MimicCxr()
 
 
 @pytest.fixture(params=[True, False], ids=["gz", "plain"])
-def root(tmp_path, request):
+def root(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     (tmp_path / "mimic").mkdir()
     write_mimic(tmp_path / "mimic", zipped=request.param)
     return tmp_path / "mimic"
 
 
 @pytest.fixture
-def one(tmp_path):
+def one(tmp_path: Path) -> Path:
     (tmp_path / "mimic").mkdir()
     write_mimic(tmp_path / "mimic")
     return tmp_path / "mimic"
 
 
-def test_index(root):
+def test_index(root: Path) -> None:
     index = MIMIC.index(root)
     assert len(index) == 7  # 16 images: 8 lateral, 1 without text
     assert set(index["view"]) == {"PA", "AP"}
@@ -61,11 +64,11 @@ def test_index(root):
     check_leaks(default_split(index))
 
 
-def test_views_are_a_setting(one):
+def test_views_are_a_setting(one: Path) -> None:
     assert set(MimicCxr(views=("LL",)).index(one)["view"]) == {"LL"}
 
 
-def test_pixels_of_the_pairs(one):
+def test_pixels_of_the_pairs(one: Path) -> None:
     prepared = prepare(MIMIC, one, size=20)
     assert prepared.mask_store is None
     subset = prepared.subset(prepared.index)
@@ -76,7 +79,7 @@ def test_pixels_of_the_pairs(one):
 
 
 @pytest.mark.parametrize("folder", ["mimic-cxr-reports", "reports", "../mimic-cxr-reports"])
-def test_reports_may_lie_beside_the_images(one, folder):
+def test_reports_may_lie_beside_the_images(one: Path, folder: str) -> None:
     expected = MIMIC.index(one)["report"].tolist()
     for path in one.rglob("*.txt"):
         target = one / folder / path.relative_to(one)
@@ -85,7 +88,7 @@ def test_reports_may_lie_beside_the_images(one, folder):
     assert MIMIC.index(one)["report"].tolist() == expected
 
 
-def test_sectioned_table_is_used_where_present(one):
+def test_sectioned_table_is_used_where_present(one: Path) -> None:
     with (one / "mimic_cxr_sectioned.csv").open("w", newline="") as file:
         rows = [
             ("study", "impression", "findings", "last_paragraph", "comparison"),
@@ -98,13 +101,15 @@ def test_sectioned_table_is_used_where_present(one):
     assert index["report"].tolist() == ["Fine."]
 
 
-def test_changed_report_is_read_again(one):
+def test_changed_report_is_read_again(one: Path) -> None:
     MIMIC.index(one)
     next(one.rglob("s50000001.txt")).write_text("\n IMPRESSION:  New text.\n")
     assert "New text." in MIMIC.index(one)["report"].tolist()
 
 
-def test_a_report_without_a_known_section_is_counted_and_said(one, caplog):
+def test_a_report_without_a_known_section_is_counted_and_said(
+    one: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = next(one.rglob("s50000001.txt"))
     path.write_text("\n TECHNIQUE:  AP.\n \n Clear lungs.\n")
     index = MIMIC.index(one)
@@ -117,11 +122,11 @@ def test_a_report_without_a_known_section_is_counted_and_said(one, caplog):
     assert row["impression"] == "Clear lungs." and row["findings"] == ""
 
 
-def test_found_by_its_folder(one):
+def test_found_by_its_folder(one: Path) -> None:
     assert resolve_root(MIMIC, one).path == one
 
 
-def test_validate(one):
+def test_validate(one: Path) -> None:
     messages = [finding.message for finding in MIMIC.validate(one)]
     assert "images: 16 found, 377110 expected (published)." in messages
     (one / "DEMO.json").write_text(
@@ -138,7 +143,7 @@ def test_validate(one):
 
 
 # ------------------------------------------------------------------------------------------- errors
-def test_a_report_that_is_no_utf_8_is_named(one):
+def test_a_report_that_is_no_utf_8_is_named(one: Path) -> None:
     path = next(one.rglob("s50000001.txt"))
     path.write_bytes(b"\n FINDINGS:  Caf\xe9 au lait.\n")
     with pytest.raises(
@@ -148,20 +153,20 @@ def test_a_report_that_is_no_utf_8_is_named(one):
         MIMIC.index(one)
 
 
-def test_missing_table(one):
+def test_missing_table(one: Path) -> None:
     (one / "mimic-cxr-2.0.0-split.csv.gz").unlink()
     with pytest.raises(DataError, match=r"mimic-cxr-2\.0\.0-split\.csv does not exist"):
         MIMIC.index(one)
 
 
-def test_truncated_gzip(one):
+def test_truncated_gzip(one: Path) -> None:
     path = one / "mimic-cxr-2.0.0-metadata.csv.gz"
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(DataError, match=r"metadata\.csv\.gz ends in the middle of its gzip"):
         MIMIC.index(one)
 
 
-def rewrite(tmp_path, old, new, what):
+def rewrite(tmp_path: Path, old: str, new: str, what: str) -> None:
     write_mimic(tmp_path, zipped=False)
     path = tmp_path / f"mimic-cxr-2.0.0-{what}.csv"
     text = path.read_text()
@@ -169,19 +174,19 @@ def rewrite(tmp_path, old, new, what):
     path.write_text(text.replace(old, new, 1))
 
 
-def test_missing_column(tmp_path):
+def test_missing_column(tmp_path: Path) -> None:
     rewrite(tmp_path, "ViewPosition", "View", "metadata")
     with pytest.raises(DataError, match=r"metadata\.csv lacks the column 'ViewPosition'"):
         MIMIC.index(tmp_path)
 
 
-def test_unknown_split(tmp_path):
+def test_unknown_split(tmp_path: Path) -> None:
     rewrite(tmp_path, "validate", "dev", "split")
     with pytest.raises(DataError, match=r"split\.csv, line \d+: unknown split 'dev'"):
         MIMIC.index(tmp_path)
 
 
-def test_doubled_image(tmp_path):
+def test_doubled_image(tmp_path: Path) -> None:
     rewrite(tmp_path, "00000001-PA", "00000000-AP", "metadata")
     with pytest.raises(
         DataError, match=r"metadata\.csv, line 4: dicom_id '00000000-AP' stands twice"
@@ -189,7 +194,7 @@ def test_doubled_image(tmp_path):
         MIMIC.index(tmp_path)
 
 
-def test_no_reports_at_all(one):
+def test_no_reports_at_all(one: Path) -> None:
     for path in one.rglob("*.txt"):
         path.unlink()
     with pytest.raises(DataError, match=r"no report text under .*mimic-cxr-reports\.zip"):

@@ -1,6 +1,10 @@
 """NIH ChestX-ray14 as downloaded: findings, official lists, folders, MRM's lists, and files that
 are wrong."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -15,17 +19,17 @@ NIH = Nih()
 
 
 @pytest.fixture
-def root(tmp_path):
+def root(tmp_path: Path) -> Path:
     return write_nih(tmp_path / "nih")
 
 
-def edit(root, file, old, new):
+def edit(root: Path, file: str, old: str, new: str) -> None:
     text = (root / file).read_text()
     assert old in text
     (root / file).write_text(text.replace(old, new, 1))
 
 
-def test_index(root):
+def test_index(root: Path) -> None:
     index = NIH.index(root)
     assert index["image_id"].tolist() == [name(number) for number in range(40)]
     row = index.iloc[21]
@@ -47,7 +51,7 @@ def test_index(root):
     assert index["split"].value_counts().to_dict() == {"train": 30, "test": 10}
 
 
-def test_an_impossible_age_is_unknown_and_counted(root):
+def test_an_impossible_age_is_unknown_and_counted(root: Path) -> None:
     assert np.isnan(NIH.index(root).iloc[5]["age"])
     assert any(
         "1 images without an age of 0 to 120 years" in finding.message
@@ -55,7 +59,7 @@ def test_an_impossible_age_is_unknown_and_counted(root):
     )
 
 
-def test_the_older_age_form_is_read(root):
+def test_the_older_age_form_is_read(root: Path) -> None:
     edit(root, TABLE, ",47,", ",047Y,")
     edit(root, TABLE, ",48,", ",006M,")
     ages = NIH.index(root)["age"]
@@ -63,7 +67,7 @@ def test_the_older_age_form_is_read(root):
     assert 0.5 in ages.to_numpy()
 
 
-def test_validation_is_drawn_by_patient_and_the_official_test_kept(root):
+def test_validation_is_drawn_by_patient_and_the_official_test_kept(root: Path) -> None:
     assert resolve_root(NIH, root).path == root
     prepared = prepare(NIH, root, size=16)
     split = default_split(prepared.index)
@@ -74,7 +78,7 @@ def test_validation_is_drawn_by_patient_and_the_official_test_kept(root):
     assert {"train", "val", "test"} == set(split["split"])
 
 
-def test_one_folder_of_images_and_the_newer_table(root):
+def test_one_folder_of_images_and_the_newer_table(root: Path) -> None:
     (root / "images").mkdir()
     for path in sorted(root.glob("images_*/images/*.png")):
         path.rename(root / "images" / path.name)
@@ -82,7 +86,7 @@ def test_one_folder_of_images_and_the_newer_table(root):
     assert NIH.index(root)["path"].iloc[0] == f"images/{name(0)}"
 
 
-def test_counts_are_compared(root):
+def test_counts_are_compared(root: Path) -> None:
     messages = [finding.message for finding in NIH.validate(root)]
     for message in (
         "images: 40 found, 112120",
@@ -94,7 +98,7 @@ def test_counts_are_compared(root):
     assert "images of test_list.txt: 10 found, 25596 expected (published)." in messages
 
 
-def test_published_counts_add_up():
+def test_published_counts_add_up() -> None:
     from tasks.datasets.nih import PUBLISHED
 
     assert (
@@ -104,7 +108,7 @@ def test_published_counts_add_up():
     assert sum(PUBLISHED[label] for label in NIH.label_names) == 81176
 
 
-def test_benchx_follows_mrms_lists(root):
+def test_benchx_follows_mrms_lists(root: Path) -> None:
     with pytest.raises(DataError, match="from the lists of MRM.*Put train_list.txt.*into mrm/"):
         NIH.reference_split(NIH.index(root), "benchx", 0, "classification")
     with pytest.raises(
@@ -133,7 +137,7 @@ def test_benchx_follows_mrms_lists(root):
     assert NIH.reference_split(NIH.index(root), "default", 0) is None
 
 
-def test_mrms_lists_need_not_nest(root):
+def test_mrms_lists_need_not_nest(root: Path) -> None:
     """Of the 785 images of MRM's 1 % list only 77 are among the 7,847 of its 10 % list."""
     folder = root / "mrm"
     folder.mkdir()
@@ -177,13 +181,13 @@ def test_mrms_lists_need_not_nest(root):
         ),
     ],
 )
-def test_wrong_files_are_named(root, file, old, new, message):
+def test_wrong_files_are_named(root: Path, file: str, old: str, new: str, message: str) -> None:
     edit(root, file, old, new)
     with pytest.raises(DataError, match=message):
         NIH.index(root)
 
 
-def test_missing_list_and_an_image_in_two_folders(root):
+def test_missing_list_and_an_image_in_two_folders(root: Path) -> None:
     (root / "images_001" / "images" / name(30)).write_bytes(b"")
     with pytest.raises(DataError, match="also is"):
         NIH.index(root)

@@ -1,6 +1,11 @@
 """Object-CXR as downloaded: three parts, boxes and masks of outlines, MGCA's and BenchX's ways, and
 files that are wrong."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
 import pytest
 from sklearn.model_selection import train_test_split
 
@@ -15,22 +20,22 @@ OBJECTS = ObjectCxr()
 
 
 @pytest.fixture
-def root(tmp_path):
+def root(tmp_path: Path) -> Path:
     return write_object_cxr(tmp_path / "object_cxr")
 
 
-def edit(root, old, new, file="train.csv"):
+def edit(root: Path, old: str, new: str, file: str = "train.csv") -> None:
     text = (root / file).read_text()
     assert old in text
     (root / file).write_text(text.replace(old, new, 1))
 
 
-def row_of(root, image, index=None):
+def row_of(root: Path, image: str, index: pd.DataFrame | None = None) -> pd.Series:
     index = OBJECTS.index(root) if index is None else index
     return index.set_index("image_id", drop=False).loc[image]
 
 
-def test_index(root):
+def test_index(root: Path) -> None:
     index = OBJECTS.index(root)
     assert index["split"].value_counts().to_dict() == {"train": 20, "val": 8, "test": 4}
     assert index["image_id"].is_unique, "the parts number their images alike"
@@ -45,7 +50,7 @@ def test_index(root):
     assert resolve_root(OBJECTS, root).path == root
 
 
-def test_boxes_are_tight(root):
+def test_boxes_are_tight(root: Path) -> None:
     assert OBJECTS.boxes(row_of(root, "train/00001.jpg"), root).tolist() == [
         [5, 6, 15, 16, 0],
         [20, 20, 30, 26, 0],
@@ -54,7 +59,7 @@ def test_boxes_are_tight(root):
     assert OBJECTS.boxes(row_of(root, "train/00000.jpg"), root).shape == (0, 5)
 
 
-def test_masks_are_the_outlines(root):
+def test_masks_are_the_outlines(root: Path) -> None:
     mask = OBJECTS.mask(row_of(root, "train/00001.jpg"), root)
     assert mask.shape == (1, HEIGHT, WIDTH)
     assert mask[0, 6:16, 5:15].all()
@@ -62,7 +67,7 @@ def test_masks_are_the_outlines(root):
     assert OBJECTS.mask(row_of(root, "train/00003.jpg"), root).sum() == 0
 
 
-def test_without_test_labels_test_is_drawn_from_train(root):
+def test_without_test_labels_test_is_drawn_from_train(root: Path) -> None:
     (root / "test.csv").unlink()
     split = default_split(OBJECTS.index(root))
     assert set(split["split"]) == {"train", "val", "test"}
@@ -70,7 +75,7 @@ def test_without_test_labels_test_is_drawn_from_train(root):
     assert any("images of test: 0 found" in finding.message for finding in OBJECTS.validate(root))
 
 
-def test_mgca_splits_the_rows_of_train_and_widens_polygons(root):
+def test_mgca_splits_the_rows_of_train_and_widens_polygons(root: Path) -> None:
     index = OBJECTS.index(root)
     split = OBJECTS.reference_split(index, "mgca", 0, "detection")
     train, val = train_test_split(
@@ -87,7 +92,7 @@ def test_mgca_splits_the_rows_of_train_and_widens_polygons(root):
     assert len(OBJECTS.reference_subset(split[split["split"] == "train"], "mgca", 0.5, 0)) == 9
 
 
-def test_a_mask_needs_no_box_of_mgca(root, monkeypatch):
+def test_a_mask_needs_no_box_of_mgca(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     split = OBJECTS.reference_split(OBJECTS.index(root), "mgca", 0, "segmentation")
     monkeypatch.setattr(
         "tasks.datasets._shapes.centred_box", lambda _: pytest.fail("a box was made for a mask")
@@ -95,14 +100,14 @@ def test_a_mask_needs_no_box_of_mgca(root, monkeypatch):
     assert OBJECTS.mask(row_of(root, "train/00002.jpg", split), root).any()
 
 
-def test_mgca_keeps_twenty_objects(root):
+def test_mgca_keeps_twenty_objects(root: Path) -> None:
     edit(root, ANNOTATIONS[1], ";".join(["0 1 1 5 5"] * 30))
     split = OBJECTS.reference_split(OBJECTS.index(root), "mgca", 0, "detection")
     assert len(OBJECTS.boxes(row_of(root, "train/00001.jpg"), root)) == 30
     assert len(OBJECTS.boxes(row_of(root, "train/00001.jpg", split), root)) == 20
 
 
-def test_benchx_keeps_the_official_split_and_fills_ellipses_as_boxes(root):
+def test_benchx_keeps_the_official_split_and_fills_ellipses_as_boxes(root: Path) -> None:
     index = OBJECTS.index(root)
     split = OBJECTS.reference_split(index, "benchx", 0, "segmentation")
     assert (split["split"] == index["split"]).all()
@@ -110,7 +115,7 @@ def test_benchx_keeps_the_official_split_and_fills_ellipses_as_boxes(root):
     assert OBJECTS.reference_split(index, "default", 0) is None
 
 
-def test_counts_are_compared(root):
+def test_counts_are_compared(root: Path) -> None:
     messages = [finding.message for finding in OBJECTS.validate(root)]
     assert "images of train: 20 found, 8000 expected (published)." in messages
 
@@ -129,7 +134,7 @@ def test_counts_are_compared(root):
         ("image_name", "name", r"lacks the column 'image_name'"),
     ],
 )
-def test_wrong_tables_are_named(root, old, new, message):
+def test_wrong_tables_are_named(root: Path, old: str, new: str, message: str) -> None:
     edit(root, old, new)
     with pytest.raises(DataError, match=message):
         OBJECTS.index(root)
@@ -146,7 +151,9 @@ def test_wrong_tables_are_named(root, old, new, message):
         ("1 10 10 nan 30", "coordinate 'nan'"),
     ],
 )
-def test_an_impossible_object_stops_or_is_skipped_and_counted(root, new, reason):
+def test_an_impossible_object_stops_or_is_skipped_and_counted(
+    root: Path, new: str, reason: str
+) -> None:
     edit(root, POLYGON, new)
     with pytest.raises(
         DataError, match=rf"train\.csv, line 4, image 'train/00002\.jpg': .*{reason}"
@@ -158,7 +165,7 @@ def test_an_impossible_object_stops_or_is_skipped_and_counted(root, new, reason)
     assert sum("1 images have an impossible box" in fault for fault in faults) == 1
 
 
-def test_an_object_over_the_edge_is_cut_and_counted(root):
+def test_an_object_over_the_edge_is_cut_and_counted(root: Path) -> None:
     edit(root, POLYGON, "0 40 30 60 50")
     assert OBJECTS.mask(row_of(root, "train/00002.jpg"), root).sum() == 100
     assert any(

@@ -1,6 +1,8 @@
 """The splits of MGCA and BenchX: published sizes, nested as published, and equal to scikit-learn on
 the references' tables."""
 
+from __future__ import annotations
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,7 +22,7 @@ RSNA = Rsna()
 
 
 @pytest.fixture(scope="module")
-def index():
+def index() -> pd.DataFrame:
     """An index of the size of RSNA stage 2, in an order that is not the sorted one."""
     rng = np.random.default_rng(0)
     names = [f"{number:05d}" for number in rng.permutation(26684)]
@@ -29,23 +31,23 @@ def index():
     return frame.assign(**{"label:Pneumonia": label})
 
 
-def sizes(split):
+def sizes(split: pd.DataFrame) -> dict[str, int]:
     return split["split"].value_counts().to_dict()
 
 
-def ids(split, name):
+def ids(split: pd.DataFrame, name: str) -> list[str]:
     return split.loc[split["split"] == name, "image_id"].tolist()
 
 
 @pytest.mark.parametrize("protocol", ["mgca", "gloria", "benchx"])
-def test_classification_sizes(index, protocol):
+def test_classification_sizes(index: pd.DataFrame, protocol: str) -> None:
     split = RSNA.reference_split(index, protocol, 0, "classification")
     assert sizes(split) == {"train": 18678, "val": 4003, "test": 4003}
     assert check_leaks(split) == ""
 
 
 @pytest.mark.parametrize("kind", ["detection", "segmentation"])
-def test_dense_sizes_and_the_published_nesting(index, kind):
+def test_dense_sizes_and_the_published_nesting(index: pd.DataFrame, kind: str) -> None:
     dense = RSNA.reference_split(index, "mgca", 0, kind)
     assert sizes(dense) == {"train": 16010, "val": 5337, "test": 5337}
     classes = set(ids(RSNA.reference_split(index, "mgca", 0, "classification"), "train"))
@@ -53,11 +55,11 @@ def test_dense_sizes_and_the_published_nesting(index, kind):
     assert len(classes & {*ids(dense, "val"), *ids(dense, "test")}) == 2668
 
 
-def test_the_default_protocol_has_no_reference_split(index):
+def test_the_default_protocol_has_no_reference_split(index: pd.DataFrame) -> None:
     assert RSNA.reference_split(index, "default", 0, "classification") is None
 
 
-def test_mgca_is_sklearn_on_the_sorted_table(index):
+def test_mgca_is_sklearn_on_the_sorted_table(index: pd.DataFrame) -> None:
     table = index.sort_values("image_id").reset_index(drop=True)
     train, rest = train_test_split(table, test_size=0.3, random_state=0)
     test, valid = train_test_split(rest, test_size=0.5, random_state=0)
@@ -66,7 +68,7 @@ def test_mgca_is_sklearn_on_the_sorted_table(index):
         assert ids(split, name) == rows["image_id"].tolist()
 
 
-def test_benchx_is_sklearn_on_lists(index):
+def test_benchx_is_sklearn_on_lists(index: pd.DataFrame) -> None:
     table = index.sort_values("image_id")
     names, label = table["image_id"].tolist(), table["label:Pneumonia"].tolist()
     train, rest, train_label, rest_label = train_test_split(
@@ -90,7 +92,7 @@ def test_benchx_is_sklearn_on_lists(index):
     assert len(stratified_subset(rows, 1.0, rows["label:Pneumonia"].to_numpy())) == len(rows)
 
 
-def test_mgca_fractions(index):
+def test_mgca_fractions(index: pd.DataFrame) -> None:
     split = RSNA.reference_split(index, "mgca", 0, "classification")
     train = split[split["split"] == "train"]
     assert len(RSNA.reference_subset(train, "mgca", 0.01, 7, "classification")) == 187
@@ -100,7 +102,7 @@ def test_mgca_fractions(index):
     assert again[0] == again[1] != again[2]
 
 
-def test_what_cannot_be_split_or_drawn_is_said(index):
+def test_what_cannot_be_split_or_drawn_is_said(index: pd.DataFrame) -> None:
     few = index.head(3)
     with pytest.raises(DataError, match="3 images cannot be split as the reference does"):
         stratified_split(few, [0, 0, 1])

@@ -1,5 +1,7 @@
 """Sections are found under every spelling; cleaning keeps sentences whole."""
 
+from __future__ import annotations
+
 import re
 
 import pytest
@@ -17,7 +19,7 @@ from tasks.datasets._reports import (
 from tests.tasks.datasets.fakes import REPORT
 
 
-def test_sections_of_a_report():
+def test_sections_of_a_report() -> None:
     sections = parse_sections(REPORT)
     assert sections["findings"].startswith("The lungs are clear.")
     assert sections["impression"].splitlines()[0] == "1. Study number {number}."
@@ -73,7 +75,7 @@ PUBLISHED = {
     ("header", "name"),
     [(header, name) for name, headers in PUBLISHED.items() for header in headers],
 )
-def test_headers_are_named_as_published(header, name):
+def test_headers_are_named_as_published(header: str, name: str) -> None:
     assert section_name(header) == name
 
 
@@ -93,7 +95,7 @@ def test_headers_are_named_as_published(header, name):
         ("NDICATION", "indication"),
     ],
 )
-def test_headers_that_the_published_code_leaves_unread(header, name):
+def test_headers_that_the_published_code_leaves_unread(header: str, name: str) -> None:
     assert section_name(header) == name
 
 
@@ -105,39 +107,39 @@ def test_headers_that_the_published_code_leaves_unread(header, name):
         ("PA AND LAT", "findings"),
     ],
 )
-def test_text_under_every_header_is_read(header, name):
+def test_text_under_every_header_is_read(header: str, name: str) -> None:
     assert parse_sections(f" FINAL REPORT\n {header}:  Clear lungs.\n")[name] == "Clear lungs."
 
 
-def test_a_header_of_our_own_gives_only_what_is_missing():
+def test_a_header_of_our_own_gives_only_what_is_missing() -> None:
     text = "\n FINDINGS:  Clear.\n SUMMARY:  Normal.\n LATERAL:  No effusion.\n"
     sections = parse_sections(text)
     assert sections["findings"] == "Clear."
     assert sections["impression"] == "Normal."
 
 
-def test_a_header_right_below_an_empty_one_is_a_header():
+def test_a_header_right_below_an_empty_one_is_a_header() -> None:
     sections = parse_sections("\n FINDINGS:\n IMPRESSION:  Clear lungs.\n")
     assert sections["impression"] == "Clear lungs." and "findings" not in sections
 
 
 @pytest.mark.parametrize("indent", ["", " ", "   "])
-def test_a_header_may_be_indented(indent):
+def test_a_header_may_be_indented(indent: str) -> None:
     assert parse_sections(f"REPORT\n{indent}FINDINGS:  Clear.\n")["findings"] == "Clear."
 
 
-def test_last_occurrence_wins_and_empty_does_not_count():
+def test_last_occurrence_wins_and_empty_does_not_count() -> None:
     text = "\n IMPRESSION:  First.\n\n IMPRESSION:  Second.\n\n IMPRESSION:   \n"
     assert parse_sections(text)["impression"] == "Second."
 
 
-def test_last_paragraph_begins_behind_a_line_of_one_blank():
+def test_last_paragraph_begins_behind_a_line_of_one_blank() -> None:
     sections = parse_sections(" FINAL REPORT\n TECHNIQUE:  AP.\n\n One.\n \n Two.\n \n Three.\n")
     assert sections["last_paragraph"] == "Two.\n \n Three."
     assert sections["technique"] == "AP.\n\n One."
 
 
-def test_report_without_sections_has_a_last_paragraph():
+def test_report_without_sections_has_a_last_paragraph() -> None:
     sections = parse_sections(" FINAL REPORT\n CHEST\n \n Clear lungs.\n No effusion.\n")
     assert "findings" not in sections
     assert sections["last_paragraph"] == "Clear lungs.\n No effusion."
@@ -147,7 +149,7 @@ def test_report_without_sections_has_a_last_paragraph():
 @pytest.mark.parametrize(
     "text", [" FINAL REPORT\n One.\n\n Two.\n", "\n FINDINGS:  Clear.\n \n More.\n"]
 )
-def test_no_last_paragraph_without_such_a_line_or_beside_findings(text):
+def test_no_last_paragraph_without_such_a_line_or_beside_findings(text: str) -> None:
     assert "last_paragraph" not in parse_sections(text)
 
 
@@ -161,11 +163,11 @@ def test_no_last_paragraph_without_such_a_line_or_beside_findings(text):
         (" \n ", False),
     ],
 )
-def test_text_without_a_section_is_noticed(text, unread):
+def test_text_without_a_section_is_noticed(text: str, unread: bool) -> None:
     assert has_unread_text(text) == unread
 
 
-def test_words_with_a_colon_inside_a_line_are_no_header():
+def test_words_with_a_colon_inside_a_line_are_no_header() -> None:
     assert (
         parse_sections("\n FINDINGS:  Tubes: ETT at the carina. NOTE: none.\n")["findings"]
         == "Tubes: ETT at the carina. NOTE: none."
@@ -184,12 +186,12 @@ def test_words_with_a_colon_inside_a_line_are_no_header():
         ("___", ""),
     ],
 )
-def test_cleaning(text, clean):
+def test_cleaning(text: str, clean: str) -> None:
     assert clean_text(text) == clean
 
 
 @given(st.text(alphabet="aB1. ,\n_()", max_size=60))
-def test_cleaning_twice_changes_nothing_and_stays_on_one_line(text):
+def test_cleaning_twice_changes_nothing_and_stays_on_one_line(text: str) -> None:
     clean = clean_text(text)
     assert "\n" not in clean
     assert "  " not in clean
@@ -197,7 +199,9 @@ def test_cleaning_twice_changes_nothing_and_stays_on_one_line(text):
     assert not clean or clean[-1] in ".!?"
 
 
-def test_columns_are_cleaned_once_and_the_impression_comes_first(monkeypatch):
+def test_columns_are_cleaned_once_and_the_impression_comes_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from tasks.datasets import _reports
 
     seen = []
@@ -211,7 +215,7 @@ def test_columns_are_cleaned_once_and_the_impression_comes_first(monkeypatch):
     assert len(seen) == 4
 
 
-def cleaned_step_by_step(text):
+def cleaned_step_by_step(text: str) -> str:
     """The description of `clean_text`, every step taken on every text."""
     text = re.sub(r"[_\ufffd]{2,}|\ufffd", " ", text)
     text = " ".join(close_lines(text).split())
@@ -222,5 +226,5 @@ def cleaned_step_by_step(text):
 
 @given(st.text("aB1. \n\t\x1c\u2028(),;:!?-_\ufffd)", max_size=40))
 @settings(max_examples=400)
-def test_steps_that_change_nothing_may_be_left_out(text):
+def test_steps_that_change_nothing_may_be_left_out(text: str) -> None:
     assert clean_text(text) == cleaned_step_by_step(text)

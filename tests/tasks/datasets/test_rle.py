@@ -1,5 +1,7 @@
 """The run-length code: relative offsets, columns first; what is wrong is named."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,7 +12,7 @@ from bench.core.errors import DataError
 from tasks.datasets._rle import decode_rle, encode_rle
 
 
-def test_offsets_are_relative_and_pixels_run_down_the_columns():
+def test_offsets_are_relative_and_pixels_run_down_the_columns() -> None:
     mask = decode_rle("1 2 3 1", 4, 3)
     assert mask.tolist() == [[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 0, 0]]
 
@@ -18,7 +20,7 @@ def test_offsets_are_relative_and_pixels_run_down_the_columns():
 @given(
     arrays(np.uint8, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.integers(0, 1))
 )
-def test_round_trip(mask):
+def test_round_trip(mask: np.ndarray) -> None:
     text = encode_rle(mask)
     if text == "-1":
         assert not mask.any()
@@ -39,6 +41,6 @@ def test_round_trip(mask):
         ("1.5 2", "'1.5' is no whole number"),
     ],
 )
-def test_wrong_runs_are_named(text, match):
+def test_wrong_runs_are_named(text: str, match: str) -> None:
     with pytest.raises(DataError, match=f"table T, image 'I': {match}"):
         decode_rle(text, 4, 4, "table T, image 'I'")

@@ -1,10 +1,14 @@
 """RSNA stage 2 as downloaded: labels, boxes, masks, patients, the two tables, and files that are
 wrong."""
 
+from __future__ import annotations
+
 import json
 import warnings
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from bench.core.errors import DataError
@@ -18,21 +22,21 @@ RSNA = Rsna()
 
 
 @pytest.fixture
-def root(tmp_path):
+def root(tmp_path: Path) -> Path:
     return write_rsna(tmp_path / "rsna")
 
 
-def row_of(root, image):
+def row_of(root: Path, image: str) -> pd.Series:
     return RSNA.index(root).set_index("image_id", drop=False).loc[image]
 
 
-def edit(root, old, new, name=TABLE):
+def edit(root: Path, old: str, new: str, name: str = TABLE) -> None:
     text = (root / name).read_text()
     assert old in text
     (root / name).write_text(text.replace(old, new, 1))
 
 
-def test_index(root):
+def test_index(root: Path) -> None:
     index = RSNA.index(root)
     assert index["image_id"].tolist() == [f"id-{number:02d}" for number in range(12)]
     assert index["label:Pneumonia"].sum() == 4
@@ -48,7 +52,7 @@ def test_index(root):
     assert row["lines"] == (8, 14)
 
 
-def test_an_age_in_years_without_unit_is_read_and_an_impossible_one_unknown(root):
+def test_an_age_in_years_without_unit_is_read_and_an_impossible_one_unknown(root: Path) -> None:
     for number, age in ((0, "58"), (1, "155")):
         path = root / FILES / f"id-{number:02d}.dcm"
         with warnings.catch_warnings():
@@ -59,7 +63,7 @@ def test_an_age_in_years_without_unit_is_read_and_an_impossible_one_unknown(root
     assert np.isnan(ages[1])
 
 
-def test_boxes_and_masks(root):
+def test_boxes_and_masks(root: Path) -> None:
     row = row_of(root, "id-05")
     assert RSNA.boxes(row, root).tolist() == [[4, 5, 14, 25, 0], [20, 6.5, 28, 14.5, 0]]
     mask = RSNA.mask(row, root)
@@ -71,7 +75,7 @@ def test_boxes_and_masks(root):
     assert RSNA.mask(negative, root).sum() == 0
 
 
-def test_found_by_its_table_and_prepared(root):
+def test_found_by_its_table_and_prepared(root: Path) -> None:
     assert resolve_root(RSNA, root).path == root
     prepared = prepare(RSNA, root, size=SIDE, needs_masks=True)
     subset = prepared.subset(prepared.index)
@@ -80,7 +84,7 @@ def test_found_by_its_table_and_prepared(root):
     ).all()
 
 
-def test_counts_of_both_tables_are_compared(root):
+def test_counts_of_both_tables_are_compared(root: Path) -> None:
     messages = [finding.message for finding in RSNA.validate(root)]
     assert "rows: 13 found, 30227 expected (published for stage 2)." in messages
     assert (
@@ -90,7 +94,7 @@ def test_counts_of_both_tables_are_compared(root):
     assert any("every image is a patient of its own" in message for message in messages)
 
 
-def test_patients_come_from_the_mapping(root):
+def test_patients_come_from_the_mapping(root: Path) -> None:
     entries = [
         {"subset_img_id": f"id-{number:02d}", "img_id": f"{number // 2:08d}_000.png"}
         for number in range(12)
@@ -137,7 +141,7 @@ def test_patients_come_from_the_mapping(root):
         ("Target", "Label", r"lacks the column 'Target'"),
     ],
 )
-def test_a_wrong_row_is_named_with_its_line(root, old, new, message):
+def test_a_wrong_row_is_named_with_its_line(root: Path, old: str, new: str, message: str) -> None:
     edit(root, old, new)
     with pytest.raises(DataError, match=message):
         RSNA.index(root)
@@ -154,7 +158,9 @@ def test_a_wrong_row_is_named_with_its_line(root, old, new, message):
         ("id-05,,,,,1", "is not finite"),
     ],
 )
-def test_an_impossible_box_stops_or_is_skipped_and_counted(root, new, reason):
+def test_an_impossible_box_stops_or_is_skipped_and_counted(
+    root: Path, new: str, reason: str
+) -> None:
     edit(root, "id-05,20.0,6.5,8.0,8.0,1", new)
     with pytest.raises(DataError, match=rf"{TABLE}, line 14, image 'id-05': box .* {reason}"):
         prepare(RSNA, root, size=16, needs_masks=True)
@@ -167,7 +173,7 @@ def test_an_impossible_box_stops_or_is_skipped_and_counted(root, new, reason):
     )
 
 
-def test_a_box_over_the_edge_is_cut_and_counted(root):
+def test_a_box_over_the_edge_is_cut_and_counted(root: Path) -> None:
     edit(root, "id-05,20.0,6.5,8.0,8.0,1", "id-05,20.0,30.0,30.0,30.0,1")
     assert RSNA.mask(row_of(root, "id-05"), root).sum() == 200 + 20 * 10
     assert any(
@@ -177,7 +183,7 @@ def test_a_box_over_the_edge_is_cut_and_counted(root):
 
 
 @pytest.mark.parametrize("name", ["Pneumonia", DETAILS[2]])
-def test_a_wrong_class_is_named(root, name):
+def test_a_wrong_class_is_named(root: Path, name: str) -> None:
     edit(root, f"id-11,{DETAILS[0]}", f"id-11,{name}", CLASSES_TABLE)
     with pytest.raises(
         DataError, match=rf"{CLASSES_TABLE}, line 2, image 'id-11': class '{name}' and Target 1"
@@ -185,7 +191,7 @@ def test_a_wrong_class_is_named(root, name):
         RSNA.validate(root)
 
 
-def test_missing_tables(root):
+def test_missing_tables(root: Path) -> None:
     (root / CLASSES_TABLE).unlink()
     assert len(RSNA.index(root)) == 12
     with pytest.raises(DataError, match=rf"{CLASSES_TABLE} does not exist"):

@@ -1,7 +1,10 @@
 """SIIM-ACR as downloaded: masks, patients, quirks, errors, and the row-level split of the
 references."""
 
+from __future__ import annotations
+
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,16 +22,16 @@ SIIM = Siim()
 
 
 @pytest.fixture
-def truth(tmp_path):
+def truth(tmp_path: Path) -> dict[str, np.ndarray]:
     return write_siim(tmp_path / "siim")
 
 
 @pytest.fixture
-def root(tmp_path, truth):
+def root(tmp_path: Path, truth: dict[str, np.ndarray]) -> Path:
     return tmp_path / "siim"
 
 
-def test_index(root, truth):
+def test_index(root: Path, truth: dict[str, np.ndarray]) -> None:
     index = SIIM.index(root)
     assert len(index) == index["image_id"].nunique() == 30
     assert index["patient_id"].nunique() == 15
@@ -50,13 +53,13 @@ def test_index(root, truth):
     assert set(index["split"]) == {""}
 
 
-def test_masks_are_the_union_of_the_rows(root, truth):
+def test_masks_are_the_union_of_the_rows(root: Path, truth: dict[str, np.ndarray]) -> None:
     index = SIIM.index(root)
     for _, row in index.iterrows():
         assert (SIIM.mask(row, root)[0] == truth[row["image_id"]]).all()
 
 
-def test_stage_2_spelling_without_blanks(tmp_path):
+def test_stage_2_spelling_without_blanks(tmp_path: Path) -> None:
     truth = write_siim(tmp_path / "s", blank="")
     (tmp_path / "s" / "train-rle.csv").rename(tmp_path / "s" / "stage_2_train.csv")
     index = SIIM.index(tmp_path / "s")
@@ -65,7 +68,7 @@ def test_stage_2_spelling_without_blanks(tmp_path):
     ).all()
 
 
-def test_prepared_masks_lie_on_the_images(root, truth):
+def test_prepared_masks_lie_on_the_images(root: Path, truth: dict[str, np.ndarray]) -> None:
     prepared = prepare(SIIM, root, size=32, needs_masks=True)
     index = default_split(prepared.index)
     check_leaks(index)
@@ -75,25 +78,27 @@ def test_prepared_masks_lie_on_the_images(root, truth):
     assert prepared.data_hash == prepare(SIIM, root, size=32, needs_masks=True).data_hash
 
 
-def test_headers_are_read_once(root, monkeypatch):
+def test_headers_are_read_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = SIIM.index(root)
     monkeypatch.setattr("bench.data.headers.read_header", lambda *_: pytest.fail("read again"))
     pd.testing.assert_frame_equal(SIIM.index(root), first)
 
 
-def test_found_by_its_folder(root):
+def test_found_by_its_folder(root: Path) -> None:
     assert resolve_root(SIIM, root.parent).path == root
     assert resolve_root(SIIM, root).path == root
 
 
-def test_published_counts_are_compared(root):
+def test_published_counts_are_compared(root: Path) -> None:
     messages = [finding.message for finding in SIIM.validate(root)]
     assert "images: 30 found, 10675 expected (published for stage 1)." in messages
     (root / "DEMO.json").write_text(json.dumps({"counts": {"images": 30, "positive images": 10}}))
     assert {finding.level for finding in SIIM.validate(root)} == {"ok"}
 
 
-def test_images_without_a_row_are_left_out_and_counted(root, monkeypatch):
+def test_images_without_a_row_are_left_out_and_counted(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from tasks.datasets._files import scan
 
     table = root / "train-rle.csv"
@@ -110,7 +115,7 @@ def test_images_without_a_row_are_left_out_and_counted(root, monkeypatch):
     assert len(walks) == 1
 
 
-def test_blank_patient_falls_back_to_the_study(root):
+def test_blank_patient_falls_back_to_the_study(root: Path) -> None:
     from tests.bench.data.dicoms import write_dicom
 
     path = next((root / "dicom-images-train").rglob("1.2.276.5.dcm"))
@@ -121,14 +126,14 @@ def test_blank_patient_falls_back_to_the_study(root):
 
 
 # ------------------------------------------------------------------------------------------- errors
-def edit(root, old, new):
+def edit(root: Path, old: str, new: str) -> None:
     table = root / "train-rle.csv"
     text = table.read_text()
     assert old in text
     table.write_text(text.replace(old, new, 1))
 
 
-def test_table_without_its_column(root):
+def test_table_without_its_column(root: Path) -> None:
     edit(root, "EncodedPixels", "Pixels")
     with pytest.raises(
         DataError,
@@ -137,13 +142,13 @@ def test_table_without_its_column(root):
         SIIM.index(root)
 
 
-def test_missing_table(root):
+def test_missing_table(root: Path) -> None:
     (root / "train-rle.csv").unlink()
     with pytest.raises(DataError, match=r"train-rle\.csv does not exist"):
         SIIM.index(root)
 
 
-def test_runs_longer_than_the_image(root):
+def test_runs_longer_than_the_image(root: Path) -> None:
     edit(root, "1.2.276.1, -1", "1.2.276.1, 5 2000")
     with pytest.raises(
         DataError,
@@ -155,7 +160,7 @@ def test_runs_longer_than_the_image(root):
     assert len(prepared.index) == 29
 
 
-def test_line_named_in_an_error_is_the_line_of_the_file(root):
+def test_line_named_in_an_error_is_the_line_of_the_file(root: Path) -> None:
     edit(root, "1.2.276.1, -1", "1.2.276.1, 5 2000")
     lines = (root / "train-rle.csv").read_text().splitlines()
     number = next(number for number, line in enumerate(lines, 1) if line.startswith("1.2.276.1,"))
@@ -163,7 +168,7 @@ def test_line_named_in_an_error_is_the_line_of_the_file(root):
         prepare(SIIM, root, size=16, needs_masks=True)
 
 
-def test_truncated_dicom(root):
+def test_truncated_dicom(root: Path) -> None:
     path = next((root / "dicom-images-train").rglob("1.2.276.4.dcm"))
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(DataError, match=r"1\.2\.276\.4\.dcm is truncated or corrupt"):
@@ -175,7 +180,7 @@ def test_truncated_dicom(root):
     assert "1.2.276.4" not in set(subset.index["image_id"])
 
 
-def test_missing_dicom(root):
+def test_missing_dicom(root: Path) -> None:
     next((root / "dicom-images-train").rglob("1.2.276.4.dcm")).unlink()
     with pytest.raises(
         DataError, match=r"1 of 30 images of .*train-rle\.csv have no file .*'1\.2\.276\.4\.dcm'"
@@ -183,7 +188,7 @@ def test_missing_dicom(root):
         SIIM.index(root)
 
 
-def test_blank_runs(root):
+def test_blank_runs(root: Path) -> None:
     edit(root, "1.2.276.1, -1", "1.2.276.1, ")
     with pytest.raises(DataError, match=r"train-rle\.csv, line \d+: a blank"):
         SIIM.index(root)
@@ -220,7 +225,7 @@ def big_index(images: int = 10675, positive: int = 2379, several: int = 624) -> 
     return index.assign(**{"label:Pneumothorax": label.astype(int)})
 
 
-def test_row_level_split_has_the_published_sizes_and_leaks():
+def test_row_level_split_has_the_published_sizes_and_leaks() -> None:
     index = big_index()
     split = row_level_split(index)
     rows = split.assign(n=split["rle"].map(len)).groupby("split")["n"].sum().to_dict()
@@ -233,7 +238,7 @@ def test_row_level_split_has_the_published_sizes_and_leaks():
     assert (parts == whole.loc[parts.index]).all()
 
 
-def test_row_level_split_is_the_one_sklearn_makes_of_the_table():
+def test_row_level_split_is_the_one_sklearn_makes_of_the_table() -> None:
     from sklearn.model_selection import train_test_split
 
     index = big_index(200, 60, 20)
@@ -252,7 +257,7 @@ def test_row_level_split_is_the_one_sklearn_makes_of_the_table():
         )
 
 
-def test_balanced_subset_draws_as_the_reference():
+def test_balanced_subset_draws_as_the_reference() -> None:
     train = row_level_split(big_index(600, 100, 40)).query("split == 'train'")
     positive = train[train["label:Pneumothorax"] == 1]["image_id"].tolist()
     negative = train[train["label:Pneumothorax"] == 0]["image_id"].to_numpy()
@@ -266,7 +271,7 @@ def test_balanced_subset_draws_as_the_reference():
     assert set(balanced_subset(train, 0.1, 42)["image_id"]) == tenth
 
 
-def test_balanced_subset_refuses_what_it_cannot_draw():
+def test_balanced_subset_refuses_what_it_cannot_draw() -> None:
     train = row_level_split(big_index(600, 100, 40)).query("split == 'train'")
     with pytest.raises(DataError, match="0.001 of"):
         balanced_subset(train, 0.001, 42)
@@ -274,7 +279,7 @@ def test_balanced_subset_refuses_what_it_cannot_draw():
         balanced_subset(train[train["label:Pneumothorax"] == 1], 1.0, 42)
 
 
-def test_scattered_masks_are_decoded_per_split(root, truth):
+def test_scattered_masks_are_decoded_per_split(root: Path, truth: dict[str, np.ndarray]) -> None:
     prepared = prepare(SIIM, root, size=32, needs_masks=True)
     split = SIIM.reference_split(prepared.index, "mgca", 0)
     assert SIIM.reference_split(prepared.index, "default", 0) is None
@@ -290,7 +295,7 @@ def test_scattered_masks_are_decoded_per_split(root, truth):
     assert all((found[image] == truth[image]).all() for image in truth)
 
 
-def test_kaggles_stage_2_with_all_images_in_one_folder(tmp_path):
+def test_kaggles_stage_2_with_all_images_in_one_folder(tmp_path: Path) -> None:
     from tests.tasks.datasets.every_fake import write_siim_flat
 
     root = tmp_path / "pneumothorax"
@@ -304,7 +309,7 @@ def test_kaggles_stage_2_with_all_images_in_one_folder(tmp_path):
     assert messages["positive images: 10 found, 2669 expected (published for stage 2)."] == "error"
 
 
-def test_stage_2_labels_the_test_images_of_stage_1_too(root):
+def test_stage_2_labels_the_test_images_of_stage_1_too(root: Path) -> None:
     (root / "train-rle.csv").rename(root / "stage_2_train.csv")
     path = next((root / "dicom-images-train").rglob("1.2.276.7.dcm"))
     (root / "dicom-images-test" / "study" / "series").mkdir(parents=True)

@@ -1,7 +1,13 @@
 """TBX11K in both forms it is downloaded in: boxes, masks, BenchX's split, and files that are
 wrong."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -15,26 +21,26 @@ TBX = Tbx11k()
 
 
 @pytest.fixture
-def root(tmp_path):
+def root(tmp_path: Path) -> Path:
     return write_tbx11k(tmp_path / "tbx11k")
 
 
 @pytest.fixture
-def release(tmp_path):
+def release(tmp_path: Path) -> Path:
     return write_release(tmp_path / "TBX11K")
 
 
-def edit(root, old, new, file="data.csv"):
+def edit(root: Path, old: str, new: str, file: str = "data.csv") -> None:
     text = (root / file).read_text()
     assert old in text
     (root / file).write_text(text.replace(old, new, 1))
 
 
-def row_of(root, image):
+def row_of(root: Path, image: str) -> pd.Series:
     return TBX.index(root).set_index("image_id", drop=False).loc[image]
 
 
-def test_simplified(root):
+def test_simplified(root: Path) -> None:
     index = TBX.index(root)
     assert len(index) == index["image_id"].nunique() == 40
     assert index["label:Tuberculosis"].sum() == 8
@@ -51,7 +57,7 @@ def test_simplified(root):
     assert resolve_root(TBX, root).path == root
 
 
-def test_first_release(release):
+def test_first_release(release: Path) -> None:
     index = TBX.index(release)
     assert index["image_type"].value_counts().to_dict() == {
         "healthy": 6,
@@ -66,7 +72,7 @@ def test_first_release(release):
     assert resolve_root(TBX, release.parent).path == release
 
 
-def test_benchx_split(root):
+def test_benchx_split(root: Path) -> None:
     split = TBX.reference_split(TBX.index(root), "benchx", 0)
     assert split["split"].value_counts().to_dict() == {"train": 28, "val": 6, "test": 6}
     counts = split.groupby("split")["label:Tuberculosis"].sum().to_dict()
@@ -76,7 +82,7 @@ def test_benchx_split(root):
     assert TBX.reference_split(split, "mgca", 0) is None
 
 
-def test_counts_are_compared(root):
+def test_counts_are_compared(root: Path) -> None:
     messages = [finding.message for finding in TBX.validate(root)]
     assert "tb: 8 found, 799 expected (published for the simplified version)." in messages
 
@@ -144,7 +150,7 @@ def test_counts_are_compared(root):
         ),
     ],
 )
-def test_wrong_rows_are_named(root, old, new, message):
+def test_wrong_rows_are_named(root: Path, old: str, new: str, message: str) -> None:
     edit(root, old, new)
     with pytest.raises(DataError, match=message):
         TBX.index(root)
@@ -158,7 +164,9 @@ def test_wrong_rows_are_named(root, old, new, message):
         (("'x'", 2, 5, 5), "is not finite"),
     ],
 )
-def test_an_impossible_box_stops_or_is_skipped(root, box, reason):
+def test_an_impossible_box_stops_or_is_skipped(
+    root: Path, box: tuple[Any, ...], reason: str
+) -> None:
     edit(root, bbox(20.5, 20, 5, 5), bbox(*box))
     with pytest.raises(
         DataError, match=rf"data\.csv, line 42, image 'tb0001\.png': box .* {reason}"
@@ -214,13 +222,15 @@ def test_an_impossible_box_stops_or_is_skipped(root, box, reason):
         ),
     ],
 )
-def test_wrong_files_of_the_release_are_named(release, file, old, new, message):
+def test_wrong_files_of_the_release_are_named(
+    release: Path, file: str, old: str, new: str, message: str
+) -> None:
     edit(release, old, new, file)
     with pytest.raises(DataError, match=message):
         TBX.index(release)
 
 
-def test_an_impossible_box_of_the_release_names_its_annotation(release):
+def test_an_impossible_box_of_the_release_names_its_annotation(release: Path) -> None:
     edit(release, "[2, 3, 10, 12]", "[2, 3, 0, 12]", "annotations/json/TBX11K_train.json")
     with pytest.raises(
         DataError,
@@ -229,7 +239,7 @@ def test_an_impossible_box_of_the_release_names_its_annotation(release):
         TBX.boxes(row_of(release, "tb0.png"), release)
 
 
-def test_an_image_that_the_boxes_file_leaves_out_has_its_own_size(release):
+def test_an_image_that_the_boxes_file_leaves_out_has_its_own_size(release: Path) -> None:
     edit(
         release,
         f', {{"id": 1, "file_name": "health/h1.png", "height": {SIDE}, "width": {SIDE}}}',
@@ -245,7 +255,7 @@ def test_an_image_that_the_boxes_file_leaves_out_has_its_own_size(release):
         TBX.index(release)
 
 
-def test_a_list_that_is_missing(release):
+def test_a_list_that_is_missing(release: Path) -> None:
     (release / "lists" / "TBX11K_val.txt").unlink()
     with pytest.raises(DataError, match=r"TBX11K_val\.txt does not exist"):
         TBX.index(release)

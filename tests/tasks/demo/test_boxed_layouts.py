@@ -1,8 +1,13 @@
 """The demos with boxes, and NIH's: native layout, readers that agree, same bytes whatever the
 workers, restart after a kill."""
 
+from __future__ import annotations
+
 import csv
 import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,7 +18,9 @@ from PIL import Image
 from bench.contracts import DATASETS
 from bench.data.splits import check_leaks, default_split
 from tasks.datasets._shapes import parse_shapes
+from tasks.demo.beam.render import Rendering
 from tasks.demo.body import foreign
+from tasks.demo.body.patient import Study
 from tasks.demo.writers import manifest, nih, object_cxr, rsna, tbx11k, vindr
 from tests.tasks.demo.conftest import content
 
@@ -21,12 +28,12 @@ WRITERS = (nih, object_cxr, rsna, tbx11k, vindr)
 SIZE, STUDIES, SEED = 96, 24, 5
 
 
-def name_of(writer):
+def name_of(writer: ModuleType) -> str:
     return writer.__name__.rsplit(".", 1)[-1]
 
 
 @pytest.fixture(scope="module")
-def demos(tmp_path_factory):
+def demos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every demo, written once."""
     home = tmp_path_factory.mktemp("demos")
     for writer in WRITERS:
@@ -34,12 +41,20 @@ def demos(tmp_path_factory):
     return home
 
 
-def rows_of(path):
+def rows_of(path: Path) -> list[dict[str, str]]:
     with path.open() as stream:
         return list(csv.DictReader(stream))
 
 
-def truth_of(folder):
+def truth_of(
+    folder: Path,
+) -> dict[
+    str,
+    dict[str, str | list[Any] | dict[Any, Any]]
+    | dict[str, str | list[dict[str, str]] | dict[str, list[list[int]]]]
+    | dict[str, str | list[dict[str, str]] | dict[str, list[list[int]]]]
+    | dict[str, str | list[Any] | dict[Any, Any]],
+]:
     return {
         record["image_id"]: record
         for record in map(json.loads, (folder / manifest.TRUTH).read_text().splitlines())
@@ -47,7 +62,7 @@ def truth_of(folder):
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_the_reader_agrees_with_the_manifest_and_can_split(demos, writer):
+def test_the_reader_agrees_with_the_manifest_and_can_split(demos: Path, writer: ModuleType) -> None:
     dataset = DATASETS.get(name_of(writer))
     root = demos / name_of(writer)
     assert {finding.level for finding in dataset.validate(root)} == {"ok"}
@@ -59,7 +74,7 @@ def test_the_reader_agrees_with_the_manifest_and_can_split(demos, writer):
 
 
 @pytest.mark.parametrize("writer", [object_cxr, rsna, tbx11k, vindr])
-def test_boxes_and_masks_belong_together(demos, writer):
+def test_boxes_and_masks_belong_together(demos: Path, writer: ModuleType) -> None:
     dataset, root = DATASETS.get(name_of(writer)), demos / name_of(writer)
     found = 0
     for _, row in dataset.index(root).iterrows():
@@ -71,7 +86,7 @@ def test_boxes_and_masks_belong_together(demos, writer):
     assert found > 2
 
 
-def test_rsna_boxes_are_the_truth_one_row_each(demos):
+def test_rsna_boxes_are_the_truth_one_row_each(demos: Path) -> None:
     root = demos / "rsna"
     truth, rows = truth_of(root), rows_of(root / rsna.TABLE)
     positive = [row for row in rows if row["Target"] == "1"]
@@ -84,7 +99,7 @@ def test_rsna_boxes_are_the_truth_one_row_each(demos):
     assert {row["x"] for row in rows if row["Target"] == "0"} == {""}
 
 
-def test_rsna_files_are_compressed_and_ages_have_no_unit(demos):
+def test_rsna_files_are_compressed_and_ages_have_no_unit(demos: Path) -> None:
     for path in sorted((demos / "rsna" / rsna.FILES).glob("*.dcm"))[:3]:
         file = pydicom.dcmread(path)
         assert file.file_meta.TransferSyntaxUID == pydicom.uid.JPEGBaseline8Bit
@@ -92,7 +107,7 @@ def test_rsna_files_are_compressed_and_ages_have_no_unit(demos):
     assert DATASETS.get("rsna").index(demos / "rsna")["age"].between(18, 95).all()
 
 
-def test_nih_quirks(demos):
+def test_nih_quirks(demos: Path) -> None:
     root = demos / "nih"
     text = (root / nih.TABLE).read_text().splitlines()
     assert text[0].endswith("OriginalImagePixelSpacing[x,y],")
@@ -109,7 +124,7 @@ def test_nih_quirks(demos):
         assert ("Effusion" in row["Finding Labels"]) == ("effusion" in names)
 
 
-def test_vindr_has_three_readers_in_train_and_none_in_test(demos):
+def test_vindr_has_three_readers_in_train_and_none_in_test(demos: Path) -> None:
     root = demos / "vindr"
     train, test = (rows_of(root / vindr.LABELS.format(split)) for split in ("train", "test"))
     assert len(train) == 3 * len({row["image_id"] for row in train})
@@ -124,7 +139,7 @@ def test_vindr_has_three_readers_in_train_and_none_in_test(demos):
     assert not any("PatientID" in file for file in files)
 
 
-def test_object_cxr_names_and_types(demos):
+def test_object_cxr_names_and_types(demos: Path) -> None:
     root = demos / "object_cxr"
     rows = [row for part in ("train", "dev", "test") for row in rows_of(root / f"{part}.csv")]
     kinds = {shape.kind for row in rows for shape in parse_shapes(row["annotation"], "")}
@@ -133,7 +148,7 @@ def test_object_cxr_names_and_types(demos):
     assert 4 < sum(bool(row["annotation"]) for row in rows) < STUDIES - 4
 
 
-def test_foreign_objects_are_bright_where_their_masks_are_and_nothing_else_changes():
+def test_foreign_objects_are_bright_where_their_masks_are_and_nothing_else_changes() -> None:
     image, lungs = np.full((SIZE, SIZE), 90, np.uint8), np.zeros((SIZE, SIZE), np.uint8)
     lungs[20:70, 20:70] = 1
     counts = set()
@@ -147,7 +162,7 @@ def test_foreign_objects_are_bright_where_their_masks_are_and_nothing_else_chang
     assert len(counts) > 2
 
 
-def test_tbx11k_boxes_are_dictionaries_of_upper_opacities(demos):
+def test_tbx11k_boxes_are_dictionaries_of_upper_opacities(demos: Path) -> None:
     root = demos / "tbx11k"
     truth = truth_of(root)
     for row in rows_of(root / tbx11k.TABLE):
@@ -160,18 +175,20 @@ def test_tbx11k_boxes_are_dictionaries_of_upper_opacities(demos):
 
 
 @pytest.mark.parametrize("writer", [rsna, vindr])
-def test_two_workers_write_the_same_bytes_as_one(writer, tmp_path):
+def test_two_workers_write_the_same_bytes_as_one(writer: ModuleType, tmp_path: Path) -> None:
     for workers in (1, 2):
         writer.write(tmp_path / str(workers), studies=5, size=64, seed=1, workers=workers)
     assert content(tmp_path / "1") == content(tmp_path / "2")
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_restart_after_a_kill_completes_the_same_folder(writer, tmp_path, monkeypatch):
+def test_restart_after_a_kill_completes_the_same_folder(
+    writer: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     writer.write(tmp_path / "whole", studies=4, size=64, seed=1, workers=1)
     real, calls = writer.render, []
 
-    def dying(*arguments):
+    def dying(*arguments: Study | int) -> Rendering:
         calls.append(arguments)
         if len(calls) == 3:
             raise KeyboardInterrupt
@@ -186,7 +203,7 @@ def test_restart_after_a_kill_completes_the_same_folder(writer, tmp_path, monkey
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_another_seed_writes_other_images(writer, tmp_path):
+def test_another_seed_writes_other_images(writer: ModuleType, tmp_path: Path) -> None:
     for seed in (1, 2):
         writer.write(tmp_path / str(seed), studies=2, size=64, seed=seed, workers=1)
     images = [

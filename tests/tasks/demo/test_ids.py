@@ -1,6 +1,8 @@
 """Names never repeat, whatever the size of a demo, and a larger demo begins with those of a smaller
 one."""
 
+from __future__ import annotations
+
 import pytest
 
 from tasks.demo.writers import (
@@ -38,24 +40,24 @@ NAMES = {
 
 
 @pytest.mark.parametrize("what", NAMES)
-def test_names_of_200000_studies_never_repeat(what):
+def test_names_of_200000_studies_never_repeat(what: str) -> None:
     names = NAMES[what](1, MANY)
     assert len(names) >= MANY and len(set(names)) == len(names)
 
 
 @pytest.mark.parametrize("what", NAMES)
-def test_a_larger_demo_begins_with_the_names_of_a_smaller_one(what):
+def test_a_larger_demo_begins_with_the_names_of_a_smaller_one(what: str) -> None:
     assert tuple(NAMES[what](0, 300)[:200]) == tuple(NAMES[what](0, 200))[:200]
 
 
-def test_a_name_that_is_taken_is_drawn_again():
-    def first_letter(key, number, attempt=0):
+def test_a_name_that_is_taken_is_drawn_again() -> None:
+    def first_letter(key: str, number: int, attempt: int = 0) -> str:
         return f"{key}{(number // 3 + attempt) % 8}"
 
     assert distinct(first_letter, ("x",), 6) == ("x0", "x1", "x2", "x3", "x4", "x5")
 
 
-def test_demos_of_the_usual_size_keep_their_names():
+def test_demos_of_the_usual_size_keep_their_names() -> None:
     digest = manifest.digest
     assert mimic_cxr.subjects(0, 1200)[7] == str(
         10_000_000 + int(digest("subject", 0, 7)[:12], 16) % 9_999_999

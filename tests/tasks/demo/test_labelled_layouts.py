@@ -1,11 +1,15 @@
 """Demos of the labelled sets: read by the loaders, labels as the truth, whatever the workers, after
 a kill, not by metadata."""
 
+from __future__ import annotations
+
 import json
 import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +22,8 @@ from tasks.datasets.chexpert import Chexpert
 from tasks.datasets.chexpert5x200 import Chexpert5x200
 from tasks.datasets.covidx import Covidx, Covidx4
 from tasks.datasets.mimic5x200 import Mimic5x200
-from tasks.demo.body.patient import sample_study
+from tasks.demo.beam.render import Rendering
+from tasks.demo.body.patient import Study, sample_study
 from tasks.demo.reports.labels import true_labels
 from tasks.demo.writers import chexpert, chexpert5x200, covidx, exclusive, manifest
 from tests.tasks.demo.conftest import content
@@ -28,13 +33,15 @@ DATASETS = (Chexpert(), Chexpert5x200(), Covidx(), Covidx4(), Mimic5x200())
 
 
 @pytest.fixture(scope="module", params=DATASETS, ids=lambda dataset: dataset.name)
-def demo(request, tmp_path_factory):
+def demo(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Any, ...]:
     out = tmp_path_factory.mktemp("labelled") / request.param.name
     request.param.make_demo(out, studies=14, size=64, seed=3, workers=1)
     return request.param, out
 
 
-def test_a_class_that_no_report_says_alone_stops_the_demo(monkeypatch):
+def test_a_class_that_no_report_says_alone_stops_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exclusive, "_says_only", lambda *_: False)
     number = next(n for n in range(9) if exclusive.class_of(3, n, FIVE))
     with pytest.raises(
@@ -44,7 +51,7 @@ def test_a_class_that_no_report_says_alone_stops_the_demo(monkeypatch):
         exclusive.drawn(3, number, FIVE)
 
 
-def test_the_version_of_the_renderer_is_known_without_it():
+def test_the_version_of_the_renderer_is_known_without_it() -> None:
     code = (
         "import sys\nfrom tasks.datasets.iu_xray import IuXray\nfrom "
         "tasks.datasets.mimic_cxr import MimicCxr\n"
@@ -57,7 +64,7 @@ def test_the_version_of_the_renderer_is_known_without_it():
     assert done.returncode == 0, done.stderr
 
 
-def test_the_loaders_agree_with_the_manifest(demo):
+def test_the_loaders_agree_with_the_manifest(demo: tuple[Any, ...]) -> None:
     dataset, root = demo
     assert {finding.level for finding in dataset.validate(root)} == {"ok"}
     truth = [
@@ -67,20 +74,24 @@ def test_the_loaders_agree_with_the_manifest(demo):
 
 
 @pytest.mark.parametrize("dataset", [DATASETS[1], DATASETS[4]], ids=lambda dataset: dataset.name)
-def test_two_workers_write_the_same_bytes_as_one(dataset, tmp_path):
+def test_two_workers_write_the_same_bytes_as_one(
+    dataset: Chexpert5x200 | Mimic5x200, tmp_path: Path
+) -> None:
     for workers in (1, 2):
         dataset.make_demo(tmp_path / str(workers), studies=5, size=64, seed=3, workers=workers)
     assert content(tmp_path / "1") == content(tmp_path / "2")
 
 
 @pytest.mark.parametrize("module", [chexpert, chexpert5x200, covidx])
-def test_restart_after_a_kill_completes_the_same_folder(module, tmp_path, monkeypatch):
+def test_restart_after_a_kill_completes_the_same_folder(
+    module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dataset = {chexpert: DATASETS[0], chexpert5x200: DATASETS[1], covidx: DATASETS[2]}[module]
     write = partial(dataset.make_demo, studies=5, size=64, seed=1, workers=1)
     write(tmp_path / "whole")
     real, calls = module.render, []
 
-    def dying(*arguments):
+    def dying(*arguments: Study | int | str) -> Rendering:
         calls.append(arguments)
         if len(calls) == 3:
             raise KeyboardInterrupt
@@ -95,7 +106,7 @@ def test_restart_after_a_kill_completes_the_same_folder(module, tmp_path, monkey
 
 
 @pytest.mark.parametrize("classes", [FIVE, EIGHT])
-def test_reports_say_the_class_and_nothing_else(classes):
+def test_reports_say_the_class_and_nothing_else(classes: tuple[str, ...]) -> None:
     for number in range(3 * (len(classes) + 1)):
         name = exclusive.class_of(0, number, classes)
         study, report = exclusive.drawn(0, number, classes)
@@ -107,7 +118,7 @@ def test_reports_say_the_class_and_nothing_else(classes):
             assert {finding.name for finding in study.findings} == {exclusive.FINDING[name]} - {""}
 
 
-def test_the_order_of_classes_is_drawn():
+def test_the_order_of_classes_is_drawn() -> None:
     block = len(FIVE) + 1
     orders = {
         tuple(exclusive.class_of(0, block * b + i, FIVE) for i in range(block)) for b in range(20)
@@ -116,7 +127,7 @@ def test_the_order_of_classes_is_drawn():
     assert len({tuple(covidx.class_of(0, 3 * b + i) for i in range(3)) for b in range(40)}) == 6
 
 
-def test_labels_of_a_study_are_those_of_its_findings():
+def test_labels_of_a_study_are_those_of_its_findings() -> None:
     study = sample_study(
         np.random.default_rng(4),
         0,
@@ -141,7 +152,7 @@ def test_labels_of_a_study_are_those_of_its_findings():
     assert len(labels) == 14
 
 
-def test_metadata_does_not_tell_the_labels():
+def test_metadata_does_not_tell_the_labels() -> None:
     """Logistic regression on sex, age, view, place in the file and number of devices ranks at
     chance."""
     rows, labels = [], []

@@ -1,22 +1,25 @@
 """One patient at a time: the same seed, the same image; findings change the image where their mask
 is, inside the lung."""
 
+from __future__ import annotations
+
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tasks.demo.beam.render import render
-from tasks.demo.body.patient import DEVICES, PATHOLOGY, Finding, sample_study
+from tasks.demo.body.patient import DEVICES, PATHOLOGY, Finding, Study, sample_study
 
 IN_LUNG = ("pneumothorax", "effusion", "consolidation", "atelectasis", "edema")
 
 
-def healthy(number):
+def healthy(number: int) -> Study:
     return replace(sample_study(np.random.default_rng((8, number)), number), findings=())
 
 
-def finding(name, seed, **changes):
+def finding(name: str, seed: int, **changes: Any | float | str) -> Finding:
     """One finding in the right lung, plain to see."""
     location = {
         "pneumothorax": "apicolateral",
@@ -35,7 +38,7 @@ def finding(name, seed, **changes):
 
 
 @pytest.mark.parametrize("view", ["PA", "AP", "LL"])
-def test_same_study_same_image(view):
+def test_same_study_same_image(view: str) -> None:
     study = sample_study(np.random.default_rng(1), 0)
     first, second = render(study, 96, view), render(study, 96, view)
     assert (first.image == second.image).all()
@@ -44,7 +47,7 @@ def test_same_study_same_image(view):
     assert first.boxes == second.boxes
 
 
-def test_no_two_patients_are_alike():
+def test_no_two_patients_are_alike() -> None:
     images = (
         np.stack([render(healthy(number), 64).image for number in range(12)])
         .reshape(12, -1)
@@ -57,7 +60,7 @@ def test_no_two_patients_are_alike():
 
 @pytest.mark.parametrize("name", IN_LUNG)
 @pytest.mark.parametrize("seed", range(3))
-def test_mask_lies_inside_the_lungs(name, seed):
+def test_mask_lies_inside_the_lungs(name: str, seed: int) -> None:
     shown = render(replace(healthy(seed), findings=(finding(name, seed),)), 128)
     if name in shown.masks:
         outside = (shown.masks[name] > 0) & (shown.lungs == 0)
@@ -67,7 +70,7 @@ def test_mask_lies_inside_the_lungs(name, seed):
 @pytest.mark.parametrize(
     "name", [name for name in PATHOLOGY if name not in ("edema", "cardiomegaly")]
 )
-def test_image_changes_where_the_mask_is(name):
+def test_image_changes_where_the_mask_is(name: str) -> None:
     """The mean change inside the mask is several times that outside (exposure control moves the
     rest a little)."""
     ratios = []
@@ -82,7 +85,7 @@ def test_image_changes_where_the_mask_is(name):
     assert np.median(ratios) > 1.5
 
 
-def test_pneumothorax_is_darker_and_effusion_brighter_than_the_lung():
+def test_pneumothorax_is_darker_and_effusion_brighter_than_the_lung() -> None:
     for name, sign in (("effusion", 1), ("consolidation", 1), ("nodule", 1)):
         study = healthy(31)
         shown = render(replace(study, findings=(finding(name, 5),)), 128)
@@ -91,7 +94,7 @@ def test_pneumothorax_is_darker_and_effusion_brighter_than_the_lung():
         assert sign * difference.mean() > 5, name
 
 
-def test_a_larger_finding_has_a_larger_mask():
+def test_a_larger_finding_has_a_larger_mask() -> None:
     for name in ("pneumothorax", "effusion", "consolidation"):
         areas = [
             render(replace(healthy(7), findings=(finding(name, 3, amount=amount),)), 128)
@@ -102,7 +105,7 @@ def test_a_larger_finding_has_a_larger_mask():
         assert areas[1] > 1.5 * areas[0], name
 
 
-def test_cardiomegaly_widens_the_heart():
+def test_cardiomegaly_widens_the_heart() -> None:
     for number in range(4):
         study = healthy(number)
         large = replace(
@@ -112,7 +115,7 @@ def test_cardiomegaly_widens_the_heart():
 
 
 @pytest.mark.parametrize("kind", DEVICES)
-def test_every_device_can_be_seen(kind):
+def test_every_device_can_be_seen(kind: str) -> None:
     device = Finding("device", "left", "jugular", 0.5, 1.0, 4, kind)
     study = healthy(3)
     shown = render(replace(study, findings=(device,)), 192)
@@ -120,7 +123,7 @@ def test_every_device_can_be_seen(kind):
     assert change[shown.masks["device"] > 0].mean() > 3
 
 
-def test_boxes_enclose_their_masks():
+def test_boxes_enclose_their_masks() -> None:
     shown = render(
         replace(healthy(5), findings=(finding("consolidation", 1), finding("nodule", 2))), 128
     )
@@ -129,7 +132,7 @@ def test_boxes_enclose_their_masks():
             assert part[y : y + height, x : x + width].sum() == part.sum() > 0
 
 
-def test_next_study_is_of_the_same_patient_and_names_what_is_gone():
+def test_next_study_is_of_the_same_patient_and_names_what_is_gone() -> None:
     first = sample_study(np.random.default_rng(4), 9)
     for seed in range(20):
         second = sample_study(np.random.default_rng(seed), 9, previous=first)

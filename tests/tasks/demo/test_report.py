@@ -1,16 +1,19 @@
 """Reports say what is in the image, in the form of MIMIC-CXR, and the labels are those of what they
 say."""
 
+from __future__ import annotations
+
 import re
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 from tasks.datasets._chexpert import LABELS
 from tasks.datasets._reports import parse_sections
-from tasks.demo.body.patient import sample_study
+from tasks.demo.body.patient import Study, sample_study
 from tasks.demo.reports import phrases
-from tasks.demo.reports.report import UNSPOKEN, write_report
+from tasks.demo.reports.report import UNSPOKEN, Report, write_report
 
 WORDS = {
     "Pneumothorax": "pneumothora",
@@ -27,7 +30,7 @@ FINDING = {"pneumothorax": "Pneumothorax", "effusion": "Pleural Effusion", "edem
            "atelectasis": "Atelectasis"}  # fmt: skip
 
 
-def written(count=150):
+def written(count: int = 150) -> Iterator[tuple[Study, Report]]:
     for number in range(count):
         study = sample_study(np.random.default_rng((6, number)), number)
         for later in range(2):
@@ -38,7 +41,7 @@ def written(count=150):
 REPORTS = list(written())
 
 
-def test_sections_are_parsed_back():
+def test_sections_are_parsed_back() -> None:
     for _, report in REPORTS:
         sections = parse_sections(report.text)
         assert " ".join(sections.get("findings", "").split()) == report.findings
@@ -50,12 +53,12 @@ def test_sections_are_parsed_back():
         assert max(map(len, report.text.splitlines())) <= 95
 
 
-def test_some_reports_lack_a_section_and_none_lacks_both():
+def test_some_reports_lack_a_section_and_none_lacks_both() -> None:
     missing = [(not report.findings, not report.impression) for _, report in REPORTS]
     assert {(True, False), (False, True), (False, False)} == set(missing)
 
 
-def test_every_finding_is_spoken_of_and_its_label_follows():
+def test_every_finding_is_spoken_of_and_its_label_follows() -> None:
     for study, report in REPORTS:
         body = f"{report.findings} {report.impression}"
         for finding in study.findings:
@@ -70,14 +73,14 @@ def test_every_finding_is_spoken_of_and_its_label_follows():
             assert report.labels["Support Devices"] == 1
 
 
-def test_what_is_absent_is_never_called_present():
+def test_what_is_absent_is_never_called_present() -> None:
     for study, report in REPORTS:
         for name, label in FINDING.items():
             if name != "atelectasis" and not study.has(name):
                 assert report.labels.get(label, 0) == 0, (name, report.text)
 
 
-def test_no_finding_means_no_other_positive_label():
+def test_no_finding_means_no_other_positive_label() -> None:
     for _, report in REPORTS:
         others = {
             name
@@ -87,7 +90,7 @@ def test_no_finding_means_no_other_positive_label():
         assert ("No Finding" in report.labels) == (not others)
 
 
-def test_side_and_size_of_a_sentence_are_those_of_the_finding():
+def test_side_and_size_of_a_sentence_are_those_of_the_finding() -> None:
     for study, report in REPORTS:
         sides = {f.side for f in study.named("effusion")}
         for sentence in re.findall(r"[^.]*effusion[^.]*\.", report.findings):
@@ -95,7 +98,7 @@ def test_side_and_size_of_a_sentence_are_those_of_the_finding():
             assert told <= sides
 
 
-def test_comparison_is_only_made_with_a_previous_study():
+def test_comparison_is_only_made_with_a_previous_study() -> None:
     marks = re.compile(
         "|".join(re.escape(text) for texts in phrases.CHANGE.values() for text in texts)
     )
@@ -113,13 +116,22 @@ def test_comparison_is_only_made_with_a_previous_study():
     assert 0.3 < np.mean(compared) < 1
 
 
-def test_reports_vary():
+def test_reports_vary() -> None:
     texts = {report.findings for _, report in REPORTS if report.findings}
     assert len(texts) > 0.9 * sum(bool(report.findings) for _, report in REPORTS)
 
 
 @pytest.mark.parametrize("group", [phrases.PRESENT, phrases.UNCERTAIN])
-def test_phrases_name_known_labels(group):
+def test_phrases_name_known_labels(
+    group: dict[
+        str,
+        tuple[tuple[str, dict[str, int]], ...]
+        | tuple[tuple[str, dict[str, int]], tuple[str, dict[str, int]], tuple[str, dict[str, int]]]
+        | tuple[tuple[str, dict[str, int]], tuple[str, dict[str, int]]]
+        | tuple[tuple[str, dict[str, int]], tuple[str, dict[str, int]]]
+        | tuple[tuple[str, dict[str, int]]],
+    ],
+) -> None:
     for options in group.values():
         for text, labels in options:
             assert set(labels) <= set(LABELS)

@@ -1,5 +1,7 @@
 """Random detections and their predictions record."""
 
+from __future__ import annotations
+
 import numpy as np
 import pandas as pd
 
@@ -7,12 +9,14 @@ from bench.contracts import Predictions
 from tasks.detection.matching import match, pack_boxes
 
 
-def random_boxes(rng, count, size=64):
+def random_boxes(rng: np.Generator, count: np.int64, size: int = 64) -> np.ndarray:
     low = rng.uniform(0, size * 0.7, (count, 2))
     return np.concatenate([low, low + rng.uniform(3, size * 0.4, (count, 2))], axis=1)
 
 
-def random_case(seed, images=12, classes=2, ties=True):
+def random_case(
+    seed: int, images: int = 12, classes: int = 2, ties: bool = True
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Return lists of truth [g, 5] and detections [k, 6] per image: some hit, some do not, some
     images have neither."""
     rng = np.random.default_rng(seed)
@@ -35,7 +39,13 @@ def random_case(seed, images=12, classes=2, ties=True):
     return truth, found
 
 
-def as_predictions(truth, found, classes=("a", "b"), extra=None, patients=None):
+def as_predictions(
+    truth: tuple[np.ndarray, ...] | list[np.ndarray],
+    found: list[np.ndarray],
+    classes: tuple[str, ...] = ("a", "b"),
+    extra: dict[str, bool | float | float] | None = None,
+    patients: None = None,
+) -> Predictions:
     """Return what a cell keeps of these boxes."""
     t, f = pack_boxes(truth, scored=False), pack_boxes(found, scored=True)
     table = pd.DataFrame({"image_id": [f"i{k}" for k in range(len(truth))]})

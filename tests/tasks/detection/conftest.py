@@ -1,7 +1,12 @@
 """A tiny encoder and tiny images with boxes for the detection tests."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,7 +42,7 @@ class TinyBackbone:
     pooled_dim = patch_dim = 16
     input = InputSpec(size=SIZE, resize=SIZE)
 
-    def __init__(self, family="resnet", seed=0):
+    def __init__(self, family: str = "resnet", seed: int = 0) -> None:
         self.family = family
         with torch.random.fork_rng():
             torch.manual_seed(seed)
@@ -50,7 +55,7 @@ class TinyBackbone:
         self.pyramid_strides = (4, 8, 16, 32) if family == "resnet" else (16,) * 4
         self.pyramid_channels = (16,) * 4
 
-    def features(self, images):
+    def features(self, images: torch.Tensor) -> Features:
         maps = []
         for stage in self.module:
             images = stage(images)
@@ -62,7 +67,7 @@ class TinyBackbone:
         )
 
 
-def squares(n, classes=1, seed=0):
+def squares(n: int, classes: int = 1, seed: int = 0) -> Subset:
     """Bright rectangles on noise in about two thirds of the images; with two classes also dark
     ones."""
     rng = np.random.default_rng(seed)
@@ -86,10 +91,16 @@ def squares(n, classes=1, seed=0):
 
 
 @pytest.fixture
-def make_context(tmp_path):
+def make_context(tmp_path: Path) -> Callable[..., Any]:
     """Return a function from setting changes to a cell context with a folder of its own."""
 
-    def make(protocol="default", folder="work", classes=("box",), seed=0, **changes):
+    def make(
+        protocol: str = "default",
+        folder: str = "work",
+        classes: tuple[str, ...] = ("box",),
+        seed: int = 0,
+        **changes: Any,
+    ) -> CellContext:
         settings = replace(resolve(protocol, "demo", {}), **{**FAST, **changes})
         return CellContext(
             TASK, settings, tmp_path / folder, "cpu", seed, "demo", Silent(), box_classes=classes
@@ -99,6 +110,6 @@ def make_context(tmp_path):
 
 
 @pytest.fixture
-def toy():
+def toy() -> SimpleNamespace:
     """Return the tiny encoder class, the image maker and the task."""
     return SimpleNamespace(Backbone=TinyBackbone, squares=squares, task=TASK, size=SIZE)

@@ -1,32 +1,50 @@
 """Training and prediction end to end on tiny images: every head learns, freezing, resuming,
 refusals."""
 
+from __future__ import annotations
+
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
 
-from bench.cells.baselines import declare
-from bench.contracts import BackboneRequest
+from bench.cells.baselines import Baseline, declare
+from bench.contracts import BackboneRequest, CellContext, Predictions, Subset, TaskSpec
 from bench.core.errors import DataError, SettingError
 from bench.metrics.bootstrap import point
 from tasks.detection import DetectionKind, prior
 from tasks.detection import fit as fitting
 from tasks.detection.data import Source, TrainBatches, moved
+from tasks.detection.fit import Finder, Validation
+
+if TYPE_CHECKING:
+    from mmdet.models.detectors.fcos import FCOS
+
+    from tests.tasks.detection.conftest import TinyBackbone
 
 HEADS = [("yolov3", "resnet"), ("faster_rcnn", "resnet"), ("vitdet", "vit")]
 
 
-def _figures(kind, predictions, task):
+def _figures(kind: DetectionKind, predictions: Predictions, task: TaskSpec) -> dict[str, float]:
     return {
         name: point(f, len(predictions.table))
         for name, f in kind.statistics(predictions, task).items()
     }
 
 
-def _run(kind, toy, context, classes=1, backbone=None, n=32):
+def _run(
+    kind: DetectionKind,
+    toy: SimpleNamespace,
+    context: CellContext,
+    classes: int = 1,
+    backbone: TinyBackbone | Baseline | None = None,
+    n: int = 32,
+) -> tuple[Finder, Predictions]:
     finder = kind.fit(
         backbone or toy.Backbone(),
         toy.squares(n, classes),
@@ -37,12 +55,14 @@ def _run(kind, toy, context, classes=1, backbone=None, n=32):
 
 
 @pytest.fixture
-def kind():
+def kind() -> DetectionKind:
     return DetectionKind()
 
 
 @pytest.mark.parametrize("family", ["resnet", "vit"])
-def test_a_fit_learns_the_squares(kind, toy, make_context, family):
+def test_a_fit_learns_the_squares(
+    kind: DetectionKind, toy: SimpleNamespace, make_context: Callable[..., Any], family: str
+) -> None:
     context = make_context(epochs=2, steps_per_epoch=30, val_every=2, lr=1e-2)
     _, predictions = _run(kind, toy, context, backbone=toy.Backbone(family), n=48)
     assert _figures(kind, predictions, toy.task)["froc_1"] > 0.4
@@ -50,7 +70,13 @@ def test_a_fit_learns_the_squares(kind, toy, make_context, family):
 
 
 @pytest.mark.parametrize(("head", "family"), HEADS)
-def test_every_head_trains_and_finds(kind, toy, make_context, head, family):
+def test_every_head_trains_and_finds(
+    kind: DetectionKind,
+    toy: SimpleNamespace,
+    make_context: Callable[..., Any],
+    head: str,
+    family: str,
+) -> None:
     context = make_context(
         head=head, epochs=3, steps_per_epoch=5, val_every=3, lr=5e-3, min_score=1e-4
     )
@@ -65,7 +91,9 @@ def test_every_head_trains_and_finds(kind, toy, make_context, head, family):
     assert predictions.extra["head"] == head and (predictions.arrays["scores"] > 0).any()
 
 
-def test_default_protocol_leaves_the_encoder_untouched(kind, toy, make_context):
+def test_default_protocol_leaves_the_encoder_untouched(
+    kind: DetectionKind, toy: SimpleNamespace, make_context: Callable[..., Any]
+) -> None:
     backbone = toy.Backbone()
     before = {name: value.clone() for name, value in backbone.module.state_dict().items()}
     context = make_context(cache_features=False, augment=True)
@@ -78,8 +106,8 @@ def test_default_protocol_leaves_the_encoder_untouched(kind, toy, make_context):
 
 
 def test_mgca_trains_batchnorm_statistics_of_a_copy_and_reports_its_own_map(
-    kind, toy, make_context
-):
+    kind: DetectionKind, toy: SimpleNamespace, make_context: Callable[..., Any]
+) -> None:
     backbone = toy.Backbone()
     before = {name: value.clone() for name, value in backbone.module.state_dict().items()}
     finder, predictions = _run(kind, toy, make_context("mgca"), backbone=backbone)
@@ -91,7 +119,9 @@ def test_mgca_trains_batchnorm_statistics_of_a_copy_and_reports_its_own_map(
     assert predictions.extra["head"] == "yolov3"
 
 
-def test_fine_tuning_changes_a_copy_of_the_weights(kind, toy, make_context):
+def test_fine_tuning_changes_a_copy_of_the_weights(
+    kind: DetectionKind, toy: SimpleNamespace, make_context: Callable[..., Any]
+) -> None:
     backbone = toy.Backbone()
     before = backbone.module[3][0].weight.clone()
     finder, _ = _run(kind, toy, make_context(frozen=False, cache_features=False), backbone=backbone)
@@ -102,12 +132,18 @@ def test_fine_tuning_changes_a_copy_of_the_weights(kind, toy, make_context):
 @pytest.mark.parametrize(
     "changes", [{"cache_features": True}, {"cache_features": False, "augment": True}]
 )
-def test_stopped_and_resumed_equals_uninterrupted(kind, toy, make_context, monkeypatch, changes):
+def test_stopped_and_resumed_equals_uninterrupted(
+    kind: DetectionKind,
+    toy: SimpleNamespace,
+    make_context: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, bool],
+) -> None:
     common = {"epochs": 3, **changes}
     _, whole = _run(kind, toy, make_context(folder="whole", **common))
     evaluate, calls = fitting.Validation.evaluate, []
 
-    def stop_in_second_epoch(self, detector):
+    def stop_in_second_epoch(self: Validation, detector: FCOS) -> dict[str, float]:
         calls.append(1)
         if len(calls) == 2:
             raise KeyboardInterrupt
@@ -123,7 +159,9 @@ def test_stopped_and_resumed_equals_uninterrupted(kind, toy, make_context, monke
         np.testing.assert_array_equal(resumed.arrays[name], array, err_msg=name)
 
 
-def test_same_seed_same_numbers_and_the_global_generator_is_no_input(kind, toy, make_context):
+def test_same_seed_same_numbers_and_the_global_generator_is_no_input(
+    kind: DetectionKind, toy: SimpleNamespace, make_context: Callable[..., Any]
+) -> None:
     _, one = _run(kind, toy, make_context(folder="one"))
     torch.rand(7)
     _, two = _run(kind, toy, make_context(folder="two"))
@@ -135,23 +173,33 @@ def test_same_seed_same_numbers_and_the_global_generator_is_no_input(kind, toy, 
 @pytest.mark.parametrize(
     ("head", "family"), [("yolov3", "vit"), ("faster_rcnn", "vit"), ("vitdet", "resnet")]
 )
-def test_head_of_another_family_is_refused(kind, toy, make_context, head, family):
+def test_head_of_another_family_is_refused(
+    kind: DetectionKind,
+    toy: SimpleNamespace,
+    make_context: Callable[..., Any],
+    head: str,
+    family: str,
+) -> None:
     with pytest.raises(
         SettingError, match=rf"'{head}' does not fit.*'tiny' of family {family}.*head=fcos"
     ):
         _run(kind, toy, make_context(head=head), backbone=toy.Backbone(family))
 
 
-def test_image_size_between_strides_is_refused(kind, toy, make_context):
+def test_image_size_between_strides_is_refused(
+    kind: DetectionKind, toy: SimpleNamespace, make_context: Callable[..., Any]
+) -> None:
     with pytest.raises(SettingError, match="image_size 60 does not divide by 32.*image_size=64"):
         _run(kind, toy, make_context(image_size=60))
 
 
-def _healthy(subset):
+def _healthy(subset: Subset) -> Subset:
     return replace(subset, box_lists=tuple(np.zeros((0, 5), np.float32) for _ in subset.box_lists))
 
 
-def test_subsets_without_a_box_are_refused_by_name(kind, toy, make_context):
+def test_subsets_without_a_box_are_refused_by_name(
+    kind: DetectionKind, toy: SimpleNamespace, make_context: Callable[..., Any]
+) -> None:
     full, context = toy.squares(8), make_context()
     with pytest.raises(DataError, match="none of the 8 training images has a box"):
         kind.fit(toy.Backbone(), _healthy(full), full, context)
@@ -162,7 +210,9 @@ def test_subsets_without_a_box_are_refused_by_name(kind, toy, make_context):
         kind.predict(finder, _healthy(full), context)
 
 
-def test_a_class_without_test_boxes_is_named(kind, toy, make_context):
+def test_a_class_without_test_boxes_is_named(
+    kind: DetectionKind, toy: SimpleNamespace, make_context: Callable[..., Any]
+) -> None:
     context = make_context(classes=("box", "pit"))
     finder = kind.fit(toy.Backbone(), toy.squares(24, 2), toy.squares(12, 2, seed=1), context)
     predictions = kind.predict(finder, toy.squares(12, 1, seed=2), context)
@@ -172,7 +222,7 @@ def test_a_class_without_test_boxes_is_named(kind, toy, make_context):
 
 
 # --------------------------------------------------------------------------------------------- data
-def test_boxes_move_with_the_image(toy):
+def test_boxes_move_with_the_image(toy: SimpleNamespace) -> None:
     boxes = [np.array([[10, 20, 30, 44, 0]], np.float32)] * 40
     grey = torch.zeros(40, 1, 64, 64)
     grey[:, :, 20:44, 10:30] = 1
@@ -188,7 +238,7 @@ def test_boxes_move_with_the_image(toy):
     assert 8 < mirrored < 32
 
 
-def test_a_box_that_leaves_the_view_is_clipped_or_dropped():
+def test_a_box_that_leaves_the_view_is_clipped_or_dropped() -> None:
     boxes = [np.array([[0, 0, 3, 3, 0], [20, 20, 64, 64, 1]], np.float32)] * 60
     _, found = moved(torch.zeros(60, 1, 64, 64), boxes, np.random.default_rng(1))
     counts = [len(own) for own in found]
@@ -197,7 +247,7 @@ def test_a_box_that_leaves_the_view_is_clipped_or_dropped():
     )
 
 
-def test_every_image_is_in_an_epoch_once_with_its_boxes(toy):
+def test_every_image_is_in_an_epoch_once_with_its_boxes(toy: SimpleNamespace) -> None:
     subset = toy.squares(11)
     batches = list(
         TrainBatches(Source(subset, toy.Backbone.input), 4, augment=False).batches(
@@ -212,7 +262,7 @@ def test_every_image_is_in_an_epoch_once_with_its_boxes(toy):
 
 
 @pytest.mark.parametrize("share", [0.2, 0.8])
-def test_the_share_of_images_with_boxes_is_drawn(toy, share):
+def test_the_share_of_images_with_boxes_is_drawn(toy: SimpleNamespace, share: float) -> None:
     subset = toy.squares(400)
     without = sum(not len(own) for own in subset.box_lists) / 400
     assert 0.25 < without < 0.75, "what is drawn differs from what is there"
@@ -228,7 +278,7 @@ def test_the_share_of_images_with_boxes_is_drawn(toy, share):
     assert len(drawn) == 400 and np.mean(drawn) == pytest.approx(share, abs=0.06)
 
 
-def test_a_share_of_images_that_all_have_boxes_is_all_of_them(toy):
+def test_a_share_of_images_that_all_have_boxes_is_all_of_them(toy: SimpleNamespace) -> None:
     full = toy.squares(40)
     subset = replace(
         full, box_lists=tuple(np.array([[1, 1, 9, 9, 0]], np.float32) for _ in full.box_lists)
@@ -238,7 +288,9 @@ def test_a_share_of_images_that_all_have_boxes_is_all_of_them(toy):
     assert sorted(order) == list(range(40))
 
 
-def test_frequent_boxes_are_those_of_training_and_see_no_image(kind, toy, make_context):
+def test_frequent_boxes_are_those_of_training_and_see_no_image(
+    kind: DetectionKind, toy: SimpleNamespace, make_context: Callable[..., Any]
+) -> None:
     frequent = declare("frequent_boxes").build(BackboneRequest("demo"))
     finder, predictions = _run(kind, toy, make_context(), backbone=frequent, n=48)
     corners, scores = predictions.arrays["corners"], predictions.arrays["scores"]
@@ -252,7 +304,7 @@ def test_frequent_boxes_are_those_of_training_and_see_no_image(kind, toy, make_c
     assert chance < ours and 0 < finder.facts["confidence"] <= 1
 
 
-def test_a_class_of_one_box_has_one_frequent_box(toy):
+def test_a_class_of_one_box_has_one_frequent_box(toy: SimpleNamespace) -> None:
     images = toy.squares(3)
     boxes = (
         np.array([[1, 2, 9, 8, 0]], np.float32),

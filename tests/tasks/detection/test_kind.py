@@ -1,7 +1,11 @@
 """Settings, presets, figure and registration of the detection kind."""
 
+from __future__ import annotations
+
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,15 +18,15 @@ from tests.tasks.detection.cases import as_predictions, random_case
 
 
 @pytest.fixture
-def kind():
+def kind() -> DetectionKind:
     return DetectionKind()
 
 
-def test_the_kind_is_registered():
+def test_the_kind_is_registered() -> None:
     assert isinstance(KINDS.get("detection"), DetectionKind)
 
 
-def test_declaration_imports_nothing_heavy():
+def test_declaration_imports_nothing_heavy() -> None:
     code = (
         "import sys, tasks.detection; print([m for m in ('torch', 'pandas', 'numpy', 'mmdet') if "
         "m in sys.modules])"
@@ -35,7 +39,7 @@ def test_declaration_imports_nothing_heavy():
     )
 
 
-def test_presets_follow_the_protocols(kind, toy):
+def test_presets_follow_the_protocols(kind: DetectionKind, toy: SimpleNamespace) -> None:
     default, mgca = (kind.settings(toy.task, name, "paper", {}) for name in ("default", "mgca"))
     assert (default.frozen, default.batchnorm, default.monitor, default.mgca_filter) == (
         True,
@@ -59,7 +63,7 @@ def test_presets_follow_the_protocols(kind, toy):
     )
 
 
-def test_unknown_protocol_names_the_nearest(kind, toy):
+def test_unknown_protocol_names_the_nearest(kind: DetectionKind, toy: SimpleNamespace) -> None:
     with pytest.raises(UnknownNameError, match="unknown protocol 'mcga'.*Did you mean mgca"):
         kind.settings(toy.task, "mcga", "demo", {})
 
@@ -75,12 +79,16 @@ def test_unknown_protocol_names_the_nearest(kind, toy):
         {"lrr": "1"},
     ],
 )
-def test_impossible_settings_are_refused(kind, toy, changes):
+def test_impossible_settings_are_refused(
+    kind: DetectionKind, toy: SimpleNamespace, changes: dict[str, str]
+) -> None:
     with pytest.raises((SettingError, UnknownNameError)):
         kind.settings(toy.task, "default", "demo", changes)
 
 
-def test_figure_has_a_row_per_method(kind, toy, tmp_path):
+def test_figure_has_a_row_per_method(
+    kind: DetectionKind, toy: SimpleNamespace, tmp_path: Path
+) -> None:
     from matplotlib.image import imread
 
     test = toy.squares(12)
@@ -93,7 +101,9 @@ def test_figure_has_a_row_per_method(kind, toy, tmp_path):
     assert heights[1] > heights[0] > 300
 
 
-def test_figure_of_a_method_that_finds_nothing(kind, toy, tmp_path):
+def test_figure_of_a_method_that_finds_nothing(
+    kind: DetectionKind, toy: SimpleNamespace, tmp_path: Path
+) -> None:
     test = toy.squares(6)
     predictions = as_predictions(
         test.box_lists, [np.zeros((0, 6), np.float32)] * 6, ("box",), {"confidence": 1.0}
@@ -107,7 +117,7 @@ def test_figure_of_a_method_that_finds_nothing(kind, toy, tmp_path):
 BOX = [10, 10, 30, 30, 0]
 
 
-def test_image_score_is_that_of_the_rsna_challenge():
+def test_image_score_is_that_of_the_rsna_challenge() -> None:
     truth = [
         np.array([BOX], np.float32),
         np.array([BOX], np.float32),
@@ -123,7 +133,7 @@ def test_image_score_is_that_of_the_rsna_challenge():
     assert scores[:3].tolist() == pytest.approx([3 / 8, 0.0, 0.0]) and np.isnan(scores[3])
 
 
-def test_best_confidence_is_where_f1_is_highest():
+def test_best_confidence_is_where_f1_is_highest() -> None:
     truth = [np.array([BOX], np.float32)] * 2
     found = [
         np.array([[*BOX, 0.9]], np.float32),

@@ -1,8 +1,11 @@
 """Average precision against pycocotools and faster-coco-eval, FROC against a hand-made case and a
 loop."""
 
+from __future__ import annotations
+
 import contextlib
 import io
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -25,8 +28,17 @@ from tasks.detection.metrics import (
 from tests.tasks.detection.cases import as_predictions, random_case
 from tests.tasks.fakes import base_names
 
+if TYPE_CHECKING:
+    from pycocotools.cocoeval import COCOeval
 
-def _coco(truth, found, classes, engine, ious):
+
+def _coco(
+    truth: list[np.ndarray],
+    found: list[np.ndarray],
+    classes: int,
+    engine: str,
+    ious: np.ndarray | list[np.float64],
+) -> tuple[np.ndarray, np.ndarray]:
     """Return COCO's precision [T, 101, K] and its recall [T, K], from pycocotools or
     faster-coco-eval."""
     if engine == "pycocotools":
@@ -77,7 +89,7 @@ def _coco(truth, found, classes, engine, ious):
     return precision, recall
 
 
-def _misses_first(evaluation):
+def _misses_first(evaluation: COCOeval) -> None:
     """Let pycocotools take the misses before the hits of the same score, at its one threshold.
 
     The precision at the hits of a step then rises to that of its end, so that the interpolated
@@ -91,7 +103,9 @@ def _misses_first(evaluation):
             ]
 
 
-def _steps_of_coco(truth, found, classes=2):
+def _steps_of_coco(
+    truth: list[np.ndarray], found: list[np.ndarray], classes: int = 2
+) -> np.ndarray:
     """Return COCO's AP per IoU and class [T, K], equal scores in one step; NaN without a true
     box."""
     parts = []
@@ -103,7 +117,7 @@ def _steps_of_coco(truth, found, classes=2):
 
 @pytest.mark.parametrize("engine", ["pycocotools", "faster_coco_eval"])
 @pytest.mark.parametrize("seed", range(12))
-def test_map_equals_coco(seed, engine):
+def test_map_equals_coco(seed: int, engine: str) -> None:
     truth, found = random_case(seed, ties=False)
     if not any(len(one) for one in found):
         pytest.skip("no detection")
@@ -112,7 +126,7 @@ def test_map_equals_coco(seed, engine):
         name: point(f, len(truth)) for name, f in statistics(as_predictions(truth, found)).items()
     }
 
-    def mean(levels):
+    def mean(levels: slice) -> np.float64:
         part = precision[levels]
         return part[part > -1].mean()
 
@@ -124,7 +138,7 @@ def test_map_equals_coco(seed, engine):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_map_of_ties_equals_coco_with_equal_scores_in_one_step(seed):
+def test_map_of_ties_equals_coco_with_equal_scores_in_one_step(seed: int) -> None:
     truth, found = random_case(seed, ties=True)
     expected = _steps_of_coco(truth, found)
     for kind in range(2):
@@ -134,7 +148,7 @@ def test_map_of_ties_equals_coco_with_equal_scores_in_one_step(seed):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_resampled_ap_of_ties_equals_coco_on_each_resample(seed):
+def test_resampled_ap_of_ties_equals_coco_on_each_resample(seed: int) -> None:
     """Every image of a resample is an image of its own, in an order of its own."""
     truth, found = random_case(seed, images=8, ties=True)
     rng = np.random.default_rng(seed)
@@ -147,7 +161,7 @@ def test_resampled_ap_of_ties_equals_coco_on_each_resample(seed):
         np.testing.assert_allclose(mine, expected[:, kind], atol=1e-9)
 
 
-def test_the_order_of_images_changes_no_metric():
+def test_the_order_of_images_changes_no_metric() -> None:
     """The same boxes in every image: what knows no image has nothing but ties."""
     rng = np.random.default_rng(0)
     truth, _ = random_case(5, images=40, classes=1)
@@ -165,7 +179,7 @@ def test_the_order_of_images_changes_no_metric():
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10_000), st.lists(st.integers(0, 3), min_size=8, max_size=8))
-def test_weights_equal_repeated_images(seed, weights):
+def test_weights_equal_repeated_images(seed: int, weights: list[int]) -> None:
     truth, found = random_case(seed, images=8, ties=seed % 2 == 0)
     repeated = [k for k, w in enumerate(weights) for _ in range(w)]
     extra = {"mgca_filter": True, "confidence": 0.5}
@@ -183,7 +197,7 @@ def test_weights_equal_repeated_images(seed, weights):
         )
 
 
-def _naive_matches(truth, found, iou):
+def _naive_matches(truth: np.ndarray, found: np.ndarray, iou: np.float64) -> np.ndarray:
     order = sorted(range(len(found)), key=lambda k: -found[k, 5])
     taken, hit = set(), np.zeros(len(found), bool)
     for k in order:
@@ -200,7 +214,7 @@ def _naive_matches(truth, found, iou):
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000))
-def test_matching_all_images_at_once_equals_a_loop(seed):
+def test_matching_all_images_at_once_equals_a_loop(seed: int) -> None:
     truth, found = random_case(seed, images=4)
     bits = match(pack_boxes(found, scored=True), pack_boxes(truth, scored=False))
     for i, (t, f) in enumerate(zip(truth, found, strict=True)):
@@ -213,7 +227,7 @@ def test_matching_all_images_at_once_equals_a_loop(seed):
 HIT, MISS = [10, 10, 30, 30, 0], [40, 40, 60, 60, 0]
 
 
-def test_froc_equals_a_hand_made_case():
+def test_froc_equals_a_hand_made_case() -> None:
     """Four images, 3 true boxes. By score: hit .9, false .8, hit .7 and false .7 (one threshold),
     false .6, hit .5."""
     truth = [[HIT], [HIT], [HIT], []]
@@ -232,7 +246,7 @@ def test_froc_equals_a_hand_made_case():
     assert values.tolist() == pytest.approx([expected[rate] for rate in RATES])
 
 
-def test_a_second_detection_of_the_same_box_is_a_false_positive():
+def test_a_second_detection_of_the_same_box_is_a_false_positive() -> None:
     truth = [np.array([HIT], np.float32)]
     found = [np.array([[*HIT, 0.9], [*HIT, 0.8]], np.float32)]
     data = ranked(as_predictions(truth, found, ("a",)), 0)
@@ -241,7 +255,7 @@ def test_a_second_detection_of_the_same_box_is_a_false_positive():
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10_000))
-def test_froc_equals_trying_every_threshold(seed):
+def test_froc_equals_trying_every_threshold(seed: int) -> None:
     truth, found = random_case(seed, classes=1)
     predictions = as_predictions(truth, found, ("a",))
     data = ranked(predictions, 0)
@@ -258,7 +272,7 @@ def test_froc_equals_trying_every_threshold(seed):
 
 
 # ------------------------------------------------------------------------------------------- others
-def test_equal_scores_are_one_point_of_the_curve_and_one_threshold():
+def test_equal_scores_are_one_point_of_the_curve_and_one_threshold() -> None:
     """Score .9: a hit; .5: two misses and a hit, which no threshold parts."""
     truth = [np.array([HIT], np.float32)] * 2
     found = [
@@ -273,7 +287,7 @@ def test_equal_scores_are_one_point_of_the_curve_and_one_threshold():
         assert best_confidence(predictions) == pytest.approx(0.9)
 
 
-def test_mgca_counts_only_images_with_truth_and_detection():
+def test_mgca_counts_only_images_with_truth_and_detection() -> None:
     truth = [np.array([HIT], np.float32), np.array([HIT], np.float32), np.zeros((0, 5), np.float32)]
     found = [
         np.array([[*HIT, 0.9]], np.float32),
@@ -290,7 +304,7 @@ def test_mgca_counts_only_images_with_truth_and_detection():
     )
 
 
-def test_a_class_without_truth_is_left_out_of_the_mean():
+def test_a_class_without_truth_is_left_out_of_the_mean() -> None:
     truth, found = (
         [np.array([HIT], np.float32)],
         [np.array([[*HIT, 0.9], [*MISS[:4], 1, 0.8]], np.float32)],
@@ -299,7 +313,7 @@ def test_a_class_without_truth_is_left_out_of_the_mean():
     assert values["map"] == pytest.approx(1.0) and np.isnan(values["map:b"])
 
 
-def test_no_detection_is_zero_and_no_truth_is_undefined():
+def test_no_detection_is_zero_and_no_truth_is_undefined() -> None:
     empty, truth = np.zeros((0, 6), np.float32), [np.array([HIT], np.float32)]
     values = statistics(as_predictions(truth, [empty], ("a",)))
     assert {point(f, 1) for f in values.values()} == {0.0}
@@ -307,14 +321,14 @@ def test_no_detection_is_zero_and_no_truth_is_undefined():
     assert all(np.isnan(point(f, 1)) for f in nothing.values())
 
 
-def test_more_than_a_hundred_detections_are_cut_by_score():
+def test_more_than_a_hundred_detections_are_cut_by_score() -> None:
     many = np.tile(np.array([[*MISS, 0.5]], np.float32), (150, 1))
     many[149, :4], many[149, 5] = HIT[:4], 0.9
     packed = pack_boxes([many], scored=True)
     assert packed.scores.shape == (1, 100) and packed.scores[0, 0] == np.float32(0.9)
 
 
-def test_average_precision_in_blocks_equals_whole(monkeypatch):
+def test_average_precision_in_blocks_equals_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     truth, found = random_case(3, images=30)
     data = ranked(as_predictions(truth, found), 0)
     weights = np.random.default_rng(0).integers(0, 3, (20, 30))
@@ -324,7 +338,7 @@ def test_average_precision_in_blocks_equals_whole(monkeypatch):
 
 
 @pytest.mark.parametrize("protocol", ["default", "mgca"])
-def test_the_metrics_named_beforehand_are_those_that_are_given(protocol):
+def test_the_metrics_named_beforehand_are_those_that_are_given(protocol: str) -> None:
     found = as_predictions(*random_case(0), extra={"mgca_filter": protocol == "mgca"})
     kind = DetectionKind()
     task = TaskSpec("t", "detection", "d", "T", "map")

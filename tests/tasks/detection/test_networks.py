@@ -1,6 +1,10 @@
 """MGCA's YOLOv3 loss against a plain loop over cells, and its score."""
 
+from __future__ import annotations
+
 import math
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +13,7 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
 from bench.mm import prepare
+from tasks.detection.networks import MaskedYOLOHead
 
 prepare("mmdet")
 
@@ -17,18 +22,24 @@ from tasks.detection.settings import DetectionSettings  # noqa: E402
 
 
 @pytest.fixture
-def head(toy):
+def head(toy: SimpleNamespace) -> MaskedYOLOHead:
     settings = DetectionSettings(head="yolov3", image_size=64, channels=8)
     return build_detector(toy.Backbone(), 2, settings, 0).bbox_head
 
 
-def _bce(p, t):
+def _bce(p: np.float32, t: float) -> float:
     return -(t * max(math.log(p), -100) if p > 0 else (0 if t == 0 else -100)) - (
         (1 - t) * max(math.log(1 - p), -100) if p < 1 else (0 if t == 1 else -100)
     )
 
 
-def _plain_loss(maps, boxes, labels, stride, anchors):
+def _plain_loss(
+    maps: torch.Tensor,
+    boxes: list[list[tuple[float, ...]] | list[Any]],
+    labels: list[list[int] | list[Any]],
+    stride: int,
+    anchors: list[tuple[float, float]],
+) -> dict[str, float | np.float32]:
     """Return MGCA's loss of one scale, one cell after the other; maps [B, 3, 7, H, W]."""
     batch, count, _, height, width = maps.shape
     target, mask, noobj = (
@@ -77,7 +88,7 @@ def _plain_loss(maps, boxes, labels, stride, anchors):
     return sums
 
 
-def test_mgca_loss_equals_a_loop_over_cells(head):
+def test_mgca_loss_equals_a_loop_over_cells(head: MaskedYOLOHead) -> None:
     generator = torch.Generator().manual_seed(0)
     maps = [torch.randn(2, 21, size, size, generator=generator) for size in (2, 4, 8)]
     boxes = [[(4.0, 6.0, 30.0, 40.0), (33.0, 33.0, 60.0, 50.0)], []]
@@ -98,7 +109,7 @@ def test_mgca_loss_equals_a_loop_over_cells(head):
             ), (level, name)
 
 
-def test_an_assigned_anchor_of_another_shape_is_background_too(toy):
+def test_an_assigned_anchor_of_another_shape_is_background_too(toy: SimpleNamespace) -> None:
     """One box of 10 px on the coarsest scale of 224 px: its best anchor has shape IoU 0.23."""
     settings = DetectionSettings(head="yolov3", image_size=224, channels=8)
     head = build_detector(toy.Backbone(), 1, settings, 0).bbox_head
@@ -110,7 +121,9 @@ def test_an_assigned_anchor_of_another_shape_is_background_too(toy):
     assert float(losses["loss_conf"][0]) == pytest.approx(0.351289, abs=1e-6)
 
 
-def _suppressed(toy, loss, boxes, scores, iou=0.5):
+def _suppressed(
+    toy: SimpleNamespace, loss: str, boxes: list[list[float]], scores: list[float], iou: float = 0.5
+) -> int:
     """Return how many of `boxes` the test configuration of YOLOv3 keeps."""
     from mmcv.ops import batched_nms
 
@@ -130,12 +143,14 @@ def _suppressed(toy, loss, boxes, scores, iou=0.5):
         ("mmdet", [1.0, 0.0, 3.0, 2.0], 2),  # 2 of 6
     ],
 )
-def test_mgca_suppression_counts_both_end_pixels(toy, loss, second, kept):
+def test_mgca_suppression_counts_both_end_pixels(
+    toy: SimpleNamespace, loss: str, second: list[float], kept: int
+) -> None:
     assert _suppressed(toy, loss, [[0.0, 0.0, 2.0, 2.0], second], [0.9, 0.8]) == kept
 
 
 @pytest.mark.parametrize("iou", [0.1, 0.3, 0.4, 0.6, 0.7])
-def test_mgca_suppression_equals_a_loop(toy, iou):
+def test_mgca_suppression_equals_a_loop(toy: SimpleNamespace, iou: float) -> None:
     rng = np.random.default_rng(0)
     low = rng.integers(0, 12, (60, 2))
     boxes = np.concatenate([low, low + rng.integers(1, 9, (60, 2))], 1).astype(np.float32)
@@ -150,7 +165,7 @@ def test_mgca_suppression_equals_a_loop(toy, iou):
     assert _suppressed(toy, "mgca", boxes.tolist(), scores.tolist(), iou) == len(chosen)
 
 
-def _pixel_iou(one, other):
+def _pixel_iou(one: np.ndarray, other: np.ndarray) -> np.float32:
     """Return the IoU of two boxes whose ends are pixels of theirs, float32."""
     width = max(0.0, min(one[2], other[2]) - max(one[0], other[0]) + 1)
     height = max(0.0, min(one[3], other[3]) - max(one[1], other[1]) + 1)
@@ -158,7 +173,7 @@ def _pixel_iou(one, other):
     return np.float32(width * height) / np.float32(areas[0] + areas[1] - width * height)
 
 
-def test_score_is_the_objectness_of_the_likeliest_class(head):
+def test_score_is_the_objectness_of_the_likeliest_class(head: MaskedYOLOHead) -> None:
     maps = [torch.full((1, 21, size, size), -8.0) for size in (2, 4, 8)]
     view = maps[1].view(1, 3, 7, 4, 4)
     view[0, 1, :, 2, 1] = torch.tensor([0.0, 0.0, 0.3, -0.2, 1.5, -1.0, 0.5])
@@ -180,7 +195,7 @@ def test_score_is_the_objectness_of_the_likeliest_class(head):
     )
 
 
-def test_only_the_strongest_go_into_suppression(head):
+def test_only_the_strongest_go_into_suppression(head: MaskedYOLOHead) -> None:
     generator = torch.Generator().manual_seed(1)
     maps = [torch.randn(1, 21, size, size, generator=generator) for size in (2, 4, 8)]
     cfg = ConfigDict({**head.test_cfg, "nms_pre": 5})
@@ -190,7 +205,7 @@ def test_only_the_strongest_go_into_suppression(head):
     assert 1 <= len(found.scores) <= 5
 
 
-def test_mgca_head_has_the_published_size(toy):
+def test_mgca_head_has_the_published_size(toy: SimpleNamespace) -> None:
     """21.6 M parameters on a ResNet-50, as MGCA's detector has."""
     backbone = toy.Backbone()
     backbone.pyramid_channels = (256, 512, 1024, 2048)

@@ -1,12 +1,17 @@
 """Studies with two views whose report follows from the pixels, and a decoder small enough to train
 in a second."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from bench.contracts import Features, InputSpec, Subset, TaskSpec
+from bench.contracts import CellContext, Features, InputSpec, Subset, TaskSpec
 from tasks.report_generation import ReportGenerationKind
 from tests.tasks.fakes import context
 
@@ -36,11 +41,11 @@ class GridEncoder:
     pooled_dim = patch_dim = 4
     pyramid_channels, pyramid_strides = (4,), (8,)
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.module = torch.nn.Conv2d(3, 4, 1).eval()
         self.module.weight.data = torch.arange(12.0).view(4, 3, 1, 1) / 12
 
-    def features(self, images):
+    def features(self, images: torch.Tensor) -> Features:
         maps = self.module(torch.nn.functional.avg_pool2d(images, 8))
         patches = maps.flatten(2).transpose(1, 2)
         return Features(patches.mean(1), patches, (2, 2), (maps,))
@@ -52,7 +57,7 @@ class CountingEncoder(GridEncoder):
 
     batches = 0
 
-    def features(self, images):
+    def features(self, images: torch.Tensor) -> Features:
         self.batches += bool(images.any())
         return super().features(images)
 
@@ -60,11 +65,11 @@ class CountingEncoder(GridEncoder):
 class SeeingEncoder(GridEncoder):
     """The same with tokens of its own."""
 
-    def observations(self, images):
+    def observations(self, images: torch.Tensor) -> torch.Tensor:
         return self.features(images).patches.mean(1, keepdim=True).repeat(1, 3, 2)
 
 
-def studies(n=40, seed=0, views=2):
+def studies(n: int = 40, seed: int = 0, views: int = 2) -> Subset:
     """Return studies whose first image is bright on the left where there is an effusion; some have
     one image only."""
     rng = np.random.default_rng(seed)
@@ -91,12 +96,12 @@ def studies(n=40, seed=0, views=2):
     return Subset(pd.DataFrame(rows), np.arange(len(rows)), np.stack(pixels).astype(np.uint8))
 
 
-def cell(folder, protocol="default", **changes):
+def cell(folder: Path, protocol: str = "default", **changes: str | Any) -> CellContext:
     """Return a cell's context of the tiny decoder."""
     settings = KIND.settings(TASK, protocol, "demo", {**TINY, **changes})
     return context(TASK, settings, folder, data_kind="demo")
 
 
 @pytest.fixture(autouse=True)
-def _cache(tmp_path, monkeypatch):
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLACE_BENCH_CACHE", str(tmp_path / "cache"))

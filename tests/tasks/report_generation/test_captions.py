@@ -1,9 +1,14 @@
 """Captioning metrics equal pycocoevalcap's; Java that is missing, crashes, hangs or answers
 nonsense is a stated result."""
 
+from __future__ import annotations
+
 import random
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,6 +19,9 @@ from pycocoevalcap.rouge.rouge import Rouge
 from tasks.report_generation.metrics import captions, java
 from tasks.report_generation.metrics.counting import caption_counts
 from tasks.report_generation.settings import ReportSettings
+
+if TYPE_CHECKING:
+    from _pytest.monkeypatch import MonkeyPatch
 
 WORDS = (
     "the",
@@ -34,7 +42,7 @@ HAS_JAVA = java.shutil.which("java") is not None
 needs_java = pytest.mark.skipif(not HAS_JAVA, reason="no Java on this machine")
 
 
-def pairs(n=24, seed=0):
+def pairs(n: int = 24, seed: int = 0) -> list[list[str]]:
     rng = random.Random(seed)
     texts = [
         [" ".join(rng.choices(WORDS, k=rng.randint(1, 25))) for _ in range(n)] for _ in range(2)
@@ -43,11 +51,11 @@ def pairs(n=24, seed=0):
     return texts
 
 
-def ones(n):
+def ones(n: int) -> np.ndarray:
     return np.ones((1, n))
 
 
-def test_bleu_rouge_and_cider_equal_pycocoevalcap():
+def test_bleu_rouge_and_cider_equal_pycocoevalcap() -> None:
     hypotheses, references = pairs()
     hypotheses[3] = ""
     given = ({i: [text] for i, text in enumerate(texts)} for texts in (references, hypotheses))
@@ -65,7 +73,7 @@ def test_bleu_rouge_and_cider_equal_pycocoevalcap():
     )
 
 
-def test_a_weight_of_two_is_a_report_twice():
+def test_a_weight_of_two_is_a_report_twice() -> None:
     hypotheses, references = pairs(8)
     weights = np.array([[2, 1, 0, 3, 1, 1, 0, 1]])
     rows = np.repeat(np.arange(8), weights[0])
@@ -77,7 +85,7 @@ def test_a_weight_of_two_is_a_report_twice():
         )
 
 
-def test_empty_texts_have_stated_scores():
+def test_empty_texts_have_stated_scores() -> None:
     counts = captions.bleu_counts(["", "a b"], ["no effusion", ""])
     assert captions.bleu(counts[:1], 4)(ones(1))[0] < 1e-6
     np.testing.assert_array_equal(captions.rouge_l(["", "a", ""], ["a b", "", ""]), [0, 0, 0])
@@ -86,7 +94,7 @@ def test_empty_texts_have_stated_scores():
 
 
 @needs_java
-def test_tokens_and_meteor_equal_pycocoevalcap():
+def test_tokens_and_meteor_equal_pycocoevalcap() -> None:
     from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
     texts = ["No effusion (small), 1.5 cm.", "Émphysème naïve - it's fine!", "T-tube; left/right?"]
@@ -123,7 +131,7 @@ def test_tokens_and_meteor_equal_pycocoevalcap():
 
 
 @needs_java
-def test_odd_white_space_long_and_foreign_texts_stay_aligned():
+def test_odd_white_space_long_and_foreign_texts_stay_aligned() -> None:
     long = " ".join(f"word{number}" for number in range(2000))
     texts = ["a\nb\rc\u2028d\x85e", "", "\u2028", "ж ä 肺", long]
     tokens = java.tokenize(texts)
@@ -138,7 +146,7 @@ def test_odd_white_space_long_and_foreign_texts_stay_aligned():
     assert found[1] == found[2] == 0 and found[4] == pytest.approx(1, abs=0.01)
 
 
-def test_meteor_sees_the_first_words_of_a_long_report(monkeypatch):
+def test_meteor_sees_the_first_words_of_a_long_report(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     monkeypatch.setattr(
         java,
@@ -153,7 +161,7 @@ def test_meteor_sees_the_first_words_of_a_long_report(monkeypatch):
     assert facts == {"note:meteor": "METEOR saw the first 250 words of 1 longer texts."}
 
 
-def fake(folder, monkeypatch, body):
+def fake(folder: Path, monkeypatch: MonkeyPatch, body: str) -> None:
     """Put a program called java before the real one."""
     path = folder / "bin" / "java"
     path.parent.mkdir(exist_ok=True)
@@ -164,7 +172,7 @@ def fake(folder, monkeypatch, body):
 
 
 @pytest.fixture(autouse=True)
-def _forget_java():
+def _forget_java() -> Iterator[None]:
     java.java_command.cache_clear()
     yield
     java.java_command.cache_clear()
@@ -181,19 +189,23 @@ def _forget_java():
         ("print('no'); print('number')", "answered with something else than 23 numbers"),
     ],
 )
-def test_a_program_that_fails_says_so(tmp_path, monkeypatch, body, message):
+def test_a_program_that_fails_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, message: str
+) -> None:
     fake(tmp_path, monkeypatch, body)
     with pytest.raises(java.JavaError, match=message):
         java.meteor_statistics(["a", "b"], ["a", "b"])
 
 
-def test_a_program_that_hangs_is_stopped(tmp_path, monkeypatch):
+def test_a_program_that_hangs_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake(tmp_path, monkeypatch, "time.sleep(60)")
     with pytest.raises(java.JavaError, match="took over 1 s for 1 texts"):
         java.tokenize(["a"], timeout=1)
 
 
-def test_without_java_only_what_needs_it_is_missing(tmp_path, monkeypatch):
+def test_without_java_only_what_needs_it_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("JAVA_HOME", raising=False)
     arrays, facts = caption_counts(["a ."], ["a ."], ReportSettings())

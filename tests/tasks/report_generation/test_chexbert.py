@@ -1,6 +1,9 @@
 """The adapter reads a file laid out as CheXbert's, gives our classes, and refuses other files."""
 
+from __future__ import annotations
+
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +24,7 @@ CONFIG = {
 
 
 @pytest.fixture
-def weights(tmp_path):
+def weights(tmp_path: Path) -> Path:
     from transformers import BertConfig
 
     (tmp_path / "vocab.txt").write_text(
@@ -38,7 +41,7 @@ def weights(tmp_path):
     return tmp_path / "chexbert.pth"
 
 
-def test_heads_become_our_classes(weights):
+def test_heads_become_our_classes(weights: Path) -> None:
     labeler = make_labeler(ReportSettings(labeler="chexbert", chexbert=str(weights)))
     found = labeler(["no effusion .", "heart " * 900, ""])
     assert found.shape == (3, 14) and found.dtype == np.int8
@@ -50,7 +53,7 @@ def test_heads_become_our_classes(weights):
     assert found[2, :13].tolist() == [-2] * 13 and found[2, 13] == 1
 
 
-def test_other_files_are_refused(weights):
+def test_other_files_are_refused(weights: Path) -> None:
     torch.save({"a": torch.zeros(1)}, weights)
     with pytest.raises(CheckpointError, match="is not CheXbert"):
         CheXbert.load(str(weights), "cpu")

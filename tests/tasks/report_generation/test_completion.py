@@ -1,12 +1,17 @@
 """A result made without Java gets its captioning metrics once Java is there, where texts were
 kept."""
 
+from __future__ import annotations
+
 import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench.cells.baselines import declare
-from bench.contracts import BackboneRequest, Predictions
+from bench.contracts import BackboneRequest, CellContext, Predictions
 from bench.metrics.bootstrap import point
 from tasks.report_generation.metrics import java
 from tests.tasks.report_generation.conftest import KIND, TASK, cell, studies
@@ -20,13 +25,13 @@ for line in lines:
 
 
 @pytest.fixture
-def without_java(tmp_path, monkeypatch):
+def without_java(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
     """Return a function that puts Java there."""
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     monkeypatch.delenv("JAVA_HOME", raising=False)
     java.java_command.cache_clear()
 
-    def install(body=JAVA):
+    def install(body: str = JAVA) -> None:
         program = tmp_path / "bin" / "java"
         program.parent.mkdir(exist_ok=True)
         program.write_text(f"#!{sys.executable}\nimport sys\n{body}")
@@ -38,19 +43,21 @@ def without_java(tmp_path, monkeypatch):
     java.java_command.cache_clear()
 
 
-def predicted(context):
+def predicted(context: CellContext) -> Predictions:
     baseline = declare("random_report").build(BackboneRequest("demo"))
     fitted = KIND.fit(baseline, studies(12, 1), studies(6, 2), context)
     return KIND.predict(fitted, studies(10, 3), context)
 
 
-def scores(predictions):
+def scores(predictions: Predictions) -> dict[str, float]:
     count = len(predictions.table)
     return {name: point(f, count) for name, f in KIND.statistics(predictions, TASK).items()}
 
 
 @pytest.mark.parametrize("tokenizer", ["ptb", "cleaned"])
-def test_completed_predictions_are_those_made_with_java(tmp_path, without_java, tokenizer):
+def test_completed_predictions_are_those_made_with_java(
+    tmp_path: Path, without_java: Callable[..., Any], tokenizer: str
+) -> None:
     context = cell(tmp_path, tokenizer=tokenizer)
     first = predicted(context)
     assert "meteor" not in scores(first) and KIND.complete(first, context.settings) is None
@@ -63,7 +70,9 @@ def test_completed_predictions_are_those_made_with_java(tmp_path, without_java, 
     assert KIND.complete(completed, context.settings) is None
 
 
-def test_predictions_without_texts_stay_as_they_are(tmp_path, without_java):
+def test_predictions_without_texts_stay_as_they_are(
+    tmp_path: Path, without_java: Callable[..., Any]
+) -> None:
     context = cell(tmp_path, tokenizer="ptb")
     first = predicted(context)
     private = Predictions(
@@ -73,7 +82,9 @@ def test_predictions_without_texts_stay_as_they_are(tmp_path, without_java):
     assert KIND.complete(private, context.settings) is None
 
 
-def test_a_program_that_crashed_is_not_started_again(tmp_path, without_java):
+def test_a_program_that_crashed_is_not_started_again(
+    tmp_path: Path, without_java: Callable[..., Any]
+) -> None:
     without_java("sys.exit(3)\n")
     context = cell(tmp_path, tokenizer="ptb")
     first = predicted(context)

@@ -1,13 +1,16 @@
 """The search with kept keys writes what a search without writes: early finishers, other batch
 orders, blocked n-grams."""
 
+from __future__ import annotations
+
 import itertools
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings, strategies
 
-from tasks.report_generation.decoder import ReportDecoder
+from tasks.report_generation.decoder import DecoderState, ReportDecoder
 from tasks.report_generation.decoding import SearchOptions, forbid_ngrams, search
 from tasks.report_generation.settings import ReportSettings
 from tasks.report_generation.vocabulary import BEGIN, END, PAD, UNKNOWN
@@ -19,7 +22,9 @@ class Model:
     """A decoder over given visual tokens, float64; `ends` makes the end likelier, so that reports
     differ in length."""
 
-    def __init__(self, decoder, seed=0, sharp=6.0, ends=None):
+    def __init__(
+        self, decoder: str, seed: int = 0, sharp: float = 6.0, ends: float | None = None
+    ) -> None:
         torch.manual_seed(seed)
         settings = ReportSettings(
             decoder=decoder, width=16, heads=2, layers=2, feedforward=16, max_words=12, dropout=0.0,
@@ -38,16 +43,16 @@ class Model:
         self.mask = torch.ones(IMAGES, TOKENS, dtype=torch.bool)
         self.mask[1, 3:] = False
 
-    def start(self, batch, beams):
+    def start(self, batch: dict[str, torch.Tensor], beams: int) -> DecoderState:
         rows = batch["rows"]
         return self.decoder.start(
             self.decoder.encode(self.tokens[rows], self.mask[rows]), self.mask[rows], beams
         )
 
-    def step(self, ids, state):
+    def step(self, ids: torch.Tensor, state: DecoderState) -> torch.Tensor:
         return self.decoder.step(ids, state)
 
-    def whole(self, image, ids):
+    def whole(self, image: int, ids: list[int]) -> torch.Tensor:
         """Return log-probabilities after a prefix, everything computed again."""
         tokens, mask = self.tokens[image : image + 1], self.mask[image : image + 1]
         with torch.no_grad():
@@ -56,11 +61,11 @@ class Model:
             ].log_softmax(-1)
 
 
-def write(model, rows, options):
+def write(model: Model, rows: list[int], options: SearchOptions) -> list[list[int]]:
     return search(model, {"rows": torch.tensor(rows)}, len(rows), options)
 
 
-def reference(model, image, options):
+def reference(model: Model, image: int, options: SearchOptions) -> list[int]:
     """Return the report of one image: beam search in plain Python, the whole prefix decoded again
     for every word."""
     living, finished = [(0.0, [BEGIN])], []
@@ -104,7 +109,9 @@ def reference(model, image, options):
 @pytest.mark.parametrize(
     ("beam", "penalty", "ngram"), [(1, 1.0, 0), (3, 1.0, 0), (3, 0.0, 2), (4, 0.6, 3)]
 )
-def test_equals_a_search_without_a_cache(decoder, beam, penalty, ngram):
+def test_equals_a_search_without_a_cache(
+    decoder: str, beam: int, penalty: float, ngram: int
+) -> None:
     options, lengths = (
         SearchOptions(beam=beam, limit=9, length_penalty=penalty, no_repeat_ngram=ngram),
         set(),
@@ -118,7 +125,7 @@ def test_equals_a_search_without_a_cache(decoder, beam, penalty, ngram):
 
 
 @pytest.mark.parametrize("decoder", ["transformer", "r2gen"])
-def test_other_orders_and_batches_write_the_same(decoder):
+def test_other_orders_and_batches_write_the_same(decoder: str) -> None:
     model, options = Model(decoder, seed=3), SearchOptions(beam=3, limit=9)
     whole = write(model, list(range(IMAGES)), options)
     order = [3, 0, 2, 1]
@@ -130,7 +137,7 @@ def test_other_orders_and_batches_write_the_same(decoder):
     strategies.lists(strategies.integers(4, 7), min_size=1, max_size=9), strategies.integers(2, 4)
 )
 @settings(max_examples=60, deadline=None)
-def test_forbidden_words_are_those_that_complete_an_ngram(words, size):
+def test_forbidden_words_are_those_that_complete_an_ngram(words: list[int], size: int) -> None:
     ids, scores = torch.tensor([[BEGIN, *words]]), torch.zeros(1, 9)
     forbid_ngrams(scores, ids, size)
     whole = [BEGIN, *words]
@@ -139,7 +146,7 @@ def test_forbidden_words_are_those_that_complete_an_ngram(words, size):
         assert bool(scores[0, word] == float("-inf")) == (tuple([*whole, word][-size:]) in grams)
 
 
-def test_no_ngram_stands_twice_in_any_report():
+def test_no_ngram_stands_twice_in_any_report() -> None:
     model = Model("transformer", ends=-50.0)
     free = write(model, list(range(IMAGES)), SearchOptions(beam=3, limit=10))
     assert any(len(set(itertools.pairwise(ids))) < len(ids) - 1 for ids in free), (
@@ -151,7 +158,7 @@ def test_no_ngram_stands_twice_in_any_report():
         assert len(set(itertools.pairwise(ids))) == max(0, len(ids) - 1)
 
 
-def test_length_penalty_prefers_longer_reports():
+def test_length_penalty_prefers_longer_reports() -> None:
     model = Model("transformer", seed=5)
     short, long = (
         write(model, list(range(IMAGES)), SearchOptions(beam=4, limit=10, length_penalty=p))
@@ -160,18 +167,18 @@ def test_length_penalty_prefers_longer_reports():
     assert sum(map(len, long)) > sum(map(len, short))
 
 
-def test_an_image_may_say_nothing():
+def test_an_image_may_say_nothing() -> None:
     class Silent:
-        def start(self, batch, beams):
+        def start(self, batch: dict[Any, Any], beams: int) -> Silent:
             return self
 
-        def keep(self, images):
+        def keep(self, images: torch.Tensor) -> None:
             pass
 
-        def reorder(self, rows):
+        def reorder(self, rows: torch.Tensor) -> None:
             pass
 
-        def step(self, ids, state):
+        def step(self, ids: torch.Tensor, state: Silent) -> torch.Tensor:
             logits = torch.zeros(len(ids), 8)
             logits[:, END] = 50.0
             return logits

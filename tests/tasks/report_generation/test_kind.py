@@ -1,14 +1,18 @@
 """The kind end to end on a tiny encoder: every decoder learns, texts stay private, baselines are
 rows, killed runs go on."""
 
+from __future__ import annotations
+
 import dataclasses
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from bench.cells.baselines import declare
-from bench.contracts import BACKBONES, BackboneRequest
+from bench.contracts import BACKBONES, BackboneRequest, CellContext, Predictions, Subset
 from bench.core.errors import (
     DataError,
     NotApplicableError,
@@ -35,17 +39,22 @@ SHORT = {"epochs": "1", "updates": "4"}
 
 
 @pytest.fixture(autouse=True)
-def _no_java(monkeypatch):
+def _no_java(monkeypatch: pytest.MonkeyPatch) -> None:
     """METEOR starts a Java program for seconds: its own tests run it."""
     from tasks.report_generation.metrics import java
 
-    def missing():
+    def missing() -> None:
         raise java.JavaError("Java was not found.", "Install it.")
 
     monkeypatch.setattr(java, "java_command", missing)
 
 
-def run(context, encoder=None, train=None, test=None):
+def run(
+    context: CellContext,
+    encoder: Any = None,
+    train: Subset | None = None,
+    test: Subset | None = None,
+) -> tuple[Predictions, dict[str, float]]:
     encoder = encoder or GridEncoder()
     fitted = KIND.fit(encoder, train or studies(40, 1), studies(12, 2), context)
     found = KIND.predict(fitted, test or studies(24, 3), context)
@@ -62,7 +71,7 @@ def run(context, encoder=None, train=None, test=None):
         {"encoder": "finetune", "lr": "0.003", "updates": "120"},
     ],
 )
-def test_a_decoder_learns_what_is_seen(tmp_path, changes):
+def test_a_decoder_learns_what_is_seen(tmp_path: Path, changes: dict[str, str]) -> None:
     found, scores = run(cell(tmp_path, **changes))
     assert scores["ce_f1_micro"] > 0.9 and scores["bleu4"] > 0.6, (
         found.table["hypothesis"].head().tolist()
@@ -75,7 +84,7 @@ def test_a_decoder_learns_what_is_seen(tmp_path, changes):
     assert len(found.table) == 24 and found.table["image_id"].iloc[0] == "i3_0_0"
 
 
-def test_r2gen_learns_and_scores_what_its_vocabulary_holds(tmp_path):
+def test_r2gen_learns_and_scores_what_its_vocabulary_holds(tmp_path: Path) -> None:
     changes = {
         "encoder_layers": "1",
         "visual_dropout": "0",
@@ -92,7 +101,7 @@ def test_r2gen_learns_and_scores_what_its_vocabulary_holds(tmp_path):
     assert found.table["reference"][0] == "no <unk> . " + "the heart is normal . " * 3 + "the"
 
 
-def test_presets():
+def test_presets() -> None:
     default, r2gen = (KIND.settings(TASK, name, "paper", {}) for name in ("default", "r2gen"))
     assert default.reference == "full" and default.image_size == 256 and default.images == 2
     assert (r2gen.reference, r2gen.max_words, r2gen.beam, r2gen.no_repeat_ngram) == (
@@ -122,12 +131,12 @@ def test_presets():
         ({"schedule": "plateau", "monitor": "none"}, "monitor=none"),
     ],
 )
-def test_wrong_settings_are_named(changes, message):
+def test_wrong_settings_are_named(changes: dict[str, str], message: str) -> None:
     with pytest.raises(SettingError, match=message):
         KIND.settings(TASK, "default", "demo", changes)
 
 
-def test_texts_of_real_data_are_kept_only_when_asked(tmp_path):
+def test_texts_of_real_data_are_kept_only_when_asked(tmp_path: Path) -> None:
     changes = SHORT
     real = dataclasses.replace(cell(tmp_path / "a", **changes), data_kind="real")
     found, _ = run(real)
@@ -142,7 +151,7 @@ def test_texts_of_real_data_are_kept_only_when_asked(tmp_path):
     assert {"hypothesis", "reference"} <= set(shown.table)
 
 
-def test_baselines_are_rows_and_see_no_image(tmp_path):
+def test_baselines_are_rows_and_see_no_image(tmp_path: Path) -> None:
     assert KIND.baselines == ("constant_report", "random_report")
     for name in KIND.baselines:
         baseline = BACKBONES.get(f"baseline:{name}").build(BackboneRequest("demo"))
@@ -155,7 +164,7 @@ def test_baselines_are_rows_and_see_no_image(tmp_path):
         run(cell(tmp_path), encoder=declare("other").build(BackboneRequest("demo")))
 
 
-def test_the_constant_report_is_the_usual_one():
+def test_the_constant_report_is_the_usual_one() -> None:
     texts = [
         "lungs clear . heart normal .",
         "lungs clear . effusion .",
@@ -164,7 +173,7 @@ def test_the_constant_report_is_the_usual_one():
     assert ConstantReport.learn(texts).text == "lungs clear . heart normal ."
 
 
-def test_extra_tokens_of_an_encoder_are_seen(tmp_path):
+def test_extra_tokens_of_an_encoder_are_seen(tmp_path: Path) -> None:
     with_extra, without = (
         run(cell(tmp_path / name, **SHORT, observations=name), SeeingEncoder())[0]
         for name in ("auto", "no")
@@ -172,7 +181,7 @@ def test_extra_tokens_of_an_encoder_are_seen(tmp_path):
     assert with_extra.extra["parameters"] == without.extra["parameters"] + 8 * 32 + 32
 
 
-def test_features_are_kept_and_the_second_run_is_the_same(tmp_path):
+def test_features_are_kept_and_the_second_run_is_the_same(tmp_path: Path) -> None:
     encoder = CountingEncoder()
     context = dataclasses.replace(cell(tmp_path / "one", **SHORT), data_key="d")
     first, _ = run(context, encoder)
@@ -183,13 +192,15 @@ def test_features_are_kept_and_the_second_run_is_the_same(tmp_path):
     np.testing.assert_array_equal(first.arrays["named"], second.arrays["named"])
 
 
-def test_attention_is_read_from_the_inputs_of_the_writing(tmp_path):
+def test_attention_is_read_from_the_inputs_of_the_writing(tmp_path: Path) -> None:
     encoder = CountingEncoder()
     found, _ = run(cell(tmp_path, **SHORT), encoder)
     assert "look:maps" in found.arrays and encoder.batches == 6
 
 
-def test_a_finished_training_is_not_repeated(tmp_path, monkeypatch):
+def test_a_finished_training_is_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     context, encoder = cell(tmp_path, **SHORT), GridEncoder()
     first, _ = run(context, encoder)
     monkeypatch.setattr(ReportBatches, "batches", lambda *_: pytest.fail("trained again"))
@@ -197,14 +208,14 @@ def test_a_finished_training_is_not_repeated(tmp_path, monkeypatch):
     assert again.table["hypothesis"].tolist() == first.table["hypothesis"].tolist()
 
 
-def test_the_encoder_of_other_cells_is_left_alone(tmp_path):
+def test_the_encoder_of_other_cells_is_left_alone(tmp_path: Path) -> None:
     encoder = GridEncoder()
     before = encoder.module.weight.clone()
     run(cell(tmp_path, encoder="finetune", **SHORT), encoder)
     assert torch.equal(before, encoder.module.weight) and not encoder.module.training
 
 
-def test_studies_without_a_report_are_counted(tmp_path):
+def test_studies_without_a_report_are_counted(tmp_path: Path) -> None:
     data = studies(24, 3)
     data.index.loc[data.index["study_id"] == "s3_1", "findings"] = " ... "
     found, _ = run(cell(tmp_path, **SHORT), test=data)
@@ -216,14 +227,14 @@ def test_studies_without_a_report_are_counted(tmp_path):
         group_studies(data, KIND.settings(TASK, "default", "demo", {**TINY, "text": "impression"}))
 
 
-def test_reports_of_one_word_and_a_last_batch_of_one_train(tmp_path):
+def test_reports_of_one_word_and_a_last_batch_of_one_train(tmp_path: Path) -> None:
     data = studies(9, 1)
     data.index["findings"] = "Normal"
     found, _ = run(cell(tmp_path, **SHORT), train=data)
     assert set(found.table["hypothesis"]) == {"normal ."}
 
 
-def test_statistics_resample_and_picture_is_drawn(tmp_path):
+def test_statistics_resample_and_picture_is_drawn(tmp_path: Path) -> None:
     found, _ = run(cell(tmp_path, **SHORT))
     weights = cluster_weights(found.table["patient_id"].tolist(), 50)
     for name, statistic in KIND.statistics(found, TASK).items():
@@ -243,7 +254,7 @@ def test_statistics_resample_and_picture_is_drawn(tmp_path):
     )
 
 
-def test_causal_language_model_with_a_prefix(tmp_path):
+def test_causal_language_model_with_a_prefix(tmp_path: Path) -> None:
     folder = language_model(tmp_path / "lm")
     changes = {
         "decoder": "causal_lm",
@@ -262,7 +273,7 @@ def test_causal_language_model_with_a_prefix(tmp_path):
         run(cell(tmp_path / "work2", decoder="causal_lm", causal_lm=str(tmp_path / "empty")))
 
 
-def language_model(folder):
+def language_model(folder: Path) -> Path:
     """Write a two-layer GPT-2 with random weights and a word tokenizer."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast

@@ -1,8 +1,11 @@
 """The labeler's classes, negation and doubt, sentence by sentence; its measure against MeSH; the
 metrics made of it."""
 
+from __future__ import annotations
+
 import io
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,7 +36,7 @@ from tasks.report_generation.metrics.language import (
 )
 
 
-def status(text, name):
+def status(text: str, name: str) -> int:
     return int(label_reports([text])[0, OBSERVATIONS.index(name)])
 
 
@@ -73,22 +76,22 @@ def status(text, name):
         ("Mild interstitial pulmonary edema.", "Edema", POSITIVE),
     ],
 )
-def test_sentences(text, name, wanted):
+def test_sentences(text: str, name: str, wanted: int) -> None:
     assert status(text, name) == wanted
 
 
-def test_no_finding_is_what_is_left():
+def test_no_finding_is_what_is_left() -> None:
     assert status("The lungs are clear. A pacemaker is in place.", "No Finding") == POSITIVE
     assert status("Possible pneumonia.", "No Finding") == UNMENTIONED
     assert status("", "No Finding") == POSITIVE
 
 
-def test_positive_wins_over_uncertain_over_negative():
+def test_positive_wins_over_uncertain_over_negative() -> None:
     assert status("No effusion. Possible effusion.", "Pleural Effusion") == UNCERTAIN
     assert status("Possible effusion. Large effusion. No effusion.", "Pleural Effusion") == POSITIVE
 
 
-def test_rules_agree_with_the_demo_labels():
+def test_rules_agree_with_the_demo_labels() -> None:
     from tasks.demo.reports.phrases import ABSENT, ABSENT_LABEL, PRESENT
 
     fill = {"side": "left", "lobe": "upper", "where": "apical", "size": "small", "degree": "mild",
@@ -111,7 +114,7 @@ REPORT = """<eCitation><uId id="CXR{n}"/><AbstractText Label="FINDINGS">{text}</
 <parentImage id="CXR{n}_1"/></eCitation>"""
 
 
-def test_measure_counts_against_mesh_terms(tmp_path):
+def test_measure_counts_against_mesh_terms(tmp_path: Path) -> None:
     rows = [
         ("Small effusion.", "Pleural Effusion/left"),
         ("No effusion.", "normal"),
@@ -130,17 +133,17 @@ def test_measure_counts_against_mesh_terms(tmp_path):
     assert found["Pneumothorax"][:3] == [1, 0.0, 0.0]
 
 
-def test_measure_holds_every_second_report_out():
+def test_measure_holds_every_second_report_out() -> None:
     assert measure.held_out(list("abcde")) == ["b", "d"]
 
 
-def test_measure_names_what_is_missing(monkeypatch):
+def test_measure_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(DataError, match="torchxrayvision is not installed"):
         measure.find_archive()
 
 
-def test_clinical_scores_equal_sklearn():
+def test_clinical_scores_equal_sklearn() -> None:
     rng = np.random.default_rng(0)
     found, truth = rng.random((30, 14)) < 0.3, rng.random((30, 14)) < 0.3
     found[:, 3] = truth[:, 3] = False
@@ -171,7 +174,7 @@ def test_clinical_scores_equal_sklearn():
     )
 
 
-def test_a_report_that_is_always_normal_wins_by_no_finding_and_names_nothing_abnormal():
+def test_a_report_that_is_always_normal_wins_by_no_finding_and_names_nothing_abnormal() -> None:
     truth = np.zeros((10, 14), bool)
     truth[:7, OBSERVATIONS.index("No Finding")] = True
     truth[7:, OBSERVATIONS.index("Edema")] = True
@@ -184,13 +187,13 @@ def test_a_report_that_is_always_normal_wins_by_no_finding_and_names_nothing_abn
     assert scores["ce_f1_macro_abnormal"](once)[0] == 0
 
 
-def test_uncertain_counts_as_named_or_not():
+def test_uncertain_counts_as_named_or_not() -> None:
     labels = np.array([[POSITIVE, UNCERTAIN, NEGATIVE, UNMENTIONED]])
     assert named(labels, "positive").tolist() == [[True, True, False, False]]
     assert named(labels, "negative").tolist() == [[True, False, False, False]]
 
 
-def test_language_of_copied_and_repeated_reports():
+def test_language_of_copied_and_repeated_reports() -> None:
     hypotheses = [
         "no effusion . large effusion .",
         "no effusion . large effusion .",

@@ -1,6 +1,8 @@
 """Reports as they are written, and what they name: lists, lines, marks, doubt, negation and where
 it ends."""
 
+from __future__ import annotations
+
 import pytest
 
 from tasks.datasets._reports import clean_text
@@ -191,7 +193,7 @@ CASES = {
 FLAT = [(text, wanted) for cases in CASES.values() for text, wanted in cases]
 
 
-def _named(text):
+def _named(text: str) -> set[str]:
     """Return what a report names, in the short names of the table."""
     labels = dict(zip(OBSERVATIONS, label_reports([text])[0].tolist(), strict=True))
     found = {
@@ -205,11 +207,11 @@ def _named(text):
 
 
 @pytest.mark.parametrize(("text", "wanted"), FLAT)
-def test_reports_as_written(text, wanted):
+def test_reports_as_written(text: str, wanted: str) -> None:
     assert _named(text) == set(wanted.split())
 
 
 @pytest.mark.parametrize(("text", "wanted"), FLAT)
-def test_reports_as_they_reach_the_metrics(text, wanted):
+def test_reports_as_they_reach_the_metrics(text: str, wanted: str) -> None:
     """Through the index and the cleaning of the task, which leave words and full stops."""
     assert _named(clean(clean_text(text), "plain")) == set(wanted.split())

@@ -1,7 +1,11 @@
 """Decoder `r2gen` against a small float64 network written from the equations of Chen et al. 2020:
 no layer, cache or search of ours is used in it."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,14 +33,14 @@ IDS = [
 ]
 
 
-def norm(x, weight=1.0, bias=0.0):
+def norm(x: np.ndarray, weight: np.ndarray = 1.0, bias: np.ndarray = 0.0) -> np.ndarray:
     """Layer normalisation: sample deviation, 1e-6 added to it."""
     centred = x - x.mean(-1, keepdims=True)
     deviation = np.sqrt((centred**2).sum(-1, keepdims=True) / (x.shape[-1] - 1))
     return weight * centred / (deviation + 1e-6) + bias
 
 
-def softmax(x):
+def softmax(x: np.ndarray) -> np.ndarray:
     raised = np.exp(x - x.max(-1, keepdims=True))
     return raised / raised.sum(-1, keepdims=True)
 
@@ -44,19 +48,21 @@ def softmax(x):
 class Network:
     """One study at a time; `weights` are the numbers of a trained model, by name."""
 
-    def __init__(self, model):
+    def __init__(self, model: TrainedReporter) -> None:
         self.weights = {name: value.double().numpy() for name, value in model.state_dict().items()}
 
-    def linear(self, name, x):
+    def linear(self, name: str, x: np.ndarray) -> np.ndarray:
         return x @ self.weights[f"{name}.weight"].T + self.weights[f"{name}.bias"]
 
-    def norm(self, name, x):
+    def norm(self, name: str, x: np.ndarray) -> np.ndarray:
         return norm(x, self.weights[f"{name}.weight"], self.weights[f"{name}.bias"])
 
-    def two_layers(self, name, x, second):
+    def two_layers(self, name: str, x: np.ndarray, second: int) -> np.ndarray:
         return self.linear(f"{name}.{second}", np.maximum(0, self.linear(f"{name}.0", x)))
 
-    def attention(self, name, x, seen, causal=False):
+    def attention(
+        self, name: str, x: np.ndarray, seen: np.ndarray, causal: bool = False
+    ) -> np.ndarray:
         query = self.linear(f"{name}.query", x)
         keys, values = (self.linear(f"{name}.{part}", seen) for part in ("key", "value"))
         size = WIDTH // HEADS
@@ -69,7 +75,7 @@ class Network:
             heads.append(softmax(scores) @ values[:, part])
         return self.linear(f"{name}.out", np.concatenate(heads, -1))
 
-    def encoded(self, patches):
+    def encoded(self, patches: np.ndarray) -> np.ndarray:
         """Patches [M, D] of all images of a study to visual tokens."""
         x = np.maximum(0, self.linear("visual.patches.0", patches))
         for layer in range(SETTINGS.encoder_layers):
@@ -79,7 +85,7 @@ class Network:
             x = x + self.two_layers(f"{name}.feedforward", self.norm(f"{name}.norms.1", x), 3)
         return self.norm("decoder.encoder.norm", x)
 
-    def words(self, ids):
+    def words(self, ids: list[int]) -> np.ndarray:
         """Embeddings times the root of the width, plus sine and cosine of the position."""
         words = self.weights["decoder.embedding.weight"][ids] * math.sqrt(WIDTH)
         for place in range(len(ids)):
@@ -89,7 +95,7 @@ class Network:
                 words[place, pair + 1] += math.cos(angle)
         return words
 
-    def memories(self, words):
+    def memories(self, words: np.ndarray) -> np.ndarray:
         """The relational memory after each word [L, SLOTS * D]."""
         name, memory, after = "decoder.relational", np.eye(SLOTS, WIDTH), []
         for word in words:
@@ -103,12 +109,12 @@ class Network:
             after.append(memory.ravel())
         return np.array(after)
 
-    def driven_norm(self, name, x, memory):
+    def driven_norm(self, name: str, x: np.ndarray, memory: np.ndarray) -> np.ndarray:
         weight = self.weights[f"{name}.norm.weight"] + self.two_layers(f"{name}.scale", memory, 2)
         bias = self.weights[f"{name}.norm.bias"] + self.two_layers(f"{name}.shift", memory, 2)
         return norm(x, weight, bias)
 
-    def log_probabilities(self, patches, ids):
+    def log_probabilities(self, patches: np.ndarray, ids: list[int]) -> np.ndarray:
         """The log-probability of every word after each of `ids`, [L, V]."""
         seen, x = self.encoded(patches), self.words(ids)
         memory = self.memories(x)
@@ -128,7 +134,7 @@ class Case:
     """A model with random weights, every norm's among them, and four studies of one or two
     images."""
 
-    def __init__(self, seed=0, sharp=2.0, ends=1.0):
+    def __init__(self, seed: int = 0, sharp: float = 2.0, ends: float = 1.0) -> None:
         torch.manual_seed(seed)
         visual = VisualMemory(VisualShape(6, (2, 2), 0, 2), SETTINGS)
         self.model = TrainedReporter(visual, ReportDecoder(WORDS, SETTINGS)).double().eval()
@@ -147,7 +153,7 @@ class Case:
         self.network = Network(self.model)
 
 
-def beam(network, patches, width, limit):
+def beam(network: Network, patches: np.ndarray, width: int, limit: int) -> list[int]:
     """Return the words that R2Gen's search finds: an ended hypothesis keeps its seat in the beam
     and cannot go on; the highest sum of log-probabilities wins."""
     forbidden = [PAD, BEGIN]  # ids that R2Gen does not have: its 0 is begin, end and padding
@@ -167,7 +173,7 @@ def beam(network, patches, width, limit):
     return words[:-1] if words[-1] == END else words
 
 
-def test_log_probabilities_equal_the_equations():
+def test_log_probabilities_equal_the_equations() -> None:
     case = Case()
     with torch.no_grad():
         tokens, mask = case.model.tokens(case.batch)
@@ -177,7 +183,7 @@ def test_log_probabilities_equal_the_equations():
         np.testing.assert_allclose(ours[study], wanted, atol=1e-6)
 
 
-def test_loss_equals_the_equations():
+def test_loss_equals_the_equations() -> None:
     case = Case(seed=1)
     losses = []
     for patches, ids in zip(case.patches, IDS, strict=True):
@@ -190,7 +196,7 @@ def test_loss_equals_the_equations():
 
 @pytest.mark.parametrize("width", [1, 3])
 @pytest.mark.parametrize("seed", range(3))
-def test_search_writes_what_the_equations_do(width, seed):
+def test_search_writes_what_the_equations_do(width: int, seed: int) -> None:
     case = Case(seed=seed)
     options = SearchOptions(beam=width, limit=8, length_penalty=0.0, forbid_unknown=False)
     wanted = [beam(case.network, patches, width, 8) for patches in case.patches]
@@ -198,7 +204,7 @@ def test_search_writes_what_the_equations_do(width, seed):
 
 
 # -------------------------------------------------------------------------------------------- rules
-def test_norms_divide_by_the_sample_deviation():
+def test_norms_divide_by_the_sample_deviation() -> None:
     """0 1 2 3: the deviation with n - 1 is 1.2910, with n it would be 1.1180."""
     wanted = [-1.1619, -0.3873, 0.3873, 1.1619]
     x = torch.arange(4.0)[None, None]
@@ -211,14 +217,14 @@ def test_norms_divide_by_the_sample_deviation():
         assert found.flatten().tolist() == pytest.approx(wanted, abs=1e-4)
 
 
-def test_norm_adds_its_epsilon_to_the_deviation():
+def test_norm_adds_its_epsilon_to_the_deviation() -> None:
     x = torch.tensor([0.0, 2e-6], dtype=torch.float64)
     deviation = math.sqrt(2e-12)
     wanted = 1e-6 / (deviation + 1e-6)
     assert R2GenNorm(2).double()(x).tolist() == pytest.approx([-wanted, wanted])
 
 
-def test_every_norm_of_r2gen_is_its_own():
+def test_every_norm_of_r2gen_is_its_own() -> None:
     model = Case().model
     kinds = [type(module).__name__ for module in model.modules() if "Norm" in type(module).__name__]
     assert sorted(set(kinds)) == ["ConditionalNorm", "R2GenNorm"]
@@ -226,7 +232,7 @@ def test_every_norm_of_r2gen_is_its_own():
     assert kinds.count("R2GenNorm") == 3 * SETTINGS.layers + 2 * SETTINGS.encoder_layers + 2
 
 
-def _memory_inputs(run):
+def _memory_inputs(run: Callable[..., Any]) -> list[torch.Tensor]:
     """Return the words [B, D] that the relational memory read in `run(case)`."""
     case, read = Case(), []
     step = case.model.decoder.relational.step
@@ -238,14 +244,14 @@ def _memory_inputs(run):
     return read
 
 
-def test_the_memory_reads_words_with_their_positions():
+def test_the_memory_reads_words_with_their_positions() -> None:
     """The same word twice is read as two vectors, in training and in every step of the search."""
 
-    def whole(case):
+    def whole(case: Case) -> None:
         tokens, mask = case.model.tokens(case.batch)
         case.model.decoder(torch.tensor([[BEGIN, 5, 5]]), tokens[:1], mask[:1])
 
-    def by_steps(case):
+    def by_steps(case: Case) -> None:
         state = case.model.decoder.start(*case.model.tokens(case.batch), 1)
         for word in (BEGIN, 5, 5):
             case.model.step(torch.full((STUDIES,), word), state)
@@ -257,7 +263,7 @@ def test_the_memory_reads_words_with_their_positions():
         assert np.abs(read[1] - read[2]).max() > 0.1
 
 
-def test_training_drops_the_words_of_memory_and_layers_apart():
+def test_training_drops_the_words_of_memory_and_layers_apart() -> None:
     """R2Gen embeds the words once for the memory and once for the layers, each with its dropout."""
     case = Case()
     decoder = case.model.decoder.train()
@@ -267,7 +273,7 @@ def test_training_drops_the_words_of_memory_and_layers_apart():
     assert len(calls) == 2 and not torch.equal(calls[0], calls[1])
 
 
-def test_masked_tokens_are_not_seen_by_the_encoder():
+def test_masked_tokens_are_not_seen_by_the_encoder() -> None:
     torch.manual_seed(0)
     encoder = R2GenEncoder(WIDTH, HEADS, 24, 0.1, 2).eval()
     tokens, absent = torch.randn(1, 5, WIDTH), torch.tensor([[False, False, True, True, True]])
@@ -276,7 +282,7 @@ def test_masked_tokens_are_not_seen_by_the_encoder():
         torch.testing.assert_close(encoder(tokens, absent)[:, :2], short)
 
 
-def test_matrices_start_as_in_r2gen():
+def test_matrices_start_as_in_r2gen() -> None:
     """Glorot's uniform bounds for all but the last layer: its matrix has those of a plain
     linear."""
     torch.manual_seed(0)
@@ -291,26 +297,26 @@ def test_matrices_start_as_in_r2gen():
     ("words", "ids", "ended"),
     [(57, 59, True), (58, 60, True), (59, 60, False), (60, 60, False), (80, 60, False)],
 )
-def test_r2gen_counts_begin_among_the_ids(words, ids, ended):
+def test_r2gen_counts_begin_among_the_ids(words: int, ids: int, ended: bool) -> None:
     """With `max_words` 60 a report of 60 words is begin and 59 words, without an end."""
     cut = framed([4] * words, ReportSettings(decoder="r2gen", max_words=60))
     assert cut[0] == BEGIN and len(cut) == ids
     assert (cut[-1] == END) == ended
 
 
-def test_other_decoders_read_every_word_and_the_end():
+def test_other_decoders_read_every_word_and_the_end() -> None:
     cut = framed([4] * 60, ReportSettings(max_words=60))
     assert cut == [BEGIN, *[4] * 60, END]
     assert framed([4] * 61, ReportSettings(max_words=60)) == [BEGIN, *[4] * 60]
 
 
-def test_r2gen_needs_room_for_a_word_beside_begin():
+def test_r2gen_needs_room_for_a_word_beside_begin() -> None:
     with pytest.raises(SettingError, match="max_words is 1 with decoder=r2gen"):
         ReportSettings(decoder="r2gen", max_words=1)
     assert ReportSettings(max_words=1).words_read == 1
 
 
-def test_ids_that_r2gen_does_not_have_are_never_written():
+def test_ids_that_r2gen_does_not_have_are_never_written() -> None:
     """Its 0 is begin, end and padding; here they are three, and the search leaves two out."""
     case = Case()
     with torch.no_grad():
@@ -320,7 +326,7 @@ def test_ids_that_r2gen_does_not_have_are_never_written():
     assert written == {UNKNOWN}
 
 
-def test_the_transformer_decoder_keeps_its_numbers():
+def test_the_transformer_decoder_keeps_its_numbers() -> None:
     """Loss in training and in evaluation, and what beam 3 writes, for fixed seeds."""
     settings = ReportSettings(
         width=16, heads=2, layers=2, feedforward=32, encoder_layers=2, max_words=12, images=2

@@ -1,7 +1,12 @@
 """A tiny encoder and tiny images for the segmentation tests."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,7 +40,7 @@ class TinyBackbone:
     pooled_dim = patch_dim = 8
     input = InputSpec(size=SIZE, resize=SIZE)
 
-    def __init__(self, family="resnet", seed=0):
+    def __init__(self, family: str = "resnet", seed: int = 0) -> None:
         self.family = family
         with torch.random.fork_rng():
             torch.manual_seed(seed)
@@ -47,7 +52,7 @@ class TinyBackbone:
         self.pyramid_strides = (2, 4) if family == "resnet" else (4, 4)
         self.pyramid_channels = (8, 8)
 
-    def features(self, images):
+    def features(self, images: torch.Tensor) -> Features:
         fine = self.module[0](images)
         coarse = self.module[1](fine)
         maps = (fine, coarse) if self.family == "resnet" else (coarse, coarse)
@@ -56,7 +61,7 @@ class TinyBackbone:
         )
 
 
-def blobs(n, classes=1, seed=0):
+def blobs(n: int, classes: int = 1, seed: int = 0) -> Subset:
     """Dark discs on noise in about half of the images; with two classes a bright square too, which
     may overlap."""
     rng = np.random.default_rng(seed)
@@ -79,10 +84,16 @@ def blobs(n, classes=1, seed=0):
 
 
 @pytest.fixture
-def make_context(tmp_path):
+def make_context(tmp_path: Path) -> Callable[..., Any]:
     """Return a function from setting changes to a cell context with a folder of its own."""
 
-    def make(protocol="default", folder="work", classes=("blob",), seed=0, **changes):
+    def make(
+        protocol: str = "default",
+        folder: str = "work",
+        classes: tuple[str, ...] = ("blob",),
+        seed: int = 0,
+        **changes: Any,
+    ) -> CellContext:
         settings = replace(resolve(protocol, "demo", {}), **{**FAST, **changes})
         return CellContext(
             TASK, settings, tmp_path / folder, "cpu", seed, "demo", Silent(), classes
@@ -92,6 +103,6 @@ def make_context(tmp_path):
 
 
 @pytest.fixture
-def toy():
+def toy() -> SimpleNamespace:
     """Return the tiny encoder class, the image maker and the task."""
     return SimpleNamespace(Backbone=TinyBackbone, blobs=blobs, task=TASK, size=SIZE)

@@ -1,29 +1,47 @@
 """Training and prediction end to end on tiny images: learning, freezing, resuming, refusals."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
 
-from bench.cells.baselines import declare
-from bench.contracts import BackboneRequest
+from bench.cells.baselines import Baseline, declare
+from bench.contracts import BackboneRequest, CellContext, Predictions, TaskSpec
 from bench.core.errors import DataError, SettingError
 from bench.metrics.bootstrap import point
 from tasks.segmentation import SegmentationKind
 from tasks.segmentation import fit as fitting
 from tasks.segmentation.data import Source, TrainBatches, flip, scale_rotate
 from tasks.segmentation.figures import unpack_masks
+from tasks.segmentation.fit import Segmenter, Validation
+
+if TYPE_CHECKING:
+    from mmseg.models.segmentors.encoder_decoder import EncoderDecoder
+
+    from tests.tasks.segmentation.conftest import TinyBackbone
 
 
-def _figures(kind, predictions, task):
+def _figures(kind: SegmentationKind, predictions: Predictions, task: TaskSpec) -> dict[str, float]:
     n = len(predictions.table)
     return {
         name: point(statistic, n) for name, statistic in kind.statistics(predictions, task).items()
     }
 
 
-def _run(kind, toy, context, classes=1, backbone=None, n=32):
+def _run(
+    kind: SegmentationKind,
+    toy: SimpleNamespace,
+    context: CellContext,
+    classes: int = 1,
+    backbone: TinyBackbone | Baseline | None = None,
+    n: int = 32,
+) -> tuple[Segmenter, Predictions]:
     segmenter = kind.fit(
         backbone or toy.Backbone(), toy.blobs(n, classes), toy.blobs(12, classes, seed=1), context
     )
@@ -31,12 +49,14 @@ def _run(kind, toy, context, classes=1, backbone=None, n=32):
 
 
 @pytest.fixture
-def kind():
+def kind() -> SegmentationKind:
     return SegmentationKind()
 
 
 @pytest.mark.parametrize("family", ["resnet", "vit"])
-def test_a_fit_learns_the_blobs(kind, toy, make_context, family):
+def test_a_fit_learns_the_blobs(
+    kind: SegmentationKind, toy: SimpleNamespace, make_context: Callable[..., Any], family: str
+) -> None:
     _, predictions = _run(
         kind, toy, make_context(epochs=8, steps_per_epoch=8, lr=1e-2), backbone=toy.Backbone(family)
     )
@@ -50,7 +70,13 @@ def test_a_fit_learns_the_blobs(kind, toy, make_context, family):
     ("head", "family"),
     [("upernet", "resnet"), ("upernet", "vit"), ("linear", "resnet"), ("linear", "vit")],
 )
-def test_heads_for_both_families_learn(kind, toy, make_context, head, family):
+def test_heads_for_both_families_learn(
+    kind: SegmentationKind,
+    toy: SimpleNamespace,
+    make_context: Callable[..., Any],
+    head: str,
+    family: str,
+) -> None:
     context = make_context(
         head=head, upernet_channels=8, epochs=6, steps_per_epoch=8, lr=1e-2, loss="ce_dice"
     )
@@ -61,7 +87,9 @@ def test_heads_for_both_families_learn(kind, toy, make_context, head, family):
 
 
 @pytest.mark.parametrize("head", ["unet", "upernet"])
-def test_one_image_more_than_whole_batches_trains(kind, toy, make_context, head):
+def test_one_image_more_than_whole_batches_trains(
+    kind: SegmentationKind, toy: SimpleNamespace, make_context: Callable[..., Any], head: str
+) -> None:
     context = make_context(
         head=head, upernet_channels=8, epochs=1, steps_per_epoch=None, batch_size=4
     )
@@ -70,7 +98,9 @@ def test_one_image_more_than_whole_batches_trains(kind, toy, make_context, head)
 
 
 @pytest.mark.parametrize("protocol", ["gloria", "benchx"])
-def test_other_protocols_run(kind, toy, make_context, protocol):
+def test_other_protocols_run(
+    kind: SegmentationKind, toy: SimpleNamespace, make_context: Callable[..., Any], protocol: str
+) -> None:
     context = make_context(
         protocol, epochs=2, upernet_channels=8, cache_features=False, cached_views=1
     )
@@ -79,7 +109,9 @@ def test_other_protocols_run(kind, toy, make_context, protocol):
     assert predictions.extra["threshold:blob"] == 0.5
 
 
-def test_no_mask_in_the_test_split_is_refused(kind, toy, make_context):
+def test_no_mask_in_the_test_split_is_refused(
+    kind: SegmentationKind, toy: SimpleNamespace, make_context: Callable[..., Any]
+) -> None:
     context = make_context()
     segmenter = kind.fit(toy.Backbone(), toy.blobs(8), toy.blobs(8, seed=1), context)
     test = toy.blobs(6)
@@ -87,13 +119,15 @@ def test_no_mask_in_the_test_split_is_refused(kind, toy, make_context):
         kind.predict(segmenter, replace(test, mask_store=np.zeros_like(test.mask_store)), context)
 
 
-def test_flip_moves_image_and_mask_together():
+def test_flip_moves_image_and_mask_together() -> None:
     images = torch.arange(40 * 4.0).reshape(40, 1, 2, 2)
     moved, masks = flip(images, images.clone(), np.random.default_rng(0))
     assert torch.equal(moved, masks) and 10 < (moved != images).flatten(1).any(1).sum() < 30
 
 
-def test_overlapping_classes_have_a_sigmoid_each(kind, toy, make_context):
+def test_overlapping_classes_have_a_sigmoid_each(
+    kind: SegmentationKind, toy: SimpleNamespace, make_context: Callable[..., Any]
+) -> None:
     context = make_context(epochs=8, steps_per_epoch=8, lr=1e-2, classes=("disc", "square"))
     _, predictions = _run(kind, toy, context, classes=2)
     found = _figures(kind, predictions, toy.task)
@@ -104,7 +138,9 @@ def test_overlapping_classes_have_a_sigmoid_each(kind, toy, make_context):
     assert (masks[:, 0] & masks[:, 1]).any()
 
 
-def test_default_protocol_leaves_the_encoder_untouched(kind, toy, make_context):
+def test_default_protocol_leaves_the_encoder_untouched(
+    kind: SegmentationKind, toy: SimpleNamespace, make_context: Callable[..., Any]
+) -> None:
     backbone = toy.Backbone()
     before = {name: value.clone() for name, value in backbone.module.state_dict().items()}
     context = make_context(cache_features=False, augment=True)
@@ -116,7 +152,9 @@ def test_default_protocol_leaves_the_encoder_untouched(kind, toy, make_context):
     assert not [name for name in saved if name.startswith("backbone.")]
 
 
-def test_mgca_trains_batchnorm_statistics_of_a_copy_and_no_weight(kind, toy, make_context):
+def test_mgca_trains_batchnorm_statistics_of_a_copy_and_no_weight(
+    kind: SegmentationKind, toy: SimpleNamespace, make_context: Callable[..., Any]
+) -> None:
     backbone = toy.Backbone()
     before = {name: value.clone() for name, value in backbone.module.state_dict().items()}
     segmenter, predictions = _run(
@@ -133,7 +171,9 @@ def test_mgca_trains_batchnorm_statistics_of_a_copy_and_no_weight(kind, toy, mak
     assert "dice_batch_mean" in kind.statistics(predictions, toy.task)
 
 
-def test_fine_tuning_changes_a_copy_of_the_weights(kind, toy, make_context):
+def test_fine_tuning_changes_a_copy_of_the_weights(
+    kind: SegmentationKind, toy: SimpleNamespace, make_context: Callable[..., Any]
+) -> None:
     backbone = toy.Backbone()
     before = backbone.module[0][0].weight.clone()
     segmenter, _ = _run(
@@ -143,8 +183,10 @@ def test_fine_tuning_changes_a_copy_of_the_weights(kind, toy, make_context):
     assert not torch.equal(segmenter.segmentor.backbone.encoder.module[0][0].weight, before)
 
 
-def test_kept_features_train_as_computed_ones_do(kind, toy, make_context):
-    def best(flag):
+def test_kept_features_train_as_computed_ones_do(
+    kind: SegmentationKind, toy: SimpleNamespace, make_context: Callable[..., Any]
+) -> None:
+    def best(flag: bool) -> float:
         context = make_context(folder=str(flag), cache_features=flag, cached_views=1)
         return _run(kind, toy, context)[1].extra["best_metric"]
 
@@ -152,7 +194,9 @@ def test_kept_features_train_as_computed_ones_do(kind, toy, make_context):
     assert kept == pytest.approx(computed, abs=0.02)  # half precision
 
 
-def test_predictions_do_not_depend_on_batch_size(kind, toy, make_context):
+def test_predictions_do_not_depend_on_batch_size(
+    kind: SegmentationKind, toy: SimpleNamespace, make_context: Callable[..., Any]
+) -> None:
     context = make_context()
     segmenter, predictions = _run(kind, toy, context)
     other = kind.predict(replace(segmenter, batch_size=3), toy.blobs(16, seed=2), context)
@@ -173,12 +217,18 @@ def test_predictions_do_not_depend_on_batch_size(kind, toy, make_context):
 
 
 @pytest.mark.parametrize("protocol", ["default", "mgca"])
-def test_stopped_and_resumed_equals_uninterrupted(kind, toy, make_context, monkeypatch, protocol):
+def test_stopped_and_resumed_equals_uninterrupted(
+    kind: SegmentationKind,
+    toy: SimpleNamespace,
+    make_context: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    protocol: str,
+) -> None:
     common = {"augment": True, "cache_features": False, "epochs": 4}
     _, whole = _run(kind, toy, make_context(protocol, folder="whole", **common))
     evaluate, calls = fitting.Validation.evaluate, []
 
-    def stop_in_third_epoch(self, segmentor):
+    def stop_in_third_epoch(self: Validation, segmentor: EncoderDecoder) -> dict[str, float]:
         calls.append(1)
         if len(calls) == 3:
             raise KeyboardInterrupt
@@ -193,7 +243,9 @@ def test_stopped_and_resumed_equals_uninterrupted(kind, toy, make_context, monke
     assert resumed.extra == whole.extra
 
 
-def test_same_seed_same_numbers_and_the_global_generator_is_no_input(kind, toy, make_context):
+def test_same_seed_same_numbers_and_the_global_generator_is_no_input(
+    kind: SegmentationKind, toy: SimpleNamespace, make_context: Callable[..., Any]
+) -> None:
     _, one = _run(kind, toy, make_context(folder="one"))
     torch.rand(7)
     _, two = _run(kind, toy, make_context(folder="two"))
@@ -203,25 +255,35 @@ def test_same_seed_same_numbers_and_the_global_generator_is_no_input(kind, toy, 
 
 
 @pytest.mark.parametrize(("head", "family"), [("unet", "vit"), ("setr_pup", "resnet")])
-def test_head_of_another_family_is_refused(kind, toy, make_context, head, family):
+def test_head_of_another_family_is_refused(
+    kind: SegmentationKind,
+    toy: SimpleNamespace,
+    make_context: Callable[..., Any],
+    head: str,
+    family: str,
+) -> None:
     with pytest.raises(
         SettingError, match=rf"'{head}' does not fit.*'tiny' of family {family}.*head="
     ):
         _run(kind, toy, make_context(head=head), backbone=toy.Backbone(family))
 
 
-def test_image_size_between_strides_is_refused(kind, toy, make_context):
+def test_image_size_between_strides_is_refused(
+    kind: SegmentationKind, toy: SimpleNamespace, make_context: Callable[..., Any]
+) -> None:
     with pytest.raises(SettingError, match="image_size 30 does not divide by 4.*image_size=32"):
         _run(kind, toy, make_context(image_size=30))
 
 
-def test_empty_validation_is_refused(kind, toy, make_context):
+def test_empty_validation_is_refused(
+    kind: SegmentationKind, toy: SimpleNamespace, make_context: Callable[..., Any]
+) -> None:
     with pytest.raises(DataError, match="no validation image"):
         kind.fit(toy.Backbone(), toy.blobs(4), toy.blobs(0), make_context())
 
 
 # --------------------------------------------------------------------------------------------- data
-def test_augmentation_moves_image_and_mask_together_and_repeats(toy):
+def test_augmentation_moves_image_and_mask_together_and_repeats(toy: SimpleNamespace) -> None:
     subset = toy.blobs(40, seed=5)
     batches = TrainBatches(Source(subset, toy.Backbone.input), 8, augment=True)
     first, again, other = (
@@ -239,7 +301,7 @@ def test_augmentation_moves_image_and_mask_together_and_repeats(toy):
     assert 0.78 < ratio.min() < 0.9 and 1.1 < ratio.max() < 1.24
 
 
-def test_every_image_is_in_an_epoch_once(toy):
+def test_every_image_is_in_an_epoch_once(toy: SimpleNamespace) -> None:
     subset = toy.blobs(11)
     batches = TrainBatches(Source(subset, toy.Backbone.input), 4, augment=False)
     found = torch.cat([batch["inputs"] for batch in batches.batches(np.random.default_rng(0))])
@@ -252,7 +314,9 @@ def test_every_image_is_in_an_epoch_once(toy):
 BOTH = ("blob", "square")
 
 
-def test_the_prior_mask_is_that_of_training_and_sees_no_image(kind, toy, make_context):
+def test_the_prior_mask_is_that_of_training_and_sees_no_image(
+    kind: SegmentationKind, toy: SimpleNamespace, make_context: Callable[..., Any]
+) -> None:
     prior = declare("prior_mask").build(BackboneRequest("demo"))
     segmenter, predictions = _run(
         kind, toy, make_context(classes=BOTH, min_area=0.0), classes=2, backbone=prior

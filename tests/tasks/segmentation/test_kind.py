@@ -1,9 +1,13 @@
 """Settings, presets, splits and the figure of the segmentation kind."""
 
+from __future__ import annotations
+
 import logging
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -18,20 +22,24 @@ from tasks.segmentation.metrics import count_pixels
 
 
 @pytest.fixture
-def kind():
+def kind() -> SegmentationKind:
     return SegmentationKind()
 
 
 class _Reference:
     """A dataset whose published split puts image b in train and test."""
 
-    def reference_split(self, index, protocol, seed, kind=""):
+    def reference_split(
+        self, index: pd.DataFrame, protocol: str, seed: int, kind: str = ""
+    ) -> pd.DataFrame:
         if protocol != "mgca":
             return None
         again = index[index["image_id"] == "b"].assign(split="test")
         return pd.concat([index.assign(split=["train", "train", "val", "test"]), again])
 
-    def reference_subset(self, train, protocol, fraction, seed, kind=""):
+    def reference_subset(
+        self, train: pd.DataFrame, protocol: str, fraction: float, seed: int, kind: str = ""
+    ) -> pd.DataFrame | None:
         return train.iloc[:1] if protocol == "mgca" and fraction < 1 else None
 
 
@@ -46,11 +54,11 @@ INDEX = pd.DataFrame(
 )
 
 
-def test_the_kind_is_registered():
+def test_the_kind_is_registered() -> None:
     assert isinstance(KINDS.get("segmentation"), SegmentationKind)
 
 
-def test_declaration_imports_nothing_heavy():
+def test_declaration_imports_nothing_heavy() -> None:
     code = (
         "import sys, tasks.segmentation; print([m for m in ('torch', 'pandas', 'numpy', 'mmseg') "
         "if m in sys.modules])"
@@ -63,7 +71,7 @@ def test_declaration_imports_nothing_heavy():
     )
 
 
-def test_presets_follow_the_protocols(kind, toy):
+def test_presets_follow_the_protocols(kind: SegmentationKind, toy: SimpleNamespace) -> None:
     default, mgca = (kind.settings(toy.task, name, "paper", {}) for name in ("default", "mgca"))
     assert (default.frozen, default.batchnorm, default.threshold, default.monitor) == (
         True,
@@ -90,7 +98,9 @@ def test_presets_follow_the_protocols(kind, toy):
     )
 
 
-def test_gloria_fine_tunes_and_benchx_trains_upernet_by_iterations(kind, toy):
+def test_gloria_fine_tunes_and_benchx_trains_upernet_by_iterations(
+    kind: SegmentationKind, toy: SimpleNamespace
+) -> None:
     gloria, benchx = (kind.settings(toy.task, name, "paper", {}) for name in ("gloria", "benchx"))
     assert (gloria.frozen, gloria.optimizer, gloria.weight_decay, gloria.image_size) == (
         False,
@@ -110,7 +120,7 @@ def test_gloria_fine_tunes_and_benchx_trains_upernet_by_iterations(kind, toy):
         assert kind.settings(toy.task, protocol, "demo", {}).image_size <= 224
 
 
-def test_unknown_protocol_names_the_nearest(kind, toy):
+def test_unknown_protocol_names_the_nearest(kind: SegmentationKind, toy: SimpleNamespace) -> None:
     with pytest.raises(UnknownNameError, match="unknown protocol 'mcga'.*Did you mean mgca"):
         kind.settings(toy.task, "mcga", "demo", {})
 
@@ -124,12 +134,19 @@ def test_unknown_protocol_names_the_nearest(kind, toy):
         {"lrr": "1"},
     ],
 )
-def test_impossible_settings_are_refused(kind, toy, changes):
+def test_impossible_settings_are_refused(
+    kind: SegmentationKind, toy: SimpleNamespace, changes: dict[str, str]
+) -> None:
     with pytest.raises((SettingError, UnknownNameError)):
         kind.settings(toy.task, "default", "demo", changes)
 
 
-def test_reference_split_warns_with_counts(kind, toy, monkeypatch, caplog):
+def test_reference_split_warns_with_counts(
+    kind: SegmentationKind,
+    toy: SimpleNamespace,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     monkeypatch.setattr(DATASETS, "get", lambda name: _Reference())
     with caplog.at_level(logging.WARNING):
         split = split_for(kind, INDEX, toy.task, "mgca", 0)
@@ -141,14 +158,21 @@ def test_reference_split_warns_with_counts(kind, toy, monkeypatch, caplog):
     assert set(subset_for(kind, INDEX, 1.0, toy.task, "mgca", 0)["image_id"]) == set("abcd")
 
 
-def test_default_split_has_no_leak_and_no_reference(kind, toy, monkeypatch, caplog):
+def test_default_split_has_no_leak_and_no_reference(
+    kind: SegmentationKind,
+    toy: SimpleNamespace,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     monkeypatch.setattr(DATASETS, "get", lambda name: _Reference())
     split = split_for(kind, INDEX, toy.task, "default", 0)
     assert len(split) == 4 and not caplog.text
     assert set(split["split"]) == {"train", "val", "test"}
 
 
-def test_a_dataset_without_the_reference_split_is_refused(kind, toy, monkeypatch):
+def test_a_dataset_without_the_reference_split_is_refused(
+    kind: SegmentationKind, toy: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(_Reference, "reference_split", lambda *_: None)
     monkeypatch.setattr(DATASETS, "get", lambda name: _Reference())
     with pytest.raises(SettingError, match="'toy' has no 'mgca' split"):
@@ -156,7 +180,9 @@ def test_a_dataset_without_the_reference_split_is_refused(kind, toy, monkeypatch
 
 
 # ------------------------------------------------------------------------------------------- figure
-def test_figure_has_a_row_per_method(kind, toy, tmp_path):
+def test_figure_has_a_row_per_method(
+    kind: SegmentationKind, toy: SimpleNamespace, tmp_path: Path
+) -> None:
     from matplotlib.image import imread
 
     test = toy.blobs(8, seed=3)
@@ -175,7 +201,9 @@ def test_figure_has_a_row_per_method(kind, toy, tmp_path):
     assert heights[1] > heights[0] > 300
 
 
-def test_each_of_several_classes_has_its_colour_and_its_name(kind, toy, tmp_path, monkeypatch):
+def test_each_of_several_classes_has_its_colour_and_its_name(
+    kind: SegmentationKind, toy: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     figures = []
     monkeypatch.setattr(
         "tasks.segmentation.figures.save", lambda figure, out: figures.append(figure)
@@ -209,7 +237,7 @@ def test_each_of_several_classes_has_its_colour_and_its_name(kind, toy, tmp_path
     assert not any("lesion" in text for text in words)
 
 
-def test_examples_are_best_median_and_worst_of_those_with_a_lesion():
+def test_examples_are_best_median_and_worst_of_those_with_a_lesion() -> None:
     scores, lesion = (
         np.array([0.9, 0.1, 0.5, 1.0, np.nan]),
         np.array([True, True, True, False, True]),

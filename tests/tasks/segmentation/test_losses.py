@@ -1,5 +1,7 @@
 """The loss against a plain double-precision formula and against reference numbers where present."""
 
+from __future__ import annotations
+
 import json
 import math
 from pathlib import Path
@@ -19,7 +21,7 @@ from tasks.segmentation.losses import (
 PARITY = Path(__file__).parents[2] / "parity" / "segmentation_losses.npz"
 
 
-def _plain(logits, target):
+def _plain(logits: torch.Tensor, target: torch.Tensor) -> tuple[float, float]:
     """Return focal loss and batch Dice, pixel by pixel."""
     focal, both, total = 0.0, 0.0, 0.0
     for x, t in zip(logits.flatten().tolist(), target.flatten().tolist(), strict=True):
@@ -31,7 +33,7 @@ def _plain(logits, target):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-def test_losses_equal_the_formula(share):
+def test_losses_equal_the_formula(share: float) -> None:
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(3, 2, 5, 4, generator=generator, dtype=torch.float64) * 4
     target = (torch.rand(3, 2, 5, 4, generator=generator) < share).double()
@@ -44,7 +46,7 @@ def test_losses_equal_the_formula(share):
     assert focal_dice_loss(logits, target).item() == pytest.approx(expected, rel=1e-9)
 
 
-def test_cross_entropy_of_one_sigmoid_is_that_of_a_softmax_over_two():
+def test_cross_entropy_of_one_sigmoid_is_that_of_a_softmax_over_two() -> None:
     generator = torch.Generator().manual_seed(0)
     two = torch.randn(2, 2, 3, 3, generator=generator, dtype=torch.float64)
     target = (torch.rand(2, 1, 3, 3, generator=generator) < 0.4).double()
@@ -58,7 +60,7 @@ def test_cross_entropy_of_one_sigmoid_is_that_of_a_softmax_over_two():
 
 
 @pytest.mark.parametrize("kind", ["focal_dice", "ce", "ce_dice"])
-def test_loss_by_name_is_weighted_and_named(kind):
+def test_loss_by_name_is_weighted_and_named(kind: str) -> None:
     logits, target = (
         torch.randn(1, 2, 4, 4, generator=torch.Generator().manual_seed(0)),
         torch.ones(1, 2, 4, 4),
@@ -68,7 +70,7 @@ def test_loss_by_name_is_weighted_and_named(kind):
     assert part(logits, target).item() == pytest.approx(0.4 * whole(logits, target).item())
 
 
-def test_gradient_equals_finite_differences():
+def test_gradient_equals_finite_differences() -> None:
     logits = torch.randn(
         2,
         2,
@@ -82,7 +84,7 @@ def test_gradient_equals_finite_differences():
     assert torch.autograd.gradcheck(lambda x: focal_dice_loss(x, target), (logits,))
 
 
-def test_extreme_logits_stay_finite_in_half_precision():
+def test_extreme_logits_stay_finite_in_half_precision() -> None:
     logits = (
         torch.tensor([[-60.0, 60.0], [60.0, -60.0]], dtype=torch.bfloat16)
         .reshape(1, 1, 2, 2)
@@ -93,7 +95,7 @@ def test_extreme_logits_stay_finite_in_half_precision():
     assert torch.isfinite(loss) and torch.isfinite(logits.grad).all()
 
 
-def test_parity_with_the_reference_implementation():
+def test_parity_with_the_reference_implementation() -> None:
     from tasks.segmentation.metrics import Counts, count_pixels, image_dice
 
     with np.load(PARITY) as file:

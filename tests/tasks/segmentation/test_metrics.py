@@ -1,5 +1,7 @@
 """Every metric against a plain loop."""
 
+from __future__ import annotations
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,13 +24,15 @@ from tests.tasks.fakes import base_names
 MASKS = hnp.arrays(np.uint8, (4, 2, 3, 3), elements=st.integers(0, 1))
 
 
-def _dice(pred, target):
+def _dice(pred: np.ndarray, target: np.ndarray) -> float | np.float64:
     if target.sum() == 0:
         return float(pred.sum() == 0)
     return 2 * (pred & target).sum() / (pred.sum() + target.sum())
 
 
-def _table(pred, target, classes=("lung", "opacity")):
+def _table(
+    pred: np.ndarray, target: np.ndarray, classes: tuple[str, str] = ("lung", "opacity")
+) -> pd.DataFrame:
     counts = count_pixels(pred, target)
     columns = {
         f"{part}:{name}": counts[:, c, k]
@@ -46,7 +50,9 @@ def _table(pred, target, classes=("lung", "opacity")):
 
 @settings(max_examples=100, deadline=None)
 @given(MASKS, MASKS, st.lists(st.integers(0, 3), min_size=4, max_size=4), st.booleans())
-def test_metrics_equal_brute_force(pred, target, weights, emptied):
+def test_metrics_equal_brute_force(
+    pred: np.ndarray, target: np.ndarray, weights: list[int], emptied: bool
+) -> None:
     if emptied:
         pred[0], target[0], target[1] = 0, 0, 0
     repeated = [i for i, w in enumerate(weights) for _ in range(w)]
@@ -96,7 +102,7 @@ def test_metrics_equal_brute_force(pred, target, weights, emptied):
             np.testing.assert_allclose(values[f"{name}:{label}"], value, rtol=1e-12, err_msg=name)
 
 
-def test_macro_is_the_mean_over_classes():
+def test_macro_is_the_mean_over_classes() -> None:
     rng = np.random.default_rng(0)
     pred, target = (rng.integers(0, 2, (6, 2, 4, 4), dtype=np.uint8) for _ in range(2))
     found = statistics(_table(pred, target))
@@ -106,7 +112,7 @@ def test_macro_is_the_mean_over_classes():
         np.testing.assert_allclose(found[name](weights), mean)
 
 
-def test_one_class_has_no_suffix():
+def test_one_class_has_no_suffix() -> None:
     masks = np.zeros((2, 1, 3, 3), np.uint8)
     assert set(statistics(_table(masks, masks, ("pneumothorax",)))) == {
         *metrics.VARIANTS,
@@ -114,18 +120,18 @@ def test_one_class_has_no_suffix():
     }
 
 
-def test_empty_target_scores_one_only_when_nothing_is_predicted():
+def test_empty_target_scores_one_only_when_nothing_is_predicted() -> None:
     counts = Counts(np.array([0, 0, 0]), np.array([0, 5, 0]), np.array([0, 0, 7]), 64)
     assert image_dice(counts).tolist() == [1.0, 0.0, 0.0]
 
 
-def test_batch_mean_over_weights_the_short_last_batch():
+def test_batch_mean_over_weights_the_short_last_batch() -> None:
     values = np.array([0.1, 0.2, 0.3, 0.4, 1.0])
     expected = np.mean([np.mean(values[:2]), np.mean(values[2:4]), values[4]])
     assert batch_mean_weights(5, 2) @ values == pytest.approx(expected)
 
 
-def test_counts_of_bool_and_uint8_and_views_agree():
+def test_counts_of_bool_and_uint8_and_views_agree() -> None:
     rng = np.random.default_rng(1)
     pred, target = (rng.integers(0, 2, (3, 2, 8, 8), dtype=np.uint8) for _ in range(2))
     expected = np.stack([(pred & target).sum((2, 3)), pred.sum((2, 3)), target.sum((2, 3))], -1)
@@ -136,7 +142,7 @@ def test_counts_of_bool_and_uint8_and_views_agree():
 
 
 # -------------------------------------------------------------------------------- size and boundary
-def test_dice_by_size_takes_the_images_of_that_size():
+def test_dice_by_size_takes_the_images_of_that_size() -> None:
     target, pred = np.zeros((4, 1, 20, 20), np.uint8), np.zeros((4, 1, 20, 20), np.uint8)
     for image, side in enumerate(
         (1, 3, 8)
@@ -149,8 +155,8 @@ def test_dice_by_size_takes_the_images_of_that_size():
     assert np.isnan(found["dice_small"](np.array([[0, 1, 1, 1]]))[0])
 
 
-def _brute_force(mask, truth):
-    def edge(m):
+def _brute_force(mask: np.ndarray, truth: np.ndarray) -> tuple[np.float64, np.float64]:
+    def edge(m: np.ndarray) -> np.ndarray:
         padded = np.pad(m, 1)
         inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
         return np.argwhere(m & ~inner)
@@ -167,7 +173,7 @@ def _brute_force(mask, truth):
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 100_000))
-def test_boundary_scores_equal_all_pairs_of_outline_pixels(seed):
+def test_boundary_scores_equal_all_pairs_of_outline_pixels(seed: int) -> None:
     rng = np.random.default_rng(seed)
     size = int(rng.choice([12, 120]))
     blocks = rng.random((2, 6, 6)) < 0.3
@@ -181,12 +187,12 @@ def test_boundary_scores_equal_all_pairs_of_outline_pixels(seed):
         np.testing.assert_allclose(found, _brute_force(mask, truth), rtol=1e-9)
 
 
-def test_a_mask_at_the_border_has_an_outline_there():
+def test_a_mask_at_the_border_has_an_outline_there() -> None:
     assert outline(np.ones((4, 4), bool)).sum() == 12
 
 
 @pytest.mark.parametrize("protocol", ["default", "mgca"])
-def test_the_metrics_named_beforehand_are_those_that_are_given(protocol):
+def test_the_metrics_named_beforehand_are_those_that_are_given(protocol: str) -> None:
     masks = np.ones((4, 2, 3, 3), np.uint8)
     table = _table(masks, masks)
     if protocol == "mgca":

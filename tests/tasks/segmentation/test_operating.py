@@ -1,5 +1,7 @@
 """Thresholds and smallest areas chosen on validation, against trying every one."""
 
+from __future__ import annotations
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +18,7 @@ from tasks.segmentation.operating import (
 )
 
 
-def _data(seed, n=5, size=12):
+def _data(seed: int, n: int = 5, size: int = 12) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     target = (rng.random((n, size, size)) < rng.choice([0, 0.2], n)[:, None, None]).astype(np.uint8)
     noise = rng.random((n, size, size))
@@ -25,7 +27,7 @@ def _data(seed, n=5, size=12):
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 1000))
-def test_counts_at_every_threshold_equal_direct_counting(seed):
+def test_counts_at_every_threshold_equal_direct_counting(seed: int) -> None:
     probabilities, target = _data(seed)
     found = threshold_counts(probabilities, target, THRESHOLDS)
     for k, threshold in enumerate(THRESHOLDS):
@@ -36,7 +38,7 @@ def test_counts_at_every_threshold_equal_direct_counting(seed):
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 1000))
-def test_choice_is_the_best_of_all_pairs(seed):
+def test_choice_is_the_best_of_all_pairs(seed: int) -> None:
     probabilities, target = _data(seed)
     counts, pixels = threshold_counts(probabilities, target, THRESHOLDS), target[0].size
     best = choose(counts, target.sum((1, 2), dtype=np.int64), pixels, THRESHOLDS, AREAS)
@@ -51,12 +53,12 @@ def test_choice_is_the_best_of_all_pairs(seed):
     assert best.score == max(scores)
 
 
-def test_a_fixed_setting_leaves_one_candidate():
+def test_a_fixed_setting_leaves_one_candidate() -> None:
     assert candidates(0.5, THRESHOLDS).tolist() == [0.5]
     assert candidates(None, THRESHOLDS) is THRESHOLDS
 
 
-def test_small_regions_count_as_none():
+def test_small_regions_count_as_none() -> None:
     probabilities = np.zeros((2, 1, 10, 10), np.float32)
     probabilities[0, 0, :2, :2], probabilities[1, 0, :5, :5] = 0.9, 0.9
     masks = apply(probabilities, (OperatingPoint(0.5, 0.05),))

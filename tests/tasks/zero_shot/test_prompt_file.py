@@ -1,8 +1,11 @@
 """Prompt sets of a file in the form of GLoRIA's constants, and their drawing."""
 
+from __future__ import annotations
+
 import dataclasses
 import json
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from bench.core.hashing import flatten
 from bench.encoding.features import to_input
 from tasks.zero_shot import ZeroShotKind
 from tasks.zero_shot.prompt_file import draw, read_prompt_sets
+from tasks.zero_shot.settings import ZeroShotSettings
 from tests.tasks.fakes import Encoder, context, subset, task
 
 KIND = ZeroShotKind()
@@ -38,13 +42,13 @@ CLASS_PROMPTS = {
 
 
 @pytest.fixture
-def path(tmp_path):
+def path(tmp_path: Path) -> Path:
     file = tmp_path / "constants.py"
     file.write_text(SOURCE)
     return file
 
 
-def test_every_word_of_each_part_in_the_order_of_the_file(path):
+def test_every_word_of_each_part_in_the_order_of_the_file(path: Path) -> None:
     sets = read_prompt_sets(path, ["right"])
     assert list(sets) == ["left", "right"]
     assert sets["left"][:3] == [
@@ -58,7 +62,7 @@ def test_every_word_of_each_part_in_the_order_of_the_file(path):
     assert read_prompt_sets(path, ["Pneumonia"]) == {"Pneumonia": ["round", "round viral"]}
 
 
-def test_json_is_read_as_the_python_file(path, tmp_path):
+def test_json_is_read_as_the_python_file(path: Path, tmp_path: Path) -> None:
     space = {}
     exec(SOURCE[SOURCE.index("CLASS_PROMPTS") :], space)
     other = tmp_path / "prompts.json"
@@ -66,7 +70,7 @@ def test_json_is_read_as_the_python_file(path, tmp_path):
     assert read_prompt_sets(other, ["left"]) == read_prompt_sets(path, ["left"])
 
 
-def test_prompts_are_drawn_as_gloria_draws_them(path):
+def test_prompts_are_drawn_as_gloria_draws_them(path: Path) -> None:
     """One seed, then `random.sample` of every class in its order, those not asked for too."""
     sets = read_prompt_sets(path, ["right"])
     random.seed(6)
@@ -77,7 +81,9 @@ def test_prompts_are_drawn_as_gloria_draws_them(path):
 
 
 @pytest.mark.parametrize("protocol, seed", [("gloria", 6), ("benchx", 42)])
-def test_a_protocol_draws_by_its_own_seed_whatever_the_cells_is(path, tmp_path, protocol, seed):
+def test_a_protocol_draws_by_its_own_seed_whatever_the_cells_is(
+    path: Path, tmp_path: Path, protocol: str, seed: int
+) -> None:
     spec = task(labels=("left", "right"), mode="multiclass")
     changes = {"prompt_file": str(path), "similarity": "method", "scale": "1"}
     settings = KIND.settings(spec, protocol, "demo", changes)
@@ -103,10 +109,10 @@ def test_a_protocol_draws_by_its_own_seed_whatever_the_cells_is(path, tmp_path, 
     assert np.corrcoef(score, standard)[0, 1] > 0.5
 
 
-def test_what_the_file_holds_is_in_the_key(path):
+def test_what_the_file_holds_is_in_the_key(path: Path) -> None:
     spec = task(labels=("left", "right"), mode="multiclass")
 
-    def settings():
+    def settings() -> ZeroShotSettings:
         return KIND.settings(spec, "gloria", "demo", {"prompt_file": str(path)})
 
     first = settings()
@@ -127,14 +133,18 @@ def test_what_the_file_holds_is_in_the_key(path):
         ("a.json", '{"left": {"subtype": []}}', "has no prompt sets"),
     ],
 )
-def test_a_file_without_prompt_sets_is_named(tmp_path, name, text, message):
+def test_a_file_without_prompt_sets_is_named(
+    tmp_path: Path, name: str, text: str, message: str
+) -> None:
     file = tmp_path / name
     file.write_text(text)
     with pytest.raises(DataError, match=message):
         read_prompt_sets(file, ["left"])
 
 
-def test_a_file_that_changes_after_the_key_was_made_stops_the_run(path, tmp_path):
+def test_a_file_that_changes_after_the_key_was_made_stops_the_run(
+    path: Path, tmp_path: Path
+) -> None:
     spec = task(labels=("left", "right"), mode="multiclass")
     settings = KIND.settings(spec, "gloria", "demo", {"prompt_file": str(path)})
     path.write_text(SOURCE.replace("left shadow", "left veil"))
@@ -143,7 +153,7 @@ def test_a_file_that_changes_after_the_key_was_made_stops_the_run(path, tmp_path
         KIND.fit(Encoder(), none, none, context(spec, settings, tmp_path))
 
 
-def test_what_cannot_be_asked_for_is_refused_before_the_run(path, tmp_path):
+def test_what_cannot_be_asked_for_is_refused_before_the_run(path: Path, tmp_path: Path) -> None:
     spec = task(labels=("left", "elsewhere"), mode="multiclass")
     with pytest.raises(SettingError, match=r"no prompts for elsewhere.*left, right"):
         KIND.settings(spec, "gloria", "demo", {"prompt_file": str(path)})

@@ -1,9 +1,16 @@
 """Prompts have the published counts; scores follow the prompts; what needs a text side says so."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 from sklearn import metrics as sk
 
+from bench.contracts import Predictions, Subset
 from bench.core.errors import NotApplicableError, SettingError, UnknownNameError
 from bench.metrics.bootstrap import point
 from tasks.zero_shot import ZeroShotKind
@@ -22,11 +29,11 @@ COUNTS = {
 
 
 @pytest.fixture(autouse=True)
-def _cache(tmp_path, monkeypatch):
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLACE_BENCH_CACHE", str(tmp_path / "cache"))
 
 
-def data(n, seed):
+def data(n: int, seed: int) -> Subset:
     """Two exclusive classes the fake encoder's words name."""
     part = subset(n, seed)
     kept = np.flatnonzero(part.index["label:a"] != part.index["label:b"])
@@ -39,14 +46,14 @@ def data(n, seed):
 
 
 def run(
-    folder,
-    labels=("left", "right"),
-    mode="multiclass",
-    encoder=None,
-    val=True,
-    protocol="default",
-    **changes,
-):
+    folder: Path,
+    labels: tuple[str, ...] = ("left", "right"),
+    mode: str = "multiclass",
+    encoder: Encoder | None = None,
+    val: bool = True,
+    protocol: str = "default",
+    **changes: str | Any,
+) -> tuple[Predictions, dict[str, float]]:
     spec = task(labels=labels, mode=mode)
     cell = context(spec, KIND.settings(spec, protocol, "demo", changes), folder, data_key="d")
     none = data(20, 4).take(np.array([], int))
@@ -58,13 +65,13 @@ def run(
 
 
 @pytest.mark.parametrize(("label", "count"), COUNTS.items())
-def test_prompt_sets_have_the_published_counts(label, count):
+def test_prompt_sets_have_the_published_counts(label: str, count: int) -> None:
     texts = prompt_set(label)
     assert len(texts) == len(set(texts)) == count
     assert all("  " not in text and text == text.strip() for text in texts)
 
 
-def test_drawn_prompts_are_seeded():
+def test_drawn_prompts_are_seeded() -> None:
     one, same, other = (
         build("sets", "Atelectasis", 5, np.random.default_rng(seed)) for seed in (0, 0, 1)
     )
@@ -73,7 +80,7 @@ def test_drawn_prompts_are_seeded():
         prompt_set("Pneumonia")
 
 
-def test_templates():
+def test_templates() -> None:
     pairs = build("pairs", "Pleural_Thickening", None, np.random.default_rng(0))
     assert (
         "There is pleural thickening." in pairs.positive
@@ -84,17 +91,17 @@ def test_templates():
 
 
 @pytest.mark.parametrize("similarity", ["method", "global"])
-def test_exclusive_classes_are_found(tmp_path, similarity):
+def test_exclusive_classes_are_found(tmp_path: Path, similarity: str) -> None:
     found, statistics = run(tmp_path, similarity=similarity)
     assert statistics["accuracy"] > 0.9 and statistics["auroc"] > 0.95
     assert found.extra["prompts"] == 12
 
 
-def test_no_validation_is_needed_for_exclusive_classes(tmp_path):
+def test_no_validation_is_needed_for_exclusive_classes(tmp_path: Path) -> None:
     assert run(tmp_path, val=False)[1]["accuracy"] == run(tmp_path)[1]["accuracy"]
 
 
-def test_binary_labels_get_thresholds_from_validation(tmp_path):
+def test_binary_labels_get_thresholds_from_validation(tmp_path: Path) -> None:
     found, statistics = run(tmp_path, ("left",), "binary")
     assert statistics["auroc"] > 0.9 and statistics["f1"] > 0.8
     assert "threshold:left" in found.extra
@@ -104,7 +111,7 @@ def test_binary_labels_get_thresholds_from_validation(tmp_path):
     )
 
 
-def test_scores_by_hand(tmp_path):
+def test_scores_by_hand(tmp_path: Path) -> None:
     encoder, part = Encoder(), data(30, 3)
     prompts = (ClassPrompts(("left", "left large"), ("right",)), ClassPrompts(("right",)))
     for aggregate, function in (("mean", np.mean), ("max", np.max)):
@@ -121,7 +128,7 @@ def test_scores_by_hand(tmp_path):
         np.testing.assert_allclose(scores[:, 1], similar[:, 2], atol=1e-6)
 
 
-def test_gloria_normalises_over_the_test_set(tmp_path):
+def test_gloria_normalises_over_the_test_set(tmp_path: Path) -> None:
     spec = task(labels=("Edema", "Cardiomegaly"), mode="multilabel")
     settings = KIND.settings(spec, "gloria", "demo", {"scale": "1"})
     assert (settings.prompts, settings.prompts_per_class, settings.aggregate) == ("sets", 5, "max")
@@ -131,7 +138,7 @@ def test_gloria_normalises_over_the_test_set(tmp_path):
     np.testing.assert_allclose(scores.std(0), 1, atol=1e-9)
 
 
-def test_benchx_decides_every_class_on_the_test_images(tmp_path):
+def test_benchx_decides_every_class_on_the_test_images(tmp_path: Path) -> None:
     changes = {"prompts": "ensemble", "prompts_per_class": "none"}
     found, statistics = run(tmp_path, protocol="benchx", val=False, **changes)
     assert found.extra["mode"] == "multilabel"
@@ -145,12 +152,12 @@ def test_benchx_decides_every_class_on_the_test_images(tmp_path):
         assert 0 < found.extra[f"threshold:{c}"] < 1
 
 
-def test_a_backbone_without_text_is_refused(tmp_path):
+def test_a_backbone_without_text_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NotApplicableError, match="needs a text encoder, backbone 'fake' has none"):
         run(tmp_path, encoder=Encoder(has_text=False))
 
 
-def test_a_test_set_as_a_whole_stays_one():
+def test_a_test_set_as_a_whole_stays_one() -> None:
     index = data(20, 1).index
     assert KIND.split(index, task(), "default", 0) is index
     with pytest.raises(UnknownNameError):
@@ -160,15 +167,19 @@ def test_a_test_set_as_a_whole_stays_one():
 class LocalEncoder(Encoder):
     """Its local part asks for the first word alone."""
 
-    def local_similarity(self, images, texts):
+    def local_similarity(self, images: torch.Tensor, texts: list[str]) -> torch.Tensor:
         return self.similarity(images, [text.split()[0] for text in texts])
 
 
-def test_local_similarity_is_that_of_the_backbone(tmp_path):
+def test_local_similarity_is_that_of_the_backbone(tmp_path: Path) -> None:
     part, prompts = data(30, 3), (ClassPrompts(("left right",)), ClassPrompts(("right left",)))
     spec = task(labels=("left", "right"))
 
-    def scores(which, encoder, prompts=prompts):
+    def scores(
+        which: str,
+        encoder: LocalEncoder | Encoder,
+        prompts: tuple[ClassPrompts, ClassPrompts] = prompts,
+    ) -> np.ndarray:
         cell = context(
             spec,
             KIND.settings(spec, "default", "demo", {"similarity": which}),
@@ -189,7 +200,9 @@ def test_local_similarity_is_that_of_the_backbone(tmp_path):
 
 
 @pytest.mark.parametrize("similarity", ["method", "global"])
-def test_block_sizes_change_nothing(tmp_path, similarity, monkeypatch):
+def test_block_sizes_change_nothing(
+    tmp_path: Path, similarity: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first, _ = run(tmp_path, similarity=similarity)
     monkeypatch.setenv("PLACE_BENCH_CACHE", str(tmp_path / "other cache"))
     monkeypatch.setattr("bench.encoding.similarity.IMAGES", 7)
@@ -201,7 +214,7 @@ def test_block_sizes_change_nothing(tmp_path, similarity, monkeypatch):
     np.testing.assert_array_equal(first.table["pred:left"], second.table["pred:left"])
 
 
-def test_the_metrics_named_beforehand_are_those_that_are_given(tmp_path):
+def test_the_metrics_named_beforehand_are_those_that_are_given(tmp_path: Path) -> None:
     spec = task(labels=("left", "right"), mode="multiclass")
     named = KIND.metric_names(spec, KIND.settings(spec, "default", "demo", {}))
     assert base_names(run(tmp_path)[1]) == set(named)

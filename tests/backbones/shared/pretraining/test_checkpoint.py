@@ -1,10 +1,14 @@
 """Checkpoints made here: a card, vocabulary or weights that are damaged are named in one
 sentence."""
 
+from __future__ import annotations
+
 import json
 import os
 import shutil
 from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +19,7 @@ from backbones.shared.encoders.text import build_text_encoder
 from backbones.shared.encoders.vocabulary import Vocabulary
 from backbones.shared.pretraining.checkpoint import load_method, save_method
 from backbones.shared.pretraining.settings import MethodSettings
+from backbones.shared.pretraining.vision_language import LoadedMethod
 from bench.contracts import BackboneRequest
 from bench.core.errors import CheckpointError
 from bench.core.hashing import file_sha256
@@ -32,7 +37,7 @@ SIZES = {
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
     settings = override(MethodSettings(), {"embed_dim": "16", "projection_hidden": "16"})
     text = build_text_encoder(SIZES)
@@ -42,7 +47,7 @@ def whole(tmp_path_factory):
     return folder
 
 
-def card(folder, settings):
+def card(folder: Path, settings: MethodSettings) -> dict[str, Any]:
     return {
         "method": "convirt",
         "architecture": "resnet_demo",
@@ -54,20 +59,20 @@ def card(folder, settings):
     }
 
 
-def write(folder, content):
+def write(folder: Path, content: dict[str, Any]) -> None:
     (folder / "card.json").write_text(json.dumps(content))
 
 
 @pytest.fixture
-def folder(whole, tmp_path):
+def folder(whole: Path, tmp_path: Path) -> Path:
     return shutil.copytree(whole, tmp_path / "checkpoint")
 
 
-def load(folder):
+def load(folder: Path) -> LoadedMethod:
     return load_method("convirt", BackboneRequest("demo", checkpoint=folder))
 
 
-def changed(folder, *path, value=None, remove=False):
+def changed(folder: Path, *path: str, value: str | int | None = None, remove: bool = False) -> None:
     content = json.loads((folder / "card.json").read_text())
     inside = content
     for key in path[:-1]:
@@ -79,13 +84,13 @@ def changed(folder, *path, value=None, remove=False):
     write(folder, content)
 
 
-def refused(folder, match):
+def refused(folder: Path, match: str) -> None:
     with pytest.raises(CheckpointError, match=match) as stopped:
         load(folder)
     assert "\n" not in str(stopped.value)
 
 
-def test_a_whole_checkpoint_loads(folder):
+def test_a_whole_checkpoint_loads(folder: Path) -> None:
     loaded = load(folder)
     assert loaded.coverage.fraction == 1.0
     assert loaded.account()["weights"] == str(folder / "model.safetensors")
@@ -95,7 +100,7 @@ def test_a_whole_checkpoint_loads(folder):
     "content",
     [b"", b"null", b"[]", b"[1, 2]", b"3", b'"text"', b"\xff\xfe\x00\x01", b"{", b"[" * 100_000],
 )
-def test_a_card_that_is_no_object_is_refused_by_name(content, folder):
+def test_a_card_that_is_no_object_is_refused_by_name(content: bytes, folder: Path) -> None:
     (folder / "card.json").write_bytes(content)
     refused(folder, r"card\.json is damaged")
 
@@ -104,7 +109,9 @@ def test_a_card_that_is_no_object_is_refused_by_name(content, folder):
     "key", ["method", "architecture", "settings", "text_encoder", "data", "weights_sha256"]
 )
 @pytest.mark.parametrize("value", [None, 7, [], "gone"])
-def test_an_entry_that_is_missing_or_of_another_type_is_refused_by_name(key, value, folder):
+def test_an_entry_that_is_missing_or_of_another_type_is_refused_by_name(
+    key: str, value: int | list[Any] | str | None, folder: Path
+) -> None:
     if value == "gone":
         changed(folder, key, remove=True)
     else:
@@ -113,19 +120,21 @@ def test_an_entry_that_is_missing_or_of_another_type_is_refused_by_name(key, val
 
 
 @pytest.mark.parametrize("value", ["wide", None, 1.5, [16], {"a": 1}, True])
-def test_a_setting_of_another_type_names_the_card(value, folder):
+def test_a_setting_of_another_type_names_the_card(value: Any, folder: Path) -> None:
     changed(folder, "settings", "embed_dim", value=value)
     refused(folder, r"card\.json is damaged: .*embed_dim")
 
 
-def test_a_setting_that_does_not_exist_names_the_card(folder):
+def test_a_setting_that_does_not_exist_names_the_card(folder: Path) -> None:
     changed(folder, "settings", "embed_dimm", value=16)
     refused(folder, r"card\.json is damaged: .*embed_dimm")
 
 
 @pytest.mark.parametrize("size", sorted(SIZES))
 @pytest.mark.parametrize("value", [10**12, 0, -1, None, "many", 1.5])
-def test_sizes_of_terabytes_and_of_nothing_are_refused_before_memory_is_taken(size, value, folder):
+def test_sizes_of_terabytes_and_of_nothing_are_refused_before_memory_is_taken(
+    size: str, value: str | float | None, folder: Path
+) -> None:
     changed(folder, "text_encoder", size, value=value)
     refused(folder, rf"card\.json is damaged: 'text_encoder\.{size}'")
 
@@ -138,18 +147,20 @@ def test_sizes_of_terabytes_and_of_nothing_are_refused_before_memory_is_taken(si
         (("text_encoder", "max_position_embeddings"), 1 << 30),
     ],
 )
-def test_sizes_that_the_weights_have_not_are_refused_before_memory_is_taken(path, value, folder):
+def test_sizes_that_the_weights_have_not_are_refused_before_memory_is_taken(
+    path: tuple[str, str], value: int, folder: Path
+) -> None:
     changed(folder, *path, value=value)
     refused(folder, r"card\.json")
 
 
-def test_an_unknown_architecture_names_the_card(folder):
+def test_an_unknown_architecture_names_the_card(folder: Path) -> None:
     changed(folder, "architecture", value="resnet_demoo")
     refused(folder, "resnet_demoo")
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "vocab.txt"])
-def test_one_flipped_bit_of_a_file_is_noticed(name, folder):
+def test_one_flipped_bit_of_a_file_is_noticed(name: str, folder: Path) -> None:
     path = folder / name
     content = bytearray(path.read_bytes())
     content[-3] ^= 1
@@ -157,7 +168,7 @@ def test_one_flipped_bit_of_a_file_is_noticed(name, folder):
     refused(folder, rf"{name} is damaged or another file: its sha256")
 
 
-def test_a_card_written_before_vocabularies_were_hashed_is_read(folder):
+def test_a_card_written_before_vocabularies_were_hashed_is_read(folder: Path) -> None:
     changed(folder, "vocabulary_sha256", remove=True)
     assert load(folder).has_text
 
@@ -172,13 +183,15 @@ def test_a_card_written_before_vocabularies_were_hashed_is_read(folder):
         (b"", r"vocab\.txt lacks"),
     ],
 )
-def test_a_vocabulary_that_is_binary_or_cut_is_refused_by_name(content, match, folder):
+def test_a_vocabulary_that_is_binary_or_cut_is_refused_by_name(
+    content: bytes, match: str, folder: Path
+) -> None:
     changed(folder, "vocabulary_sha256", remove=True)
     (folder / "vocab.txt").write_bytes(content)
     refused(folder, match)
 
 
-def test_a_missing_part_is_refused_by_name(folder):
+def test_a_missing_part_is_refused_by_name(folder: Path) -> None:
     (folder / "vocab.txt").unlink()
     refused(folder, r"vocab\.txt")
     (folder / "model.safetensors").unlink()
@@ -186,14 +199,16 @@ def test_a_missing_part_is_refused_by_name(folder):
 
 
 @pytest.mark.parametrize("name", ["card.json", "model.safetensors", "vocab.txt"])
-def test_a_part_that_never_ends_is_refused(name, folder):
+def test_a_part_that_never_ends_is_refused(name: str, folder: Path) -> None:
     (folder / name).unlink()
     os.mkfifo(folder / name)
     refused(folder, f"{name} is a pipe")
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o002, 0o077])
-def test_all_files_of_a_checkpoint_have_the_mode_of_files_here(mask, whole, tmp_path):
+def test_all_files_of_a_checkpoint_have_the_mode_of_files_here(
+    mask: int, whole: Path, tmp_path: Path
+) -> None:
     before = os.umask(mask)
     try:
         save_method(load(whole).method, tmp_path)
@@ -203,6 +218,6 @@ def test_all_files_of_a_checkpoint_have_the_mode_of_files_here(mask, whole, tmp_
     assert modes == {"model.safetensors": 0o666 & ~mask, "vocab.txt": 0o666 & ~mask}
 
 
-def test_the_weights_are_those_that_were_saved(whole):
+def test_the_weights_are_those_that_were_saved(whole: Path) -> None:
     first, again = (load(whole).module.state_dict() for _ in range(2))
     assert all(torch.equal(value, again[key]) for key, value in first.items())

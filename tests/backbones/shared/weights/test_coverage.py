@@ -1,6 +1,9 @@
 """Every weight comes from the file: what is missing, of a wrong type or damaged is named."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,40 +16,40 @@ from bench.core.errors import CheckpointError
 FILE = Path("file")
 
 
-def network():
+def network() -> torch.nn.modules.container.Sequential:
     torch.manual_seed(0)
     layers = (nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
     return nn.Sequential(*layers).eval()
 
 
-def state(**changes):
+def state(**changes: torch.Tensor | Any) -> dict[str, torch.Tensor]:
     return {**network().state_dict(), **changes}
 
 
 class Masked(nn.Module):
     """A layer with an index and a mask it computes itself, and a token only pre-training uses."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.layer = nn.Linear(2, 2)
         self.mask_token = nn.Parameter(torch.rand(2))
         self.register_buffer("relative_position_index", torch.arange(4))
         self.register_buffer("attn_mask", torch.zeros(2))
 
-    def forward(self, images):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.layer(images)
 
 
-def test_buffers_that_are_computed_need_not_be_in_the_file():
+def test_buffers_that_are_computed_need_not_be_in_the_file() -> None:
     assert set(expected_state(Masked())) == {"layer.weight", "layer.bias", "mask_token"}
 
 
-def test_a_weight_no_forward_pass_uses_counts_for_nothing_and_is_not_random():
+def test_a_weight_no_forward_pass_uses_counts_for_nothing_and_is_not_random() -> None:
     module = Masked()
     weights = {k: v for k, v in module.state_dict().items() if k != "mask_token"}
     inputs = torch.zeros(1, 2)
 
-    def idle(names):
+    def idle(names: set[str]) -> set[str]:
         return idle_weights(module, names, lambda: [module(inputs)])
 
     coverage = fill(module, weights, FILE, "it", idle=idle)
@@ -55,7 +58,7 @@ def test_a_weight_no_forward_pass_uses_counts_for_nothing_and_is_not_random():
     assert not module.mask_token.any()
 
 
-def test_a_weight_the_forward_pass_uses_is_never_idle():
+def test_a_weight_the_forward_pass_uses_is_never_idle() -> None:
     module = Masked()
     with pytest.raises(CheckpointError, match=r"layer\.bias"):
         fill(
@@ -68,7 +71,7 @@ def test_a_weight_the_forward_pass_uses_is_never_idle():
 
 
 @pytest.mark.parametrize("dtype", [torch.int8, torch.complex64, torch.bool, torch.int64])
-def test_weights_of_another_kind_of_number_are_refused_by_name(dtype):
+def test_weights_of_another_kind_of_number_are_refused_by_name(dtype: torch.dtype) -> None:
     with pytest.raises(
         CheckpointError, match=r"file: 0\.weight holds (int|complex|bool)\d* numbers"
     ):
@@ -76,14 +79,14 @@ def test_weights_of_another_kind_of_number_are_refused_by_name(dtype):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_other_precisions_are_read(dtype):
+def test_other_precisions_are_read(dtype: torch.dtype) -> None:
     module = network()
     fill(module, {k: v.to(dtype) for k, v in state().items()}, FILE, "it")
     assert module[0].weight.dtype == torch.float32
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_that_are_not_finite_are_refused_by_name(value):
+def test_weights_that_are_not_finite_are_refused_by_name(value: float) -> None:
     broken = torch.ones(4)
     broken[2] = value
     with pytest.raises(CheckpointError, match=r"not finite in 1\.running_mean"):
@@ -91,12 +94,14 @@ def test_weights_that_are_not_finite_are_refused_by_name(value):
 
 
 @pytest.mark.parametrize(("name", "shape"), [("2.weight", (2, 4)), ("1.running_var", (4,))])
-def test_weights_of_nothing_but_zeros_are_refused_by_name(name, shape):
+def test_weights_of_nothing_but_zeros_are_refused_by_name(
+    name: str, shape: tuple[int, ...]
+) -> None:
     with pytest.raises(CheckpointError, match=rf"{name} is all zero"):
         fill(network(), state(**{name: torch.zeros(shape)}), FILE, "it")
 
 
-def test_zero_biases_and_scales_are_right():
+def test_zero_biases_and_scales_are_right() -> None:
     zeros = {"0.bias": torch.zeros(4), "1.weight": torch.zeros(4)}
     assert fill(network(), state(**zeros), FILE, "it").fraction == 1.0
 
@@ -111,12 +116,12 @@ PLAIN = {
 
 @pytest.mark.parametrize("kind", PLAIN)
 @pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
-def test_tensors_that_hold_no_plain_numbers_are_refused_by_name(kind):
+def test_tensors_that_hold_no_plain_numbers_are_refused_by_name(kind: str) -> None:
     with pytest.raises(CheckpointError, match=rf"0\.weight is a {kind}"):
         state_dict_of({"0.weight": PLAIN[kind]()}, FILE)
 
 
-def test_what_is_left_over_is_named_in_the_account():
+def test_what_is_left_over_is_named_in_the_account() -> None:
     coverage = fill(network(), state(**{"head.weight": torch.ones(3, 2)}), FILE, "it")
     account = coverage.account()
     assert (account["coverage"], account["unused"]) == (1.0, ["head.weight"])

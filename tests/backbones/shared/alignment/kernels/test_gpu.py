@@ -3,6 +3,9 @@ B^2. `make test-gpu`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 
@@ -58,7 +61,7 @@ def test_pooling_equals_the_reference(
 @pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
 @pytest.mark.parametrize("function", [info_nce, symmetric_info_nce])
 def test_contrast_equals_the_reference(
-    function, dtype: torch.dtype, tolerance: float, shape: tuple
+    function: Callable[..., Any], dtype: torch.dtype, tolerance: float, shape: tuple
 ) -> None:
     a, b, ids = contrast_inputs(*shape)
     ids = {name: value.cuda() for name, value in ids.items()}

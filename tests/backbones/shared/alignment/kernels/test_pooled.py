@@ -21,8 +21,8 @@ def compare(
     padded: bool,
     seed: int = 0,
     tolerance: float = 1e-9,
-    dtype=torch.float64,
-    **options,
+    dtype: torch.dtype = torch.float64,
+    **options: str | int,
 ) -> None:
     text, regions, text_mask, region_mask = pooled_inputs(shape, padded, seed)
     expected = loops.value_and_gradients(
