@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -19,9 +18,6 @@ from pycocoevalcap.rouge.rouge import Rouge
 from tasks.report_generation.metrics import captions, java
 from tasks.report_generation.metrics.counting import caption_counts
 from tasks.report_generation.settings import ReportSettings
-
-if TYPE_CHECKING:
-    from _pytest.monkeypatch import MonkeyPatch
 
 WORDS = (
     "the",
@@ -161,7 +157,7 @@ def test_meteor_sees_the_first_words_of_a_long_report(monkeypatch: pytest.Monkey
     assert facts == {"note:meteor": "METEOR saw the first 250 words of 1 longer texts."}
 
 
-def fake(folder: Path, monkeypatch: MonkeyPatch, body: str) -> None:
+def fake(folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
     """Put a program called java before the real one."""
     path = folder / "bin" / "java"
     path.parent.mkdir(exist_ok=True)
