@@ -30,6 +30,7 @@ from bench.cells.prepare import (
 from bench.cells.results import ResultStore
 from bench.cells.seen import check_unseen
 from bench.contracts import (
+    ANNOTATIONS,
     BACKBONES,
     DATASETS,
     Backbone,
@@ -368,8 +369,8 @@ def load_dataset(
     workers: int = 2,
     progress: Progress | None = None,
 ) -> Subset:
-    """Return all images of a dataset, decoded once into squares of `size` px, with their masks or
-    boxes where it has them.
+    """Return all images of a dataset, decoded once into squares of `size` px, with the annotations
+    it has: `subset.get(Masks)` of `bench.data.annotations`.
 
     `subset.index` has a row per image (`split` is "" where there is no official one),
     `subset.images(rows)` its pixels.
@@ -385,8 +386,7 @@ def load_dataset(
         dataset,
         root.path,
         size=size,
-        needs_masks=bool(dataset.mask_classes),
-        needs_boxes=bool(dataset.box_classes) and not dataset.mask_classes,
+        annotations=[each for _, each in ANNOTATIONS.items() if each.offered(dataset)],
         on_error=on_error,
         workers=workers,
         progress=silent,

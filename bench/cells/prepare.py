@@ -23,6 +23,7 @@ from bench.contracts import (
     Progress,
     TaskKind,
     TaskSpec,
+    needs_of,
 )
 from bench.core.errors import DataError, SettingError, UnknownNameError
 from bench.core.hashing import digest, flatten
@@ -37,10 +38,6 @@ if TYPE_CHECKING:
     from bench.data.loading import Prepared
     from bench.data.roots import DataRoot
     from bench.data.split_lists import SplitLists
-
-
-READ = ("age", "findings", "impression", "patient_id", "report", "scanner", "sex", "view")
-"""Columns of an index beside its labels that decide a result."""
 
 
 @dataclass(frozen=True)
@@ -220,11 +217,9 @@ def plan_task(name: str, request: RunRequest, progress: Progress, *, make: bool 
     from bench.data.splits import by_image_id, split_hash
 
     task = TASKS.get(name)
-    kind, dataset, settings = (
-        KINDS.get(task.kind),
-        DATASETS.get(task.dataset),
-        head_settings(task, request),
-    )
+    kind = KINDS.get(task.kind)
+    dataset = DATASETS.get(task.dataset)
+    settings = head_settings(task, request)
     root = resolve_root(
         dataset,
         request.data_root,
@@ -237,8 +232,7 @@ def plan_task(name: str, request: RunRequest, progress: Progress, *, make: bool 
         dataset,
         root.path,
         size=settings.image_size,
-        needs_masks=kind.needs == "masks",
-        needs_boxes=kind.needs == "boxes",
+        annotations=needs_of(kind, settings),
         scaling=kind.scaling.get(request.protocol, "range"),
         on_error=request.on_error,
         workers=request.workers,
@@ -260,7 +254,7 @@ def plan_task(name: str, request: RunRequest, progress: Progress, *, make: bool 
     whole, test = split_hash(index), split_hash(index[index["split"] == "test"])
     if lists and lists.fractions:
         whole = digest([whole, lists.digest()])
-    content, twins = _content_hash(prepared, kind), _twins(prepared, index)
+    twins = _twins(prepared, index)
     if twins:
         progress.say(
             f"{task.name}: {twins} images have the same file as one of another name in "
@@ -276,7 +270,7 @@ def plan_task(name: str, request: RunRequest, progress: Progress, *, make: bool 
         prepared,
         whole,
         test,
-        content,
+        prepared.content_hash,
         source,
         lists,
         twins,
@@ -307,23 +301,6 @@ def _twins(prepared: Prepared, index: pd.DataFrame) -> int:
         groups["split"].transform("nunique") > 1
     )
     return int(index.loc[several, "image_id"].nunique())
-
-
-def _content_hash(prepared: Prepared, kind: TaskKind) -> str:
-    """Return a hash of all that a kind reads: pixels (masks, boxes), and where it needs them
-    labels, reports and facts."""
-    if kind.needs not in ("labels", "reports"):
-        return prepared.data_hash
-    import pandas as pd
-
-    index = prepared.index
-    read = [
-        name
-        for name in sorted(map(str, index.columns))
-        if name in READ or name.startswith("label:")
-    ]
-    rows = pd.util.hash_pandas_object(index[["image_id", *read]].astype(str), index=False)
-    return digest([prepared.data_hash, read, sorted(rows.tolist())])
 
 
 def _split(

@@ -133,10 +133,7 @@ def _context(
         seed=cell.seed,
         profile=cell.profile,
         progress=progress,
-        mask_classes=plan.dataset.mask_classes,
-        label_names=plan.dataset.label_names,
         data_kind=cell.data_kind,
-        box_classes=plan.dataset.box_classes,
         encoder_key=_encoder_key(cell),
         data_key=plan.prepared.data_hash,
     )

@@ -6,6 +6,14 @@ It imports neither torch nor pandas, so that declarations stay light, and nothin
 
 from __future__ import annotations
 
+from bench.contracts.annotations import (
+    ANNOTATIONS,
+    Annotation,
+    Cache,
+    Source,
+    Stored,
+    annotation,
+)
 from bench.contracts.backbones import (
     BACKBONES,
     FAMILIES,
@@ -24,7 +32,7 @@ from bench.contracts.backbones import (
     has_text_side,
     weights_named,
 )
-from bench.contracts.common import DEMO_NOTE, DataKind, OnError, Profile, Progress, Scaling
+from bench.contracts.common import DEMO_NOTE, DataKind, OnError, Profile, Progress, Scaling, Skipped
 from bench.contracts.datasets import DATASETS, Dataset, Finding, PairData, Subset, dataset
 from bench.contracts.pretraining import GivesSettings, MethodSpec, Recipe, Trainer
 from bench.contracts.tasks import (
@@ -35,19 +43,23 @@ from bench.contracts.tasks import (
     Score,
     TaskKind,
     TaskSpec,
+    needs_of,
     task,
 )
 
 __all__ = [
+    "ANNOTATIONS",
     "BACKBONES",
     "DATASETS",
     "DEMO_NOTE",
     "FAMILIES",
     "KINDS",
     "TASKS",
+    "Annotation",
     "Backbone",
     "BackboneRequest",
     "BackboneSpec",
+    "Cache",
     "CellContext",
     "DataKind",
     "Dataset",
@@ -69,14 +81,19 @@ __all__ = [
     "Recipe",
     "Scaling",
     "Score",
+    "Skipped",
+    "Source",
+    "Stored",
     "Subset",
     "TaskKind",
     "TaskSpec",
     "Trainer",
+    "annotation",
     "backbone",
     "configured",
     "dataset",
     "has_text_side",
+    "needs_of",
     "task",
     "weights_named",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 Profile = Literal["demo", "paper"]
@@ -18,6 +19,15 @@ Scaling = Literal["range", "mgca"]
 
 
 DEMO_NOTE = "Rendered data: shows that the pipeline works, says nothing clinical."
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """What was left out: the image (or what the faulty row names), the file at fault, and why."""
+
+    id: str
+    path: str
+    reason: str
 
 
 class Progress(Protocol):

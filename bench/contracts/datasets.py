@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from bench.contracts.annotations import Annotation, V
 from bench.contracts.common import DataKind, Progress
 from bench.core.errors import DataError
 from bench.core.registry import Registry
@@ -149,19 +150,15 @@ def dataset(cls: type[Dataset]) -> type[Dataset]:
 class Subset:
     """Some images of one dataset, decoded once.
 
-    `index` holds the rows in order; row r's pixels stand at `positions[r]` of the stores (memory
-    maps, never written): `image_store` uint8 [M, S, S] and, where the dataset has masks,
-    `mask_store` uint8 0/1 [M, C, S, S] on the same padded grid; masks stand at `mask_positions`
-    where given. `box_lists[r]` are the boxes of row r, float32 [n, 5]: x1, y1, x2, y2 in pixels of
-    the padded square, and the class.
+    `index` holds the rows in order; row r's pixels stand at `positions[r]` of `image_store`, uint8
+    [M, S, S] (a memory map, never written). `annotations` are what the task's kind asked for, in
+    the order of the rows: `get` returns one by its class.
     """
 
     index: pd.DataFrame
     positions: np.ndarray
     image_store: np.ndarray
-    mask_store: np.ndarray | None = None
-    mask_positions: np.ndarray | None = None
-    box_lists: tuple[np.ndarray, ...] | None = None
+    annotations: Mapping[type[Annotation[Any]], Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -170,32 +167,50 @@ class Subset:
         """Return a copy of the images of `rows` (an integer array or slice), uint8 [n, S, S]."""
         return self.image_store[self.positions[rows]]
 
+    def has(self, annotation: type[Annotation[Any]]) -> bool:
+        """Say whether these images come with an annotation."""
+        return annotation in self.annotations
+
+    def get(self, annotation: type[Annotation[V]]) -> V:
+        """Return an annotation of these images, e.g. `subset.get(Masks)`; raise DataError where
+        they come without it."""
+        if annotation not in self.annotations:
+            raise _without(annotation.name)
+        values: V = self.annotations[annotation]
+        return values
+
     def masks(self, rows: Any) -> np.ndarray:
-        """Return a copy of the masks of `rows`, uint8 [n, C, S, S]."""
-        if self.mask_store is None:
-            raise DataError("these images have no masks.", "Choose a task whose dataset has masks.")
-        positions = self.positions if self.mask_positions is None else self.mask_positions
-        return self.mask_store[positions[rows]]
+        """Return the masks of `rows`: `get(Masks)[rows]`, as it was called before."""
+        masks: np.ndarray = self._named("masks")[rows]
+        return masks
 
     def boxes(self, row: int) -> np.ndarray:
-        """Return a copy of the boxes of one row, float32 [n, 5]: x1, y1, x2, y2 on the padded
-        square, class."""
-        if self.box_lists is None:
-            raise DataError("these images have no boxes.", "Choose a task whose dataset has boxes.")
-        return self.box_lists[row].copy()
+        """Return the boxes of one row: `get(Boxes)[row]`, as it was called before."""
+        boxes: np.ndarray = self._named("boxes")[row]
+        return boxes
+
+    def _named(self, name: str) -> Any:
+        for annotation, values in self.annotations.items():
+            if annotation.name == name:
+                return values
+        raise _without(name)
 
     def take(self, rows: np.ndarray) -> Subset:
-        """Return the rows `rows` (integers) with their masks and boxes; the pixels stay where they
+        """Return the rows `rows` (integers) with their annotations; the pixels stay where they
         are."""
-        masks = None if self.mask_positions is None else self.mask_positions[rows]
-        boxes = None if self.box_lists is None else tuple(self.box_lists[row] for row in rows)
         return replace(
             self,
             index=self.index.iloc[rows].reset_index(drop=True),
             positions=self.positions[rows],
-            mask_positions=masks,
-            box_lists=boxes,
+            annotations={
+                annotation: annotation.take(values, rows)
+                for annotation, values in self.annotations.items()
+            },
         )
+
+
+def _without(name: str) -> DataError:
+    return DataError(f"these images have no {name}.", f"Choose a task whose dataset has {name}.")
 
 
 @dataclass(frozen=True)

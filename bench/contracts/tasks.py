@@ -6,11 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from bench.contracts.annotations import ANNOTATIONS, Annotation
 from bench.contracts.backbones import Backbone
 from bench.contracts.common import DataKind, Profile, Progress, Scaling
-from bench.contracts.datasets import Subset
+from bench.contracts.datasets import DATASETS, Dataset, Subset
 from bench.core.registry import Registry
 
 if TYPE_CHECKING:
@@ -49,9 +50,6 @@ class CellContext:
     seed: int
     profile: Profile
     progress: Progress
-    mask_classes: tuple[str, ...] = ()
-    label_names: tuple[str, ...] = ()
-    box_classes: tuple[str, ...] = ()
     data_kind: DataKind = "real"
     """Texts of real reports are licensed: a kind shows them only where it was asked to."""
     encoder_key: str = ""
@@ -59,6 +57,26 @@ class CellContext:
     kept features."""
     data_key: str = ""
     """Hash of the images read; without it features are not kept on disk."""
+
+    @property
+    def dataset(self) -> Dataset:
+        """Return the declaration of the task's dataset."""
+        return DATASETS.get(self.task.dataset)
+
+    @property
+    def mask_classes(self) -> tuple[str, ...]:
+        """Return the dataset's `mask_classes`; a head asks `subset.get(Masks).classes`."""
+        return self.dataset.mask_classes
+
+    @property
+    def box_classes(self) -> tuple[str, ...]:
+        """Return the dataset's `box_classes`; a head asks `subset.get(Boxes).classes`."""
+        return self.dataset.box_classes
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Return the dataset's `label_names`."""
+        return self.dataset.label_names
 
 
 @dataclass(frozen=True)
@@ -98,7 +116,6 @@ class TaskKind(ABC):
     baselines: tuple[str, ...] = ()
     """Rows beside the encoders that need none, e.g. "constant_report": `fit` gets a
     `bench.cells.baselines.Baseline` of that name."""
-    needs: Literal["images", "masks", "boxes", "labels", "reports"] = "images"
     trained: bool = True
     """Whether its head is fitted to the training images; then the number of threads decides its
     last digits and belongs to the cell."""
@@ -114,6 +131,11 @@ class TaskKind(ABC):
 
         The dataclass has at least: `image_size` (int, px of the square the subsets are cached at).
         """
+
+    def needs(self, settings: Any) -> tuple[Annotation[Any], ...]:
+        """Return what these settings read beside the images, e.g. `(Masks(),)` of
+        `bench.data.annotations`. Subsets come with it, and cells are keyed by it."""
+        return ()
 
     @abstractmethod
     def protocols(self) -> tuple[str, ...]:
@@ -175,6 +197,17 @@ TASKS: Registry[TaskSpec] = Registry("task")
 
 
 KINDS: Registry[TaskKind] = Registry("task kind")
+
+
+def needs_of(kind: TaskKind, settings: Any) -> tuple[Annotation[Any], ...]:
+    """Return the annotations a kind needs with these settings.
+
+    A kind of before there were annotations has a word in place of the method: `needs = "masks"`.
+    """
+    needs: Any = kind.needs
+    if isinstance(needs, str):
+        return () if needs == "images" else (ANNOTATIONS.get(needs),)
+    return tuple(needs(settings))
 
 
 def task(spec: TaskSpec) -> TaskSpec:

@@ -140,6 +140,7 @@ def discover() -> None:
         return
     _state["discovered"] = True
     importlib.import_module("bench.cells.baselines")
+    importlib.import_module("bench.data.annotations")
     for package in ("tasks", "backbones"):
         _import_subpackages(package)
     _import_modules("tasks.datasets")

@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.contracts import OnError, Progress
+from bench.contracts import Cache, OnError, Progress
 from bench.core.checked import clear_place, file_state, make_folder
 from bench.core.errors import DataError, NotMadeError
 from bench.core.paths import cache_home
@@ -68,7 +68,7 @@ class Store:
         return data_hash(self)
 
 
-def data_hash(*stores: Store) -> str:
+def data_hash(*stores: Cache) -> str:
     """Return a hash over the sorted (id, content) pairs of stores; decodes nothing and imports no
     torch."""
     digest = hashlib.blake2b(digest_size=16)

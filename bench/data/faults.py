@@ -8,22 +8,11 @@ import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from pathlib import Path
 
-from bench.contracts import OnError
+from bench.contracts import OnError, Skipped
 from bench.core.errors import DataError
 from bench.core.storage import write_atomically
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """What was left out: the image (or what the faulty row names), the file at fault, and why."""
-
-    id: str
-    path: str
-    reason: str
-
 
 _list: ContextVar[list[Skipped] | None] = ContextVar("skipped", default=None)
 

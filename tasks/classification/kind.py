@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.contracts import (
+    Annotation,
     Backbone,
     CellContext,
     Predictions,
@@ -16,6 +17,7 @@ from bench.contracts import (
     Subset,
     TaskSpec,
 )
+from bench.data.annotations import Labels
 from bench.data.reference import TrainedKind
 from bench.metrics.names import classification_names
 from tasks.classification.settings import PRESETS, ClassificationSettings, resolve, task_labels
@@ -47,7 +49,6 @@ class ClassificationKind(TrainedKind):
         "ece",
     )
     lower_is_better = ("brier*", "ece*")
-    needs = "labels"
 
     def settings(
         self, task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]
@@ -55,6 +56,10 @@ class ClassificationKind(TrainedKind):
         """Return the preset of `protocol` and `profile` for the labels of `task`, with
         `overrides`."""
         return resolve(task, protocol, profile, overrides)
+
+    def needs(self, settings: ClassificationSettings) -> tuple[Annotation[Any], ...]:
+        """Return the labels."""
+        return (Labels(),)
 
     def protocols(self) -> tuple[str, ...]:
         """Return the names of the protocol presets."""

@@ -141,6 +141,7 @@ class Chexpert5x200(_Exclusive):
         "Plus, arXiv 2405.19538"
     )
     label_names = FIVE
+    has_reports = True
     member_list = "chexpert_5x200.csv"
     how_to_get = _how_to_get(member_list)
     demo_studies = 300
@@ -158,6 +159,7 @@ class Chexpert8x200(_Exclusive):
         "Plus, arXiv 2405.19538"
     )
     label_names = EIGHT
+    has_reports = True
     member_list = "chexpert_8x200.csv"
     how_to_get = _how_to_get(member_list)
     demo_studies = 270

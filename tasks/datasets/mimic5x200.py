@@ -34,6 +34,7 @@ class Mimic5x200(Rendered):
     folders = ("mimic_cxr", *MimicCxr.folders)
     marker = MimicCxr.marker
     label_names = FIVE
+    has_reports = True
     demo_studies = 300
 
     def index(self, root: Path) -> pd.DataFrame:

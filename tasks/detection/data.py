@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from bench.contracts import CellContext
+from bench.data.annotations import Boxes
 from bench.encoding.features import normalise, to_grey
 from bench.mm.maps import MapSource, encode_maps
 
@@ -74,7 +75,7 @@ class Source(MapSource):
 
     def boxes(self, rows: np.ndarray) -> list[np.ndarray]:
         """Return the true boxes of `rows`."""
-        return [self.subset.boxes(int(row)) for row in rows]
+        return [self.subset.get(Boxes)[int(row)] for row in rows]
 
 
 @dataclass(frozen=True)

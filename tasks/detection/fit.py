@@ -12,6 +12,7 @@ import torch
 from bench.cells.baselines import Baseline
 from bench.contracts import Backbone, CellContext, InputSpec, Predictions, Subset
 from bench.core.errors import DataError
+from bench.data.annotations import Boxes
 from bench.metrics.bootstrap import point
 from bench.mm.maps import to_device
 from bench.training.plan import TrainSummary, train
@@ -44,22 +45,19 @@ def fit(backbone: Backbone, train_set: Subset, val: Subset, context: CellContext
     settings: DetectionSettings = context.settings
     for name, subset in (("training", train_set), ("validation", val)):
         require_boxes(subset, name, context)
+    classes = train_set.get(Boxes).classes
     if isinstance(backbone, Baseline):
         frequent = learn_boxes(train_set).to(context.device)
-        validation = Validation(
-            Source(val, backbone.input), settings, context.device, context.box_classes
-        )
+        validation = Validation(Source(val, backbone.input), settings, context.device, classes)
         return _read_out(frequent, backbone, validation, {}, context)
-    detector = build_detector(backbone, len(context.box_classes), settings, context.seed).to(
-        context.device
-    )
+    detector = build_detector(backbone, len(classes), settings, context.seed).to(context.device)
     sources = [Source(subset, backbone.input) for subset in (train_set, val)]
     if settings.cache_features:
         sources = [
             encode(sources[0], detector, context, settings.cached_views),
             encode(sources[1], detector, context),
         ]
-    validation = Validation(sources[1], settings, context.device, context.box_classes)
+    validation = Validation(sources[1], settings, context.device, classes)
     summary = _train(detector, sources[0], validation, context)
     facts = {
         "head": head_name(backbone, settings),
@@ -79,13 +77,14 @@ def _read_out(
 ) -> Finder:
     """Return the finder, with the confidence chosen on validation among the facts."""
     facts |= {"confidence": best_confidence(validation.predictions(detector))}
-    return Finder(detector, backbone.input, context.box_classes, context.settings.batch_size, facts)
+    batch_size = context.settings.batch_size
+    return Finder(detector, backbone.input, validation.classes, batch_size, facts)
 
 
 def require_boxes(subset: Subset, name: str, context: CellContext) -> None:
     """Raise DataError for a subset without a single box: nothing could be learnt from it or
     measured on it."""
-    if not sum(len(subset.boxes(row)) for row in range(len(subset))):
+    if not sum(len(subset.get(Boxes)[row]) for row in range(len(subset))):
         raise DataError(
             f"task '{context.task.name}': none of the {len(subset)} {name} images has a box.",
             "Use a larger label fraction, more data, or another split.",
@@ -160,7 +159,7 @@ def to_predictions(
 
     Corners are pixels of the padded square the images were read at.
     """
-    true_boxes = [subset.boxes(row) for row in range(len(subset))]
+    true_boxes = [subset.get(Boxes)[row] for row in range(len(subset))]
     truth, ours = pack_boxes(true_boxes, scored=False), pack_boxes(found, scored=True)
     table = subset.index[["image_id", "patient_id"]].reset_index(drop=True)
     for kind, name in enumerate(classes):
@@ -194,4 +193,4 @@ def predict(finder: Finder, test: Subset, context: CellContext) -> Predictions:
 
 
 def _has_class(subset: Subset, kind: int) -> bool:
-    return any((subset.boxes(row)[:, 4] == kind).any() for row in range(len(subset)))
+    return any((subset.get(Boxes)[row][:, 4] == kind).any() for row in range(len(subset)))

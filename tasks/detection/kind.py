@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.contracts import (
+    Annotation,
     Backbone,
     CellContext,
     Predictions,
@@ -15,6 +16,7 @@ from bench.contracts import (
     Subset,
     TaskSpec,
 )
+from bench.data.annotations import Boxes
 from bench.data.reference import TrainedKind
 from tasks.detection.settings import PRESETS, DetectionSettings, resolve
 
@@ -50,13 +52,16 @@ class DetectionKind(TrainedKind):
     scaling: ClassVar[Mapping[str, Scaling]] = {"mgca": "mgca"}
     metrics = ("map_rsna", "map", "ap50", "ar", "froc")
     baselines = ("frequent_boxes",)
-    needs = "boxes"
 
     def settings(
         self, task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]
     ) -> DetectionSettings:
         """Return the preset of `protocol` and `profile` with `overrides`."""
         return resolve(protocol, profile, overrides)
+
+    def needs(self, settings: DetectionSettings) -> tuple[Annotation[Any], ...]:
+        """Return the boxes."""
+        return (Boxes(),)
 
     def protocols(self) -> tuple[str, ...]:
         """Return the names of the protocol presets."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.contracts import Subset
+from bench.data.annotations import Boxes
 
 GROUPS = 8
 """Boxes per class and image: FROC looks at up to 8 false ones."""
@@ -46,7 +47,7 @@ def learn_boxes(train: Subset) -> FrequentBoxes:
 
     The score of a group is how many of its boxes a training image has on average.
     """
-    known = np.concatenate([train.boxes(row) for row in range(len(train))])
+    known = np.concatenate([train.get(Boxes)[row] for row in range(len(train))])
     found = [
         _centres(known[known[:, 4] == kind, :4], kind, len(train))
         for kind in np.unique(known[:, 4])

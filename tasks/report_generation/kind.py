@@ -7,8 +7,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.contracts import Backbone, CellContext, Predictions, Profile, Subset, TaskKind, TaskSpec
+from bench.contracts import (
+    Annotation,
+    Backbone,
+    CellContext,
+    Predictions,
+    Profile,
+    Subset,
+    TaskKind,
+    TaskSpec,
+)
 from bench.core.errors import SettingError
+from bench.data.annotations import Reports
 from tasks.report_generation.settings import PRESETS, ReportSettings, resolve
 
 if TYPE_CHECKING:
@@ -60,13 +70,16 @@ class ReportGenerationKind(TaskKind):
     )
     baselines = ("constant_report", "random_report")
     lower_is_better = ("repeated_reports", "normal_copied", "copied_sentences", "empty*")
-    needs = "reports"
 
     def settings(
         self, task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]
     ) -> ReportSettings:
         """Return the preset of `protocol` and `profile` for `task`, with `overrides`."""
         return resolve(task, protocol, profile, overrides)
+
+    def needs(self, settings: ReportSettings) -> tuple[Annotation[Any], ...]:
+        """Return the reports."""
+        return (Reports(),)
 
     def protocols(self) -> tuple[str, ...]:
         """Return the names of the protocol presets."""

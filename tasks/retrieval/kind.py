@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.contracts import (
+    Annotation,
     Backbone,
     CellContext,
     ImageTextEncoder,
@@ -16,6 +17,7 @@ from bench.contracts import (
     TaskKind,
     TaskSpec,
 )
+from bench.data.annotations import Reports
 from tasks.retrieval.settings import PRESETS, RetrievalSettings, resolve
 
 if TYPE_CHECKING:
@@ -40,7 +42,6 @@ class RetrievalKind(TaskKind):
         "t2i_r@5",
     )
     lower_is_better = ("*_rank",)
-    needs = "reports"
     trained = False
 
     def settings(
@@ -48,6 +49,10 @@ class RetrievalKind(TaskKind):
     ) -> RetrievalSettings:
         """Return the preset of `protocol` and `profile` for `task`, with `overrides`."""
         return resolve(task, protocol, profile, overrides)
+
+    def needs(self, settings: RetrievalSettings) -> tuple[Annotation[Any], ...]:
+        """Return the reports."""
+        return (Reports(),)
 
     def protocols(self) -> tuple[str, ...]:
         """Return the names of the protocol presets."""

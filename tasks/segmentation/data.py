@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from bench.contracts import CellContext, Subset
+from bench.data.annotations import Masks
 from bench.encoding.features import normalise, to_grey
 from bench.mm.maps import FeatureMaps, MapSource, encode_maps
 from bench.training.plan import batch_slices
@@ -18,7 +19,7 @@ from bench.training.plan import batch_slices
 
 def load_masks(subset: Subset, rows: np.ndarray) -> Tensor:
     """Return the masks of `rows` as float 0/1 [B, C, S, S]."""
-    return torch.from_numpy(subset.masks(rows)).float()
+    return torch.from_numpy(subset.get(Masks)[rows]).float()
 
 
 def scale_rotate(images: Tensor, masks: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bench.contracts import Predictions, Subset
+from bench.data.annotations import Masks
 from bench.report.pictures import COLOURS, TRUTH, best_median_worst, example_frame, save, show
 from tasks.segmentation.metrics import SIZES, Counts, image_dice
 
@@ -55,7 +56,7 @@ def draw_predictions(test: Subset, predictions: Mapping[str, Predictions], out: 
         for axis, (which, image) in zip(row, chosen.items(), strict=False):
             rows = np.array([image])
             show(axis, test.images(rows)[0], f"{which}: {_dice_text(method, names, image)}")
-            truth = test.masks(rows)[0].astype(bool)
+            truth = test.get(Masks)[rows][0].astype(bool)
             if len(names) == 1:
                 _draw_errors(axis, masks[image, 0], truth[0])
             else:

@@ -12,6 +12,7 @@ import torch
 from bench.cells.baselines import Baseline
 from bench.contracts import Backbone, CellContext, InputSpec, Predictions, Subset
 from bench.core.errors import DataError
+from bench.data.annotations import Masks
 from bench.mm.maps import to_device
 from bench.training.plan import TrainSummary, train
 from tasks.segmentation import operating
@@ -63,9 +64,8 @@ def fit(backbone: Backbone, train_set: Subset, val: Subset, context: CellContext
             {},
             context,
         )
-    segmentor = build_segmentor(backbone, len(context.mask_classes), settings, context.seed).to(
-        context.device
-    )
+    classes = len(train_set.get(Masks).classes)
+    segmentor = build_segmentor(backbone, classes, settings, context.seed).to(context.device)
     sources = [Source(subset, backbone.input) for subset in (train_set, val)]
     if settings.cache_features:
         sources = [
@@ -92,7 +92,8 @@ def _read_out(
 ) -> Segmenter:
     """Return the segmenter with the operating point of every class, chosen on validation and told
     among the facts."""
-    choices, classes = validation.choices(segmentor), context.mask_classes
+    choices = validation.choices(segmentor)
+    classes = validation.source.subset.get(Masks).classes
     for name, choice in zip(classes, choices, strict=True):
         facts |= {
             f"threshold:{name}": choice.point.threshold,
@@ -105,11 +106,8 @@ def _read_out(
 def require_masks(subset: Subset, name: str, context: CellContext) -> None:
     """Raise DataError where no image of `subset` has a mask: predicting nothing would score 1 on
     it."""
-    parts = (
-        subset.masks(np.arange(start, min(start + 64, len(subset))))
-        for start in range(0, len(subset), 64)
-    )
-    if not any(part.any() for part in parts):
+    masks = subset.get(Masks)
+    if not any(masks[start : start + 64].any() for start in range(0, len(masks), 64)):
         message = f"task '{context.task.name}': none of the {len(subset)} {name} images has a mask."
         raise DataError(message, "Use more data, or another split.")
 
@@ -189,7 +187,7 @@ class Validation:
         for rows, found in _probabilities(
             segmentor, self.source, self.settings.batch_size, self.device
         ):
-            masks = self.source.subset.masks(rows)
+            masks = self.source.subset.get(Masks)[rows]
             classes = range(masks.shape[1])
             counts.append(
                 np.stack(
@@ -222,7 +220,7 @@ def predict(segmenter: Segmenter, test: Subset, context: CellContext) -> Predict
     counts, edges, packed = [], [], []
     with context.progress.track("predicting", total=len(test)) as advance:
         for rows, found in segmenter.probabilities(source, context.device):
-            masks, truth = operating.apply(found, segmenter.points), test.masks(rows)
+            masks, truth = operating.apply(found, segmenter.points), test.get(Masks)[rows]
             counts.append(count_pixels(masks, truth))
             edges.append(boundary_scores(masks, truth))
             packed.append(np.packbits(masks, axis=-1))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.contracts import (
+    Annotation,
     Backbone,
     CellContext,
     Predictions,
@@ -16,6 +17,7 @@ from bench.contracts import (
     Subset,
     TaskSpec,
 )
+from bench.data.annotations import Masks
 from bench.data.reference import TrainedKind
 from tasks.segmentation.settings import PRESETS, SegmentationSettings, resolve
 
@@ -62,13 +64,16 @@ class SegmentationKind(TrainedKind):
     )
     baselines = ("prior_mask",)
     lower_is_better = ("hd95*",)
-    needs = "masks"
 
     def settings(
         self, task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]
     ) -> SegmentationSettings:
         """Return the preset of `protocol` and `profile` with `overrides`."""
         return resolve(protocol, profile, overrides)
+
+    def needs(self, settings: SegmentationSettings) -> tuple[Annotation[Any], ...]:
+        """Return the masks."""
+        return (Masks(),)
 
     def protocols(self) -> tuple[str, ...]:
         """Return the names of the protocol presets."""

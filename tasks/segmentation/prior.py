@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.contracts import Subset
+from bench.data.annotations import Masks
 
 
 class PriorMask(nn.Module):
@@ -32,9 +33,7 @@ class PriorMask(nn.Module):
 
 def learn_prior(train: Subset) -> PriorMask:
     """Return the prior of training images."""
-    parts = (
-        train.masks(np.arange(start, min(start + 64, len(train))))
-        for start in range(0, len(train), 64)
-    )
+    masks = train.get(Masks)
+    parts = (masks[start : start + 64] for start in range(0, len(masks), 64))
     total = sum(part.sum(axis=0, dtype=np.float64) for part in parts)
     return PriorMask(torch.from_numpy(np.asarray(total) / len(train)).float())

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.contracts import (
+    Annotation,
     Backbone,
     CellContext,
     Predictions,
@@ -15,6 +16,7 @@ from bench.contracts import (
     TaskKind,
     TaskSpec,
 )
+from bench.data.annotations import Labels
 from bench.metrics.names import classification_names
 from tasks.zero_shot.settings import PRESETS, ZeroShotSettings, resolve
 
@@ -31,7 +33,6 @@ class ZeroShotKind(TaskKind):
     evaluator_version = 1
     scaling: ClassVar[Mapping[str, Scaling]] = {"gloria": "mgca"}
     metrics = ("accuracy", "f1", "auroc", "auprc", "balanced_accuracy", "mcc")
-    needs = "labels"
     trained = False
 
     def settings(
@@ -40,6 +41,10 @@ class ZeroShotKind(TaskKind):
         """Return the preset of `protocol` and `profile` for the labels of `task`, with
         `overrides`."""
         return resolve(task, protocol, profile, overrides)
+
+    def needs(self, settings: ZeroShotSettings) -> tuple[Annotation[Any], ...]:
+        """Return the labels."""
+        return (Labels(),)
 
     def protocols(self) -> tuple[str, ...]:
         """Return the names of the protocol presets."""

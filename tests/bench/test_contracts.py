@@ -1,27 +1,101 @@
-"""Rows of a subset keep everything that belongs to them."""
+"""Rows of a subset keep everything that belongs to them; what was asked for in a word still is."""
+
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 
-from bench.contracts import Subset
+from bench.contracts import DATASETS, KINDS, TASKS, CellContext, Subset, TaskKind, needs_of
+from bench.core.errors import DataError
+from bench.core.progress import Silent
+from bench.data.annotations import Boxes, BoxRows, Labels, MaskRows, Masks, PerImage, Reports
+
+IMAGES = np.arange(4, dtype=np.uint8).repeat(4).reshape(4, 2, 2)
+INDEX = pd.DataFrame({"image_id": ["a", "b", "c"], "label:x": [0.0, 1.0, 1.0]})
 
 
-def test_rows_of_a_subset_keep_their_pixels_masks_and_boxes() -> None:
-    images = np.arange(4, dtype=np.uint8).repeat(4).reshape(4, 2, 2)
-    masks = images[:, None] % 2
-    boxes = tuple(np.full((row, 5), row, np.float32) for row in range(3))
-    index = pd.DataFrame({"image_id": ["a", "b", "c"]})
-    whole = Subset(index, np.array([3, 1, 2]), images, masks, np.array([0, 1, 3]), boxes)
+def annotated() -> Subset:
+    """Three images with masks, boxes and labels."""
+    masks = MaskRows(IMAGES[:, None] % 2, np.array([0, 1, 3]), ("lung",))
+    boxes = BoxRows(tuple(np.full((row, 5), row, np.float32) for row in range(3)), ("node",))
+    annotations = {Masks: masks, Boxes: boxes, Labels: pd.DataFrame({"x": [0.0, 1.0, 1.0]})}
+    return Subset(INDEX, np.array([3, 1, 2]), IMAGES, annotations)
+
+
+def test_rows_of_a_subset_keep_their_pixels_and_annotations() -> None:
+    whole = annotated()
     some = whole.take(np.array([2, 0]))
     assert list(some.index["image_id"]) == ["c", "a"] and list(some.index.index) == [0, 1]
     assert some.images(slice(None))[:, 0, 0].tolist() == [2, 3]
-    assert some.masks(slice(None))[:, 0, 0, 0].tolist() == [1, 0]
-    assert [len(some.boxes(row)) for row in range(2)] == [2, 0]
+    assert some.get(Masks)[:][:, 0, 0, 0].tolist() == [1, 0]
+    assert [len(some.get(Boxes)[row]) for row in range(2)] == [2, 0]
+    assert some.get(Labels)["x"].tolist() == [1, 0]
+    assert (some.get(Masks).classes, some.get(Boxes).classes) == (("lung",), ("node",))
     assert some.image_store is whole.image_store
+    assert some.get(Masks).pixels is whole.get(Masks).pixels
 
 
-def test_a_subset_without_masks_and_boxes_stays_without() -> None:
-    index = pd.DataFrame({"image_id": ["a", "b"]})
-    some = Subset(index, np.arange(2), np.zeros((2, 2, 2), np.uint8)).take(np.array([], int))
-    assert len(some) == 0
-    assert some.mask_store is None and some.mask_positions is None and some.box_lists is None
+def test_masks_and_boxes_are_asked_for_as_before() -> None:
+    subset = annotated()
+    np.testing.assert_array_equal(subset.masks([0, 2]), subset.get(Masks)[[0, 2]])
+    np.testing.assert_array_equal(subset.boxes(2), subset.get(Boxes)[2])
+
+
+def test_a_subset_without_an_annotation_says_so() -> None:
+    some = Subset(INDEX, np.arange(3), IMAGES).take(np.array([], int))
+    assert len(some) == 0 and not some.has(Masks)
+    for ask in (lambda: some.get(Masks), lambda: some.masks([0])):
+        with pytest.raises(DataError, match="these images have no masks"):
+            ask()
+
+
+class Kind(TaskKind):
+    """A kind that fits nothing."""
+
+    name = "kind"
+
+    def settings(self, *_: Any) -> None: ...
+    def protocols(self) -> tuple[str, ...]:
+        return ()
+
+    def fit(self, *_: Any) -> None: ...
+    def predict(self, *_: Any) -> Any: ...
+    def statistics(self, *_: Any) -> Any: ...
+
+
+@pytest.mark.parametrize("word", ["images", "masks", "boxes", "labels", "reports"])
+def test_a_kind_of_before_names_what_it_needs_in_a_word(word: str) -> None:
+    old = type("Old", (Kind,), {"needs": word})()
+    classes = {"images": (), "masks": (Masks,), "boxes": (Boxes,)}
+    classes |= {"labels": (Labels,), "reports": (Reports,)}
+    assert tuple(type(each) for each in needs_of(old, None)) == classes[word]
+    assert needs_of(Kind(), None) == ()
+
+
+def test_a_context_names_the_classes_of_its_dataset_as_before(tmp_path: Path) -> None:
+    task = TASKS.get("siim_seg")
+    context = CellContext(task, None, tmp_path, "cpu", 0, "demo", Silent())
+    dataset = DATASETS.get("siim")
+    assert context.mask_classes == dataset.mask_classes == ("pneumothorax",)
+    assert context.label_names == dataset.label_names and context.box_classes == ()
+
+
+@pytest.mark.parametrize("name", TASKS.names())
+def test_every_dataset_offers_what_its_tasks_need(name: str) -> None:
+    task = TASKS.get(name)
+    kind = KINDS.get(task.kind)
+    settings = kind.settings(task, "default", "demo", {})
+    for annotation in needs_of(kind, settings):
+        assert annotation.offered(DATASETS.get(task.dataset)), annotation.name
+
+
+def test_values_per_image_are_hashed_whatever_their_order() -> None:
+    a, b = np.array([1.0, 2.0]), np.array([3.0, 4.0])
+    stored = PerImage({"a": a, "b": b})
+    assert stored.content(INDEX) == PerImage({"b": b, "a": a}).content(INDEX)
+    assert stored.content(INDEX) != PerImage({"a": b, "b": a}).content(INDEX)
+    assert stored.content(INDEX) != PerImage({"a": a[:, None], "b": b[:, None]}).content(INDEX)
+    rows = INDEX.iloc[[1, 0, 1]]
+    assert stored.of(rows).tolist() == [[3, 4], [1, 2], [3, 4]]

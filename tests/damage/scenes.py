@@ -23,7 +23,8 @@ from bench.cells.results import ResultStore
 from bench.commands.run import run_command
 from bench.contracts import BACKBONES, BackboneRequest, PairData
 from bench.core.progress import Silent
-from bench.data.loading import PUBLIC_COLUMNS
+from bench.data.annotations import Boxes, Masks
+from bench.data.masks import PUBLIC_COLUMNS
 from bench.report.leaderboard import build
 from tests.support.pairs import make_subset, recipe
 from tests.tasks.datasets.fakes import write_covid, write_mimic, write_siim
@@ -89,8 +90,8 @@ def _contents(plan: TaskPlan) -> str:
     columns = [c for c in index.columns if c in PUBLIC_COLUMNS or c.startswith("label:")]
     text = subset.index[columns].to_csv(index=False)
     rows = np.arange(len(subset))
-    masks = subset.masks(rows) if subset.mask_store is not None else ""
-    boxes = [subset.boxes(row) for row in rows] if subset.box_lists is not None else []
+    masks = subset.get(Masks)[rows] if subset.has(Masks) else ""
+    boxes = subset.get(Boxes).lists if subset.has(Boxes) else ()
     return _hash(text, subset.images(rows), masks, *boxes)
 
 

@@ -4,7 +4,6 @@ the cached store."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -53,8 +52,7 @@ def learnable(
 def _take(subset: Subset, rows: Sequence[int]) -> Subset:
     if len(rows) == len(subset):
         return subset
-    index = subset.index.iloc[rows].reset_index(drop=True)
-    return replace(subset, index=index, positions=subset.positions[rows])
+    return subset.take(np.array(rows, np.int64))
 
 
 def encode_reports(

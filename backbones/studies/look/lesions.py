@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.contracts import InputSpec, Subset
+from bench.data.annotations import Boxes, Masks
 from bench.data.boxes import fill_boxes
 from bench.encoding.features import centre_crop, resize, to_grey
 
@@ -66,10 +67,10 @@ def outlines(subset: Subset, row: int, classes: int, spec: InputSpec) -> np.ndar
     """Return the pixels of each class in one image as the encoder sees it, bool [classes, size,
     size]; boxes are filled."""
     side = subset.image_store.shape[-1]
-    if subset.mask_store is not None:
-        stored = subset.masks(np.array([row]))[0]
+    if subset.has(Masks):
+        stored = subset.get(Masks)[[row]][0]
     else:
-        stored = fill_boxes(subset.boxes(row), side, side, classes)
+        stored = fill_boxes(subset.get(Boxes)[row], side, side, classes)
     return (centre_crop(resize(255 * to_grey(stored), spec), spec.size)[:, 0] >= 0.5).numpy()
 
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backbones.shared.encoders.architectures import resolve_architecture
-from bench.cells.prepare import RunRequest, check_request
-from bench.contracts import KINDS, TASKS
+from bench.cells.prepare import RunRequest, check_request, head_settings
+from bench.contracts import KINDS, TASKS, needs_of
 from bench.core.errors import SettingError
 from bench.core.registry import load_plugin
 from bench.core.settings import parse_list, parse_pairs
+from bench.data.annotations import Boxes, Masks
 
-OUTLINED = ("boxes", "masks")
+OUTLINED = (Boxes, Masks)
 ABOUT = """Pictures and figures of where encoders with a text side read a finding.
 
 Per encoder: `<name>_attention.png`, test images with their lesions, the map of the asked finding
@@ -91,11 +92,17 @@ def parse(arguments: Sequence[str]) -> Look:
 
 
 def _check_task(name: str) -> None:
-    if KINDS.get(TASKS.get(name).kind).needs not in OUTLINED:
-        able = ", ".join(
-            task for task, spec in TASKS.items() if KINDS.get(spec.kind).needs in OUTLINED
-        )
+    if not _is_outlined(name):
+        able = ", ".join(task for task in TASKS.names() if _is_outlined(task))
         raise SettingError(f"task '{name}' has neither boxes nor masks.", f"These have: {able}.")
+
+
+def _is_outlined(name: str) -> bool:
+    """Say whether a task comes with boxes or masks of findings."""
+    task = TASKS.get(name)
+    settings = head_settings(task, RunRequest(tasks=(name,)))
+    needs = needs_of(KINDS.get(task.kind), settings)
+    return any(isinstance(annotation, OUTLINED) for annotation in needs)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -20,6 +20,7 @@ from bench.cells.prepare import TaskPlan, make_cell, plan_task
 from bench.contracts import BACKBONES, DEMO_NOTE, Backbone, ImageTextEncoder, Progress, Subset
 from bench.core.errors import DataError
 from bench.core.storage import write_atomically
+from bench.data.annotations import Boxes, Masks
 from bench.encoding.similarity import need_text_side
 from bench.report.pictures import stamp
 from bench.report.tables import csv_text
@@ -65,7 +66,8 @@ def _load(
 
 
 def _lesions(plan: TaskPlan, train: Subset, test: Subset, backbone: Backbone) -> Lesions:
-    names = plan.dataset.box_classes if plan.kind.needs == "boxes" else plan.dataset.mask_classes
+    outlined = train.get(Masks) if train.has(Masks) else train.get(Boxes)
+    names = outlined.classes
     lesions = find_lesions(train, test, names, backbone.input)
     if not len(lesions.rows):
         raise DataError(

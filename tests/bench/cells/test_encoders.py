@@ -9,8 +9,9 @@ import pytest
 
 from bench.cells.encoders import PretrainRequest, check_encoder, resolve_encoder
 from bench.contracts import BACKBONES
-from bench.core.errors import PlaceBenchError
+from bench.core.errors import DataError, PlaceBenchError
 from bench.core.progress import Silent
+from tests.recorded.cells import write_data
 from tests.support.checkpoints import write_checkpoint
 
 
@@ -46,3 +47,15 @@ def test_another_file_beside_a_card_is_not_taken_for_the_checkpoint(tmp_path: Pa
     assert resolve_encoder(wanted, Silent()).checkpoint == other
     trained = PretrainRequest("place", checkpoint=folder / "model.safetensors")
     assert resolve_encoder(trained, Silent()).checkpoint == folder
+
+
+def test_a_test_set_with_reports_is_nothing_to_train_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLACE_BENCH_CACHE", str(tmp_path / "cache"))
+    write_data(tmp_path / "data")
+    wanted = PretrainRequest(
+        "convirt", dataset="mimic5x200", data="real", data_root=tmp_path / "data"
+    )
+    with pytest.raises(DataError, match="the official split has test but no train"):
+        resolve_encoder(wanted, Silent())

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from bench.contracts import Dataset, Finding
 from bench.core.errors import DataError
+from bench.data.annotations import Boxes
 from bench.data.boxes import box_store, check_boxes, to_square
 from bench.data.images import resize_pad
 from bench.data.loading import prepare
@@ -89,8 +90,8 @@ def test_impossible_boxes_name_the_image(tmp_path: Path, box: list[float], fault
     with pytest.raises(
         DataError, match=rf"dataset 'boxed', image .*bad.png: box .*{fault}.*--on-error skip"
     ):
-        prepare(dataset, tmp_path, size=50, needs_boxes=True)
-    prepared = prepare(dataset, tmp_path, size=50, needs_boxes=True, on_error="skip")
+        prepare(dataset, tmp_path, size=50, annotations=(Boxes(),))
+    prepared = prepare(dataset, tmp_path, size=50, annotations=(Boxes(),), on_error="skip")
     assert prepared.index["image_id"].tolist() == ["good"]
     assert [(item.id, fault in item.reason) for item in prepared.skipped] == [("bad", True)]
 
@@ -126,12 +127,12 @@ def test_wrong_shape_is_refused() -> None:
 
 def test_subsets_carry_their_boxes_and_other_boxes_are_other_data(tmp_path: Path) -> None:
     boxes = {"one": [[0, 0, 50, 60, 0]], "none": [], "two": [[10, 10, 20, 20, 1]]}
-    prepared = prepare(Boxed(boxes), tmp_path, size=50, needs_boxes=True)
+    prepared = prepare(Boxed(boxes), tmp_path, size=50, annotations=(Boxes(),))
     subset = prepared.subset(prepared.index.iloc[[2, 1]])
     assert subset.boxes(0)[:, 4].tolist() == [1] and subset.boxes(1).shape == (0, 5)
-    again = prepare(Boxed(boxes), tmp_path, size=50, needs_boxes=True)
+    again = prepare(Boxed(boxes), tmp_path, size=50, annotations=(Boxes(),))
     other = prepare(
-        Boxed({**boxes, "two": [[10, 10, 21, 20, 1]]}), tmp_path, size=50, needs_boxes=True
+        Boxed({**boxes, "two": [[10, 10, 21, 20, 1]]}), tmp_path, size=50, annotations=(Boxes(),)
     )
     assert prepared.data_hash == again.data_hash != other.data_hash
 
@@ -147,7 +148,7 @@ def test_rows_with_other_private_columns_are_read_again(tmp_path: Path) -> None:
             )
 
     prepared = prepare(
-        Scattered({"one": [[0, 0, 50, 60, 0]]}), tmp_path, size=100, needs_boxes=True
+        Scattered({"one": [[0, 0, 50, 60, 0]]}), tmp_path, size=100, annotations=(Boxes(),)
     )
     assert prepared.subset(prepared.index).boxes(0)[0, 2] == 50
     assert prepared.subset(prepared.index.assign(rule="wide")).boxes(0)[0, 2] == 60

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bench.core.errors import DataError
+from bench.data.annotations import Masks
 from bench.data.loading import prepare
 from bench.data.splits import check_leaks
 from tasks.datasets.covid_seg import CovidSeg
@@ -50,9 +51,9 @@ def test_masks(root: Path) -> None:
 
 
 def test_changed_mask_file_is_seen_by_the_cache(root: Path) -> None:
-    before = prepare(COVID, root, size=50, needs_masks=True)
+    before = prepare(COVID, root, size=50, annotations=(Masks(),))
     (root / "masks" / "4-L.png").write_bytes((root / "masks" / "4-C.png").read_bytes())
-    after = prepare(COVID, root, size=50, needs_masks=True)
+    after = prepare(COVID, root, size=50, annotations=(Masks(),))
     assert after.data_hash != before.data_hash
     masks = [
         prepared.subset(prepared.index[prepared.index["image_id"] == "case 4.jpg"]).masks(0)[0]
@@ -94,14 +95,14 @@ def test_wrong_rows_are_named(root: Path, old: str, new: str, match: str) -> Non
     table = root / "structure.csv"
     table.write_text(table.read_text().replace(old, new, 1))
     with pytest.raises(DataError, match=match):
-        prepare(COVID, root, size=50, needs_masks=True)
+        prepare(COVID, root, size=50, annotations=(Masks(),))
 
 
 def test_truncated_mask_is_named(root: Path) -> None:
     path = root / "masks" / "0-L.png"
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(DataError, match=r"0-L\.png is truncated or corrupt"):
-        prepare(COVID, root, size=50, needs_masks=True)
+        prepare(COVID, root, size=50, annotations=(Masks(),))
 
 
 @pytest.mark.skipif(

@@ -17,6 +17,7 @@ import pytest
 
 from bench.contracts import DATASETS
 from bench.core.errors import DataError
+from bench.data.annotations import Boxes, Masks
 from bench.data.indexing import read_index
 from bench.data.loading import prepare
 from tasks.datasets._chexpert import PLUS
@@ -146,8 +147,8 @@ def test_extensions_in_capitals_are_found(fake: str, root: Path) -> None:
     pd.testing.assert_frame_equal(after[same], before[same])
     assert after.attrs["unmatched"] == before.attrs["unmatched"] if before.attrs else True
     dataset = dataset_of(fake)
-    masks = bool(dataset.mask_classes)
-    assert len(prepare(dataset, root, size=16, needs_masks=masks).index) == len(before)
+    masks = [each for each in (Masks(),) if each.offered(dataset)]
+    assert len(prepare(dataset, root, size=16, annotations=masks).index) == len(before)
 
 
 # --------------------------------------------------------------------------------- what stops a run
@@ -291,10 +292,10 @@ def test_one_bad_picture_stops_or_is_left_out_and_listed(
         path.unlink()
     else:
         path.write_bytes(b"no picture at all")
-    needs = {"needs_masks": bool(dataset.mask_classes), "needs_boxes": bool(dataset.box_classes)}
+    outlines = [each for each in (Masks(), Boxes()) if each.offered(dataset)]
     with pytest.raises(DataError, match=re.escape(path.name)):
-        prepare(dataset, root, size=16, **needs)
-    prepared = prepare(dataset, root, size=16, on_error="skip", **needs)
+        prepare(dataset, root, size=16, annotations=outlines)
+    prepared = prepare(dataset, root, size=16, on_error="skip", annotations=outlines)
     assert set(index["image_id"]) - set(prepared.index["image_id"]) == {row["image_id"]}
     assert [item.id for item in prepared.skipped] == [row["image_id"]]
 
@@ -336,10 +337,10 @@ def test_one_bad_row_stops_or_its_image_is_left_out_and_listed(fake: str, root: 
         assert old in text
         text = text.replace(old, new, 1)
     rewrite(path, text.encode())
-    needs = {"needs_masks": bool(dataset.mask_classes), "needs_boxes": bool(dataset.box_classes)}
+    outlines = [each for each in (Masks(), Boxes()) if each.offered(dataset)]
     with pytest.raises(DataError, match=re.escape(path.name.removesuffix(".gz"))):
-        prepare(dataset, root, size=16, **needs)
-    prepared = prepare(dataset, root, size=16, on_error="skip", **needs)
+        prepare(dataset, root, size=16, annotations=outlines)
+    prepared = prepare(dataset, root, size=16, on_error="skip", annotations=outlines)
     gone = set(index["image_id"]) - set(prepared.index["image_id"])
     assert len(gone) == count
     assert all(name in image for image in gone)

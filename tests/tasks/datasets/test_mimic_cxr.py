@@ -70,7 +70,7 @@ def test_views_are_a_setting(one: Path) -> None:
 
 def test_pixels_of_the_pairs(one: Path) -> None:
     prepared = prepare(MIMIC, one, size=20)
-    assert prepared.mask_store is None
+    assert not prepared.annotations
     subset = prepared.subset(prepared.index)
     for number, study in enumerate(subset.index["study_id"]):
         expected = 10 * (int(study) - 50000000)

@@ -10,6 +10,7 @@ import pytest
 from sklearn.model_selection import train_test_split
 
 from bench.core.errors import DataError
+from bench.data.annotations import Masks
 from bench.data.loading import prepare
 from bench.data.roots import resolve_root
 from bench.data.splits import default_split
@@ -158,8 +159,8 @@ def test_an_impossible_object_stops_or_is_skipped_and_counted(
     with pytest.raises(
         DataError, match=rf"train\.csv, line 4, image 'train/00002\.jpg': .*{reason}"
     ):
-        prepare(OBJECTS, root, size=20, needs_masks=True)
-    prepared = prepare(OBJECTS, root, size=20, needs_masks=True, on_error="skip")
+        prepare(OBJECTS, root, size=20, annotations=(Masks(),))
+    prepared = prepare(OBJECTS, root, size=20, annotations=(Masks(),), on_error="skip")
     assert [item.id for item in prepared.skipped] == ["train/00002.jpg"]
     faults = [finding.message for finding in OBJECTS.validate(root) if finding.level == "error"]
     assert sum("1 images have an impossible box" in fault for fault in faults) == 1

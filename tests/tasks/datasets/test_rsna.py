@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from bench.core.errors import DataError
+from bench.data.annotations import Masks
 from bench.data.loading import prepare
 from bench.data.roots import resolve_root
 from tasks.datasets.rsna import CLASSES_TABLE, DETAILS, FILES, MAPPING, TABLE, Rsna
@@ -77,7 +78,7 @@ def test_boxes_and_masks(root: Path) -> None:
 
 def test_found_by_its_table_and_prepared(root: Path) -> None:
     assert resolve_root(RSNA, root).path == root
-    prepared = prepare(RSNA, root, size=SIDE, needs_masks=True)
+    prepared = prepare(RSNA, root, size=SIDE, annotations=(Masks(),))
     subset = prepared.subset(prepared.index)
     assert (
         subset.masks(slice(None)).any((1, 2, 3)) == (subset.index["label:Pneumonia"] == 1)
@@ -163,8 +164,8 @@ def test_an_impossible_box_stops_or_is_skipped_and_counted(
 ) -> None:
     edit(root, "id-05,20.0,6.5,8.0,8.0,1", new)
     with pytest.raises(DataError, match=rf"{TABLE}, line 14, image 'id-05': box .* {reason}"):
-        prepare(RSNA, root, size=16, needs_masks=True)
-    prepared = prepare(RSNA, root, size=16, needs_masks=True, on_error="skip")
+        prepare(RSNA, root, size=16, annotations=(Masks(),))
+    prepared = prepare(RSNA, root, size=16, annotations=(Masks(),), on_error="skip")
     assert [item.id for item in prepared.skipped] == ["id-05"]
     assert len(prepared.index) == 11
     assert any(

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from bench.core.errors import DataError
+from bench.data.annotations import Masks
 from bench.data.loading import prepare
 from bench.data.roots import resolve_root
 from bench.data.splits import check_leaks, default_split
@@ -69,13 +70,13 @@ def test_stage_2_spelling_without_blanks(tmp_path: Path) -> None:
 
 
 def test_prepared_masks_lie_on_the_images(root: Path, truth: dict[str, np.ndarray]) -> None:
-    prepared = prepare(SIIM, root, size=32, needs_masks=True)
+    prepared = prepare(SIIM, root, size=32, annotations=(Masks(),))
     index = default_split(prepared.index)
     check_leaks(index)
     test = prepared.subset(index[index["split"] == "test"])
     for number, image in enumerate(test.index["image_id"]):
         assert (test.masks(slice(number, number + 1))[0, 0] == truth[image]).all()
-    assert prepared.data_hash == prepare(SIIM, root, size=32, needs_masks=True).data_hash
+    assert prepared.data_hash == prepare(SIIM, root, size=32, annotations=(Masks(),)).data_hash
 
 
 def test_headers_are_read_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,8 +155,8 @@ def test_runs_longer_than_the_image(root: Path) -> None:
         DataError,
         match=r"train-rle\.csv, line \d+, image '1\.2\.276\.1': the runs end at pixel 2005",
     ):
-        prepare(SIIM, root, size=16, needs_masks=True)
-    prepared = prepare(SIIM, root, size=16, needs_masks=True, on_error="skip")
+        prepare(SIIM, root, size=16, annotations=(Masks(),))
+    prepared = prepare(SIIM, root, size=16, annotations=(Masks(),), on_error="skip")
     assert [item.id for item in prepared.skipped] == ["1.2.276.1"]
     assert len(prepared.index) == 29
 
@@ -165,7 +166,7 @@ def test_line_named_in_an_error_is_the_line_of_the_file(root: Path) -> None:
     lines = (root / "train-rle.csv").read_text().splitlines()
     number = next(number for number, line in enumerate(lines, 1) if line.startswith("1.2.276.1,"))
     with pytest.raises(DataError, match=f"line {number},"):
-        prepare(SIIM, root, size=16, needs_masks=True)
+        prepare(SIIM, root, size=16, annotations=(Masks(),))
 
 
 def test_truncated_dicom(root: Path) -> None:
@@ -173,7 +174,7 @@ def test_truncated_dicom(root: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(DataError, match=r"1\.2\.276\.4\.dcm is truncated or corrupt"):
         prepare(SIIM, root, size=16)
-    prepared = prepare(SIIM, root, size=16, needs_masks=True, on_error="skip")
+    prepared = prepare(SIIM, root, size=16, annotations=(Masks(),), on_error="skip")
     assert [item.id for item in prepared.skipped] == ["1.2.276.4"]
     subset = prepared.subset(SIIM.index(root))
     assert len(subset) == 29
@@ -280,7 +281,7 @@ def test_balanced_subset_refuses_what_it_cannot_draw() -> None:
 
 
 def test_scattered_masks_are_decoded_per_split(root: Path, truth: dict[str, np.ndarray]) -> None:
-    prepared = prepare(SIIM, root, size=32, needs_masks=True)
+    prepared = prepare(SIIM, root, size=32, annotations=(Masks(),))
     split = SIIM.reference_split(prepared.index, "mgca", 0)
     assert SIIM.reference_split(prepared.index, "default", 0) is None
     areas = {

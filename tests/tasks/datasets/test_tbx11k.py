@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from bench.core.errors import DataError
+from bench.data.annotations import Masks
 from bench.data.loading import prepare
 from bench.data.roots import resolve_root
 from tasks.datasets.tbx11k import Tbx11k
@@ -171,8 +172,8 @@ def test_an_impossible_box_stops_or_is_skipped(
     with pytest.raises(
         DataError, match=rf"data\.csv, line 42, image 'tb0001\.png': box .* {reason}"
     ):
-        prepare(TBX, root, size=16, needs_masks=True)
-    assert len(prepare(TBX, root, size=16, needs_masks=True, on_error="skip").skipped) == 1
+        prepare(TBX, root, size=16, annotations=(Masks(),))
+    assert len(prepare(TBX, root, size=16, annotations=(Masks(),), on_error="skip").skipped) == 1
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from bench.core.errors import DataError
+from bench.data.annotations import Masks
 from bench.data.loading import prepare
 from bench.data.roots import resolve_root
 from bench.data.splits import default_split
@@ -74,7 +75,7 @@ def test_masks_are_the_merged_boxes_of_all_findings(root: Path) -> None:
 
 
 def test_boxes_are_read_whatever_the_split_says_by_then(root: Path) -> None:
-    prepared = prepare(VINDR, root, size=40, needs_masks=True)
+    prepared = prepare(VINDR, root, size=40, annotations=(Masks(),))
     split = default_split(prepared.index)
     assert split["split"].value_counts()["test"] == 8
     ill = split[(split["split"] == "val") | (split["image_id"] == "t00")].assign(split="val")
@@ -176,7 +177,7 @@ def test_an_impossible_box_is_named_with_its_line(root: Path, box: str, reason: 
         DataError, match=rf"annotations_train\.csv, line 4, image 't00': box .* {reason}"
     ):
         VINDR.boxes(row_of(root, "t00"), root)
-    prepared = prepare(VINDR, root, size=16, needs_masks=True, on_error="skip")
+    prepared = prepare(VINDR, root, size=16, annotations=(Masks(),), on_error="skip")
     assert [item.id for item in prepared.skipped] == ["t00"]
 
 

@@ -16,6 +16,7 @@ from torch import nn
 
 from bench.contracts import CellContext, Features, InputSpec, Subset, TaskSpec
 from bench.core.progress import Silent
+from bench.data.annotations import Boxes, BoxRows
 from tasks.detection.settings import resolve
 
 SIZE = 64
@@ -85,9 +86,9 @@ def squares(n: int, classes: int = 1, seed: int = 0) -> Subset:
             "patient_id": [f"p{seed}_{k // 2}" for k in range(n)],
         }
     )
-    return Subset(
-        index, np.arange(n), np.clip(images, 0, 255).astype(np.uint8), box_lists=tuple(boxes)
-    )
+    names = ("box", "pit")[:classes]
+    pixels = np.clip(images, 0, 255).astype(np.uint8)
+    return Subset(index, np.arange(n), pixels, {Boxes: BoxRows(tuple(boxes), names)})
 
 
 @pytest.fixture
@@ -97,14 +98,11 @@ def make_context(tmp_path: Path) -> Callable[..., Any]:
     def make(
         protocol: str = "default",
         folder: str = "work",
-        classes: tuple[str, ...] = ("box",),
         seed: int = 0,
         **changes: Any,
     ) -> CellContext:
         settings = replace(resolve(protocol, "demo", {}), **{**FAST, **changes})
-        return CellContext(
-            TASK, settings, tmp_path / folder, "cpu", seed, "demo", Silent(), box_classes=classes
-        )
+        return CellContext(TASK, settings, tmp_path / folder, "cpu", seed, "demo", Silent())
 
     return make
 

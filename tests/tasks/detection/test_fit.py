@@ -4,7 +4,7 @@ refusals."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ import torch
 from bench.cells.baselines import Baseline, declare
 from bench.contracts import BackboneRequest, CellContext, Predictions, Subset, TaskSpec
 from bench.core.errors import DataError, SettingError
+from bench.data.annotations import Boxes, BoxRows
 from bench.metrics.bootstrap import point
 from tasks.detection import DetectionKind, prior
 from tasks.detection import fit as fitting
@@ -194,7 +195,11 @@ def test_image_size_between_strides_is_refused(
 
 
 def _healthy(subset: Subset) -> Subset:
-    return replace(subset, box_lists=tuple(np.zeros((0, 5), np.float32) for _ in subset.box_lists))
+    return with_boxes(subset, [np.zeros((0, 5), np.float32)] * len(subset))
+
+
+def with_boxes(subset: Subset, lists: Sequence[np.ndarray]) -> Subset:
+    return replace(subset, annotations={Boxes: BoxRows(tuple(lists), ("box",))})
 
 
 def test_subsets_without_a_box_are_refused_by_name(
@@ -213,7 +218,7 @@ def test_subsets_without_a_box_are_refused_by_name(
 def test_a_class_without_test_boxes_is_named(
     kind: DetectionKind, toy: SimpleNamespace, make_context: Callable[..., Any]
 ) -> None:
-    context = make_context(classes=("box", "pit"))
+    context = make_context()
     finder = kind.fit(toy.Backbone(), toy.squares(24, 2), toy.squares(12, 2, seed=1), context)
     predictions = kind.predict(finder, toy.squares(12, 1, seed=2), context)
     assert predictions.extra["classes_without_test_boxes"] == "pit"
@@ -258,13 +263,13 @@ def test_every_image_is_in_an_epoch_once_with_its_boxes(toy: SimpleNamespace) ->
     counts = sorted(
         len(sample.gt_instances.bboxes) for batch in batches for sample in batch["data_samples"]
     )
-    assert counts == sorted(len(own) for own in subset.box_lists)
+    assert counts == sorted(len(own) for own in subset.get(Boxes).lists)
 
 
 @pytest.mark.parametrize("share", [0.2, 0.8])
 def test_the_share_of_images_with_boxes_is_drawn(toy: SimpleNamespace, share: float) -> None:
     subset = toy.squares(400)
-    without = sum(not len(own) for own in subset.box_lists) / 400
+    without = sum(not len(own) for own in subset.get(Boxes).lists) / 400
     assert 0.25 < without < 0.75, "what is drawn differs from what is there"
     batches = TrainBatches(
         Source(subset, toy.Backbone.input), 100, augment=False, positive_share=share
@@ -280,9 +285,7 @@ def test_the_share_of_images_with_boxes_is_drawn(toy: SimpleNamespace, share: fl
 
 def test_a_share_of_images_that_all_have_boxes_is_all_of_them(toy: SimpleNamespace) -> None:
     full = toy.squares(40)
-    subset = replace(
-        full, box_lists=tuple(np.array([[1, 1, 9, 9, 0]], np.float32) for _ in full.box_lists)
-    )
+    subset = with_boxes(full, [np.array([[1, 1, 9, 9, 0]], np.float32)] * 40)
     batches = TrainBatches(Source(subset, toy.Backbone.input), 7, augment=False, positive_share=0.5)
     order = batches._order(np.random.default_rng(0))
     assert sorted(order) == list(range(40))
@@ -295,7 +298,7 @@ def test_frequent_boxes_are_those_of_training_and_see_no_image(
     finder, predictions = _run(kind, toy, make_context(), backbone=frequent, n=48)
     corners, scores = predictions.arrays["corners"], predictions.arrays["scores"]
     assert corners.shape[1] == prior.GROUPS and (corners == corners[:1]).all()
-    known = sum(len(boxes) for boxes in toy.squares(48).box_lists)
+    known = sum(len(boxes) for boxes in toy.squares(48).get(Boxes).lists)
     assert scores[0].sum() == pytest.approx(known / 48, abs=1e-5)
     trained = _run(
         kind, toy, make_context(epochs=2, steps_per_epoch=30, val_every=2, lr=1e-2), n=48
@@ -311,5 +314,5 @@ def test_a_class_of_one_box_has_one_frequent_box(toy: SimpleNamespace) -> None:
         np.zeros((0, 5), np.float32),
         np.zeros((0, 5), np.float32),
     )
-    found = prior.learn_boxes(replace(images, box_lists=boxes)).boxes.numpy()
+    found = prior.learn_boxes(with_boxes(images, boxes)).boxes.numpy()
     np.testing.assert_allclose(found, [[1, 2, 9, 8, 0, 1 / 3]], rtol=1e-6)

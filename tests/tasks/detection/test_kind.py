@@ -12,6 +12,7 @@ import pytest
 
 from bench.contracts import KINDS
 from bench.core.errors import SettingError, UnknownNameError
+from bench.data.annotations import Boxes
 from tasks.detection import DetectionKind
 from tasks.detection.metrics import best_confidence, image_scores
 from tests.tasks.detection.cases import as_predictions, random_case
@@ -93,7 +94,7 @@ def test_figure_has_a_row_per_method(
 
     test = toy.squares(12)
     _, found = random_case(0, images=12, classes=1)
-    predictions = as_predictions(test.box_lists, found, ("box",), {"confidence": 0.3})
+    predictions = as_predictions(test.get(Boxes).lists, found, ("box",), {"confidence": 0.3})
     heights = []
     for methods in ({"one": predictions}, {"one": predictions, "a_b <x> %": predictions}):
         path = kind.figure(toy.task, test, methods, tmp_path / "deep" / f"{len(methods)}.png")
@@ -106,7 +107,7 @@ def test_figure_of_a_method_that_finds_nothing(
 ) -> None:
     test = toy.squares(6)
     predictions = as_predictions(
-        test.box_lists, [np.zeros((0, 6), np.float32)] * 6, ("box",), {"confidence": 1.0}
+        test.get(Boxes).lists, [np.zeros((0, 6), np.float32)] * 6, ("box",), {"confidence": 1.0}
     )
     assert (
         kind.figure(toy.task, test, {"nothing": predictions}, tmp_path / "x.png").stat().st_size > 0

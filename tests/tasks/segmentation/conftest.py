@@ -16,6 +16,7 @@ from torch import nn
 
 from bench.contracts import CellContext, Features, InputSpec, Subset, TaskSpec
 from bench.core.progress import Silent
+from bench.data.annotations import MaskRows, Masks
 from tasks.segmentation.settings import resolve
 
 SIZE = 32
@@ -80,7 +81,10 @@ def blobs(n: int, classes: int = 1, seed: int = 0) -> Subset:
     index = pd.DataFrame(
         {"image_id": [f"i{k}" for k in range(n)], "patient_id": [f"p{k // 2}" for k in range(n)]}
     )
-    return Subset(index, np.arange(n), np.clip(images, 0, 255).astype(np.uint8), masks)
+    names = ("blob",) if classes == 1 else ("disc", "square")
+    rows = np.arange(n)
+    pixels = np.clip(images, 0, 255).astype(np.uint8)
+    return Subset(index, rows, pixels, {Masks: MaskRows(masks, rows, names)})
 
 
 @pytest.fixture
@@ -90,14 +94,11 @@ def make_context(tmp_path: Path) -> Callable[..., Any]:
     def make(
         protocol: str = "default",
         folder: str = "work",
-        classes: tuple[str, ...] = ("blob",),
         seed: int = 0,
         **changes: Any,
     ) -> CellContext:
         settings = replace(resolve(protocol, "demo", {}), **{**FAST, **changes})
-        return CellContext(
-            TASK, settings, tmp_path / folder, "cpu", seed, "demo", Silent(), classes
-        )
+        return CellContext(TASK, settings, tmp_path / folder, "cpu", seed, "demo", Silent())
 
     return make
 

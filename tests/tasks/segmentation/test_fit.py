@@ -14,6 +14,7 @@ import torch
 from bench.cells.baselines import Baseline, declare
 from bench.contracts import BackboneRequest, CellContext, Predictions, TaskSpec
 from bench.core.errors import DataError, SettingError
+from bench.data.annotations import MaskRows, Masks
 from bench.metrics.bootstrap import point
 from tasks.segmentation import SegmentationKind
 from tasks.segmentation import fit as fitting
@@ -115,8 +116,9 @@ def test_no_mask_in_the_test_split_is_refused(
     context = make_context()
     segmenter = kind.fit(toy.Backbone(), toy.blobs(8), toy.blobs(8, seed=1), context)
     test = toy.blobs(6)
+    empty = MaskRows(np.zeros_like(test.masks(slice(None))), np.arange(6), ("blob",))
     with pytest.raises(DataError, match="none of the 6 test images has a mask"):
-        kind.predict(segmenter, replace(test, mask_store=np.zeros_like(test.mask_store)), context)
+        kind.predict(segmenter, replace(test, annotations={Masks: empty}), context)
 
 
 def test_flip_moves_image_and_mask_together() -> None:
@@ -128,7 +130,7 @@ def test_flip_moves_image_and_mask_together() -> None:
 def test_overlapping_classes_have_a_sigmoid_each(
     kind: SegmentationKind, toy: SimpleNamespace, make_context: Callable[..., Any]
 ) -> None:
-    context = make_context(epochs=8, steps_per_epoch=8, lr=1e-2, classes=("disc", "square"))
+    context = make_context(epochs=8, steps_per_epoch=8, lr=1e-2)
     _, predictions = _run(kind, toy, context, classes=2)
     found = _figures(kind, predictions, toy.task)
     assert found["dice_global:square"] > 0.3
@@ -311,23 +313,16 @@ def test_every_image_is_in_an_epoch_once(toy: SimpleNamespace) -> None:
     np.testing.assert_allclose(np.sort(restored), np.sort(sums), rtol=1e-4)
 
 
-BOTH = ("blob", "square")
-
-
 def test_the_prior_mask_is_that_of_training_and_sees_no_image(
     kind: SegmentationKind, toy: SimpleNamespace, make_context: Callable[..., Any]
 ) -> None:
     prior = declare("prior_mask").build(BackboneRequest("demo"))
-    segmenter, predictions = _run(
-        kind, toy, make_context(classes=BOTH, min_area=0.0), classes=2, backbone=prior
-    )
+    segmenter, predictions = _run(kind, toy, make_context(min_area=0.0), classes=2, backbone=prior)
     share = toy.blobs(32, 2).masks(np.arange(32)).mean(axis=0)
     found = segmenter.segmentor.logits.sigmoid().numpy()
     np.testing.assert_allclose(found, share / share.max(axis=(1, 2), keepdims=True), atol=1e-4)
     masks = np.unpackbits(predictions.arrays["masks"], axis=-1)
     assert masks.any() and (masks == masks[:1]).all()
-    trained = _run(
-        kind, toy, make_context(classes=BOTH, epochs=8, steps_per_epoch=8, lr=1e-2), classes=2
-    )[1]
+    trained = _run(kind, toy, make_context(epochs=8, steps_per_epoch=8, lr=1e-2), classes=2)[1]
     chance, ours = (_figures(kind, one, toy.task)["dice_global"] for one in (predictions, trained))
     assert 0 < chance < ours

@@ -15,6 +15,7 @@ import pytest
 
 from bench.contracts import DATASETS, KINDS, Predictions
 from bench.core.errors import SettingError, UnknownNameError
+from bench.data.annotations import MaskRows, Masks
 from bench.data.reference import split_for, subset_for
 from bench.report.pictures import best_median_worst
 from tasks.segmentation import SegmentationKind
@@ -212,7 +213,7 @@ def test_each_of_several_classes_has_its_colour_and_its_name(
     blob = np.zeros_like(test.masks(slice(None)))
     blob[:, :, 5:20, 5:20] = 1
     truth = np.concatenate([np.ones_like(blob), blob], axis=1)
-    test = replace(test, mask_store=truth)
+    test = replace(test, annotations={Masks: MaskRows(truth, np.arange(4), ("square", "blob"))})
     predicted = np.concatenate([np.ones_like(blob), np.roll(blob, 5, axis=3)], axis=1)
     counts = count_pixels(predicted, truth)
     table = test.index.assign(pixels=toy.size**2)

@@ -26,6 +26,7 @@ from bench.contracts import DEMO_NOTE, Backbone, Subset
 from bench.core.errors import SettingError, UnknownNameError
 from bench.core.progress import Silent
 from bench.core.registry import discover
+from bench.data.annotations import Boxes, BoxRows
 from bench.encoding.features import to_input
 from tests.support.methods import build
 
@@ -48,7 +49,7 @@ def subset(count: int, seed: int) -> Subset:
     names = [f"i{row}" for row in range(count)]
     table = pd.DataFrame({"image_id": names, "patient_id": names})
     images = generator.integers(0, 255, (count, 144, 144), dtype=np.uint8)
-    return Subset(table, np.arange(count), images, box_lists=tuple(boxes))
+    return Subset(table, np.arange(count), images, {Boxes: BoxRows(tuple(boxes), NAMES)})
 
 
 def plan(kind: str) -> Any:

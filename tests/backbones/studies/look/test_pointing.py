@@ -12,6 +12,7 @@ import pytest
 from backbones.studies.look import pointing
 from backbones.studies.look.lesions import NONE, SEVERAL, Lesions, find_lesions, outlines
 from bench.contracts import InputSpec, Subset
+from bench.data.annotations import Boxes, BoxRows, MaskRows, Masks
 
 SPEC = InputSpec(size=32, resize=36)
 CORNERS = {"upper left": (0, 0), "upper right": (0, 1), "lower left": (1, 0), "lower right": (1, 1)}
@@ -122,7 +123,7 @@ def subset(side: int, boxes: list[list[list[float]]]) -> Subset:
         pd.DataFrame({"image_id": names, "patient_id": names}),
         np.arange(len(boxes)),
         images,
-        box_lists=lists,
+        {Boxes: BoxRows(lists)},
     )
 
 
@@ -137,7 +138,8 @@ def test_outlines_follow_resize_and_crop(scale: int) -> None:
     masks = np.zeros((1, 2, 36 * scale, 36 * scale), np.uint8)
     masks[0, 1, 6 * scale : 12 * scale, 10 * scale : 20 * scale] = 1
     np.testing.assert_array_equal(
-        outlines(replace(own, box_lists=None, mask_store=masks), 0, 2, SPEC), expected
+        outlines(replace(own, annotations={Masks: MaskRows(masks, np.arange(1))}), 0, 2, SPEC),
+        expected,
     )
 
 
