@@ -28,7 +28,7 @@ app = typer.Typer(
     epilog="Start here: **place-bench doctor**, then **place-bench run siim_seg**.",
 )
 results_app = typer.Typer(
-    help="Check what a results folder holds.", no_args_is_help=True, rich_markup_mode="markdown"
+    help="Check a folder of results.", no_args_is_help=True, rich_markup_mode="markdown"
 )
 app.add_typer(data_app, name="data")
 app.add_typer(results_app, name="results")
@@ -46,7 +46,9 @@ class Listing(StrEnum):
 def _common(
     plugin: Annotated[
         list[Path] | None,
-        typer.Option("--plugin", help="A Python file that registers datasets, tasks, backbones."),
+        typer.Option(
+            "--plugin", help="A Python file that declares datasets, tasks, encoders or methods."
+        ),
     ] = None,
 ) -> None:
     from bench.core.registry import load_plugin
@@ -61,7 +63,7 @@ def list_names(
     what: Annotated[Listing, typer.Argument(help="tasks, backbones or datasets.")] = Listing.tasks,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
-    """List the tasks, backbones or datasets that can be named in `run`."""
+    """List the tasks, the backbones (encoders) or the datasets that there are."""
     from bench.commands.listing import show
 
     show(what.value, as_json)
@@ -82,7 +84,7 @@ def leaderboard(
     ] = "",
     results: ResultsOption = Path("results"),
 ) -> None:
-    """Write and show the tables of the results made so far; no cell is run."""
+    """Write and show the tables of all results; nothing is run."""
     from bench.commands.run import leaderboard_command
 
     leaderboard_command(tuple(tasks or ()), metric, results)
@@ -100,8 +102,8 @@ def compare(
     ] = "",
     results: ResultsOption = Path("results"),
 ) -> None:
-    """Say which encoders really differ: every paired difference with its interval and p-value,
-    corrected for all shown pairs.
+    """Say which encoders really differ: the difference of every pair, with its 95% interval and its
+    p-value, corrected for the number of pairs.
 
     Example: `place-bench compare siim_seg place convirt --metric dice_global`
     """
@@ -115,8 +117,7 @@ app.command()(export)
 
 @app.command()
 def doctor(data_root: DataRootOption = None) -> None:
-    """Say what is ready, what to be warned of and what is blocked on this machine, and the next
-    action of each."""
+    """Say what is ready on this machine, what is missing, and what to do about it."""
     from bench.commands.doctor import doctor_command
 
     raise typer.Exit(doctor_command(data_root))
@@ -125,12 +126,12 @@ def doctor(data_root: DataRootOption = None) -> None:
 @results_app.command("verify")
 def results_verify(
     results: ResultsOption = Path("results"),
-    cache: Annotated[
-        bool, typer.Option("--cache", help="Compare everything in the cache folder too.")
-    ] = False,
+    cache: Annotated[bool, typer.Option("--cache", help="Check the cache folder too.")] = False,
 ) -> None:
-    """Compare every record, every file of predictions and every page with their checksums; exit
-    code 2 where something is damaged or missing. Nothing is changed."""
+    """Compare results, predictions and tables with their checksums; nothing is changed.
+
+    The exit code is 2 where something is damaged or missing.
+    """
     from bench.commands.verify import verify_command
 
     raise typer.Exit(verify_command(results, cache=cache))

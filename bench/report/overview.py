@@ -147,15 +147,14 @@ def _legend(overview: Overview) -> str:
     facts = overview.facts
     text = (
         f"Data: {facts['data_kind']}. Protocol: {facts['protocol']}. Profile: "
-        f"{facts['profile']}. Every task at its largest "
-        "label fraction; of a task with several tables, the one with most rows. Rank 1 is "
-        "the best; the normalised score puts "
-        "the worst encoder of a task at 0 and the best at 1. Both are means over all tasks, "
-        "over the encoders that have a "
-        "value in every one [95% interval, the patients of every test set resampled]."
+        f"{facts['profile']}. Each task counts at its largest label fraction, and of several "
+        "tables of a task the one with most rows counts. Rank 1 is the best; the normalised score "
+        "is 0 for the worst encoder of a task and 1 for the best. Both are means over all tasks, "
+        "for the encoders that have a value in every task [95% interval, patients of every test "
+        "set drawn again]."
     )
     missing = ", ".join(escape(name) for name in overview.left_out)
-    return text + (f" Without a rank, for want of some tasks: {missing}." if missing else "")
+    return text + (f" Without a rank, because a task is missing: {missing}." if missing else "")
 
 
 def overview_csv(overviews: Sequence[Overview]) -> str:

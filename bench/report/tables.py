@@ -83,13 +83,12 @@ def _foot(table: Table) -> list[str]:
     legend = (
         f"Data: {facts['data_kind']}. Protocol: {facts['protocol']}. Profile: {facts['profile']}. "
         f"Test set: {table.test_images} images of {table.test_patients} patients. **Bold**: "
-        "best of the column. "
-        "Letters: `a` ties with the best (the 95% interval of the paired difference contains "
-        "0); `b` leads those that do not, "
-        "and so on: a row's letter is that of the first leader it ties with."
+        "best of the column. Letters: rows with `a` cannot be told apart from the best row (the "
+        "95% interval of their paired difference contains 0); of the other rows, the best and "
+        "those that cannot be told apart from it carry `b`, and so on."
     )
     several = any(count > 1 for column in table.columns for count in column.seeds.values())
-    sd = [" ±: standard deviation over seeds, which the interval leaves out."] if several else []
+    sd = [" ±: standard deviation over seeds, which is no part of the interval."] if several else []
     notes = [
         f"{escape(name)} was pre-trained on {escape(note)}."
         for name, note in sorted(table.notes.items())

@@ -36,8 +36,7 @@ DataRootOption = Annotated[
     typer.Option(
         "--data-root",
         help=(
-            "Folder holding the datasets as downloaded, one folder each. Default: "
-            "$PLACE_BENCH_DATA."
+            "Folder that holds one folder per dataset, as downloaded. Default: $PLACE_BENCH_DATA."
         ),
     ),
 ]
@@ -46,20 +45,29 @@ SetOption = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Change a setting of the head; `pretrain.KEY`, `backbone.KEY` for the encoder.",
+        help=(
+            "Change a setting of what is trained; may be repeated. In `run`, KEY is one of the "
+            "head, `pretrain.KEY` one of pre-training, `backbone.KEY` one of the encoder."
+        ),
     ),
 ]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+DeviceOption = Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda or cuda:N.")]
 ArchOption = Annotated[
     str, typer.Option("--arch", help="Encoder architecture: resnet or vit. Default: the profile's.")
 ]
 ResultsOption = Annotated[
-    Path, typer.Option("--results", help="Results folder.", envvar="PLACE_BENCH_RESULTS")
+    Path,
+    typer.Option(
+        "--results", help="Folder of the results and tables.", envvar="PLACE_BENCH_RESULTS"
+    ),
 ]
 ProfileOption = Annotated[
     ProfileName,
     typer.Option(
-        help="demo: minutes on two cores. paper: ViT-B/16 or ResNet-50 at 224 px and more."
+        help=(
+            "demo: small encoders and images, minutes on two cores. paper: ViT-B/16 or ResNet-50 "
+            "at 224 px and more."
+        )
     ),
 ]
 ThreadsOption = Annotated[
@@ -69,11 +77,11 @@ ThreadsOption = Annotated[
         min=1,
         max=1024,
         envvar="PLACE_BENCH_THREADS",
-        help="Threads that train. Another number gives other last digits, so it is recorded.",
+        help="Threads used in training. Another number changes last digits: results name it.",
     ),
 ]
 DataOption = Annotated[
     DataChoice,
-    typer.Option(help="auto: real files where found, else rendered ones, saying so."),
+    typer.Option(help="auto: real files where they are found, else rendered ones, which is said."),
 ]
 WorkersOption = Annotated[int, typer.Option(min=1, help="Processes that decode images.")]

@@ -12,13 +12,13 @@ from bench.commands.arguments.common import (
 )
 
 data_app = typer.Typer(
-    help="See, check and make datasets.", no_args_is_help=True, rich_markup_mode="markdown"
+    help="Find, check and render datasets.", no_args_is_help=True, rich_markup_mode="markdown"
 )
 
 
 @data_app.command("list")
 def data_list(data_root: DataRootOption = None) -> None:
-    """List the datasets: where each is found."""
+    """List the datasets and where each is found."""
     from bench.commands.data import list_command
 
     list_command(data_root)
@@ -29,7 +29,7 @@ def data_info(
     names: Annotated[list[str], typer.Argument(help="Datasets; see `place-bench data list`.")],
     data_root: DataRootOption = None,
 ) -> None:
-    """Say what a dataset is, where it is found, its licence and how to get it."""
+    """Say what a dataset is, where it is found, what its licence is and how to get it."""
     from bench.commands.data import info_command
 
     info_command(tuple(names), data_root)
@@ -40,8 +40,10 @@ def data_verify(
     names: Annotated[list[str] | None, typer.Argument(help="Default: all.")] = None,
     data_root: DataRootOption = None,
 ) -> None:
-    """Compare what is on the disk with the published counts; exit code 2 where something is missing
-    or wrong."""
+    """Check that the files of datasets are there and that counts are the published ones.
+
+    The exit code is 2 where something is missing or wrong.
+    """
     from bench.commands.data import verify_command
 
     raise typer.Exit(verify_command(tuple(names or ()), data_root))
@@ -51,7 +53,7 @@ def data_verify(
 def data_path(
     name: Annotated[str, typer.Argument(help="Dataset.")], data_root: DataRootOption = None
 ) -> None:
-    """Print the folder a dataset is read from."""
+    """Print the folder from which a dataset is read."""
     from bench.commands.data import path_command
 
     path_command(name, data_root)
@@ -71,19 +73,23 @@ def data_make_demo(
     studies: Annotated[
         int | None,
         typer.Option(
-            min=1, max=1_000_000, help="Studies to render. Default: the dataset's demo size."
+            min=1,
+            max=1_000_000,
+            help="How many studies to render. Default: the dataset's own number.",
         ),
     ] = None,
     size: Annotated[
         int | None, typer.Option(min=64, max=2048, help="Image size in px. Default: 256.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Same seed, same bytes.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same files.")
+    ] = 0,
     force: Annotated[
-        bool, typer.Option("--force", help="Render over a demo that is there, of whatever size.")
+        bool, typer.Option("--force", help="Render over rendered data that is already there.")
     ] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes that render.")] = 2,
 ) -> None:
-    """Render demo radiographs (and reports) in the native layout of a dataset."""
+    """Render radiographs (and reports) in the layout of a dataset, so that it can be tried out."""
     from bench.commands.data import make_demo_command
 
     make_demo_command(tuple(names or ()), out, studies, size, seed, workers, force=force)

@@ -24,43 +24,46 @@ class FrameworkName(StrEnum):
 
 def export(
     framework: Annotated[
-        FrameworkName, typer.Argument(help="mmseg: UPerNet. mmdet: Faster R-CNN.")
+        FrameworkName, typer.Argument(help="mmseg (UPerNet) or mmdet (Faster R-CNN).")
     ],
     encoder: Annotated[str, typer.Argument(help="Encoder; see `place-bench list backbones`.")],
     out: Annotated[Path, typer.Option(help="Folder of the config and the weights.")] = Path(
         "export"
     ),
     checkpoint: Annotated[
-        Path | None, typer.Option(help="Weights. Default: those `run` would use.")
+        Path | None,
+        typer.Option(help="Weights of the encoder. Default: those that `run` would use."),
     ] = None,
     classes: Annotated[
         str, typer.Option(help="Class names, comma separated, without the background.")
     ] = "finding",
     images: Annotated[
-        str, typer.Option(help="Folder of the training data, as it shall stand in the config.")
+        str, typer.Option(help="Folder of your training data; it is written into the config.")
     ] = "data",
     image_size: Annotated[
         int | None, typer.Option(min=32, help="Image side in px. Default: the encoder's.")
     ] = None,
-    frozen: Annotated[bool, typer.Option("--frozen", help="Train the head alone.")] = False,
+    frozen: Annotated[
+        bool, typer.Option("--frozen", help="Train only the head, not the encoder.")
+    ] = False,
     native: Annotated[
         bool,
         typer.Option(
             "--native",
             help=(
-                "mmseg and ViTs: give mmsegmentation's own VisionTransformer the weights, under "
-                "its names; the config then needs no place-bench."
+                "mmseg and ViTs: give mmsegmentation's own VisionTransformer the weights, so that "
+                "the config needs no place-bench."
             ),
         ),
     ] = False,
     profile: ProfileOption = ProfileName.demo,
     arch: ArchOption = "",
     force: Annotated[
-        bool, typer.Option("--force", help="Write over a config that is there.")
+        bool, typer.Option("--force", help="Overwrite a config that is already there.")
     ] = False,
 ) -> None:
-    """Write a mmsegmentation or mmdetection config that goes on from an encoder, with its weights
-    beside.
+    """Write a config for mmsegmentation or mmdetection that continues from an encoder, and its
+    weights beside it.
 
     Example: `place-bench export mmdet place --classes nodule,mass --images my_data --out
     my_detector`

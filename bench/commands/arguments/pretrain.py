@@ -26,16 +26,21 @@ def pretrain(
     method: Annotated[
         str,
         typer.Argument(
-            help="A backbone that can be pre-trained; see `place-bench list backbones`."
+            help="A pre-training method, such as `place`; see `place-bench list backbones`."
         ),
     ],
     dataset: Annotated[
-        str, typer.Option(help="Image-report dataset. Default: the method's own choice.")
+        str, typer.Option(help="A dataset with reports. Default: the method's own choice.")
     ] = "",
     profile: ProfileOption = ProfileName.demo,
     arch: ArchOption = "",
     seed: Annotated[
-        int, typer.Option(min=0, max=2**32 - 1, help="Seed of weights, order and crops.")
+        int,
+        typer.Option(
+            min=0,
+            max=2**32 - 1,
+            help="Seed of the initial weights, of the order of images and of their crops.",
+        ),
     ] = 0,
     settings: SetOption = None,
     device: DeviceOption = "auto",
@@ -49,15 +54,14 @@ def pretrain(
         ErrorPolicy, typer.Option(help="stop at the first bad file, or skip and count it.")
     ] = ErrorPolicy.stop,
     force: Annotated[
-        bool, typer.Option("--force", help="Train again although the checkpoint exists.")
+        bool, typer.Option("--force", help="Train again although there is a checkpoint.")
     ] = False,
     workers: WorkersOption = 2,
     threads: ThreadsOption = 2,
 ) -> None:
-    """Pre-train an encoder on radiographs and their reports; writes a safetensors checkpoint with a
-    card.
+    """Pre-train an encoder on radiographs and their reports, and write its checkpoint.
 
-    A killed run continues from its last epoch: give the same command.
+    A training that was killed continues from its last epoch if the same command is given again.
 
     Example: `place-bench pretrain place --set epochs=20 --set tau2=0.2`
     """

@@ -27,52 +27,52 @@ def run(
     tasks: Annotated[
         list[str],
         typer.Argument(
-            metavar="TASK...", help="Task or group names; see `place-bench list tasks`."
+            metavar="TASK...", help="Tasks, or groups of tasks; see `place-bench list tasks`."
         ),
     ],
     backbones: Annotated[
-        str, typer.Option(help="Encoders, comma separated. Default: the built-in comparison.")
+        str, typer.Option(help="Encoders, separated by commas. Default: random, convirt and place.")
     ] = "",
     fractions: Annotated[
         str,
         typer.Option(
-            help="Label fractions, comma separated, e.g. 0.01,0.1,1.0. Default: the task's."
+            help=(
+                "Shares of the labelled training images, separated by commas, e.g. 0.01,0.1,1.0. "
+                "Default: the task's."
+            )
         ),
     ] = "",
     seeds: Annotated[
-        str, typer.Option(help="Seeds of the head and of the label subsets, comma separated.")
+        str, typer.Option(help="Seeds of everything random in training, separated by commas.")
     ] = "0",
     profile: ProfileOption = ProfileName.demo,
     protocol: Annotated[
         str,
-        typer.Option(
-            help="default (correct), or a published procedure with its quirks, e.g. mgca."
-        ),
+        typer.Option(help="default, or a published procedure with its faults, such as mgca."),
     ] = "default",
     arch: ArchOption = "",
     settings: SetOption = None,
     checkpoint: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=PATH", help="Weights to use for an encoder.")
+        list[str] | None,
+        typer.Option(metavar="NAME=PATH", help="Weights to use for an encoder of that name."),
     ] = None,
     device: DeviceOption = "auto",
     data: DataOption = DataChoice.auto,
     data_root: DataRootOption = None,
     results: ResultsOption = Path("results"),
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would run, and run nothing.")
+        bool, typer.Option("--dry-run", help="Say what would be run, and run nothing.")
     ] = False,
     on_error: Annotated[
-        ErrorPolicy, typer.Option(help="stop at the first bad file or cell, or skip and count it.")
+        ErrorPolicy, typer.Option(help="At a bad file or a failure: stop, or skip it and count it.")
     ] = ErrorPolicy.stop,
-    force: Annotated[
-        bool, typer.Option("--force", help="Run cells again that have a result.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Run again what has a result.")] = False,
     allow_seen: Annotated[
         bool,
         typer.Option(
             "--allow-seen",
             help=(
-                "Run encoders that were pre-trained on test images too; the table then says how "
+                "Also run encoders that saw test images in pre-training; the table then says how "
                 "many."
             ),
         ),
@@ -83,14 +83,15 @@ def run(
         bool,
         typer.Option(
             "--show-text",
-            help="Keep and draw texts of licensed reports (report generation); else they are not.",
+            help="Keep and draw the texts of licensed reports (report generation).",
         ),
     ] = False,
 ) -> None:
-    """Run every missing cell (task x encoder x label fraction x seed) and write the leaderboard.
+    """Measure encoders on tasks and write the tables.
 
-    A cell that has a result is not run again; a killed run continues where it stopped: give the
-    same command.
+    One measurement, of a task, an encoder, a label fraction and a seed, is a *cell*. A cell that
+    has a result is not run again, so that a run that was killed continues where it stopped if the
+    same command is given again.
 
     Example: `place-bench run siim_seg --backbones random,place --fractions 0.1,1.0 --seeds 0,1,2`
     """
