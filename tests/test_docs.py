@@ -207,6 +207,13 @@ def test_a_how_to_page_shows_its_example_in_full(name: str) -> None:
     assert len(example.splitlines()) <= HOW_TO[name]
 
 
+def test_the_page_on_annotations_shows_a_part_of_its_example() -> None:
+    page = text_of(DOCS / "howto_annotation.md")
+    [shown] = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    assert shown in text_of(DOCS / "examples" / "points.py")
+    assert len(page.splitlines()) <= 60
+
+
 def test_the_glossary_says_where_the_cache_is() -> None:
     assert "PLACE_BENCH_CACHE" in CACHE_HINT
     assert "`PLACE_BENCH_CACHE`" in text_of(DOCS / "glossary.md")

@@ -12,7 +12,9 @@ from bench.contracts.annotations import ANNOTATIONS, Annotation
 from bench.contracts.backbones import Backbone
 from bench.contracts.common import DataKind, Profile, Progress, Scaling
 from bench.contracts.datasets import DATASETS, Dataset, Subset
-from bench.core.registry import Registry
+from bench.core.errors import UnknownNameError
+from bench.core.registry import Registry, suggest
+from bench.core.settings import override
 
 if TYPE_CHECKING:
     import numpy as np
@@ -107,6 +109,8 @@ class TaskKind(ABC):
     through the protocol above."""
 
     name: str
+    presets: ClassVar[Mapping[str, Any]] = {}
+    """Protocol -> profile -> settings; a kind with `settings` of its own may keep others here."""
     evaluator_version: int = 1
     metrics: tuple[str, ...]
     """Those a table shows beside the task's main one, where results have them; `statistics` may
@@ -122,7 +126,6 @@ class TaskKind(ABC):
     scaling: ClassVar[Mapping[str, Scaling]] = {}
     """Protocol -> how its published code reads image files, where that is not "range"."""
 
-    @abstractmethod
     def settings(
         self, task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]
     ) -> Any:
@@ -130,16 +133,22 @@ class TaskKind(ABC):
         UnknownNameError on an unknown protocol.
 
         The dataclass has at least: `image_size` (int, px of the square the subsets are cached at).
+        Unless a kind overrides this, it is the preset with `overrides`.
         """
+        if protocol not in self.presets:
+            raise UnknownNameError(
+                f"unknown protocol '{protocol}' of {self.name}.", suggest(protocol, self.presets)
+            )
+        return override(self.presets[protocol][profile], overrides)
 
     def needs(self, settings: Any) -> tuple[Annotation[Any], ...]:
         """Return what these settings read beside the images, e.g. `(Masks(),)` of
         `bench.data.annotations`. Subsets come with it, and cells are keyed by it."""
         return ()
 
-    @abstractmethod
     def protocols(self) -> tuple[str, ...]:
         """Return the names of the protocol presets."""
+        return tuple(self.presets)
 
     def metric_names(self, task: TaskSpec, settings: Any) -> tuple[str, ...]:
         """Return the metrics that `statistics` will give, or patterns of them (`ce_f1:*`), without

@@ -117,7 +117,7 @@ def box_store(
     A box over the edge is clipped, counted in one warning; an impossible one stops the run with
     DataError naming the image (`on_error="stop"`) or leaves the image out ("skip").
     """
-    shapes = _shapes(index, root, progress)
+    shapes = image_shapes(index, root, progress)
     found: dict[str, np.ndarray] = {}
     skipped, clipped = [], 0
     for (_, row), shape in zip(index.iterrows(), shapes, strict=True):
@@ -150,7 +150,9 @@ def _ordered(boxes: np.ndarray) -> np.ndarray:
     return boxes[np.lexsort(boxes.T)]
 
 
-def _shapes(index: pd.DataFrame, root: Path, progress: Progress | None) -> list[tuple[int, int]]:
+def image_shapes(
+    index: pd.DataFrame, root: Path, progress: Progress | None = None
+) -> list[tuple[int, int]]:
     """Return (height, width) per row, read from the file headers once; (0, 0) where one has
     none."""
     columns = ("height", "width")
