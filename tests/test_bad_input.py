@@ -61,7 +61,7 @@ def test_a_report_in_another_encoding_is_named(tmp_path: Path) -> None:
     )
     assert (
         str(path) in "".join(done.stderr.split())
-        and "is no UTF-8" in done.stderr
+        and "is not UTF-8" in done.stderr
         and "Traceback" not in done.stderr
     )
 

@@ -140,7 +140,7 @@ def text_tower(folder: Path) -> dict[str, Any]:
     path = hub_file(str(folder), "open_clip_config.json")
     if path is None:
         raise MissingDependencyError(
-            f"{folder} has no open_clip_config.json.", "It is no folder of an open_clip model."
+            f"{folder} has no open_clip_config.json.", "It is not a folder of an open_clip model."
         )
     model = read_json_object(path).get("model_cfg")
     text = model.get("text_cfg") if isinstance(model, dict) else None

@@ -327,7 +327,7 @@ def _is_vit(name: str) -> bool:
     config = Path(name.removeprefix("local-dir:")) / "config.json"
     if not config.is_file():
         raise MissingDependencyError(
-            f"{config.parent} has no config.json.", "It is no folder of a timm model."
+            f"{config.parent} has no config.json.", "It is not a folder of a timm model."
         )
     return is_model_in_modules(str(read_json_object(config).get("architecture", "")), _ANY_SIZE)
 

@@ -249,7 +249,7 @@ def _trainer(spec: BackboneSpec) -> Trainer:
     except ModuleNotFoundError as error:
         if not (error.name and f"{spec.trainer}.".startswith(f"{error.name}.")):
             raise
-        raise PlaceBenchError(f"{stated} {spec.trainer} is no module.", hint) from error
+        raise PlaceBenchError(f"{stated} {spec.trainer} is not a module.", hint) from error
     absent = sorted(name for name in _TRAINER_NAMES if not hasattr(module, name))
     if absent:
         raise PlaceBenchError(f"{stated} {spec.trainer} lacks {', '.join(absent)}.", hint)

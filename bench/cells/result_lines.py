@@ -105,7 +105,7 @@ def _read_line(number: int, line: bytes, path: Path) -> SoundLine | DamagedLine:
     except (ValueError, RecursionError):  # torn, no UTF-8, or nested without an end
         return _damaged(number, line, path, "is torn (a killed run) or damaged")
     if not isinstance(record, dict):
-        return _damaged(number, line, path, "is no record")
+        return _damaged(number, line, path, "is not a record")
     fault = _fault(record)
     if fault:
         title = record.get("title") or record.get("key")

@@ -46,7 +46,7 @@ def read_json_object(path: Path, hint: str = "Copy or download it again.") -> di
     try:
         found = json.loads(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise CheckpointError(f"{path} is damaged: it is no text.", hint) from error
+        raise CheckpointError(f"{path} is damaged: it is not text.", hint) from error
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged: {error}.", hint) from error
     if not isinstance(found, dict):

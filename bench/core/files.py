@@ -110,7 +110,7 @@ def gunzip(
             unpacked += member.decompress(data, limit + 1 - len(unpacked))
         except zlib.error as problem:
             raise error(
-                f"file {path} is no whole gzip file ({problem}).", "Download it again."
+                f"file {path} is not a whole gzip file ({problem}).", "Download it again."
             ) from problem
         if len(unpacked) > limit:
             raise too_large(path, kind, "unpacks to more than its limit", error)
@@ -162,7 +162,7 @@ def check_archive(
                 unpacked = sum(member.file_size for member in archive.infolist())
         except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as problem:
             raise error(
-                f"file {path} is no whole zip archive ({problem}).", "Download it again."
+                f"file {path} is not a whole zip archive ({problem}).", "Download it again."
             ) from problem
     if stored and unpacked > packed:
         raise error(

@@ -33,7 +33,7 @@ def explain(settings: type[Any]) -> tuple[Explained, ...]:
     """Return the fields of a settings dataclass, those of the class before those of its bases;
     raise SettingError for a class that is none."""
     if not dataclasses.is_dataclass(settings):
-        raise SettingError(f"the settings {settings.__name__} are no dataclass.")
+        raise SettingError(f"the settings {settings.__name__} are not a dataclass.")
     hints, told = field_hints(settings), meanings(settings)
     fields = sorted(dataclasses.fields(settings), key=lambda each: _depth(settings, each.name))
     return tuple(

@@ -55,7 +55,7 @@ def tidy_caches() -> None:
 def check_results(folder: Path) -> Path:
     """Return `folder`; raise StorageError unless results can be written into it."""
     if (folder / "results.jsonl").exists() and not (folder / "results.jsonl").is_file():
-        raise StorageError(f"{folder / 'results.jsonl'} is no file.", RESULTS_HINT)
+        raise StorageError(f"{folder / 'results.jsonl'} is not a file.", RESULTS_HINT)
     check_folder(folder, "results folder", RESULTS_HINT, _RESULTS)
     return folder
 

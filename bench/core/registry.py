@@ -111,7 +111,7 @@ def parse_query(name: str, query: str) -> dict[str, str]:
     for pair in query.split("&"):
         key, sep, value = pair.partition("=")
         if not sep or not key or key in settings:
-            reason = "stands twice" if key in settings else "is not key=value"
+            reason = "occurs twice" if key in settings else "is not key=value"
             raise SettingError(f"'{pair}' in '{name}' {reason}.", "Write name?key=value&key=value.")
         settings[key] = unquote(value)
     return settings

@@ -20,7 +20,9 @@ from bench.core.machine import flush_to_disk
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
-FREE_SPACE = "Free some space or choose another folder; the same command goes on where it stopped."
+FREE_SPACE = (
+    "Free some space or choose another folder; the same command continues where it stopped."
+)
 _PROBE_BYTES = 64 * 1024
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -80,7 +82,7 @@ def check_folder(folder: Path, what: str, hint: str, inside: Iterable[str] = ())
     while not os.path.lexists(nearest) and nearest != nearest.parent:
         nearest = nearest.parent
     if not nearest.is_dir():
-        raise StorageError(f"{what} {folder}: {nearest} is no folder.", hint)
+        raise StorageError(f"{what} {folder}: {nearest} is not a folder.", hint)
     try:
         with tempfile.TemporaryFile(dir=nearest) as probe:
             probe.write(bytes(_PROBE_BYTES))

@@ -73,7 +73,7 @@ def sequence_item(header: pydicom.Dataset, keyword: str) -> pydicom.Dataset | No
     """Return the first item of a sequence; None where it is absent or empty."""
     items = _value(header, keyword)
     if items and not hasattr(items[0], "elements"):
-        raise DataError(f"its {element(keyword)} is no sequence.", LEAVE_OUT)
+        raise DataError(f"its {element(keyword)} is not a sequence.", LEAVE_OUT)
     return items[0] if items else None
 
 

@@ -89,7 +89,7 @@ def _checked(index: pd.DataFrame, dataset: Dataset, root: Path) -> pd.DataFrame:
         index = _filled(index, column, dataset)
     twice = index["image_id"].duplicated(keep=False)
     for image in index.loc[twice, "image_id"].unique():
-        fault(DataError(f"dataset '{dataset.name}': image '{image}' stands twice."), str(image))
+        fault(DataError(f"dataset '{dataset.name}': image '{image}' occurs twice."), str(image))
     return _on_disk(index[~twice], dataset, root)
 
 

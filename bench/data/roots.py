@@ -153,7 +153,7 @@ def read_demo_card(root: Path) -> dict[str, Any]:
     except DataError as error:
         raise DataError(error.args[0], hint) from error
     if not isinstance(card, dict):
-        raise DataError(f"file {path} is no JSON object.", hint)
+        raise DataError(f"file {path} is not a JSON object.", hint)
     return card
 
 

@@ -80,7 +80,7 @@ def mend(folder: Path, slots: Slots, progress: Progress) -> None:
     journal = Records(folder / "records.bin")
     for path in (journal.path, slots.path):
         if clear_place(path):
-            progress.say(f"cache file {path} was no regular file: what it held is made again.")
+            progress.say(f"cache file {path} was not a regular file: what it held is made again.")
     _restore_slot_0(slots, progress)
     known = journal.load()
     broken = known.damaged + known.torn

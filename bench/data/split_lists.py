@@ -87,7 +87,7 @@ def find_lists(root: Path, index: pd.DataFrame, official: Sequence[str] = ()) ->
     A line names an image by image id, path (with any folders before it), file name or stem; of a
     line with several fields (blanks, commas) the first that names one counts. `official` files in
     `root` are the dataset's own and no lists of the user. Raise DataError for a missing train or
-    test list, an image that stands twice, an ambiguous name, a list without any image of the data
+    test list, an image that occurs twice, an ambiguous name, a list without any image of the data
     and a train_N.txt that is no part of train.txt; SplitLeakError for an image in two lists.
     """
     files = _files(Path(root), official)
@@ -229,7 +229,7 @@ def _check_fractions(
                 if (m := _FRACTION.match(name)) and float(m[1]) / 100 == share
             )
             message = (
-                f"{len(strangers)} images of {files[name]} are no training images, e.g. "
+                f"{len(strangers)} images of {files[name]} are not training images, e.g. "
                 f"'{min(strangers)}'."
             )
             raise DataError(message, "A list of a label fraction is a part of train.txt.")

@@ -255,7 +255,7 @@ def check_rows(
 
 
 def require_unique(table: pd.DataFrame, column: str, path: Path) -> pd.DataFrame:
-    """Return the table of `path` without the rows whose value of `column` stands twice, each a
+    """Return the table of `path` without the rows whose value of `column` occurs twice, each a
     fault."""
     twice = table[column].duplicated()
     count = int(twice.sum())
@@ -263,7 +263,7 @@ def require_unique(table: pd.DataFrame, column: str, path: Path) -> pd.DataFrame
         table,
         twice,
         path,
-        lambda row: f"{column} '{row[column]}' stands twice ({count} duplicates)",
+        lambda row: f"{column} '{row[column]}' occurs twice ({count} duplicates)",
         "Download it again.",
         key=column,
     )

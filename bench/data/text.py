@@ -61,7 +61,7 @@ def decode_text(content: bytes, path: Path) -> str:
     except UnicodeDecodeError as error:
         line = 1 + content.count(b"\n", 0, error.start)
         raise DataError(
-            f"file {path} is no {encoding.upper()} text (byte {content[error.start]:#04x} at "
+            f"file {path} is not {encoding.upper()} text (byte {content[error.start]:#04x} at "
             f"{error.start}, line {line}).",
             f"Download it again, or convert it: iconv -f latin1 -t utf-8 {path.name} > new.",
         ) from error
@@ -91,7 +91,7 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
 def read_json(path: Path, kind: FileKind = "table") -> Any:
     """Return the content of a JSON file.
 
-    Raise DataError naming the file for what does not parse, a key that stands twice in one object,
+    Raise DataError naming the file for what does not parse, a key that occurs twice in one object,
     a number that is not finite and a nesting too deep to read.
     """
     try:
@@ -112,7 +112,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     entries = dict(pairs)
     if len(entries) < len(pairs):
         ((twice, _),) = Counter(key for key, _ in pairs).most_common(1)
-        raise ValueError(f"the key '{twice[:60]}' stands twice in one object")
+        raise ValueError(f"the key '{twice[:60]}' occurs twice in one object")
     return entries
 
 

@@ -31,7 +31,7 @@ def timm_vit(backbone: Backbone) -> VisionTransformer:
     models = [part for part in backbone.module.modules() if isinstance(part, VisionTransformer)]
     if not models:
         raise SettingError(
-            f"encoder '{backbone.name}' ({backbone.architecture}) is no ViT of timm's.",
+            f"encoder '{backbone.name}' ({backbone.architecture}) is not a ViT of timm.",
             "Leave --native out: the config then reads it through PlaceBenchBackbone.",
         )
     lacking = [name for name in mmseg_state(models[0]) if name not in _expected(models[0])]

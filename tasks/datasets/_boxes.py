@@ -29,7 +29,7 @@ class BoxRows:
         self, image: str, facts: tuple[str, ...], box: Box | None, line: int, where: str
     ) -> None:
         """Take in one row; raise DataError where it names no image, its facts are not those of an
-        earlier row of the image, or it stands twice."""
+        earlier row of the image, or it occurs twice."""
         if not image:
             raise DataError(f"{where}: a blank image id.", "Download it again.")
         first = self._facts.setdefault(image, facts)
@@ -39,7 +39,7 @@ class BoxRows:
                 "Download it again.",
             )
         if box in self._boxes.setdefault(image, {}):
-            raise DataError(f"{where}: this row stands twice.", "Download it again.")
+            raise DataError(f"{where}: this row occurs twice.", "Download it again.")
         self._boxes[image][box] = line
 
     def table(self, names: Sequence[str]) -> pd.DataFrame:

@@ -55,7 +55,7 @@ _PATH = r"^(?P<folder>\w+)/(?P<patient>patient\d+)/(?P<study>study\d+)/\w+\.(?:j
 def read_split(root: Path, name: str) -> pd.DataFrame:
     """Return one row per image of `train.csv` or `valid.csv`, in file order, with all 14 labels.
 
-    Raise DataError for a missing column, an image that stands twice, or a value that is no label.
+    Raise DataError for a missing column, an image that occurs twice, or a value that is no label.
     """
     import pandas as pd
 
@@ -117,7 +117,7 @@ def read_reports(root: Path, images: pd.DataFrame) -> pd.DataFrame:
     """Return `images` with `report`, `findings` and `impression` from CheXpert Plus, "" where the
     table is not there.
 
-    Raise DataError where an image stands twice in it.
+    Raise DataError where an image occurs twice in it.
     """
     from bench.data.tables import find_file, read_table, require_unique
     from tasks.datasets._reports import report_columns

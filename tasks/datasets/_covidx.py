@@ -19,7 +19,7 @@ def read_list(path: Path, folder: str, split: str, classes: Mapping[str, str]) -
 
     Sources number their patients each for itself, so that a patient is known by both. A file name
     may have blanks in it. Raise DataError naming the line for fewer fields, an unknown class or a
-    file that stands twice.
+    file that occurs twice.
     """
     import pandas as pd
 
@@ -34,7 +34,7 @@ def read_list(path: Path, folder: str, split: str, classes: Mapping[str, str]) -
     table = pd.DataFrame(rows, columns=["patient_id", "file", "class", "source"])
     twice = table["file"].duplicated()
     for file in table.loc[twice, "file"]:
-        message = f"list {path}: file '{file}' stands twice ({twice.sum()} duplicates)."
+        message = f"list {path}: file '{file}' occurs twice ({twice.sum()} duplicates)."
         fault(DataError(message, "Remove the duplicates."), f"{folder}/{file}", path)
     table = table[~twice]
     named = {

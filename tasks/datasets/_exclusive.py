@@ -57,7 +57,7 @@ def draw(index: pd.DataFrame, classes: Sequence[str], names: Sequence[str]) -> p
 
 def listed(index: pd.DataFrame, wanted: Sequence[str], path: Path) -> pd.DataFrame:
     """Return the rows of the images `wanted` (ids) in the order of the list `path`; one that is not
-    in the dataset is a fault. Raise DataError for an image that stands twice."""
+    in the dataset is a fault. Raise DataError for an image that occurs twice."""
     known = set(index["image_id"])
     gone = [image for image in wanted if image not in known]
     for image in gone:

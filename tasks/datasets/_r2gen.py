@@ -41,7 +41,7 @@ def read_annotation(path: Path, images: str = "images") -> pd.DataFrame:
     `path` is relative to the folder of the file, under `images`. A study is known by `study_id`
     where the file has one (MIMIC-CXR), else by `id`; the patient by `subject_id`, else by the part
     of the id before "_" (IU X-Ray). Raise DataError naming the file for JSON that does not parse,
-    an entry without a field, or an id that stands twice.
+    an entry without a field, or an id that occurs twice.
     """
     import pandas as pd
 
@@ -56,7 +56,7 @@ def read_annotation(path: Path, images: str = "images") -> pd.DataFrame:
     table = pd.DataFrame(rows)
     twice = table.duplicated("path", keep=False)
     for image in table.loc[twice, "path"].unique():
-        message = f"annotation {path}: image '{image}' stands twice."
+        message = f"annotation {path}: image '{image}' occurs twice."
         fault(DataError(message, "Download it again."), image, path)
     return table[~twice].reset_index(drop=True)
 

@@ -17,8 +17,8 @@ LONGEST = 10
 def decode_rle(text: str, height: int, width: int, where: str = "run lengths") -> np.ndarray:
     """Decode "offset length offset length ..." into a 0/1 mask uint8 [height, width].
 
-    Raise DataError starting with `where` for a word that is no whole number >= 0, an odd count, or
-    runs beyond the image.
+    Raise DataError starting with `where` for a word that is not a whole number >= 0, an odd count,
+    or runs beyond the image.
     """
     import numpy as np
 
@@ -31,7 +31,7 @@ def decode_rle(text: str, height: int, width: int, where: str = "run lengths") -
     bad = next((word for word in words if not word.isdecimal() or len(word) > LONGEST), None)
     if bad is not None:
         raise DataError(
-            f"{where}: '{bad[:20]}' is no whole number of 0 to {LONGEST} digits.",
+            f"{where}: '{bad[:20]}' is not a whole number of 0 to {LONGEST} digits.",
             "Download the table again.",
         )
     runs = [int(word) for word in words]

@@ -165,11 +165,11 @@ def _annotations(path: Path, listed: dict[str, str]) -> dict[str, dict[str, Any]
 
 
 def _by_id(entries: list[dict[str, Any]], field: str, path: Path) -> dict[Any, Any]:
-    """Return id -> `field` of a list of COCO; raise DataError for an id that stands twice."""
+    """Return id -> `field` of a list of COCO; raise DataError for an id that occurs twice."""
     fields = {}
     for entry in entries:
         if entry["id"] in fields:
-            raise DataError(f"file {path}: id {entry['id']} stands twice.", "Download it again.")
+            raise DataError(f"file {path}: id {entry['id']} occurs twice.", "Download it again.")
         fields[entry["id"]] = entry[field]
     return fields
 
@@ -180,7 +180,7 @@ def _box(where: str, values: Any) -> Box:
         x, y, width, height = (float(value) for value in values)
     except (ValueError, TypeError) as error:
         raise DataError(
-            f"{where}: bbox '{str(values)[:60]}' is no box.",
+            f"{where}: bbox '{str(values)[:60]}' is not a box.",
             "x, y, width and height were expected.",
         ) from error
     return (x, y, x + width, y + height, 0)

@@ -45,7 +45,7 @@ class Chexpert(Rendered):
         from the training patients.
 
         A task chooses the views. Raise DataError for a missing table or column, an image that
-        stands twice or no label.
+        occurs twice or no label.
         """
         import pandas as pd
 

@@ -207,7 +207,7 @@ def _outlines(structure: pd.DataFrame, path: Path, tree: Tree) -> dict[str, Outl
             top, left = int(row["Top"]), int(row["Left"])
         except ValueError as error:
             message = (
-                f"table {path}, line {line}: image '{row['Filename']}' has a box that is no "
+                f"table {path}, line {line}: image '{row['Filename']}' has a box that is not a "
                 f"number: {error}."
             )
             fault(DataError(message, "Mend the line."), row["Filename"], path)

@@ -39,7 +39,7 @@ class _Covidx(Rendered):
         """Return one row per line of the lists, in their order; private column: `source`.
 
         Raise DataError for a missing list, a line that cannot be read, an unknown class or a file
-        that stands twice.
+        that occurs twice.
         """
         import pandas as pd
 

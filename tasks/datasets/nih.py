@@ -97,7 +97,7 @@ class Nih(Rendered):
         """Return one row per image of the table; private columns, where MRM's lists are in `mrm/`:
         `mrm_split`, and of each list of a label fraction whether it names the image.
 
-        Raise DataError naming file and line for an unknown finding, an image that stands twice, in
+        Raise DataError naming file and line for an unknown finding, an image that occurs twice, in
         no list or in both, and for images without a file.
         """
         from bench.data.headers import parse_age

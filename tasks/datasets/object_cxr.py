@@ -61,7 +61,7 @@ class ObjectCxr(Rendered):
         `line`, `rows`, `columns`, `rule`.
 
         `rule` says how objects become boxes and masks: tight (default), mgca, benchx. Raise
-        DataError for a table without its columns, an image that stands twice and images without a
+        DataError for a table without its columns, an image that occurs twice and images without a
         file; a wrong annotation is named when it is used.
         """
         import pandas as pd

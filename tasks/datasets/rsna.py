@@ -78,7 +78,7 @@ class Rsna(Rendered):
         `rows`, `columns`.
 
         Raise DataError naming table, line and image for a Target other than 0 and 1 or unlike that
-        of an earlier row, a negative with a box, and a row that stands twice; and for images
+        of an earlier row, a negative with a box, and a row that occurs twice; and for images
         without a file.
         """
         from bench.data.tables import find_table, read_table
@@ -209,7 +209,7 @@ def _patients(root: Path, images: pd.Series) -> list[str]:
         pairs = [(str(each["subset_img_id"]), str(each["img_id"])) for each in entries]
     except (KeyError, TypeError) as error:
         raise DataError(
-            f"file {path} is no list of subset_img_id and img_id: {error!r}.",
+            f"file {path} is not a list of subset_img_id and img_id: {error!r}.",
             "Download or remove it.",
         ) from error
     nih: dict[str, str] = {}

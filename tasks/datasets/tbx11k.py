@@ -176,7 +176,8 @@ def _box(text: str, target: str, where: str) -> Box | None:
         )
     except (ValueError, SyntaxError, KeyError, TypeError, MemoryError, RecursionError) as error:
         raise DataError(
-            f"{where}: bbox '{text[:60]}' is no box.", "xmin, ymin, width and height were expected."
+            f"{where}: bbox '{text[:60]}' is not a box.",
+            "xmin, ymin, width and height were expected.",
         ) from error
     return (x, y, x + width, y + height, 0)
 

@@ -265,7 +265,7 @@ def _labels(root: Path, split: str) -> pd.DataFrame:
         rows,
         rows.duplicated(["image_id", "reader"]),
         table,
-        lambda row: f"image '{row['image_id']}' stands twice",
+        lambda row: f"image '{row['image_id']}' occurs twice",
         key="image_id",
     )
     labels = read_labels(rows, FINDINGS, table, key="image_id")

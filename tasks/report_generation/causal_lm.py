@@ -162,7 +162,7 @@ def load(folder: str) -> tuple[Any, Any]:
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(
-            f"{folder} is no causal language model: {reason}.",
+            f"{folder} is not a causal language model: {reason}.",
             "It needs config, tokenizer, safetensors.",
         ) from error
     if tokenizer.eos_token_id is None:

@@ -139,10 +139,10 @@ def read_pieces(path: Path) -> list[str]:
     try:
         pieces = content.decode("utf-8").replace("\r\n", "\n").rstrip("\n").split("\n")
     except UnicodeDecodeError as error:
-        raise CheckpointError(f"vocabulary {path} is no text.", "Copy it again.") from error
+        raise CheckpointError(f"vocabulary {path} is not text.", "Copy it again.") from error
     if len(set(pieces)) != len(pieces) or b"\0" in content:
         raise CheckpointError(
-            f"vocabulary {path} is damaged: a piece stands in it twice, or is no text.",
+            f"vocabulary {path} is damaged: a piece occurs in it twice, or is not text.",
             "Copy it again.",
         )
     absent = [piece for piece in _SPECIAL if piece not in pieces]

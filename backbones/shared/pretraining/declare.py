@@ -188,7 +188,7 @@ def _check(name: str, spec: MethodSpec) -> None:
     names = [each.name for each in dataclasses.fields(spec.settings)]
     unknown = [key for key in spec.demo if key not in names]
     if unknown:
-        what = f"demo changes '{unknown[0]}', which is no setting of {spec.settings.__name__}"
+        what = f"demo changes '{unknown[0]}', which is not a setting of {spec.settings.__name__}"
         raise _wrong(name, what, suggest(unknown[0], names))
     try:
         resolve_settings(spec.settings, "demo", {}, spec.demo)
@@ -201,7 +201,7 @@ def _check_settings(name: str, settings: object) -> None:
         what = f"settings is {settings!r}"
         raise _wrong(name, what, "Give a frozen dataclass based on MethodSettings.")
     if inspect.get_annotations(settings) and "__dataclass_fields__" not in vars(settings):
-        what = f"its settings {settings.__name__} are no dataclass of their own"
+        what = f"its settings {settings.__name__} are not a dataclass of their own"
         raise _wrong(name, what, "Write @dataclass(frozen=True) above them.")
 
 

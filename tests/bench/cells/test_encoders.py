@@ -19,8 +19,8 @@ from tests.support.checkpoints import write_checkpoint
     ("trainer", "message"),
     [
         ("", "its trainer is empty"),
-        ("backbones.nowhere", "its trainer backbones.nowhere is no module"),
-        ("backbones.pretrain.deeper", "its trainer backbones.pretrain.deeper is no module"),
+        ("backbones.nowhere", "its trainer backbones.nowhere is not a module"),
+        ("backbones.pretrain.deeper", "its trainer backbones.pretrain.deeper is not a module"),
         ("bench.contracts.common", "lacks Recipe, check, .*pretrain, pretrain_image_size"),
     ],
 )

@@ -175,5 +175,5 @@ def test_an_archive_of_stored_members_may_not_claim_more_than_it_is(tmp_path: Pa
 def test_half_an_archive_is_named(tmp_path: Path) -> None:
     path = archive(tmp_path / "half.pt", zipfile.ZIP_STORED)
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(CheckpointError, match=r"half\.pt is no whole zip archive"):
+    with pytest.raises(CheckpointError, match=r"half\.pt is not a whole zip archive"):
         check_archive(path, "checkpoint", CheckpointError)

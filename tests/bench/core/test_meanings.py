@@ -89,7 +89,7 @@ def test_a_plug_ins_settings_are_read_from_its_file(tmp_path: Path) -> None:
 
 
 def test_a_class_that_is_no_dataclass_is_refused() -> None:
-    with pytest.raises(SettingError, match="str are no dataclass"):
+    with pytest.raises(SettingError, match="str are not a dataclass"):
         explain(str)
 
 

@@ -52,5 +52,5 @@ def test_doctor_shows_a_missing_home_as_a_line() -> None:
 
 def test_a_store_that_is_no_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "results.jsonl").mkdir()
-    with pytest.raises(StorageError, match=r"results.jsonl is no file"):
+    with pytest.raises(StorageError, match=r"results.jsonl is not a file"):
         check_results(tmp_path)

@@ -126,7 +126,7 @@ def test_a_folder_that_cannot_be_written_is_named_and_left_as_it_is() -> None:
 
 def test_a_folder_below_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(StorageError, match="file is no folder. Choose another"):
+    with pytest.raises(StorageError, match="file is not a folder. Choose another"):
         check_folder(tmp_path / "file" / "results", "results folder", "Choose another.")
 
 

@@ -63,7 +63,7 @@ class Listener(Silent):
     [
         ({"patient_id": ["p", " ", "r"]}, r"image 'b' \(b\.png\) has a blank patient_id", "ac"),
         ({"patient_id": ["p", None, "r"]}, r"image 'b' \(b\.png\) has a blank patient_id", "ac"),
-        ({"image_id": ["a", "b", "b"]}, "image 'b' stands twice", "a"),
+        ({"image_id": ["a", "b", "b"]}, "image 'b' occurs twice", "a"),
         ({"path": ["a.png", "", "c.png"]}, "image 'b' .* has a blank path", "ac"),
         (
             {"path": ["a.png", "../b.png", "c.png"]},

@@ -152,7 +152,7 @@ def test_a_test_list_alone_is_enough_for_a_test_set(tmp_path: Path) -> None:
         (
             {"train": ["id0"], "test": ["id4"], "train_1": ["id4"]},
             DataError,
-            r"train_1\.txt are no training images",
+            r"train_1\.txt are not training images",
         ),
     ],
 )

@@ -113,7 +113,7 @@ def test_checks_name_lines_and_leave_out_by_key(tmp_path: Path) -> None:
     table = read_table(path, ("id", "a"))
     with pytest.raises(DataError, match="line 5: a blank id"):
         require_filled(table, path, "id")
-    with pytest.raises(DataError, match=r"line 4: id '1' stands twice \(2 duplicates\)"):
+    with pytest.raises(DataError, match=r"line 4: id '1' occurs twice \(2 duplicates\)"):
         require_unique(table, "id", path)
     with collecting("skip") as faults:
         left = require_unique(require_filled(table, path, "id"), "id", path)

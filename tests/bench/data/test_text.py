@@ -39,7 +39,7 @@ def test_latin_1_is_named_with_byte_line_and_remedy(tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
         read_text(path)
     assert str(error.value) == (
-        f"file {path} is no UTF-8 text (byte 0xe9 at 11, line 3). Download it again, or "
+        f"file {path} is not UTF-8 text (byte 0xe9 at 11, line 3). Download it again, or "
         "convert it: "
         "iconv -f latin1 -t utf-8 list.txt > new."
     )
@@ -93,8 +93,8 @@ def test_lines_keep_their_numbers_and_their_inner_blanks(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"a": 1, "b": 2, "a": 3}', "the key 'a' stands twice"),
-        ('{"x": [{"a": 1, "a": 1}]}', "the key 'a' stands twice"),
+        ('{"a": 1, "b": 2, "a": 3}', "the key 'a' occurs twice"),
+        ('{"x": [{"a": 1, "a": 1}]}', "the key 'a' occurs twice"),
         ("[" * 100_000, "nested too deep"),
         ('{"a": NaN}', "the number NaN is not finite"),
         ('{"a": -Infinity}', "the number -Infinity is not finite"),

@@ -311,7 +311,7 @@ def test_mmsegmentations_own_vit_has_the_same_features(
     ("words", "message"),
     [
         (["mmdet", "random", "--native", "--arch", "vit"], "mmdet has no VisionTransformer"),
-        (["mmseg", "random", "--native", "--arch", "resnet"], "is no ViT of timm's"),
+        (["mmseg", "random", "--native", "--arch", "resnet"], "is not a ViT of timm"),
         (["mmseg", "timm:test_vit3?pretrained=false", "--native"], "lacks"),
         (["mmseg", "baseline:prior_mask"], "has no feature maps"),
         (["mmdet", "place", "--checkpoint", "nowhere"], "nowhere does not exist"),

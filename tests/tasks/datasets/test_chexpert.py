@@ -103,7 +103,7 @@ def test_an_image_that_stands_twice(root: Path) -> None:
     lines = table.read_text().splitlines()
     table.write_text("\n".join([*lines, lines[3]]) + "\n")
     with pytest.raises(
-        DataError, match=r"train\.csv, line 26: Path '.*' stands twice \(1 duplicates\)"
+        DataError, match=r"train\.csv, line 26: Path '.*' occurs twice \(1 duplicates\)"
     ):
         CHEXPERT.index(root)
 

@@ -87,7 +87,7 @@ def test_missing_image_is_named(root: Path) -> None:
         (
             "50x40,5,28",
             "50x40,5,x",
-            r"structure\.csv, line \d+: image 'case 0\.jpg' has a box that is no number",
+            r"structure\.csv, line \d+: image 'case 0\.jpg' has a box that is not a number",
         ),
     ],
 )

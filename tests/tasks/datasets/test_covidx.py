@@ -64,7 +64,7 @@ def test_two_classes_with_official_lists(tmp_path: Path) -> None:
     [
         ("p9 x.png covid rsna", r"line 31: class 'covid'.*normal, pneumonia, COVID-19"),
         ("p9 x.png normal", "line 31: 3 fields"),
-        ("p9 f0_1.png normal rsna", r"file 'f0_1\.png' stands twice \(1 duplicates\)"),
+        ("p9 f0_1.png normal rsna", r"file 'f0_1\.png' occurs twice \(1 duplicates\)"),
     ],
 )
 def test_bad_lines(tmp_path: Path, line: str, message: str) -> None:

@@ -60,7 +60,7 @@ def test_annotation_gives_a_row_per_view(tmp_path: Path) -> None:
     [
         ({"report": None}, "'CXR7_IM-0001' has no text"),
         ({"image_path": "a.png"}, "no list of images"),
-        ({"image_path": ["CXR8_IM-2/0.png"]}, "image 'images/CXR8_IM-2/0.png' stands twice"),
+        ({"image_path": ["CXR8_IM-2/0.png"]}, "image 'images/CXR8_IM-2/0.png' occurs twice"),
     ],
 )
 def test_a_wrong_entry_is_named(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
@@ -166,7 +166,7 @@ def test_an_annotation_that_is_no_utf_8_is_named(tmp_path: Path) -> None:
     annotation(tmp_path)
     path = tmp_path / "annotation.json"
     path.write_bytes(path.read_bytes().replace(b"Heart", b"H\xe9art"))
-    with pytest.raises(DataError, match=r"annotation\.json is no UTF-8 text \(byte 0xe9"):
+    with pytest.raises(DataError, match=r"annotation\.json is not UTF-8 text \(byte 0xe9"):
         IuXray().index(tmp_path)
 
 

@@ -54,7 +54,7 @@ def test_a_study_that_stands_twice_in_the_labels(root: Path) -> None:
     path = root / "mimic-cxr-2.0.0-chexpert.csv.gz"
     lines = gzip.decompress(path.read_bytes()).decode().splitlines()
     path.write_bytes(gzip.compress("\n".join([*lines, lines[-1]]).encode()))
-    with pytest.raises(DataError, match="study_id '50000039' stands twice"):
+    with pytest.raises(DataError, match="study_id '50000039' occurs twice"):
         MimicCxr().index(root)
 
 

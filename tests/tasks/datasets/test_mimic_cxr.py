@@ -148,7 +148,7 @@ def test_a_report_that_is_no_utf_8_is_named(one: Path) -> None:
     path.write_bytes(b"\n FINDINGS:  Caf\xe9 au lait.\n")
     with pytest.raises(
         DataError,
-        match=rf"file {path} is no UTF-8 text \(byte 0xe9 at 16, line 2\)\. Download it again",
+        match=rf"file {path} is not UTF-8 text \(byte 0xe9 at 16, line 2\)\. Download it again",
     ):
         MIMIC.index(one)
 
@@ -189,7 +189,7 @@ def test_unknown_split(tmp_path: Path) -> None:
 def test_doubled_image(tmp_path: Path) -> None:
     rewrite(tmp_path, "00000001-PA", "00000000-AP", "metadata")
     with pytest.raises(
-        DataError, match=r"metadata\.csv, line 4: dicom_id '00000000-AP' stands twice"
+        DataError, match=r"metadata\.csv, line 4: dicom_id '00000000-AP' occurs twice"
     ):
         MIMIC.index(tmp_path)
 

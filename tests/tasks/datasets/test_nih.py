@@ -159,7 +159,7 @@ def test_mrms_lists_need_not_nest(root: Path) -> None:
         (TABLE, "Hernia", "Hernias", r"line 4: Finding Labels is 'Hernias'"),
         (TABLE, "Hernia", "", r"line 4: Finding Labels is ''"),
         (TABLE, "Hernia", "Hernia|No Finding", r"line 4: Finding Labels is 'Hernia\|No Finding'"),
-        (TABLE, name(7), name(6), r"Image Index '00000004_000\.png' stands twice"),
+        (TABLE, name(7), name(6), r"Image Index '00000004_000\.png' occurs twice"),
         (TABLE, "Finding Labels", "Findings", r"lacks the column 'Finding Labels'"),
         (
             TABLE,

@@ -125,7 +125,7 @@ def test_counts_are_compared(root: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("00003.jpg", "00002.jpg", r"train\.csv, line 5: image_name '00002\.jpg' stands twice"),
+        ("00003.jpg", "00002.jpg", r"train\.csv, line 5: image_name '00002\.jpg' occurs twice"),
         (
             "00003.jpg",
             "99999.jpg",

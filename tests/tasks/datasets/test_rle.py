@@ -35,10 +35,10 @@ def test_round_trip(mask: np.ndarray) -> None:
         ("3 1 12 1", "the runs end at pixel 17"),
         ("1 2 3", "3 numbers; pairs"),
         ("", "0 numbers"),
-        ("1 x", "'x' is no whole number"),
-        ("1 -2", "'-2' is no whole number"),
-        ("1 " + "9" * 5000, "'99999999999999999999' is no whole number of 0 to 10 digits"),
-        ("1.5 2", "'1.5' is no whole number"),
+        ("1 x", "'x' is not a whole number"),
+        ("1 -2", "'-2' is not a whole number"),
+        ("1 " + "9" * 5000, "'99999999999999999999' is not a whole number of 0 to 10 digits"),
+        ("1.5 2", "'1.5' is not a whole number"),
     ],
 )
 def test_wrong_runs_are_named(text: str, match: str) -> None:

@@ -108,7 +108,7 @@ def test_patients_come_from_the_mapping(root: Path) -> None:
     ):
         RSNA.index(root)
     (root / MAPPING).write_text("[{}]")
-    with pytest.raises(DataError, match=r"mappings_2018\.json is no list of subset_img_id"):
+    with pytest.raises(DataError, match=r"mappings_2018\.json is not a list of subset_img_id"):
         RSNA.index(root)
 
 
@@ -126,7 +126,7 @@ def test_patients_come_from_the_mapping(root: Path) -> None:
         (
             "id-10,,,,,0",
             "id-10,,,,,0\nid-10,,,,,0",
-            r"line 4, image 'id-10': this row stands twice",
+            r"line 4, image 'id-10': this row occurs twice",
         ),
         (
             "id-10,,,,,0",
@@ -136,7 +136,7 @@ def test_patients_come_from_the_mapping(root: Path) -> None:
         (
             "id-05,20.0,6.5,8.0,8.0,1",
             "id-05,4.0,5.0,10.0,20.0,1",
-            r"line 14, image 'id-05': this row stands twice",
+            r"line 14, image 'id-05': this row occurs twice",
         ),
         ("id-10,,,,,0", "id-99,,,,,0", r"1 of 12 images of .* have no file under .*'id-99\.dcm'"),
         ("Target", "Label", r"lacks the column 'Target'"),

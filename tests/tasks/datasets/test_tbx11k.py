@@ -112,7 +112,7 @@ def test_counts_are_compared(root: Path) -> None:
             "h0000.png,tall",
             r"line 2, image 'h0000\.png': image size '32' x 'tall'",
         ),
-        ("h0001.png", "h0000.png", r"line 3, image 'h0000\.png': this row stands twice"),
+        ("h0001.png", "h0000.png", r"line 3, image 'h0000\.png': this row occurs twice"),
         (
             f"tb0001.png,{SIDE},{SIDE},train,\"{{'xmin': 20.5",
             f"tb0001.png,{SIDE},99,train,\"{{'xmin': 20.5",
@@ -136,12 +136,12 @@ def test_counts_are_compared(root: Path) -> None:
         (
             bbox(20.5, 20, 5, 5),
             '"[1, 2, 3, 4]"',
-            r"line 42, image 'tb0001\.png': bbox '\[1, 2, 3, 4\]' is no box",
+            r"line 42, image 'tb0001\.png': bbox '\[1, 2, 3, 4\]' is not a box",
         ),
         (
             bbox(20.5, 20, 5, 5),
             '"__import__(1)"',
-            r"line 42, image 'tb0001\.png': bbox '__import__\(1\)' is no box",
+            r"line 42, image 'tb0001\.png': bbox '__import__\(1\)' is not a box",
         ),
         ("bbox", "box", r"lacks the column 'bbox'"),
         (

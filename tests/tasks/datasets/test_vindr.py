@@ -138,7 +138,7 @@ def test_counts_are_compared(root: Path) -> None:
             "t02,R8,yes",
             r"image_labels_train\.csv, line 8: Aortic enlargement is 'yes'",
         ),
-        (LABELS, "t02,R9,", "t02,R8,", r"line 9: image 't02' stands twice"),
+        (LABELS, "t02,R9,", "t02,R8,", r"line 9: image 't02' occurs twice"),
         (LABELS, "Pneumothorax", "Pneumo", r"lacks the column 'Pneumothorax'"),
     ],
 )

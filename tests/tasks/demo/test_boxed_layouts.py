@@ -91,7 +91,7 @@ def test_rsna_boxes_are_the_truth_one_row_each(demos: Path) -> None:
     truth, rows = truth_of(root), rows_of(root / rsna.TABLE)
     positive = [row for row in rows if row["Target"] == "1"]
     assert len(rows) == len(rows_of(root / rsna.CLASSES_TABLE)) > STUDIES, (
-        "an image with two boxes stands twice in both tables"
+        "an image with two boxes occurs twice in both tables"
     )
     for row in positive:
         box = [round(float(row[key])) for key in ("x", "y", "width", "height")]

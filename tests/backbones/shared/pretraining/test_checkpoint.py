@@ -176,7 +176,7 @@ def test_a_card_written_before_vocabularies_were_hashed_is_read(folder: Path) ->
 @pytest.mark.parametrize(
     ("content", "match"),
     [
-        (b"\xff\xfe\x00" * 10, r"vocab\.txt is no text"),
+        (b"\xff\xfe\x00" * 10, r"vocab\.txt is not text"),
         ("\n".join(PIECES[:-2]).encode(), r"vocab\.txt has 8 pieces, .*card\.json says 10"),
         ("\n".join([*PIECES[:-1], "heart"]).encode(), r"vocab\.txt is damaged"),
         (b"heart\nlung\n", r"vocab\.txt lacks \[PAD\]"),

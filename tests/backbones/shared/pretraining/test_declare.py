@@ -95,8 +95,8 @@ def test_settings_of_an_encoder_that_its_checkpoint_holds_are_refused_before_it_
     [
         ({"settings": dict}, "'own': settings is <class 'dict'>"),
         ({"settings": Own()}, r"'own': settings is Own\("),
-        ({"settings": NotDecorated}, "'own': its settings NotDecorated are no dataclass"),
-        ({"demo": {"margine": 0.3}}, "demo changes 'margine', which is no setting of Own"),
+        ({"settings": NotDecorated}, "'own': its settings NotDecorated are not a dataclass"),
+        ({"demo": {"margine": 0.3}}, "demo changes 'margine', which is not a setting of Own"),
         ({"demo": {"margin": 3}}, "in the demo profile: setting 'margin' is 3"),
         ({"demo": {"margin": "wide"}}, "in the demo profile: setting 'margin' wants float"),
         ({"network": Own}, "its network .*Own.* is not a subclass of VisionLanguageMethod"),
