@@ -13,8 +13,9 @@ import os
 import pickle
 import shutil
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -75,7 +76,7 @@ def noise(path: Path, rng: Generator) -> None:
     _replace(path, rng.bytes(int(rng.integers(1, 4000))))
 
 
-ANY = (removed, emptied, a_folder, a_pipe, endless, dangling, truncated, noise)
+ANY: tuple[Damage, ...] = (removed, emptied, a_folder, a_pipe, endless, dangling, truncated, noise)
 
 
 def flipped(path: Path, rng: Generator) -> None:
@@ -291,8 +292,23 @@ def outside_the_root(path: Path, rng: Generator) -> None:
     _write_lines(path, lines)
 
 
-TEXT = (byte_order_mark, carriage_returns, blank_end, utf_16, latin_1, null_byte)
-TABLE = (*ANY[:-2], *TEXT, cut_in_a_row, short_row, long_row, doubled_column, doubled_row)
+TEXT: tuple[Damage, ...] = (
+    byte_order_mark,
+    carriage_returns,
+    blank_end,
+    utf_16,
+    latin_1,
+    null_byte,
+)
+TABLE: tuple[Damage, ...] = (
+    *ANY[:-2],
+    *TEXT,
+    cut_in_a_row,
+    short_row,
+    long_row,
+    doubled_column,
+    doubled_row,
+)
 TABLE += (lost_rows, unknown_row, blank_id, stray_quote, header_only, outside_the_root, noise)
 
 
@@ -307,12 +323,12 @@ def _last_field(value: str) -> Damage:
     return damage
 
 
-RUNS = (*TABLE, renamed_column)
+RUNS: tuple[Damage, ...] = (*TABLE, renamed_column)
 RUNS += tuple(
     _last_field(value)
     for value in ("5", "5 99999", "-5 4", "0 -3", "x y", "5 4 3", "nan", "1e3 4", "9" * 5000 + " 1")
 )
-BOXES = (*TABLE, renamed_column)
+BOXES: tuple[Damage, ...] = (*TABLE, renamed_column)
 BOXES += tuple(
     _last_field(value)
     for value in (
@@ -349,7 +365,7 @@ def _unpacked(damage: Damage) -> Damage:
     return zipped
 
 
-ZIPPED = (*ANY, gz_flipped)
+ZIPPED: tuple[Damage, ...] = (*ANY, gz_flipped)
 ZIPPED += tuple(_unpacked(damage) for damage in (*TEXT, cut_in_a_row, short_row, long_row))
 ZIPPED += tuple(
     _unpacked(damage) for damage in (doubled_column, doubled_row, blank_id, header_only)
@@ -392,7 +408,16 @@ def another_layout(path: Path, rng: Generator) -> None:
     _replace(path, json.dumps(json.loads(path.read_text()), indent=4).encode())
 
 
-JSON = (*ANY, byte_order_mark, carriage_returns, blank_end, utf_16, null_byte, nested, doubled_key)
+JSON: tuple[Damage, ...] = (
+    *ANY,
+    byte_order_mark,
+    carriage_returns,
+    blank_end,
+    utf_16,
+    null_byte,
+    nested,
+    doubled_key,
+)
 JSON += (another_type, another_top, missing_key, another_layout)
 
 
@@ -433,7 +458,15 @@ def invalid_utf_8(path: Path, rng: Generator) -> None:
     _replace(path, content[:half] + b"\xe9\xff" + content[half:])
 
 
-REPORT = (removed, a_folder, a_pipe, endless, dangling, byte_order_mark, carriage_returns)
+REPORT: tuple[Damage, ...] = (
+    removed,
+    a_folder,
+    a_pipe,
+    endless,
+    dangling,
+    byte_order_mark,
+    carriage_returns,
+)
 REPORT += (huge_word, invalid_utf_8)
 
 
@@ -523,7 +556,16 @@ def listed_key(path: Path, rng: Generator) -> None:
     _replace(path, path.read_bytes() + b'{"key": ["a"], "status": "done"}\n')
 
 
-RECORDS = (a_folder, a_pipe, endless, flipped, edited_metric, lost_field, deep_record, listed_key)
+RECORDS: tuple[Damage, ...] = (
+    a_folder,
+    a_pipe,
+    endless,
+    flipped,
+    edited_metric,
+    lost_field,
+    deep_record,
+    listed_key,
+)
 RECORDS += (truncated, noise)
 
 
@@ -532,28 +574,32 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
         return {name: file[name] for name in file.files}
 
 
+def _save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    np.savez(path, **arrays)
+
+
 def shuffled_rows(path: Path, rng: Generator) -> None:
     arrays = _arrays(path)
     rows = len(arrays["table:image_id"])
     order = np.roll(np.arange(rows), 1)
-    np.savez(path, **{n: v[order] if v.shape[:1] == (rows,) else v for n, v in arrays.items()})
+    _save_arrays(path, {n: v[order] if v.shape[:1] == (rows,) else v for n, v in arrays.items()})
 
 
 def other_scores(path: Path, rng: Generator) -> None:
     arrays = _arrays(path)
     name = next(name for name in arrays if name.startswith("table:score"))
     arrays[name] = np.roll(arrays[name], 1)
-    np.savez(path, **arrays)
+    _save_arrays(path, arrays)
 
 
 def lost_column(path: Path, rng: Generator) -> None:
     arrays = _arrays(path)
     arrays.pop(sorted(arrays)[int(rng.integers(len(arrays)))])
-    np.savez(path, **arrays)
+    _save_arrays(path, arrays)
 
 
 def pickled(path: Path, rng: Generator) -> None:
-    np.savez(path, **{"table:image_id": np.array([{"a": 1}], dtype=object)})
+    _save_arrays(path, {"table:image_id": np.array([{"a": 1}], dtype=object)})
 
 
 def of_another_cell(path: Path, rng: Generator) -> None:

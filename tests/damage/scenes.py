@@ -21,7 +21,7 @@ from bench.cells.encoders import PretrainRequest, resolve_encoder
 from bench.cells.prepare import RunRequest, TaskPlan, plan_task
 from bench.cells.results import ResultStore
 from bench.commands.run import run_command
-from bench.contracts import BACKBONES, BackboneRequest, PairData
+from bench.contracts import BACKBONES, BackboneRequest, PairData, has_text_side
 from bench.core.progress import Silent
 from bench.data.annotations import Boxes, Masks
 from bench.data.masks import PUBLIC_COLUMNS
@@ -189,6 +189,7 @@ def _read_trained(root: Path, on_error: str) -> Reading:
         encoder = resolve_encoder(request, progress)
         spec = BACKBONES.get("convirt")
         loaded = spec.build(BackboneRequest("demo", encoder.architecture, checkpoint=folder))
+        assert has_text_side(loaded)
         texts = loaded.embed_texts(["No effusion.", "There is a nodule."])
         with torch.inference_mode():
             images = torch.randn(2, 3, 128, 128, generator=torch.manual_seed(1))

@@ -17,7 +17,7 @@ from backbones.shared.pretraining.trainer import pretrain
 from bench.cells.prepare import RunRequest, head_settings
 from bench.cells.results import ResultStore
 from bench.commands.run import run_command
-from bench.contracts import BACKBONES, KINDS, TASKS, PairData
+from bench.contracts import BACKBONES, KINDS, TASKS, PairData, Profile
 from bench.core.hashing import digest, flatten
 from bench.core.progress import Silent
 from tests.damage.scenes import _objects
@@ -26,7 +26,7 @@ from tests.support.pairs import make_subset, recipe
 from tests.tasks.datasets.fakes import write_csv, write_mimic, write_siim
 
 RECORDED = Path(__file__).with_name("cells.json")
-PROFILES = ("demo", "paper")
+PROFILES: tuple[Profile, ...] = ("demo", "paper")
 RUNS: dict[str, dict[str, str]] = {
     "siim_cls": {},
     "siim_seg": {"epochs": "1", "steps_per_epoch": "4"},

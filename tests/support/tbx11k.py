@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -59,7 +60,7 @@ def write_release(root: Path) -> Path:
         ("val", [n for n in names if "0" not in n and "1" not in n]),
     ):
         (root / "lists" / f"TBX11K_{part}.txt").write_text("\n".join(own) + "\n")
-        images = [
+        images: list[dict[str, Any]] = [
             {"id": place, "file_name": name, "height": SIDE, "width": SIDE}
             for place, name in enumerate(own)
         ]

@@ -142,7 +142,7 @@ def clip_visual(blocks: int = 11, positions: int = 197) -> dict[str, list[int]]:
     return shapes
 
 
-def swin_tiny():
+def swin_tiny() -> dict[str, list[int]]:
     shapes = {
         "embeddings.patch_embeddings.projection.weight": [96, 3, 4, 4],
         "embeddings.patch_embeddings.projection.bias": [96],
@@ -237,7 +237,7 @@ def mrm() -> dict[str, list[int]]:
     return timm_shapes("vit_base_patch16_224") | decoder | prefixed("bert_encoder.model.", bert(1))
 
 
-def file_of(name: str) -> OrderedDict | dict[str, Any]:
+def file_of(name: str) -> dict[str, Any]:
     """Return what the published file of a backbone holds."""
     with_fc = resnet50() | {"fc.weight": [512, 2048]}
     content = {
@@ -264,7 +264,8 @@ def file_of(name: str) -> OrderedDict | dict[str, Any]:
             )
         },
     }
-    return content[name]()
+    state: Any = content[name]()
+    return dict(state)
 
 
 def _convirt() -> dict[str, list[int] | list[Any]]:

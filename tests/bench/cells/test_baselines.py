@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
+from bench.cells.baselines import Baseline
 from bench.cells.prepare import RunRequest, entrants
 from bench.cells.runner import _check_baseline
 from bench.contracts import BACKBONES, KINDS, TASKS, BackboneRequest, has_text_side
@@ -27,6 +29,7 @@ def test_a_kinds_baselines_stand_behind_the_encoders(monkeypatch: pytest.MonkeyP
 def test_a_baseline_has_no_encoder() -> None:
     spec = BACKBONES.get("baseline:constant")
     built = spec.build(BackboneRequest("demo"))
+    assert isinstance(built, Baseline)
     assert (built.which, spec.architecture(BackboneRequest("demo"))) == ("constant", "")
     with pytest.raises(NotApplicableError, match="baseline:constant has no encoder"):
         built.features(torch.zeros(1, 3, 2, 2))
@@ -34,7 +37,7 @@ def test_a_baseline_has_no_encoder() -> None:
 
 
 def test_another_kinds_baseline_is_refused() -> None:
-    plan = SimpleNamespace(kind=KINDS.get("segmentation"))
+    plan: Any = SimpleNamespace(kind=KINDS.get("segmentation"))
     _check_baseline(BACKBONES.get("baseline:prior_mask").build(BackboneRequest("demo")), plan)
     other = BACKBONES.get("baseline:constant_report").build(BackboneRequest("demo"))
     with pytest.raises(

@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,7 +47,7 @@ def two_orders(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
     yield roots[0].parent, roots[1].parent
 
 
-def planned(task: str, root: Path, **changes: object) -> tuple[TaskPlan, RunRequest]:
+def planned(task: str, root: Path, **changes: Any) -> tuple[TaskPlan, RunRequest]:
     request = replace(RunRequest((task,), ("random",), data_root=root, workers=1), **changes)
     return plan_task(task, request, Silent()), request
 
@@ -205,7 +206,6 @@ def test_threads_belong_to_a_cell_whose_head_is_trained(two_orders: tuple[Path, 
 
 
 def test_threads_are_no_part_of_a_cell_in_which_nothing_is_trained() -> None:
-    facts = ("t", "zero_shot", "d", "b", "", 1.0, 0, "default", "demo", "demo", "", "", "", 1)
-    plain = Cell(*facts)
+    plain = Cell("t", "zero_shot", "d", "b", "", 1.0, 0, "default", "demo", "demo", "", "", "", 1)
     assert plain.threads is None
     assert replace(plain, threads=2).key != plain.key

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import zipfile
 from collections.abc import Callable
+from multiprocessing.queues import Queue
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ def test_two_processes_append_without_losing_a_line(tmp_path: Path) -> None:
     assert len(ResultStore(tmp_path).records()) == 100
 
 
-def _try_claim(root: Path, queue) -> None:
+def _try_claim(root: Path, queue: Queue[bool]) -> None:
     with ResultStore(root).claim("cell", wait=False) as ours:
         queue.put(ours)
 

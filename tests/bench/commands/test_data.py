@@ -36,7 +36,8 @@ def test_a_dataset_that_does_not_read_hides_no_other(
 def test_an_unforeseen_error_of_a_dataset_is_one_line(
     data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(type(DATASETS.get("covid_seg")), "validate", lambda *_: {}["x"])
+    nothing: dict[str, object] = {}
+    monkeypatch.setattr(type(DATASETS.get("covid_seg")), "validate", lambda *_: nothing["x"])
     assert verify_command([], data) == 2
     out = capsys.readouterr().out
     assert "ERROR   dataset 'covid_seg': validate() fails in" in out and "siim: real files" in out

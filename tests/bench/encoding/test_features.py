@@ -23,7 +23,7 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLACE_BENCH_CACHE", str(tmp_path / "cache"))
 
 
-def cache(folder: Path, encoder: Encoder | None = None, **changes: Any | str) -> FeatureCache:
+def cache(folder: Path, encoder: Encoder | None = None, **changes: Any) -> FeatureCache:
     return FeatureCache(
         encoder or Encoder(), context(task(), None, folder, **{"data_key": "d", **changes})
     )
@@ -34,7 +34,7 @@ class Unread:
 
     shape = (70, 20, 20)
 
-    def __getitem__(self, rows) -> None:
+    def __getitem__(self, rows: object) -> None:
         raise AssertionError("an image was read")
 
 
@@ -42,7 +42,8 @@ def test_a_second_run_reads_no_image(tmp_path: Path) -> None:
     data = subset(70)
     first = cache(tmp_path).pooled(data)
     encoder = Encoder()
-    second = cache(tmp_path, encoder).pooled(replace(data, image_store=Unread()))
+    unread: Any = Unread()
+    second = cache(tmp_path, encoder).pooled(replace(data, image_store=unread))
     np.testing.assert_array_equal(first, second)
     assert encoder.images_seen == 0 and first.shape == (70, 16) and first.dtype == np.float32
 
@@ -99,7 +100,7 @@ def test_the_mode_of_the_encoder_is_put_back(tmp_path: Path) -> None:
 def test_features_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     encoder = Encoder()
     with torch.no_grad():
-        encoder.module[2].bias[0] = float("nan")
+        encoder.module.get_parameter("2.bias")[0] = float("nan")
     with pytest.raises(DataError, match="encoder 'fake' gives features that are not finite"):
         cache(tmp_path, encoder).pooled(subset(3))
 
@@ -107,7 +108,7 @@ def test_features_that_are_not_finite_are_refused(tmp_path: Path) -> None:
 def test_weights_hash_sees_every_buffer_and_type() -> None:
     hashes = {weights_hash(Encoder(0).module)}
     changed = Encoder(0).module
-    changed[3].running_mean[0] += 1
+    changed.get_buffer("3.running_mean")[0] += 1
     hashes |= {
         weights_hash(changed),
         weights_hash(Encoder(0).module.double()),

@@ -60,7 +60,7 @@ def _pickled(path: Path) -> None:
     np.save(path, np.array([{"a": 1}], object), allow_pickle=True)
 
 
-ARRAYS: dict[str, Callable[[Path], None]] = {
+ARRAYS: dict[str, Callable[[Path], object]] = {
     "a flipped byte": _flip,
     "zeros": lambda path: _save(path, np.zeros_like),
     "NaN": lambda path: _save(path, lambda features: features * np.float16("nan")),
@@ -75,7 +75,7 @@ ARRAYS: dict[str, Callable[[Path], None]] = {
     "no file": Path.unlink,
     "a folder": _folder,
 }
-CARDS: dict[str, Callable[[Path], None]] = {
+CARDS: dict[str, Callable[[Path], object]] = {
     "shuffled ids": lambda path: _edit(path, lambda ids: ids[::-1]),
     "fewer ids": lambda path: _edit(path, lambda ids: ids[:-1]),
     "a bare list of ids": lambda path: path.with_suffix(".json").write_text('["0", "1"]'),
@@ -91,7 +91,7 @@ CARDS: dict[str, Callable[[Path], None]] = {
 
 @pytest.mark.parametrize("damage", [*ARRAYS.values(), *CARDS.values()], ids=[*ARRAYS, *CARDS])
 def test_damage_between_two_reads_is_made_again_and_said(
-    tmp_path: Path, damage: Callable[[Path], None]
+    tmp_path: Path, damage: Callable[[Path], object]
 ) -> None:
     data = subset(5)
     sound, _ = _pooled(tmp_path, data)
@@ -184,7 +184,7 @@ def test_a_part_without_a_hash_is_read_and_given_one_once(tmp_path: Path) -> Non
     ],
 )
 def test_damage_of_a_part_without_a_hash_is_seen_by_its_values_and_its_name(
-    tmp_path: Path, damage: Callable[[Path], None]
+    tmp_path: Path, damage: Callable[[Path], object]
 ) -> None:
     data = subset(5)
     sound, _ = _pooled(tmp_path, data)

@@ -3,7 +3,7 @@ one image, empty resamples."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -62,7 +62,7 @@ def known(table: pd.DataFrame, row: np.ndarray, c: int) -> tuple[np.ndarray, ...
 
 def mean_defined(values: list[float]) -> float:
     values = [value for value in values if not np.isnan(value)]
-    return np.mean(values) if values else np.nan
+    return float(np.mean(values)) if values else float("nan")
 
 
 @QUICK
@@ -110,7 +110,7 @@ def test_multiple_labels(case: tuple[pd.DataFrame, np.ndarray]) -> None:
 @given(tables(classes=1, unknown=False))
 def test_subgroups_are_the_metrics_of_their_images(case: tuple[pd.DataFrame, np.ndarray]) -> None:
     table, weights = case
-    found = classification_statistics(table, "binary")
+    found: Mapping[str, Any] = classification_statistics(table, "binary")
     for value in set(table["group:sex"]) - {""}:
         rows = (table["group:sex"] == value).to_numpy()
         assert found[f"auroc@sex={value}"].n == rows.sum()

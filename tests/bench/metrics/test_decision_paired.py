@@ -99,7 +99,7 @@ def test_holm_by_hand() -> None:
 @settings(max_examples=40, deadline=None)
 @given(hnp.arrays(float, st.integers(1, 8), elements=st.floats(0, 1)))
 def test_holm_is_monotone_and_never_smaller(p: np.ndarray) -> None:
-    adjusted = holm(p)
+    adjusted = holm(p.tolist())
     assert (adjusted >= p).all() and (adjusted <= 1).all()
     assert (np.diff(adjusted[np.argsort(p, kind="stable")]) >= 0).all()
 

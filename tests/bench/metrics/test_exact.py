@@ -3,6 +3,10 @@ score."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,7 +26,7 @@ from tests.bench.metrics import reference
 def table(n: int, classes: int, seed: int, unknown: bool) -> pd.DataFrame:
     """Return a table of tied scores, rare and frequent classes, and two group columns."""
     rng = np.random.default_rng(seed)
-    columns = {}
+    columns: dict[str, Any] = {}
     for c in range(classes):
         label = (rng.random(n) < (0.03, 0.5, 0.85)[c % 3]).astype(float)
         score = np.round(rng.normal(size=n) + label, 2)
@@ -62,10 +66,15 @@ def expected(part: pd.DataFrame, resamples: np.ndarray, classes: int) -> dict[st
         )
     found = {f"{name}:{c}": one[name] for c, one in enumerate(each) for name in one}
     means = {
-        name: weights.mean_of_defined([lambda _, v=one[name]: v for one in each], resamples)
+        name: weights.mean_of_defined([_always(one[name]) for one in each], resamples)
         for name in each[0]
     }
     return found | means
+
+
+def _always(values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a statistic that has these values whatever the weights."""
+    return lambda _: values
 
 
 @pytest.mark.parametrize("unknown", [False, True])
@@ -77,7 +86,7 @@ def test_every_metric_equals_the_gathered_columns_to_the_last_bit(
     monkeypatch.setattr(weights, "TURNED_BLOCK", 3 * block)
     found = table(n, 3, n, unknown)
     resamples = cluster_weights([str(i // 3) for i in range(n)], 14)
-    statistics = classification_statistics(found, "multilabel")
+    statistics: Mapping[str, Any] = classification_statistics(found, "multilabel")
     for name, values in expected(found, resamples, 3).items():
         np.testing.assert_array_equal(statistics[name](resamples), values, err_msg=name)
     for group in ("sex=F", "sex=M", "age=40+"):
@@ -156,13 +165,14 @@ def test_sums_of_several_tables_equal_each_alone() -> None:
     rng = np.random.default_rng(0)
     resamples, images = rng.integers(0, 4, (9, 50)), np.arange(10, 45)
     tables = [rng.random((35, width)) for width in (1, 15, 4)]
-    shared, asked = SharedSums(images, 50), []
+    shared = SharedSums(images, 50)
+    asked = []
 
     def ask(place: int) -> np.ndarray:
         asked.append(place)
         return tables[place]
 
-    sums = [shared.add(lambda place=place: ask(place)) for place in range(3)]
+    sums = [shared.add(functools.partial(ask, place)) for place in range(3)]
     assert not asked
     for table_, own in zip(tables, sums, strict=True):
         alone = weighted_sums(table_, np.ascontiguousarray(resamples[:, images]))

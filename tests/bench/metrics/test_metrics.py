@@ -161,7 +161,12 @@ def test_no_image_is_undefined() -> None:
 
 def test_shared_parts_are_computed_once_per_matrix() -> None:
     calls = []
-    once = Once(lambda weight: calls.append(1) or weight.sum())
+
+    def total(weights: np.ndarray) -> float:
+        calls.append(1)
+        return float(weights.sum())
+
+    once = Once(total)
     first, second = np.ones((1, 2)), np.ones((1, 2))
     assert (once(first), once(first), once(second)) == (2, 2, 2) and len(calls) == 2
 

@@ -14,16 +14,13 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from backbones.external.encoder import ExternalBackbone
-from backbones.place.model import LoadedPLACE
-from backbones.published.loading import PublishedBackbone
 from backbones.shared.pretraining.trainer import pretrain
 from bench.commands.cli import app
-from bench.contracts import BACKBONES, BackboneRequest, PairData
+from bench.contracts import BACKBONES, BackboneRequest, ImageEncoder, PairData
 from bench.core.errors import DataError, SettingError
 from bench.core.progress import Silent
 from bench.mm import prepare
-from bench.mm.export import Head, export_config
+from bench.mm.export import Framework, Head, export_config
 from tests.backbones.published import layouts
 from tests.support.pairs import make_subset, recipe
 
@@ -90,7 +87,7 @@ def _runner(path: Path, work_dir: Path) -> Runner:
 
 @pytest.mark.parametrize(("framework", "architecture"), [("mmseg", "vit"), ("mmdet", "resnet")])
 def test_an_exported_config_trains_in_the_frameworks_own_runner(
-    framework: str, architecture: str, tmp_path: Path
+    framework: Framework, architecture: str, tmp_path: Path
 ) -> None:
     prepare(framework)
     request = BackboneRequest("demo", architecture)
@@ -166,7 +163,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
     return checkpoint
 
 
-def _export(*words: str | Path | int, code: int = 0) -> SettingError | OSError | DataError:
+def _export(*words: str | Path | int, code: int = 0) -> BaseException | None:
     done = CliRunner().invoke(app, ["export", *map(str, words)], catch_exceptions=True)
     assert done.exit_code == code, (done.output, done.exception)
     return done.exception
@@ -196,9 +193,7 @@ def _forward(path: Path, framework: str, work_dir: Path) -> tuple[Any, ...]:
         return model.backbone(torch.zeros(1, 3, size, size)), found, size
 
 
-def _same_maps(
-    maps: tuple[Any, ...], backbone: LoadedPLACE | PublishedBackbone | ExternalBackbone, size: int
-) -> None:
+def _same_maps(maps: tuple[Any, ...], backbone: ImageEncoder, size: int) -> None:
     with torch.no_grad():
         pyramid = backbone.features(torch.zeros(1, 3, size, size)).pyramid
     for one, other in zip(maps, pyramid, strict=True):
@@ -252,7 +247,14 @@ def test_a_published_encoder_of_three_maps_is_exported(
 def test_a_published_file_given_as_a_checkpoint_travels_with_the_config(tmp_path: Path) -> None:
     weights = tmp_path / "MedKLIP.pth"
     torch.save(layouts.file_of("medklip"), weights)
-    words = ["--checkpoint", weights, "--out", tmp_path / "out", "--profile", "paper"]
+    words: list[str | Path] = [
+        "--checkpoint",
+        weights,
+        "--out",
+        tmp_path / "out",
+        "--profile",
+        "paper",
+    ]
     _export("mmdet", "medklip", *words, "--image-size", SIZE)
     expected = BACKBONES.get(f"medklip?weights={weights}").build(BackboneRequest("paper"))
     weights.unlink()
@@ -291,12 +293,20 @@ def test_mmsegmentations_own_vit_has_the_same_features(
     trained: Callable[..., Any], tmp_path: Path
 ) -> None:
     folder = trained("convirt", "vit")
-    words = ["--checkpoint", folder, "--arch", "vit", "--out", tmp_path / "out", "--native"]
+    words: list[str | Path] = [
+        "--checkpoint",
+        folder,
+        "--arch",
+        "vit",
+        "--out",
+        tmp_path / "out",
+        "--native",
+    ]
     _export("mmseg", "convirt", *words)
     path = tmp_path / "out" / "convirt_mmseg.py"
     assert "PlaceBenchBackbone" not in path.read_text()
     maps, _, size = _forward(path, "mmseg", tmp_path / "work")
-    ours = BACKBONES.get("convirt").build(BackboneRequest("demo", "vit", checkpoint=folder))
+    ours: Any = BACKBONES.get("convirt").build(BackboneRequest("demo", "vit", checkpoint=folder))
     with torch.no_grad():
         pyramid = ours.features(torch.zeros(1, 3, size, size)).pyramid
         plain = ours.encoder.model.forward_intermediates(
@@ -358,8 +368,9 @@ def test_two_exports_share_a_folder_and_force_writes_again(
 
 
 def test_what_cannot_be_exported_is_said(tmp_path: Path) -> None:
+    other: Any = "detectron"
     with pytest.raises(SettingError, match="unknown framework 'detectron'.*mmseg, mmdet"):
-        export_config("detectron", "random", BackboneRequest("demo"), tmp_path)
+        export_config(other, "random", BackboneRequest("demo"), tmp_path)
     (tmp_path / "random_mmseg.py").write_text("")
     with pytest.raises(DataError, match="random_mmseg.py is there already"):
         export_config("mmseg", "random", BackboneRequest("demo"), tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,7 +68,7 @@ def _iou(a: list[float], b: list[float], offset: int) -> float:
 @given(st.integers(0, 10_000), st.integers(0, 30), st.floats(0.05, 0.95), st.integers(0, 1))
 def test_nms_equals_brute_force(seed: int, n: int, threshold: float, offset: int) -> None:
     boxes, scores = (tensor.double() for tensor in _boxes(seed, n))
-    kept = []
+    kept: list[int] = []
     for i in sorted(range(n), key=lambda i: -scores[i]):
         if all(_iou(boxes[i].tolist(), boxes[j].tolist(), offset) <= threshold for j in kept):
             kept.append(i)
@@ -177,7 +178,7 @@ def test_roi_align_equals_naive_loop_with_gradient(
         expected.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
     )
     (gradient,) = torch.autograd.grad((expected * weights).sum(), features)
-    common = {
+    common: dict[str, Any] = {
         "aligned_height": 3,
         "aligned_width": 2,
         "spatial_scale": 0.5,
@@ -193,7 +194,7 @@ def test_roi_align_equals_naive_loop_with_gradient(
 
 
 def test_roi_align_of_no_boxes_and_max_pooling() -> None:
-    common = {
+    common: dict[str, Any] = {
         "aligned_height": 2,
         "aligned_width": 2,
         "spatial_scale": 1.0,
@@ -227,7 +228,7 @@ def test_focal_loss_equals_formula_with_gradient(weighted: bool) -> None:
         if weighted
         else torch.empty(0, dtype=torch.float64)
     )
-    expected = []
+    terms = []
     for row, kind in zip(logits, target.tolist(), strict=True):
         for column, value in enumerate(row):
             p = 1 / (1 + torch.exp(-value))
@@ -236,8 +237,8 @@ def test_focal_loss_equals_formula_with_gradient(weighted: bool) -> None:
                 if column == kind
                 else -0.75 * p**2 * torch.log(1 - p)
             )
-            expected.append(term * (weight[kind] if weighted and kind < 3 else 1.0))
-    expected = torch.stack(expected).reshape(12, 3)
+            terms.append(term * (weight[kind] if weighted and kind < 3 else 1.0))
+    expected = torch.stack(terms).reshape(12, 3)
     (gradient,) = torch.autograd.grad(expected.sum(), logits)
     output, found = torch.empty_like(expected), torch.empty_like(expected)
     sigmoid_focal_loss_forward(logits.detach(), target, weight, output, gamma=2.0, alpha=0.25)
@@ -252,7 +253,7 @@ def test_through_mmcv_the_gradient_reaches_the_features() -> None:
 
     features = torch.ones(2, 1, 7, 9, requires_grad=True)
     roi_align(features, ROIS.float(), (3, 2), 0.5, 0, "avg", True).sum().backward()
-    assert features.grad.abs().sum() > 0
+    assert features.grad is not None and features.grad.abs().sum() > 0
     boxes, scores = _boxes(0, 20)
     kept, index = batched_nms(
         boxes, scores, torch.zeros(20, dtype=torch.long), {"type": "nms", "iou_threshold": 0.5}
@@ -279,7 +280,7 @@ def test_compiled_operators_are_used_and_equal() -> None:
     assert index.tolist() == found.tolist()
     torch.testing.assert_close(theirs, dets[: len(found)])
     features, output, empty = torch.randn(2, 3, 7, 9), torch.zeros(5, 3, 3, 2), torch.empty(0)
-    common = {
+    common: dict[str, Any] = {
         "aligned_height": 3,
         "aligned_width": 2,
         "spatial_scale": 0.5,

@@ -32,8 +32,8 @@ def test_other_metrics_stand_below_as_means_over_seeds_and_undefined_ones_say_so
             store,
             "good",
             0.8,
+            {"metric:score": 0.8, "metric:mean_rank": rank, "metric:nothing": None},
             seed=seed,
-            **{"metric:score": 0.8, "metric:mean_rank": rank, "metric:nothing": None},
         )
     (table,), _ = leaderboard.build(store, "fake_task")
     below = tables.to_markdown(table).split("Other metrics at 100% of labels")[1]

@@ -18,6 +18,7 @@ from bench.contracts import Predictions, TaskSpec
 from bench.core.progress import Silent
 from bench.report.views import Views
 from tests.support.results import _FakeKind, add
+from tests.tasks.fakes import Said
 
 TASKS = ("fake_task", "other_task")
 
@@ -230,14 +231,13 @@ def test_a_picture_shows_images_in_the_order_of_the_predictions(store: ResultSto
     store.finish(records[0], Predictions(kept.table.iloc[::-1].reset_index(drop=True)))
     other = plan("fake_task")
     other.kind = Watching()
-    said: list[str] = []
-    progress = Silent()
-    progress.say = said.append  # type: ignore[method-assign]
+    progress = Said()
     Views(store).update_pictures(other, None, progress)
     (shown,) = seen
     names = {r["key"]: f"{r['backbone']} (net)" for r in records}
     reversed_first = shown[:200] == [str(number) for number in reversed(range(200))]
     assert reversed_first == (shown[200:] == [names[records[0]["key"]]])
     assert (
-        len(shown) == 201 and "is not in the picture: its images stand in another order" in said[0]
+        len(shown) == 201
+        and "is not in the picture: its images stand in another order" in progress.lines[0]
     )

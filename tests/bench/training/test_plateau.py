@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -17,7 +19,7 @@ from bench.training.plan import TrainPlan, learning_rate, plateaus
     st.integers(0, 3),
 )
 @settings(deadline=None)
-def test_equals_torch(values: list[float], mode: str, hold: int) -> None:
+def test_equals_torch(values: list[float], mode: Literal["min", "max"], hold: int) -> None:
     plan = TrainPlan(
         schedule="plateau", monitor="score", mode=mode, hold=hold, lr=1.0, factor=0.5, min_lr=0.0
     )

@@ -177,9 +177,9 @@ def _without(name: str) -> Callable[[Path], None]:
     return remove
 
 
-DAMAGE: dict[str, Callable[[Path], None]] = {
+DAMAGE: dict[str, Callable[[Path], object]] = {
     "a flipped bit": _flip_a_weight,
-    "empty": lambda path: path.write_bytes(b"") and None,
+    "empty": lambda path: path.write_bytes(b""),
     "a number": lambda path: torch.save(7, path),
     "a list": lambda path: torch.save([{}], path),
     "nothing in it": lambda path: torch.save({}, path),

@@ -75,7 +75,8 @@ def test_softmax_equals_scikit_learn() -> None:
 
 
 @pytest.mark.parametrize(
-    "probe", [ridge_path, lambda *args: logistic_path(*args, exclusive=False).path]
+    "probe",
+    [ridge_path, lambda x, y, penalties: logistic_path(x, y, penalties, exclusive=False).path],
 )
 def test_unknown_labels_are_left_out(probe: Callable[..., Any]) -> None:
     x, y = problem(80, 6)

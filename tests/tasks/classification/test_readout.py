@@ -14,6 +14,7 @@ from hypothesis.extra import numpy as hnp
 from hypothesis.strategies._internal.core import DataObject
 from sklearn.metrics import accuracy_score, f1_score, precision_recall_curve
 
+from bench.contracts import Profile
 from bench.metrics.bootstrap import point
 from bench.metrics.classification import classification_statistics
 from tasks.classification import readout
@@ -60,7 +61,7 @@ def settings_of(
     ],
 )
 def test_benchx_cuts_several_labels_on_test_and_one_label_at_the_half(
-    mode: str, labels: tuple[str, ...], threshold: str, profile: str
+    mode: str, labels: tuple[str, ...], threshold: str, profile: Profile
 ) -> None:
     spec = task(labels=labels, mode=mode)
     assert classification.resolve(spec, "benchx", profile, {}).threshold == threshold

@@ -25,12 +25,13 @@ def write_chexpert(
 ) -> None:
     """Write images, train.csv, valid.csv and CheXpert Plus; image i of train has class i % 6 of
     `classes` alone (where there is none: a mixture)."""
-    rows, told = {"train": [], "valid": []}, []
+    rows: dict[str, list[tuple[object, ...]]] = {"train": [], "valid": []}
+    told = []
     for number in range(train + valid):
         split = "train" if number < train else "valid"
         lateral = number % 8 == 7
-        view = f"view1_{'lateral' if lateral else 'frontal'}.jpg"
-        path = f"{split}/patient{number // 2:05d}/study{number % 2 + 1}/{view}"
+        name = f"view1_{'lateral' if lateral else 'frontal'}.jpg"
+        path = f"{split}/patient{number // 2:05d}/study{number % 2 + 1}/{name}"
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.full((20, 16), 7 * number % 251, np.uint8)).save(root / path)
         values = dict.fromkeys(LABELS, "")

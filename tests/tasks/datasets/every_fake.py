@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -32,7 +33,7 @@ def picture(path: Path, grey: int) -> None:
     Image.fromarray(np.full((20, 24), grey, np.uint8)).save(path)
 
 
-def write_covidx(root: Path, dataset: Dataset, images: int = 12) -> None:
+def write_covidx(root: Path, dataset: Covidx | Covidx4, images: int = 12) -> None:
     """Write the lists of one version with a PNG a line."""
     words = [word for word, _ in dataset.words]
     for start, (_, name, folder) in enumerate(dataset.lists):
@@ -51,7 +52,7 @@ def write_annotation(root: Path, mimic: bool = False) -> None:
         study = f"CXR{number}_IM-1"
         folder = f"p10/p1000{number}/s5000{number}" if mimic else study
         files = [f"{folder}/{view}.png" for view in range(1 if mimic else 2)]
-        entry = {"id": study, "report": f"Report {number}.", "image_path": files}
+        entry: dict[str, Any] = {"id": study, "report": f"Report {number}.", "image_path": files}
         entry |= {"study_id": 50000 + number, "subject_id": 10000 + number} if mimic else {}
         content[("train", "train", "val", "test")[number % 4]].append(entry)
         for view, file in enumerate(files):

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.contracts import Dataset, Finding
 from bench.core.errors import DataError
 from bench.data.boxes import fill_boxes
 from tasks.datasets._boxes import box_findings, checked_boxes, merge_boxes, number, overlap
@@ -116,7 +117,15 @@ def test_an_image_whose_size_is_unknown_is_named() -> None:
         checked_boxes(row((0, 0, 2, 2, 0), rows=0), Path("/data"), Path("t.csv"))
 
 
-class Table:
+class Table(Dataset):
+    """Boxes as its table has them."""
+
+    def index(self, root: Path) -> pd.DataFrame:
+        return pd.DataFrame()
+
+    def validate(self, root: Path) -> list[Finding]:
+        return []
+
     def boxes(self, row: pd.Series, root: Path) -> np.ndarray:
         return checked_boxes(row, root, Path("t.csv"))
 

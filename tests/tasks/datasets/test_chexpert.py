@@ -22,6 +22,7 @@ from tasks.datasets._chexpert import LABELS
 from tasks.datasets._exclusive import EIGHT, FIVE, draw, only
 from tasks.datasets.chexpert import Chexpert
 from tasks.datasets.chexpert5x200 import Chexpert5x200, Chexpert8x200
+from tests.support.published import reference_split, reference_subset
 from tests.tasks.datasets.chexpert_fakes import big_table, write_chexpert
 
 CHEXPERT, MEMBERS = Chexpert(), Chexpert5x200()
@@ -134,7 +135,7 @@ def reference(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataF
 def test_reference_split_has_the_membership_of_the_description() -> None:
     table = big_table()
     taken, train, val = reference(table)
-    split = CHEXPERT.reference_split(table, "mgca", 0)
+    split = reference_split(CHEXPERT, table, "mgca", 0)
     parts = {
         name: split[split["split"] == name]["image_id"].tolist()
         for name in ("train", "val", "test")
@@ -163,13 +164,13 @@ def test_mgca_warns_of_its_leak_and_default_has_none(caplog: pytest.LogCaptureFi
 
 def test_fractions_of_the_references() -> None:
     table = big_table()
-    train = CHEXPERT.reference_split(table, "mgca", 0).query("split == 'train'")
+    train = reference_split(CHEXPERT, table, "mgca", 0).query("split == 'train'")
     expected = train[train["view"] != "LL"].sample(frac=0.01, random_state=42)["image_id"].tolist()
-    assert CHEXPERT.reference_subset(train, "mgca", 0.01, 3)["image_id"].tolist() == expected
-    assert set(CHEXPERT.reference_subset(train, "gloria", 0.01, 3)["view"]) == {"PA", "AP", "LL"}
+    assert reference_subset(CHEXPERT, train, "mgca", 0.01, 3)["image_id"].tolist() == expected
+    assert set(reference_subset(CHEXPERT, train, "gloria", 0.01, 3)["view"]) == {"PA", "AP", "LL"}
     assert CHEXPERT.reference_subset(train, "default", 0.01, 3) is None
     with pytest.raises(DataError, match="is none"):
-        CHEXPERT.reference_subset(train.head(20), "mgca", 0.01, 3)
+        reference_subset(CHEXPERT, train.head(20), "mgca", 0.01, 3)
 
 
 # ---------------------------------------------------------------------------------- 5x200 and 8x200

@@ -16,6 +16,7 @@ from bench.data.reference import split_for
 from bench.data.split_lists import find_lists
 from bench.data.splits import check_leaks, default_split
 from tasks.datasets.covidx import Covidx, Covidx4
+from tests.support.published import reference_split, reference_subset
 
 THREE, TWO = Covidx(), Covidx4()
 CLASSES = ("normal", "pneumonia", "COVID-19")
@@ -56,7 +57,8 @@ def test_two_classes_with_official_lists(tmp_path: Path) -> None:
     (tmp_path / "splits").mkdir()
     for name, line in (("train", "train/f0_1.png"), ("test", "f1_2.png")):
         (tmp_path / "splits" / f"{name}.txt").write_text(line + "\n")
-    assert find_lists(tmp_path, index, TWO.official_lists).left_out == 88
+    lists = find_lists(tmp_path, index, TWO.official_lists)
+    assert lists is not None and lists.left_out == 88
 
 
 @pytest.mark.parametrize(
@@ -107,10 +109,10 @@ def test_mgca_splits_by_image(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
 
 def test_benchx_loses_the_first_row_of_each_list(tmp_path: Path) -> None:
     index = TWO.index(write(tmp_path, TWO))
-    split = TWO.reference_split(index, "benchx", 0)
+    split = reference_split(TWO, index, "benchx", 0)
     assert len(split) == 87
     assert not {"train/f0_0.png", "val/f1_0.png", "test/f2_0.png"} & set(split["image_id"])
-    subset = TWO.reference_subset(split[split["split"] == "train"], "benchx", 0.2, 0)
+    subset = reference_subset(TWO, split[split["split"] == "train"], "benchx", 0.2, 0)
     assert len(subset) == 5 and 1 <= subset["label:COVID-19"].sum() <= 4
 
 

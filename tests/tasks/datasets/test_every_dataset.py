@@ -15,15 +15,14 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from bench.contracts import DATASETS
+from bench.contracts import DATASETS, Dataset, OnError
 from bench.core.errors import DataError
 from bench.data.annotations import Boxes, Masks
 from bench.data.indexing import read_index
 from bench.data.loading import prepare
 from tasks.datasets._chexpert import PLUS
-from tasks.datasets.chexpert import Chexpert
-from tasks.datasets.chexpert5x200 import Chexpert5x200
 from tests.tasks.datasets.every_fake import FAKES, dataset_of
+from tests.tasks.fakes import Said
 
 every = pytest.mark.parametrize("fake", FAKES)
 PICTURES = (".jpg", ".png", ".dcm", ".dicom")
@@ -56,7 +55,7 @@ def root(templates: Callable[..., Any], fake: str, tmp_path: Path) -> Path:
     return shutil.copytree(templates(fake), tmp_path / "data" / "copy")
 
 
-def index_of(fake: str, root: Path, on_error: str = "stop") -> pd.DataFrame:
+def index_of(fake: str, root: Path, on_error: OnError = "stop") -> pd.DataFrame:
     return read_index(dataset_of(fake), root, on_error)[0]
 
 
@@ -69,7 +68,7 @@ def read_all(fake: str, root: Path) -> pd.DataFrame:
 
 def text_files(fake: str, root: Path) -> list[Path]:
     """Return one of each kind of text file: names that differ in digits alone are one kind."""
-    kinds = {}
+    kinds: dict[str, Path] = {}
     for path in sorted(root.rglob("*")):
         unread = path.name in UNREAD.get(fake, ())
         if path.is_file() and not path.name.lower().endswith(PICTURES) and not unread:
@@ -157,12 +156,12 @@ def directory(path: Path) -> None:
     path.mkdir()
 
 
-def latin_1(path) -> None:
+def latin_1(path: Path) -> None:
     data = content(path)
     rewrite(path, data[: len(data) // 2] + b"\xe9" + data[len(data) // 2 :])
 
 
-def nul(path) -> None:
+def nul(path: Path) -> None:
     data = content(path)
     rewrite(path, data[: len(data) // 2] + b"\0" + data[len(data) // 2 :])
 
@@ -265,17 +264,11 @@ UNSEEN = ("stage_2_detailed_class_info.csv",)
 """Tables that only `data verify` reads, or whose rows are optional."""
 
 
-def messages(dataset: Chexpert | Chexpert5x200, root: Path) -> list[str]:
+def messages(dataset: Dataset, root: Path) -> list[str]:
     """Return what a run says of an index."""
-    said = []
-
-    class Listener:
-        """Keeps what is said."""
-
-        say = said.append
-
-    read_index(dataset, root, "stop", Listener())
-    return [line.replace(str(root), "") for line in said]
+    said = Said()
+    read_index(dataset, root, "stop", said)
+    return [line.replace(str(root), "") for line in said.lines]
 
 
 # --------------------------------------------------------------------------------- what is left out
@@ -334,7 +327,7 @@ def test_one_bad_row_stops_or_its_image_is_left_out_and_listed(fake: str, root: 
         place = next(i for i, line in enumerate(lines) if line.startswith(f"{name},"))
         text = "\n".join([*lines[:place], name, *lines[place + 1 :]])
     else:
-        assert old in text
+        assert new is not None and old in text
         text = text.replace(old, new, 1)
     rewrite(path, text.encode())
     outlines = [each for each in (Masks(), Boxes()) if each.offered(dataset)]

@@ -15,6 +15,7 @@ from tasks.datasets._exclusive import FIVE
 from tasks.datasets.mimic5x200 import MEMBERS, Mimic5x200
 from tasks.datasets.mimic_cxr import MimicCxr
 from tests.support.mimic5x200 import relabel, write_mimic5x200
+from tests.support.published import reference_split
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def test_a_study_that_stands_twice_in_the_labels(root: Path) -> None:
 
 def test_mgca_validates_on_its_test_set(root: Path) -> None:
     index = MimicCxr().index(root)
-    split = MimicCxr().reference_split(index, "mgca", 0)
+    split = reference_split(MimicCxr(), index, "mgca", 0)
     parts = {
         name: set(split[split["split"] == name]["image_id"]) for name in ("train", "val", "test")
     }

@@ -14,6 +14,7 @@ from bench.data.roots import resolve_root
 from bench.data.splits import check_leaks, default_split
 from tasks.datasets.nih import Nih
 from tests.support.nih import TABLE, name, write_nih
+from tests.support.published import reference_split, reference_subset
 
 NIH = Nih()
 
@@ -110,11 +111,11 @@ def test_published_counts_add_up() -> None:
 
 def test_benchx_follows_mrms_lists(root: Path) -> None:
     with pytest.raises(DataError, match="from the lists of MRM.*Put train_list.txt.*into mrm/"):
-        NIH.reference_split(NIH.index(root), "benchx", 0, "classification")
+        reference_split(NIH, NIH.index(root), "benchx", 0, "classification")
     with pytest.raises(
         DataError, match="label fractions from the lists of MRM.*train_1.txt, train_10.txt"
     ):
-        NIH.reference_subset(NIH.index(root), "benchx", 0.1, 0)
+        reference_subset(NIH, NIH.index(root), "benchx", 0.1, 0)
     folder = root / "mrm"
     folder.mkdir()
     parts = {
@@ -125,15 +126,15 @@ def test_benchx_follows_mrms_lists(root: Path) -> None:
     parts |= {"train_1.txt": range(2), "train_10.txt": range(6)}
     for file, numbers in parts.items():
         (folder / file).write_text("".join(f"{name(number)} {' 0' * 14}\n" for number in numbers))
-    split = NIH.reference_split(NIH.index(root), "benchx", 0, "classification")
+    split = reference_split(NIH, NIH.index(root), "benchx", 0, "classification")
     assert split["split"].value_counts().to_dict() == {"train": 20, "val": 4, "test": 12}
     train = split[split["split"] == "train"]
     for fraction, count in ((0.01, 2), (0.1, 6)):
-        assert len(NIH.reference_subset(train, "benchx", fraction, 0)) == count
+        assert len(reference_subset(NIH, train, "benchx", fraction, 0)) == count
     assert NIH.reference_subset(train, "benchx", 1.0, 0) is None
     assert NIH.reference_subset(train, "default", 0.1, 0) is None
     with pytest.raises(DataError, match=r"no list of 0\.5 .*Use 0\.01, 0\.1 or 1"):
-        NIH.reference_subset(train, "benchx", 0.5, 0)
+        reference_subset(NIH, train, "benchx", 0.5, 0)
     assert NIH.reference_split(NIH.index(root), "default", 0) is None
 
 
@@ -145,10 +146,10 @@ def test_mrms_lists_need_not_nest(root: Path) -> None:
     parts |= {"train_1.txt": (0, 1, 2), "train_10.txt": (2, 3, 4, 5, 6)}
     for file, numbers in parts.items():
         (folder / file).write_text("".join(f"{name(number)}\n" for number in numbers))
-    split = NIH.reference_split(NIH.index(root), "benchx", 0, "classification")
+    split = reference_split(NIH, NIH.index(root), "benchx", 0, "classification")
     train = split[split["split"] == "train"]
     for fraction, numbers in ((0.01, (0, 1, 2)), (0.1, (2, 3, 4, 5, 6))):
-        chosen = NIH.reference_subset(train, "benchx", fraction, 0)
+        chosen = reference_subset(NIH, train, "benchx", fraction, 0)
         assert set(chosen["image_id"]) == {name(number) for number in numbers}
 
 

@@ -16,6 +16,7 @@ from bench.data.roots import resolve_root
 from bench.data.splits import default_split
 from tasks.datasets.object_cxr import ObjectCxr
 from tests.support.object_cxr import ANNOTATIONS, HEIGHT, POLYGON, WIDTH, write_object_cxr
+from tests.support.published import reference_split, reference_subset
 
 OBJECTS = ObjectCxr()
 
@@ -78,7 +79,7 @@ def test_without_test_labels_test_is_drawn_from_train(root: Path) -> None:
 
 def test_mgca_splits_the_rows_of_train_and_widens_polygons(root: Path) -> None:
     index = OBJECTS.index(root)
-    split = OBJECTS.reference_split(index, "mgca", 0, "detection")
+    split = reference_split(OBJECTS, index, "mgca", 0, "detection")
     train, val = train_test_split(
         index[index["split"] == "train"]["image_id"].tolist(), test_size=0.1, random_state=0
     )
@@ -90,11 +91,11 @@ def test_mgca_splits_the_rows_of_train_and_widens_polygons(root: Path) -> None:
     assert (wide[:2] <= tight[:2]).all()
     assert (wide[2:4] >= tight[2:4]).all()
     assert (wide[:4] != tight[:4]).any()
-    assert len(OBJECTS.reference_subset(split[split["split"] == "train"], "mgca", 0.5, 0)) == 9
+    assert len(reference_subset(OBJECTS, split[split["split"] == "train"], "mgca", 0.5, 0)) == 9
 
 
 def test_a_mask_needs_no_box_of_mgca(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    split = OBJECTS.reference_split(OBJECTS.index(root), "mgca", 0, "segmentation")
+    split = reference_split(OBJECTS, OBJECTS.index(root), "mgca", 0, "segmentation")
     monkeypatch.setattr(
         "tasks.datasets._shapes.centred_box", lambda _: pytest.fail("a box was made for a mask")
     )
@@ -103,14 +104,14 @@ def test_a_mask_needs_no_box_of_mgca(root: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_mgca_keeps_twenty_objects(root: Path) -> None:
     edit(root, ANNOTATIONS[1], ";".join(["0 1 1 5 5"] * 30))
-    split = OBJECTS.reference_split(OBJECTS.index(root), "mgca", 0, "detection")
+    split = reference_split(OBJECTS, OBJECTS.index(root), "mgca", 0, "detection")
     assert len(OBJECTS.boxes(row_of(root, "train/00001.jpg"), root)) == 30
     assert len(OBJECTS.boxes(row_of(root, "train/00001.jpg", split), root)) == 20
 
 
 def test_benchx_keeps_the_official_split_and_fills_ellipses_as_boxes(root: Path) -> None:
     index = OBJECTS.index(root)
-    split = OBJECTS.reference_split(index, "benchx", 0, "segmentation")
+    split = reference_split(OBJECTS, index, "benchx", 0, "segmentation")
     assert (split["split"] == index["split"]).all()
     assert OBJECTS.mask(row_of(root, "train/00001.jpg", split), root).sum() == 100 + 60
     assert OBJECTS.reference_split(index, "default", 0) is None

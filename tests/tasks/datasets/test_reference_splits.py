@@ -17,6 +17,7 @@ from tasks.datasets._reference_splits import (
     stratified_subset,
 )
 from tasks.datasets.rsna import Rsna
+from tests.support.published import reference_split, reference_subset
 
 RSNA = Rsna()
 
@@ -41,16 +42,16 @@ def ids(split: pd.DataFrame, name: str) -> list[str]:
 
 @pytest.mark.parametrize("protocol", ["mgca", "gloria", "benchx"])
 def test_classification_sizes(index: pd.DataFrame, protocol: str) -> None:
-    split = RSNA.reference_split(index, protocol, 0, "classification")
+    split = reference_split(RSNA, index, protocol, 0, "classification")
     assert sizes(split) == {"train": 18678, "val": 4003, "test": 4003}
     assert check_leaks(split) == ""
 
 
 @pytest.mark.parametrize("kind", ["detection", "segmentation"])
 def test_dense_sizes_and_the_published_nesting(index: pd.DataFrame, kind: str) -> None:
-    dense = RSNA.reference_split(index, "mgca", 0, kind)
+    dense = reference_split(RSNA, index, "mgca", 0, kind)
     assert sizes(dense) == {"train": 16010, "val": 5337, "test": 5337}
-    classes = set(ids(RSNA.reference_split(index, "mgca", 0, "classification"), "train"))
+    classes = set(ids(reference_split(RSNA, index, "mgca", 0, "classification"), "train"))
     assert set(ids(dense, "train")) <= classes
     assert len(classes & {*ids(dense, "val"), *ids(dense, "test")}) == 2668
 
@@ -83,7 +84,7 @@ def test_benchx_is_sklearn_on_lists(index: pd.DataFrame) -> None:
     parts = {}
     for fraction, share, size in ((0.01, 0.99, 186), (0.1, 0.9, 1867)):
         wanted, _ = train_test_split(train, test_size=share, stratify=train_label, random_state=42)
-        parts[fraction] = RSNA.reference_subset(rows, "benchx", fraction, 0, "classification")[
+        parts[fraction] = reference_subset(RSNA, rows, "benchx", fraction, 0, "classification")[
             "image_id"
         ].tolist()
         assert parts[fraction] == wanted
@@ -93,10 +94,10 @@ def test_benchx_is_sklearn_on_lists(index: pd.DataFrame) -> None:
 
 
 def test_mgca_fractions(index: pd.DataFrame) -> None:
-    split = RSNA.reference_split(index, "mgca", 0, "classification")
+    split = reference_split(RSNA, index, "mgca", 0, "classification")
     train = split[split["split"] == "train"]
-    assert len(RSNA.reference_subset(train, "mgca", 0.01, 7, "classification")) == 187
-    assert len(RSNA.reference_subset(train, "mgca", 0.01, 7, "detection")) == 186
+    assert len(reference_subset(RSNA, train, "mgca", 0.01, 7, "classification")) == 187
+    assert len(reference_subset(RSNA, train, "mgca", 0.01, 7, "detection")) == 186
     assert RSNA.reference_subset(train, "gloria", 0.01, 7, "classification") is None
     again = [set(chosen_subset(train, 0.1, seed)["image_id"]) for seed in (1, 1, 2)]
     assert again[0] == again[1] != again[2]

@@ -205,7 +205,12 @@ def test_columns_are_cleaned_once_and_the_impression_comes_first(
     from tasks.datasets import _reports
 
     seen = []
-    monkeypatch.setattr(_reports, "clean_text", lambda text: seen.append(text) or clean_text(text))
+
+    def counted(text: str) -> str:
+        seen.append(text)
+        return clean_text(text)
+
+    monkeypatch.setattr(_reports, "clean_text", counted)
     columns = report_columns(["Nodule", ""], ["Lungs  clear", "Lungs clear"])
     assert columns == {
         "impression": ["Nodule.", ""],

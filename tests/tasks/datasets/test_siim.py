@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from bench.data.roots import resolve_root
 from bench.data.splits import check_leaks, default_split
 from tasks.datasets._mgca_siim import balanced_subset, row_level_split
 from tasks.datasets.siim import Siim
+from tests.support.published import reference_split
 from tests.tasks.datasets.fakes import write_siim
 
 SIIM = Siim()
@@ -107,9 +109,12 @@ def test_images_without_a_row_are_left_out_and_counted(
     table.write_text("\n".join(line for line in lines if not line.startswith("1.2.276.1,")) + "\n")
     assert len(SIIM.index(root)) == 29
     walks = []
-    monkeypatch.setattr(
-        "tasks.datasets._files.scan", lambda *given: walks.append(given) or scan(*given)
-    )
+
+    def counted(*given: Any) -> Any:
+        walks.append(given)
+        return scan(*given)
+
+    monkeypatch.setattr("tasks.datasets._files.scan", counted)
     assert any(
         "1 images on disk without a row" in finding.message for finding in SIIM.validate(root)
     )
@@ -282,7 +287,7 @@ def test_balanced_subset_refuses_what_it_cannot_draw() -> None:
 
 def test_scattered_masks_are_decoded_per_split(root: Path, truth: dict[str, np.ndarray]) -> None:
     prepared = prepare(SIIM, root, size=32, annotations=(Masks(),))
-    split = SIIM.reference_split(prepared.index, "mgca", 0)
+    split = reference_split(SIIM, prepared.index, "mgca", 0)
     assert SIIM.reference_split(prepared.index, "default", 0) is None
     areas = {
         name: prepared.subset(split[split["split"] == name]) for name in ("train", "val", "test")

@@ -16,6 +16,7 @@ from bench.data.annotations import Masks
 from bench.data.loading import prepare
 from bench.data.roots import resolve_root
 from tasks.datasets.tbx11k import Tbx11k
+from tests.support.published import reference_split, reference_subset
 from tests.support.tbx11k import SIDE, bbox, write_release, write_tbx11k
 
 TBX = Tbx11k()
@@ -74,12 +75,12 @@ def test_first_release(release: Path) -> None:
 
 
 def test_benchx_split(root: Path) -> None:
-    split = TBX.reference_split(TBX.index(root), "benchx", 0)
+    split = reference_split(TBX, TBX.index(root), "benchx", 0)
     assert split["split"].value_counts().to_dict() == {"train": 28, "val": 6, "test": 6}
     counts = split.groupby("split")["label:Tuberculosis"].sum().to_dict()
     assert counts["train"] in (5, 6)
     assert {counts["val"], counts["test"]} <= {1, 2}
-    assert len(TBX.reference_subset(split[split["split"] == "train"], "benchx", 0.5, 0)) == 14
+    assert len(reference_subset(TBX, split[split["split"] == "train"], "benchx", 0.5, 0)) == 14
     assert TBX.reference_split(split, "mgca", 0) is None
 
 

@@ -14,6 +14,7 @@ from bench.data.loading import prepare
 from bench.data.roots import resolve_root
 from bench.data.splits import default_split
 from tasks.datasets.vindr import BOXES, FINDINGS, LABELS, Vindr
+from tests.support.published import reference_split, reference_subset
 from tests.support.vindr import HEIGHT, WIDTH, write_vindr
 
 VINDR = Vindr()
@@ -87,13 +88,13 @@ def test_boxes_are_read_whatever_the_split_says_by_then(root: Path) -> None:
 
 
 def test_benchx_split(root: Path) -> None:
-    split = VINDR.reference_split(VINDR.index(root), "benchx", 0)
+    split = reference_split(VINDR, VINDR.index(root), "benchx", 0)
     assert split["split"].value_counts().to_dict() == {"train": 12, "val": 8, "test": 8}
     assert set(split.loc[split["split"] == "test", "image_id"].str[0]) == {"e"}
     shares = split.groupby("split")["any_finding"].mean()
     assert abs(shares["train"] - shares["val"]) < 0.15
     train = split[split["split"] == "train"]
-    assert len(VINDR.reference_subset(train, "benchx", 0.5, 0)) == 6
+    assert len(reference_subset(VINDR, train, "benchx", 0.5, 0)) == 6
     assert VINDR.reference_split(split, "default", 0) is None
 
 
@@ -198,4 +199,4 @@ def test_kaggles_release_has_the_same_findings_and_no_split(tmp_path: Path) -> N
     assert "readings: 36 found, 45000 expected (published by Kaggle)." in messages
     assert set(default_split(index)["split"]) == {"train", "val", "test"}
     with pytest.raises(DataError, match="cannot be made from Kaggle's release"):
-        VINDR.reference_split(index, "benchx", 0)
+        reference_split(VINDR, index, "benchx", 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -25,7 +26,8 @@ def resnet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(BACKBONES._items, "mine", BackboneSpec("mine", "Mine", build))
 
 
-def job(architecture: str) -> SimpleNamespace:
+def job(architecture: str) -> Any:
+    """Return what is read of a job."""
     cell = SimpleNamespace(
         encoder_name="mine", architecture=architecture, backbone_settings={}, profile="demo", seed=0
     )
