@@ -9,6 +9,7 @@ import shlex
 import subprocess
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.core
@@ -76,10 +77,10 @@ def commands(first: str) -> list[tuple[str, str]]:
     ]
 
 
-def understood(words: list[str]) -> dict[str, object]:
+def understood(words: list[str]) -> dict[str, Any]:
     """Return the values that the command line reads from `words`, running nothing; it raises its
     usage error where it does not understand them."""
-    command = typer.main.get_command(app)
+    command: Any = typer.main.get_command(app)
     context = None
     while isinstance(command, typer.core.TyperGroup):
         context = command.make_context(command.name, words, parent=context)
@@ -89,7 +90,7 @@ def understood(words: list[str]) -> dict[str, object]:
     return command.make_context(command.name, words, parent=context).params
 
 
-def options_of(command: typer.core.TyperCommand | typer.core.TyperGroup) -> set[str]:
+def options_of(command: Any) -> set[str]:
     names = {word for parameter in command.params for word in parameter.opts}
     if isinstance(command, typer.core.TyperGroup):
         names.update(*(options_of(sub) for sub in command.commands.values()))

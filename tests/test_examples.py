@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -34,7 +35,7 @@ def hospital(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def results(folder: Path) -> dict[str, dict[str, object]]:
+def results(folder: Path) -> dict[str, dict[str, Any]]:
     """Return the results of a run by task."""
     lines = (folder / "results" / "results.jsonl").read_text().splitlines()
     return {record["task"]: record for record in map(json.loads, lines)}

@@ -12,7 +12,7 @@ LINES = (ROOT / "docs/protocols.md").read_text(encoding="utf-8").splitlines()
 ROWS = [line for line in LINES if line.startswith("|")][2:]
 
 
-def named_tests(row):
+def named_tests(row: str) -> list[tuple[str, str]]:
     """Return (file, test) of each test a row names; `::name` alone is in the file before it."""
     named, file = [], ""
     for path, name in re.findall(r"`([\w/.]*)::(\w+)`", row.split("|")[-2]):
@@ -22,7 +22,7 @@ def named_tests(row):
 
 
 @pytest.mark.parametrize("row", ROWS, ids=range(len(ROWS)))
-def test_every_difference_names_a_test_that_exists(row) -> None:
+def test_every_difference_names_a_test_that_exists(row: str) -> None:
     assert len(row.split("|")) == 7 and named_tests(row)
     for file, name in named_tests(row):
         assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8"), f"{file}::{name}"

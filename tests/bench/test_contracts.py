@@ -20,7 +20,11 @@ def annotated() -> Subset:
     """Three images with masks, boxes and labels."""
     masks = MaskRows(IMAGES[:, None] % 2, np.array([0, 1, 3]), ("lung",))
     boxes = BoxRows(tuple(np.full((row, 5), row, np.float32) for row in range(3)), ("node",))
-    annotations = {Masks: masks, Boxes: boxes, Labels: pd.DataFrame({"x": [0.0, 1.0, 1.0]})}
+    annotations: dict[Any, Any] = {
+        Masks: masks,
+        Boxes: boxes,
+        Labels: pd.DataFrame({"x": [0.0, 1.0, 1.0]}),
+    }
     return Subset(INDEX, np.array([3, 1, 2]), IMAGES, annotations)
 
 

@@ -45,13 +45,13 @@ def test_all_variants_get_the_same_choices(tmp_path: Path, monkeypatch: pytest.M
         (folder / "card.json").write_text(json.dumps(card))
         return EncoderRef("resnet_demo", folder, str(len(asked)))
 
+    scores = [estimate(0.5), estimate(0.6), estimate(0.5)]
     monkeypatch.setattr(ablation, "train_encoder", train)
     monkeypatch.setattr(
         ablation,
         "score_task",
         lambda task, trained, study, progress: dict(zip(trained, scores, strict=True)),
     )
-    scores = [estimate(0.5), estimate(0.6), estimate(0.5)]
     chosen = [
         "--variants",
         "ITA;PLACE;GLoRIA",

@@ -46,15 +46,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def truth_of(
-    folder: Path,
-) -> dict[
-    str,
-    dict[str, str | list[Any] | dict[Any, Any]]
-    | dict[str, str | list[dict[str, str]] | dict[str, list[list[int]]]]
-    | dict[str, str | list[dict[str, str]] | dict[str, list[list[int]]]]
-    | dict[str, str | list[Any] | dict[Any, Any]],
-]:
+def truth_of(folder: Path) -> dict[str, dict[str, Any]]:
     return {
         record["image_id"]: record
         for record in map(json.loads, (folder / manifest.TRUTH).read_text().splitlines())

@@ -102,8 +102,8 @@ def test_mimic_tables_and_files(mimic_demo: Path) -> None:
 
 
 def test_a_patient_stays_in_one_split_and_some_come_twice(mimic_demo: Path) -> None:
-    where = {}
-    studies = {}
+    where: dict[str, set[str]] = {}
+    studies: dict[str, set[str]] = {}
     for row in table(mimic_demo, "split"):
         where.setdefault(row["subject_id"], set()).add(row["split"])
         studies.setdefault(row["subject_id"], set()).add(row["study_id"])

@@ -19,7 +19,7 @@ def healthy(number: int) -> Study:
     return replace(sample_study(np.random.default_rng((8, number)), number), findings=())
 
 
-def finding(name: str, seed: int, **changes: Any | float | str) -> Finding:
+def finding(name: str, seed: int, **changes: Any) -> Finding:
     """One finding in the right lung, plain to see."""
     location = {
         "pneumothorax": "apicolateral",

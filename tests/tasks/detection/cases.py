@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -9,7 +12,7 @@ from bench.contracts import Predictions
 from tasks.detection.matching import match, pack_boxes
 
 
-def random_boxes(rng: np.Generator, count: np.int64, size: int = 64) -> np.ndarray:
+def random_boxes(rng: np.random.Generator, count: int, size: int = 64) -> np.ndarray:
     low = rng.uniform(0, size * 0.7, (count, 2))
     return np.concatenate([low, low + rng.uniform(3, size * 0.4, (count, 2))], axis=1)
 
@@ -28,7 +31,7 @@ def random_case(
         )
         near = np.repeat(boxes, rng.integers(0, 3), axis=0)
         near = near + rng.normal(0, 3, near.shape)
-        corners = np.concatenate([near, random_boxes(rng, rng.integers(0, 4))])
+        corners = np.concatenate([near, random_boxes(rng, int(rng.integers(0, 4)))])
         corners[:, 2:] = np.maximum(corners[:, 2:], corners[:, :2] + 1)
         labels = rng.integers(0, classes, len(corners))
         labels[: len(near)] = np.where(
@@ -43,8 +46,8 @@ def as_predictions(
     truth: tuple[np.ndarray, ...] | list[np.ndarray],
     found: list[np.ndarray],
     classes: tuple[str, ...] = ("a", "b"),
-    extra: dict[str, bool | float | float] | None = None,
-    patients: None = None,
+    extra: Mapping[str, Any] | None = None,
+    patients: Sequence[str] | None = None,
 ) -> Predictions:
     """Return what a cell keeps of these boxes."""
     t, f = pack_boxes(truth, scored=False), pack_boxes(found, scored=True)

@@ -63,8 +63,9 @@ class TinyBackbone:
             maps.append(images)
         maps = maps if self.family == "resnet" else [maps[2]] * 4
         last = maps[-1]
+        height, width = last.shape[2:]
         return Features(
-            last.mean((2, 3)), last.flatten(2).transpose(1, 2), tuple(last.shape[2:]), tuple(maps)
+            last.mean((2, 3)), last.flatten(2).transpose(1, 2), (height, width), tuple(maps)
         )
 
 

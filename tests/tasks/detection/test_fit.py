@@ -13,8 +13,15 @@ import numpy as np
 import pytest
 import torch
 
-from bench.cells.baselines import Baseline, declare
-from bench.contracts import BackboneRequest, CellContext, Predictions, Subset, TaskSpec
+from bench.cells.baselines import declare
+from bench.contracts import (
+    BackboneRequest,
+    CellContext,
+    ImageEncoder,
+    Predictions,
+    Subset,
+    TaskSpec,
+)
 from bench.core.errors import DataError, SettingError
 from bench.data.annotations import Boxes, BoxRows
 from bench.metrics.bootstrap import point
@@ -25,8 +32,6 @@ from tasks.detection.fit import Finder, Validation
 
 if TYPE_CHECKING:
     from mmdet.models.detectors.fcos import FCOS
-
-    from tests.tasks.detection.conftest import TinyBackbone
 
 HEADS = [("yolov3", "resnet"), ("faster_rcnn", "resnet"), ("vitdet", "vit")]
 
@@ -43,7 +48,7 @@ def _run(
     toy: SimpleNamespace,
     context: CellContext,
     classes: int = 1,
-    backbone: TinyBackbone | Baseline | None = None,
+    backbone: ImageEncoder | None = None,
     n: int = 32,
 ) -> tuple[Finder, Predictions]:
     finder = kind.fit(

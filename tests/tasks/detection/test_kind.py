@@ -98,6 +98,7 @@ def test_figure_has_a_row_per_method(
     heights = []
     for methods in ({"one": predictions}, {"one": predictions, "a_b <x> %": predictions}):
         path = kind.figure(toy.task, test, methods, tmp_path / "deep" / f"{len(methods)}.png")
+        assert path is not None
         heights.append(imread(path).shape[0])
     assert heights[1] > heights[0] > 300
 
@@ -109,9 +110,8 @@ def test_figure_of_a_method_that_finds_nothing(
     predictions = as_predictions(
         test.get(Boxes).lists, [np.zeros((0, 6), np.float32)] * 6, ("box",), {"confidence": 1.0}
     )
-    assert (
-        kind.figure(toy.task, test, {"nothing": predictions}, tmp_path / "x.png").stat().st_size > 0
-    )
+    path = kind.figure(toy.task, test, {"nothing": predictions}, tmp_path / "x.png")
+    assert path is not None and path.stat().st_size > 0
 
 
 # --------------------------------------------------------------------------------------- confidence

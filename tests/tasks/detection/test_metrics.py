@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -47,7 +47,8 @@ def _coco(
     else:
         from faster_coco_eval import COCO
         from faster_coco_eval import COCOeval_faster as COCOeval
-    annotations, results = [], []
+    annotations: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
     for image, (t, f) in enumerate(zip(truth, found, strict=True), start=1):
         for x1, y1, x2, y2, kind in t.astype(float).tolist():
             box = [x1, y1, x2 - x1, y2 - y1]
@@ -237,9 +238,12 @@ def test_froc_equals_a_hand_made_case() -> None:
         [[*HIT, 0.5]],
         [[*MISS, 0.7]],
     ]
-    truth = [np.array(one, np.float32).reshape(-1, 5) for one in truth]
-    found = [np.array(one, np.float32).reshape(-1, 6) for one in found]
-    values = froc(ranked(as_predictions(truth, found, ("a",)), 0), np.ones((1, 4)))[0]
+    predictions = as_predictions(
+        [np.array(one, np.float32).reshape(-1, 5) for one in truth],
+        [np.array(one, np.float32).reshape(-1, 6) for one in found],
+        ("a",),
+    )
+    values = froc(ranked(predictions, 0), np.ones((1, 4)))[0]
     # false positives per image after each threshold: 0 (1/3), 1/4 (1/3), 2/4 (2/3), 3/4 (2/3), 3/4
     # (3/3)
     expected = {0.125: 1 / 3, 0.25: 1 / 3, 0.5: 2 / 3, 1.0: 1.0, 2.0: 1.0, 4.0: 1.0, 8.0: 1.0}

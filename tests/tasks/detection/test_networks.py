@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -35,11 +35,11 @@ def _bce(p: np.float32, t: float) -> float:
 
 def _plain_loss(
     maps: torch.Tensor,
-    boxes: list[list[tuple[float, ...]] | list[Any]],
+    boxes: list[list[tuple[float, float, float, float]]],
     labels: list[list[int] | list[Any]],
     stride: int,
     anchors: list[tuple[float, float]],
-) -> dict[str, float | np.float32]:
+) -> dict[str, Any]:
     """Return MGCA's loss of one scale, one cell after the other; maps [B, 3, 7, H, W]."""
     batch, count, _, height, width = maps.shape
     target, mask, noobj = (
@@ -122,7 +122,11 @@ def test_an_assigned_anchor_of_another_shape_is_background_too(toy: SimpleNamesp
 
 
 def _suppressed(
-    toy: SimpleNamespace, loss: str, boxes: list[list[float]], scores: list[float], iou: float = 0.5
+    toy: SimpleNamespace,
+    loss: Literal["mgca", "mmdet"],
+    boxes: list[list[float]],
+    scores: list[float],
+    iou: float = 0.5,
 ) -> int:
     """Return how many of `boxes` the test configuration of YOLOv3 keeps."""
     from mmcv.ops import batched_nms
@@ -144,7 +148,7 @@ def _suppressed(
     ],
 )
 def test_mgca_suppression_counts_both_end_pixels(
-    toy: SimpleNamespace, loss: str, second: list[float], kept: int
+    toy: SimpleNamespace, loss: Literal["mgca", "mmdet"], second: list[float], kept: int
 ) -> None:
     assert _suppressed(toy, loss, [[0.0, 0.0, 2.0, 2.0], second], [0.9, 0.8]) == kept
 

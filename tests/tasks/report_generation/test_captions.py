@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -143,14 +144,13 @@ def test_odd_white_space_long_and_foreign_texts_stay_aligned() -> None:
 
 
 def test_meteor_sees_the_first_words_of_a_long_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-    monkeypatch.setattr(
-        java,
-        "run",
-        lambda place, words, lines, timeout, options=(): (
-            seen.extend(lines) or ["0 " * 23] * len(lines)
-        ),
-    )
+    seen: list[str] = []
+
+    def run(place: Any, words: Any, lines: list[str], timeout: Any, options: Any = ()) -> list[str]:
+        seen.extend(lines)
+        return ["0 " * 23] * len(lines)
+
+    monkeypatch.setattr(java, "run", run)
     monkeypatch.setattr(java, "tokenize", lambda texts, timeout: [text.split() for text in texts])
     _, facts = caption_counts(["a ||| b", "w " * 2000], ["c", "d"], ReportSettings())
     assert seen[0] == "SCORE ||| c ||| a b" and len(seen[1].split()) == 4 + java.METEOR_WORDS

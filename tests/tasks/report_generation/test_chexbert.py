@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from tasks.report_generation.labeler import OBSERVATIONS, make_labeler
 from tasks.report_generation.labeler.chexbert import CheXbert, _Network
 from tasks.report_generation.settings import ReportSettings
 
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "hidden_size": 16,
     "num_hidden_layers": 1,
     "num_attention_heads": 2,
@@ -33,7 +34,8 @@ def weights(tmp_path: Path) -> Path:
     (tmp_path / "config.json").write_text(json.dumps(CONFIG))
     torch.manual_seed(0)
     network = _Network(BertConfig(**CONFIG))
-    for place, head in enumerate(network.linear_heads):
+    heads: Any = network.linear_heads
+    for place, head in enumerate(heads):
         head.weight.data.zero_()
         head.bias.data[place % head.out_features] = 5.0
     state = {f"module.{name}": value for name, value in network.state_dict().items()}

@@ -63,6 +63,7 @@ def test_completed_predictions_are_those_made_with_java(
     assert "meteor" not in scores(first) and KIND.complete(first, context.settings) is None
     without_java()
     completed = KIND.complete(first, context.settings)
+    assert completed is not None
     assert scores(completed) == scores(predicted(context))
     assert {"bleu4", "rouge_l", "cider", "meteor"} <= scores(completed).keys()
     assert not any(name.startswith("missing:") for name in completed.extra)

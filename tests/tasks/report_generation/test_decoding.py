@@ -4,7 +4,7 @@ orders, blocked n-grams."""
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -15,6 +15,7 @@ from tasks.report_generation.decoding import SearchOptions, forbid_ngrams, searc
 from tasks.report_generation.settings import ReportSettings
 from tasks.report_generation.vocabulary import BEGIN, END, PAD, UNKNOWN
 
+Decoder = Literal["transformer", "r2gen", "causal_lm"]
 SIZE, TOKENS, IMAGES = 13, 5, 4
 
 
@@ -23,7 +24,11 @@ class Model:
     differ in length."""
 
     def __init__(
-        self, decoder: str, seed: int = 0, sharp: float = 6.0, ends: float | None = None
+        self,
+        decoder: Literal["transformer", "r2gen", "causal_lm"],
+        seed: int = 0,
+        sharp: float = 6.0,
+        ends: float | None = None,
     ) -> None:
         torch.manual_seed(seed)
         settings = ReportSettings(
@@ -110,7 +115,7 @@ def reference(model: Model, image: int, options: SearchOptions) -> list[int]:
     ("beam", "penalty", "ngram"), [(1, 1.0, 0), (3, 1.0, 0), (3, 0.0, 2), (4, 0.6, 3)]
 )
 def test_equals_a_search_without_a_cache(
-    decoder: str, beam: int, penalty: float, ngram: int
+    decoder: Decoder, beam: int, penalty: float, ngram: int
 ) -> None:
     options, lengths = (
         SearchOptions(beam=beam, limit=9, length_penalty=penalty, no_repeat_ngram=ngram),
@@ -125,7 +130,7 @@ def test_equals_a_search_without_a_cache(
 
 
 @pytest.mark.parametrize("decoder", ["transformer", "r2gen"])
-def test_other_orders_and_batches_write_the_same(decoder: str) -> None:
+def test_other_orders_and_batches_write_the_same(decoder: Decoder) -> None:
     model, options = Model(decoder, seed=3), SearchOptions(beam=3, limit=9)
     whole = write(model, list(range(IMAGES)), options)
     order = [3, 0, 2, 1]

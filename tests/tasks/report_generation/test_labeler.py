@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -134,7 +135,8 @@ def test_measure_counts_against_mesh_terms(tmp_path: Path) -> None:
 
 
 def test_measure_holds_every_second_report_out() -> None:
-    assert measure.held_out(list("abcde")) == ["b", "d"]
+    reports: list[Any] = list("abcde")
+    assert measure.held_out(reports) == ["b", "d"]
 
 
 def test_measure_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

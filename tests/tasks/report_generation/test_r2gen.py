@@ -33,7 +33,7 @@ IDS = [
 ]
 
 
-def norm(x: np.ndarray, weight: np.ndarray = 1.0, bias: np.ndarray = 0.0) -> np.ndarray:
+def norm(x: np.ndarray, weight: Any = 1.0, bias: Any = 0.0) -> np.ndarray:
     """Layer normalisation: sample deviation, 1e-6 added to it."""
     centred = x - x.mean(-1, keepdims=True)
     deviation = np.sqrt((centred**2).sum(-1, keepdims=True) / (x.shape[-1] - 1))
@@ -234,11 +234,16 @@ def test_every_norm_of_r2gen_is_its_own() -> None:
 
 def _memory_inputs(run: Callable[..., Any]) -> list[torch.Tensor]:
     """Return the words [B, D] that the relational memory read in `run(case)`."""
-    case, read = Case(), []
-    step = case.model.decoder.relational.step
-    case.model.decoder.relational.step = lambda word, memory: (
-        read.append(word.detach().clone()) or step(word, memory)
-    )
+    case = Case()
+    read: list[torch.Tensor] = []
+    relational: Any = case.model.decoder.relational
+    step = relational.step
+
+    def watched(word: torch.Tensor, memory: torch.Tensor) -> Any:
+        read.append(word.detach().clone())
+        return step(word, memory)
+
+    relational.step = watched
     with torch.no_grad():
         run(case)
     return read

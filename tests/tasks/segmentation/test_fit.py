@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from bench.cells.baselines import Baseline, declare
-from bench.contracts import BackboneRequest, CellContext, Predictions, TaskSpec
+from bench.cells.baselines import declare
+from bench.contracts import BackboneRequest, CellContext, ImageEncoder, Predictions, TaskSpec
 from bench.core.errors import DataError, SettingError
 from bench.data.annotations import MaskRows, Masks
 from bench.metrics.bootstrap import point
@@ -24,8 +24,6 @@ from tasks.segmentation.fit import Segmenter, Validation
 
 if TYPE_CHECKING:
     from mmseg.models.segmentors.encoder_decoder import EncoderDecoder
-
-    from tests.tasks.segmentation.conftest import TinyBackbone
 
 
 def _figures(kind: SegmentationKind, predictions: Predictions, task: TaskSpec) -> dict[str, float]:
@@ -40,7 +38,7 @@ def _run(
     toy: SimpleNamespace,
     context: CellContext,
     classes: int = 1,
-    backbone: TinyBackbone | Baseline | None = None,
+    backbone: ImageEncoder | None = None,
     n: int = 32,
 ) -> tuple[Segmenter, Predictions]:
     segmenter = kind.fit(

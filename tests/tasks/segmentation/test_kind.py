@@ -115,6 +115,7 @@ def test_gloria_fine_tunes_and_benchx_trains_upernet_by_iterations(
         "mdice",
         "flip",
     )
+    assert benchx.steps_per_epoch is not None
     assert benchx.epochs * benchx.steps_per_epoch == 20_000 and benchx.warmup * 20_000 == 1500
     assert benchx.warmup_from_zero and not gloria.warmup_from_zero
     for protocol in kind.protocols():
@@ -198,6 +199,7 @@ def test_figure_has_a_row_per_method(
     heights = []
     for methods in ({"one": predictions}, {"one": predictions, "a_b <x> %": predictions}):
         path = kind.figure(toy.task, test, methods, tmp_path / "deep" / f"{len(methods)}.png")
+        assert path is not None
         heights.append(imread(path).shape[0])
     assert heights[1] > heights[0] > 300
 

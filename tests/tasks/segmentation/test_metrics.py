@@ -31,7 +31,7 @@ def _dice(pred: np.ndarray, target: np.ndarray) -> float | np.float64:
 
 
 def _table(
-    pred: np.ndarray, target: np.ndarray, classes: tuple[str, str] = ("lung", "opacity")
+    pred: np.ndarray, target: np.ndarray, classes: tuple[str, ...] = ("lung", "opacity")
 ) -> pd.DataFrame:
     counts = count_pixels(pred, target)
     columns = {

@@ -46,7 +46,8 @@ def test_choice_is_the_best_of_all_pairs(seed: int) -> None:
     for threshold in THRESHOLDS:
         for area in AREAS:
             masks = apply(probabilities[:, None], (OperatingPoint(float(threshold), float(area)),))
-            found = Counts(*count_pixels(masks, target[:, None])[:, 0].T, target[0].size)
+            hit, cut, true = count_pixels(masks, target[:, None])[:, 0].T
+            found = Counts(hit, cut, true, target[0].size)
             scores.append(
                 (image_dice(found).mean() + dice_global(found, np.ones((1, len(target))))[0]) / 2
             )

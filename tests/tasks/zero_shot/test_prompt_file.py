@@ -6,6 +6,7 @@ import dataclasses
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,7 +64,7 @@ def test_every_word_of_each_part_in_the_order_of_the_file(path: Path) -> None:
 
 
 def test_json_is_read_as_the_python_file(path: Path, tmp_path: Path) -> None:
-    space = {}
+    space: dict[str, Any] = {}
     exec(SOURCE[SOURCE.index("CLASS_PROMPTS") :], space)
     other = tmp_path / "prompts.json"
     other.write_text(json.dumps(space["CLASS_PROMPTS"]))

@@ -52,7 +52,7 @@ def run(
     encoder: Encoder | None = None,
     val: bool = True,
     protocol: str = "default",
-    **changes: str | Any,
+    **changes: Any,
 ) -> tuple[Predictions, dict[str, float]]:
     spec = task(labels=labels, mode=mode)
     cell = context(spec, KIND.settings(spec, protocol, "demo", changes), folder, data_key="d")
@@ -139,8 +139,9 @@ def test_gloria_normalises_over_the_test_set(tmp_path: Path) -> None:
 
 
 def test_benchx_decides_every_class_on_the_test_images(tmp_path: Path) -> None:
-    changes = {"prompts": "ensemble", "prompts_per_class": "none"}
-    found, statistics = run(tmp_path, protocol="benchx", val=False, **changes)
+    found, statistics = run(
+        tmp_path, protocol="benchx", val=False, prompts="ensemble", prompts_per_class="none"
+    )
     assert found.extra["mode"] == "multilabel"
     for c in ("left", "right"):
         label, score = found.table[f"label:{c}"], found.table[f"score:{c}"]

@@ -3,6 +3,7 @@ about them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -115,7 +116,7 @@ def test_the_table_says_who_beats_the_prior(
 
 
 # ------------------------------------------------------------------------------ lesions of a subset
-def subset(side: int, boxes: list[list[list[float]]]) -> Subset:
+def subset(side: int, boxes: Sequence[Sequence[Sequence[float]]]) -> Subset:
     names = [f"i{row}" for row in range(len(boxes))]
     lists = tuple(np.array(own, np.float32).reshape(-1, 5) for own in boxes)
     images = np.zeros((len(boxes), side, side), np.uint8)
