@@ -35,7 +35,7 @@ def data(tmp_path: Path) -> Path:
     for number in range(24):
         image = rng.integers(0, 60, (HEIGHT, WIDTH), dtype=np.uint8)
         x, y = (int(value) for value in rng.integers(15, 57, 2))
-        cv2.circle(image, (x, y), 14, 250, -1)
+        cv2.circle(image, (x, y), 14, (250,), -1)
         cv2.imwrite(str(root / "images" / f"{number}.png"), image)
         rows.append({"image": f"{number}.png", "patient": f"p{number // 2}", "x": x, "y": y})
     pd.DataFrame(rows).to_csv(root / "points.csv", index=False)
