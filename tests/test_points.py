@@ -116,7 +116,9 @@ def test_a_point_outside_its_image_stops_the_run_or_is_left_out(
     points = pd.read_csv(table)
     points.loc[3, "x"] = 73
     points.to_csv(table, index=False)
-    with pytest.raises(DataError, match=r"3\.png: \(73, \d+\) is no point of an image of 72 x 96"):
+    with pytest.raises(
+        DataError, match=r"3\.png: \(73, \d+\) is not a point of an image of 72 x 96"
+    ):
         plan_task("apex_point", requested(data), Silent())
     plan = plan_task("apex_point", requested(data, on_error="skip"), Silent())
     assert len(plan.prepared.index) == 23 and [item.id for item in plan.prepared.skipped] == [

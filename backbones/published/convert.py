@@ -29,7 +29,7 @@ def convert(source: Path, target: Path, key: str = "") -> int:
     from safetensors.torch import save_file
 
     if target.suffix != ".safetensors":
-        raise CheckpointError(f"target {target} is no .safetensors file.", "Name it so.")
+        raise CheckpointError(f"target {target} is not a .safetensors file.", "Name it so.")
     check_folder(target.parent, "output folder", "Choose another target.")
     content = read_weights(source, inert=_EVERYTHING)
     tensors = module_state(content) if _is_module(content) else state_dict_of(content, source, key)

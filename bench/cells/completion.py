@@ -31,8 +31,8 @@ def complete_results(jobs: Sequence[Job], store: ResultStore, progress: Progress
     for reason in sorted({reason for record in left for reason in _reasons(record)}):
         count = sum(reason in _reasons(record) for record in left)
         progress.say(
-            f"{count} result(s) were made before without all metrics: {reason}. Where that is "
-            "mended, run again with --force."
+            f"{count} result(s) were made before without all metrics: {reason}. Once that is "
+            "solved, run again with --force."
         )
     return len(completed)
 

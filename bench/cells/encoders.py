@@ -376,7 +376,7 @@ def _check_reads(spec: BackboneSpec, wanted: BackboneRequest, path: Path) -> Non
     if other != path:
         raise SettingError(
             f"encoder '{spec.name}' does not read checkpoint {path}.",
-            f"Its weights stand in its name, e.g. {split_name(spec.name)[1]}?weights=PATH.",
+            f"Its weights are part of its name, e.g. {split_name(spec.name)[1]}?weights=PATH.",
         )
 
 

@@ -51,7 +51,7 @@ def storage_sentence(error: BaseException, path: Path | str = "") -> StorageErro
         )
     if number in _IN_THE_WAY:
         return StorageError(
-            f"{name} cannot be written: {os.strerror(number or 0)}.", "Move away what stands there."
+            f"{name} cannot be written: {os.strerror(number or 0)}.", "Move away what is there."
         )
     # A library that closes its file after a failed write may raise a second error over the first.
     return storage_sentence(error.__context__, path) if error.__context__ else None

@@ -208,7 +208,7 @@ def _draw(
     order = next(iter(rows.values()))
     shown = {name: found[name] for name, ids in rows.items() if ids == order}
     for name in found.keys() - shown.keys():
-        progress.say(f"{name} is not in the picture: its images stand in another order.")
+        progress.say(f"{name} is not in the picture: its images are in another order.")
     test = plan.prepared.subset(plan.index[plan.index["split"] == "test"])
     place = {image: row for row, image in enumerate(test.index["image_id"].astype(str))}
     images = [image for image, *_ in order]

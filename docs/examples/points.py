@@ -76,7 +76,7 @@ class Points(Annotation[np.ndarray]):
                 square = to_square(np.array([[x, y, x, y, 0]]), (height, width), source.size)
                 points[image] = square[0, :2] / source.size
                 continue
-            fault = f"{path}: ({x:g}, {y:g}) is no point of an image of {width} x {height} px."
+            fault = f"{path}: ({x:g}, {y:g}) is not a point of an image of {width} x {height} px."
             if source.on_error == "stop":
                 raise DataError(fault, "Mend points.csv, or use --on-error skip.")
             skipped.append(Skipped(image, path, fault))

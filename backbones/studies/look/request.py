@@ -164,7 +164,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--data-root",
         type=Path,
-        help="where the datasets lie (default: $PLACE_BENCH_DATA, else the demo)",
+        help="folder of the datasets (default: $PLACE_BENCH_DATA, else the demo)",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     parser.add_argument(

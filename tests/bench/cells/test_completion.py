@@ -87,7 +87,7 @@ def test_what_cannot_be_measured_is_named_with_its_reason_and_force(store: Resul
     assert complete_results(jobs(ready=False), store, heard) == 0
     assert heard.said == [
         "2 result(s) were made before without all metrics: bleu is missing: the counter was not "
-        "found. Install it. Where that is mended, run again with --force."
+        "found. Install it. Once that is solved, run again with --force."
     ]
     assert store.path.read_bytes() == before
 
