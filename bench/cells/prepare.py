@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,6 +24,7 @@ from bench.contracts import (
     TaskSpec,
     needs_of,
 )
+from bench.contracts.declared import gives, task_faults_together
 from bench.core.errors import DataError, SettingError, UnknownNameError
 from bench.core.hashing import digest, flatten
 from bench.core.machine import default_threads
@@ -128,8 +128,8 @@ def check_request(request: RunRequest) -> None:
         check_value("seeds", seed, Seed)
     for name in expand_tasks(request.tasks):
         task = TASKS.get(name)
-        DATASETS.get(task.dataset)
-        _check_presets(task, request.profile)
+        for fault in task_faults_together(task):
+            raise fault
         _check_metric(task, head_settings(task, request))
     names = backbone_names(request)
     for name in names:
@@ -147,25 +147,10 @@ def check_request(request: RunRequest) -> None:
             )
 
 
-def _check_presets(task: TaskSpec, profile: Profile) -> None:
-    """Raise SettingError where a task has settings for a protocol that its kind does not have, or
-    that are none of its kind."""
-    kind = KINDS.get(task.kind)
-    for protocol, changes in task.presets.items():
-        if protocol not in kind.protocols():
-            raise SettingError(
-                f"task '{task.name}' has presets of protocol '{protocol}', which {task.kind} does "
-                "not have.",
-                suggest(protocol, kind.protocols()),
-            )
-        kind.settings(task, protocol, profile, changes)
-
-
 def _check_metric(task: TaskSpec, settings: Any) -> None:
     """Raise SettingError where the main metric of a task is none that its kind will give."""
     names = KINDS.get(task.kind).metric_names(task, settings)
-    patterns = [pattern for name in names for pattern in (name, f"{name}:*", f"{name}@*")]
-    if names and not any(fnmatchcase(task.main_metric, pattern) for pattern in patterns):
+    if names and not gives(names, task.main_metric):
         raise SettingError(
             f"the main metric of task '{task.name}' is '{task.main_metric}', which {task.kind} "
             "does not give with these settings.",

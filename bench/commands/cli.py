@@ -51,11 +51,10 @@ def _common(
         ),
     ] = None,
 ) -> None:
-    from bench.core.registry import load_plugin
+    from bench.core.registry import load_plugins
 
     named = os.environ.get("PLACE_BENCH_PLUGINS", "")
-    for path in [*(plugin or []), *(Path(part) for part in named.split(os.pathsep) if part)]:
-        load_plugin(path)
+    load_plugins([*(plugin or []), *(Path(part) for part in named.split(os.pathsep) if part)])
 
 
 @app.command("list")

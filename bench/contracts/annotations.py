@@ -90,9 +90,18 @@ class Annotation(ABC, Generic[V]):
     """Whether the kept features of frozen encoders are named after it too. They depend on the
     images alone; it is so where caches on disk have it that way."""
 
+    in_index: ClassVar[bool] = False
+    """Whether it is columns of the index: `check` says whether they are there."""
+    hint: ClassVar[str] = ""
+    """How a dataset gets it, a sentence for whoever writes one."""
+
     @abstractmethod
     def prepare(self, source: Source) -> Stored[V]:
         """Read the annotation of the images of `source`."""
+
+    def check(self, dataset: Dataset, index: pd.DataFrame) -> None:
+        """Raise DataError where an index, just read, lacks what this annotation is made of: no
+        image is decoded then."""
 
     def offered(self, dataset: Dataset) -> bool:
         """Say whether a dataset declares that it has this annotation; reads no file."""

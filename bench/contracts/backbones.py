@@ -8,6 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeGuard, runtime_checkable
 
 from bench.contracts.common import Profile
+from bench.contracts.declared import (
+    backbone_faults,
+    backbone_faults_together,
+    check_input,
+    check_keywords,
+)
 from bench.contracts.pretraining import MethodSpec
 from bench.core.errors import SettingError
 from bench.core.naming import LABEL
@@ -33,6 +39,9 @@ class InputSpec:
     channels: int = 3
     interpolation: Literal["area", "bilinear", "bicubic"] = "area"
     fit: Literal["letterbox", "shortest", "squash"] = "letterbox"
+
+    def __post_init__(self) -> None:
+        check_input(self)
 
 
 @dataclass
@@ -285,6 +294,7 @@ def backbone(
     def decorate(
         build: Callable[[BackboneRequest], ImageEncoder],
     ) -> Callable[[BackboneRequest], ImageEncoder]:
+        check_keywords(f"backbone '{name}'", meta, BackboneSpec, beside=("name", "build"))
         meta.setdefault("title", " ".join((build.__doc__ or name).strip().split("\n\n")[0].split()))
         BACKBONES.add(name, BackboneSpec(name=name, build=build, **meta))
         return build
@@ -292,4 +302,9 @@ def backbone(
     return decorate
 
 
-BACKBONES: Registry[BackboneSpec] = Registry("backbone", configure=configured)
+BACKBONES: Registry[BackboneSpec] = Registry(
+    "backbone",
+    configure=configured,
+    check=backbone_faults,
+    check_together=backbone_faults_together,
+)

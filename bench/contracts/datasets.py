@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bench.contracts.annotations import Annotation, V
 from bench.contracts.common import DataKind, Progress
+from bench.contracts.declared import dataset_faults, made
 from bench.core.errors import DataError
 from bench.core.registry import Registry
 
@@ -141,8 +142,10 @@ class Dataset(ABC):
 
 
 def dataset(cls: type[Dataset]) -> type[Dataset]:
-    """Decorate a Dataset subclass: registers one instance under `cls.name`."""
-    DATASETS.add(cls.name, cls())
+    """Decorate a Dataset subclass: registers one instance under `cls.name`; raise PlaceBenchError
+    naming what it lacks."""
+    made_dataset = made(cls, "dataset")
+    DATASETS.add(made_dataset.name, made_dataset)
     return cls
 
 
@@ -227,4 +230,4 @@ class PairData:
     digests: Mapping[str, str] = field(default_factory=dict)
 
 
-DATASETS: Registry[Dataset] = Registry("dataset")
+DATASETS: Registry[Dataset] = Registry("dataset", check=dataset_faults)

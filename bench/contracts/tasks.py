@@ -12,6 +12,12 @@ from bench.contracts.annotations import ANNOTATIONS, Annotation
 from bench.contracts.backbones import Backbone
 from bench.contracts.common import DataKind, Profile, Progress, Scaling
 from bench.contracts.datasets import DATASETS, Dataset, Subset
+from bench.contracts.declared import (
+    kind_faults,
+    kind_faults_together,
+    task_faults,
+    task_faults_together,
+)
 from bench.core.errors import UnknownNameError
 from bench.core.registry import Registry, suggest
 from bench.core.settings import override
@@ -104,6 +110,11 @@ class Score:
     n: int
 
 
+@dataclass(frozen=True)
+class NoOptions:
+    """`TaskSpec.options` of a kind that has none."""
+
+
 class TaskKind(ABC):
     """One kind of task: its settings and presets, its head, its metrics. Sees a backbone only
     through the protocol above."""
@@ -120,6 +131,9 @@ class TaskKind(ABC):
     baselines: tuple[str, ...] = ()
     """Rows beside the encoders that need none, e.g. "constant_report": `fit` gets a
     `bench.cells.baselines.Baseline` of that name."""
+    options: ClassVar[type[Any] | None] = None
+    """A dataclass whose fields are the names and types of `TaskSpec.options` that a task of this
+    kind may have; None: they are not checked."""
     trained: bool = True
     """Whether its head is fitted to the training images; then the number of threads decides its
     last digits and belongs to the cell."""
@@ -202,10 +216,12 @@ class TaskKind(ABC):
         return None
 
 
-TASKS: Registry[TaskSpec] = Registry("task")
+TASKS: Registry[TaskSpec] = Registry("task", check=task_faults, check_together=task_faults_together)
 
 
-KINDS: Registry[TaskKind] = Registry("task kind")
+KINDS: Registry[TaskKind] = Registry(
+    "task kind", check=kind_faults, check_together=kind_faults_together
+)
 
 
 def needs_of(kind: TaskKind, settings: Any) -> tuple[Annotation[Any], ...]:

@@ -9,16 +9,18 @@ import importlib.metadata
 import importlib.util
 import pkgutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from urllib.parse import unquote
 
+from bench.core.declaring import check_name, current_plugin, importing, refuse
 from bench.core.errors import PlaceBenchError, SettingError, UnknownNameError
 
 T = TypeVar("T")
 ENTRY_POINT_GROUP = "place_bench.plugins"
+_registries: list[Registry[Any]] = []
 
 
 @dataclass(frozen=True)
@@ -36,24 +38,41 @@ class Registry(Generic[T]):
 
     Beside plain names, `scheme:rest` is declared by its scheme when it is asked for, and where the
     kind has a `configure`, `name?key=value&key=value` is the declaration of `name` with these
-    settings.
+    settings. `check` yields what is wrong with a declaration by itself, when it is registered;
+    `check_together` what is wrong with it among all others, when the plug-ins are imported.
     """
 
     def __init__(
-        self, kind: str, configure: Callable[[T, str, dict[str, str]], T] | None = None
+        self,
+        kind: str,
+        configure: Callable[[T, str, dict[str, str]], T] | None = None,
+        check: Callable[[str, T], Iterable[PlaceBenchError]] | None = None,
+        check_together: Callable[[T], Iterable[PlaceBenchError]] | None = None,
     ) -> None:
         self.kind = kind
         self._items: dict[str, T] = {}
         self._schemes: dict[str, Scheme[T]] = {}
+        self._plugins: dict[str, str] = {}
         self._configure = configure
+        self._check = check
+        self._check_together = check_together
+        _registries.append(self)
 
     def add(self, name: str, item: T) -> T:
-        """Register `item` under `name`; a second registration of a name is refused."""
+        """Register `item` under `name`; raise PlaceBenchError for a name that is none or is taken,
+        and for a declaration that is wrong."""
+        check_name(self.kind, name)
         if name in self._items:
-            raise PlaceBenchError(
-                f"{self.kind} '{name}' is registered twice.", "Rename one of the two."
+            refuse(
+                PlaceBenchError(
+                    f"{self.kind} '{name}' is registered twice.", "Rename one of the two."
+                )
             )
+            return item
+        for fault in self._check(name, item) if self._check else ():
+            refuse(fault)
         self._items[name] = item
+        self._plugins[name] = current_plugin()
         return item
 
     def register(self, name: str) -> Callable[[T], T]:
@@ -69,6 +88,7 @@ class Registry(Generic[T]):
                 f"{self.kind} scheme '{scheme}:' is registered twice.", "Rename one of the two."
             )
         self._schemes[scheme] = Scheme(declare, title, example)
+        self._plugins[f"{scheme}:"] = current_plugin()
 
     def get(self, name: str) -> T:
         """Return the declaration of `name`; raise UnknownNameError with the nearest names."""
@@ -93,6 +113,27 @@ class Registry(Generic[T]):
         """Return all registered names, sorted."""
         discover()
         return sorted(self._items)
+
+    def of_plugins(self) -> dict[str, str]:
+        """Return the names that plug-ins registered, and which of them did."""
+        return {
+            name: self._plugins[name] for name in sorted(self._items) if self._plugins.get(name)
+        }
+
+    def registered(self, plugin: str) -> list[str]:
+        """Return the names and schemes (`scheme:`) that a plug-in registered."""
+        return sorted(name for name, source in self._plugins.items() if source == plugin)
+
+    def forget(self, plugin: str) -> None:
+        """Take back what a plug-in registered."""
+        for name in self.registered(plugin):
+            del self._plugins[name]
+            self._items.pop(name, None)
+            self._schemes.pop(name.removesuffix(":"), None)
+
+    def faults_together(self, name: str) -> Iterable[PlaceBenchError]:
+        """Return what is wrong with a declaration among all others."""
+        return self._check_together(self._items[name]) if self._check_together else ()
 
     def __contains__(self, name: str) -> bool:
         discover()
@@ -126,7 +167,7 @@ def suggest(name: str, known: object) -> str:
     return f"Known: {', '.join(options) or 'none'}."
 
 
-_state = {"discovered": False}
+_state = {"discovered": False, "loading": False}
 
 
 def discover() -> None:
@@ -144,15 +185,13 @@ def discover() -> None:
     for package in ("tasks", "backbones"):
         _import_subpackages(package)
     _import_modules("tasks.datasets")
-    for entry in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
-        try:
+    entries = list(importlib.metadata.entry_points(group=ENTRY_POINT_GROUP))
+    for entry in entries:
+        name = f"'{entry.name}' ({entry.value})"
+        with importing(name, "does not import", "Mend it, or uninstall its package."):
             entry.load()
-        except Exception as error:
-            raise PlaceBenchError(
-                f"plug-in '{entry.name}' ({entry.value}) does not import: "
-                f"{type(error).__name__}: {error}.",
-                "Mend it, or uninstall its package.",
-            ) from error
+    if entries and not _state["loading"]:
+        check_plugins()
 
 
 def _import_subpackages(package: str) -> None:
@@ -167,8 +206,23 @@ def _import_modules(package: str) -> None:
             importlib.import_module(f"{package}.{info.name}")
 
 
+def load_plugins(paths: Sequence[Path]) -> None:
+    """Import several files (`--plugin FILE`), then check what they declared against each other and
+    everything else."""
+    if not paths:
+        return
+    _state["loading"] = True
+    try:
+        for path in paths:
+            load_plugin(path)
+    finally:
+        _state["loading"] = False
+    check_plugins()
+
+
 def load_plugin(path: Path) -> None:
-    """Import one file that registers datasets, tasks or backbones (`--plugin FILE`)."""
+    """Import one file that registers datasets, tasks or backbones; raise PlaceBenchError naming its
+    line where that fails, and take back what it registered."""
     path = Path(path).resolve()
     if not path.is_file():
         raise PlaceBenchError(
@@ -186,7 +240,27 @@ def load_plugin(path: Path) -> None:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
+        with importing(str(path), "failed", "Mend that line."):
+            spec.loader.exec_module(module)
+            if not any(registry.registered(str(path)) for registry in _registries):
+                refuse(
+                    PlaceBenchError(
+                        "it registers nothing.",
+                        "Decorate with @dataset or @backbone, or call task(...).",
+                    )
+                )
+    except BaseException:
         del sys.modules[name]
-        raise PlaceBenchError(f"plug-in {path} failed: {type(error).__name__}: {error}.") from error
+        for registry in _registries:
+            registry.forget(str(path))
+        raise
+
+
+def check_plugins() -> None:
+    """Refuse what plug-ins declared where it does not fit what else is declared."""
+    discover()
+    for registry in _registries:
+        for name, plugin in registry.of_plugins().items():
+            with importing(plugin, "failed", "Mend it."):
+                for fault in registry.faults_together(name):
+                    refuse(fault)

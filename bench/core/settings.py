@@ -118,9 +118,8 @@ def check_value(key: str, value: Any, hint: Any) -> None:
     hint, ranges = _plain(hint)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in arguments:
-            return
-        check_value(key, value, next(each for each in arguments if each is not type(None)))
+        if not (value is None and type(None) in arguments):
+            _check_union(key, value, [each for each in arguments if each is not type(None)])
     elif origin is typing.Literal:
         if value not in arguments:
             raise _no_choice(key, value, arguments)
@@ -128,8 +127,26 @@ def check_value(key: str, value: Any, hint: Any) -> None:
         _check_tuple(key, value, arguments, ranges)
     elif hint in (int, float):
         _check_number(key, value, hint, ranges)
+    elif origin is Mapping:
+        if not isinstance(value, Mapping):
+            raise _wrong_type(key, value, dict)
+        for name, each in value.items():
+            check_value(key, name, arguments[0])
+            check_value(key, each, arguments[1])
     elif hint in (bool, str) and not isinstance(value, hint):
         raise _wrong_type(key, value, hint)
+
+
+def _check_union(key: str, value: Any, hints: Sequence[Any]) -> None:
+    """Raise the fault of the first of several types where the value is of none of them."""
+    faults = []
+    for hint in hints:
+        try:
+            check_value(key, value, hint)
+        except SettingError as error:
+            faults.append(error)
+    if len(faults) == len(hints):
+        raise faults[0]
 
 
 def _plain(hint: Any) -> tuple[Any, tuple[Any, ...]]:

@@ -74,6 +74,7 @@ class Masks(Annotation[MaskRows]):
     """A mask per class and image, on the padded square of the image."""
 
     name = "masks"
+    hint = "Set mask_classes in the dataset and write mask(row, root)."
     keys_features = True
 
     def offered(self, dataset: Dataset) -> bool:
@@ -166,6 +167,7 @@ class Boxes(Annotation[BoxRows]):
     """Boxes with a class, on the padded square of the image."""
 
     name = "boxes"
+    hint = "Set box_classes in the dataset and write boxes(row, root)."
     keys_features = True
 
     def offered(self, dataset: Dataset) -> bool:
@@ -253,6 +255,8 @@ class Columns(Stored["pd.DataFrame"]):
 class _IndexColumns(Annotation["pd.DataFrame"]):
     """An annotation that is read with the index: nothing is decoded for it."""
 
+    in_index = True
+
     @classmethod
     def take(cls, values: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
         """Return the rows `rows`, numbered anew."""
@@ -265,6 +269,12 @@ class Labels(_IndexColumns):
     NaN."""
 
     name = "labels"
+    hint = "Set label_names in the dataset, and give index() a column label:NAME for each."
+
+    def check(self, dataset: Dataset, index: pd.DataFrame) -> None:
+        """Raise DataError where no column holds labels."""
+        if not any(str(name).startswith("label:") for name in index.columns):
+            raise _no_columns(self, dataset)
 
     def offered(self, dataset: Dataset) -> bool:
         """Say whether the dataset names labels."""
@@ -281,6 +291,12 @@ class Reports(_IndexColumns):
     `impression`."""
 
     name = "reports"
+    hint = "Give index() a column report."
+
+    def check(self, dataset: Dataset, index: pd.DataFrame) -> None:
+        """Raise DataError where no column holds reports."""
+        if not any(name in index for name in REPORTS):
+            raise _no_columns(self, dataset)
 
     def offered(self, dataset: Dataset) -> bool:
         """Say whether the dataset has reports."""
@@ -289,6 +305,12 @@ class Reports(_IndexColumns):
     def prepare(self, source: Source) -> Columns:
         """Return the columns of the report."""
         return Columns(REPORTS)
+
+
+def _no_columns(annotation: Annotation[Any], dataset: Dataset) -> DataError:
+    return DataError(
+        f"the index of dataset '{dataset.name}' has no {annotation.name}.", annotation.hint
+    )
 
 
 def _check_offered(annotation: Annotation[Any], dataset: Dataset) -> None:

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 
 from bench.contracts import Dataset, OnError, Progress
 from bench.core.errors import DataError, PlaceBenchError
-from bench.data.faults import Skipped, collecting, fault
-from bench.data.tree import Tree
+from bench.data.faults import Skipped, collecting
+from bench.data.index_checks import checked
 
 if TYPE_CHECKING:
     import pandas as pd
 
-NEEDED = ("image_id", "patient_id", "path", "split")
 SAID = 4
 """How many counts that disagree a run says in full."""
 _NAMES = ("image_id", "study_id", "path")
@@ -38,8 +37,8 @@ def read_index(
     root = Path(root)
     with collecting(on_error) as faults:
         with naming(dataset, "index"):
-            index = dataset.index(root)
-        index = _checked(index, dataset, root)
+            made = dataset.index(root)
+        index = checked(dataset, made, root)
     left = index[~_at_fault(index, faults)].reset_index(drop=True)
     if left.empty:
         reason = f", e.g. {faults[0].path}: {faults[0].reason}" if faults else "."
@@ -73,56 +72,6 @@ def _file_of(dataset: Dataset) -> str:
     import inspect
 
     return inspect.getsourcefile(type(dataset)) or ""
-
-
-def _checked(index: pd.DataFrame, dataset: Dataset, root: Path) -> pd.DataFrame:
-    """Return the index without rows at fault, paths as they are on disk."""
-    missing = [column for column in NEEDED if column not in index]
-    if missing:
-        raise DataError(
-            f"the index of dataset '{dataset.name}' lacks the column '{missing[0]}'.",
-            f"Needed: {', '.join(NEEDED)}.",
-        )
-    if index.empty:
-        raise DataError(f"dataset '{dataset.name}' in {root} has no images.", dataset.how_to_get)
-    for column in ("image_id", "patient_id", "path"):
-        index = _filled(index, column, dataset)
-    twice = index["image_id"].duplicated(keep=False)
-    for image in index.loc[twice, "image_id"].unique():
-        fault(DataError(f"dataset '{dataset.name}': image '{image}' occurs twice."), str(image))
-    return _on_disk(index[~twice], dataset, root)
-
-
-def _filled(index: pd.DataFrame, column: str, dataset: Dataset) -> pd.DataFrame:
-    blank = index[column].isna() | (index[column].astype(str).str.strip() == "")
-    for image, path in index.loc[blank, ["image_id", "path"]].itertuples(index=False, name=None):
-        message = f"dataset '{dataset.name}': image '{image}' ({path}) has a blank {column}."
-        fault(DataError(message, "Complete the table, or use --on-error skip."), str(image))
-    return index[~blank]
-
-
-def _on_disk(index: pd.DataFrame, dataset: Dataset, root: Path) -> pd.DataFrame:
-    tree = Tree(root)
-    paths: list[str] = []
-    for image, path in zip(index["image_id"], index["path"].astype(str), strict=True):
-        paths.append(_located(tree, path, str(image), dataset))
-    index = index.assign(path=paths)
-    if "mask_paths" not in index:
-        return index
-    masks = [
-        tuple(_located(tree, mask, str(image), dataset) for mask in files)
-        for image, files in zip(index["image_id"], index["mask_paths"], strict=True)
-    ]
-    return index.assign(mask_paths=masks)
-
-
-def _located(tree: Tree, path: str, image: str, dataset: Dataset) -> str:
-    try:
-        return tree.find(path)
-    except DataError as error:
-        message = f"dataset '{dataset.name}', image '{image}': {error.args[0]}"
-        fault(DataError(message, error.hint), image, path)
-        return path
 
 
 def _at_fault(index: pd.DataFrame, faults: Sequence[Skipped]) -> pd.Series:

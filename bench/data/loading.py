@@ -151,6 +151,8 @@ def prepare(
     skipped: tuple[Skipped, ...] = ()
     if index is None:
         index, skipped = read_index(dataset, root, on_error, progress)
+    for annotation in annotations:
+        annotation.check(dataset, index)
     images = image_store(
         index,
         root,

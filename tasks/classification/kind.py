@@ -20,7 +20,13 @@ from bench.contracts import (
 from bench.data.annotations import Labels
 from bench.data.reference import TrainedKind
 from bench.metrics.names import classification_names
-from tasks.classification.settings import PRESETS, ClassificationSettings, resolve, task_labels
+from tasks.classification.settings import (
+    PRESETS,
+    ClassificationOptions,
+    ClassificationSettings,
+    resolve,
+    task_labels,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,6 +55,7 @@ class ClassificationKind(TrainedKind):
         "ece",
     )
     lower_is_better = ("brier*", "ece*")
+    options = ClassificationOptions
 
     def settings(
         self, task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]

@@ -25,11 +25,26 @@ from bench.training.settings import TrainingSettings
 
 Penalties = Annotated[tuple[Annotated[float, Range(0, 1e12, low_open=True)], ...], Length(1, 1000)]
 Mode = Literal["binary", "multiclass", "multilabel"]
+Policy = Literal["ones", "zeros", "ignore"]
 Threshold = Literal["validation", "half", "test", "test_per_class"]
 Strict = Literal["none", "accuracy", "all"]
 MODES = ("binary", "multiclass", "multilabel")
 POLICIES = ("ones", "zeros", "ignore")
 PENALTIES = tuple(10.0 ** (power / 2) for power in range(-10, 7))
+
+
+@dataclass(frozen=True)
+class ClassificationOptions:
+    """What `TaskSpec.options` of a classification task may hold.
+
+    `labels` default to all of the dataset, `mode` to binary for one label and multilabel for
+    several; `uncertain` is one policy, or {class: policy}.
+    """
+
+    labels: tuple[str, ...] = ()
+    mode: Mode | None = None
+    uncertain: Policy | Mapping[str, Policy] = "zeros"
+    views: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

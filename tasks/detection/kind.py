@@ -10,6 +10,7 @@ from bench.contracts import (
     Annotation,
     Backbone,
     CellContext,
+    NoOptions,
     Predictions,
     Profile,
     Scaling,
@@ -52,6 +53,7 @@ class DetectionKind(TrainedKind):
     scaling: ClassVar[Mapping[str, Scaling]] = {"mgca": "mgca"}
     metrics = ("map_rsna", "map", "ap50", "ar", "froc")
     baselines = ("frequent_boxes",)
+    options = NoOptions
 
     def settings(
         self, task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]

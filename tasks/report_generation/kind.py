@@ -19,7 +19,7 @@ from bench.contracts import (
 )
 from bench.core.errors import SettingError
 from bench.data.annotations import Reports
-from tasks.report_generation.settings import PRESETS, ReportSettings, resolve
+from tasks.report_generation.settings import PRESETS, ReportOptions, ReportSettings, resolve
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,6 +70,7 @@ class ReportGenerationKind(TaskKind):
     )
     baselines = ("constant_report", "random_report")
     lower_is_better = ("repeated_reports", "normal_copied", "copied_sentences", "empty*")
+    options = ReportOptions
 
     def settings(
         self, task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]

@@ -29,16 +29,26 @@ from bench.training.plan import TrainPlan
 from bench.training.settings import TrainingSettings
 
 Cleaning = Literal["plain", "iu", "mimic"]
+Text = Literal["findings", "impression", "report"]
+Images = Annotated[int, Range(1, 100)]
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What `TaskSpec.options` of a report generation task may hold."""
+
+    text: Text = "findings"
+    images: Images = 1
 
 
 @dataclass(frozen=True)
 class ReportSettings(TrainingSettings):
     """How reports are written and scored."""
 
-    text: Literal["findings", "impression", "report"] = "findings"
+    text: Text = "findings"
     """The part of the report that is written; the task sets it. Studies without it are left out and
     counted."""
-    images: Annotated[int, Range(1, 100)] = 1
+    images: Images = 1
     """How many images of a study are seen, the first of the table; the task sets it."""
     cleaning: Cleaning = "plain"
     """How text becomes words: plain is ours (lower case, numbers whole, no punctuation but the full

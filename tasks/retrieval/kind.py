@@ -18,7 +18,7 @@ from bench.contracts import (
     TaskSpec,
 )
 from bench.data.annotations import Reports
-from tasks.retrieval.settings import PRESETS, RetrievalSettings, resolve
+from tasks.retrieval.settings import PRESETS, RetrievalOptions, RetrievalSettings, resolve
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,6 +42,7 @@ class RetrievalKind(TaskKind):
         "t2i_r@5",
     )
     lower_is_better = ("*_rank",)
+    options = RetrievalOptions
     trained = False
 
     def settings(

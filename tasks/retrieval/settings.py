@@ -11,20 +11,35 @@ from bench.contracts import Profile, TaskSpec
 from bench.core.errors import UnknownNameError
 from bench.core.registry import suggest
 from bench.core.settings import CheckedSettings, Count, Length, Range, Side, override
-from tasks.classification.settings import expand_policies
+from tasks.classification.settings import Policy, expand_policies
+
+Text = Literal["report", "impression", "findings"]
+Cuts = Annotated[tuple[Count, ...], Length(1, 100)]
+
+
+@dataclass(frozen=True)
+class RetrievalOptions:
+    """What `TaskSpec.options` of a retrieval task may hold; `uncertain` is one policy for labels of
+    -1, or {class: policy}."""
+
+    labels: tuple[str, ...] = ()
+    uncertain: Policy | Mapping[str, Policy] = "zeros"
+    views: tuple[str, ...] = ()
+    text: Text = "report"
+    ks: Cuts = (1, 5, 10, 100)
 
 
 @dataclass(frozen=True)
 class RetrievalSettings(CheckedSettings):
     """How images and reports are matched."""
 
-    text: Literal["report", "impression", "findings"] = "report"
+    text: Text = "report"
     """The part of the report that images are matched with; images without it are left out and
     counted."""
     similarity: Literal["method", "global", "local"] = "method"
     """The score of an image and a report: the encoder's own, the cosine of its two global
     embeddings, or its part over words (or sentences) and regions alone."""
-    ks: Annotated[tuple[Count, ...], Length(1, 100)] = (1, 5, 10, 100)
+    ks: Cuts = (1, 5, 10, 100)
     """How many of the first candidates the metrics look at: the K of r@K, p@K, hit@K and ndcg@K."""
     labels: tuple[str, ...] = ()
     """Labels by which a candidate counts as relevant (all equal: p@K, hit@K) or as similar (their

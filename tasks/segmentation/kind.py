@@ -11,6 +11,7 @@ from bench.contracts import (
     Annotation,
     Backbone,
     CellContext,
+    NoOptions,
     Predictions,
     Profile,
     Scaling,
@@ -64,6 +65,7 @@ class SegmentationKind(TrainedKind):
     )
     baselines = ("prior_mask",)
     lower_is_better = ("hd95*",)
+    options = NoOptions
 
     def settings(
         self, task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]

@@ -18,6 +18,7 @@ from bench.contracts import (
 )
 from bench.data.annotations import Labels
 from bench.metrics.names import classification_names
+from tasks.classification.settings import ClassificationOptions
 from tasks.zero_shot.settings import PRESETS, ZeroShotSettings, resolve
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class ZeroShotKind(TaskKind):
     evaluator_version = 1
     scaling: ClassVar[Mapping[str, Scaling]] = {"gloria": "mgca"}
     metrics = ("accuracy", "f1", "auroc", "auprc", "balanced_accuracy", "mcc")
+    options = ClassificationOptions
     trained = False
 
     def settings(

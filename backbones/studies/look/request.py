@@ -11,7 +11,7 @@ from backbones.shared.encoders.architectures import resolve_architecture
 from bench.cells.prepare import RunRequest, check_request, head_settings
 from bench.contracts import KINDS, TASKS, needs_of
 from bench.core.errors import SettingError
-from bench.core.registry import load_plugin
+from bench.core.registry import load_plugins
 from bench.core.settings import parse_list, parse_pairs
 from bench.data.annotations import Boxes, Masks
 
@@ -57,8 +57,7 @@ def parse(arguments: Sequence[str]) -> Look:
     """Return what a command line asks for; raise SettingError for a task without outlines."""
     parser = _parser()
     found = parser.parse_args(arguments)
-    for path in found.plugin:
-        load_plugin(path)
+    load_plugins(found.plugin)
     names = tuple(
         dict.fromkeys(
             name for part in found.backbones for name in parse_list(part, str, "BACKBONE")
