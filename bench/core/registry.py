@@ -215,9 +215,20 @@ def load_plugins(paths: Sequence[Path]) -> None:
     try:
         for path in paths:
             load_plugin(path)
+            _check_registered(str(Path(path).resolve()))
     finally:
         _state["loading"] = False
     check_plugins()
+
+
+def _check_registered(plugin: str) -> None:
+    if not any(registry.registered(plugin) for registry in _registries):
+        refuse(
+            PlaceBenchError(
+                f"plug-in {plugin} registers nothing.",
+                "Decorate with @dataset or @backbone, or call task(...).",
+            )
+        )
 
 
 def load_plugin(path: Path) -> None:
@@ -242,13 +253,6 @@ def load_plugin(path: Path) -> None:
     try:
         with importing(str(path), "failed", "Mend that line."):
             spec.loader.exec_module(module)
-            if not any(registry.registered(str(path)) for registry in _registries):
-                refuse(
-                    PlaceBenchError(
-                        "it registers nothing.",
-                        "Decorate with @dataset or @backbone, or call task(...).",
-                    )
-                )
     except BaseException:
         del sys.modules[name]
         for registry in _registries:
