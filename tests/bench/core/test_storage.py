@@ -149,7 +149,7 @@ def test_a_part_that_cannot_be_written_is_named() -> None:
         (OSError(errno.ENOSPC, "x"), "cannot be written: No space left on device. Free some space"),
         (OSError(errno.EACCES, "x"), "cannot be read or written: Permission denied"),
         (OSError(errno.EROFS, "x"), "cannot be read or written: Read-only file system"),
-        (OSError(errno.EISDIR, "x"), "cannot be written: Is a directory. Move away what stands"),
+        (OSError(errno.EISDIR, "x"), "cannot be written: Is a directory. Move away what is"),
         (OSError("Error { I/O error: File too large (os error 27) }"), "cannot be written: "),
         (
             RuntimeError("PytorchStreamWriter failed writing file data/0"),
