@@ -17,13 +17,16 @@ from bench.cells.encoders import (
     resolve_encoder,
 )
 from bench.cells.engines.local import CellOutcomes, Job, pick_device, rename_rows, run_jobs
+from bench.cells.loading import load_encoder
 from bench.cells.prepare import (
     RunRequest,
     TaskPlan,
     backbone_names,
     check_request,
+    check_rows,
     entrants,
     expand_tasks,
+    left_out,
     make_cell,
     plan_task,
 )
@@ -33,8 +36,9 @@ from bench.contracts import (
     ANNOTATIONS,
     BACKBONES,
     DATASETS,
-    Backbone,
+    TASKS,
     BackboneRequest,
+    ImageEncoder,
     OnError,
     Predictions,
     Profile,
@@ -172,6 +176,7 @@ def run(
 def check_run(request: RunRequest) -> None:
     """Raise PlaceBenchError for a request that cannot be run, before any file is touched."""
     check_request(request)
+    check_rows(request)
     check_encoder_settings(request)
     for name in backbone_names(request):
         check_encoder(encoder_request(name, request))
@@ -184,7 +189,11 @@ def run_request(request: RunRequest, progress: Progress) -> Outcome:
     store = ResultStore(request.results)
     store.tidy()
     tidy_caches()
-    plans = [plan_task(name, request, progress) for name in expand_tasks(request.tasks)]
+    names = expand_tasks(request.tasks)
+    refused = [reason for name in names for reason in left_out(TASKS.get(name), request)]
+    for reason in refused:
+        progress.say(f"Left out: {reason}")
+    plans = [plan_task(name, request, progress) for name in names if _has_rows(name, request)]
     jobs = _once([job for plan in plans for job in _jobs(plan, request, progress)], progress)
     rename_rows(jobs, request)
     if not request.force:
@@ -192,10 +201,14 @@ def run_request(request: RunRequest, progress: Progress) -> Outcome:
     missing = _missing(jobs, request, progress)
     cells = run_jobs(missing, request, progress) if missing else CellOutcomes()
     progress.say(_tally(len(jobs), cells))
+    cells.left_out.extend(refused)
     views = Views(store)
     _update(plans, views, progress)
-    names = tuple(plan.task.name for plan in plans)
-    return Outcome(request, names, tuple(job.cell.key for job in jobs), cells, views)
+    return Outcome(request, tuple(names), tuple(job.cell.key for job in jobs), cells, views)
+
+
+def _has_rows(task: str, request: RunRequest) -> bool:
+    return bool(entrants(TASKS.get(task), request))
 
 
 def _tally(planned: int, cells: CellOutcomes) -> str:
@@ -333,7 +346,7 @@ def load_backbone(
     seed: int = 0,
     device: str = "auto",
     progress: Progress | None = None,
-) -> Backbone:
+) -> ImageEncoder:
     """Return an encoder as a run would use it, in evaluation mode.
 
     `settings` are those of the encoder (`--set backbone.*`). In the demo profile a method that has
@@ -352,11 +365,10 @@ def load_backbone(
     check_encoder(wanted)
     encoder = resolve_encoder(wanted, progress or Silent())
     use_threads(wanted.threads)
-    backbone = BACKBONES.get(name).build(
-        BackboneRequest(profile, encoder.architecture, seed, encoder.checkpoint, encoder_settings)
+    built = BackboneRequest(
+        profile, encoder.architecture, seed, encoder.checkpoint, encoder_settings
     )
-    backbone.module.to(pick_device(device)).eval()
-    return backbone
+    return load_encoder(BACKBONES.get(name), built, pick_device(device))
 
 
 def load_dataset(

@@ -7,7 +7,7 @@ from functools import partial
 
 from backbones.external import sources
 from backbones.external.settings import SETTINGS
-from bench.contracts import BACKBONES, Backbone, BackboneRequest, BackboneSpec
+from bench.contracts import BACKBONES, Backbone, BackboneRequest, BackboneSpec, images_only
 from bench.core.errors import SettingError
 from bench.core.naming import join_name
 from bench.core.settings import override
@@ -35,6 +35,7 @@ _SCHEMES = {
         "file:encoder.pth?arch=resnet50&prefix=encoder.",
     ),
 }
+_IMAGES_ONLY = ("timm", "torchxrayvision", "file")
 
 
 def _declare(scheme: str, rest: str) -> BackboneSpec:
@@ -53,6 +54,7 @@ def _declare(scheme: str, rest: str) -> BackboneSpec:
         same_as=partial(_as_timm, rest) if scheme == "file" else None,
         check=partial(_check, scheme),
         settings_type=SETTINGS[scheme],
+        why_no_text=partial(_why_no_text, scheme),
     )
 
 
@@ -64,6 +66,10 @@ def _as_timm(path: str, request: BackboneRequest) -> str:
 
 def _check(scheme: str, request: BackboneRequest) -> None:
     override(SETTINGS[scheme](), request.settings)
+
+
+def _why_no_text(scheme: str, request: BackboneRequest) -> str:
+    return images_only(request) if scheme in _IMAGES_ONLY else ""
 
 
 def _build(module: str, rest: str, request: BackboneRequest) -> Backbone:

@@ -151,7 +151,6 @@ class ExternalBackbone(LoadedBackbone):
     ) -> None:
         super().__init__(name, encoder)
         self.coverage = coverage
-        self.why_no_text = "it is an image encoder"
 
 
 class DualBackbone(ExternalBackbone):

@@ -6,7 +6,7 @@ from __future__ import annotations
 from backbones.imagenet.files import check_settings, find_weights
 from backbones.imagenet.settings import ImageNetSettings
 from backbones.shared.encoders.architectures import architecture_name
-from bench.contracts import Backbone, BackboneRequest, backbone
+from bench.contracts import Backbone, BackboneRequest, backbone, images_only
 
 
 @backbone(
@@ -19,6 +19,7 @@ from bench.contracts import Backbone, BackboneRequest, backbone
     weights_file=find_weights,
     check=check_settings,
     settings_type=ImageNetSettings,
+    why_no_text=images_only,
 )
 def build(request: BackboneRequest) -> Backbone:
     """Return an encoder with ImageNet weights (`backbone.weights=PATH`, or timm's from a local

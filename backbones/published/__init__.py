@@ -9,6 +9,7 @@ from backbones.published.files import (
     check_settings,
     requested_architecture,
     requested_digest,
+    requested_text,
     requested_weights,
 )
 from backbones.published.table import PUBLISHED, Published
@@ -36,5 +37,6 @@ for _item in PUBLISHED:
             weights_digest=partial(requested_digest, _item),
             check=check_settings,
             settings_type=PublishedSettings,
+            why_no_text=partial(requested_text, _item),
         ),
     )

@@ -102,6 +102,19 @@ def requested_architecture(published: Published, request: BackboneRequest) -> st
     return fixed_architecture(published.name, own, "" if wanted == published.family else wanted)
 
 
+def requested_text(published: Published, request: BackboneRequest) -> str:
+    """Return what a request lacks for the text side of a published checkpoint; "" where it has
+    one."""
+    if not published.text:
+        return published.no_text
+    if requested_settings(request).text_model:
+        return ""
+    return (
+        "its tokenizer is missing: give the folder of Bio_ClinicalBERT (vocab.txt) by "
+        "backbone.text_model=PATH"
+    )
+
+
 def check_settings(request: BackboneRequest) -> None:
     """Raise SettingError for a setting that no published checkpoint has."""
     override(PublishedSettings(), request.settings)

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from backbones.published.files import (
-    PublishedSettings,
     find_weights,
     requested_architecture,
     requested_settings,
+    requested_text,
 )
 from backbones.published.networks import build_network
 from backbones.published.renames import RENAMES
@@ -92,9 +92,13 @@ def build(published: Published, request: BackboneRequest) -> Backbone:
         published.name,
         leaves=published.leaves,
     )
-    text, why = _text(published, settings, state, path)
-    if text is None:
-        return PublishedBackbone(published, encoder, coverage, why)
+    why_no_text = requested_text(published, request)
+    if why_no_text:
+        return PublishedBackbone(published, encoder, coverage, why_no_text)
+    from backbones.published.text import load_text
+
+    vocabulary = Path(settings.text_model).expanduser()
+    text = load_text(published.text, state, vocabulary, path)
     return PublishedPair(published, encoder, coverage, text)
 
 
@@ -116,21 +120,3 @@ def _encoder_state(published: Published, state: State, network: nn.Module) -> St
         if any(key in wanted for key in found):
             return found
     return {}
-
-
-def _text(
-    published: Published, settings: PublishedSettings, state: State, path: Path
-) -> tuple[TextSide | None, str]:
-    if not published.text:
-        return None, published.no_text
-    if not settings.text_model:
-        return (
-            None,
-            (
-                "its tokenizer is missing: give the folder of Bio_ClinicalBERT (vocab.txt) by "
-                "backbone.text_model=PATH"
-            ),
-        )
-    from backbones.published.text import load_text
-
-    return load_text(published.text, state, Path(settings.text_model).expanduser(), path), ""

@@ -6,7 +6,7 @@ from functools import partial
 
 from backbones.shared.encoders.architectures import architecture_name, requested_architecture
 from backbones.shared.pretraining.checks import no_settings
-from bench.contracts import Backbone, BackboneRequest, backbone
+from bench.contracts import Backbone, BackboneRequest, backbone, images_only
 
 
 @backbone(
@@ -16,6 +16,7 @@ from bench.contracts import Backbone, BackboneRequest, backbone
     licence="Apache-2.0",
     source="this repository",
     check=partial(no_settings, "random"),
+    why_no_text=images_only,
     seeded=True,
     default=True,
 )

@@ -15,6 +15,7 @@ from bench.cells.seen import check_seen
 from bench.contracts import (
     BACKBONES,
     DATASETS,
+    FAMILIES,
     BackboneRequest,
     BackboneSpec,
     OnError,
@@ -338,7 +339,7 @@ def _only_checkpoint(spec: BackboneSpec, request: PretrainRequest) -> Path:
 def _as_declared(spec: BackboneSpec, request: PretrainRequest) -> EncoderRef:
     wanted = _wanted(request)
     content = _weights_digest(spec, wanted)  # first: it may fetch what says the architecture
-    untrained = spec.seeded or spec.name.startswith("baseline:")
+    untrained = spec.seeded or bool(spec.baseline)
     return EncoderRef(spec.architecture(wanted), None, content, untrained=untrained)
 
 
@@ -361,22 +362,38 @@ def _given(spec: BackboneSpec, request: PretrainRequest, path: Path) -> EncoderR
         raise CheckpointError(
             f"checkpoint {path} does not exist.", "Give a checkpoint folder or a weights file."
         )
-    if Checkpoint.is_at(path):
-        return _described(path)
     wanted = replace(_wanted(request), checkpoint=path)
-    _check_reads(spec, wanted, path)
+    if not spec.method:
+        _check_reads(spec, wanted, path)
+    if Checkpoint.is_at(path):
+        encoder = _described(path)
+        _check_trained(spec, wanted, encoder.architecture)
+        return encoder
     return EncoderRef(spec.architecture(wanted), path, file_digest(path), "")
 
 
 def _check_reads(spec: BackboneSpec, wanted: BackboneRequest, path: Path) -> None:
     """Raise SettingError where an encoder would not read the checkpoint that was given for it."""
     other = spec.weights_file(wanted) if spec.weights_file else path
-    if spec.seeded or spec.name.startswith("baseline:"):
+    if spec.seeded or spec.baseline:
         raise SettingError(f"encoder '{spec.name}' is untrained: it reads no checkpoint.")
     if other != path:
         raise SettingError(
             f"encoder '{spec.name}' does not read checkpoint {path}.",
             f"Its weights are part of its name, e.g. {split_name(spec.name)[1]}?weights=PATH.",
+        )
+
+
+def _check_trained(spec: BackboneSpec, wanted: BackboneRequest, trained: str) -> None:
+    """Raise SettingError where a checkpoint is of another architecture than was asked for; its
+    family may be named too."""
+    asked = wanted.architecture
+    of_family = asked in FAMILIES and trained.startswith(asked)
+    if asked and not of_family and trained != spec.architecture(wanted):
+        raise SettingError(
+            f"checkpoint {wanted.checkpoint} of '{spec.name}' is a {trained}, architecture "
+            f"'{asked}' was asked for.",
+            "Leave --arch out.",
         )
 
 

@@ -22,10 +22,11 @@ from bench.contracts import (
     Progress,
     TaskKind,
     TaskSpec,
+    baseline_row,
     needs_of,
 )
 from bench.contracts.declared import gives, task_faults_together
-from bench.core.errors import DataError, SettingError, UnknownNameError
+from bench.core.errors import DataError, NotApplicableError, SettingError, UnknownNameError
 from bench.core.hashing import digest, flatten
 from bench.core.machine import default_threads
 from bench.core.naming import absolute_name, identity, short_name
@@ -181,9 +182,52 @@ def backbone_names(request: RunRequest) -> list[str]:
 
 
 def entrants(task: TaskSpec, request: RunRequest) -> list[str]:
-    """Return the rows of a task's table: the encoders, then the kind's baselines."""
-    baselines = [f"baseline:{name}" for name in KINDS.get(task.kind).baselines]
-    return list(dict.fromkeys([*backbone_names(request), *baselines]))
+    """Return the rows of a task's table: the encoders that it can have, then the kind's
+    baselines."""
+    baselines = [baseline_row(name) for name in KINDS.get(task.kind).baselines]
+    names = dict.fromkeys([*backbone_names(request), *baselines])
+    return [name for name in names if _reason_against(name, task, request) is None]
+
+
+def left_out(task: TaskSpec, request: RunRequest) -> list[str]:
+    """Return a sentence for every row that was asked for and that the task cannot have, as far as
+    can be told before any data is read and any encoder built."""
+    reasons = [_reason_against(name, task, request) for name in backbone_names(request)]
+    return [str(reason) for reason in reasons if reason]
+
+
+def check_rows(request: RunRequest) -> None:
+    """Raise NotApplicableError where no task of a request can have any of its rows."""
+    tasks = [TASKS.get(name) for name in expand_tasks(request.tasks)]
+    if any(entrants(task, request) for task in tasks):
+        return
+    for name in backbone_names(request):
+        reason = _reason_against(name, tasks[0], request)
+        if reason:
+            raise reason
+
+
+def _reason_against(name: str, task: TaskSpec, request: RunRequest) -> NotApplicableError | None:
+    spec = BACKBONES.get(name)
+    kind = KINDS.get(task.kind)
+    if spec.baseline and spec.baseline not in kind.baselines:
+        rows = ", ".join(map(baseline_row, kind.baselines)) or "none"
+        return NotApplicableError(
+            f"task '{task.name}' has no row {name}.", f"Its rows without an encoder: {rows}."
+        )
+    wanted = BackboneRequest(
+        request.profile,
+        request.architecture,
+        checkpoint=request.checkpoints.get(name),
+        settings=request.scoped("backbone"),
+    )
+    lacking = spec.why_no_text(wanted) if kind.compares_texts else ""
+    if lacking:
+        return NotApplicableError(
+            f"task '{task.name}' needs a text encoder, backbone '{name}' has none: {lacking}.",
+            "Choose one trained on reports.",
+        )
+    return None
 
 
 def head_settings(task: TaskSpec, request: RunRequest) -> Any:

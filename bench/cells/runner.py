@@ -8,26 +8,25 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from bench.cells.baselines import Baseline
 from bench.cells.cell import Cell
 from bench.cells.prepare import EncoderRef, TaskPlan, settings_id
 from bench.cells.results import ResultStore, provenance
 from bench.cells.seen import UNKNOWN, seen_in
 from bench.contracts import (
     BACKBONES,
-    Backbone,
     CellContext,
     GivesAccount,
+    ImageEncoder,
     Predictions,
     Progress,
     Score,
     Subset,
 )
-from bench.core.errors import NotApplicableError
 from bench.core.hashing import digest
 from bench.core.machine import use_threads
 from bench.core.storage import writing
@@ -54,14 +53,13 @@ def run_cell(
     cell: Cell,
     plan: TaskPlan,
     encoder: EncoderRef,
-    backbone: Backbone,
+    backbone: ImageEncoder | None,
     store: ResultStore,
     device: str,
     progress: Progress,
 ) -> dict[str, Any]:
     """Run one cell and append its result; a killed run continues from the checkpoint in its work
-    folder."""
-    _check_baseline(backbone, plan)
+    folder. A baseline's cell has no `backbone`."""
     watch = Stopwatch()
     work_dir = store.work_dir(cell.key)
     with writing(work_dir):
@@ -69,7 +67,11 @@ def run_cell(
     subsets = _subsets(cell, plan)
     context = _context(cell, plan, work_dir, device, progress)
     with watch.phase("fit"):
-        predictor = plan.kind.fit(backbone, subsets["train"], subsets["val"], context)
+        if backbone is None:
+            fit = plan.kind.baseline(BACKBONES.get(cell.encoder_name).baseline)
+        else:
+            fit = partial(plan.kind.fit, backbone)
+        predictor = fit(subsets["train"], subsets["val"], context)
     with watch.phase("predict"):
         predictions = plan.kind.predict(predictor, subsets["test"], context)
     with watch.phase("score"):
@@ -81,19 +83,11 @@ def run_cell(
     return record
 
 
-def _check_baseline(backbone: Backbone, plan: TaskPlan) -> None:
-    """Raise NotApplicableError for a row without an encoder that belongs to another kind of
-    task."""
-    if isinstance(backbone, Baseline) and backbone.which not in plan.kind.baselines:
-        known = ", ".join(f"baseline:{name}" for name in plan.kind.baselines) or "none"
-        raise NotApplicableError(
-            f"{plan.kind.name} has no {backbone.name}.", f"Its rows without an encoder: {known}."
-        )
-
-
-def _account(backbone: Backbone) -> dict[str, Any]:
+def _account(backbone: ImageEncoder | None) -> dict[str, Any]:
     """Return what a result says of its encoder: the architecture that was loaded, and how much of
     it came from which file."""
+    if backbone is None:
+        return {"architecture": ""}
     facts = dict(backbone.account()) if isinstance(backbone, GivesAccount) else {}
     return {"architecture": backbone.architecture, **facts}
 

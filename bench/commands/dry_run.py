@@ -16,6 +16,7 @@ from bench.cells.prepare import (
     entrants,
     expand_tasks,
     head_settings,
+    left_out,
     make_cell,
     plan_task,
     settings_hash,
@@ -55,7 +56,10 @@ def print_plan(request: RunRequest) -> None:
     states: Counter[str] = Counter()
     for name in expand_tasks(request.tasks):
         task = TASKS.get(name)
-        plan = _print_data(task, request)
+        reasons = left_out(task, request)
+        plan = _print_data(task, request) if entrants(task, request) else None
+        for reason in reasons:
+            _print(f"left out: {reason}", 2)
         for entrant in entrants(task, request):
             row = _Row(task, entrant, plan, _print_encoder(entrant, plan, request))
             for fraction in request.fractions or task.fractions:

@@ -30,8 +30,10 @@ from bench.contracts.backbones import (
     backbone,
     configured,
     has_text_side,
+    images_only,
     weights_named,
 )
+from bench.contracts.baselines import FitBaseline, baseline_row
 from bench.contracts.common import DEMO_NOTE, DataKind, OnError, Profile, Progress, Scaling, Skipped
 from bench.contracts.datasets import DATASETS, Dataset, Finding, PairData, Subset, dataset
 from bench.contracts.pretraining import GivesSettings, MethodSpec, Recipe, Trainer
@@ -66,6 +68,7 @@ __all__ = [
     "Dataset",
     "Features",
     "Finding",
+    "FitBaseline",
     "GivesAccount",
     "GivesLocalSimilarity",
     "GivesObservations",
@@ -92,9 +95,11 @@ __all__ = [
     "Trainer",
     "annotation",
     "backbone",
+    "baseline_row",
     "configured",
     "dataset",
     "has_text_side",
+    "images_only",
     "needs_of",
     "task",
     "weights_named",

@@ -63,55 +63,71 @@ FAMILIES = ("resnet", "vit")
 """What `family` may be: maps that get coarser, or one grid of tokens."""
 
 
+if TYPE_CHECKING:
+    _attribute = property
+else:
+
+    class _attribute:  # noqa: N801
+        """What a property says to a type checker; a class derived from a protocol may set it."""
+
+        def __init__(self, declared: Callable[[Any], Any]) -> None:
+            self.__doc__ = declared.__doc__
+            self.name = declared.__name__
+
+        def __get__(self, instance: object, owner: type | None = None) -> Any:
+            raise AttributeError(f"{owner.__name__ if owner else 'encoder'} has no '{self.name}'")
+
+
 @runtime_checkable
 class ImageEncoder(Protocol):
     """A loaded encoder, as heads see it.
 
     `family` is one of FAMILIES; `module` holds every parameter, and freezing means `module.eval()`
-    and requires_grad False, BatchNorm too. Plain attributes do.
+    and requires_grad False, BatchNorm too. Any class with these attributes is one; none has to
+    derive from it.
     """
 
-    @property
+    @_attribute
     def name(self) -> str:
         """Return the name that rows and errors have."""
         ...
 
-    @property
+    @_attribute
     def architecture(self) -> str:
         """Return the name of the network, e.g. resnet50."""
         ...
 
-    @property
+    @_attribute
     def family(self) -> str:
         """Return resnet or vit: which heads fit."""
         ...
 
-    @property
+    @_attribute
     def input(self) -> InputSpec:
         """Return how images have to come."""
         ...
 
-    @property
+    @_attribute
     def module(self) -> torch.nn.Module:
         """Return the module that holds every parameter."""
         ...
 
-    @property
+    @_attribute
     def pooled_dim(self) -> int:
         """Return D of `Features.pooled`."""
         ...
 
-    @property
+    @_attribute
     def patch_dim(self) -> int:
         """Return D of `Features.patches`."""
         ...
 
-    @property
+    @_attribute
     def pyramid_channels(self) -> tuple[int, ...]:
         """Return C of each map of the pyramid, from fine to coarse."""
         ...
 
-    @property
+    @_attribute
     def pyramid_strides(self) -> tuple[int, ...]:
         """Return by how much each map is smaller than the image."""
         ...
@@ -151,15 +167,15 @@ def has_text_side(encoder: ImageEncoder) -> TypeGuard[ImageTextEncoder]:
     abilities have). Raise SettingError where it has a part of them only.
     """
     stated = getattr(encoder, "has_text", None)
-    absent = [name for name in _TEXT_SIDE if not callable(getattr(encoder, name, None))]
     if stated is False:
         return False
+    absent = [name for name in _TEXT_SIDE if not callable(getattr(encoder, name, None))]
     if absent and (stated or callable(getattr(encoder, "embed_texts", None))):
         raise SettingError(
             f"encoder '{encoder.name}' has half a text side: it lacks {', '.join(absent)}.",
             f"Give it {', '.join(_TEXT_SIDE)}, or none of them.",
         )
-    return not absent
+    return isinstance(encoder, ImageTextEncoder)
 
 
 @runtime_checkable
@@ -220,12 +236,15 @@ class BackboneSpec:
     read, so that its hash can stand in the results; `weights_digest` gives that hash itself where
     it is of several files, or of files that a library keeps. `same_as` is the name under which the
     very same encoder is known too: both are one row. `check` raises SettingError for settings
-    (`--set backbone.key=value`) that `build` would refuse. `settings` came with the name
-    (`name?key=value`). `method` ("module:Class") names the network of the pre-training method where
-    the harness can pre-train it, `pretraining` has what that method declares, `trainer` ("module")
-    is who trains it (a `Trainer`) and `pretrain_on` the image-report dataset it uses by default;
-    then `build` is called with `request.checkpoint` set. `seeded` is True where another seed gives
-    other weights; `default` puts it in a run that names no backbones. `settings_type` is the frozen
+    (`--set backbone.key=value`) that `build` would refuse. `why_no_text` says, without building it,
+    what the encoder that a request means lacks to read texts; "" where it reads them, or where only
+    the built one tells. `settings` came with the name (`name?key=value`). `method` ("module:Class")
+    names the network of the pre-training method where the harness can pre-train it, `pretraining`
+    has what that method declares, `trainer` ("module") is who trains it (a `Trainer`) and
+    `pretrain_on` the image-report dataset it uses by default; then `build` is called with
+    `request.checkpoint` set. `seeded` is True where another seed gives other weights; `default`
+    puts it in a run that names no backbones. `baseline` names what a kind predicts without an
+    encoder, where the row is that (`bench.contracts.baselines`). `settings_type` is the frozen
     dataclass of the settings, by which `place-bench settings` explains them.
     """
 
@@ -246,8 +265,15 @@ class BackboneSpec:
     weights_digest: Callable[[BackboneRequest], str] | None = None
     same_as: Callable[[BackboneRequest], str] | None = None
     check: Callable[[BackboneRequest], None] | None = None
+    why_no_text: Callable[[BackboneRequest], str] = lambda request: ""
     settings: Mapping[str, str] = field(default_factory=dict)
     settings_type: type[Any] | None = None
+    baseline: str = ""
+
+
+def images_only(request: BackboneRequest) -> str:
+    """Return why an encoder of images alone reads no texts: its declaration's `why_no_text`."""
+    return "it is an image encoder"
 
 
 def configured(spec: BackboneSpec, name: str, settings: Mapping[str, str]) -> BackboneSpec:
@@ -279,6 +305,7 @@ def configured(spec: BackboneSpec, name: str, settings: Mapping[str, str]) -> Ba
         weights_digest=weights_digest,
         same_as=(lambda request: same_as(extended(request))) if same_as else None,
         check=check,
+        why_no_text=lambda request: spec.why_no_text(extended(request)),
         settings=merged,
         default=False,
     )

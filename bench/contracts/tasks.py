@@ -6,10 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.contracts.annotations import ANNOTATIONS, Annotation
 from bench.contracts.backbones import Backbone
+from bench.contracts.baselines import FitBaseline
 from bench.contracts.common import DataKind, Profile, Progress, Scaling
 from bench.contracts.datasets import DATASETS, Dataset, Subset
 from bench.contracts.declared import (
@@ -128,9 +130,11 @@ class TaskKind(ABC):
     give more."""
     lower_is_better: tuple[str, ...] = ()
     """Patterns (fnmatch) of the metrics whose smallest value is the best, e.g. "*_rank"."""
-    baselines: tuple[str, ...] = ()
-    """Rows beside the encoders that need none, e.g. "constant_report": `fit` gets a
-    `bench.cells.baselines.Baseline` of that name."""
+    baselines: ClassVar[Mapping[str, FitBaseline | str]] = {}
+    """Rows beside the encoders that need none: name, e.g. constant_report -> the function that fits
+    it, or "module:function" where its import is heavy."""
+    compares_texts: bool = False
+    """Whether it compares images with texts: its encoders need a text side."""
     options: ClassVar[type[Any] | None] = None
     """A dataclass whose fields are the names and types of `TaskSpec.options` that a task of this
     kind may have; None: they are not checked."""
@@ -183,6 +187,11 @@ class TaskKind(ABC):
         """Return the training rows used at one label fraction; None for the default: nested,
         stratified on the first label, never empty."""
         return None
+
+    def baseline(self, name: str) -> FitBaseline:
+        """Return the function that fits one of `baselines`."""
+        fit = self.baselines[name]
+        return resolve_name(fit) if isinstance(fit, str) else fit
 
     @abstractmethod
     def fit(self, backbone: Backbone, train: Subset, val: Subset, context: CellContext) -> Any:

@@ -180,7 +180,6 @@ def discover() -> None:
     if _state["discovered"]:
         return
     _state["discovered"] = True
-    importlib.import_module("bench.cells.baselines")
     importlib.import_module("bench.data.annotations")
     for package in ("tasks", "backbones"):
         _import_subpackages(package)

@@ -201,6 +201,12 @@ def _place(record: Record) -> str:
     return digest([record.get(name) for name in _PLACE])
 
 
+def _architecture(record: Record) -> str:
+    """Return the architecture that was loaded; where a result does not say it, the one that was
+    declared."""
+    return str(record.get("encoder:architecture") or record["architecture"] or "")
+
+
 def row_names(records: Sequence[Record]) -> dict[str, str]:
     """Return the row of every result (by key): the encoder's label, architecture and settings; two
     encoders of one label are told apart by the hash of their weights, else of their names."""
@@ -222,9 +228,9 @@ def _mark(encoder: tuple[str, str], same_label: Collection[tuple[str, str]]) -> 
 
 
 def _name(record: Record) -> str:
-    words = [str(record.get("label") or record["backbone"])] + (
-        [f"({record['architecture']})"] if record["architecture"] else []
-    )
+    architecture = _architecture(record)
+    words = [str(record.get("label") or record["backbone"])]
+    words += [f"({architecture})"] if architecture else []
     return " ".join(
         words + [f"{key}={value}" for key, value in sorted(record["backbone_settings"].items())]
     )

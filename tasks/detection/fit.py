@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.cells.baselines import Baseline
 from bench.contracts import Backbone, CellContext, InputSpec, Predictions, Subset
 from bench.core.errors import DataError
 from bench.data.annotations import Boxes
@@ -22,6 +21,9 @@ from tasks.detection.metrics import best_confidence, statistics
 from tasks.detection.model import build_detector, head_name
 from tasks.detection.prior import learn_boxes
 from tasks.detection.settings import DetectionSettings
+
+UNSEEN = InputSpec(1, 1)
+"""How images come to what does not look at them."""
 
 
 @dataclass(frozen=True)
@@ -39,17 +41,12 @@ def fit(backbone: Backbone, train_set: Subset, val: Subset, context: CellContext
     """Train the detector; resume from `context.work_dir` where a killed run left a checkpoint.
 
     The best epoch by `settings.monitor` is kept. `confidence` among the facts is the score at which
-    F1 (IoU 0.40) is highest on validation: pictures show what is above it. The baseline
-    `frequent_boxes` finds the same boxes in every image.
+    F1 (IoU 0.40) is highest on validation: pictures show what is above it.
     """
     settings: DetectionSettings = context.settings
     for name, subset in (("training", train_set), ("validation", val)):
         require_boxes(subset, name, context)
     classes = train_set.get(Boxes).classes
-    if isinstance(backbone, Baseline):
-        frequent = learn_boxes(train_set).to(context.device)
-        validation = Validation(Source(val, backbone.input), settings, context.device, classes)
-        return _read_out(frequent, backbone, validation, {}, context)
     detector = build_detector(backbone, len(classes), settings, context.seed).to(context.device)
     sources = [Source(subset, backbone.input) for subset in (train_set, val)]
     if settings.cache_features:
@@ -65,12 +62,24 @@ def fit(backbone: Backbone, train_set: Subset, val: Subset, context: CellContext
         "best_epoch": summary.best_epoch,
     }
     facts |= {"best_metric": summary.best_metric, "stopped_early": summary.stopped_early}
-    return _read_out(detector, backbone, validation, facts, context)
+    return _read_out(detector, backbone.input, validation, facts, context)
+
+
+def fit_frequent(train_set: Subset, val: Subset, context: CellContext) -> Finder:
+    """Return the finder of the same boxes in every image: the most frequent of the training
+    images."""
+    for name, subset in (("training", train_set), ("validation", val)):
+        require_boxes(subset, name, context)
+    frequent = learn_boxes(train_set).to(context.device)
+    source = Source(val, UNSEEN)
+    classes = train_set.get(Boxes).classes
+    validation = Validation(source, context.settings, context.device, classes)
+    return _read_out(frequent, UNSEEN, validation, {}, context)
 
 
 def _read_out(
     detector: Any,
-    backbone: Backbone,
+    spec: InputSpec,
     validation: Validation,
     facts: dict[str, Any],
     context: CellContext,
@@ -78,7 +87,7 @@ def _read_out(
     """Return the finder, with the confidence chosen on validation among the facts."""
     facts |= {"confidence": best_confidence(validation.predictions(detector))}
     batch_size = context.settings.batch_size
-    return Finder(detector, backbone.input, validation.classes, batch_size, facts)
+    return Finder(detector, spec, validation.classes, batch_size, facts)
 
 
 def require_boxes(subset: Subset, name: str, context: CellContext) -> None:

@@ -52,7 +52,7 @@ class DetectionKind(TrainedKind):
     evaluator_version = 2
     scaling: ClassVar[Mapping[str, Scaling]] = {"mgca": "mgca"}
     metrics = ("map_rsna", "map", "ap50", "ar", "froc")
-    baselines = ("frequent_boxes",)
+    baselines: ClassVar[Mapping[str, str]] = {"frequent_boxes": "tasks.detection.fit:fit_frequent"}
     options = NoOptions
 
     def settings(

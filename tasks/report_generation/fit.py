@@ -1,4 +1,4 @@
-"""Train a report writer on one encoder (or make a baseline), write the test reports and count what
+"""Train a report writer on one encoder (or fit a baseline), write the test reports and count what
 the metrics need."""
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bench.cells.baselines import Baseline
 from bench.contracts import Backbone, CellContext, Predictions, Subset
-from bench.core.errors import SettingError
 from tasks.report_generation.cleaning import STOP, split_sentences
 from tasks.report_generation.data import Studies, group_studies, require_studies
 from tasks.report_generation.labeler import OBSERVATIONS, make_labeler
@@ -88,12 +86,9 @@ class RandomReport:
 
 
 def fit(backbone: Backbone, train: Subset, val: Subset, context: CellContext) -> Fitted:
-    """Return the trained writer, or the baseline that stands where the encoder does."""
+    """Return the trained writer."""
     settings: ReportSettings = context.settings
     known = require_studies(group_studies(train, settings), "training")
-    sentences = frozenset(sentence for text in known.texts for sentence in split_sentences(text))
-    if isinstance(backbone, Baseline):
-        return Fitted(_baseline(backbone, known, context), sentences, {"train_studies": len(known)})
     from tasks.report_generation.model import parameters, train_writer
 
     held_out = require_studies(group_studies(val, settings), "validation")
@@ -108,18 +103,25 @@ def fit(backbone: Backbone, train: Subset, val: Subset, context: CellContext) ->
         "vocabulary": len(writer.vocabulary),
         "parameters": parameters(writer.model),
     }
-    return Fitted(writer, sentences, facts)
+    return Fitted(writer, _sentences(known), facts)
 
 
-def _baseline(baseline: Baseline, known: Studies, context: CellContext) -> Writer:
-    if baseline.which == "constant_report":
-        return ConstantReport.learn(known.texts)
-    if baseline.which == "random_report":
-        return RandomReport(known.texts, context.seed)
-    raise SettingError(
-        f"report generation has no baseline '{baseline.which}'.",
-        "Known: constant_report, random_report.",
-    )
+def fit_constant(train: Subset, val: Subset, context: CellContext) -> Fitted:
+    """Return the writer of one report for every study."""
+    studies = require_studies(group_studies(train, context.settings), "training")
+    writer = ConstantReport.learn(studies.texts)
+    return Fitted(writer, _sentences(studies), {"train_studies": len(studies)})
+
+
+def fit_random(train: Subset, val: Subset, context: CellContext) -> Fitted:
+    """Return the writer of training reports drawn at random."""
+    studies = require_studies(group_studies(train, context.settings), "training")
+    writer = RandomReport(studies.texts, context.seed)
+    return Fitted(writer, _sentences(studies), {"train_studies": len(studies)})
+
+
+def _sentences(studies: Studies) -> frozenset[str]:
+    return frozenset(sentence for text in studies.texts for sentence in split_sentences(text))
 
 
 def predict(fitted: Fitted, test: Subset, context: CellContext) -> Predictions:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.contracts import (
     Annotation,
@@ -68,7 +68,10 @@ class ReportGenerationKind(TaskKind):
         "cider",
         "repeated_reports",
     )
-    baselines = ("constant_report", "random_report")
+    baselines: ClassVar[Mapping[str, str]] = {
+        "constant_report": "tasks.report_generation.fit:fit_constant",
+        "random_report": "tasks.report_generation.fit:fit_random",
+    }
     lower_is_better = ("repeated_reports", "normal_copied", "copied_sentences", "empty*")
     options = ReportOptions
 

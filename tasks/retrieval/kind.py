@@ -44,6 +44,7 @@ class RetrievalKind(TaskKind):
     lower_is_better = ("*_rank",)
     options = RetrievalOptions
     trained = False
+    compares_texts = True
 
     def settings(
         self, task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]

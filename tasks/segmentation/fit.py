@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.cells.baselines import Baseline
 from bench.contracts import Backbone, CellContext, InputSpec, Predictions, Subset
 from bench.core.errors import DataError
 from bench.data.annotations import Masks
@@ -22,6 +21,9 @@ from tasks.segmentation.metrics import BOUNDARY, batch_mean_weights, count_pixel
 from tasks.segmentation.model import build_segmentor, head_name
 from tasks.segmentation.prior import learn_prior
 from tasks.segmentation.settings import SegmentationSettings
+
+UNSEEN = InputSpec(1, 1)
+"""How images come to what does not look at them."""
 
 
 @dataclass(frozen=True)
@@ -45,25 +47,10 @@ def fit(backbone: Backbone, train_set: Subset, val: Subset, context: CellContext
     """Train the head; resume from `context.work_dir` where a killed run left a checkpoint.
 
     The best epoch by `settings.monitor` is kept and every class gets its operating point on
-    validation. The baseline `prior_mask` is read out in the same way.
+    validation.
     """
     settings: SegmentationSettings = context.settings
-    for name, subset in (("training", train_set), ("validation", val)):
-        if not len(subset):
-            raise DataError(
-                f"task '{context.task.name}' has no {name} image.",
-                "Use a larger label fraction or more data.",
-            )
-    require_masks(val, "validation", context)
-    if isinstance(backbone, Baseline):
-        prior = learn_prior(train_set).to(context.device)
-        return _read_out(
-            prior,
-            backbone,
-            Validation(Source(val, backbone.input), settings, context.device),
-            {},
-            context,
-        )
+    _check_data(train_set, val, context)
     classes = len(train_set.get(Masks).classes)
     segmentor = build_segmentor(backbone, classes, settings, context.seed).to(context.device)
     sources = [Source(subset, backbone.input) for subset in (train_set, val)]
@@ -80,12 +67,32 @@ def fit(backbone: Backbone, train_set: Subset, val: Subset, context: CellContext
         "best_epoch": summary.best_epoch,
     }
     facts |= {"best_metric": summary.best_metric, "stopped_early": summary.stopped_early}
-    return _read_out(segmentor, backbone, validation, facts, context)
+    return _read_out(segmentor, backbone.input, validation, facts, context)
+
+
+def fit_prior(train_set: Subset, val: Subset, context: CellContext) -> Segmenter:
+    """Return the segmenter that predicts where training masks lie, whatever the image; its
+    operating points are chosen as those of a head are."""
+    _check_data(train_set, val, context)
+    prior = learn_prior(train_set).to(context.device)
+    validation = Validation(Source(val, UNSEEN), context.settings, context.device)
+    return _read_out(prior, UNSEEN, validation, {}, context)
+
+
+def _check_data(train_set: Subset, val: Subset, context: CellContext) -> None:
+    """Raise DataError where nothing could be learnt, or no threshold found."""
+    for name, subset in (("training", train_set), ("validation", val)):
+        if not len(subset):
+            raise DataError(
+                f"task '{context.task.name}' has no {name} image.",
+                "Use a larger label fraction or more data.",
+            )
+    require_masks(val, "validation", context)
 
 
 def _read_out(
     segmentor: Any,
-    backbone: Backbone,
+    spec: InputSpec,
     validation: Validation,
     facts: dict[str, Any],
     context: CellContext,
@@ -100,7 +107,7 @@ def _read_out(
             f"min_area:{name}": choice.point.min_area,
         }
     points = tuple(choice.point for choice in choices)
-    return Segmenter(segmentor, backbone.input, classes, points, context.settings.batch_size, facts)
+    return Segmenter(segmentor, spec, classes, points, context.settings.batch_size, facts)
 
 
 def require_masks(subset: Subset, name: str, context: CellContext) -> None:

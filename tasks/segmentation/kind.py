@@ -63,7 +63,7 @@ class SegmentationKind(TrainedKind):
         "image_sensitivity",
         "image_specificity",
     )
-    baselines = ("prior_mask",)
+    baselines: ClassVar[Mapping[str, str]] = {"prior_mask": "tasks.segmentation.fit:fit_prior"}
     lower_is_better = ("hd95*",)
     options = NoOptions
 

@@ -36,6 +36,7 @@ class ZeroShotKind(TaskKind):
     metrics = ("accuracy", "f1", "auroc", "auprc", "balanced_accuracy", "mcc")
     options = ClassificationOptions
     trained = False
+    compares_texts = True
 
     def settings(
         self, task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]

@@ -4,16 +4,17 @@ folder."""
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from bench.cells.cell import Cell
+from bench.cells.loading import load_encoder
 from bench.cells.prepare import EncoderRef, RunRequest, TaskPlan
 from bench.cells.results import ResultStore
 from bench.cells.runner import encoder_seed, failure, run_cell
-from bench.contracts import BACKBONES, FAMILIES, Backbone, BackboneRequest, Progress
-from bench.core.errors import NotApplicableError, PlaceBenchError, SettingError, StorageError
+from bench.contracts import BACKBONES, BackboneRequest, BackboneSpec, ImageEncoder, Progress
+from bench.core.errors import NotApplicableError, PlaceBenchError, StorageError
 from bench.core.machine import use_threads
 
 
@@ -89,12 +90,13 @@ class _Session:
     def _run(self, job: Job) -> None:
         self.progress.say(job.cell.title)
         encoders = self.encoders
+        baseline = BACKBONES.get(job.cell.encoder_name).baseline
         try:
             record = run_cell(
                 job.cell,
                 job.plan,
                 job.encoder,
-                encoders.get(job),
+                None if baseline else encoders.get(job),
                 self.store,
                 encoders.device,
                 self.progress,
@@ -136,16 +138,16 @@ class EncoderShelf:
 
     def __init__(self, request: RunRequest) -> None:
         self.device = pick_device(request.device)
-        self._kept: tuple[object, Backbone] | None = None
+        self._kept: tuple[object, ImageEncoder] | None = None
 
-    def get(self, job: Job) -> Backbone:
+    def get(self, job: Job) -> ImageEncoder:
         """Return the encoder of a job on the run's device."""
         spec, seed = BACKBONES.get(job.cell.encoder_name), encoder_seed(job.cell)
         name = (spec.name, job.encoder, seed)
         if self._kept is None or self._kept[0] != name:
             self._kept = None
             gc.collect()
-            self._kept = (name, self._build(spec.build, job, seed))
+            self._kept = (name, self._build(spec, job, seed))
         return self._kept[1]
 
     def check(self, jobs: Sequence[Job]) -> None:
@@ -154,36 +156,19 @@ class EncoderShelf:
         checked: set[tuple[str, EncoderRef]] = set()
         for job in reversed(jobs):  # the first one is built last, and kept for its turn
             encoder = (job.cell.encoder_name, job.encoder)
-            if encoder not in checked:
+            if encoder not in checked and not BACKBONES.get(job.cell.encoder_name).baseline:
                 checked.add(encoder)
                 self.get(job)
 
-    def _build(self, build: Callable[[BackboneRequest], Backbone], job: Job, seed: int) -> Backbone:
-        settings = dict(job.cell.backbone_settings)
-        backbone = build(
-            BackboneRequest(
-                job.cell.profile, job.encoder.architecture, seed, job.encoder.checkpoint, settings
-            )
+    def _build(self, spec: BackboneSpec, job: Job, seed: int) -> ImageEncoder:
+        request = BackboneRequest(
+            job.cell.profile,
+            job.encoder.architecture,
+            seed,
+            job.encoder.checkpoint,
+            dict(job.cell.backbone_settings),
         )
-        _check_architecture(backbone, job.cell.architecture)
-        backbone.module.to(self.device)
-        return backbone
-
-
-def _check_architecture(backbone: Backbone, named: str) -> None:
-    """Raise SettingError where the encoder that was loaded is not the one that key and table
-    name, or of a family that no head knows."""
-    if backbone.family not in FAMILIES:
-        raise SettingError(
-            f"backbone '{backbone.name}' is of the family '{backbone.family}'.",
-            f"Its family must be {' or '.join(FAMILIES)}: heads are chosen by it.",
-        )
-    if named not in ("", backbone.architecture, backbone.family):
-        raise SettingError(
-            f"backbone '{backbone.name}' is a {backbone.architecture}, architecture '{named}' was "
-            "asked for.",
-            "Leave --arch out.",
-        )
+        return load_encoder(spec, request, self.device)
 
 
 def pick_device(name: str) -> str:

@@ -1,47 +1,49 @@
-"""Baselines: rows that a kind declares, in every run of its tasks; they have no encoder."""
+"""Baselines: rows that a kind declares, in every run of its tasks; each is a function, no encoder."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
-
 import pytest
-import torch
 
-from bench.cells.baselines import Baseline
-from bench.cells.prepare import RunRequest, entrants
-from bench.cells.runner import _check_baseline
-from bench.contracts import BACKBONES, KINDS, TASKS, BackboneRequest, has_text_side
+from bench.cells.prepare import RunRequest, check_rows, entrants, left_out
+from bench.contracts import BACKBONES, KINDS, TASKS, BackboneRequest
 from bench.core.errors import NotApplicableError
+
+SIIM, NIH = TASKS.get("siim_seg"), TASKS.get("nih_cls")
 
 
 def test_a_kinds_baselines_stand_behind_the_encoders(monkeypatch: pytest.MonkeyPatch) -> None:
-    kind = KINDS.get(TASKS.get("siim_seg").kind)
+    kind = KINDS.get(SIIM.kind)
     request = RunRequest(("siim_seg",), ("random",))
-    monkeypatch.setattr(kind, "baselines", ())
-    assert entrants(TASKS.get("siim_seg"), request) == ["random"]
-    monkeypatch.setattr(kind, "baselines", ("a", "b"))
-    assert entrants(TASKS.get("siim_seg"), request) == ["random", "baseline:a", "baseline:b"]
+    monkeypatch.setattr(kind, "baselines", {})
+    assert entrants(SIIM, request) == ["random"]
+    monkeypatch.setattr(kind, "baselines", {"a": len, "b": len})
+    assert entrants(SIIM, request) == ["random", "baseline:a", "baseline:b"]
     named = RunRequest(("siim_seg",), ("baseline:b", "random"))
-    assert entrants(TASKS.get("siim_seg"), named) == ["baseline:b", "random", "baseline:a"]
+    assert entrants(SIIM, named) == ["baseline:b", "random", "baseline:a"]
 
 
 def test_a_baseline_has_no_encoder() -> None:
     spec = BACKBONES.get("baseline:constant")
-    built = spec.build(BackboneRequest("demo"))
-    assert isinstance(built, Baseline)
-    assert (built.which, spec.architecture(BackboneRequest("demo"))) == ("constant", "")
+    assert (spec.baseline, spec.architecture(BackboneRequest("demo"))) == ("constant", "")
     with pytest.raises(NotApplicableError, match="baseline:constant has no encoder"):
-        built.features(torch.zeros(1, 3, 2, 2))
-    assert not has_text_side(built)
+        spec.build(BackboneRequest("demo"))
 
 
-def test_another_kinds_baseline_is_refused() -> None:
-    plan: Any = SimpleNamespace(kind=KINDS.get("segmentation"))
-    _check_baseline(BACKBONES.get("baseline:prior_mask").build(BackboneRequest("demo")), plan)
-    other = BACKBONES.get("baseline:constant_report").build(BackboneRequest("demo"))
-    with pytest.raises(
-        NotApplicableError,
-        match="segmentation has no baseline:constant_report.*baseline:prior_mask",
-    ):
-        _check_baseline(other, plan)
+def test_every_baseline_of_a_kind_is_a_function() -> None:
+    declared = [(kind, name) for _, kind in KINDS.items() for name in kind.baselines]
+    assert len(declared) >= 4
+    for kind, name in declared:
+        assert callable(kind.baseline(name))
+
+
+def test_another_kinds_baseline_is_left_out_before_any_data_is_read() -> None:
+    request = RunRequest(("siim_seg",), ("baseline:constant_report", "random"))
+    assert entrants(SIIM, request) == ["random", "baseline:prior_mask"]
+    (reason,) = left_out(SIIM, request)
+    assert reason.startswith("task 'siim_seg' has no row baseline:constant_report. ")
+    assert "baseline:prior_mask" in reason
+
+
+def test_a_run_of_rows_that_no_task_has_is_refused() -> None:
+    with pytest.raises(NotApplicableError, match="'nih_cls' has no row baseline:prior_mask"):
+        check_rows(RunRequest(("nih_cls",), ("baseline:prior_mask",)))

@@ -9,7 +9,7 @@ import pytest
 
 from bench.cells.encoders import PretrainRequest, check_encoder, resolve_encoder
 from bench.contracts import BACKBONES
-from bench.core.errors import DataError, PlaceBenchError
+from bench.core.errors import DataError, PlaceBenchError, SettingError
 from bench.core.progress import Silent
 from tests.recorded.cells import write_data
 from tests.support.checkpoints import write_checkpoint
@@ -59,3 +59,32 @@ def test_a_test_set_with_reports_is_nothing_to_train_on(
     )
     with pytest.raises(DataError, match="the official split has test but no train"):
         resolve_encoder(wanted, Silent())
+
+
+def given(name: str, folder: Path, **asked: str) -> PretrainRequest:
+    return PretrainRequest(name, checkpoint=folder, **asked)  # type: ignore[arg-type]
+
+
+def test_an_architecture_is_not_written_over_that_of_a_checkpoint(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "net")
+    for named in ("", "resnet", "resnet_demo"):
+        reference = resolve_encoder(given("place", folder, architecture=named), Silent())
+        assert reference.architecture == "resnet_demo"
+    with pytest.raises(
+        SettingError, match="net of 'place' is a resnet_demo, architecture 'vit' was asked for"
+    ):
+        check_encoder(given("place", folder, architecture="vit"))
+
+
+def test_a_family_is_enough_where_the_profile_has_another_size(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "net")
+    wanted = given("place", folder, architecture="resnet", profile="paper")
+    assert resolve_encoder(wanted, Silent()).architecture == "resnet_demo"
+
+
+@pytest.mark.parametrize("name", ["random", "baseline:prior_mask", "timm:resnet18"])
+def test_a_trained_checkpoint_is_refused_by_an_encoder_that_would_not_read_it(
+    name: str, tmp_path: Path
+) -> None:
+    with pytest.raises(SettingError, match="reads no checkpoint|does not read checkpoint"):
+        check_encoder(given(name, write_checkpoint(tmp_path / "net")))

@@ -3,13 +3,17 @@ before."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from bench.api import check_run
+from bench.cells.prepare import RunRequest, entrants, left_out
 from bench.contracts import (
     BACKBONES,
+    TASKS,
     Backbone,
     BackboneRequest,
     Features,
@@ -96,8 +100,49 @@ def test_half_a_text_side_is_named(given: dict[str, Any], lacking: str) -> None:
         has_text_side(encoder)
 
 
-@pytest.mark.parametrize("name", ["random", "baseline:prior_mask"])
-def test_encoders_of_ours_without_a_text_side_have_no_methods_that_refuse(name: str) -> None:
-    encoder = BACKBONES.get(name).build(BackboneRequest("demo"))
+def test_an_encoder_of_ours_without_a_text_side_has_no_methods_that_refuse() -> None:
+    encoder = BACKBONES.get("random").build(BackboneRequest("demo"))
     assert isinstance(encoder, ImageEncoder) and not hasattr(encoder, "embed_texts")
     assert not has_text_side(encoder)
+
+
+class Derived(ImageEncoder):
+    """One may derive from the protocol too, and set its attributes."""
+
+    name: str
+    architecture = "one_layer"
+    family = "resnet"
+    input = InputSpec(size=16, resize=16)
+    module: torch.nn.Module
+    pooled_dim = patch_dim = 4
+    pyramid_channels, pyramid_strides = (4,), (8,)
+
+    def __init__(self) -> None:
+        self.name = "derived"
+
+    def features(self, images: torch.Tensor) -> Features:
+        raise NotImplementedError
+
+
+def test_an_encoder_may_derive_from_the_protocol_and_lacks_what_it_does_not_set() -> None:
+    encoder = Derived()
+    assert encoder.name == "derived" and not hasattr(encoder, "module")
+
+
+@pytest.mark.parametrize("task", ["mimic5x200_zs", "mimic5x200_ret"])
+def test_a_task_of_texts_refuses_an_encoder_of_images_before_any_data_is_read(task: str) -> None:
+    for name in ("random", "imagenet", "timm:resnet18", "mrm", "gloria_published"):
+        request = RunRequest((task,), (name,), data_root=Path("nowhere"))
+        with pytest.raises(
+            NotApplicableError,
+            match=f"task '{task}' needs a text encoder, backbone '{name}' has none: .*\\. Choose",
+        ):
+            check_run(request)
+    both = RunRequest((task,), ("random", "convirt"))
+    assert entrants(TASKS.get(task), both) == ["convirt"]
+    assert [reason.split("'")[3] for reason in left_out(TASKS.get(task), both)] == ["random"]
+
+
+def test_an_encoder_is_known_to_read_texts_where_its_settings_say_so() -> None:
+    named = RunRequest(("mimic5x200_zs",), ("gloria_published?text_model=FOLDER",))
+    assert not left_out(TASKS.get("mimic5x200_zs"), named)

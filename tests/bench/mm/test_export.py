@@ -323,7 +323,7 @@ def test_mmsegmentations_own_vit_has_the_same_features(
         (["mmdet", "random", "--native", "--arch", "vit"], "mmdet has no VisionTransformer"),
         (["mmseg", "random", "--native", "--arch", "resnet"], "is not a ViT of timm"),
         (["mmseg", "timm:test_vit3?pretrained=false", "--native"], "lacks"),
-        (["mmseg", "baseline:prior_mask"], "has no feature maps"),
+        (["mmseg", "baseline:prior_mask"], "has no encoder"),
         (["mmdet", "place", "--checkpoint", "nowhere"], "nowhere does not exist"),
         (["mmdet", "random", "--checkpoint", __file__], "is untrained: it reads no checkpoint"),
         (["mmdet", "timm:test_vit", "--checkpoint", __file__], "does not read checkpoint"),

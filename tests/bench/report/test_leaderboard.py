@@ -69,6 +69,15 @@ def test_a_row_whose_weights_are_not_all_from_its_file_is_marked(store: ResultSt
     assert shares["whole (net)"] == 1.0 and shares["older (net)"] == ""
 
 
+def test_a_table_names_the_architecture_that_was_loaded(store: ResultStore) -> None:
+    loaded: dict[str, Any] = {"architecture": "", "encoder:architecture": "four_convolutions"}
+    add(store, "mine", 0.8, **loaded)
+    add(store, "yours", 0.7, **{**loaded, "architecture": "vit"})
+    add(store, "older", 0.6)
+    (table,), _ = leaderboard.build(store, "fake_task")
+    assert table.rows == ["mine (four_convolutions)", "yours (four_convolutions)", "older (net)"]
+
+
 def test_mean_over_seeds_and_missing_cells(store: ResultStore) -> None:
     add(store, "a", 0.4, seed=0)
     add(store, "a", 0.6, seed=1)

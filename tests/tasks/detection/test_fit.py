@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.cells.baselines import declare
-from bench.contracts import (
-    BackboneRequest,
-    CellContext,
-    ImageEncoder,
-    Predictions,
-    Subset,
-    TaskSpec,
-)
+from bench.contracts import CellContext, FitBaseline, ImageEncoder, Predictions, Subset, TaskSpec
 from bench.core.errors import DataError, SettingError
 from bench.data.annotations import Boxes, BoxRows
 from bench.metrics.bootstrap import point
@@ -50,13 +43,10 @@ def _run(
     classes: int = 1,
     backbone: ImageEncoder | None = None,
     n: int = 32,
+    fit: FitBaseline | None = None,
 ) -> tuple[Finder, Predictions]:
-    finder = kind.fit(
-        backbone or toy.Backbone(),
-        toy.squares(n, classes),
-        toy.squares(10, classes, seed=1),
-        context,
-    )
+    fit = fit or partial(kind.fit, backbone or toy.Backbone())
+    finder = fit(toy.squares(n, classes), toy.squares(10, classes, seed=1), context)
     return finder, kind.predict(finder, toy.squares(16, classes, seed=2), context)
 
 
@@ -299,8 +289,8 @@ def test_a_share_of_images_that_all_have_boxes_is_all_of_them(toy: SimpleNamespa
 def test_frequent_boxes_are_those_of_training_and_see_no_image(
     kind: DetectionKind, toy: SimpleNamespace, make_context: Callable[..., Any]
 ) -> None:
-    frequent = declare("frequent_boxes").build(BackboneRequest("demo"))
-    finder, predictions = _run(kind, toy, make_context(), backbone=frequent, n=48)
+    frequent = kind.baseline("frequent_boxes")
+    finder, predictions = _run(kind, toy, make_context(), fit=frequent, n=48)
     corners, scores = predictions.arrays["corners"], predictions.arrays["scores"]
     assert corners.shape[1] == prior.GROUPS and (corners == corners[:1]).all()
     known = sum(len(boxes) for boxes in toy.squares(48).get(Boxes).lists)

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from bench.cells.baselines import declare
-from bench.contracts import BackboneRequest, CellContext, Predictions
+from bench.contracts import CellContext, Predictions
 from bench.metrics.bootstrap import point
 from tasks.report_generation.metrics import java
 from tests.tasks.report_generation.conftest import KIND, TASK, cell, studies
@@ -44,8 +43,7 @@ def without_java(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ca
 
 
 def predicted(context: CellContext) -> Predictions:
-    baseline = declare("random_report").build(BackboneRequest("demo"))
-    fitted = KIND.fit(baseline, studies(12, 1), studies(6, 2), context)
+    fitted = KIND.baseline("random_report")(studies(12, 1), studies(6, 2), context)
     return KIND.predict(fitted, studies(10, 3), context)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.cells.baselines import declare
-from bench.contracts import BackboneRequest, CellContext, ImageEncoder, Predictions, TaskSpec
+from bench.contracts import CellContext, FitBaseline, ImageEncoder, Predictions, TaskSpec
 from bench.core.errors import DataError, SettingError
 from bench.data.annotations import MaskRows, Masks
 from bench.metrics.bootstrap import point
@@ -40,10 +40,10 @@ def _run(
     classes: int = 1,
     backbone: ImageEncoder | None = None,
     n: int = 32,
+    fit: FitBaseline | None = None,
 ) -> tuple[Segmenter, Predictions]:
-    segmenter = kind.fit(
-        backbone or toy.Backbone(), toy.blobs(n, classes), toy.blobs(12, classes, seed=1), context
-    )
+    fit = fit or partial(kind.fit, backbone or toy.Backbone())
+    segmenter = fit(toy.blobs(n, classes), toy.blobs(12, classes, seed=1), context)
     return segmenter, kind.predict(segmenter, toy.blobs(16, classes, seed=2), context)
 
 
@@ -314,8 +314,9 @@ def test_every_image_is_in_an_epoch_once(toy: SimpleNamespace) -> None:
 def test_the_prior_mask_is_that_of_training_and_sees_no_image(
     kind: SegmentationKind, toy: SimpleNamespace, make_context: Callable[..., Any]
 ) -> None:
-    prior = declare("prior_mask").build(BackboneRequest("demo"))
-    segmenter, predictions = _run(kind, toy, make_context(min_area=0.0), classes=2, backbone=prior)
+    segmenter, predictions = _run(
+        kind, toy, make_context(min_area=0.0), classes=2, fit=kind.baseline("prior_mask")
+    )
     share = toy.blobs(32, 2).masks(np.arange(32)).mean(axis=0)
     found = segmenter.segmentor.logits.sigmoid().numpy()
     np.testing.assert_allclose(found, share / share.max(axis=(1, 2), keepdims=True), atol=1e-4)
