@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-EXAMPLES = ("stranger.py", "method.py", "points.py")
+EXAMPLES = ("stranger.py", "dataset.py", "head.py", "method.py", "points.py")
 TRAINER = """
 from backbones.shared.pretraining import trainer
 from bench.contracts import Trainer
