@@ -97,7 +97,7 @@ def backbone_faults(name: str, spec: BackboneSpec) -> Iterator[PlaceBenchError]:
     yield from _no_text(title, spec, "title")
     for each in ("build", "architecture"):
         yield from _not_callable(title, each, getattr(spec, each))
-    for each in ("weights_file", "weights_digest", "same_as", "check"):
+    for each in ("weights_file", "weights_digest", "same_as", "check", "why_no_text"):
         if getattr(spec, each) is not None:
             yield from _not_callable(title, each, getattr(spec, each))
     for each in ("licence", "citation", "source", "method", "trainer", "pretrain_on"):
@@ -113,8 +113,9 @@ def kind_faults(name: str, kind: TaskKind) -> Iterator[PlaceBenchError]:
     missing = [each for each in ("metrics", *methods) if not hasattr(kind, each)]
     if missing:
         yield PlaceBenchError(f"{title} lacks {_listed(missing)}.", "Add it to the class.")
-    for each in ("metrics", "lower_is_better", "baselines"):
+    for each in ("metrics", "lower_is_better"):
         yield from _no_names(title, each, getattr(kind, each, ()))
+    yield from _no_fits(title, getattr(kind, "baselines", {}))
     if not _whole(kind.evaluator_version):
         yield _wrong(
             title, "evaluator_version", kind.evaluator_version, "a whole number, 1 or more"
@@ -331,6 +332,18 @@ def _no_names(title: str, attribute: str, value: object) -> Iterator[PlaceBenchE
             return
     if len(set(value)) < len(value):
         yield _wrong(title, attribute, value, "a tuple that names each once")
+
+
+def _no_fits(title: str, baselines: object) -> Iterator[PlaceBenchError]:
+    """Yield a fault where rows without an encoder are no functions, or places of functions, by
+    name."""
+    wanted = 'a dict of functions, such as {"prior_mask": fit_prior}'
+    if not isinstance(baselines, Mapping):
+        yield _wrong(title, "baselines", baselines, wanted)
+        return
+    for name, fit in baselines.items():
+        if not (callable(fit) or (isinstance(fit, str) and ":" in fit)):
+            yield _wrong(title, f"baselines[{name!r}]", fit, "a function, or its 'module:function'")
 
 
 def _not_callable(title: str, attribute: str, value: object) -> Iterator[PlaceBenchError]:
