@@ -139,9 +139,15 @@ def test_every_make_target_of_the_pages_exists(page: str, line: str) -> None:
 
 
 @pytest.mark.parametrize(("page", "line"), commands("python"))
-def test_every_module_that_the_pages_run_exists(page: str, line: str) -> None:
+def test_every_module_that_the_pages_run_exists_with_its_options(page: str, line: str) -> None:
     words = shlex.split(line)
-    assert words[1] == "-m" and importlib.util.find_spec(words[2]), f"{page}: {line}"
+    found = importlib.util.find_spec(words[2])
+    assert words[1] == "-m" and found and found.origin, f"{page}: {line}"
+    source = Path(found.origin)
+    files = source.parent.glob("*.py") if source.name == "__init__.py" else [source]
+    text = "".join(text_of(file) for file in files)
+    for option in (word for word in words[3:] if word.startswith("--")):
+        assert f'"{option}"' in text, f"{page}: {option}"
 
 
 @pytest.mark.parametrize("path", PAGES, ids=page_names(PAGES))
