@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,16 +15,14 @@ import torch
 from backbones.external.encoder import DualBackbone, ExternalBackbone
 from bench.contracts import BACKBONES, BackboneRequest
 from bench.core.errors import CheckpointError, MissingDependencyError, PlaceBenchError, SettingError
+from tests.support.coverage import filled
 
 if TYPE_CHECKING:
-    from transformers.models.clip.modeling_clip import CLIPModel
-    from transformers.models.convnext.modeling_convnext import ConvNextModel
-    from transformers.models.dinov2.modeling_dinov2 import Dinov2Model
-    from transformers.models.vit.modeling_vit import ViTModel
+    from transformers import PreTrainedModel
 
 transformers = pytest.importorskip("transformers")
 
-TINY = {
+TINY: dict[str, Any] = {
     "hidden_size": 16,
     "num_hidden_layers": 4,
     "num_attention_heads": 2,
@@ -41,7 +39,7 @@ CROPPED = {
 }
 
 
-def tiny(kind: str) -> ViTModel | Dinov2Model | CLIPModel | ConvNextModel:
+def tiny(kind: str) -> PreTrainedModel:
     from transformers import (
         CLIPConfig,
         CLIPModel,
@@ -94,14 +92,14 @@ def tiny(kind: str) -> ViTModel | Dinov2Model | CLIPModel | ConvNextModel:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Callable[..., Any]:
-    def save(kind: str, processor: None = None) -> tuple[Any, ...]:
+    def save(kind: str, processor: Mapping[str, Any] | None = None) -> tuple[Any, ...]:
         model = tiny(kind).eval()
         model.save_pretrained(tmp_path)
         (tmp_path / "preprocessor_config.json").write_text(
             json.dumps({**CROPPED, **MEAN, **(processor or {})})
         )
         if kind == "clip":
-            from transformers import BertTokenizerFast
+            from transformers import BertTokenizer
 
             words = [
                 "[PAD]",
@@ -118,14 +116,23 @@ def folder(tmp_path: Path) -> Callable[..., Any]:
                 "[MASK]",
             ]
             (tmp_path / "vocab.txt").write_text("\n".join(words))
-            BertTokenizerFast(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
+            BertTokenizer(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
         return tmp_path, model
 
     return save
 
 
-def build(path: Path | str, **settings: Any | str) -> ExternalBackbone | DualBackbone:
-    return BACKBONES.get(f"hf:{path}").build(BackboneRequest("paper", settings=settings))
+def build(path: Path | str, **settings: Any) -> ExternalBackbone:
+    built = BACKBONES.get(f"hf:{path}").build(BackboneRequest("paper", settings=settings))
+    assert isinstance(built, ExternalBackbone)
+    return built
+
+
+def build_pair(path: Path | str) -> DualBackbone:
+    """Build an encoder that has a text side."""
+    built = build(path)
+    assert isinstance(built, DualBackbone)
+    return built
 
 
 def images(size: int = 32) -> torch.Tensor:
@@ -140,7 +147,7 @@ def test_each_family_has_pooled_patch_and_pyramid_features(
     backbone = build(folder(kind)[0])
     with torch.inference_mode():
         found = backbone.features(images(size))
-    assert backbone.coverage.fraction == 1.0
+    assert filled(backbone) == 1.0
     assert backbone.family == ("resnet" if kind in ("convnext", "swin") else "vit")
     assert found.pooled.shape == (2, backbone.pooled_dim)
     assert found.patches.shape == (2, found.grid[0] * found.grid[1], backbone.patch_dim)
@@ -191,14 +198,15 @@ def test_what_a_processor_leaves_open_is_no_guess(folder: Callable[..., Any]) ->
 
 def test_clip_has_a_text_side(folder: Callable[..., Any]) -> None:
     path, model = folder("clip")
-    backbone = build(path)
+    backbone = build_pair(path)
     texts = ["no pleural effusion", "heart is large"]
+    tokenizer: Any = backbone.dual.tokenizer
     with torch.no_grad():
         scores = backbone.similarity(images(), texts)
         embeddings = backbone.embed_texts(texts)
         logits = model(
             pixel_values=images(),
-            **backbone.dual.tokenizer(texts, padding=True, return_tensors="pt"),
+            **tokenizer(texts, padding=True, return_tensors="pt"),
         ).logits_per_image
     assert backbone.has_text
     assert torch.allclose(embeddings.norm(dim=1), torch.ones(2), atol=1e-5)
@@ -207,7 +215,7 @@ def test_clip_has_a_text_side(folder: Callable[..., Any]) -> None:
 
 
 def test_long_texts_are_cut_at_the_length_of_the_model(folder: Callable[..., Any]) -> None:
-    backbone = build(folder("clip")[0])
+    backbone = build_pair(folder("clip")[0])
     with torch.inference_mode():
         assert backbone.embed_texts(["heart " * 100]).shape == (1, 8)
 
@@ -259,7 +267,7 @@ class Call:
     def __init__(self, function: Callable[..., Any], *arguments: str) -> None:
         self.call = function, arguments
 
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str, ...]]:
         return self.call
 
 
@@ -268,7 +276,8 @@ def test_weights_that_are_a_plain_pickle_are_read(folder: Callable[..., Any]) ->
     (path / "model.safetensors").unlink()
     torch.save(model.state_dict(), path / "pytorch_model.bin")
     backbone = build(path)
-    own = backbone.module.model.vision.state_dict()
+    inner: Any = backbone.module.model
+    own = inner.vision.state_dict()
     assert all(torch.equal(own[key], value) for key, value in model.state_dict().items())
 
 
@@ -291,11 +300,11 @@ def _cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
 
-def _text(path) -> None:
+def _text(path: Path) -> None:
     path.write_bytes(b"<html>not found</html>" * 9)
 
 
-def _integers(path) -> None:
+def _integers(path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     state = load_file(path)
@@ -305,7 +314,7 @@ def _integers(path) -> None:
     save_file({**state, key: state[key].to(torch.int8)}, path)
 
 
-def _zeros(path) -> None:
+def _zeros(path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     state = load_file(path)
@@ -315,7 +324,7 @@ def _zeros(path) -> None:
     save_file({**state, key: torch.zeros_like(state[key])}, path)
 
 
-def _infinite(path) -> None:
+def _infinite(path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     state = load_file(path)
@@ -375,7 +384,9 @@ def test_a_model_that_reads_no_images_is_refused(
 ) -> None:
     from transformers import BertConfig, BertModel
 
-    sizes = {k: TINY[k] for k in ("hidden_size", "num_attention_heads", "intermediate_size")}
+    sizes: dict[str, Any] = {
+        k: TINY[k] for k in ("hidden_size", "num_attention_heads", "intermediate_size")
+    }
     BertModel(BertConfig(vocab_size=20, num_hidden_layers=1, **sizes)).save_pretrained(tmp_path)
     with pytest.raises(CheckpointError, match=r"is a BertModel, which reads no images"):
         build(tmp_path)
@@ -386,7 +397,7 @@ def test_features_need_no_tokenizer(folder: Callable[..., Any]) -> None:
     path, _ = folder("clip")
     for name in ("vocab.txt", "tokenizer.json", "tokenizer_config.json"):
         (path / name).unlink(missing_ok=True)
-    backbone = build(path)
+    backbone = build_pair(path)
     with torch.inference_mode():
         assert backbone.features(images()).pooled.shape == (2, backbone.pooled_dim)
         assert backbone.embed_images(images()).shape == (2, 8)
@@ -409,7 +420,7 @@ def test_a_sentencepiece_tokenizer_says_what_to_install(
     with pytest.raises(
         MissingDependencyError, match=r"spiece\.model.*pip install 'place-bench\[hf\]'"
     ):
-        build(path).embed_texts(["heart"])
+        build_pair(path).embed_texts(["heart"])
 
 
 def test_the_pooled_feature_can_be_chosen(folder: Callable[..., Any]) -> None:

@@ -4,7 +4,9 @@ configuration is looked for, and what is said where it is missing."""
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub import constants
@@ -26,7 +28,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
-def describe(home: Path, text: dict[str, int | str | int]) -> None:
+def describe(home: Path, text: Mapping[str, Any]) -> None:
     content = {"model_cfg": {"embed_dim": 512, "vision_cfg": {}, "text_cfg": text}}
     (home / "open_clip_config.json").write_text(json.dumps(content))
 

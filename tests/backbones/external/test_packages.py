@@ -14,17 +14,20 @@ import torch
 from backbones.external.encoder import ExternalBackbone
 from bench.contracts import BACKBONES, BackboneRequest
 from bench.core.errors import CheckpointError, MissingDependencyError
+from tests.support.coverage import filled
 
 
 def build(name: str) -> ExternalBackbone:
-    return BACKBONES.get(name).build(BackboneRequest("paper"))
+    built = BACKBONES.get(name).build(BackboneRequest("paper"))
+    assert isinstance(built, ExternalBackbone)
+    return built
 
 
 @pytest.fixture
 def without_packages(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     real = importlib.import_module
 
-    def refuse(name: str, package: None = None) -> ModuleType:
+    def refuse(name: str, package: str | None = None) -> ModuleType:
         if name in ("torchxrayvision", "open_clip"):
             raise ImportError(f"No module named '{name}'")
         return real(name, package)
@@ -53,7 +56,7 @@ def test_torchxrayvision_files_load_and_give_features(name: str, size: int, tmp_
     path = tmp_path / "weights.pt"
     torch.save(network.state_dict(), path)
     backbone = build(f"torchxrayvision:{name}?weights={path}")
-    assert backbone.coverage.fraction == 1.0
+    assert filled(backbone) == 1.0
     assert (backbone.input.size, backbone.family, backbone.pyramid_strides) == (
         size,
         "resnet",

@@ -16,8 +16,10 @@ from bench.contracts import BACKBONES, BackboneRequest
 from bench.core.errors import CheckpointError, MissingDependencyError, SettingError
 
 
-def digest(name: str, **settings: Any | str) -> str:
-    return BACKBONES.get(name).weights_digest(BackboneRequest("paper", settings=settings))
+def digest(name: str, **settings: Any) -> str:
+    weights_digest = BACKBONES.get(name).weights_digest
+    assert weights_digest is not None
+    return weights_digest(BackboneRequest("paper", settings=settings))
 
 
 def architecture(name: str, wanted: str = "") -> str:

@@ -20,10 +20,13 @@ from bench.core.errors import (
     SettingError,
     UnknownNameError,
 )
+from tests.support.coverage import filled
 
 
 def build(name: str, seed: int = 0, **settings: Any) -> ExternalBackbone:
-    return BACKBONES.get(name).build(BackboneRequest("paper", seed=seed, settings=settings))
+    built = BACKBONES.get(name).build(BackboneRequest("paper", seed=seed, settings=settings))
+    assert isinstance(built, ExternalBackbone)
+    return built
 
 
 def images(size: int, count: int = 2) -> torch.Tensor:
@@ -70,7 +73,7 @@ def test_each_family_has_pooled_patch_and_pyramid_features(
     backbone = build(f"timm:{name}?weights={path}")
     assert backbone.family == family
     assert backbone.pyramid_strides[-len(strides) :] == strides[-len(backbone.pyramid_strides) :]
-    assert backbone.coverage.fraction == 1.0
+    assert filled(backbone) == 1.0
     found = check_shapes(backbone, backbone.input.size)
     with torch.inference_mode():
         assert torch.allclose(found.pooled, model(images(backbone.input.size)), atol=1e-5)
@@ -161,6 +164,7 @@ def test_a_folder_of_a_timm_model_loads_offline(
         json.dumps({"architecture": "test_vit", "pretrained_cfg": cfg, "num_classes": 0})
     )
     spec = BACKBONES.get(f"timm:{tmp_path}")
+    assert spec.weights_file is not None
     assert spec.weights_file(BackboneRequest("paper")) == tmp_path / "model.safetensors"
     backbone = spec.build(BackboneRequest("paper"))
     assert backbone.input.mean == (0.1, 0.2, 0.3)
@@ -179,7 +183,7 @@ def test_a_weights_file_with_key_and_prefix(weights: Callable[..., Any]) -> None
         lambda state: {"net": {"ema": {f"enc.{k}": v for k, v in state.items()}}, "step": 3},
     )
     backbone = build(f"file:{path}?arch=test_resnet&prefix=enc.&key=net.ema")
-    assert backbone.coverage.fraction == 1.0
+    assert filled(backbone) == 1.0
     with torch.inference_mode():
         assert torch.allclose(backbone.features(images(160)).pooled, model(images(160)), atol=1e-5)
 
@@ -225,7 +229,7 @@ def test_the_older_layout_of_swin_fills_every_weight(weights: Callable[..., Any]
     name = "swin_tiny_patch4_window7_224"
     path, model = weights(name, older_swin)
     backbone = build(f"file:{path}?arch={name}")
-    assert backbone.coverage.fraction == 1.0
+    assert filled(backbone) == 1.0
     assert "keys renamed by timm (swin_transformer)" in backbone.account()["adaptations"]
     own = backbone.module.state_dict()
     assert all(torch.equal(own[f"model.model.{key}"], v) for key, v in model.state_dict().items())
@@ -257,7 +261,7 @@ def test_the_visual_tower_of_openai_clip_fills_timms_vit(tmp_path: Path) -> None
     path = tmp_path / "clip.pt"
     torch.save({key: torch.rand(()).expand(shape) for key, shape in shapes.items()}, path)
     backbone = build(f"file:{path}?arch=vit_base_patch16_clip_224")
-    assert backbone.coverage.fraction == 1.0
+    assert filled(backbone) == 1.0
 
 
 def test_a_stem_of_one_channel_gives_what_it_gave_for_grey(weights: Callable[..., Any]) -> None:
@@ -270,13 +274,13 @@ def test_a_stem_of_one_channel_gives_what_it_gave_for_grey(weights: Callable[...
     for factor in (1.0, 2.0):
         path, _ = weights(name, lambda s, f=factor: {**s, inner: s[inner][:, :1] * f})
         backbone = build(f"file:{path}?arch={name}")
-        assert backbone.coverage.fraction == 1.0
+        assert filled(backbone) == 1.0
         assert "repeated to three" in backbone.account()["adaptations"][0]
         own = backbone.module.state_dict()[key]
         assert torch.allclose(own.sum(1, keepdim=True), torch.load(path)[inner], atol=1e-6)
         with torch.inference_mode():
             found.append(backbone.features(images(160)).pooled)
-    assert not torch.allclose(*found)
+    assert not torch.allclose(found[0], found[1])
 
 
 def test_the_norm_behind_the_mean_of_a_fine_tuned_mae_is_used_as_trained(
@@ -356,7 +360,7 @@ def test_a_network_of_one_size_is_made_for_the_size_that_is_asked_for(
     name = "swin_tiny_patch4_window7_224"
     path, _ = weights(name)
     backbone = build(f"file:{path}?arch={name}&size=448")
-    assert (backbone.input.size, backbone.coverage.fraction) == (448, 1.0)
+    assert (backbone.input.size, filled(backbone)) == (448, 1.0)
     with torch.inference_mode():
         assert backbone.features(images(448)).grid == (28, 28)
 

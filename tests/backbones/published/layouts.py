@@ -36,7 +36,7 @@ def prefixed(prefix: str, shapes: dict[str, list[int]]) -> dict[str, list[int]]:
     return {prefix + key: shape for key, shape in shapes.items()}
 
 
-def resnet50(stages: int = 4, fc: bool = False) -> dict[str, list[int] | list[Any]]:
+def resnet50(stages: int = 4, fc: bool = False) -> dict[str, list[int]]:
     from torchvision.models import resnet50 as network
 
     with torch.device("meta"):
@@ -91,7 +91,7 @@ def norm(name: str, width: int) -> dict[str, list[int]]:
 
 def mgca_head(
     name: str, into: int, hidden: int = 2048, out: int = 128, conv: bool = False
-) -> dict[str, list[int] | list[Any]]:
+) -> dict[str, list[int]]:
     tail = [1] if conv else []
     shapes = {f"{name}.head.0.weight": [hidden, into, *tail], f"{name}.head.0.bias": [hidden]}
     for index, width, affine in ((1, hidden, True), (4, out, False)):
@@ -170,7 +170,7 @@ def swin_tiny() -> dict[str, list[int]]:
     return shapes
 
 
-def parity(name: str) -> dict[str, list[int]]:
+def parity(name: str) -> dict[str, Any]:
     """Return the published key list of `name`."""
     return json.loads((PARITY / f"{name}_checkpoint_keys.json").read_text())
 
@@ -208,19 +208,19 @@ def mgca(
 
 
 def medclip(
-    image: dict[str, list[int] | list[Any]],
+    image: dict[str, list[int]],
     text_width: int = 768,
     text_layers: int = 12,
     vocabulary: int = 28996,
     projection: bool = False,
-) -> dict[str, list[int] | list[Any]]:
+) -> dict[str, list[int]]:
     shapes = prefixed("vision_model.model.", image) | {"logit_scale": []}
     shapes |= {"vision_model.projection_head.weight": [512, 768]} if projection else {}
     shapes |= prefixed("text_model.model.", bert(text_layers, text_width, vocabulary))
     return shapes | {"text_model.projection_head.weight": [512, text_width]}
 
 
-def res_features() -> dict[str, list[int] | list[Any]]:
+def res_features() -> dict[str, list[int]]:
     names = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6"}
     shapes = resnet50(stages=3)
     return {
@@ -268,7 +268,7 @@ def file_of(name: str) -> dict[str, Any]:
     return dict(state)
 
 
-def _convirt() -> dict[str, list[int] | list[Any]]:
+def _convirt() -> dict[str, list[int]]:
     heads = {
         name: value
         for key in ("vis_proj", "lin_proj")

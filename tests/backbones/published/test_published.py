@@ -3,10 +3,7 @@ refused by name."""
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +13,8 @@ import torch
 from backbones.published.loading import PublishedBackbone
 from bench.contracts import BACKBONES, BackboneRequest, ImageEncoder, has_text_side
 from bench.core.errors import CheckpointError, MissingDependencyError, SettingError
-
-_spec = importlib.util.spec_from_file_location(
-    "published_layouts", Path(__file__).parent / "layouts.py"
-)
-layouts = importlib.util.module_from_spec(_spec)
-sys.modules["published_layouts"] = layouts
-_spec.loader.exec_module(layouts)
+from tests.backbones.published import layouts
+from tests.support.coverage import filled
 
 NAMES = [
     "convirt_benchx", "gloria_published", "medclip_r50", "medclip_vit", "medklip", "mflag",
@@ -72,14 +64,16 @@ PROBES = {
 }  # fmt: skip
 
 
-def load(name: str, path: Path | str, **settings: Any | str) -> PublishedBackbone:
+def load(name: str, path: Path | str, **settings: Any) -> PublishedBackbone:
     settings = {"weights": str(path), **settings}
-    return BACKBONES.get(name).build(BackboneRequest("paper", settings=settings))
+    built = BACKBONES.get(name).build(BackboneRequest("paper", settings=settings))
+    assert isinstance(built, PublishedBackbone)
+    return built
 
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Callable[..., Any]:
-    def save(name: str, content: OrderedDict | dict[str, Any] | None = None) -> Path:
+    def save(name: str, content: Mapping[str, Any] | None = None) -> Path:
         path = tmp_path / f"{name}.ckpt"
         torch.save(layouts.file_of(name) if content is None else content, path)
         return path
@@ -98,7 +92,7 @@ def test_a_published_layout_fills_the_encoder(
     name: str, saved: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     backbone = load(name, saved(name))
-    assert backbone.coverage.fraction == 1.0, backbone.coverage
+    assert filled(backbone) == 1.0, backbone.coverage
     assert "100.0% of the encoder" in capsys.readouterr().err
     state = backbone.encoder.model.state_dict()
     for ours, theirs in PROBES[name]:
@@ -179,7 +173,7 @@ def test_one_missing_weight_is_enough_to_be_refused(key: str, saved: Callable[..
 
 def test_counters_of_batches_may_be_missing(saved: Callable[..., Any]) -> None:
     state = {k: v for k, v in layouts.file_of("mflag").items() if "num_batches" not in k}
-    assert load("mflag", saved("mflag", state)).coverage.fraction == 1.0
+    assert filled(load("mflag", saved("mflag", state))) == 1.0
 
 
 def test_a_file_with_more_layers_than_the_network_is_refused(saved: Callable[..., Any]) -> None:
@@ -243,15 +237,13 @@ def test_twelve_blocks_of_clip_load_and_the_last_is_left_out(saved: Callable[...
         layouts.prefixed("vision_encoder.visual.", layouts.clip_visual(blocks=12))
     )
     backbone = load("ptunifier", saved("ptunifier", {"state_dict": state}))
-    assert backbone.coverage.unused == 12
+    assert backbone.coverage is not None and backbone.coverage.unused == 12
     assert len(backbone.encoder.model.blocks) == 11
 
 
 def test_refers_official_layout_has_no_prefix(saved: Callable[..., Any]) -> None:
-    assert (
-        load("refers", saved("refers", layouts.filled(layouts.refers_vit()))).coverage.fraction
-        == 1.0
-    )
+    path = saved("refers", layouts.filled(layouts.refers_vit()))
+    assert filled(load("refers", path)) == 1.0
 
 
 def test_an_absent_file_says_where_to_get_it_and_where_to_put_it(
@@ -264,6 +256,7 @@ def test_an_absent_file_says_where_to_get_it_and_where_to_put_it(
         match=r"chexpert_resnet50\.ckpt.*github\.com/marshuang80.*PLACE_BENCH_CHECKPOINTS",
     ):
         spec.build(BackboneRequest("paper"))
+    assert spec.weights_file is not None
     with pytest.raises(CheckpointError, match=r"nothing\.ckpt does not exist"):
         spec.weights_file(
             BackboneRequest("paper", settings={"weights": str(tmp_path / "nothing.ckpt")})
@@ -276,15 +269,17 @@ def test_files_are_found_in_the_checkpoint_folder(
     monkeypatch.setenv("PLACE_BENCH_CHECKPOINTS", str(tmp_path))
     torch.save(layouts.file_of("mflag"), tmp_path / "M-FLAG_total.pth")
     spec = BACKBONES.get("mflag")
+    assert spec.weights_file is not None
     assert spec.weights_file(BackboneRequest("demo")) == tmp_path / "M-FLAG_total.pth"
-    assert spec.build(BackboneRequest("demo")).coverage.fraction == 1.0
+    assert filled(spec.build(BackboneRequest("demo"))) == 1.0
 
 
 def test_weights_may_come_with_the_name(saved: Callable[..., Any]) -> None:
     path = saved("mflag")
     spec = BACKBONES.get(f"mflag?weights={path}")
+    assert spec.weights_file is not None
     assert spec.weights_file(BackboneRequest("paper")) == path
-    assert spec.build(BackboneRequest("paper")).coverage.fraction == 1.0
+    assert filled(spec.build(BackboneRequest("paper"))) == 1.0
 
 
 def test_wrong_settings_are_refused(saved: Callable[..., Any]) -> None:
@@ -319,6 +314,7 @@ def test_enlarging_changes_pooled_and_local_features_but_not_the_pyramid() -> No
 def test_the_vocabulary_of_a_text_side_is_hashed_with_the_weights(tmp_path: Path) -> None:
     (tmp_path / "x.ckpt").write_bytes(b"weights")
     digest = BACKBONES.get("gloria_published").weights_digest
+    assert digest is not None
     settings = {"weights": str(tmp_path / "x.ckpt")}
     seen = {digest(BackboneRequest("paper", settings=settings))}
     for words in ("a", "b"):

@@ -8,7 +8,6 @@ import os
 import pickle
 import sys
 import types
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -21,11 +20,11 @@ from backbones.published.convert import convert, main
 from backbones.shared.weights.reading import Inert, read_weights, state_dict_of
 from bench.core.errors import CheckpointError
 
-RAN = []
+RAN: list[Any] = []
 TENSORS = {"conv.weight": torch.arange(6.0).reshape(2, 3), "conv.bias": torch.ones(2)}
 
 
-def _run(*arguments):
+def _run(*arguments: Any) -> dict[str, Any]:
     RAN.append(arguments)
     return {}
 
@@ -33,7 +32,7 @@ def _run(*arguments):
 class Hostile:
     """Calls `function` when it is unpickled in the ordinary way."""
 
-    def __init__(self, function: Callable[..., Any], *arguments: str | list[Any]) -> None:
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
         self.call = function, arguments
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -50,16 +49,14 @@ def omegaconf(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         def __init__(self, *arguments: Any) -> None:
             RAN.append(arguments)
 
-        def __getstate__(
-            self,
-        ) -> dict[str, dict[str, float] | tuple[type[dict], type[OrderedDict]]]:
+        def __getstate__(self) -> dict[str, Any]:
             return {"_content": {"lr": 1e-4}, "_metadata": (dict, collections.OrderedDict)}
 
-        def __setstate__(self, state) -> None:
+        def __setstate__(self, state: object) -> None:
             RAN.append(state)
 
     DictConfig.__module__, DictConfig.__qualname__ = module.__name__, "DictConfig"
-    module.DictConfig = DictConfig
+    vars(module)["DictConfig"] = DictConfig
     monkeypatch.setitem(sys.modules, "omegaconf", types.ModuleType("omegaconf"))
     monkeypatch.setitem(sys.modules, module.__name__, module)
     return module
@@ -130,7 +127,7 @@ def test_code_hidden_among_allowed_names_does_not_run(tmp_path: Path, where: str
     assert not marker.exists()
 
 
-def _getitem(*arguments) -> None:
+def _getitem(*arguments: Any) -> None:
     RAN.append(arguments)
 
 
@@ -198,7 +195,7 @@ def test_conversion_refuses_the_operating_systems_functions(
 )
 def test_the_old_file_format_gives_the_same_tensors(tmp_path: Path, dtype: torch.dtype) -> None:
     base = torch.arange(24).to(dtype)
-    content = {
+    content: dict[str, Any] = {
         "state_dict": {
             "a": base.view(4, 6).T,
             "shared": base[3:7],

@@ -3,15 +3,13 @@ the published layout."""
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from backbones.published.loading import PublishedBackbone
+from backbones.published.loading import PublishedPair
 from bench.contracts import BACKBONES, BackboneRequest, ImageTextEncoder, has_text_side
 from bench.core.errors import (
     CheckpointError,
@@ -19,13 +17,7 @@ from bench.core.errors import (
     NotApplicableError,
 )
 from bench.encoding.similarity import need_text_side
-
-_spec = importlib.util.spec_from_file_location(
-    "published_layouts", Path(__file__).parent / "layouts.py"
-)
-layouts = importlib.util.module_from_spec(_spec)
-sys.modules["published_layouts"] = layouts
-_spec.loader.exec_module(layouts)
+from tests.backbones.published import layouts
 
 WORDS = [
     "[PAD]",
@@ -69,7 +61,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def load(
     name: str, shapes: dict[str, list[int]], folder: Path, tmp_path: Path, wrap: bool = True
-) -> tuple[PublishedBackbone, dict[str, torch.Tensor]]:
+) -> tuple[PublishedPair, dict[str, torch.Tensor]]:
     state = random_state(shapes)
     path = tmp_path / "weights.ckpt"
     torch.save({"state_dict": state} if wrap else state, path)
@@ -78,7 +70,9 @@ def load(
         "text_model": str(folder),
         **({"upsample": "0"} if "r50" in name or name.startswith("gl") else {}),
     }
-    return BACKBONES.get(name).build(BackboneRequest("paper", settings=settings)), state
+    built = BACKBONES.get(name).build(BackboneRequest("paper", settings=settings))
+    assert isinstance(built, PublishedPair)
+    return built, state
 
 
 def images() -> torch.Tensor:
@@ -86,10 +80,10 @@ def images() -> torch.Tensor:
 
 
 def hidden(
-    backbone: PublishedBackbone,
+    backbone: PublishedPair,
     ids: torch.Tensor,
     mask: torch.Tensor,
-    **options: Any | torch.Tensor,
+    **options: Any,
 ) -> torch.Tensor:
     """Return all hidden states [layers + 1, T, L, d]."""
     found = backbone.text.bert(
@@ -155,7 +149,8 @@ def test_glorias_score_at_inference_does_not_see_cls(
 ) -> None:
     shapes = layouts.gloria(WIDTH, LAYERS, len(WORDS))
     backbone, _ = load("gloria_published", shapes, folder, tmp_path)
-    side, features = backbone.text, backbone.features(images())
+    side: Any = backbone.text
+    features = backbone.features(images())
     texts = ["the heart", "no strange pleural effusion"]  # [UNK] is a word like others
     words, scored, sentences = side.words(texts)
     assert scored.sum(1).tolist() == [2, 4] and not scored[:, 0].any()
@@ -232,7 +227,7 @@ def test_without_a_tokenizer_there_is_no_text_side(tmp_path: Path) -> None:
     backbone = BACKBONES.get("mflag").build(
         BackboneRequest("paper", settings={"weights": str(path), "text_model": str(tmp_path)})
     )
-    assert not has_text_side(backbone) and not backbone.has_text
+    assert not has_text_side(backbone)
     with pytest.raises(
         NotApplicableError, match="backbone 'mflag' has none here: .*frozen CXR-BER"
     ):

@@ -36,7 +36,7 @@ def _bce(p: np.float32, t: float) -> float:
 def _plain_loss(
     maps: torch.Tensor,
     boxes: list[list[tuple[float, float, float, float]]],
-    labels: list[list[int] | list[Any]],
+    labels: list[list[int]],
     stride: int,
     anchors: list[tuple[float, float]],
 ) -> dict[str, Any]:

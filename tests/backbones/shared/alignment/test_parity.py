@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,11 +19,12 @@ from backbones.shared.alignment.kernels import (
     region_attention,
     symmetric_info_nce,
 )
+from backbones.shared.alignment.kernels.options import Implementation
 from backbones.shared.alignment.prototypes import balance, prototype_loss
 from backbones.shared.alignment.token_contrast import clipped_weights, token_contrast
 
 PARITY = Path(__file__).parents[3] / "parity"
-CLOSE = {"rtol": 1e-4, "atol": 1e-4}
+CLOSE: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-4}
 
 
 def load(name: str) -> tuple[dict[str, torch.Tensor], dict]:
@@ -34,12 +37,17 @@ def load(name: str) -> tuple[dict[str, torch.Tensor], dict]:
         return arrays, json.loads(str(archive["meta_json"]))
 
 
+def named(name: str) -> Callable[[str], str]:
+    """Return a message of a comparison that says what was compared."""
+    return lambda text: f"{name}: {text}"
+
+
 def leaf(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.clone().requires_grad_()
 
 
 @pytest.mark.parametrize("implementation", ["reference", "tiled"])
-def test_gloria_global_loss(implementation: str) -> None:
+def test_gloria_global_loss(implementation: Implementation) -> None:
     data, meta = load("gloria_global_loss")
     image, text = leaf(data["cnn_code"]), leaf(data["rnn_code"])
     a, b = F.normalize(image, dim=1), F.normalize(text, dim=1)
@@ -83,7 +91,7 @@ def test_gloria_attention_maps() -> None:
 
 @pytest.mark.parametrize("implementation", ["reference", "chunked"])
 @pytest.mark.parametrize("chunk_bytes", [1 << 20, 1000])
-def test_gloria_local_loss(implementation: str, chunk_bytes: int) -> None:
+def test_gloria_local_loss(implementation: Implementation, chunk_bytes: int) -> None:
     data, meta = load("gloria_local_loss")
     image, words = leaf(data["img_features"]), leaf(data["words_emb"])
     similarity = attention_pooled_similarity(
@@ -102,7 +110,9 @@ def test_gloria_local_loss(implementation: str, chunk_bytes: int) -> None:
     torch.testing.assert_close(losses[0], data["loss0"], **CLOSE)
     torch.testing.assert_close(losses[1], data["loss1"], **CLOSE)
     for mine, name in zip(
-        torch.autograd.grad(sum(losses), (image, words)), ("grad_img", "grad_words"), strict=True
+        torch.autograd.grad(losses[0] + losses[1], (image, words)),
+        ("grad_img", "grad_words"),
+        strict=True,
     ):
         torch.testing.assert_close(mine, data[name], **CLOSE)
 
@@ -138,9 +148,7 @@ def test_mgca_losses() -> None:
     )
     gradients = torch.autograd.grad(ita + local + proto, [*raw, prototypes])
     for mine, name in zip(gradients, names, strict=True):
-        torch.testing.assert_close(
-            mine, data[name], msg=lambda text, name=name: f"{name}: {text}", **CLOSE
-        )
+        torch.testing.assert_close(mine, data[name], msg=named(name), **CLOSE)
 
 
 def test_mgca_sinkhorn() -> None:

@@ -47,8 +47,8 @@ def test_padding_changes_nothing_by_default_and_does_under_quirks() -> None:
         [token_contrast(w, patches, mask, weights, quirks=q) for w in (words, other)]
         for q in (False, True)
     )
-    assert torch.equal(*plain)
-    assert not torch.isclose(*quirky)
+    assert torch.equal(plain[0], plain[1])
+    assert not torch.isclose(quirky[0], quirky[1])
 
 
 def test_a_report_without_words_has_a_finite_gradient_and_no_part() -> None:

@@ -4,6 +4,7 @@ docs/methods.md shows it."""
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,7 +25,7 @@ def test_the_example_trains_and_is_used() -> None:
     load_plugin(EXAMPLE)
     pairs = PairData("squares", "demo", make_subset(8, 144, 1), make_subset(4, 144, 2), "0123abcd")
     folder = pretrain(recipe("siglip"), pairs, progress=Silent())
-    loaded = BACKBONES.get("siglip").build(BackboneRequest("demo", checkpoint=folder))
+    loaded: Any = BACKBONES.get("siglip").build(BackboneRequest("demo", checkpoint=folder))
     assert loaded.method.settings.bias == -5.0
     with torch.no_grad():
         assert loaded.similarity(images(pairs), ["Normal.", "There is a nodule."]).shape == (4, 2)
@@ -39,6 +40,7 @@ def test_the_documentation_shows_the_file_itself() -> None:
 def test_the_example_is_short_and_takes_its_own_settings() -> None:
     assert len(EXAMPLE.read_text(encoding="utf-8").splitlines()) <= 60
     load_plugin(EXAMPLE)
-    assert method_settings("siglip", "paper", {"scale": "20"}).scale == 20
+    chosen: Any = method_settings("siglip", "paper", {"scale": "20"})
+    assert chosen.scale == 20
     with pytest.raises(SettingError, match="'scale' is 0"):
         method_settings("siglip", "paper", {"scale": "0"})

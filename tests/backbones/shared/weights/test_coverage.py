@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def network() -> torch.nn.modules.container.Sequential:
     return nn.Sequential(*layers).eval()
 
 
-def state(**changes: torch.Tensor | Any) -> dict[str, torch.Tensor]:
+def state(**changes: Any) -> dict[str, torch.Tensor]:
     return {**network().state_dict(), **changes}
 
 
@@ -49,7 +50,7 @@ def test_a_weight_no_forward_pass_uses_counts_for_nothing_and_is_not_random() ->
     weights = {k: v for k, v in module.state_dict().items() if k != "mask_token"}
     inputs = torch.zeros(1, 2)
 
-    def idle(names: set[str]) -> set[str]:
+    def idle(names: Collection[str]) -> set[str]:
         return idle_weights(module, names, lambda: [module(inputs)])
 
     coverage = fill(module, weights, FILE, "it", idle=idle)

@@ -3,6 +3,8 @@ of its own."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from backbones.shared.alignment.kernels import (
@@ -10,6 +12,7 @@ from backbones.shared.alignment.kernels import (
     info_nce,
     symmetric_info_nce,
 )
+from backbones.shared.alignment.kernels.options import Order
 from tests.backbones.shared.alignment.kernels import loops
 from tests.backbones.shared.alignment.kernels.cases import SHAPES, contrast_inputs, pooled_inputs
 
@@ -18,7 +21,7 @@ from tests.backbones.shared.alignment.kernels.cases import SHAPES, contrast_inpu
     ("shape", "padded"), [*((shape, True) for shape in SHAPES), ("contexts", False)]
 )
 @pytest.mark.parametrize("order", ["words_then_regions", "regions"])
-def test_pooling_equals_the_loop(shape: str, order: str, padded: bool) -> None:
+def test_pooling_equals_the_loop(shape: str, order: Order, padded: bool) -> None:
     text, regions, text_mask, region_mask = pooled_inputs(SHAPES[shape], padded)
     expected = loops.value_and_gradients(
         lambda a, b: (
@@ -28,7 +31,7 @@ def test_pooling_equals_the_loop(shape: str, order: str, padded: bool) -> None:
         regions,
     )
     masks = {"text_mask": text_mask, "region_mask": region_mask} if padded else {}
-    options = {
+    options: dict[str, Any] = {
         "order": order,
         "aggregate": "none",
         "implementation": "triton",
@@ -43,7 +46,7 @@ def test_pooling_equals_the_loop(shape: str, order: str, padded: bool) -> None:
 
 
 @pytest.mark.parametrize("order", ["words_then_regions", "regions"])
-def test_pooling_over_more_regions_and_words_than_a_block(order: str) -> None:
+def test_pooling_over_more_regions_and_words_than_a_block(order: Order) -> None:
     text, regions, _, _ = pooled_inputs((1, 67, 2, 150, 5), padded=False)
     results = [
         loops.value_and_gradients(
@@ -82,10 +85,8 @@ def test_contrast_equals_the_loop(rows: int, keys: int, width: int) -> None:
 
 def test_contrast_in_half_precision() -> None:
     """float16 only: the interpreter multiplies the bits of bfloat16 as integers."""
-    a, b, ids = (
-        value.half() if not isinstance(value, dict) else value
-        for value in contrast_inputs(19, 21, 16)
-    )
+    a, b, ids = contrast_inputs(19, 21, 16)
+    a, b = a.half(), b.half()
     expected = loops.value_and_gradients(
         lambda x, y: info_nce(x, y, tau=0.25, implementation="reference", **ids),
         a.double(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import torch
@@ -65,7 +66,7 @@ def assert_same(mine: list[Tensor], expected: list[Tensor], tolerance: float) ->
     ):
         bound = tolerance * max(1.0, float(want.abs().max()))
         torch.testing.assert_close(
-            got, want, rtol=0, atol=bound, msg=lambda text, name=name: f"{name}: {text}"
+            got, want, rtol=0, atol=bound, msg=functools.partial("{}: {}".format, name)
         )
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backbones.shared.alignment.kernels import info_nce, score_info_nce, symmetric_info_nce, tiled
+from backbones.shared.alignment.kernels.options import Implementation
 from bench.core.errors import SettingError
 from tests.backbones.shared.alignment.kernels import loops
 from tests.backbones.shared.alignment.kernels.cases import contrast_inputs
@@ -15,7 +18,7 @@ from tests.backbones.shared.alignment.kernels.cases import contrast_inputs
 FORMS = ["reference", "tiled"]
 
 
-def compare(form: str, rows: int, keys: int, width: int, seed: int = 0) -> None:
+def compare(form: Implementation, rows: int, keys: int, width: int, seed: int = 0) -> None:
     a, b, ids = contrast_inputs(rows, keys, width, seed)
     for function, plain in (
         (info_nce, loops.info_nce),
@@ -32,7 +35,7 @@ def compare(form: str, rows: int, keys: int, width: int, seed: int = 0) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(("rows", "keys", "width"), [(1, 1, 3), (7, 7, 5), (13, 30, 4), (9, 1, 2)])
-def test_equals_the_loop(form: str, rows: int, keys: int, width: int) -> None:
+def test_equals_the_loop(form: Implementation, rows: int, keys: int, width: int) -> None:
     compare(form, rows, keys, width)
 
 
@@ -50,14 +53,14 @@ def test_every_tile_equals_the_plain_form(rows: int, keys: int, tile: int, seed:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_pairs_are_the_default_positives(form: str) -> None:
+def test_pairs_are_the_default_positives(form: Implementation) -> None:
     a, b, _ = contrast_inputs(6, 6, 8)
     expected = torch.nn.functional.cross_entropy(a @ b.T / 0.1, torch.arange(6))
     torch.testing.assert_close(info_nce(a, b, tau=0.1, implementation=form), expected)
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_query_without_a_positive_is_left_out(form: str) -> None:
+def test_a_query_without_a_positive_is_left_out(form: Implementation) -> None:
     a, b, _ = contrast_inputs(3, 3, 4)
     ids = {"query_ids": torch.tensor([0, 9, 2]), "key_ids": torch.arange(3)}
     expected = info_nce(
@@ -80,7 +83,7 @@ def test_a_query_without_a_positive_is_left_out(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_learned_temperature_gets_its_gradient(form: str) -> None:
+def test_a_learned_temperature_gets_its_gradient(form: Implementation) -> None:
     a, b, _ = contrast_inputs(5, 5, 4)
 
     def at(tau: torch.Tensor) -> torch.Tensor:
@@ -95,13 +98,13 @@ def test_ids_are_needed_where_rows_are_not_pairs() -> None:
 
 
 @pytest.mark.parametrize("form", ["chunked", "typo"])
-def test_an_unknown_form_is_named(form: str) -> None:
+def test_an_unknown_form_is_named(form: Any) -> None:
     with pytest.raises(SettingError, match="reference, tiled, triton"):
         info_nce(torch.zeros(3, 2), torch.zeros(3, 2), tau=0.1, implementation=form)
 
 
 @pytest.mark.parametrize("form", ["auto", *FORMS])
-def test_what_is_not_a_number_is_not_hidden(form: str) -> None:
+def test_what_is_not_a_number_is_not_hidden(form: Implementation) -> None:
     a, b, _ = contrast_inputs(4, 4, 3)
     a[1, 2] = float("nan")
     assert bool(symmetric_info_nce(a, b, tau=0.1, implementation=form).isnan())

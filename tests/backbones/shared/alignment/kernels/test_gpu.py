@@ -14,6 +14,7 @@ from backbones.shared.alignment.kernels import (
     info_nce,
     symmetric_info_nce,
 )
+from backbones.shared.alignment.kernels.options import Implementation, Order
 from tests.backbones.shared.alignment.kernels import loops
 from tests.backbones.shared.alignment.kernels.cases import contrast_inputs, pooled_inputs
 
@@ -34,11 +35,11 @@ def rounded(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 @pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
 @pytest.mark.parametrize("form", ["chunked", "triton"])
 def test_pooling_equals_the_reference(
-    form: str, dtype: torch.dtype, tolerance: float, shape: tuple, order: str
+    form: Implementation, dtype: torch.dtype, tolerance: float, shape: tuple, order: Order
 ) -> None:
     text, regions, text_mask, region_mask = pooled_inputs(shape, padded=True)
     inputs = [rounded(tensor / shape[-1] ** 0.25, dtype) for tensor in (text, regions)]
-    options = {
+    options: dict[str, Any] = {
         "order": order,
         "text_mask": text_mask.cuda(),
         "region_mask": region_mask.cuda(),
@@ -79,7 +80,7 @@ def test_contrast_equals_the_reference(
 
 
 @pytest.mark.parametrize("form", ["tiled", "triton"])
-def test_contrast_of_32k_rows_stores_no_logits(form: str) -> None:
+def test_contrast_of_32k_rows_stores_no_logits(form: Implementation) -> None:
     rows, width = 32768, 128
     sides = [
         torch.nn.functional.normalize(

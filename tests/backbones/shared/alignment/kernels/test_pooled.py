@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backbones.shared.alignment.kernels import attention_pooled_similarity
+from backbones.shared.alignment.kernels.options import Implementation, Order
 from bench.core.errors import SettingError
 from tests.backbones.shared.alignment.kernels import loops
 from tests.backbones.shared.alignment.kernels.cases import SHAPES, pooled_inputs
@@ -17,12 +20,12 @@ ORDERS = ["words_then_regions", "regions"]
 
 def compare(
     shape: tuple,
-    order: str,
+    order: Order,
     padded: bool,
     seed: int = 0,
     tolerance: float = 1e-9,
     dtype: torch.dtype = torch.float64,
-    **options: str | int,
+    **options: Any,
 ) -> None:
     text, regions, text_mask, region_mask = pooled_inputs(shape, padded, seed)
     expected = loops.value_and_gradients(
@@ -32,7 +35,7 @@ def compare(
         text,
         regions,
     )
-    masks = {"text_mask": text_mask, "region_mask": region_mask} if padded else {}
+    masks: dict[str, Any] = {"text_mask": text_mask, "region_mask": region_mask} if padded else {}
     mine = loops.value_and_gradients(
         lambda a, b: attention_pooled_similarity(
             a, b, order=order, aggregate="none", **masks, **options
@@ -47,7 +50,7 @@ def compare(
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("form", ["reference", "chunked"])
-def test_equals_the_loop(form: str, shape: tuple, order: str, padded: bool) -> None:
+def test_equals_the_loop(form: Implementation, shape: tuple, order: Order, padded: bool) -> None:
     compare(shape, order, padded, implementation=form)
     compare(shape, order, padded, implementation=form, dtype=torch.float32, tolerance=1e-4)
 
@@ -67,13 +70,13 @@ def test_equals_the_loop(form: str, shape: tuple, order: str, padded: bool) -> N
     seed=st.integers(0, 9),
 )
 def test_every_chunk_size_equals_the_loop(
-    shape: tuple, order: str, chunk: int, keep: int, seed: int
+    shape: tuple, order: Order, chunk: int, keep: int, seed: int
 ) -> None:
     compare(shape, order, True, seed, implementation="chunked", chunk_bytes=chunk, keep_bytes=keep)
 
 
 @pytest.mark.parametrize("form", ["reference", "chunked"])
-def test_aggregates_leave_padding_out(form: str) -> None:
+def test_aggregates_leave_padding_out(form: Implementation) -> None:
     text, regions, mask, _ = pooled_inputs((4, 6, 3, 5, 7), padded=True)
     units = attention_pooled_similarity(
         text, regions, text_mask=mask, aggregate="none", implementation=form
@@ -96,7 +99,7 @@ def test_log_mean_exp_is_glorias_mean(masked: bool) -> None:
     """GLoRIA: exp of 5 times the cosine, the mean over the words, then the log, times 10."""
     text, regions, mask, _ = pooled_inputs((4, 6, 3, 5, 7), padded=True)
     mask = mask if masked else torch.ones_like(mask)
-    options = {"text_mask": mask if masked else None, "score_scale": 5.0}
+    options: dict[str, Any] = {"text_mask": mask if masked else None, "score_scale": 5.0}
     cosine = attention_pooled_similarity(text, regions, aggregate="none", **options) / 5
     mine = attention_pooled_similarity(
         text, regions, aggregate="log_mean_exp", similarity_scale=10.0, **options
@@ -108,12 +111,13 @@ def test_log_mean_exp_is_glorias_mean(masked: bool) -> None:
 
 def test_the_mean_of_what_has_to_be_said() -> None:
     text, regions, _, _ = pooled_inputs((2, 3, 2, 4, 5), padded=False)
+    unsaid: Any = "mean"
     with pytest.raises(SettingError, match=r"aggregate is 'mean'.*GLoRIA's agg='mean'"):
-        attention_pooled_similarity(text, regions, aggregate="mean")  # type: ignore[arg-type]
+        attention_pooled_similarity(text, regions, aggregate=unsaid)
 
 
 @pytest.mark.parametrize("form", ["reference", "chunked"])
-def test_a_caption_of_padding_alone_has_no_gradient_and_spoils_none(form: str) -> None:
+def test_a_caption_of_padding_alone_has_no_gradient_and_spoils_none(form: Implementation) -> None:
     text, regions, mask, _ = pooled_inputs((3, 4, 2, 5, 6), padded=False)
     mask = mask.clone()
     mask[1] = False
