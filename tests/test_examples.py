@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from tests.support.commands import place_bench
 from tests.tasks.datasets.fakes import write_siim
@@ -66,3 +67,30 @@ def test_a_head_in_one_file_shares_data_and_metrics_of_its_kind(tmp_path: Path) 
     assert centre["hash:split"] == probe["hash:split"]
     metrics = {name for name in probe if name.startswith("metric:")}
     assert metrics == {name for name in centre if name.startswith("metric:")}
+
+
+def test_an_encoder_of_timm_in_one_file_reads_a_checkpoint_and_is_ranked(
+    hospital: Path, tmp_path: Path
+) -> None:
+    from timm import create_model
+
+    weights = tmp_path / "weights.pth"
+    torch.save(create_model("resnet18", features_only=True).state_dict(), weights)
+    plugins = [
+        word
+        for name in ("dataset", "encoder")
+        for word in ("--plugin", str(EXAMPLES / f"{name}.py"))
+    ]
+    words = ("run", "hospital_cls", "--backbones", "my_resnet", "--fractions", "1.0")
+    given = ("--checkpoint", f"my_resnet={weights}", "--data-root", str(hospital))
+    place_bench(*plugins, *words, *given, cwd=tmp_path)
+    record = results(tmp_path)["hospital_cls"]
+    assert record["encoder:architecture"] == "resnet18" and record["hash:checkpoint"]
+    assert record["metric:auroc"] > 0.9
+    table = (tmp_path / "results" / "leaderboards" / "hospital_cls.md").read_text()
+    assert "| my_resnet (resnet18) |" in table
+
+
+@pytest.mark.parametrize(("name", "lines"), [("encoder", 25), ("method", 60)])
+def test_a_how_to_example_is_short(name: str, lines: int) -> None:
+    assert len((EXAMPLES / f"{name}.py").read_text(encoding="utf-8").splitlines()) <= lines
