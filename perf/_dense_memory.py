@@ -28,11 +28,11 @@ def segmentation_step(images: int) -> None:
     from bench.contracts import BACKBONES, BackboneRequest
     from tasks.segmentation.data import pack
     from tasks.segmentation.model import build_segmentor
-    from tasks.segmentation.settings import resolve
+    from tasks.segmentation.settings import PRESETS
 
     backbone = BACKBONES.get("random").build(BackboneRequest("paper", "vit"))
     model = build_segmentor(
-        backbone, 1, replace(resolve("benchx", "paper", {}), batch_size=images), 0
+        backbone, 1, replace(PRESETS["benchx"]["paper"], batch_size=images), 0
     ).train()
     pixels, masks = torch.randn(images, 3, 512, 512), torch.zeros(images, 1, 512, 512)
     masks[:, :, 100:200, 100:200] = 1
@@ -46,10 +46,10 @@ def detection_step() -> None:
     from bench.contracts import BACKBONES, BackboneRequest
     from tasks.detection.data import samples
     from tasks.detection.model import build_detector
-    from tasks.detection.settings import resolve
+    from tasks.detection.settings import PRESETS
 
     backbone = BACKBONES.get("random").build(BackboneRequest("paper", "resnet"))
-    model = build_detector(backbone, 1, resolve("mgca", "paper", {}), 0).train()
+    model = build_detector(backbone, 1, PRESETS["mgca"]["paper"], 0).train()
     targets = samples([np.array([[40, 60, 120, 150, 0]], np.float32)] * 16, 224)
     losses = model(torch.randn(16, 3, 224, 224), targets, mode="loss")
     model.parse_losses(losses)[0].backward()

@@ -40,6 +40,7 @@ from bench.contracts.pretraining import GivesSettings, MethodSpec, Recipe, Train
 from bench.contracts.tasks import (
     KINDS,
     TASKS,
+    Body,
     CellContext,
     NoOptions,
     Predictions,
@@ -62,6 +63,7 @@ __all__ = [
     "Backbone",
     "BackboneRequest",
     "BackboneSpec",
+    "Body",
     "Cache",
     "CellContext",
     "DataKind",

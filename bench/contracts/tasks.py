@@ -117,6 +117,21 @@ class NoOptions:
     """`TaskSpec.options` of a kind that has none."""
 
 
+@dataclass(frozen=True)
+class Body:
+    """A method of a task kind whose work stands in another module, imported when it is called.
+
+    `fit = Body("tasks.retrieval.fit:fit")` in the class: the function gets what the method would,
+    without `self`. So a kind is declared without importing what it is made of.
+    """
+
+    function: str
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        """Import the function and call it."""
+        return resolve_name(self.function)(*arguments, **named)
+
+
 class TaskKind(ABC):
     """One kind of task: its settings and presets, its head, its metrics. Sees a backbone only
     through the protocol above."""

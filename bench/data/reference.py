@@ -73,6 +73,24 @@ class TrainedKind(TaskKind):
         return None
 
 
+class UntrainedKind(TaskKind):
+    """A kind that learns nothing from training images; a dataset may be a test set as a whole."""
+
+    trained = False
+
+    def split(
+        self, index: pd.DataFrame, task: TaskSpec, protocol: str, seed: int
+    ) -> pd.DataFrame | None:
+        """Return the index of a dataset that is a test set as a whole; None for the default."""
+        return index if set(index["split"]) == {"test"} else None
+
+    def subset(
+        self, train: pd.DataFrame, fraction: float, task: TaskSpec, protocol: str, seed: int
+    ) -> pd.DataFrame:
+        """Return all training rows: nothing is trained on them."""
+        return train
+
+
 def split_for(
     kind: TaskKind, index: pd.DataFrame, task: TaskSpec, protocol: str, seed: int = 0
 ) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from bench.contracts import Predictions, TaskSpec
 from bench.metrics import counting
 from bench.metrics.decision import sigmoid
 from bench.metrics.ranking import Ranking, auroc, average_precision, rank
@@ -41,6 +42,11 @@ SUBGROUP_METRICS: Mapping[str, tuple[str, ...]] = {
     "multilabel": ("auroc", "sensitivity", "specificity"),
     "multiclass": ("auroc", "accuracy"),
 }
+
+
+def score(predictions: Predictions, task: TaskSpec) -> dict[str, Statistic]:
+    """Return the metrics of what a kind of classification kept of its test images."""
+    return classification_statistics(predictions.table, predictions.extra["mode"])
 
 
 def classification_statistics(table: pd.DataFrame, mode: Mode) -> dict[str, Statistic]:

@@ -1,22 +1,11 @@
-"""The classification task kind: what the engine asks of it; the body is imported when first
-needed."""
+"""The classification task kind: a declaration; its body is imported when it is used."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bench.contracts import (
-    Annotation,
-    Backbone,
-    CellContext,
-    Predictions,
-    Profile,
-    Scaling,
-    Subset,
-    TaskSpec,
-)
+from bench.contracts import Annotation, Body, Scaling, TaskSpec
 from bench.data.annotations import Labels
 from bench.data.reference import TrainedKind
 from bench.metrics.names import classification_names
@@ -29,10 +18,7 @@ from tasks.classification.settings import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
-
-_logger = logging.getLogger(__name__)
 
 
 class ClassificationKind(TrainedKind):
@@ -40,6 +26,7 @@ class ClassificationKind(TrainedKind):
     validation, and by calibration."""
 
     name = "classification"
+    presets = PRESETS
     evaluator_version = 1
     scaling: ClassVar[Mapping[str, Scaling]] = {"mgca": "mgca", "gloria": "mgca"}
     metrics = (
@@ -56,21 +43,14 @@ class ClassificationKind(TrainedKind):
     )
     lower_is_better = ("brier*", "ece*")
     options = ClassificationOptions
-
-    def settings(
-        self, task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]
-    ) -> ClassificationSettings:
-        """Return the preset of `protocol` and `profile` for the labels of `task`, with
-        `overrides`."""
-        return resolve(task, protocol, profile, overrides)
+    settings = staticmethod(resolve)
+    fit = Body("tasks.classification.fit:fit")
+    predict = Body("tasks.classification.fit:predict")
+    statistics = Body("bench.metrics.classification:score")
 
     def needs(self, settings: ClassificationSettings) -> tuple[Annotation[Any], ...]:
         """Return the labels."""
         return (Labels(),)
-
-    def protocols(self) -> tuple[str, ...]:
-        """Return the names of the protocol presets."""
-        return tuple(PRESETS)
 
     def metric_names(self, task: TaskSpec, settings: ClassificationSettings) -> tuple[str, ...]:
         """Return the metrics of these settings."""
@@ -95,25 +75,3 @@ class ClassificationKind(TrainedKind):
             train.assign(**{"label:": classes}), fraction, seed=seed, stratify="label:"
         )
         return train.loc[kept.index]
-
-    def fit(self, backbone: Backbone, train: Subset, val: Subset, context: CellContext) -> Any:
-        """Train the head; return a `tasks.classification.fit.Classifier`."""
-        from tasks.classification.fit import fit
-
-        return fit(backbone, train, val, context)
-
-    def predict(self, predictor: Any, test: Subset, context: CellContext) -> Predictions:
-        """Return label, score, calibrated probability and decision per image and class, and the
-        subgroups of each image."""
-        from tasks.classification.fit import predict
-
-        return predict(predictor, test, context)
-
-    def statistics(
-        self, predictions: Predictions, task: TaskSpec
-    ) -> Mapping[str, Callable[[np.ndarray], np.ndarray]]:
-        """Return every metric as a function of resampling weights [R, n]; see
-        `bench.metrics.classification`."""
-        from bench.metrics.classification import classification_statistics
-
-        return classification_statistics(predictions.table, predictions.extra["mode"])

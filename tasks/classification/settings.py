@@ -247,9 +247,9 @@ the demo profile changes."""
 
 
 def resolve(
-    task: TaskSpec, protocol: str, profile: Profile, changes: Mapping[str, str]
+    task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]
 ) -> ClassificationSettings:
-    """Return the settings of `protocol` and `profile` for `task` with `changes`; raise
+    """Return the settings of `protocol` and `profile` for `task` with `overrides`; raise
     UnknownNameError on another protocol.
 
     `task.options`: `labels` (default: the dataset's), `mode`, `uncertain` ({class: policy} or one
@@ -260,16 +260,16 @@ def resolve(
             f"unknown protocol '{protocol}' of classification.", suggest(protocol, PRESETS)
         )
     given = ClassificationSettings(**task_values(task))
-    if "mode" in changes:  # what a protocol does may depend on it
-        given = override(given, {"mode": changes["mode"]})
+    if "mode" in overrides:  # what a protocol does may depend on it
+        given = override(given, {"mode": overrides["mode"]})
     preset = PRESETS[protocol](given)
-    finetuned = protocol == "default" and changes.get("head") == "finetune"
+    finetuned = protocol == "default" and overrides.get("head") == "finetune"
     if finetuned:
         preset = _finetuned(preset)
     if profile == "demo":
         by_steps = finetuned or protocol != "default"
         preset = _short(preset) if by_steps else dataclasses.replace(preset, image_size=144)
-    settings = override(preset, changes)
+    settings = override(preset, overrides)
     return dataclasses.replace(
         settings, uncertain=expand_policies(settings.uncertain, settings.labels)
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.contracts import Predictions, Subset
+from bench.contracts import Predictions, Subset, TaskSpec
 from bench.report.pictures import (
     COLOURS,
     TRUTH,
@@ -35,7 +35,9 @@ _SHOWN = 8
 """Most boxes drawn per image."""
 
 
-def draw_predictions(test: Subset, predictions: Mapping[str, Predictions], out: Path) -> Path:
+def draw_predictions(
+    task: TaskSpec, test: Subset, predictions: Mapping[str, Predictions], out: Path
+) -> Path:
     """Write the picture of some methods on one test set to `out`: a row of images per method, then
     the curves of all."""
     figure, axes, below = example_frame(list(predictions), columns=3, curves=2)

@@ -13,7 +13,7 @@ from functools import partial
 
 import numpy as np
 
-from bench.contracts import Predictions
+from bench.contracts import Predictions, TaskSpec
 from bench.metrics.weights import (
     Once,
     Statistic,
@@ -185,6 +185,11 @@ def _froc_block(data: Ranked, weights: np.ndarray, rates: Sequence[float]) -> np
 
 
 # --------------------------------------------------------------------------------------- statistics
+def score(predictions: Predictions, task: TaskSpec) -> Mapping[str, Statistic]:
+    """Return the metrics of what was kept of the test images."""
+    return statistics(predictions)
+
+
 def statistics(predictions: Predictions) -> Mapping[str, Statistic]:
     """Return every metric as a function of weights [R, n]; with several classes the mean over them
     and `<metric>:<class>`.

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from bench.contracts import Profile
-from bench.core.errors import SettingError, UnknownNameError
-from bench.core.registry import suggest
+from bench.core.errors import SettingError
 from bench.core.settings import (
     Count,
     Inside,
@@ -17,7 +16,6 @@ from bench.core.settings import (
     Range,
     Share,
     Side,
-    override,
 )
 from bench.training.plan import TrainPlan
 from bench.training.settings import TrainingSettings
@@ -163,13 +161,3 @@ PRESETS: Mapping[str, Mapping[Profile, DetectionSettings]] = {
     },
 }
 """The settings of each protocol and profile."""
-
-
-def resolve(protocol: str, profile: Profile, changes: Mapping[str, str]) -> DetectionSettings:
-    """Return the settings of `protocol` and `profile` with `changes`; raise UnknownNameError on
-    another protocol."""
-    if protocol not in PRESETS:
-        raise UnknownNameError(
-            f"unknown protocol '{protocol}' of detection.", suggest(protocol, PRESETS)
-        )
-    return override(PRESETS[protocol][profile], changes)

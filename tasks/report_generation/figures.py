@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.contracts import Predictions, Subset
+from bench.contracts import Predictions, Subset, TaskSpec
 from bench.report.pictures import as_it_is, save, wrapped
 from tasks.report_generation.attention import example_rows
 from tasks.report_generation.cleaning import split_sentences
@@ -24,7 +24,9 @@ WIDTH = 44
 Line = tuple[str, str]
 
 
-def draw_reports(test: Subset, predictions: Mapping[str, Predictions], out: Path) -> Path | None:
+def draw_reports(
+    task: TaskSpec, test: Subset, predictions: Mapping[str, Predictions], out: Path
+) -> Path | None:
     """Draw a few test studies into `out`, and beside it `<task>_attention.png` where a method kept
     where its words looked.
 

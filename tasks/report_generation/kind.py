@@ -1,28 +1,16 @@
-"""The report generation task kind: what the engine asks of it; the body is imported when first
-needed."""
+"""The report generation task kind: a declaration; its body is imported when it is used."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bench.contracts import (
-    Annotation,
-    Backbone,
-    CellContext,
-    Predictions,
-    Profile,
-    Subset,
-    TaskKind,
-    TaskSpec,
-)
+from bench.contracts import Annotation, Body, TaskKind, TaskSpec
 from bench.core.errors import SettingError
 from bench.data.annotations import Reports
 from tasks.report_generation.settings import PRESETS, ReportOptions, ReportSettings, resolve
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
 
@@ -55,6 +43,7 @@ class ReportGenerationKind(TaskKind):
     findings both name."""
 
     name = "report_generation"
+    presets = PRESETS
     evaluator_version = 2
     metrics = (
         "ce_f1_micro_abnormal",
@@ -74,20 +63,16 @@ class ReportGenerationKind(TaskKind):
     }
     lower_is_better = ("repeated_reports", "normal_copied", "copied_sentences", "empty*")
     options = ReportOptions
-
-    def settings(
-        self, task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]
-    ) -> ReportSettings:
-        """Return the preset of `protocol` and `profile` for `task`, with `overrides`."""
-        return resolve(task, protocol, profile, overrides)
+    settings = staticmethod(resolve)
+    fit = Body("tasks.report_generation.fit:fit")
+    predict = Body("tasks.report_generation.fit:predict")
+    statistics = Body("tasks.report_generation.metrics:score")
+    complete = Body("tasks.report_generation.fit:complete")
+    figure = Body("tasks.report_generation.figures:draw_reports")
 
     def needs(self, settings: ReportSettings) -> tuple[Annotation[Any], ...]:
         """Return the reports."""
         return (Reports(),)
-
-    def protocols(self) -> tuple[str, ...]:
-        """Return the names of the protocol presets."""
-        return tuple(PRESETS)
 
     def metric_names(self, task: TaskSpec, settings: ReportSettings) -> tuple[str, ...]:
         """Return the metrics of these settings."""
@@ -104,42 +89,3 @@ class ReportGenerationKind(TaskKind):
             )
             raise SettingError(message, "Use R2Gen's annotation.json, or --protocol default.")
         return None
-
-    def fit(self, backbone: Backbone, train: Subset, val: Subset, context: CellContext) -> Any:
-        """Train the decoder, or prepare the baseline that was asked for; return a
-        `tasks.report_generation.fit.Fitted`."""
-        from tasks.report_generation.fit import fit
-
-        return fit(backbone, train, val, context)
-
-    def predict(self, predictor: Any, test: Subset, context: CellContext) -> Predictions:
-        """Return one row per study that has a reference, with the counts that every metric is made
-        of."""
-        from tasks.report_generation.fit import predict
-
-        return predict(predictor, test, context)
-
-    def statistics(
-        self, predictions: Predictions, task: TaskSpec
-    ) -> Mapping[str, Callable[[np.ndarray], np.ndarray]]:
-        """Return every metric as a function of resampling weights [R, n]; METEOR is missing where
-        Java was."""
-        from tasks.report_generation.metrics import statistics
-
-        return statistics(predictions)
-
-    def complete(self, predictions: Predictions, settings: Any) -> Predictions | None:
-        """Return predictions whose texts were kept with the counts that needed Java, where it is
-        there now; None otherwise."""
-        from tasks.report_generation.fit import complete
-
-        return complete(predictions, settings)
-
-    def figure(
-        self, task: TaskSpec, test: Subset, predictions: Mapping[str, Predictions], out: Path
-    ) -> Path | None:
-        """Draw images with reference and generated text, findings coloured; the findings alone
-        where text may not be shown."""
-        from tasks.report_generation.figures import draw_reports
-
-        return draw_reports(test, predictions, out)

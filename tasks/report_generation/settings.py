@@ -290,9 +290,9 @@ PRESETS: Mapping[str, Mapping[Profile, Callable[[ReportSettings], ReportSettings
 
 
 def resolve(
-    task: TaskSpec, protocol: str, profile: Profile, changes: Mapping[str, str]
+    task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]
 ) -> ReportSettings:
-    """Return the settings of `protocol` and `profile` for `task` with `changes`; raise
+    """Return the settings of `protocol` and `profile` for `task` with `overrides`; raise
     UnknownNameError on another protocol.
 
     `task.options`: `text`, `images`.
@@ -302,4 +302,4 @@ def resolve(
             f"unknown protocol '{protocol}' of report generation.", suggest(protocol, PRESETS)
         )
     options = {key: task.options[key] for key in ("text", "images") if key in task.options}
-    return override(PRESETS[protocol][profile](ReportSettings(**options)), changes)
+    return override(PRESETS[protocol][profile](ReportSettings(**options)), overrides)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.contracts import CellContext, ImageTextEncoder, Predictions, Subset
+from bench.contracts import Backbone, CellContext, ImageTextEncoder, Predictions, Subset
 from bench.core.errors import DataError
-from bench.encoding.similarity import similarity_matrix
+from bench.encoding.similarity import need_text_side, similarity_matrix
 from tasks.classification.labels import keep_views, targets
 from tasks.classification.settings import ClassificationSettings
 from tasks.retrieval.metrics import label_values, own_values, relevance
@@ -34,6 +34,11 @@ class Pairs:
         """Return some images with the reports they have."""
         chosen, text_of = np.unique(self.text_of[rows], return_inverse=True)
         return Pairs([self.texts[i] for i in chosen], text_of, self.kinds, self.kind_of[rows])
+
+
+def fit(backbone: Backbone, train: Subset, val: Subset, context: CellContext) -> ImageTextEncoder:
+    """Return the encoder itself; raise NotApplicableError where it has no text side."""
+    return need_text_side(backbone, "retrieval")
 
 
 def predict(backbone: ImageTextEncoder, test: Subset, context: CellContext) -> Predictions:

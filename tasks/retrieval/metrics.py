@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.contracts import Predictions, TaskSpec
 from bench.metrics.weights import Statistic, ratio, weighted_median, weighted_sums
 
 if TYPE_CHECKING:
@@ -187,6 +188,11 @@ def _none_taken(size: np.ndarray, good: np.ndarray, taken: np.ndarray) -> np.nda
     for i in np.flatnonzero(taken):
         chance[i] = comb(int(size[i] - good[i]), int(taken[i])) / comb(int(size[i]), int(taken[i]))
     return chance
+
+
+def score(predictions: Predictions, task: TaskSpec) -> Mapping[str, Statistic]:
+    """Return the metrics of what was kept of the test images."""
+    return statistics(predictions.table)
 
 
 def statistics(table: pd.DataFrame) -> Mapping[str, Statistic]:

@@ -85,9 +85,9 @@ PRESETS: Mapping[str, Callable[[RetrievalSettings], RetrievalSettings]] = {
 
 
 def resolve(
-    task: TaskSpec, protocol: str, profile: Profile, changes: Mapping[str, str]
+    task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]
 ) -> RetrievalSettings:
-    """Return the settings of `protocol` and `profile` for `task` with `changes`; raise
+    """Return the settings of `protocol` and `profile` for `task` with `overrides`; raise
     UnknownNameError on another protocol.
 
     `task.options`: `labels`, `uncertain`, `views`, `text`, `ks`.
@@ -99,7 +99,7 @@ def resolve(
     preset = PRESETS[protocol](RetrievalSettings(**_task_values(task)))
     if profile == "demo":
         preset = dataclasses.replace(preset, image_size=144)
-    settings = override(preset, changes)
+    settings = override(preset, overrides)
     words = settings.uncertain or _policies(task)
     return dataclasses.replace(
         settings, uncertain=expand_policies(words, settings.labels) if settings.labels else ()

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.contracts import Predictions, Subset
+from bench.contracts import Predictions, Subset, TaskSpec
 from bench.data.annotations import Masks
 from bench.report.pictures import COLOURS, TRUTH, best_median_worst, example_frame, save, show
 from tasks.segmentation.metrics import SIZES, Counts, image_dice
@@ -40,7 +40,9 @@ def class_counts(predictions: Predictions, names: Sequence[str]) -> Counts:
     return Counts(tp, pred, target, int(table["pixels"].iloc[0]))
 
 
-def draw_predictions(test: Subset, predictions: Mapping[str, Predictions], out: Path) -> Path:
+def draw_predictions(
+    task: TaskSpec, test: Subset, predictions: Mapping[str, Predictions], out: Path
+) -> Path:
     """Write the picture of some methods on one test set to `out`.
 
     A row per method: its best, median and worst image with something to find, by Dice over all

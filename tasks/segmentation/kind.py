@@ -1,30 +1,14 @@
-"""The segmentation task kind: what the engine asks of it; the body is imported when first
-needed."""
+"""The segmentation task kind: a declaration; its body is imported when it is used."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
-from bench.contracts import (
-    Annotation,
-    Backbone,
-    CellContext,
-    NoOptions,
-    Predictions,
-    Profile,
-    Scaling,
-    Subset,
-    TaskSpec,
-)
+from bench.contracts import Annotation, Body, NoOptions, Scaling, TaskSpec
 from bench.data.annotations import Masks
 from bench.data.reference import TrainedKind
-from tasks.segmentation.settings import PRESETS, SegmentationSettings, resolve
-
-if TYPE_CHECKING:
-    import numpy as np
-
+from tasks.segmentation.settings import PRESETS, SegmentationSettings
 
 METRICS = (
     "dice_per_image",
@@ -51,6 +35,7 @@ class SegmentationKind(TrainedKind):
     per image."""
 
     name = "segmentation"
+    presets = PRESETS
     evaluator_version = 2
     scaling: ClassVar[Mapping[str, Scaling]] = {"mgca": "mgca", "gloria": "mgca"}
     metrics = (
@@ -66,51 +51,15 @@ class SegmentationKind(TrainedKind):
     baselines: ClassVar[Mapping[str, str]] = {"prior_mask": "tasks.segmentation.fit:fit_prior"}
     lower_is_better = ("hd95*",)
     options = NoOptions
-
-    def settings(
-        self, task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]
-    ) -> SegmentationSettings:
-        """Return the preset of `protocol` and `profile` with `overrides`."""
-        return resolve(protocol, profile, overrides)
+    fit = Body("tasks.segmentation.fit:fit")
+    predict = Body("tasks.segmentation.fit:predict")
+    statistics = Body("tasks.segmentation.metrics:score")
+    figure = Body("tasks.segmentation.figures:draw_predictions")
 
     def needs(self, settings: SegmentationSettings) -> tuple[Annotation[Any], ...]:
         """Return the masks."""
         return (Masks(),)
 
-    def protocols(self) -> tuple[str, ...]:
-        """Return the names of the protocol presets."""
-        return tuple(PRESETS)
-
     def metric_names(self, task: TaskSpec, settings: SegmentationSettings) -> tuple[str, ...]:
         """Return the metrics of these settings."""
         return (*METRICS, "dice_batch_mean") if settings.batch_mean else METRICS
-
-    def fit(self, backbone: Backbone, train: Subset, val: Subset, context: CellContext) -> Any:
-        """Train the head; return a `tasks.segmentation.fit.Segmenter`."""
-        from tasks.segmentation.fit import fit
-
-        return fit(backbone, train, val, context)
-
-    def predict(self, predictor: Any, test: Subset, context: CellContext) -> Predictions:
-        """Return pixel counts and boundary distances per image and class, and the masks packed to
-        bits."""
-        from tasks.segmentation.fit import predict
-
-        return predict(predictor, test, context)
-
-    def statistics(
-        self, predictions: Predictions, task: TaskSpec
-    ) -> Mapping[str, Callable[[np.ndarray], np.ndarray]]:
-        """Return every metric as a function of resampling weights [R, n]."""
-        from tasks.segmentation.metrics import statistics
-
-        return statistics(predictions.table)
-
-    def figure(
-        self, task: TaskSpec, test: Subset, predictions: Mapping[str, Predictions], out: Path
-    ) -> Path | None:
-        """Draw each method's best, median and worst images with what it marked, and Dice against
-        the size of the true mask."""
-        from tasks.segmentation.figures import draw_predictions
-
-        return draw_predictions(test, predictions, out)

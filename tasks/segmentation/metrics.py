@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.contracts import Predictions, TaskSpec
 from bench.metrics import counting
 from bench.metrics.weights import Statistic, mean_of_defined, mean_of_known, ratio
 
@@ -157,6 +158,11 @@ def batch_mean_weights(n: int, batch_size: int) -> np.ndarray:
     batch = np.arange(n) // batch_size
     size = np.bincount(batch, minlength=1)
     return 1.0 / (size[batch] * len(size))
+
+
+def score(predictions: Predictions, task: TaskSpec) -> Mapping[str, Statistic]:
+    """Return the metrics of what was kept of the test images."""
+    return statistics(predictions.table)
 
 
 def statistics(table: pd.DataFrame) -> Mapping[str, Statistic]:

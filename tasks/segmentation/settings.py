@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from bench.contracts import Profile
-from bench.core.errors import SettingError, UnknownNameError
-from bench.core.registry import suggest
+from bench.core.errors import SettingError
 from bench.core.settings import (
     Count,
     Inside,
@@ -18,7 +17,6 @@ from bench.core.settings import (
     Side,
     Weight,
     Width,
-    override,
 )
 from bench.training.plan import TrainPlan
 from bench.training.settings import TrainingSettings
@@ -217,13 +215,3 @@ PRESETS: Mapping[str, Mapping[Profile, SegmentationSettings]] = {
     "benchx": {"paper": _benchx(_PAPER), "demo": _small(_benchx(_demo(_PAPER)))},
 }
 """The settings of each protocol and profile."""
-
-
-def resolve(protocol: str, profile: Profile, changes: Mapping[str, str]) -> SegmentationSettings:
-    """Return the settings of `protocol` and `profile` with `changes`; raise UnknownNameError on
-    another protocol."""
-    if protocol not in PRESETS:
-        raise UnknownNameError(
-            f"unknown protocol '{protocol}' of segmentation.", suggest(protocol, PRESETS)
-        )
-    return override(PRESETS[protocol][profile], changes)

@@ -32,7 +32,7 @@ class ZeroShot:
     facts: Mapping[str, Any]
 
 
-def fit(backbone: Backbone, val: Subset, context: CellContext) -> ZeroShot:
+def fit(backbone: Backbone, train: Subset, val: Subset, context: CellContext) -> ZeroShot:
     """Make the prompts and, unless classes are exclusive, choose thresholds and temperatures on
     validation."""
     encoder = need_text_side(backbone, "zero-shot classification")

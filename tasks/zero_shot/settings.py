@@ -149,9 +149,9 @@ PRESETS: Mapping[str, Callable[[ZeroShotSettings], ZeroShotSettings]] = {
 
 
 def resolve(
-    task: TaskSpec, protocol: str, profile: Profile, changes: Mapping[str, str]
+    task: TaskSpec, protocol: str, profile: Profile, overrides: Mapping[str, str]
 ) -> ZeroShotSettings:
-    """Return the settings of `protocol` and `profile` for `task` with `changes`; raise
+    """Return the settings of `protocol` and `profile` for `task` with `overrides`; raise
     UnknownNameError on another protocol."""
     if protocol not in PRESETS:
         raise UnknownNameError(
@@ -160,7 +160,7 @@ def resolve(
     preset = PRESETS[protocol](ZeroShotSettings(**task_values(task)))
     if profile == "demo":
         preset = dataclasses.replace(preset, image_size=144)
-    settings = override(preset, changes)
+    settings = override(preset, overrides)
     return dataclasses.replace(
         settings,
         uncertain=expand_policies(settings.uncertain, settings.labels),

@@ -1,14 +1,17 @@
 """Rows of a subset keep everything that belongs to them; what was asked for in a word still is."""
 
+import inspect
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from pkgutil import resolve_name
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from bench.contracts import DATASETS, KINDS, TASKS, CellContext, Subset, TaskKind, needs_of
-from bench.core.errors import DataError
+from bench.contracts import DATASETS, KINDS, TASKS, Body, CellContext, Subset, TaskKind, needs_of
+from bench.core.errors import DataError, UnknownNameError
 from bench.core.progress import Silent
 from bench.data.annotations import Boxes, BoxRows, Labels, MaskRows, Masks, PerImage, Reports
 
@@ -55,6 +58,13 @@ def test_a_subset_without_an_annotation_says_so() -> None:
             ask()
 
 
+@dataclass(frozen=True)
+class Small:
+    """The least that settings have."""
+
+    image_size: int = 32
+
+
 class Kind(TaskKind):
     """A kind that fits nothing."""
 
@@ -76,6 +86,43 @@ def test_a_kind_of_before_names_what_it_needs_in_a_word(word: str) -> None:
     classes |= {"labels": (Labels,), "reports": (Reports,)}
     assert tuple(type(each) for each in needs_of(old, None)) == classes[word]
     assert needs_of(Kind(), None) == ()
+
+
+BODIES = [
+    (name, method, body)
+    for name, kind in KINDS.items()
+    for method, body in vars(type(kind)).items()
+    if isinstance(body, Body)
+]
+
+
+def test_every_kind_is_declared_apart_from_its_body() -> None:
+    for name, kind in KINDS.items():
+        if type(kind).__module__.startswith("tasks."):
+            methods = {method for owner, method, _ in BODIES if owner == name}
+            assert methods >= {"fit", "predict", "statistics"}, name
+
+
+@pytest.mark.parametrize(("name", "method", "body"), BODIES)
+def test_the_body_of_a_kind_takes_what_the_engine_gives(name: str, method: str, body: Body) -> None:
+    wanted = list(inspect.signature(getattr(TaskKind, method)).parameters)[1:]
+    taken = inspect.signature(resolve_name(body.function)).parameters
+    assert len(taken) == len(wanted), body.function
+    assert set(wanted) & set(taken), body.function
+
+
+def test_the_preset_of_a_protocol_is_overridden_by_type() -> None:
+    class Settled(Kind):
+        name = "settled"
+        presets: ClassVar[dict[str, Any]] = {"default": {"demo": Small()}}
+        settings = TaskKind.settings
+        protocols = TaskKind.protocols
+
+    task = TASKS.get("siim_seg")
+    assert Settled().protocols() == ("default",)
+    assert Settled().settings(task, "default", "demo", {"image_size": "64"}) == Small(64)
+    with pytest.raises(UnknownNameError, match="unknown protocol 'mcga' of settled"):
+        Settled().settings(task, "mcga", "demo", {})
 
 
 def test_a_context_names_the_classes_of_its_dataset_as_before(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from torch import nn
 from bench.contracts import CellContext, Features, InputSpec, Subset, TaskSpec
 from bench.core.progress import Silent
 from bench.data.annotations import MaskRows, Masks
-from tasks.segmentation.settings import resolve
+from tasks.segmentation.settings import PRESETS
 
 SIZE = 32
 TASK = TaskSpec(
@@ -97,7 +97,7 @@ def make_context(tmp_path: Path) -> Callable[..., Any]:
         seed: int = 0,
         **changes: Any,
     ) -> CellContext:
-        settings = replace(resolve(protocol, "demo", {}), **{**FAST, **changes})
+        settings = replace(PRESETS[protocol]["demo"], **{**FAST, **changes})
         return CellContext(TASK, settings, tmp_path / folder, "cpu", seed, "demo", Silent())
 
     return make
