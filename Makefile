@@ -74,6 +74,10 @@ lint: $(STAMP)  ## ruff and mypy
 	@echo "lint: ruff and mypy"
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
+docs-settings: $(STAMP)  ## write docs/settings.md from what stands under the fields of all settings
+	@echo "docs-settings: docs/settings.md"
+	@$(CLI) settings --markdown > docs/settings.md
+
 perf: $(STAMP)  ## measure the performance table (perf/)
 	@echo "perf"
 	@$(BIN)/python -m perf $(ARGS)

@@ -24,7 +24,7 @@ class PLACESettings(MethodSettings):
     """Width of the extractor, and of the layer that predicts correlations (CCE); a multiple of
     `heads`."""
     heads: Annotated[int, Range(1, 1024)] = 8
-    """Attention heads of both."""
+    """Attention heads of the extractor and of that layer."""
     competing: bool = False
     """Whether queries compete for patches (slot attention, Locatello et al. 2020) or each reads on
     its own."""

@@ -132,7 +132,7 @@ def _check_backbone(spec: BackboneSpec, request: RunRequest) -> None:
 
 def _check_recipe(spec: BackboneSpec, request: PretrainRequest) -> None:
     try:
-        _trainer(spec).check(_recipe(spec, request))
+        trainer_of(spec).check(_recipe(spec, request))
     except SettingError as error:
         raise SettingError(f"pre-training of '{spec.name}': {error.args[0]}", error.hint) from error
 
@@ -190,7 +190,7 @@ def train_encoder(
         raise PlaceBenchError(
             f"backbone '{request.method}' is not pre-trained here.", f"These are: {able}."
         )
-    trainer = _trainer(spec)
+    trainer = trainer_of(spec)
     check_value("seed", request.seed, Seed)
     check_value("threads", request.threads, Count)
     _check_recipe(spec, request)  # a wrong setting stops here, before any data is made
@@ -238,7 +238,7 @@ def _list_skipped(prepared: Prepared, folder: Path, progress: Progress) -> None:
         progress.say(f"{len(prepared.skipped)} image(s) were left out, listed in {path}")
 
 
-def _trainer(spec: BackboneSpec) -> Trainer:
+def trainer_of(spec: BackboneSpec) -> Trainer:
     """Return who trains a method; raise PlaceBenchError where the module that its declaration names
     is not there, or lacks a name that a Trainer has."""
     stated = f"pre-training method '{_method_name(spec)}': its trainer"
@@ -258,7 +258,7 @@ def _trainer(spec: BackboneSpec) -> Trainer:
 
 
 def _recipe(spec: BackboneSpec, request: PretrainRequest) -> Recipe:
-    return _trainer(spec).Recipe(
+    return trainer_of(spec).Recipe(
         _method_name(spec),
         request.profile,
         request.architecture,
@@ -316,7 +316,7 @@ def _method_name(spec: BackboneSpec) -> str:
 def _only_checkpoint(spec: BackboneSpec, request: PretrainRequest) -> Path:
     """Return the one trained checkpoint of a method and profile in the cache; several are an error
     that names them."""
-    trainer = _trainer(spec)
+    trainer = trainer_of(spec)
     name = spec.architecture(BackboneRequest(request.profile, request.architecture))
     method = _method_name(spec)
     folders = sorted((cache_home() / "checkpoints").glob(f"{method}-{name}-{request.profile}-*"))

@@ -16,6 +16,7 @@ from bench.commands.arguments.data import data_app
 from bench.commands.arguments.export import export
 from bench.commands.arguments.pretrain import pretrain
 from bench.commands.arguments.run import run
+from bench.commands.arguments.settings import settings
 from bench.core.console import guarded
 
 app = typer.Typer(
@@ -70,6 +71,7 @@ def list_names(
 
 app.command()(run)
 app.command()(pretrain)
+app.command()(settings)
 
 
 @app.command()

@@ -29,6 +29,7 @@ class Explained:
     meaning: str
 
 
+@lru_cache(maxsize=256)
 def explain(settings: type[Any]) -> tuple[Explained, ...]:
     """Return the fields of a settings dataclass, those of the class before those of its bases;
     raise SettingError for a class that is none."""
@@ -60,13 +61,13 @@ def meanings(settings: type[Any]) -> dict[str, str]:
 
 
 def shown(value: Any) -> str:
-    """Return a value as `--set` takes it."""
+    """Return a value as `--set` takes it, numbers to six digits."""
     if value is None:
         return "none"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
-        return f"{value:.12g}"
+        return f"{value:.6g}"
     if isinstance(value, tuple):
         return ",".join(map(shown, value))
     return str(value)
@@ -157,5 +158,7 @@ def _several(arguments: tuple[Any, ...], ranges: tuple[Any, ...]) -> str:
     lengths = [str(length) for length in ranges if isinstance(length, Length)]
     if Ellipsis not in arguments:
         lengths = [str(len(arguments))]
-    count = f"{lengths[0]} values" if lengths else "any number of values"
-    return f"{count}, separated by commas, each {each}"
+    count = lengths[0] if lengths else "any number of"
+    if each == "text":
+        return f"{count} words, separated by commas"
+    return f"{count} values, separated by commas, each {each}"

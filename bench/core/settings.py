@@ -8,6 +8,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any, TypeVar
 
 from bench.core.errors import SettingError
@@ -107,7 +108,8 @@ def check_fields(settings: Any) -> None:
         check_value(field.name, getattr(settings, field.name), hints[field.name])
 
 
-def field_hints(cls: type) -> dict[str, Any]:
+@lru_cache(maxsize=256)
+def field_hints(cls: type) -> Mapping[str, Any]:
     """Return the types of a dataclass's fields with what is annotated beside them."""
     return typing.get_type_hints(cls, include_extras=True)
 

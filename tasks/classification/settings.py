@@ -55,7 +55,7 @@ class ClassificationSettings(TrainingSettings):
     """The classifier: logistic or ridge regression or k nearest neighbours on the kept features of
     the frozen encoder, solved exactly with a penalty or k chosen on validation; linear is one layer
     trained by gradient steps, as the published probes are; finetune trains a copy of the encoder
-    with it."""
+    with it, under the protocol default by a recipe of its own."""
     image_size: Side = 256
     """Side in pixels of the square that images are kept at; from it they are brought to the size
     that the encoder takes."""

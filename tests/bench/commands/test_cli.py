@@ -20,6 +20,13 @@ HEAVY = ("torch", "pandas", "numpy", "mmengine", "timm", "transformers")
         ["list", "datasets", "--json"],
         ["--help"],
         ["run", "--help"],
+        ["settings", "--help"],
+        ["settings"],
+        ["settings", "siim_seg", "--protocol", "mgca"],
+        ["settings", "classification", "--json"],
+        ["settings", "place"],
+        ["settings", "timm"],
+        ["settings", "--markdown"],
     ],
 )
 def test_listing_and_help_import_nothing_heavy(words: list[str], tmp_path: Path) -> None:

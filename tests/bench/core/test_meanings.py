@@ -101,7 +101,7 @@ def test_a_class_that_is_no_dataclass_is_refused() -> None:
         (str | None, "text, or none"),
         (Literal["a", "b", "c"], "a, b or c"),
         (Annotated[int, Range(1, 9)] | None, "a whole number, at least 1 and at most 9, or none"),
-        (tuple[str, ...], "any number of values, separated by commas, each text"),
+        (tuple[str, ...], "any number of words, separated by commas"),
         (
             Annotated[tuple[Annotated[int, Range(1, 8)], ...], Length(1, 2)],
             "1 to 2 values, separated by commas, each a whole number, at least 1 and at most 8",

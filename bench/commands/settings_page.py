@@ -1,0 +1,155 @@
+"""docs/settings.md: the settings of all kinds, methods and encoders as Markdown tables. Imports no
+torch and no pandas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, get_args
+
+from bench.commands.settings import Asked, Row, displayed, settings_of_scheme, sheet
+from bench.contracts import BACKBONES, KINDS, TASKS, Profile
+from bench.core.meanings import explain
+
+_PROFILES: tuple[Profile, ...] = get_args(Profile)
+_HEAD = """# Settings
+
+Everything that `--set KEY=VALUE` changes. This page is made from the source, by
+`make docs-settings`. The same for one task, method or encoder, with its values:
+
+```
+place-bench settings siim_seg --protocol mgca --profile paper
+place-bench settings place
+```
+
+A value is that of the profile `paper`; behind it, in brackets, that of the profile `demo` where it
+is another one. An empty cell means the same as under the first protocol. *By task* is what the task
+says: its labels, the part of the report, the number of images. Some tasks change settings under a
+published protocol, as its authors did for that dataset;
+`place-bench settings TASK --protocol P` shows these.
+"""
+
+
+def page() -> str:
+    """Return the whole page."""
+    blocks = [_HEAD, "## Heads\n\n`place-bench run TASK --set KEY=VALUE`\n"]
+    for name, kind in KINDS.items():
+        if any(True for _ in _tasks_of(name)):
+            blocks.append(f"### {name}\n\n{_table(*_kind(name, kind.protocols()))}")
+    blocks.append(
+        "## Pre-training\n\n`place-bench pretrain METHOD --set KEY=VALUE`; in `place-bench run`, "
+        "where an encoder of the demo profile is trained on the way, `--set pretrain.KEY=VALUE`.\n"
+    )
+    blocks += _methods()
+    blocks.append(
+        "## Encoders\n\n`place-bench run TASK --backbones NAME --set backbone.KEY=VALUE`, or in "
+        "the name, `'NAME?KEY=VALUE&KEY=VALUE'`.\n"
+    )
+    blocks += _encoders()
+    return "\n".join(blocks)
+
+
+# ------------------------------------------------------------------------------------------- heads
+def _tasks_of(kind: str) -> Iterator[str]:
+    return (name for name, task in TASKS.items() if task.kind == kind)
+
+
+def _kind(name: str, protocols: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    """Return the head and the lines of a kind's table, a column for each protocol."""
+    columns = {protocol: _values(name, protocol) for protocol in protocols}
+    first, *others = protocols
+    rows = sheet(Asked(name, first, "paper")).rows
+    lines = []
+    for row in rows:
+        key = row.setting.name
+        usual = columns[first][key]
+        differing = [columns[other][key] for other in others]
+        cells = [usual, *("" if cell == usual else cell for cell in differing)]
+        lines.append([f"`{key}`", *cells, _explained(row)])
+    return ["setting", *protocols, "meaning"], lines
+
+
+def _values(name: str, protocol: str = "default") -> dict[str, str]:
+    """Return every setting's value in the paper profile, and in the demo profile where it
+    differs."""
+    paper, demo = (sheet(Asked(name, protocol, profile)).rows for profile in ("paper", "demo"))
+    return {
+        row.setting.name: _both(row.text, other.text)
+        for row, other in zip(paper, demo, strict=True)
+    }
+
+
+def _both(paper: str, demo: str) -> str:
+    return paper if paper == demo else f"{paper} ({demo})"
+
+
+# ---------------------------------------------------------------------------------------- encoders
+def _methods() -> list[str]:
+    """Return a table of what all methods have, and one of what each has beside."""
+    names = [name for name, spec in BACKBONES.items() if spec.method]
+    sheets = {name: sheet(Asked(name, profile="paper")).rows for name in names}
+    values = {name: _values(name) for name in names}
+    if not names:
+        return []
+    shared = set.intersection(*(set(own) for own in values.values()))
+    base = min(names, key=lambda name: len(values[name]))
+    every = [row for row in sheets[base] if row.setting.name in shared]
+    lines = [
+        [
+            f"`{row.setting.name}`",
+            values[base][row.setting.name],
+            _otherwise(row.setting.name, base, values),
+            _explained(row),
+        ]
+        for row in every
+    ]
+    blocks = [f"### Every method\n\n{_table(['setting', 'value', 'otherwise', 'meaning'], lines)}"]
+    for name in names:
+        own = [row for row in sheets[name] if row.setting.name not in shared]
+        lines = [
+            [f"`{row.setting.name}`", values[name][row.setting.name], _explained(row)]
+            for row in own
+        ]
+        table = _table(["setting", "value", "meaning"], lines) if own else "Nothing beside.\n"
+        blocks.append(f"### {name}\n\n{table}")
+    return blocks
+
+
+def _otherwise(key: str, base: str, values: Mapping[str, Mapping[str, str]]) -> str:
+    """Return the methods whose value of a shared setting is another one."""
+    return ", ".join(
+        f"{name}: {own[key]}" for name, own in values.items() if own[key] != values[base][key]
+    )
+
+
+def _encoders() -> list[str]:
+    """Return a table for every settings class, under the names of the encoders that have it."""
+    named: dict[type[Any], list[str]] = {}
+    for name, spec in BACKBONES.items():
+        if spec.settings_type and not spec.method:
+            named.setdefault(spec.settings_type, []).append(f"`{name}`")
+    for scheme in BACKBONES.schemes():
+        settings_type = settings_of_scheme(scheme)
+        if settings_type:
+            named.setdefault(settings_type, []).append(f"`{scheme}:NAME`")
+    blocks = []
+    for settings_type, names in named.items():
+        lines = [
+            [f"`{each.name}`", displayed(each.default), _explained(Row(each, each.default))]
+            for each in explain(settings_type)
+        ]
+        blocks.append(
+            f"### {', '.join(names)}\n\n{_table(['setting', 'default', 'meaning'], lines)}"
+        )
+    return blocks
+
+
+# ------------------------------------------------------------------------------------------ tables
+def _explained(row: Row) -> str:
+    return f"{row.setting.meaning} *Values: {row.setting.allowed}.*".strip()
+
+
+def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    rows = [head, ["---"] * len(head), *lines]
+    return "".join(
+        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |\n" for row in rows
+    )
