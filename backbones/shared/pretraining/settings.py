@@ -51,7 +51,7 @@ class MethodSettings(TrainingSettings):
     patience: Count | None = None
     recompute: bool = False
     """Whether activations inside blocks are computed again in the backward pass: less memory, more
-    time, the same gradients."""
+    time, the same gradients (BatchNorm's statistics still move once)."""
     compile: bool = False
     """Whether both encoders go through torch.compile: minutes at the start, then faster; needs a
     C++ compiler."""

@@ -11,7 +11,7 @@ from bench.core.errors import SettingError
 from bench.core.meanings import Explained, allowed, explain, meanings, shown
 from bench.core.registry import load_plugin
 from bench.core.settings import Betas, CheckedSettings, Length, Range
-from tests.bench.core.test_settings import SETTINGS
+from tests.support.settings import SETTINGS
 
 
 @dataclass(frozen=True)

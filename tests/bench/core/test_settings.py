@@ -1,11 +1,9 @@
 """Settings: overrides parsed by type, unknown keys refused with the nearest names."""
 
 import dataclasses
-import importlib
 import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -23,8 +21,7 @@ from bench.core.settings import (
     parse_list,
     parse_pairs,
 )
-
-ROOT = Path(__file__).parents[3]
+from tests.support.settings import SETTINGS
 
 
 @dataclass(frozen=True)
@@ -116,22 +113,6 @@ def test_the_ends_of_a_range_and_none_are_allowed() -> None:
     assert changed == Checked(rate=1.0, sizes=(1, 8), most=None)
 
 
-def every_settings_class() -> list[type[CheckedSettings]]:
-    """Return the settings of every head, pre-training method, encoder and of the trainer."""
-    modules = ["bench.training.plan", "backbones.published.files"]
-    for path in ROOT.glob("*/**/settings.py"):
-        parts = path.relative_to(ROOT).with_suffix("").parts
-        if parts[0] in ("backbones", "tasks"):
-            modules.append(".".join(parts))
-    for module in modules:
-        importlib.import_module(module)
-    found: list[type[CheckedSettings]] = [CheckedSettings]
-    for cls in found:
-        found += cls.__subclasses__()
-    packages = ("bench", "backbones", "tasks")
-    return [cls for cls in dict.fromkeys(found[1:]) if cls.__module__.split(".")[0] in packages]
-
-
 def numbers(hint: Any, ranges: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Yield what is annotated beside every number within a type."""
     if typing.get_origin(hint) is Annotated:
@@ -141,9 +122,6 @@ def numbers(hint: Any, ranges: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]
     elif typing.get_origin(hint) is not Literal:
         for inner in typing.get_args(hint):
             yield from numbers(inner)
-
-
-SETTINGS = {f"{cls.__module__}.{cls.__name__}": cls for cls in every_settings_class()}
 
 
 def test_the_walk_sees_all_heads_methods_and_encoders() -> None:
