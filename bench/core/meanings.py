@@ -29,7 +29,6 @@ class Explained:
     meaning: str
 
 
-@lru_cache(maxsize=256)
 def explain(settings: type[Any]) -> tuple[Explained, ...]:
     """Return the fields of a settings dataclass, those of the class before those of its bases;
     raise SettingError for a class that is none."""

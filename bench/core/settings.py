@@ -8,8 +8,8 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Annotated, Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from bench.core.errors import SettingError
 from bench.core.registry import suggest
@@ -108,10 +108,15 @@ def check_fields(settings: Any) -> None:
         check_value(field.name, getattr(settings, field.name), hints[field.name])
 
 
-@lru_cache(maxsize=256)
+_HINTS: WeakKeyDictionary[type, Mapping[str, Any]] = WeakKeyDictionary()
+"""What `field_hints` returned before: reading the types of a class takes longer than all checks."""
+
+
 def field_hints(cls: type) -> Mapping[str, Any]:
     """Return the types of a dataclass's fields with what is annotated beside them."""
-    return typing.get_type_hints(cls, include_extras=True)
+    if cls not in _HINTS:
+        _HINTS[cls] = typing.get_type_hints(cls, include_extras=True)
+    return _HINTS[cls]
 
 
 def check_value(key: str, value: Any, hint: Any) -> None:
