@@ -58,8 +58,10 @@ def merge(path: Path, sections: dict[str, str]) -> str:
     known = {part.split("\n", 1)[0]: f"## {part.rstrip()}\n" for part in old} | sections
     facts = provenance()
     head = (
-        "# Measured\n\nRatios measured side by side in one run (`make perf`); seconds differ "
-        "between machines. "
+        "# How fast it is\n\nEach line compares place-bench with the usual way of doing the same, "
+        "measured side by side in one run (`make perf`). `usual_s` and `ours_s` are seconds, "
+        "`ratio` is the first divided by the second, `equal` says whether both give the same "
+        "numbers, and `wanted` is the ratio that was aimed at. Seconds differ between machines. "
         f"Last run: {cores()} CPU cores, {platform.machine()}, Python "
         f"{facts['version:python']}, "
         f"torch {facts['version:torch']}.\n"

@@ -1,1 +1,1 @@
-"""Keys and numbers as they were: a change of the house's shape must not move them."""
+"""Keys and numbers as they were: a change of structure must not change them."""
