@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bench.contracts import BACKBONES, DATASETS, TASKS
+from bench.contracts import ANNOTATIONS, BACKBONES, DATASETS, TASKS, Dataset
 
 
 def rows(what: str) -> list[dict[str, Any]]:
@@ -51,6 +51,7 @@ def _datasets() -> list[dict[str, Any]]:
         {
             "name": name,
             "title": dataset.title,
+            "annotations": _annotations(dataset),
             "masks": list(dataset.mask_classes),
             "boxes": list(dataset.box_classes),
             "reports": dataset.has_reports,
@@ -60,6 +61,11 @@ def _datasets() -> list[dict[str, Any]]:
         }
         for name, dataset in DATASETS.items()
     ]
+
+
+def _annotations(dataset: Dataset) -> list[str]:
+    """Return the names of the annotations that a dataset offers, those of plug-ins too."""
+    return [name for name, annotation in ANNOTATIONS.items() if annotation.offered(dataset)]
 
 
 def show(what: str, as_json: bool) -> None:
@@ -97,7 +103,7 @@ def _backbone_lines(declarations: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def _dataset_lines(declarations: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     width = _width(declarations)
     for row in declarations:
-        contents = [name for name in ("masks", "boxes", "reports", "demo") if row[name]]
+        contents = [*row["annotations"], *(("demo",) if row["demo"] else ())]
         title = f"{row['title']} [{', '.join(contents)}]" if contents else row["title"]
         yield entry(row["name"], title, width)
     yield "\nIn brackets: what it has beside images. A demo is rendered when needed."

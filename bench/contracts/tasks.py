@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,13 +22,16 @@ from bench.contracts.declared import (
     task_faults,
     task_faults_together,
 )
-from bench.core.errors import UnknownNameError
+from bench.core.errors import PlaceBenchError, UnknownNameError
 from bench.core.registry import Registry, suggest
 from bench.core.settings import override
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+
+
+_PLACE = re.compile(r"\w+(\.\w+)*:\w+")
 
 
 @dataclass(frozen=True)
@@ -127,9 +132,29 @@ class Body:
 
     function: str
 
+    def __post_init__(self) -> None:
+        if not _PLACE.fullmatch(self.function):
+            raise self._wrong("is no place of a function")
+
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         """Import the function and call it."""
-        return resolve_name(self.function)(*arguments, **named)
+        return self.load()(*arguments, **named)
+
+    def load(self) -> Callable[..., Any]:
+        """Return the function; raise PlaceBenchError where there is none of that name."""
+        module, _, name = self.function.partition(":")
+        try:
+            function: Any = getattr(importlib.import_module(module), name, None)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+                raise  # something that the module itself imports
+            raise self._wrong(f"names no module: there is no {error.name}") from error
+        if not callable(function):
+            raise self._wrong("names no function of its module")
+        return function
+
+    def _wrong(self, what: str) -> PlaceBenchError:
+        return PlaceBenchError(f"Body('{self.function}') {what}.", 'Write "module:function".')
 
 
 class TaskKind(ABC):

@@ -3,7 +3,6 @@
 import inspect
 from dataclasses import dataclass
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,7 +10,7 @@ import pandas as pd
 import pytest
 
 from bench.contracts import DATASETS, KINDS, TASKS, Body, CellContext, Subset, TaskKind, needs_of
-from bench.core.errors import DataError, UnknownNameError
+from bench.core.errors import DataError, PlaceBenchError, UnknownNameError
 from bench.core.progress import Silent
 from bench.data.annotations import Boxes, BoxRows, Labels, MaskRows, Masks, PerImage, Reports
 
@@ -106,9 +105,29 @@ def test_every_kind_is_declared_apart_from_its_body() -> None:
 @pytest.mark.parametrize(("name", "method", "body"), BODIES)
 def test_the_body_of_a_kind_takes_what_the_engine_gives(name: str, method: str, body: Body) -> None:
     wanted = list(inspect.signature(getattr(TaskKind, method)).parameters)[1:]
-    taken = inspect.signature(resolve_name(body.function)).parameters
+    taken = inspect.signature(body.load()).parameters
     assert len(taken) == len(wanted), body.function
     assert set(wanted) & set(taken), body.function
+
+
+@pytest.mark.parametrize("place", ["tasks.retrieval.fit", "", "tasks retrieval:fit", ":fit"])
+def test_a_body_that_is_no_place_is_refused_where_it_is_written(place: str) -> None:
+    with pytest.raises(PlaceBenchError, match="is no place of a function"):
+        Body(place)
+
+
+@pytest.mark.parametrize(
+    ("place", "fault"),
+    [
+        ("tasks.retrieval.fits:fit", "there is no tasks.retrieval.fits"),
+        ("no_package.fit:fit", "there is no no_package"),
+        ("bench.data.splits:no_function", "names no function of its module"),
+        ("bench.data.annotations:FACTS", "names no function of its module"),
+    ],
+)
+def test_a_body_that_is_not_there_is_named(place: str, fault: str) -> None:
+    with pytest.raises(PlaceBenchError, match=fault):
+        Body(place)()
 
 
 def test_the_preset_of_a_protocol_is_overridden_by_type() -> None:

@@ -49,5 +49,5 @@ def test_datasets_say_what_they_have(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = " ".join(listed("datasets", capsys, monkeypatch).split())
-    assert f"{DATASETS.get('siim').title} [masks, demo]" in shown
+    assert f"{DATASETS.get('siim').title} [labels, masks, demo]" in shown
     assert "data info NAME" in shown
