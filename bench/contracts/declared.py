@@ -335,15 +335,14 @@ def _no_names(title: str, attribute: str, value: object) -> Iterator[PlaceBenchE
 
 
 def _no_fits(title: str, baselines: object) -> Iterator[PlaceBenchError]:
-    """Yield a fault where rows without an encoder are no functions, or places of functions, by
-    name."""
+    """Yield a fault where rows without an encoder are no functions by name."""
     wanted = 'a dict of functions, such as {"prior_mask": fit_prior}'
     if not isinstance(baselines, Mapping):
         yield _wrong(title, "baselines", baselines, wanted)
         return
     for name, fit in baselines.items():
-        if not (callable(fit) or (isinstance(fit, str) and ":" in fit)):
-            yield _wrong(title, f"baselines[{name!r}]", fit, "a function, or its 'module:function'")
+        if not callable(fit):
+            yield _wrong(title, f"baselines[{name!r}]", fit, "a function, or a Body")
 
 
 def _not_callable(title: str, attribute: str, value: object) -> Iterator[PlaceBenchError]:

@@ -8,7 +8,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.contracts.annotations import ANNOTATIONS, Annotation
@@ -170,9 +169,9 @@ class TaskKind(ABC):
     give more."""
     lower_is_better: tuple[str, ...] = ()
     """Patterns (fnmatch) of the metrics whose smallest value is the best, e.g. "*_rank"."""
-    baselines: ClassVar[Mapping[str, FitBaseline | str]] = {}
+    baselines: ClassVar[Mapping[str, FitBaseline]] = {}
     """Rows beside the encoders that need none: name, e.g. constant_report -> the function that fits
-    it, or "module:function" where its import is heavy."""
+    it: a function, or a `Body` where its import is heavy."""
     compares_texts: bool = False
     """Whether it compares images with texts: its encoders need a text side."""
     options: ClassVar[type[Any] | None] = None
@@ -230,8 +229,7 @@ class TaskKind(ABC):
 
     def baseline(self, name: str) -> FitBaseline:
         """Return the function that fits one of `baselines`."""
-        fit = self.baselines[name]
-        return resolve_name(fit) if isinstance(fit, str) else fit
+        return self.baselines[name]
 
     @abstractmethod
     def fit(self, backbone: Backbone, train: Subset, val: Subset, context: CellContext) -> Any:

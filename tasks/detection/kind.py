@@ -38,7 +38,9 @@ class DetectionKind(TrainedKind):
     evaluator_version = 2
     scaling: ClassVar[Mapping[str, Scaling]] = {"mgca": "mgca"}
     metrics = ("map_rsna", "map", "ap50", "ar", "froc")
-    baselines: ClassVar[Mapping[str, str]] = {"frequent_boxes": "tasks.detection.fit:fit_frequent"}
+    baselines: ClassVar[Mapping[str, Body]] = {
+        "frequent_boxes": Body("tasks.detection.fit:fit_frequent")
+    }
     options = NoOptions
     fit = Body("tasks.detection.fit:fit")
     predict = Body("tasks.detection.fit:predict")

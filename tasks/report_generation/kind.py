@@ -57,9 +57,9 @@ class ReportGenerationKind(TaskKind):
         "cider",
         "repeated_reports",
     )
-    baselines: ClassVar[Mapping[str, str]] = {
-        "constant_report": "tasks.report_generation.fit:fit_constant",
-        "random_report": "tasks.report_generation.fit:fit_random",
+    baselines: ClassVar[Mapping[str, Body]] = {
+        "constant_report": Body("tasks.report_generation.fit:fit_constant"),
+        "random_report": Body("tasks.report_generation.fit:fit_random"),
     }
     lower_is_better = ("repeated_reports", "normal_copied", "copied_sentences", "empty*")
     options = ReportOptions

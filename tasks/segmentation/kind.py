@@ -48,7 +48,9 @@ class SegmentationKind(TrainedKind):
         "image_sensitivity",
         "image_specificity",
     )
-    baselines: ClassVar[Mapping[str, str]] = {"prior_mask": "tasks.segmentation.fit:fit_prior"}
+    baselines: ClassVar[Mapping[str, Body]] = {
+        "prior_mask": Body("tasks.segmentation.fit:fit_prior")
+    }
     lower_is_better = ("hd95*",)
     options = NoOptions
     fit = Body("tasks.segmentation.fit:fit")

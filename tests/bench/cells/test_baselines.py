@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.cells.prepare import RunRequest, check_rows, entrants, left_out
-from bench.contracts import BACKBONES, KINDS, TASKS, BackboneRequest
+from bench.contracts import BACKBONES, KINDS, TASKS, BackboneRequest, Body
 from bench.core.errors import NotApplicableError
 
 SIIM, NIH = TASKS.get("siim_seg"), TASKS.get("nih_cls")
@@ -33,7 +33,8 @@ def test_every_baseline_of_a_kind_is_a_function() -> None:
     declared = [(kind, name) for _, kind in KINDS.items() for name in kind.baselines]
     assert len(declared) >= 4
     for kind, name in declared:
-        assert callable(kind.baseline(name))
+        fit = kind.baseline(name)
+        assert callable(fit.load() if isinstance(fit, Body) else fit)
 
 
 def test_another_kinds_baseline_is_left_out_before_any_data_is_read() -> None:
