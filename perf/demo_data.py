@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 
 from bench.core.progress import default_progress
+from tasks.datasets.demos import mimic_cxr, siim
 from tasks.demo.beam.render import render
 from tasks.demo.body.patient import PATHOLOGY, sample_study
-from tasks.demo.writers import manifest, mimic_cxr, siim
+from tasks.demo.writers import manifest
 
 STUDIES = {"siim": 40, "mimic_cxr": 120}
 """A tenth of what the demo writes by default."""

@@ -21,6 +21,21 @@ FLOORS = (
     ("commands",),
 )
 """Rooms of `bench` from the ground up; rooms of one floor do not know each other."""
+TASK_FLOORS = (
+    ("labelling",),
+    ("demo",),
+    ("datasets",),
+    (
+        "classification",
+        "zero_shot",
+        "retrieval",
+        "segmentation",
+        "detection",
+        "report_generation",
+    ),
+)
+"""Folders of `tasks` from the ground up: the demo renders and knows no dataset's layout, and the
+task kinds do not know each other."""
 FACES = {"cli.py", "errors.py", "registry.py", "settings.py", "progress.py", "__init__.py"}
 """Files of `bench` itself: they only pass on what stands in a room."""
 
@@ -42,8 +57,8 @@ def rooms_of(path: Path, package: str) -> set[str]:
     return {name[len(prefix) :].partition(".")[0] for name in modules}
 
 
-def floor_of(room: str) -> int:
-    return next(number for number, rooms in enumerate(FLOORS) if room in rooms)
+def floor_of(room: str, floors: tuple[tuple[str, ...], ...] = FLOORS) -> int:
+    return next(number for number, rooms in enumerate(floors) if room in rooms)
 
 
 def files(folder: str) -> list[Path]:
@@ -81,6 +96,22 @@ def test_the_engine_knows_no_task_and_no_encoder() -> None:
 def test_tasks_and_encoders_never_meet() -> None:
     for here, there in (("tasks", "backbones"), ("backbones", "tasks")):
         assert not [p for p in files(here) if any(n.split(".")[0] == there for n in imported(p))]
+
+
+def test_every_folder_of_tasks_has_a_floor() -> None:
+    folders = {path.parent.name for path in (ROOT / "tasks").glob("*/__init__.py")}
+    assert folders == {folder for floor in TASK_FLOORS for folder in floor}
+
+
+@pytest.mark.parametrize("folder", [folder for floor in TASK_FLOORS for folder in floor])
+def test_no_folder_of_tasks_reaches_up_or_sideways(folder: str) -> None:
+    reached = {
+        f"{path.relative_to(ROOT)} -> {other}"
+        for path in files(f"tasks/{folder}")
+        for other in rooms_of(path, "tasks")
+        if other != folder and floor_of(other, TASK_FLOORS) >= floor_of(folder, TASK_FLOORS)
+    }
+    assert not reached
 
 
 def test_what_methods_share_knows_no_method() -> None:

@@ -73,7 +73,7 @@ def only_pooled_maps(pool: str | None) -> None:
 
 def quarters(depth: int) -> list[int]:
     """Return the indices of four blocks evenly apart, the last one included."""
-    return sorted({max(1, round(depth * part / 4)) - 1 for part in (1, 2, 3, 4)})
+    return sorted({max(1, round(depth * quarter / 4)) - 1 for quarter in (1, 2, 3, 4)})
 
 
 def features_of(maps: Sequence[torch.Tensor], pooled: torch.Tensor, height: int) -> Features:
@@ -103,7 +103,8 @@ class ExternalEncoder(EncoderNetwork):
     ) -> None:
         network.eval()
         super().__init__(_measure(name, network, spec))
-        self.model, self.fixed_size = network, fixed_size
+        self.model = network
+        self.fixed_size = fixed_size
 
     def features(self, images: torch.Tensor) -> Features:
         """Encode normalised images [B, 3, H, W]."""
@@ -125,20 +126,20 @@ class ExternalEncoder(EncoderNetwork):
 def _measure(name: str, network: nn.Module, spec: InputSpec) -> Architecture:
     try:
         with torch.inference_mode():
-            found = network(torch.zeros(1, 3, spec.size, spec.size))
+            features = network(torch.zeros(1, 3, spec.size, spec.size))
     except (AssertionError, RuntimeError, ValueError, TypeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise SettingError(
             f"{name} does not take images of {spec.size} x {spec.size} px: {reason}.",
             "Give a size that its patches and windows divide, e.g. ?size=224.",
         ) from error
-    strides = tuple(spec.size // item.shape[2] for item in found.pyramid)
+    strides = tuple(spec.size // item.shape[2] for item in features.pyramid)
     family: Literal["resnet", "vit"] = (
         "vit" if len(set(strides)) == 1 and len(strides) > 1 else "resnet"
     )
-    widths = tuple(item.shape[1] for item in found.pyramid)
+    widths = tuple(item.shape[1] for item in features.pyramid)
     return Architecture(
-        name, family, spec, found.pooled.shape[1], found.patches.shape[2], widths, strides
+        name, family, spec, features.pooled.shape[1], features.patches.shape[2], widths, strides
     )
 
 
@@ -164,7 +165,8 @@ class DualBackbone(ExternalBackbone):
         coverage: Coverage | None = None,
     ) -> None:
         super().__init__(name, encoder, coverage)
-        self.module, self.dual = dual, dual
+        self.module = dual
+        self.dual = dual
         self.module.eval()
 
     def embed_images(self, images: torch.Tensor) -> torch.Tensor:

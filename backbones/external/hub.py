@@ -53,15 +53,15 @@ def weight_files(source: str, revision: str = "main") -> list[Path]:
         if path.suffix != ".json":
             return [path]
         shards = sorted(set(_weight_map(path).values()))
-        found = [hub_file(source, shard, revision) for shard in shards]
-        return [path, *(shard for shard in found if shard is not None)]
+        paths = [hub_file(source, shard, revision) for shard in shards]
+        return [path, *(shard for shard in paths if shard is not None)]
     return []
 
 
 def _weight_map(path: Path) -> dict[str, str]:
     content = read_json_object(path)
     shards = content.get("weight_map")
-    if not isinstance(shards, dict) or not all(isinstance(each, str) for each in shards.values()):
+    if not isinstance(shards, dict) or not all(isinstance(shard, str) for shard in shards.values()):
         raise CheckpointError(f"{path} has no weight_map.", "Copy or download it again.")
     return shards
 

@@ -58,27 +58,27 @@ class HubMaps(nn.Module):
 
     def forward(self, images: torch.Tensor) -> Features:
         """Encode normalised images [B, 3, H, W]."""
-        found = self.vision(
+        outputs = self.vision(
             pixel_values=images, output_hidden_states=True, return_dict=True, **self.options
         )
-        maps = getattr(found, "reshaped_hidden_states", None) or found.hidden_states
+        maps = getattr(outputs, "reshaped_hidden_states", None) or outputs.hidden_states
         if maps[-1].ndim == 4:
             only_pooled_maps(self.pool)
-            return features_of(maps, self._pooler(found, maps[-1].mean((2, 3))), images.shape[2])
-        return self._tokens(found, images)
+            return features_of(maps, self._pooler(outputs, maps[-1].mean((2, 3))), images.shape[2])
+        return self._tokens(outputs, images)
 
-    def _tokens(self, found: Any, images: torch.Tensor) -> Features:
+    def _tokens(self, outputs: Any, images: torch.Tensor) -> Features:
         """Return the Features of a ViT: class token (CLIP: its pooled output), normalised patches,
         four normalised blocks."""
         patch = self._patch()
         grid = (images.shape[2] // patch, images.shape[3] // patch)
         count = grid[0] * grid[1]
-        last = self._norm(found.last_hidden_state) if self.dual else found.last_hidden_state
+        last = self._norm(outputs.last_hidden_state) if self.dual else outputs.last_hidden_state
         first = last[:, 0] if last.shape[1] > count else last.mean(1)
-        pooled = self._pooler(found, first) if self.dual or last.shape[1] == count else first
+        pooled = self._pooler(outputs, first) if self.dual or last.shape[1] == count else first
         blocks = [
-            self._norm(found.hidden_states[index + 1][:, -count:])
-            for index in quarters(len(found.hidden_states) - 1)
+            self._norm(outputs.hidden_states[index + 1][:, -count:])
+            for index in quarters(len(outputs.hidden_states) - 1)
         ]
         maps = tuple(block.transpose(1, 2).unflatten(2, grid) for block in blocks)
         patches = last[:, -count:]
@@ -86,8 +86,8 @@ class HubMaps(nn.Module):
         return Features(pool_tokens(self.pool, pooled, token, patches), patches, grid, maps)
 
     @staticmethod
-    def _pooler(found: Any, otherwise: torch.Tensor) -> torch.Tensor:
-        pooled = getattr(found, "pooler_output", None)
+    def _pooler(outputs: Any, otherwise: torch.Tensor) -> torch.Tensor:
+        pooled = getattr(outputs, "pooler_output", None)
         return otherwise if pooled is None else pooled.flatten(1)
 
     def _norm(self, states: torch.Tensor) -> torch.Tensor:
@@ -153,9 +153,9 @@ class HubDual(DualEncoder):
         )
 
 
-def _tensor(found: Any) -> torch.Tensor:
+def _tensor(output: Any) -> torch.Tensor:
     """Return the embedding: transformers 5 wraps it in an output object."""
-    return found if isinstance(found, torch.Tensor) else found.pooler_output
+    return output if isinstance(output, torch.Tensor) else output.pooler_output
 
 
 def build(rest: str, request: BackboneRequest) -> Backbone:
@@ -174,8 +174,8 @@ def build(rest: str, request: BackboneRequest) -> Backbone:
     maps = HubMaps(vision, dual, settings.pool).eval()
     spec = apply_input(_input_spec(source, settings), settings)
     coverage = _coverage(source, model, facts, maps, spec.size)
-    own = architecture("hf", rest, request) or type(model).__name__
-    encoder = ExternalEncoder(own, maps, spec)
+    name = architecture("hf", rest, request) or type(model).__name__
+    encoder = ExternalEncoder(name, maps, spec)
     if not dual:
         return ExternalBackbone(f"hf:{rest}", encoder, coverage)
     dual_encoder = HubDual(model, partial(_tokenizer, source, settings.revision))
@@ -277,23 +277,23 @@ def _coverage(
 ) -> Coverage:
     """Return the coverage transformers reports; raise CheckpointError where a weight that the
     forward pass uses is missing, or the file has further layers."""
-    wanted = expected_state(model)
+    expected = expected_state(model)
     wrong = [
         item[0] if isinstance(item, (tuple, list)) else item
         for item in facts.get("mismatched_keys", ())
     ]
-    absent = {key for key in {*facts["missing_keys"], *wrong} if key in wanted}
-    check_values({key: wanted[key] for key in wanted if key not in absent}, f"hf:{source}")
+    absent = {key for key in {*facts["missing_keys"], *wrong} if key in expected}
+    check_values({key: expected[key] for key in expected if key not in absent}, f"hf:{source}")
     idle = _idle(absent, maps, size) if absent else set()
-    wanted = {key: value for key, value in wanted.items() if key not in idle}
+    expected = {key: value for key, value in expected.items() if key not in idle}
     missing = tuple(sorted(absent - idle))
-    filled = {key: value.numel() for key, value in wanted.items() if key not in absent}
+    filled = {key: value.numel() for key, value in expected.items() if key not in absent}
     unused = tuple(sorted(facts.get("unexpected_keys", ())))
     coverage = Coverage(
         len(filled),
-        len(wanted),
+        len(expected),
         sum(filled.values()),
-        sum(value.numel() for value in wanted.values()),
+        sum(value.numel() for value in expected.values()),
         missing,
         len(unused),
         unused,
@@ -306,7 +306,7 @@ def _coverage(
             f"{coverage}.",
             "Another model? Every weight must come from the file.",
         )
-    check_depth(unused, wanted, (), f"hf:{source}", type(model).__name__)
+    check_depth(unused, expected, (), f"hf:{source}", type(model).__name__)
     default_progress().say(f"hf:{source}: {coverage}")
     return coverage
 

@@ -56,22 +56,23 @@ class OpenClipMaps(nn.Module):
 
     def forward(self, images: torch.Tensor) -> Features:
         """Encode normalised images [B, 3, H, W]."""
-        found = self.visual.forward_intermediates(
+        outputs = self.visual.forward_intermediates(
             images,
             output_fmt="NCHW",
             normalize_intermediates=True,
             output_extra_tokens=self.pool is not None,
         )
-        maps, pooled = found["image_intermediates"], found["image_features"]
+        maps = outputs["image_intermediates"]
+        pooled = outputs["image_features"]
         if maps[0].shape[-2:] != maps[-1].shape[-2:]:
             only_pooled_maps(self.pool)
             return features_of(maps, pooled, images.shape[2])
-        chosen = tuple(maps[index] for index in quarters(len(maps)))
-        patches = tokens(chosen[-1])
-        prefixes = found.get("image_intermediates_prefix") or [None]
+        pyramid = tuple(maps[index] for index in quarters(len(maps)))
+        patches = tokens(pyramid[-1])
+        prefixes = outputs.get("image_intermediates_prefix") or [None]
         first = prefixes[-1][:, 0] if prefixes[-1] is not None else None
         pooled = pool_tokens(self.pool, pooled, first, patches)
-        return Features(pooled, patches, (chosen[-1].shape[2], chosen[-1].shape[3]), chosen)
+        return Features(pooled, patches, (pyramid[-1].shape[2], pyramid[-1].shape[3]), pyramid)
 
 
 class OpenClipDual(DualEncoder):
@@ -111,9 +112,9 @@ def build(rest: str, request: BackboneRequest) -> Backbone:
     check_weight_files(weights_paths("open_clip", rest, request))
     model = _create(library, name, settings, request.seed, options)
     spec = apply_input(_input_spec(model.visual), settings)
-    own = architecture("open_clip", rest, request) or rest
+    architecture_name = architecture("open_clip", rest, request) or rest
     maps = OpenClipMaps(model.visual, settings.pool)
-    encoder = ExternalEncoder(own, maps, spec, fixed_size=True)
+    encoder = ExternalEncoder(architecture_name, maps, spec, fixed_size=True)
     dual = OpenClipDual(model, partial(_tokenizer, library, name))
     return DualBackbone(f"open_clip:{rest}", encoder, dual, _coverage(model, rest, settings))
 
@@ -149,10 +150,10 @@ def text_tower(folder: Path) -> dict[str, Any]:
     name = str(text.get("hf_model_name") or "")
     if not name or Path(name).is_dir():
         return {}
-    for place in (folder / name.rpartition("/")[2], folder):
-        config = place / "config.json"
+    for parent in (folder / name.rpartition("/")[2], folder):
+        config = parent / "config.json"
         if config.is_file() and read_json_object(config).get("model_type") in _TEXT_TOWERS:
-            inside = {**text, "hf_model_name": str(place), "hf_model_pretrained": False}
+            inside = {**text, "hf_model_name": str(parent), "hf_model_pretrained": False}
             return {"text_cfg": inside}
     if hub_file(name, "config.json") is not None:
         return {}
@@ -168,10 +169,10 @@ def tagged_file(name: str, tag: str) -> Path | None:
     library = _library(name)
     facts = library.get_pretrained_cfg(name, tag)
     try:
-        found = library.download_pretrained(facts) if facts else ""
+        path = library.download_pretrained(facts) if facts else ""
     except (OSError, RuntimeError, ValueError):
         return None
-    return Path(found) if found else None
+    return Path(path) if path else None
 
 
 def _tokenizer(library: Any, name: str) -> Any:

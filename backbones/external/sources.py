@@ -39,16 +39,16 @@ _HUB = ("hf-hub:", "hf_hub:")
 def architecture(scheme: str, rest: str, request: BackboneRequest) -> str:
     """Return the architecture that will be loaded, "" where only the library knows; raise
     SettingError where another one was asked for."""
-    own = _ARCHITECTURES[scheme](rest, request)
-    return fixed_architecture(f"{scheme}:{rest}", own, request.architecture)
+    loaded = _ARCHITECTURES[scheme](rest, request)
+    return fixed_architecture(f"{scheme}:{rest}", loaded, request.architecture)
 
 
 def weights_file(scheme: str, rest: str, request: BackboneRequest) -> Path | None:
     """Return the local file an external encoder is read from; None where a library keeps it in a
     cache of its own."""
-    given = _given(scheme, rest, request)
-    if given is not None:
-        return given
+    named = _given(scheme, rest, request)
+    if named is not None:
+        return named
     folder = Path(rest).expanduser()
     names = ("model.safetensors", "pytorch_model.bin", *_OPEN_CLIP_WEIGHTS)
     inside = [folder / name for name in names if (folder / name).is_file()]
@@ -67,8 +67,8 @@ def weights_digest(scheme: str, rest: str, request: BackboneRequest) -> str:
 
 def weights_paths(scheme: str, rest: str, request: BackboneRequest) -> list[Path]:
     """Return all files that decide what an external encoder computes; none for random weights."""
-    given = _given(scheme, rest, request)
-    return _FILES[scheme](rest, request) if given is None else [_existing(given)]
+    named = _given(scheme, rest, request)
+    return _FILES[scheme](rest, request) if named is None else [_existing(named)]
 
 
 def _given(scheme: str, rest: str, request: BackboneRequest) -> Path | None:
@@ -98,8 +98,8 @@ def _described(source: str, weights: list[Path], revision: str = "main") -> list
     if not weights:
         return []
     names = (*_DESCRIPTIONS, *_TEXT) if Path(source).expanduser().is_dir() else _DESCRIPTIONS
-    found = [hub_file(source, name, revision) for name in names]
-    return [*weights, *(path for path in found if path is not None)]
+    descriptions = [hub_file(source, name, revision) for name in names]
+    return [*weights, *(path for path in descriptions if path is not None)]
 
 
 def _hf_files(rest: str, request: BackboneRequest) -> list[Path]:
@@ -110,14 +110,14 @@ def _hf_files(rest: str, request: BackboneRequest) -> list[Path]:
 def _had(name: str, source: str, revision: str = "main") -> list[Path]:
     """Return the weights of a folder or of a model on the hub; raise MissingDependencyError, saying
     how to bring them, where the hub's are not to be had."""
-    found = weight_files(source, revision)
-    if not found and not Path(source).expanduser().is_dir():
+    paths = weight_files(source, revision)
+    if not paths and not Path(source).expanduser().is_dir():
         raise MissingDependencyError(
             f"{name}: its weights are not on this machine and cannot be downloaded.",
             f"On a machine with network access run `huggingface-cli download {source}`, then copy "
             "$HF_HOME here, or copy the model's folder and name it.",
         )
-    return found
+    return paths
 
 
 def _timm_files(rest: str, request: BackboneRequest) -> list[Path]:
@@ -156,8 +156,8 @@ def _open_clip_weights(source: str) -> list[Path]:
     folder = Path(source).expanduser()
     if folder.is_dir():
         return sorted(path for path in folder.iterdir() if path.suffix in _SUFFIXES)
-    found = [hub_file(source, name) for name in _OPEN_CLIP_WEIGHTS]
-    return [path for path in found if path is not None][:1] or weight_files(source)
+    paths = [hub_file(source, name) for name in _OPEN_CLIP_WEIGHTS]
+    return [path for path in paths if path is not None][:1] or weight_files(source)
 
 
 def _open_clip_tag(name: str, tag: str) -> list[Path]:

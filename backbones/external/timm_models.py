@@ -117,9 +117,9 @@ def build(rest: str, request: BackboneRequest) -> Backbone:
     weights = _weights(folder, settings)
     model, coverage = create(name, settings, weights, request.seed)
     spec = apply_input(input_spec(model), settings)
-    own = architecture("timm", rest, request)
+    architecture_name = architecture("timm", rest, request)
     encoder = ExternalEncoder(
-        own, TimmMaps(model, settings.pool), spec, fixed_size=takes_one_size(model)
+        architecture_name, TimmMaps(model, settings.pool), spec, fixed_size=takes_one_size(model)
     )
     return ExternalBackbone(f"timm:{rest}", encoder, coverage)
 
@@ -189,30 +189,33 @@ def _from_file(
     name: str, settings: TimmSettings, path: Path, seed: int
 ) -> tuple[nn.Module, Coverage]:
     state = state_dict_of(read_weights(path), path, settings.key)
-    chosen = take_prefix(state, (settings.prefix,)) if settings.prefix else state
+    encoder_state = take_prefix(state, (settings.prefix,)) if settings.prefix else state
     model = _made(name, settings, seed, pretrained=False)
-    fitting, said = convert_state(model, chosen)
+    fitting, adaptations = convert_state(model, encoder_state)
     if _pools_before_norm(model, fitting):
         model = _made(name, settings, seed, pretrained=False, global_pool="avg")
-        fitting, said = convert_state(model, chosen)
-        said = (*said, "fc_norm in place of norm: pooled is the normalised mean of the patches")
-    return model, fill_with_hint(model, fitting, state, path, name, said)
+        fitting, adaptations = convert_state(model, encoder_state)
+        adaptations = (
+            *adaptations,
+            "fc_norm in place of norm: pooled is the normalised mean of the patches",
+        )
+    return model, fill_with_hint(model, fitting, state, path, name, adaptations)
 
 
 def _pools_before_norm(model: nn.Module, state: State) -> bool:
     """Tell whether a file has the norm behind the mean (MAE's fine-tuned ViTs) where the model has
     one before it."""
-    wanted = expected_state(model)
-    return "fc_norm.weight" in state and "norm.weight" in wanted and "norm.weight" not in state
+    expected = expected_state(model)
+    return "fc_norm.weight" in state and "norm.weight" in expected and "norm.weight" not in state
 
 
 def convert_state(model: nn.Module, state: State) -> tuple[State, Adaptations]:
     """Return a state dict under the model's own names, by timm's own function for older and foreign
     layouts of the architecture where that fits more of it, and what it changed in words."""
-    wanted = expected_state(model)
-    adapted, said = adapt(state, wanted)
+    expected = expected_state(model)
+    adapted, adaptations = adapt(state, expected)
     filtered = _filtered(model, adapted)
-    if filtered is None or _misfits(filtered, wanted) >= _misfits(adapted, wanted):
+    if filtered is None or _misfits(filtered, expected) >= _misfits(adapted, expected):
         return state, ()
     module = type(model).__module__.rpartition(".")[2]
     moved = any(key not in adapted for key in filtered)
@@ -223,7 +226,7 @@ def convert_state(model: nn.Module, state: State) -> tuple[State, Adaptations]:
         for key, value in filtered.items()
         if id(value) not in originals and key in adapted and adapted[key].numel() != value.numel()
     )
-    return filtered, (*said, *renamed, *resized)
+    return filtered, (*adaptations, *renamed, *resized)
 
 
 def _filtered(model: nn.Module, state: State) -> State | None:
@@ -236,15 +239,15 @@ def _filtered(model: nn.Module, state: State) -> State | None:
     arguments = (dict(state), model)
     takes = len(inspect.signature(functions[0]).parameters)
     try:
-        found = functions[0](*arguments[: min(2, takes)])
+        converted = functions[0](*arguments[: min(2, takes)])
     except (RuntimeError, ValueError, KeyError, AttributeError, TypeError, AssertionError):
         return None  # it is no layout of this architecture: `fill` names what is missing
-    return {key: value for key, value in found.items() if isinstance(value, torch.Tensor)}
+    return {key: value for key, value in converted.items() if isinstance(value, torch.Tensor)}
 
 
 def _has_other_patches(model: nn.Module, state: State) -> bool:
-    own = getattr(getattr(model, "patch_embed", None), "proj", None)
-    size = own.weight.shape[-2:] if isinstance(own, nn.Conv2d) else None
+    projection = getattr(getattr(model, "patch_embed", None), "proj", None)
+    size = projection.weight.shape[-2:] if isinstance(projection, nn.Conv2d) else None
     return size is not None and any(
         key.endswith("patch_embed.proj.weight") and value.ndim == 4 and value.shape[-2:] != size
         for key, value in state.items()
@@ -270,8 +273,8 @@ def fill_with_hint(
     try:
         return fill(model, chosen, path, name, idle=partial(_idle, model), adaptations=adaptations)
     except CheckpointError as error:
-        wanted = expected_state(model)
-        prefix = _best_prefix(state, wanted)
+        expected = expected_state(model)
+        prefix = _best_prefix(state, expected)
         if prefix is None:
             raise
         if not prefix and chosen is state:

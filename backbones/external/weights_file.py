@@ -30,8 +30,8 @@ def build(rest: str, request: BackboneRequest) -> Backbone:
     timm_settings = TimmSettings(size=settings.size, key=settings.key, prefix=settings.prefix)
     model, coverage = create(settings.arch, timm_settings, Path(rest).expanduser(), request.seed)
     spec = apply_input(input_spec(model), settings)
-    own = architecture("file", rest, request)
+    architecture_name = architecture("file", rest, request)
     encoder = ExternalEncoder(
-        own, TimmMaps(model, settings.pool), spec, fixed_size=takes_one_size(model)
+        architecture_name, TimmMaps(model, settings.pool), spec, fixed_size=takes_one_size(model)
     )
     return ExternalBackbone(f"file:{rest}", encoder, coverage)

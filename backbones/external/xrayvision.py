@@ -45,20 +45,22 @@ class XrayVisionMaps(nn.Module):
         return features_of(maps, maps[-1].mean((2, 3)), images.shape[2])
 
     def _dense(self, images: torch.Tensor) -> list[torch.Tensor]:
-        maps, kept = images, []
+        maps = images
+        stages = []
         for name, layer in self.network.features.named_children():
             maps = layer(maps)
             if name.startswith(("denseblock", "norm5")):
-                kept.append(maps)
-        return [*kept[:-2], torch.relu(kept[-1])]
+                stages.append(maps)
+        return [*stages[:-2], torch.relu(stages[-1])]
 
     def _residual(self, images: torch.Tensor) -> list[torch.Tensor]:
         net = self.network
-        maps, kept = net.maxpool(net.relu(net.bn1(net.conv1(images)))), []
+        maps = net.maxpool(net.relu(net.bn1(net.conv1(images))))
+        stages = []
         for layer in (net.layer1, net.layer2, net.layer3, net.layer4):
             maps = layer(maps)
-            kept.append(maps)
-        return kept
+            stages.append(maps)
+        return stages
 
 
 def _grey(layer: nn.Conv2d) -> nn.Conv2d:
@@ -87,8 +89,8 @@ def build(rest: str, request: BackboneRequest) -> Backbone:
             setattr(body, head, nn.Identity())
     coverage = fill(body, encoder_state, path, f"torchxrayvision:{rest}")
     size = 512 if "res512" in rest else 224
-    own = architecture("torchxrayvision", rest, request)
-    encoder = ExternalEncoder(own, network, InputSpec(size, size))
+    architecture_name = architecture("torchxrayvision", rest, request)
+    encoder = ExternalEncoder(architecture_name, network, InputSpec(size, size))
     return ExternalBackbone(f"torchxrayvision:{rest}", encoder, coverage)
 
 
@@ -103,16 +105,16 @@ def weights_path(name: str) -> Path:
             "`pip install --no-deps torchxrayvision`, or name the file: "
             "torchxrayvision:NAME?weights=PATH.",
         ) from error
-    known = {
+    urls = {
         key: facts["weights_url"]
         for key, facts in package.models.model_urls.items()
         if key.startswith(("densenet", "resnet"))
     }
-    if name not in known:
-        raise UnknownNameError(f"torchxrayvision has no model '{name}'.", suggest(name, known))
-    path = Path(package.utils.get_cache_dir()) / Path(known[name]).name
+    if name not in urls:
+        raise UnknownNameError(f"torchxrayvision has no model '{name}'.", suggest(name, urls))
+    path = Path(package.utils.get_cache_dir()) / Path(urls[name]).name
     if not path.is_file():
-        _download(known[name], path)
+        _download(urls[name], path)
     return path
 
 

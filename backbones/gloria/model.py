@@ -50,7 +50,8 @@ class GLoRIA(VisionLanguageMethod[GLoRIASettings]):
         if settings.heads == "linear":
             self.image_head = nn.Linear(architecture.pooled_dim, text.width)
             self.region_head = nn.Linear(architecture.patch_dim, text.width, bias=False)
-            self.text_head, self.word_head = nn.Identity(), nn.Identity()
+            self.text_head = nn.Identity()
+            self.word_head = nn.Identity()
         self._bracketed = torch.tensor([piece.startswith("[") for piece in vocabulary.pieces])
 
     # ---------------------------------------------------------------------------------------- texts
@@ -107,10 +108,8 @@ class GLoRIA(VisionLanguageMethod[GLoRIASettings]):
         words, mask, sentences = self.words(text_batch(batch))
         terms = {}
         if settings.lambda_global:
-            images, texts = (
-                gather(self.embed_features(features)),
-                gather(project(self.text_head, sentences)),
-            )
+            images = gather(self.embed_features(features))
+            texts = gather(project(self.text_head, sentences))
             terms["loss_global"] = settings.lambda_global * symmetric_info_nce(
                 images, texts, tau=settings.tau1
             )
@@ -178,10 +177,8 @@ class GLoRIA(VisionLanguageMethod[GLoRIASettings]):
         settings = self.settings
         words, mask, sentences = self.words(text, scored=True)
         cosine = self.embed_features(features) @ project(self.text_head, sentences).T
-        words, regions = (
-            embed(self.word_head, words, mask),
-            embed(self.region_head, features.patches),
-        )
+        words = embed(self.word_head, words, mask)
+        regions = embed(self.region_head, features.patches)
         if settings.quirks:
             local = self._local(words, mask, regions, "max").T
         else:

@@ -20,8 +20,8 @@ def find_weights(request: BackboneRequest) -> Path | None:
     """Return the weights file a request means (`weights=PATH`, the checkpoint, timm's in the local
     hub cache), or None."""
     check_settings(request)
-    given = request.settings.get("weights") or request.checkpoint
-    return Path(given) if given else _cached(HUB.get(requested_architecture(request).name, ""))
+    path = request.settings.get("weights") or request.checkpoint
+    return Path(path) if path else _cached(HUB.get(requested_architecture(request).name, ""))
 
 
 def check_settings(request: BackboneRequest) -> None:
@@ -36,8 +36,8 @@ def check_settings(request: BackboneRequest) -> None:
 def _cached(repository: str) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(repository, "model.safetensors") if repository else None
-    return Path(found) if isinstance(found, str) else None
+    path = try_to_load_from_cache(repository, "model.safetensors") if repository else None
+    return Path(path) if isinstance(path, str) else None
 
 
 def require_weights(request: BackboneRequest) -> Path:

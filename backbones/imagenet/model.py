@@ -12,7 +12,8 @@ from backbones.shared.weights.coverage import fill
 from backbones.shared.weights.reading import read_weights, state_dict_of
 from bench.contracts import BackboneRequest
 
-_RESNET_MEAN, _RESNET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_RESNET_MEAN = (0.485, 0.456, 0.406)
+_RESNET_STD = (0.229, 0.224, 0.225)
 """ImageNet statistics, which timm's ResNets were trained with; its ViTs were trained with 0.5."""
 
 

@@ -118,10 +118,8 @@ class MGCA(VisionLanguageMethod[MGCASettings]):
         with _last_block_input(self.image_encoder.model) as seen:
             features = self.image_encoder.features(batch["images"])
         report = self.report(text_batch(batch))
-        images, texts = (
-            gather(self.embed_features(features)),
-            gather(project(self.text_head, report.pooled)),
-        )
+        images = gather(self.embed_features(features))
+        texts = gather(project(self.text_head, report.pooled))
         terms = {}
         if settings.lambda_ita:
             terms["loss_ita"] = settings.lambda_ita * symmetric_info_nce(

@@ -20,7 +20,8 @@ class CrossAttention(nn.Module):
 
     def __init__(self, width: int, heads: int, competing: bool = False) -> None:
         super().__init__()
-        self.norm_queries, self.norm_context = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.norm_queries = nn.LayerNorm(width)
+        self.norm_context = nn.LayerNorm(width)
         self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
         self.competing = competing
 
@@ -48,17 +49,19 @@ class CrossAttention(nn.Module):
     def _compete(
         self, queries: torch.Tensor, context: torch.Tensor, mask: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        own, normed = self.attention, self.norm_context(context)
-        weights, biases = own.in_proj_weight.chunk(3), own.in_proj_bias.chunk(3)
+        attention = self.attention
+        normed = self.norm_context(context)
+        weights = attention.in_proj_weight.chunk(3)
+        biases = attention.in_proj_bias.chunk(3)
         inputs = (self.norm_queries(queries), normed, normed)
         query, key, value = (
-            functional.linear(x, w, b).unflatten(2, (own.num_heads, -1)).transpose(1, 2)
+            functional.linear(x, w, b).unflatten(2, (attention.num_heads, -1)).transpose(1, 2)
             for x, w, b in zip(inputs, weights, biases, strict=True)
         )
         won = (query @ key.transpose(2, 3) / query.shape[-1] ** 0.5).float().softmax(2)
         won = won if mask is None else won * mask[:, None, None]
         maps = won / won.sum(3, keepdim=True).clamp(min=1e-6)
-        read = own.out_proj((maps.to(value.dtype) @ value).transpose(1, 2).flatten(2))
+        read = attention.out_proj((maps.to(value.dtype) @ value).transpose(1, 2).flatten(2))
         return queries + read, maps.mean(1)
 
 
@@ -114,9 +117,10 @@ class ObservationExtractor(nn.Module):
         [B, K, N]."""
         context = self.project(tokens)
         context = context if positions is None else context + positions
-        observations, weights = self.queries.expand(len(tokens), -1, -1), None
-        for own, cross, block in zip(self.own, self.cross, self.forward_blocks, strict=True):
-            observations, _ = own(observations, observations)
+        observations = self.queries.expand(len(tokens), -1, -1)
+        weights = None
+        for attend, cross, block in zip(self.own, self.cross, self.forward_blocks, strict=True):
+            observations, _ = attend(observations, observations)
             observations, weights = cross(observations, context, mask, maps)
             observations = block(observations)
         return self.norm(observations), weights
@@ -132,9 +136,11 @@ class CorrelationHead(nn.Module):
 
     def __init__(self, patch_dim: int, text_dim: int, width: int, out: int, heads: int) -> None:
         super().__init__()
-        self.patches, self.text = nn.Linear(patch_dim, width), nn.Linear(text_dim, width)
+        self.patches = nn.Linear(patch_dim, width)
+        self.text = nn.Linear(text_dim, width)
         self.hidden_patch = nn.Parameter(torch.randn(width) * 0.02)
-        self.cross, self.block = CrossAttention(width, heads), FeedForward(width)
+        self.cross = CrossAttention(width, heads)
+        self.block = FeedForward(width)
         self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, out))
 
     def forward(

@@ -60,11 +60,12 @@ def pcma_sentence_loss(
         if mask_duplicates
         else torch.zeros_like(similarity, dtype=torch.bool)
     )
-    logits, ignored = similarity[mask], matches[mask]
-    own = torch.arange(len(keys), device=keys.device)[:, None].expand_as(keys)[mask]
-    if not len(own):
+    logits = similarity[mask]
+    ignored = matches[mask]
+    report_of = torch.arange(len(keys), device=keys.device)[:, None].expand_as(keys)[mask]
+    if not len(report_of):
         return (sentences.sum() + observations.sum()) * 0.0
-    belongs = own[:, None] == torch.arange(len(keys), device=keys.device)
+    belongs = report_of[:, None] == torch.arange(len(keys), device=keys.device)
     to_image = score_info_nce(logits, belongs, ignored)
     to_text = score_info_nce(logits.T, belongs.T, ignored.T)
     return (to_image + to_text) / 2
@@ -87,16 +88,17 @@ def pcma_query_loss(
     logits = torch.einsum("ikd,jkd->kij", visual, textual) / tau3
     ordered = keys.sort(1).values
     same = (ordered[:, None] == ordered[None]).all(2) & mask_duplicates
-    own = torch.eye(len(keys), dtype=torch.bool, device=keys.device).repeat(len(logits), 1)
+    positives = torch.eye(len(keys), dtype=torch.bool, device=keys.device).repeat(len(logits), 1)
     ignored = same.repeat(len(logits), 1)
-    one_way = score_info_nce(logits.flatten(0, 1), own, ignored)
-    return (one_way + score_info_nce(logits.transpose(1, 2).flatten(0, 1), own, ignored)) / 2
+    one_way = score_info_nce(logits.flatten(0, 1), positives, ignored)
+    return (one_way + score_info_nce(logits.transpose(1, 2).flatten(0, 1), positives, ignored)) / 2
 
 
 def patch_pixels(images: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
     """Return the grey pixels of every patch as standardised rows [B, h * w, pixels]; images [B, 3,
     H, W]."""
-    rows, columns = images.shape[2] // grid[0], images.shape[3] // grid[1]
+    rows = images.shape[2] // grid[0]
+    columns = images.shape[3] // grid[1]
     grey = images.mean(1).unflatten(2, (grid[1], columns)).unflatten(1, (grid[0], rows))
     return standardise_rows(grey.permute(0, 1, 3, 2, 4).flatten(3).flatten(1, 2))
 

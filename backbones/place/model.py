@@ -122,7 +122,8 @@ class PLACE(VisionLanguageMethod[PLACESettings]):
 
         `observation_cosine` is logged: 1 would mean that the V-PORs of an image have become one.
         """
-        settings, text = self.settings, text_batch(batch)
+        settings = self.settings
+        text = text_batch(batch)
         features = self.image_encoder.features(batch["images"])
         states, texts = self.text_states(text)
         terms = {}
@@ -145,10 +146,8 @@ class PLACE(VisionLanguageMethod[PLACESettings]):
         settings = self.settings
         keys = gather_padded(text.keys, -1)
         if settings.t_por == "query":
-            textual, masked = (
-                gather(self.textual_observations(states, text)),
-                settings.mask_duplicates,
-            )
+            textual = gather(self.textual_observations(states, text))
+            masked = settings.mask_duplicates
             return pcma_query_loss(
                 textual, visual, keys, tau3=settings.tau3, mask_duplicates=masked
             )
@@ -166,7 +165,8 @@ class PLACE(VisionLanguageMethod[PLACESettings]):
     def _cce(
         self, images: torch.Tensor, features: Features, states: torch.Tensor, text: TextBatch
     ) -> torch.Tensor:
-        settings, patches = self.settings, features.patches
+        settings = self.settings
+        patches = features.patches
         hidden = local_part((len(patches), patches.shape[1]), patches.device) < settings.mask_ratio
         positions = positions_2d(features.grid, settings.vpoe_width, patches.device)
         predicted = standardise_rows(

@@ -12,11 +12,11 @@ from backbones.published.files import (
     requested_text,
     requested_weights,
 )
-from backbones.published.table import PUBLISHED, Published
+from backbones.published.table import PUBLISHED, PublishedWeights
 from bench.contracts import BACKBONES, Backbone, BackboneRequest, BackboneSpec
 
 
-def _build(published: Published, request: BackboneRequest) -> Backbone:
+def _build(published: PublishedWeights, request: BackboneRequest) -> Backbone:
     from backbones.published.loading import build
 
     return build(published, request)

@@ -50,16 +50,16 @@ def _is_module(content: Any) -> bool:
 def module_state(pickled: Mapping[str, Any], prefix: str = "") -> State:
     """Return the state dict of a whole pickled module that was read as placeholders."""
     inside = pickled.get("state") or {}
-    found = {
+    tensors = {
         f"{prefix}{k}": v
-        for part in ("_parameters", "_buffers")
-        for k, v in (inside.get(part) or {}).items()
+        for kind in ("_parameters", "_buffers")
+        for k, v in (inside.get(kind) or {}).items()
         if v is not None
     }
     for name, child in (inside.get("_modules") or {}).items():
         if isinstance(child, Mapping):
-            found |= module_state(child, f"{prefix}{name}.")
-    return {key: value.detach() for key, value in found.items()}
+            tensors |= module_state(child, f"{prefix}{name}.")
+    return {key: value.detach() for key, value in tensors.items()}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -74,6 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     def work() -> None:
+        """Convert the file and say how many tensors were written."""
         count = convert(options.source, options.target, options.key)
         print(f"{count} tensors written to {options.target}")
 

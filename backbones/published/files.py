@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-from backbones.published.table import Published
+from backbones.published.table import PublishedWeights
 from backbones.shared.encoders.architectures import fixed_architecture
 from bench.contracts import BackboneRequest
 from bench.core.errors import CheckpointError, MissingDependencyError
@@ -36,7 +36,7 @@ class PublishedSettings(CheckedSettings):
     none: as the method does it (299 in GLoRIA's and MGCA's ResNets)."""
 
 
-def find_weights(published: Published, settings: PublishedSettings) -> Path:
+def find_weights(published: PublishedWeights, settings: PublishedSettings) -> Path:
     """Return the weights file; raise MissingDependencyError, saying where to get it and where to
     put it, where there is none."""
     if settings.weights:
@@ -54,7 +54,7 @@ def find_weights(published: Published, settings: PublishedSettings) -> Path:
     )
 
 
-def _given(published: Published, path: Path) -> Path:
+def _given(published: PublishedWeights, path: Path) -> Path:
     if path.is_dir():
         inside = [path / name for name in published.files if (path / name).is_file()]
         if not inside:
@@ -69,7 +69,7 @@ def _given(published: Published, path: Path) -> Path:
     return path
 
 
-def requested_weights(published: Published, request: BackboneRequest) -> Path:
+def requested_weights(published: PublishedWeights, request: BackboneRequest) -> Path:
     """Return the file that a request will read."""
     return find_weights(published, requested_settings(request))
 
@@ -82,7 +82,7 @@ def requested_settings(request: BackboneRequest) -> PublishedSettings:
     return settings
 
 
-def requested_digest(published: Published, request: BackboneRequest) -> str:
+def requested_digest(published: PublishedWeights, request: BackboneRequest) -> str:
     """Return the hash of the file that a request will read, and of the vocabulary its text side
     reads beside it."""
     settings = override(PublishedSettings(), request.settings)
@@ -94,15 +94,17 @@ def requested_digest(published: Published, request: BackboneRequest) -> str:
     return files_digest(paths)
 
 
-def requested_architecture(published: Published, request: BackboneRequest) -> str:
+def requested_architecture(published: PublishedWeights, request: BackboneRequest) -> str:
     """Return the architecture of a published checkpoint, which has this one only; raise
     SettingError where another is asked for."""
-    wanted = request.architecture
-    own = published.architecture
-    return fixed_architecture(published.name, own, "" if wanted == published.family else wanted)
+    asked = request.architecture
+    published_name = published.architecture
+    return fixed_architecture(
+        published.name, published_name, "" if asked == published.family else asked
+    )
 
 
-def requested_text(published: Published, request: BackboneRequest) -> str:
+def requested_text(published: PublishedWeights, request: BackboneRequest) -> str:
     """Return what a request lacks for the text side of a published checkpoint; "" where it has
     one."""
     if not published.text:

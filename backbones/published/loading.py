@@ -17,7 +17,7 @@ from backbones.published.files import (
 )
 from backbones.published.networks import build_network
 from backbones.published.renames import RENAMES
-from backbones.published.table import Published
+from backbones.published.table import PublishedWeights
 from backbones.shared.encoders.base import EncoderNetwork, LoadedBackbone
 from backbones.shared.weights.coverage import Coverage, expected_state, fill, take_prefix
 from backbones.shared.weights.reading import State, read_weights, state_dict_of
@@ -33,7 +33,7 @@ class PublishedBackbone(LoadedBackbone):
 
     def __init__(
         self,
-        published: Published,
+        published: PublishedWeights,
         encoder: EncoderNetwork,
         coverage: Coverage,
         why: str = "",
@@ -46,15 +46,19 @@ class PublishedBackbone(LoadedBackbone):
     def pyramid(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return the maps of `features` alone; without the second pass over enlarged images where
         the method has one."""
-        own = getattr(self.encoder, "pyramid", None)
-        return own(images) if own is not None else self.features(images).pyramid
+        pyramid_of = getattr(self.encoder, "pyramid", None)
+        return pyramid_of(images) if pyramid_of is not None else self.features(images).pyramid
 
 
 class PublishedPair(PublishedBackbone):
     """A published checkpoint whose text encoder was loaded too: an ImageTextEncoder."""
 
     def __init__(
-        self, published: Published, encoder: EncoderNetwork, coverage: Coverage, text: TextSide
+        self,
+        published: PublishedWeights,
+        encoder: EncoderNetwork,
+        coverage: Coverage,
+        text: TextSide,
     ) -> None:
         both = nn.ModuleDict({"encoder": encoder, "text": text})
         super().__init__(published, encoder, coverage, module=both)
@@ -73,7 +77,7 @@ class PublishedPair(PublishedBackbone):
         return self.text.similarity(self.features(images), texts)
 
 
-def build(published: Published, request: BackboneRequest) -> Backbone:
+def build(published: PublishedWeights, request: BackboneRequest) -> Backbone:
     """Return a published checkpoint loaded into its network.
 
     Raises MissingDependencyError where the file is absent, CheckpointError where it is damaged or
@@ -111,12 +115,13 @@ def _network(encoder: EncoderNetwork) -> nn.Module:
     return network
 
 
-def _encoder_state(published: Published, state: State, network: nn.Module) -> State:
+def _encoder_state(published: PublishedWeights, state: State, network: nn.Module) -> State:
     """Return the image encoder's tensors under the network's own names, by the first prefix that
     has any of them."""
-    rename, wanted = RENAMES[published.renames], expected_state(network)
+    rename = RENAMES[published.renames]
+    expected = expected_state(network)
     for prefix in published.prefixes:
-        found = rename(take_prefix(state, (prefix,)))
-        if any(key in wanted for key in found):
-            return found
+        renamed = rename(take_prefix(state, (prefix,)))
+        if any(key in expected for key in renamed):
+            return renamed
     return {}

@@ -10,7 +10,7 @@ import torch
 from timm.models.swin_transformer import SwinTransformer
 from torch import nn
 
-from backbones.published.table import Published
+from backbones.published.table import PublishedWeights
 from backbones.shared.encoders.architectures import ARCHITECTURES, Architecture
 from backbones.shared.encoders.base import EncoderNetwork
 from backbones.shared.encoders.image import ResNetEncoder, ViTEncoder
@@ -31,7 +31,8 @@ class PublishedResNet(ResNetEncoder):
 
     def __init__(self, architecture: Architecture, upsample: int = 0) -> None:
         super().__init__(_RESNET50)
-        self.architecture, self.upsample = architecture, upsample
+        self.architecture = architecture
+        self.upsample = upsample
         self.stages = len(architecture.pyramid_channels)
         if self.stages == 3:
             self.model.layer4 = nn.Identity()
@@ -58,12 +59,13 @@ class PublishedResNet(ResNetEncoder):
         return nn.functional.interpolate(images, size=size, mode="bilinear", align_corners=True)
 
     def _stages(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        model, found = self.model, []
+        model = self.model
+        stages = []
         maps = model.maxpool(model.act1(model.bn1(model.conv1(images))))
         for number in range(1, self.stages + 1):
             maps = getattr(model, f"layer{number}")(maps)
-            found.append(maps)
-        return tuple(found)
+            stages.append(maps)
+        return tuple(stages)
 
 
 class PublishedViT(ViTEncoder):
@@ -76,8 +78,12 @@ class PublishedViT(ViTEncoder):
 
     def features(self, images: torch.Tensor) -> Features:
         """Encode normalised images [B, 3, H, W]."""
-        found = super().features(images)
-        return replace(found, pooled=found.patches.mean(1)) if self.pooling == "mean" else found
+        features = super().features(images)
+        return (
+            replace(features, pooled=features.patches.mean(1))
+            if self.pooling == "mean"
+            else features
+        )
 
 
 class SwinEncoder(EncoderNetwork):
@@ -102,7 +108,7 @@ class SwinEncoder(EncoderNetwork):
 _RESNET50 = ARCHITECTURES["resnet50"]
 
 
-def architecture_of(published: Published) -> Architecture:
+def architecture_of(published: PublishedWeights) -> Architecture:
     """Return the architecture of a published checkpoint, with its own input contract."""
     facts = {
         "resnet50": _RESNET50,
@@ -134,7 +140,7 @@ def _vit_base_clip(name: str) -> Architecture:
     return replace(base, name=name, options=options)
 
 
-def _swin_tiny(published: Published) -> Architecture:
+def _swin_tiny(published: PublishedWeights) -> Architecture:
     """Return Swin-T, window 7, to be used like a ResNet by dense heads."""
     widths = (96, 192, 384, 768)
     options = {
@@ -158,7 +164,7 @@ def _swin_tiny(published: Published) -> Architecture:
 
 
 def build_network(
-    published: Published, seed: int = 0, upsample: int | None = None
+    published: PublishedWeights, seed: int = 0, upsample: int | None = None
 ) -> EncoderNetwork:
     """Return the untrained encoder of a published checkpoint; what a file lacks keeps these values,
     which `seed` decides."""

@@ -25,11 +25,10 @@ def _join_qkv(state: State) -> State:
     left as it is."""
     joined = dict(state)
     for key in state:
-        parts = [key.replace(".query.", f".{name}.") for name in ("query", "key", "value")]
-        if ".query." in key and all(part in state for part in parts):
-            joined[key.replace(".query.", ".qkv.")] = torch.cat(
-                [joined.pop(part) for part in parts]
-            )
+        triple = [key.replace(".query.", f".{name}.") for name in ("query", "key", "value")]
+        if ".query." in key and all(member in state for member in triple):
+            tensors = [joined.pop(member) for member in triple]
+            joined[key.replace(".query.", ".qkv.")] = torch.cat(tensors)
     return joined
 
 

@@ -13,7 +13,7 @@ TextSide = Literal["", "gloria", "mgca", "medclip"]
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedWeights:
     """One published checkpoint.
 
     `files` are the names it is published under; `prefixes` of the image encoder's keys, tried in
@@ -77,8 +77,8 @@ _GLORIA = "Huang et al. GLoRIA. ICCV 2021."
 _MGCA = "Wang et al. Multi-Granularity Cross-modal Alignment. NeurIPS 2022."
 _MEDCLIP_PAPER = "Wang et al. MedCLIP. EMNLP 2022."
 
-PUBLISHED: tuple[Published, ...] = (
-    Published(
+PUBLISHED: tuple[PublishedWeights, ...] = (
+    PublishedWeights(
         name="gloria_published",
         title="GLoRIA, ResNet-50, CheXpert",
         files=("chexpert_resnet50.ckpt", "GLoRIA.ckpt"),
@@ -91,7 +91,7 @@ PUBLISHED: tuple[Published, ...] = (
         upsample=299,
         text="gloria",
     ),
-    Published(
+    PublishedWeights(
         name="mgca_published_r50",
         title="MGCA, ResNet-50, MIMIC-CXR",
         files=("resnet_50.ckpt", "MGCA-resnet50.ckpt"),
@@ -104,7 +104,7 @@ PUBLISHED: tuple[Published, ...] = (
         upsample=299,
         text="mgca",
     ),
-    Published(
+    PublishedWeights(
         name="mgca_published_vit",
         title="MGCA, ViT-B/16, MIMIC-CXR",
         files=("vit_base.ckpt", "MGCA-vit.ckpt"),
@@ -116,7 +116,7 @@ PUBLISHED: tuple[Published, ...] = (
         citation=_MGCA,
         text="mgca",
     ),
-    Published(
+    PublishedWeights(
         name="convirt_benchx",
         title="ConVIRT re-trained by BenchX, ResNet-50, MIMIC-CXR",
         files=("ConVIRT.pth",),
@@ -128,7 +128,7 @@ PUBLISHED: tuple[Published, ...] = (
         citation="Zhang et al. ConVIRT. MLHC 2022; Zhou et al. BenchX. NeurIPS 2024.",
         no_text="its text encoder is a BioMed-RoBERTa whose key names are not documented",
     ),
-    Published(
+    PublishedWeights(
         name="medclip_r50",
         title="MedCLIP, ResNet-50",
         files=("MedCLIP-resnet50.bin",),
@@ -140,7 +140,7 @@ PUBLISHED: tuple[Published, ...] = (
         citation=_MEDCLIP_PAPER,
         text="medclip",
     ),
-    Published(
+    PublishedWeights(
         name="medclip_vit",
         title="MedCLIP, Swin-T",
         files=("MedCLIP-vit.bin",),
@@ -154,7 +154,7 @@ PUBLISHED: tuple[Published, ...] = (
         pooling="mean",
         text="medclip",
     ),
-    Published(
+    PublishedWeights(
         name="medklip",
         title="MedKLIP, ResNet-50 up to layer3, MIMIC-CXR",
         files=("MedKLIP.pth",),
@@ -166,7 +166,7 @@ PUBLISHED: tuple[Published, ...] = (
         licence=_NO_LICENCE,
         citation="Wu et al. MedKLIP. ICCV 2023.",
     ),
-    Published(
+    PublishedWeights(
         name="mflag",
         title="M-FLAG, ResNet-50, MIMIC-CXR",
         files=("M-FLAG.pth", "M-FLAG_total.pth"),
@@ -178,7 +178,7 @@ PUBLISHED: tuple[Published, ...] = (
         citation="Liu et al. M-FLAG. MICCAI 2023.",
         no_text="its text encoder is a frozen CXR-BERT that is not in the file",
     ),
-    Published(
+    PublishedWeights(
         name="mrm",
         title="MRM, ViT-B/16, MIMIC-CXR",
         files=("MRM.pth",),
@@ -191,7 +191,7 @@ PUBLISHED: tuple[Published, ...] = (
         pooling="mean",
         no_text="its text decoder gives no report embedding",
     ),
-    Published(
+    PublishedWeights(
         name="refers",
         title="REFERS, ViT-B/16, MIMIC-CXR",
         files=("REFERS.pth",),
@@ -203,7 +203,7 @@ PUBLISHED: tuple[Published, ...] = (
         licence=_NO_LICENCE,
         citation="Zhou et al. REFERS. Nature Machine Intelligence 2022.",
     ),
-    Published(
+    PublishedWeights(
         name="ptunifier",
         title="PTUnifier, CLIP ViT-B/16 of 11 blocks",
         files=("PTUnifier.ckpt",),
@@ -220,6 +220,6 @@ PUBLISHED: tuple[Published, ...] = (
 )
 
 
-def named(name: str) -> Published:
+def named(name: str) -> PublishedWeights:
     """Return the declaration called `name`."""
     return {item.name: item for item in PUBLISHED}[name]

@@ -71,7 +71,8 @@ class TextSide(nn.Module):
 
     def __init__(self, bert: BertModel, pieces: Pieces) -> None:
         super().__init__()
-        self.bert, self.pieces = bert, pieces
+        self.bert = bert
+        self.pieces = pieces
 
     def tokens(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return ids [T, L] and their mask on the encoder's device."""
@@ -101,7 +102,8 @@ class GloriaText(TextSide):
     """GLoRIA: word pieces summed to words over the last four layers, the sentence is the mean over
     all 97 positions."""
 
-    max_tokens, padded = 97, True
+    max_tokens = 97
+    padded = True
 
     def __init__(self, bert: BertModel, pieces: Pieces, state: State) -> None:
         super().__init__(bert, pieces)
@@ -121,10 +123,10 @@ class GloriaText(TextSide):
         includes all, the empty positions too, whose state is 0.
         """
         ids, mask = self.tokens(texts)
-        found = self.bert(
+        layers = self.bert(
             input_ids=ids, attention_mask=mask, output_hidden_states=True
         ).hidden_states
-        states = torch.stack(found[-4:]).sum(0)
+        states = torch.stack(layers[-4:]).sum(0)
         numbers = number_words(self.pieces.continues.to(ids.device)[ids], mask.bool())
         words, real = sum_words(states, numbers, self.max_tokens)
         position = torch.arange(self.max_tokens, device=ids.device)
@@ -154,7 +156,8 @@ class MgcaText(TextSide):
     """MGCA: the state of [CLS] of 6 layers in which every token has position 0 and there are no
     token types."""
 
-    max_tokens, padded = 112, True
+    max_tokens = 112
+    padded = True
 
     def __init__(self, bert: BertModel, pieces: Pieces, state: State, path: Path) -> None:
         super().__init__(bert, pieces)
@@ -169,8 +172,8 @@ class MgcaText(TextSide):
     def embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
         """Return L2-normalised report embeddings [T, 128]."""
         ids, mask = self.tokens(texts)
-        found = self.bert(input_ids=ids, attention_mask=mask, position_ids=torch.zeros_like(ids))
-        return nn.functional.normalize(self.text_head(found.last_hidden_state[:, 0]), dim=1)
+        outputs = self.bert(input_ids=ids, attention_mask=mask, position_ids=torch.zeros_like(ids))
+        return nn.functional.normalize(self.text_head(outputs.last_hidden_state[:, 0]), dim=1)
 
 
 class MedClipText(TextSide):
@@ -204,10 +207,10 @@ class MedClipText(TextSide):
 
     def _embed(self, text: str) -> torch.Tensor:
         ids, mask = self.tokens([text])
-        found = self.bert(
+        layers = self.bert(
             input_ids=ids, attention_mask=mask, output_hidden_states=True
         ).hidden_states
-        mean = torch.stack([found[1], found[2], found[-1]]).mean((0, 2))
+        mean = torch.stack([layers[1], layers[2], layers[-1]]).mean((0, 2))
         return nn.functional.normalize(self.projection(mean), dim=1)
 
 

@@ -30,8 +30,10 @@ from bench.metrics.paired import holm, paired_p_value
 from bench.report.leaderboard import statistic_of
 from bench.report.pairing import Result, align
 
-ALONE, WHOLE = "ITA", "PLACE"
-CERTAIN, RESAMPLES = 0.05, 10_000
+ALONE = "ITA"
+WHOLE = "PLACE"
+CERTAIN = 0.05
+RESAMPLES = 10_000
 """So many resamples that a p-value can stay below 0.05 when it is corrected for every difference of
 the table."""
 VARIANTS: Mapping[str, tuple[str, Mapping[str, str]]] = {
@@ -109,7 +111,7 @@ def train_variant(name: str, study: Study, progress: Progress) -> Trained:
 def _train(name: str, study: Study, seed: int, rate: str, progress: Progress) -> EncoderRef:
     method, changes = VARIANTS[name]
     settings = {**study.shared, **changes, "lr": rate}
-    wanted = PretrainRequest(
+    request = PretrainRequest(
         method,
         profile=study.profile,
         architecture=study.architecture,
@@ -119,7 +121,7 @@ def _train(name: str, study: Study, seed: int, rate: str, progress: Progress) ->
         data=study.data,
     )
     progress.say(f"{name}: seed {seed}, lr {rate}")
-    return train_encoder(wanted, progress)
+    return train_encoder(request, progress)
 
 
 def _last_row(encoder: EncoderRef) -> Mapping[str, float]:
@@ -137,8 +139,11 @@ def score_task(
     request = RunRequest(
         (task,), device=study.device, profile=study.profile, results=study.results, data=study.data
     )
-    plan, store = plan_task(task, request, progress), ResultStore(study.results)
-    jobs = {name: list(_jobs(name, found, plan, study, request)) for name, found in trained.items()}
+    plan = plan_task(task, request, progress)
+    store = ResultStore(study.results)
+    jobs = {
+        name: list(_jobs(name, variant, plan, study, request)) for name, variant in trained.items()
+    }
     done = store.finished(job.cell.key for row in jobs.values() for job in row)
     run_jobs(
         [job for row in jobs.values() for job in row if job.cell.key not in done], request, progress
@@ -178,32 +183,36 @@ def _jobs(
 def _registered(name: str) -> str:
     """Register a variant as a backbone of its own, so that its results stand apart, and return the
     name."""
-    own = f"{name} (ablation)"
-    if own not in BACKBONES.names():
-        BACKBONES.add(own, replace(BACKBONES.get(VARIANTS[name][0]), name=own, default=False))
-    return own
+    registered = f"{name} (ablation)"
+    if registered not in BACKBONES.names():
+        BACKBONES.add(
+            registered, replace(BACKBONES.get(VARIANTS[name][0]), name=registered, default=False)
+        )
+    return registered
 
 
 def table(trained: Mapping[str, Trained], scores: Mapping[str, Mapping[str, Estimate]]) -> str:
     """Return the Markdown table: per task value [interval] and paired difference to the row's
     reference, marked where not 0."""
-    pairs = {(task, name): _pair(own, name) for task, own in scores.items() for name in own}
-    known = {place: pair for place, pair in pairs.items() if pair is not None}
-    p_values = [paired_p_value(one.resampled, other.resampled) for one, other in known.values()]
-    corrected = dict(zip(known, holm(p_values), strict=True))
-    heads = [
-        "variant",
-        "lr",
-        "V-POR cosine",
-        *(part for task in scores for part in (task, "difference")),
-    ]
+    pairs = {}
+    for task, estimates in scores.items():
+        for name in estimates:
+            pair = _pair(estimates, name)
+            if pair is not None:
+                pairs[task, name] = pair
+    p_values = [paired_p_value(row.resampled, other.resampled) for row, other in pairs.values()]
+    corrected = dict(zip(pairs, holm(p_values), strict=True))
+    heads = ["variant", "lr", "V-POR cosine"]
+    for task in scores:
+        heads += [task, "difference"]
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    for name, found in trained.items():
-        cells = [name, found.rate, "" if found.cosine is None else f"{found.cosine:.2f}"]
+    for name, variant in trained.items():
+        cosine = "" if variant.cosine is None else f"{variant.cosine:.2f}"
+        cells = [name, variant.rate, cosine]
         for task, estimates in scores.items():
             cells += [
                 estimates[name].text,
-                _difference(known.get((task, name)), corrected.get((task, name), 1.0)),
+                _difference(pairs.get((task, name)), corrected.get((task, name), 1.0)),
             ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -286,21 +295,22 @@ def parse(arguments: Sequence[str]) -> Study:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--arch", default="")
     parser.add_argument("--profile", default="demo", choices=("demo", "paper"))
-    found = parser.parse_args(arguments)
-    names = tuple(part.strip() for part in found.variants.split(";"))
+    options = parser.parse_args(arguments)
+    names = tuple(variant.strip() for variant in options.variants.split(";"))
     unknown = [name for name in names if name not in VARIANTS]
     if unknown:
         raise SettingError(f"no variant {unknown[0]!r}.", f"Known: {'; '.join(VARIANTS)}.")
-    shared = parse_pairs(found.set)
-    seeds = parse_list(found.seeds, int, "--seeds")
-    rates, tasks = parse_list(found.rates, str, "--rates"), parse_list(found.tasks, str, "--tasks")
+    shared = parse_pairs(options.set)
+    seeds = parse_list(options.seeds, int, "--seeds")
+    rates = parse_list(options.rates, str, "--rates")
+    tasks = parse_list(options.tasks, str, "--tasks")
     if not (seeds and rates and tasks):
         raise SettingError(
             "--seeds, --rates and --tasks need one value each.", "Leave them out for the defaults."
         )
     for column in tasks:
         _check_column(column)
-    rest = (found.fraction, found.results, found.device, found.arch, found.profile)
+    rest = (options.fraction, options.results, options.device, options.arch, options.profile)
     return Study(names, tasks, seeds, rates, shared, *rest)
 
 
@@ -308,11 +318,11 @@ def _check_column(column: str) -> None:
     """Raise for a task or metric there is not: now, not after hours of training."""
     name, _, metric = column.partition(":")
     task = TASKS.get(name)
-    known = {task.main_metric, *KINDS.get(task.kind).metrics}
-    if metric and metric not in known:
+    metrics = {task.main_metric, *KINDS.get(task.kind).metrics}
+    if metric and metric not in metrics:
         raise SettingError(
             f"task '{name}' has no metric '{metric}' to rank by.",
-            f"Known: {', '.join(sorted(known))}.",
+            f"Known: {', '.join(sorted(metrics))}.",
         )
 
 

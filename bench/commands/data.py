@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.commands.listing import entry
-from bench.contracts import DATASETS, TASKS, Dataset, Finding
+from bench.contracts import DATASETS, TASKS, CheckResult, Dataset
 from bench.core.errors import DataError, PlaceBenchError
 from bench.core.paths import check_cache, check_out
 from bench.core.progress import default_progress
@@ -85,13 +85,13 @@ def verify_command(names: Sequence[str], data_root: Path | None) -> int:
     return worst
 
 
-def _findings(dataset: Dataset, root: Path) -> list[Finding]:
+def _findings(dataset: Dataset, root: Path) -> list[CheckResult]:
     """Return what a validation finds; what stops it is its one finding."""
     try:
         with naming(dataset, "validate"):
             return dataset.validate(root)
     except PlaceBenchError as error:
-        return [Finding("error", str(error))]
+        return [CheckResult("error", str(error))]
 
 
 def path_command(name: str, data_root: Path | None) -> None:

@@ -35,7 +35,15 @@ from bench.contracts.backbones import (
 )
 from bench.contracts.baselines import FitBaseline, baseline_row
 from bench.contracts.common import DEMO_NOTE, DataKind, OnError, Profile, Progress, Scaling, Skipped
-from bench.contracts.datasets import DATASETS, Dataset, Finding, PairData, Subset, dataset
+from bench.contracts.datasets import (
+    DATASETS,
+    CheckResult,
+    Dataset,
+    Finding,
+    PairData,
+    Subset,
+    dataset,
+)
 from bench.contracts.pretraining import GivesSettings, MethodSpec, Recipe, Trainer
 from bench.contracts.tasks import (
     KINDS,
@@ -66,6 +74,7 @@ __all__ = [
     "Body",
     "Cache",
     "CellContext",
+    "CheckResult",
     "DataKind",
     "Dataset",
     "Features",

@@ -20,12 +20,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """One line of a validation: `level` is ok, warning or error; `message` names the path or count
     and the next step."""
 
     level: Literal["ok", "warning", "error"]
     message: str
+
+
+Finding = CheckResult
+"""The name that plug-ins of before import."""
 
 
 class Dataset(ABC):
@@ -78,11 +82,11 @@ class Dataset(ABC):
         """
 
     @abstractmethod
-    def validate(self, root: Path) -> list[Finding]:
+    def validate(self, root: Path) -> list[CheckResult]:
         """Compare what is on disk with the published counts; name what is missing and how to get
         it."""
 
-    def counts(self, index: pd.DataFrame, root: Path) -> list[Finding]:
+    def counts(self, index: pd.DataFrame, root: Path) -> list[CheckResult]:
         """Compare the counts of an index with the published ones; what disagrees is said in every
         run."""
         return []

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.contracts import Dataset, Finding, TaskSpec, dataset, task
+from bench.contracts import CheckResult, Dataset, TaskSpec, dataset, task
 from bench.data.tables import read_table
 
 
@@ -27,11 +27,11 @@ class Hospital(Dataset):
         index["label:effusion"] = index.pop("effusion").astype(float)
         return index.assign(path="images/" + index["image_id"], split="")
 
-    def validate(self, root: Path) -> list[Finding]:
+    def validate(self, root: Path) -> list[CheckResult]:
         """Say which images are missing."""
         missing = [path for path in self.index(root)["path"] if not (root / path).is_file()]
-        found = [Finding("error", f"{root / path} is missing.") for path in missing]
-        return found or [Finding("ok", "All images are there.")]
+        found = [CheckResult("error", f"{root / path} is missing.") for path in missing]
+        return found or [CheckResult("ok", "All images are there.")]
 
 
 task(TaskSpec("hospital_cls", "classification", "hospital", "Effusion", main_metric="auroc"))

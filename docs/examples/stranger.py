@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from bench.contracts import (
     BackboneRequest,
+    CheckResult,
     Dataset,
     Features,
-    Finding,
     ImageEncoder,
     InputSpec,
     TaskSpec,
@@ -56,11 +56,11 @@ class Stranger(Dataset):
             }
         )
 
-    def validate(self, root: Path) -> list[Finding]:
+    def validate(self, root: Path) -> list[CheckResult]:
         """Look for every listed image."""
         missing = [path for path in self.index(root)["path"] if not (root / path).is_file()]
-        return [Finding("error", f"{root / path} is missing") for path in missing] or [
-            Finding("ok", "all images are there")
+        return [CheckResult("error", f"{root / path} is missing") for path in missing] or [
+            CheckResult("ok", "all images are there")
         ]
 
     def mask(self, row: pd.Series, root: Path) -> np.ndarray:

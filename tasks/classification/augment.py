@@ -37,7 +37,8 @@ def jitter(grey: Tensor, size: int, rng: np.random.Generator) -> Tensor:
 
     The saturation, hue and grey-scale steps of the reference change nothing in a grey image.
     """
-    images, n = random_crop(grey, size, rng), len(grey)
+    images = random_crop(grey, size, rng)
+    n = len(grey)
     strength = np.where(rng.random(n) < 0.8, rng.uniform(0.6, 1.4, (2, n)), 1.0)
     brightness, contrast = (images.new_tensor(values)[:, None, None, None] for values in strength)
     images = (images * brightness).clamp(0, 1)
@@ -53,21 +54,25 @@ def _blur(images: Tensor, sigma: np.ndarray) -> Tensor:
     widths = images.new_tensor(np.maximum(sigma, 1e-3))[:, None]
     kernel = torch.exp(-(offsets**2) / (2 * widths**2))
     kernel = (kernel / kernel.sum(dim=1, keepdim=True))[:, None]
-    n, flat = len(images), functional.pad(images.transpose(0, 1), (6, 6, 6, 6), mode="reflect")
+    n = len(images)
+    flat = functional.pad(images.transpose(0, 1), (6, 6, 6, 6), mode="reflect")
     flat = functional.conv2d(flat, kernel[:, :, None, :], groups=n)
     return functional.conv2d(flat, kernel[:, :, :, None], groups=n).transpose(0, 1)
 
 
 def _flip(images: Tensor, rng: np.random.Generator) -> Tensor:
-    chosen = torch.from_numpy(rng.random(len(images)) < 0.5).to(images.device)[:, None, None, None]
-    return torch.where(chosen, images.flip(-1), images)
+    mirrored = torch.from_numpy(rng.random(len(images)) < 0.5).to(images.device)[
+        :, None, None, None
+    ]
+    return torch.where(mirrored, images.flip(-1), images)
 
 
 def resized_crop(grey: Tensor, size: int, rng: np.random.Generator) -> Tensor:
     """Cut a window of 8% to 100% of the area, sides 3:4 to 4:3, scaled to `size`; flip with p 0.5
     (BenchX)."""
     n = len(grey)
-    area, aspect = rng.uniform(0.08, 1.0, n), np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3), n))
+    area = rng.uniform(0.08, 1.0, n)
+    aspect = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3), n))
     width, height = (np.minimum(1.0, np.sqrt(area * shape)) for shape in (aspect, 1 / aspect))
     x, y = (rng.uniform(-1, 1, n) * (1 - side) for side in (width, height))
     zero = np.zeros(n)

@@ -9,14 +9,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from bench.contracts import Backbone, CellContext, Predictions, Subset
-from bench.core.errors import DataError
 from bench.encoding.features import FeatureCache
 from bench.metrics.decision import log_softmax
 from bench.metrics.ranking import auroc, influence, rank
-from tasks.classification import readout
-from tasks.classification.labels import check_trainable, few_shot, keep_views, targets
 from tasks.classification.linear import logistic_path, nearest_neighbours, ridge_path
 from tasks.classification.settings import ClassificationSettings
+from tasks.labelling import readout
+from tasks.labelling.targets import Labelled, check_trainable, few_shot, labelled
 
 
 class Scorer(Protocol):
@@ -36,47 +35,33 @@ class Classifier:
     facts: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Labelled:
-    """Images with their targets [n, C]."""
-
-    subset: Subset
-    values: np.ndarray
-
-
-def labelled(subset: Subset, settings: ClassificationSettings, what: str) -> Labelled:
-    """Return the images of the wanted views with their targets; raise DataError where none is
-    left."""
-    kept = keep_views(subset, settings.views)
-    if not len(kept):
-        raise DataError(f"there is no {what} image.", "Use a larger label fraction or more data.")
-    return Labelled(kept, targets(kept.index, settings))
-
-
 def fit(backbone: Backbone, train: Subset, val: Subset, context: CellContext) -> Classifier:
     """Train the head, choose what is chosen on validation, and return the classifier."""
     settings: ClassificationSettings = context.settings
-    known, held_out = labelled(train, settings, "training"), labelled(val, settings, "validation")
+    training = labelled(train, settings, "training")
+    validation = labelled(val, settings, "validation")
     if settings.shots is not None:
-        rows = few_shot(known.values, settings.shots, settings.mode, context.seed)
-        known = Labelled(known.subset.take(rows), known.values[rows])
-    untrained = check_trainable(known.values, settings, "training")
-    check_trainable(held_out.values, settings, "validation")
-    scorer, facts = _train(backbone, known, held_out, context)
+        rows = few_shot(training.values, settings.shots, settings.mode, context.seed)
+        training = Labelled(training.subset.take(rows), training.values[rows])
+    untrained = check_trainable(training.values, settings, "training")
+    check_trainable(validation.values, settings, "validation")
+    scorer, facts = _train(backbone, training, validation, context)
     if untrained:
         scorer = _Silenced(scorer, tuple(settings.labels.index(label) for label in untrained))
-    chosen = readout.choose(scored(scorer, held_out.subset, settings), held_out.values, settings)
+    chosen_readout = readout.choose(
+        scored(scorer, validation.subset, settings), validation.values, settings
+    )
     facts |= {
         "head": settings.head,
-        "train_images": len(known.subset),
-        **chosen.facts(settings.labels),
+        "train_images": len(training.subset),
+        **chosen_readout.facts(settings.labels),
     }
     if untrained:
         facts["untrained_classes"] = ", ".join(untrained)
         context.progress.say(
             f"one label value only in training: {', '.join(untrained)} (scored at chance)"
         )
-    return Classifier(scorer, chosen, facts)
+    return Classifier(scorer, chosen_readout, facts)
 
 
 def scored(scorer: Scorer, subset: Subset, settings: ClassificationSettings) -> np.ndarray:
@@ -89,12 +74,14 @@ def scored(scorer: Scorer, subset: Subset, settings: ClassificationSettings) -> 
 def predict(classifier: Classifier, test: Subset, context: CellContext) -> Predictions:
     """Return the table of `bench.metrics.classification` for the wanted views of `test`."""
     settings: ClassificationSettings = context.settings
-    found = labelled(test, settings, "test")
-    scores = scored(classifier.scorer, found.subset, settings)
-    table = readout.table(found.subset.index, scores, found.values, classifier.readout, settings)
+    labelled_test = labelled(test, settings, "test")
+    scores = scored(classifier.scorer, labelled_test.subset, settings)
+    table = readout.table(
+        labelled_test.subset.index, scores, labelled_test.values, classifier.readout, settings
+    )
     facts = {
         **classifier.facts,
-        **readout.facts_on_test(scores, found.values, classifier.readout, settings),
+        **readout.facts_on_test(scores, labelled_test.values, classifier.readout, settings),
         **readout.counts(table, settings),
     }
     if "undefined_on_test" in facts:
@@ -115,7 +102,8 @@ def _train(
     cache = FeatureCache(backbone, context)
     features = cache.pooled(known.subset)
     sweep, facts = _SWEEPS[settings.head](features, known.values, settings)
-    levels, values = sweep.scores(cache.pooled(held_out.subset)), sweep.values
+    levels = sweep.scores(cache.pooled(held_out.subset))
+    values = sweep.values
     best = best_levels(levels, held_out.values, settings.mode == "multiclass", settings.selection)
     names = settings.labels if settings.mode != "multiclass" else ("all",) * len(best)
     facts |= {
@@ -134,9 +122,9 @@ class _Silenced:
 
     def scores(self, subset: Subset) -> np.ndarray:
         """Return logits [n, C], 0 for the classes without examples."""
-        found = self.scorer.scores(subset).copy()
-        found[:, self.classes] = 0.0
-        return found
+        logits = self.scorer.scores(subset).copy()
+        logits[:, self.classes] = 0.0
+        return logits
 
 
 @dataclass(frozen=True)
@@ -158,8 +146,8 @@ class _Probe:
 
     def scores(self, subset: Subset) -> np.ndarray:
         """Return logits [n, C]."""
-        found = self.sweep.scores(self.cache.pooled(subset))
-        return np.stack([found[level, :, c] for c, level in enumerate(self.levels)], axis=1)
+        logits = self.sweep.scores(self.cache.pooled(subset))
+        return np.stack([logits[level, :, c] for c, level in enumerate(self.levels)], axis=1)
 
 
 def best_levels(
@@ -176,9 +164,10 @@ def best_levels(
     scores = log_softmax(levels) if exclusive else levels
     classes = range(values.shape[1])
     table = np.array([[_auroc(level[:, c], values[:, c]) for c in classes] for level in scores])
-    known = ~np.isnan(table[0])
+    defined = ~np.isnan(table[0])
 
     def chosen(which: list[int]) -> int:
+        """Return the level that some classes, by their columns, choose together."""
         means = table[:, which].mean(axis=1)
         best = int(np.argmax(means))
         if selection == "best":
@@ -187,23 +176,28 @@ def best_levels(
         error = np.sqrt(((pulls[best] - pulls) ** 2).sum(axis=1))
         return int(np.argmax(means >= means[best] - error))
 
-    shared = chosen(np.flatnonzero(known).tolist())
-    return tuple(chosen([c]) if known[c] and not exclusive else shared for c in classes)
+    shared = chosen(np.flatnonzero(defined).tolist())
+    return tuple(chosen([c]) if defined[c] and not exclusive else shared for c in classes)
 
 
 def _pulls(scores: np.ndarray, values: np.ndarray, which: list[int]) -> np.ndarray:
     """Return the influence of every image [n] on the mean AUROC of some classes."""
-    found = np.zeros(len(values))
+    pulls = np.zeros(len(values))
     for c in which:
-        known = ~np.isnan(values[:, c])
-        found[known] += influence(scores[known, c], values[known, c]) / len(which)
-    return found
+        labelled_rows = ~np.isnan(values[:, c])
+        pulls[labelled_rows] += influence(scores[labelled_rows, c], values[labelled_rows, c]) / len(
+            which
+        )
+    return pulls
 
 
 def _auroc(score: np.ndarray, value: np.ndarray) -> float:
-    known = ~np.isnan(value)
+    labelled_rows = ~np.isnan(value)
     return float(
-        auroc(rank(score[known], value[known]), np.ones((1, int(known.sum())), np.int64))[0]
+        auroc(
+            rank(score[labelled_rows], value[labelled_rows]),
+            np.ones((1, int(labelled_rows.sum())), np.int64),
+        )[0]
     )
 
 
@@ -219,9 +213,9 @@ def _logistic(
     features: np.ndarray, values: np.ndarray, settings: ClassificationSettings
 ) -> tuple[_Sweep, dict[str, Any]]:
     penalties = sorted(settings.penalties, reverse=True)
-    found = logistic_path(features, values, np.array(penalties), settings.mode == "multiclass")
-    return _Sweep("penalty", tuple(penalties), found.path.scores), {
-        "unconverged": found.unconverged
+    fitted = logistic_path(features, values, np.array(penalties), settings.mode == "multiclass")
+    return _Sweep("penalty", tuple(penalties), fitted.path.scores), {
+        "unconverged": fitted.unconverged
     }
 
 

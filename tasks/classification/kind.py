@@ -9,13 +9,8 @@ from bench.contracts import Annotation, Body, Scaling, TaskSpec
 from bench.data.annotations import Labels
 from bench.data.reference import TrainedKind
 from bench.metrics.names import classification_names
-from tasks.classification.settings import (
-    PRESETS,
-    ClassificationOptions,
-    ClassificationSettings,
-    resolve,
-    task_labels,
-)
+from tasks.classification.settings import PRESETS, ClassificationSettings, resolve
+from tasks.labelling.policies import LabelOptions, task_labels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +37,7 @@ class ClassificationKind(TrainedKind):
         "ece",
     )
     lower_is_better = ("brier*", "ece*")
-    options = ClassificationOptions
+    options = LabelOptions
     settings = staticmethod(resolve)
     fit = Body("tasks.classification.fit:fit")
     predict = Body("tasks.classification.fit:predict")

@@ -37,12 +37,15 @@ def minimise(
     problems. Converged: no gradient entry above `tolerance`, or no step that lowers the value any
     more (the limit of the arithmetic).
     """
-    x, open_ = start.copy(), np.arange(len(start))
+    x = start.copy()
+    open_ = np.arange(len(start))
     value, gradient = objective(x, open_)
     pairs: list[Pair] = []
     for _ in range(steps):
         left = np.abs(gradient).max(axis=1, initial=0.0) > tolerance
-        open_, value, gradient = open_[left], value[left], gradient[left]
+        open_ = open_[left]
+        value = value[left]
+        gradient = gradient[left]
         pairs = [(step[left], change[left], inverse[left]) for step, change, inverse in pairs]
         if not len(open_):
             break
@@ -53,7 +56,8 @@ def minimise(
         x[open_] = here + length
         pairs = [*pairs, _pair(length, new_gradient - gradient)][-memory:]
         stuck = np.abs(length).max(axis=1) == 0
-        value, gradient = new_value, np.where(stuck[:, None], 0.0, new_gradient)
+        value = new_value
+        gradient = np.where(stuck[:, None], 0.0, new_gradient)
     return Solution(x, ~np.isin(np.arange(len(start)), open_))
 
 
@@ -67,12 +71,13 @@ def _pair(step: np.ndarray, change: np.ndarray) -> Pair:
 
 def _direction(gradient: np.ndarray, pairs: list[Pair]) -> np.ndarray:
     """Return the two-loop direction of every problem, downhill always."""
-    q, kept = gradient.copy(), []
+    q = gradient.copy()
+    alphas = []
     for step, change, inverse in reversed(pairs):
         alpha = inverse * np.einsum("pm,pm->p", step, q)
         q -= alpha[:, None] * change
-        kept.append(alpha)
-    for (step, change, inverse), alpha in zip(pairs, reversed(kept), strict=True):
+        alphas.append(alpha)
+    for (step, change, inverse), alpha in zip(pairs, reversed(alphas), strict=True):
         beta = inverse * np.einsum("pm,pm->p", change, q)
         q += (alpha - beta)[:, None] * step
     uphill = np.einsum("pm,pm->p", q, gradient) <= 0
@@ -90,12 +95,15 @@ def _search(
     """Return steps [Q, M] that lower each value enough, halved until they do (0 where none does),
     values and gradients there."""
     slope = np.einsum("pm,pm->p", gradient, direction)
-    length, new_value, new_gradient = np.ones(len(x)), value.copy(), gradient.copy()
+    length = np.ones(len(x))
+    new_value = value.copy()
+    new_gradient = gradient.copy()
     tried = np.arange(len(x))
     for _ in range(HALVINGS):
-        found = objective(x[tried] + length[tried, None] * direction[tried], which[tried])
-        good = found[0] <= value[tried] + ARMIJO * length[tried] * slope[tried]
-        new_value[tried[good]], new_gradient[tried[good]] = found[0][good], found[1][good]
+        attempt = objective(x[tried] + length[tried, None] * direction[tried], which[tried])
+        good = attempt[0] <= value[tried] + ARMIJO * length[tried] * slope[tried]
+        new_value[tried[good]] = attempt[0][good]
+        new_gradient[tried[good]] = attempt[1][good]
         tried = tried[~good]
         if not len(tried):
             break

@@ -50,7 +50,8 @@ class Basis:
 def basis(features: np.ndarray) -> Basis:
     """Return the eigenbasis of features [n, D]: of the covariance where n >= D, else of the Gram
     matrix of the images."""
-    mean, scale = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
+    mean = features.mean(axis=0, dtype=np.float64)
+    scale = features.std(axis=0, dtype=np.float64)
     scale[scale < 1e-6 * max(1e-12, scale.max(initial=0.0))] = (
         np.inf
     )  # a constant feature says nothing
@@ -61,8 +62,8 @@ def basis(features: np.ndarray) -> Basis:
         wide = x.astype(np.float64)
         values, left = np.linalg.eigh(wide @ wide.T / len(x))
         vectors = wide.T @ left / np.sqrt(np.maximum(values, 1e-300) * len(x))
-    kept = values > 1e-10 * max(1e-300, values.max(initial=0.0))
-    return Basis(mean, scale, x, vectors[:, kept], values[kept])
+    informative = values > 1e-10 * max(1e-300, values.max(initial=0.0))
+    return Basis(mean, scale, x, vectors[:, informative], values[informative])
 
 
 def _moments(x: np.ndarray) -> np.ndarray:
@@ -78,26 +79,27 @@ def ridge_path(features: np.ndarray, targets: np.ndarray, penalties: np.ndarray)
     decomposition of their own); a penalty is per image and in units of the standardised features'
     variance: min |Xw - y|^2 / n + penalty |w|^2 with a free intercept.
     """
-    known = ~np.isnan(targets)
+    labelled = ~np.isnan(targets)
     weights = np.empty((len(penalties), features.shape[1], targets.shape[1]))
     bias = np.empty((len(penalties), targets.shape[1]))
-    for columns in _same_gaps(known):
-        rows = known[:, columns[0]]
-        part = _ridge(
+    for columns in _same_gaps(labelled):
+        rows = labelled[:, columns[0]]
+        path = _ridge(
             basis(features[rows]),
             2 * targets[np.ix_(rows, columns)] - 1,
             np.asarray(penalties, dtype=float),
         )
-        weights[:, :, columns], bias[:, columns] = part.weights, part.bias
+        weights[:, :, columns] = path.weights
+        bias[:, columns] = path.bias
     return Path(weights, bias)
 
 
-def _same_gaps(known: np.ndarray) -> list[list[int]]:
+def _same_gaps(labelled: np.ndarray) -> list[list[int]]:
     """Return the columns grouped by which rows they know."""
-    found: dict[bytes, list[int]] = {}
-    for column in range(known.shape[1]):
-        found.setdefault(known[:, column].tobytes(), []).append(column)
-    return list(found.values())
+    columns_of: dict[bytes, list[int]] = {}
+    for column in range(labelled.shape[1]):
+        columns_of.setdefault(labelled[:, column].tobytes(), []).append(column)
+    return list(columns_of.values())
 
 
 def _ridge(space: Basis, y: np.ndarray, penalties: np.ndarray) -> Path:
@@ -151,9 +153,10 @@ def nearest_neighbours(
     negative half count are added to the weights of the k neighbours, so that a unanimous vote stays
     finite (weights are relative to the nearest one).
     """
-    bank, asked = _unit(features), _unit(queries)
+    bank = _unit(features)
+    asked = _unit(queries)
     most = min(int(max(neighbours)), len(bank))
-    found = np.empty((len(neighbours), len(asked), targets.shape[1]))
+    logits = np.empty((len(neighbours), len(asked), targets.shape[1]))
     for start in range(0, len(asked), 1024):
         cosine = asked[start : start + 1024] @ bank.T
         order = np.argsort(-cosine, axis=1, kind="stable")[:, :most]
@@ -163,10 +166,10 @@ def nearest_neighbours(
         yes, no = (np.cumsum(np.where(votes == value, weight, 0.0), axis=1) for value in (1, 0))
         for level, k in enumerate(neighbours):
             last = min(int(k), most) - 1
-            found[level, start : start + 1024] = np.log(yes[:, last] + 0.5) - np.log(
+            logits[level, start : start + 1024] = np.log(yes[:, last] + 0.5) - np.log(
                 no[:, last] + 0.5
             )
-    return found
+    return logits
 
 
 def _unit(features: np.ndarray) -> np.ndarray:

@@ -19,7 +19,8 @@ class _Scaled:
     eigenbasis, intercept last."""
 
     def __init__(self, space: Basis, penalties: np.ndarray, bound: float) -> None:
-        self.x, self.vectors = space.x, space.vectors
+        self.x = space.x
+        self.vectors = space.vectors
         self.penalty = penalties[:, None]
         self.scale = np.append(
             1 / np.sqrt(bound * space.values + self.penalty),
@@ -38,10 +39,11 @@ class SigmoidLoss(_Scaled):
     count."""
 
     def __init__(self, space: Basis, targets: np.ndarray, penalties: np.ndarray) -> None:
-        self.levels, self.classes = len(penalties), targets.shape[1]
+        self.levels = len(penalties)
+        self.classes = targets.shape[1]
         super().__init__(space, np.repeat(penalties, self.classes), bound=0.25)
-        known = ~np.isnan(targets)
-        self.share = (known / np.maximum(1, known.sum(axis=0))).astype(np.float32)
+        labelled = ~np.isnan(targets)
+        self.share = (labelled / np.maximum(1, labelled.sum(axis=0))).astype(np.float32)
         self.y = np.nan_to_num(targets).astype(np.float32)
 
     @property
@@ -51,31 +53,37 @@ class SigmoidLoss(_Scaled):
 
     def coefficients(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return coefficients [L, r, C] in the eigenbasis and bias [L, C]."""
-        found = (theta * self.scale).reshape(self.levels, self.classes, -1)
-        return found[:, :, :-1].transpose(0, 2, 1), found[:, :, -1]
+        scaled = (theta * self.scale).reshape(self.levels, self.classes, -1)
+        return scaled[:, :, :-1].transpose(0, 2, 1), scaled[:, :, -1]
 
     def __call__(self, theta: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return values [Q] and gradients [Q, M] of the problems `which` at `theta` [Q, M]."""
-        own, scale, penalty = theta * self.scale[which], self.scale[which], self.penalty[which]
-        weights = (own[:, :-1] @ self.vectors.T).astype(np.float32)
-        value, bias = np.zeros(len(which)), np.zeros(len(which))
+        scaled = theta * self.scale[which]
+        scale = self.scale[which]
+        penalty = self.penalty[which]
+        weights = (scaled[:, :-1] @ self.vectors.T).astype(np.float32)
+        value = np.zeros(len(which))
+        bias = np.zeros(len(which))
         gradient = np.zeros((self.x.shape[1], len(which)))
         for rows in self.blocks(len(which)):
             loss, slope = self._residual(
-                self.x[rows] @ weights.T + own[:, -1].astype(np.float32), rows, which % self.classes
+                self.x[rows] @ weights.T + scaled[:, -1].astype(np.float32),
+                rows,
+                which % self.classes,
             )
             value += loss
             bias += slope.sum(axis=0, dtype=np.float64)
             gradient += self.x[rows].T @ slope
-        value += (penalty * own[:, :-1] ** 2).sum(axis=1) / 2
-        inner = gradient.T @ self.vectors + penalty * own[:, :-1]
+        value += (penalty * scaled[:, :-1] ** 2).sum(axis=1) / 2
+        inner = gradient.T @ self.vectors + penalty * scaled[:, :-1]
         return value, np.append(inner, bias[:, None], axis=1) * scale
 
     def _residual(
         self, logits: np.ndarray, rows: slice, columns: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the summed loss [Q] and d loss / d logits [b, Q]."""
-        y, share = self.y[rows][:, columns], self.share[rows][:, columns]
+        y = self.y[rows][:, columns]
+        share = self.share[rows][:, columns]
         small = np.exp(-np.abs(logits))
         loss = (np.maximum(logits, 0) - logits * y + np.log1p(small)) * share
         positive = np.where(logits >= 0, 1, small) / (1 + small)
@@ -87,7 +95,8 @@ class SoftmaxLoss(_Scaled):
 
     def __init__(self, space: Basis, targets: np.ndarray, penalties: np.ndarray) -> None:
         super().__init__(space, penalties, bound=0.5)
-        self.y, self.classes = targets.astype(np.float32), targets.shape[1]
+        self.y = targets.astype(np.float32)
+        self.classes = targets.shape[1]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -99,15 +108,17 @@ class SoftmaxLoss(_Scaled):
 
     def coefficients(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return coefficients [L, r, C] in the eigenbasis and bias [L, C]."""
-        found = self._scaled(theta, np.arange(len(self.scale)))
-        return found[:, :, :-1].transpose(0, 2, 1), found[:, :, -1]
+        scaled = self._scaled(theta, np.arange(len(self.scale)))
+        return scaled[:, :, :-1].transpose(0, 2, 1), scaled[:, :, -1]
 
     def __call__(self, theta: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return values [Q] and gradients [Q, M] of the problems `which` at `theta` [Q, M]."""
-        own, penalty = self._scaled(theta, which), self.penalty[which, None]
-        flat = own.reshape(-1, own.shape[2])
+        scaled = self._scaled(theta, which)
+        penalty = self.penalty[which, None]
+        flat = scaled.reshape(-1, scaled.shape[2])
         weights = (flat[:, :-1] @ self.vectors.T).astype(np.float32)
-        value, bias = np.zeros(len(which)), np.zeros(len(flat))
+        value = np.zeros(len(which))
+        bias = np.zeros(len(flat))
         gradient = np.zeros((self.x.shape[1], len(flat)))
         for rows in self.blocks(len(flat)):
             logits = self.x[rows] @ weights.T + flat[:, -1].astype(np.float32)
@@ -115,8 +126,10 @@ class SoftmaxLoss(_Scaled):
             value += loss
             bias += slope.sum(axis=0, dtype=np.float64).ravel()
             gradient += self.x[rows].T @ slope.reshape(len(slope), -1)
-        value += (penalty * own[:, :, :-1] ** 2).sum(axis=(1, 2)) / 2
-        inner = (gradient.T @ self.vectors).reshape(own[:, :, :-1].shape) + penalty * own[:, :, :-1]
+        value += (penalty * scaled[:, :, :-1] ** 2).sum(axis=(1, 2)) / 2
+        inner = (gradient.T @ self.vectors).reshape(scaled[:, :, :-1].shape) + penalty * scaled[
+            :, :, :-1
+        ]
         whole = (
             np.append(inner, bias.reshape(len(which), self.classes, 1), axis=2)
             * self.scale[which, None]

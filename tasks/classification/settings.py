@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from bench.contracts import DATASETS, Profile, TaskSpec
-from bench.core.errors import SettingError, UnknownNameError
+from bench.contracts import Profile, TaskSpec
+from bench.core.errors import UnknownNameError
 from bench.core.registry import suggest
 from bench.core.settings import (
     Betas,
@@ -22,29 +22,11 @@ from bench.core.settings import (
 )
 from bench.training.plan import TrainPlan
 from bench.training.settings import TrainingSettings
+from tasks.labelling.policies import expand_policies, task_values
+from tasks.labelling.settings import Mode, Strict, Threshold
 
 Penalties = Annotated[tuple[Annotated[float, Range(0, 1e12, low_open=True)], ...], Length(1, 1000)]
-Mode = Literal["binary", "multiclass", "multilabel"]
-Policy = Literal["ones", "zeros", "ignore"]
-Threshold = Literal["validation", "half", "test", "test_per_class"]
-Strict = Literal["none", "accuracy", "all"]
-MODES = ("binary", "multiclass", "multilabel")
-POLICIES = ("ones", "zeros", "ignore")
 PENALTIES = tuple(10.0 ** (power / 2) for power in range(-10, 7))
-
-
-@dataclass(frozen=True)
-class ClassificationOptions:
-    """What `TaskSpec.options` of a classification task may hold.
-
-    `labels` default to all of the dataset, `mode` to binary for one label and multilabel for
-    several; `uncertain` is one policy, or {class: policy}.
-    """
-
-    labels: tuple[str, ...] = ()
-    mode: Mode | None = None
-    uncertain: Policy | Mapping[str, Policy] = "zeros"
-    views: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -273,52 +255,3 @@ def resolve(
     return dataclasses.replace(
         settings, uncertain=expand_policies(settings.uncertain, settings.labels)
     )
-
-
-def task_values(task: TaskSpec) -> dict[str, Any]:
-    """Return what the options of a task set: labels, mode, uncertain policy, views."""
-    options, labels = task.options, task_labels(task)
-    mode = options.get("mode", "binary" if len(labels) == 1 else "multilabel")
-    if mode not in MODES or (mode == "binary") != (len(labels) == 1):
-        raise SettingError(
-            f"task '{task.name}' has mode '{mode}' and {len(labels)} labels.",
-            f"Modes: {', '.join(MODES)}.",
-        )
-    uncertain = options.get("uncertain", "zeros")
-    words = (
-        (uncertain,)
-        if isinstance(uncertain, str)
-        else tuple(f"{name}={rule}" for name, rule in uncertain.items())
-    )
-    return {
-        "labels": labels,
-        "mode": mode,
-        "uncertain": words,
-        "views": tuple(options.get("views", ())),
-    }
-
-
-def task_labels(task: TaskSpec) -> tuple[str, ...]:
-    """Return the labels of a task: its option `labels`, else all of its dataset; raise SettingError
-    where there are none."""
-    labels = tuple(task.options.get("labels", ())) or DATASETS.get(task.dataset).label_names
-    if not labels:
-        raise SettingError(
-            f"task '{task.name}' has no labels.", "Name them in TaskSpec.options['labels']."
-        )
-    return labels
-
-
-def expand_policies(words: Sequence[str], labels: Sequence[str]) -> tuple[str, ...]:
-    """Return one `class=policy` per label; a policy alone is for all, a class not named gets
-    zeros."""
-    chosen = dict.fromkeys(labels, "zeros")
-    for word in words:
-        name, _, policy = word.rpartition("=")
-        if policy not in POLICIES or (name and name not in chosen):
-            raise SettingError(
-                f"uncertain policy '{word}'.",
-                f"Write class=policy, policies {', '.join(POLICIES)}, classes {', '.join(labels)}.",
-            )
-        chosen |= {name: policy} if name else dict.fromkeys(labels, policy)
-    return tuple(f"{name}={policy}" for name, policy in chosen.items())

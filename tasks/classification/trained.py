@@ -22,7 +22,8 @@ from tasks.classification.augment import augment
 from tasks.classification.settings import ClassificationSettings
 
 if TYPE_CHECKING:
-    from tasks.classification.fit import Labelled, Scorer
+    from tasks.classification.fit import Scorer
+    from tasks.labelling.targets import Labelled
 
 
 class Network(nn.Module):
@@ -39,11 +40,11 @@ class Network(nn.Module):
         super().__init__()
         self.tuned = settings.head == "finetune"
         self.exclusive = settings.mode == "multiclass"
-        own = self.tuned or settings.batchnorm == "train"
+        is_copied = self.tuned or settings.batchnorm == "train"
         self._encoder = (
-            copy.deepcopy(backbone) if own else backbone,
+            copy.deepcopy(backbone) if is_copied else backbone,
         )  # in a tuple: not registered
-        if own:
+        if is_copied:
             self.encoder = self._encoder[0].module.requires_grad_(self.tuned)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -66,11 +67,11 @@ class Network(nn.Module):
         """Return the cross-entropy, or the binary one averaged over the labels that are known."""
         if self.exclusive:
             return functional.cross_entropy(logits, values.argmax(dim=1))
-        known = ~values.isnan()
-        each = functional.binary_cross_entropy_with_logits(
+        labelled = ~values.isnan()
+        losses = functional.binary_cross_entropy_with_logits(
             logits, values.nan_to_num(), reduction="none"
         )
-        return (each * known).sum() / known.sum().clamp(min=1)
+        return (losses * labelled).sum() / labelled.sum().clamp(min=1)
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,8 @@ class Batches:
     def batches(self, generator: np.random.Generator) -> Iterator[dict[str, Tensor]]:
         """Yield one pass of `{"inputs", "values"}`."""
         order = generator.permutation(len(self.source.values))
-        for part in batch_slices(len(order), self.settings.batch_size):
-            rows = order[part]
+        for span in batch_slices(len(order), self.settings.batch_size):
+            rows = order[span]
             values = torch.from_numpy(self.source.values[rows]).float().to(self.device)
             yield {"inputs": self._inputs(rows, generator), "values": values}
 
@@ -147,11 +148,11 @@ def source(
 def logits(network: Network, inputs: Source, device: str, batch: int = 64) -> np.ndarray:
     """Return the logits of all images in order [n, C], in eval mode."""
     network.eval()
-    found = []
+    outputs = []
     for start in range(0, len(inputs.values), batch):
         rows = np.arange(start, min(start + batch, len(inputs.values)))
-        found.append(network(inputs.inputs(rows, device)).float().cpu().numpy())
-    return np.concatenate(found)
+        outputs.append(network(inputs.inputs(rows, device)).float().cpu().numpy())
+    return np.concatenate(outputs)
 
 
 def train_head(
@@ -161,9 +162,11 @@ def train_head(
     `context.work_dir`."""
     settings: ClassificationSettings = context.settings
     cache = FeatureCache(backbone, context)
-    parts = [source(part.subset, part.values, cache, settings) for part in (known, held_out)]
+    sources = [
+        source(labelled.subset, labelled.values, cache, settings) for labelled in (known, held_out)
+    ]
     network = Network(backbone, len(settings.labels), settings, context.seed).to(context.device)
-    summary = _run(network, parts[0], parts[1], context)
+    summary = _run(network, sources[0], sources[1], context)
     facts = {
         "epochs": summary.epochs,
         "best_epoch": summary.best_epoch,
@@ -180,6 +183,7 @@ def _run(network: Network, known: Source, held_out: Source, context: CellContext
     monitored = settings.monitor != "none"
 
     def evaluate(model: nn.Module) -> dict[str, float]:
+        """Return what the trainer watches on the validation images."""
         return validate(network, held_out, settings, context.device)
 
     return train(
@@ -199,26 +203,29 @@ def validate(
 ) -> dict[str, float]:
     """Return validation loss and mean AUROC; with `drop_last_val` the loss leaves out an incomplete
     last batch, as MGCA's."""
-    found = logits(network, held_out, device)
+    outputs = logits(network, held_out, device)
     size = settings.batch_size
     whole = (
-        len(found) // size * size if settings.drop_last_val and len(found) >= size else len(found)
+        len(outputs) // size * size
+        if settings.drop_last_val and len(outputs) >= size
+        else len(outputs)
     )
     loss = network.loss(
-        torch.from_numpy(found[:whole]), torch.from_numpy(held_out.values[:whole]).float()
+        torch.from_numpy(outputs[:whole]), torch.from_numpy(held_out.values[:whole]).float()
     )
-    scores = log_softmax(found) if network.exclusive else found
+    scores = log_softmax(outputs) if network.exclusive else outputs
     return {"loss": float(loss), "auroc": mean_auroc(scores, held_out.values)}
 
 
 def mean_auroc(scores: np.ndarray, values: np.ndarray) -> float:
     """Return the mean AUROC over the classes that have one."""
-    each = []
+    values_per_class = []
     for c in range(values.shape[1]):
-        known = ~np.isnan(values[:, c])
-        each.append(
+        labelled = ~np.isnan(values[:, c])
+        values_per_class.append(
             auroc(
-                rank(scores[known, c], values[known, c]), np.ones((1, int(known.sum())), np.int64)
+                rank(scores[labelled, c], values[labelled, c]),
+                np.ones((1, int(labelled.sum())), np.int64),
             )[0]
         )
-    return float(np.nanmean(each))
+    return float(np.nanmean(values_per_class))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.contracts import Dataset, Finding
+from bench.contracts import CheckResult, Dataset
 from bench.core.errors import DataError
 
 if TYPE_CHECKING:
@@ -50,15 +50,15 @@ class BoxRows:
         images = sorted(self._facts)
         boxes = [{box: line for box, line in self._boxes[image].items() if box} for image in images]
         facts = {
-            name: [self._facts[image][place] for image in images]
-            for place, name in enumerate(names)
+            name: [self._facts[image][column] for image in images]
+            for column, name in enumerate(names)
         }
         return pd.DataFrame(
             {
                 "image_id": images,
                 **facts,
-                "boxes": [tuple(own) for own in boxes],
-                "lines": [tuple(own.values()) for own in boxes],
+                "boxes": [tuple(lines_of_box) for lines_of_box in boxes],
+                "lines": [tuple(lines_of_box.values()) for lines_of_box in boxes],
             }
         )
 
@@ -90,13 +90,13 @@ def checked_boxes(row: pd.Series, root: Path, table: Path, classes: int = 1) -> 
         try:
             check_boxes(box[None], shape, classes)
         except DataError as error:
-            place = (
+            where = (
                 f"file {table}, annotation {line}"
                 if table.suffix == ".json"
                 else f"table {table}, line {line}"
             )
             raise DataError(
-                f"{place}, image '{row['image_id']}': {error.args[0]}", error.hint
+                f"{where}, image '{row['image_id']}': {error.args[0]}", error.hint
             ) from error
     return boxes.astype(np.float32)
 
@@ -111,10 +111,11 @@ def filled_mask(row: pd.Series, root: Path, boxes: np.ndarray, classes: int = 1)
     return fill_boxes(boxes, height, width, classes)
 
 
-def box_findings(dataset: Dataset, index: pd.DataFrame, root: Path) -> list[Finding]:
+def box_results(dataset: Dataset, index: pd.DataFrame, root: Path) -> list[CheckResult]:
     """Say which boxes of an index cannot be, and how many reach beyond their image (they are cut at
     its edge)."""
-    faults, beyond = [], 0
+    faults = []
+    beyond = 0
     for _, row in index.iterrows():
         try:
             boxes = dataset.boxes(row, root)
@@ -123,16 +124,18 @@ def box_findings(dataset: Dataset, index: pd.DataFrame, root: Path) -> list[Find
             continue
         far = [row["columns"], row["rows"]]
         beyond += int(((boxes[:, :2] < 0) | (boxes[:, 2:4] > far)).any(axis=1).sum())
-    findings = (
-        [Finding("error", f"{len(faults)} images have an impossible box, e.g. {faults[0]}")]
+    results = (
+        [CheckResult("error", f"{len(faults)} images have an impossible box, e.g. {faults[0]}")]
         if faults
         else []
     )
     if beyond:
-        findings.append(
-            Finding("warning", f"{beyond} boxes reach beyond their image and are cut at its edge.")
+        results.append(
+            CheckResult(
+                "warning", f"{beyond} boxes reach beyond their image and are cut at its edge."
+            )
         )
-    return findings
+    return results
 
 
 def overlap(one: Sequence[float], other: Sequence[float]) -> float:
@@ -156,13 +159,13 @@ def merge_boxes(boxes: Sequence[tuple[Box, str]], least: float = 0.4) -> list[Bo
     groups: list[list[tuple[Box, str]]] = []
     for box, reader in boxes:
         fits = [
-            (overlap(_mean(group), box), place)
-            for place, group in enumerate(groups)
+            (overlap(_mean(group), box), group_number)
+            for group_number, group in enumerate(groups)
             if group[0][0][4] == box[4] and all(other != reader for _, other in group)
         ]
-        best, place = max(fits, key=lambda fit: (fit[0], -fit[1]), default=(0.0, -1))
+        best, group_number = max(fits, key=lambda fit: (fit[0], -fit[1]), default=(0.0, -1))
         if best >= least:
-            groups[place].append((box, reader))
+            groups[group_number].append((box, reader))
         else:
             groups.append([(box, reader)])
     return [_mean(group) for group in groups]

@@ -7,28 +7,28 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.contracts import Finding
+from bench.contracts import CheckResult
 from bench.core.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def count_findings(
+def count_results(
     found: Mapping[str, int], expected: Mapping[str, int], source: str
-) -> list[Finding]:
+) -> list[CheckResult]:
     """Compare counts: ok where equal, an error that names both where not."""
-    findings = []
-    for what, count in expected.items():
-        if found.get(what) == count:
-            findings.append(Finding("ok", f"{what}: {count}, as {source}."))
+    results = []
+    for name, count in expected.items():
+        if found.get(name) == count:
+            results.append(CheckResult("ok", f"{name}: {count}, as {source}."))
         else:
-            findings.append(
-                Finding(
-                    "error", f"{what}: {found.get(what, 0)} found, {count} expected ({source})."
+            results.append(
+                CheckResult(
+                    "error", f"{name}: {found.get(name, 0)} found, {count} expected ({source})."
                 )
             )
-    return findings
+    return results
 
 
 def compare(
@@ -38,14 +38,14 @@ def compare(
     source: str = "published",
     *,
     partly: bool = False,
-) -> list[Finding]:
+) -> list[CheckResult]:
     """Compare the counts of a folder with the published ones (`source` says where or of what), or a
     demo's with its own; with `partly` only those that were found."""
     demo = demo_counts(root)
     expected = demo or published
     if partly:
-        expected = {what: count for what, count in expected.items() if what in found}
-    return count_findings(found, expected, "stated in DEMO.json" if demo else source)
+        expected = {name: count for name, count in expected.items() if name in found}
+    return count_results(found, expected, "stated in DEMO.json" if demo else source)
 
 
 def demo_counts(root: Path) -> dict[str, int]:
@@ -60,17 +60,17 @@ def demo_counts(root: Path) -> dict[str, int]:
     return dict(counts)
 
 
-def dropped_findings(index: pd.DataFrame) -> list[Finding]:
+def dropped_results(index: pd.DataFrame) -> list[CheckResult]:
     """Say what an index leaves out by intent, and what of tables and files has no counterpart."""
     dropped = index.attrs.get("dropped", {}).items()
     unmatched = index.attrs.get("unmatched", {}).items()
     return [
-        *(Finding("ok", f"{count} {what} are left out.") for what, count in dropped if count),
-        *(Finding("warning", f"{count} {what}.") for what, count in unmatched if count),
+        *(CheckResult("ok", f"{count} {name} are left out.") for name, count in dropped if count),
+        *(CheckResult("warning", f"{count} {name}.") for name, count in unmatched if count),
     ]
 
 
-def file_findings(root: Path, paths: Iterable[str], how_to_get: str) -> list[Finding]:
+def file_results(root: Path, paths: Iterable[str], how_to_get: str) -> list[CheckResult]:
     """Say which files of an index are not on disk, lie outside its folder, or hold another type of
     image than their name says (the content decides how they are read)."""
     from bench.data.tree import Tree
@@ -89,19 +89,19 @@ def file_findings(root: Path, paths: Iterable[str], how_to_get: str) -> list[Fin
             gone.append(path)
         elif not _has_type_of_name(root / there):
             renamed.append(path)
-    findings = [Finding("error", f"{len(outside)} files, e.g. {outside[0]}")] if outside else []
+    results = [CheckResult("error", f"{len(outside)} files, e.g. {outside[0]}")] if outside else []
     if gone:
         named = ", ".join(str(root / path) for path in gone[:3])
         message = f"{len(gone)} files are missing, e.g. {named}. How to get them: {how_to_get}"
-        findings.append(Finding("error", message))
+        results.append(CheckResult("error", message))
     if renamed:
         named = ", ".join(str(root / path) for path in renamed[:3])
         message = (
             f"{len(renamed)} files hold another type of image than their name says, e.g. {named}; "
             "they are read by their content."
         )
-        findings.append(Finding("warning", message))
-    return findings or [Finding("ok", "every file of the index is there.")]
+        results.append(CheckResult("warning", message))
+    return results or [CheckResult("ok", "every file of the index is there.")]
 
 
 def _has_type_of_name(path: Path) -> bool:

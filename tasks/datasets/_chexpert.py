@@ -6,27 +6,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.datasets._exclusive import FIVE, draw
+from tasks.datasets._exclusive import draw
+from tasks.labelling.observations import CHEXPERT, FIVE
 
 if TYPE_CHECKING:
     import pandas as pd
 
-LABELS = (
-    "No Finding",
-    "Enlarged Cardiomediastinum",
-    "Cardiomegaly",
-    "Lung Opacity",
-    "Lung Lesion",
-    "Edema",
-    "Consolidation",
-    "Pneumonia",
-    "Atelectasis",
-    "Pneumothorax",
-    "Pleural Effusion",
-    "Pleural Other",
-    "Fracture",
-    "Support Devices",
-)
+LABELS = CHEXPERT
 UNCERTAIN = {
     "Atelectasis": "ones",
     "Cardiomegaly": "zeros",
@@ -48,7 +34,8 @@ SPLITS = {"train.csv": "train", "valid.csv": "test"}
 COLUMNS = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *LABELS)
 PLUS = "df_chexpert_plus_240401.csv"
 VALIDATION = 5000
-ROWS, TRAIN_ROWS = "rows of train.csv", 223414
+ROWS = "rows of train.csv"
+TRAIN_ROWS = 223414
 _PATH = r"^(?P<folder>\w+)/(?P<patient>patient\d+)/(?P<study>study\d+)/\w+\.(?:jpg|JPG)$"
 
 
@@ -66,16 +53,16 @@ def read_split(root: Path, name: str) -> pd.DataFrame:
     table = _sound(require_unique(read_table(path, COLUMNS, key="Path"), "Path", path), path)
     # the first element is the name of the dataset's folder
     parts = table["Path"].str.split("/", n=1).str[-1]
-    found = parts.str.extract(_PATH)
+    names = parts.str.extract(_PATH)
     images = pd.DataFrame(
         {
             "image_id": parts.str.replace(r"\.\w+$", "", regex=True),
-            "patient_id": found["patient"],
+            "patient_id": names["patient"],
             "path": parts,
         }
     )
     images = images.assign(
-        study_id=found["patient"] + "/" + found["study"],
+        study_id=names["patient"] + "/" + names["study"],
         split=SPLITS[name],
         view=_views(table),
     )
@@ -137,7 +124,7 @@ def read_reports(root: Path, images: pd.DataFrame) -> pd.DataFrame:
     return images.assign(**report_columns(texts["section_impression"], texts["section_findings"]))
 
 
-def reference_split(index: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+def mgca_split(index: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Return the row-level split of MGCA (seed 0) and GLoRIA, its leak included.
 
     The 5x200 images leave the training table. 5,000 positions of what remains become validation
@@ -150,10 +137,11 @@ def reference_split(index: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 
     train = index[index["split"] == "train"].reset_index(drop=True)
     rest = train.drop(draw(train[train["view"].isin(FRONTAL)], FIVE, LABELS).index)
-    chosen = np.random.RandomState(seed).choice(
+    rows = np.random.RandomState(seed).choice(
         len(rest), size=min(VALIDATION, len(rest) // 5), replace=False
     )
-    val, left = rest.iloc[chosen], rest.drop(chosen, errors="ignore")
+    val = rest.iloc[rows]
+    left = rest.drop(rows, errors="ignore")
     return pd.concat(
         [left, val.assign(split="val"), index[index["split"] == "test"]], ignore_index=True
     )

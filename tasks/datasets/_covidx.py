@@ -70,7 +70,7 @@ def with_classes(rows: pd.DataFrame, labels: tuple[str, ...]) -> pd.DataFrame:
     return rows.drop(columns="class").assign(**values)
 
 
-def reference_split(index: pd.DataFrame) -> pd.DataFrame:
+def mgca_split(index: pd.DataFrame) -> pd.DataFrame:
     """Return MGCA's split of 9A: the training list 80/20 by image (random_state 0), so that
     patients may leak; test as is."""
     import pandas as pd

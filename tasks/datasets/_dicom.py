@@ -50,7 +50,8 @@ def _count(values: pd.Series) -> pd.Series:
 def image_size(row: pd.Series, root: Path) -> tuple[int, int]:
     """Return (height, width) of an index row; raise DataError where its header does not state
     them."""
-    height, width = int(row["rows"]), int(row["columns"])
+    height = int(row["rows"])
+    width = int(row["columns"])
     if not height or not width:
         raise DataError(
             f"image {root / row['path']} does not state its size.", "Download it again."

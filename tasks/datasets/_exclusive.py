@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from bench.contracts import Finding
+from bench.contracts import CheckResult
 from bench.core.errors import DataError
 from bench.data.faults import fault
+from tasks.labelling import observations
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FIVE = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion")
+FIVE = observations.FIVE
 EIGHT = (
     "Atelectasis",
     "Cardiomegaly",
@@ -48,18 +49,18 @@ def draw(index: pd.DataFrame, classes: Sequence[str], names: Sequence[str]) -> p
     import pandas as pd
 
     rows = {name: index[only(index, name, names)] for name in classes}
-    empty = [name for name, found in rows.items() if found.empty]
+    empty = [name for name, members in rows.items() if members.empty]
     if empty:
         raise DataError(f"no image has {empty[0]} and no other finding.", "Check the label table.")
-    count = min(PER_CLASS, *(len(found) for found in rows.values()))
-    return pd.concat([found.sample(n=count, random_state=SEED) for found in rows.values()])
+    count = min(PER_CLASS, *(len(members) for members in rows.values()))
+    return pd.concat([members.sample(n=count, random_state=SEED) for members in rows.values()])
 
 
 def listed(index: pd.DataFrame, wanted: Sequence[str], path: Path) -> pd.DataFrame:
     """Return the rows of the images `wanted` (ids) in the order of the list `path`; one that is not
     in the dataset is a fault. Raise DataError for an image that occurs twice."""
-    known = set(index["image_id"])
-    gone = [image for image in wanted if image not in known]
+    ids = set(index["image_id"])
+    gone = [image for image in wanted if image not in ids]
     for image in gone:
         message = (
             f"{len(gone)} of {len(wanted)} images of {path} are not in the dataset, e.g. '{image}'."
@@ -67,7 +68,7 @@ def listed(index: pd.DataFrame, wanted: Sequence[str], path: Path) -> pd.DataFra
         fault(DataError(message, "Mend the list, or use --on-error skip."), image, path)
     if len(set(wanted)) < len(wanted):
         raise DataError(f"list {path} names an image twice.", "Remove the duplicates.")
-    return index.set_index("image_id", drop=False).loc[[name for name in wanted if name in known]]
+    return index.set_index("image_id", drop=False).loc[[name for name in wanted if name in ids]]
 
 
 def as_test_set(rows: pd.DataFrame, classes: Sequence[str], names: Sequence[str]) -> pd.DataFrame:
@@ -87,18 +88,18 @@ def as_test_set(rows: pd.DataFrame, classes: Sequence[str], names: Sequence[str]
     return bare
 
 
-def class_findings(index: pd.DataFrame, classes: Sequence[str], *, demo: bool) -> list[Finding]:
+def class_results(index: pd.DataFrame, classes: Sequence[str], *, demo: bool) -> list[CheckResult]:
     """Compare the number of images per class with 200 (a demo has fewer), and say how many have a
     report."""
     counts = {name: int(index[f"label:{name}"].sum()) for name in classes}
     spread = ", ".join(f"{name} {count}" for name, count in counts.items())
     level: Literal["ok", "error"] = "ok" if demo or set(counts.values()) == {PER_CLASS} else "error"
-    findings = [Finding(level, f"{len(classes)} x {PER_CLASS} images expected, found {spread}.")]
+    results = [CheckResult(level, f"{len(classes)} x {PER_CLASS} images expected, found {spread}.")]
     told = int((index["report"] != "").sum())
-    findings.append(
-        Finding(
+    results.append(
+        CheckResult(
             "ok" if told == len(index) else "warning",
             f"{told} of {len(index)} images have a report.",
         )
     )
-    return findings
+    return results

@@ -18,10 +18,10 @@ def sample_fraction(train: pd.DataFrame, fraction: float, seed: int = SEED) -> p
 
     Raise DataError where that is no row at all.
     """
-    kept = train if fraction == 1 else train.sample(frac=fraction, random_state=seed)
-    if kept.empty:
+    sample = train if fraction == 1 else train.sample(frac=fraction, random_state=seed)
+    if sample.empty:
         raise DataError(
             f"{fraction:g} of {len(train)} training images is none.",
             "Use a larger fraction, or --protocol default.",
         )
-    return kept
+    return sample

@@ -33,8 +33,8 @@ def row_level_split(index: pd.DataFrame) -> pd.DataFrame:
     train, rest = train_test_split(np.arange(len(rows)), test_size=0.3, random_state=0)
     test, val = train_test_split(rest, test_size=0.5, random_state=0)
     parts = [
-        _regroup([rows[row] for row in chosen], index, name)
-        for name, chosen in (("train", train), ("val", val), ("test", test))
+        _regroup([rows[row] for row in members], index, name)
+        for name, members in (("train", train), ("val", val), ("test", test))
     ]
     return pd.concat(parts, ignore_index=True)
 
@@ -46,13 +46,13 @@ def _columns(index: pd.DataFrame) -> tuple[range, list[tuple[int, ...]], list[tu
 def _regroup(rows: list[tuple[int, int, str]], index: pd.DataFrame, split: str) -> pd.DataFrame:
     """Return the images of (line, image, run) rows in order of first appearance, each with its runs
     among them."""
-    own: dict[int, list[tuple[int, str]]] = {}
+    runs_of: dict[int, list[tuple[int, str]]] = {}
     for line, image, run in rows:
-        own.setdefault(image, []).append((line, run))
-    part = index.iloc[list(own)].assign(split=split)
-    part["rle"] = [tuple(run for _, run in pairs) for pairs in own.values()]
-    part["csv_rows"] = [tuple(line for line, _ in pairs) for pairs in own.values()]
-    return part
+        runs_of.setdefault(image, []).append((line, run))
+    images = index.iloc[list(runs_of)].assign(split=split)
+    images["rle"] = [tuple(run for _, run in pairs) for pairs in runs_of.values()]
+    images["csv_rows"] = [tuple(line for line, _ in pairs) for pairs in runs_of.values()]
+    return images
 
 
 def balanced_subset(train: pd.DataFrame, fraction: float, seed: int) -> pd.DataFrame:
@@ -75,14 +75,14 @@ def balanced_subset(train: pd.DataFrame, fraction: float, seed: int) -> pd.DataF
             "many were expected."
         )
         raise DataError(message, "Use --protocol default.")
-    chosen = random.choice(negatives, size=int(positive.sum()), replace=False)
+    negative_ids = random.choice(negatives, size=int(positive.sum()), replace=False)
     # positives first, then negatives in the order of the split: the order in which the reference
     # numbers its images
-    kept = [
+    ids = [
         *train.loc[positive, "image_id"],
-        *train.loc[train["image_id"].isin(chosen) & ~positive, "image_id"],
+        *train.loc[train["image_id"].isin(negative_ids) & ~positive, "image_id"],
     ]
-    return train[train["image_id"].isin(_part(np.array(kept, dtype=object), fraction, random))]
+    return train[train["image_id"].isin(_part(np.array(ids, dtype=object), fraction, random))]
 
 
 def _part(images: np.ndarray, fraction: float, random: np.random.RandomState) -> np.ndarray:

@@ -54,8 +54,8 @@ def parse_report(stream: IO[bytes], path: str) -> OpenIReport:
     if name is None or not name.get("id"):
         raise DataError(f"report {path} has no uId.", "Is this a report of Open-I?")
     texts = {
-        str(part.get("Label")).lower(): (part.text or "").strip()
-        for part in tree.iter("AbstractText")
+        str(section.get("Label")).lower(): (section.text or "").strip()
+        for section in tree.iter("AbstractText")
     }
     return OpenIReport(
         name=str(name.get("id")),

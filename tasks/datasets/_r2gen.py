@@ -78,7 +78,9 @@ def _rows(
     entry: Any, where: str, split: str, path: Path, images: str
 ) -> list[dict[str, str | int]]:
     try:
-        name, report, files = str(entry["id"]), entry["report"], entry["image_path"]
+        name = str(entry["id"])
+        report = entry["report"]
+        files = entry["image_path"]
     except (KeyError, TypeError, IndexError) as error:
         raise DataError(
             f"annotation {path}: {where} lacks {error}.", "Expected id, report, image_path."

@@ -41,8 +41,8 @@ def stratified_subset(
     `stratified_split` in their order."""
     if fraction == 1:
         return train
-    kept, _ = _halves(train.assign(_stratum=label), 1 - fraction, 42, "_stratum")
-    return kept.drop(columns="_stratum")
+    sample, _ = _halves(train.assign(_stratum=label), 1 - fraction, 42, "_stratum")
+    return sample.drop(columns="_stratum")
 
 
 def chosen_subset(train: pd.DataFrame, fraction: float, seed: int) -> pd.DataFrame:
@@ -86,7 +86,7 @@ def _joined(train: pd.DataFrame, val: pd.DataFrame, test: pd.DataFrame) -> pd.Da
     import pandas as pd
 
     parts = zip(("train", "val", "test"), (train, val, test), strict=True)
-    return pd.concat([part.assign(split=name) for name, part in parts], ignore_index=True)
+    return pd.concat([rows.assign(split=name) for name, rows in parts], ignore_index=True)
 
 
 def stratified_validation(index: pd.DataFrame, label: str) -> pd.DataFrame:
@@ -101,5 +101,5 @@ def stratified_validation(index: pd.DataFrame, label: str) -> pd.DataFrame:
 def ordered_validation(train: pd.DataFrame, test: pd.DataFrame, held_out: float) -> pd.DataFrame:
     """Return MGCA's split of a dataset with a test of its own: `held_out` of the rows of train, in
     their order, are val."""
-    kept, val = _halves(train, held_out, 0)
-    return _joined(kept, val, test)
+    remaining, val = _halves(train, held_out, 0)
+    return _joined(remaining, val, test)

@@ -1,4 +1,4 @@
-"""A dataset whose demo is rendered by `tasks.demo.<name>`."""
+"""A dataset whose demo is rendered by `tasks.datasets.demos.<name>`."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ class Rendered(Dataset):
         progress: Progress | None = None,
     ) -> None:
         """Render a demo in the native layout."""
-        writer = importlib.import_module(f"tasks.demo.writers.{self.name}")
+        writer = importlib.import_module(f"tasks.datasets.demos.{self.name}")
         writer.write(out, studies=studies, size=size, seed=seed, workers=workers, progress=progress)

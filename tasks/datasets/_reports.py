@@ -155,9 +155,12 @@ def report_columns(impression: Iterable[str], findings: Iterable[str]) -> dict[s
     All are cleaned; `report` is impression + findings, the order in which MGCA and BenchX read
     them.
     """
-    parts = {
+    sections = {
         "impression": [clean_text(text) for text in impression],
         "findings": [clean_text(text) for text in findings],
     }
-    joined = [" ".join(part for part in pair if part) for pair in zip(*parts.values(), strict=True)]
-    return {**parts, "report": joined}
+    joined = [
+        " ".join(section for section in pair if section)
+        for pair in zip(*sections.values(), strict=True)
+    ]
+    return {**sections, "report": joined}

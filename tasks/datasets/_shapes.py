@@ -13,7 +13,9 @@ from bench.core.errors import DataError
 if TYPE_CHECKING:
     import numpy as np
 
-RECTANGLE, ELLIPSE, POLYGON = "0", "1", "2"
+RECTANGLE = "0"
+ELLIPSE = "1"
+POLYGON = "2"
 LEAST_POINTS = {RECTANGLE: 2, ELLIPSE: 2, POLYGON: 3}
 NAMES = {RECTANGLE: "rectangle", ELLIPSE: "ellipse", POLYGON: "polygon"}
 Corners = tuple[float, float, float, float]
@@ -41,11 +43,12 @@ def parse_shapes(text: str, where: str) -> list[Shape]:
     odd number of them, a rectangle or an ellipse without exactly two corners, and a polygon of
     fewer than three points.
     """
-    return [_parse(part.split(), where) for part in text.split(";") if part.strip()]
+    return [_parse(shape.split(), where) for shape in text.split(";") if shape.strip()]
 
 
 def _parse(words: Sequence[str], where: str) -> Shape:
-    kind, coordinates = words[0], words[1:]
+    kind = words[0]
+    coordinates = words[1:]
     if kind not in NAMES:
         raise DataError(
             f"{where}: object type '{kind[:20]}'.",
@@ -117,7 +120,8 @@ def centred_box(shape: Shape) -> Corners:
 
     centre = polylabel(LineString([*shape.points, shape.points[0]]).buffer(100), tolerance=10)
     x1, y1, x2, y2 = shape.bounds
-    half_width, half_height = max(centre.x - x1, x2 - centre.x), max(centre.y - y1, y2 - centre.y)
+    half_width = max(centre.x - x1, x2 - centre.x)
+    half_height = max(centre.y - y1, y2 - centre.y)
     return (
         centre.x - half_width,
         centre.y - half_height,

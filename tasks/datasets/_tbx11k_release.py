@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PARTS = ("train", "val")
-LIST, BOXES, FILES = "lists/TBX11K_{}.txt", "annotations/json/TBX11K_{}.json", "imgs"
+LIST = "lists/TBX11K_{}.txt"
+BOXES = "annotations/json/TBX11K_{}.json"
+FILES = "imgs"
 TYPES = {"health": "healthy", "sick": "sick_but_no_tb", "tb": "tb"}
 CATEGORIES = ("ActiveTuberculosis", "ObsoletePulmonaryTuberculosis", "PulmonaryTuberculosis")
 
@@ -32,14 +34,14 @@ def read_release(root: Path, how_to_get: str) -> pd.DataFrame:
 
     listed = _lists(root)
     images = _located(root, listed, how_to_get)
-    facts = {part: _annotations(root / BOXES.format(part), listed) for part in PARTS}
+    facts = {list_name: _annotations(root / BOXES.format(list_name), listed) for list_name in PARTS}
     parts = images["name"].map(listed)
     bare = _sizes(
         root,
         [
             path
-            for name, part, path in zip(images["name"], parts, images["path"], strict=True)
-            if name not in facts[part]
+            for name, list_name, path in zip(images["name"], parts, images["path"], strict=True)
+            if name not in facts[list_name]
         ],
     )
     rows = [
@@ -75,11 +77,11 @@ def _located(root: Path, listed: dict[str, str], how_to_get: str) -> pd.DataFram
         for path in scan(root, [f"{FILES}/{folder}"], ".png").values()
     }
     located = []
-    for part in PARTS:
-        names = [name for name, of in listed.items() if of == part]
+    for list_name in PARTS:
+        names = [name for name, of in listed.items() if of == list_name]
         ids = [name.rsplit("/", 1)[-1] for name in names]
         images = pd.DataFrame({"image_id": ids, "name": names})
-        table = root / LIST.format(part)
+        table = root / LIST.format(list_name)
         located.append(
             locate(images, names, files, table=table, folder=root / FILES, how_to_get=how_to_get)
         )
@@ -112,11 +114,11 @@ def _lists(root: Path) -> dict[str, str]:
     from bench.data.text import read_lines
 
     listed: dict[str, str] = {}
-    for part in PARTS:
-        path = root / LIST.format(part)
+    for list_name in PARTS:
+        path = root / LIST.format(list_name)
         for line, name in read_lines(path):
             if name.split("/")[0] in TYPES and name not in listed:
-                listed[name] = part
+                listed[name] = list_name
                 continue
             reason = (
                 f"also in the list of {listed[name]}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.contracts import Finding, TaskSpec, dataset, task
-from tasks.datasets._checks import compare, dropped_findings, file_findings
+from bench.contracts import CheckResult, TaskSpec, dataset, task
+from tasks.datasets._checks import compare, dropped_results, file_results
 from tasks.datasets._chexpert import FOLDERS, FRONTAL, LABELS, MARKER, ROWS, TRAIN_ROWS, UNCERTAIN
 from tasks.datasets._files import UNLISTED_PATIENTS
 from tasks.datasets._rendered import Rendered
@@ -14,7 +14,7 @@ from tasks.datasets._rendered import Rendered
 if TYPE_CHECKING:
     import pandas as pd
 
-PUBLISHED = {
+PUBLISHED_COUNTS = {
     ROWS: TRAIN_ROWS,
     "rows of valid.csv": 234,
     "frontal images of valid.csv": 202,
@@ -58,31 +58,31 @@ class Chexpert(Rendered):
         }
         return index
 
-    def counts(self, index: pd.DataFrame, root: Path) -> list[Finding]:
+    def counts(self, index: pd.DataFrame, root: Path) -> list[CheckResult]:
         """Compare the rows with the published ones, or a demo's with its own."""
         train, valid = (index[index["split"] == name] for name in ("train", "test"))
-        found = {ROWS: len(train), "rows of valid.csv": len(valid)}
-        found["frontal images of valid.csv"] = int(valid["view"].isin(FRONTAL).sum())
-        return compare(root, found, PUBLISHED)
+        counts = {ROWS: len(train), "rows of valid.csv": len(valid)}
+        counts["frontal images of valid.csv"] = int(valid["view"].isin(FRONTAL).sum())
+        return compare(root, counts, PUBLISHED_COUNTS)
 
-    def validate(self, root: Path) -> list[Finding]:
+    def validate(self, root: Path) -> list[CheckResult]:
         """Compare the rows with the published ones, or a demo's with its own; look for every
         file."""
         index = self.index(root)
         train, valid = (index[index["split"] == name] for name in ("train", "test"))
-        findings = [*self.counts(index, root), *dropped_findings(index)]
+        results = [*self.counts(index, root), *dropped_results(index)]
         shared = len(set(train["patient_id"]) & set(valid["patient_id"]))
         message = f"{index['patient_id'].nunique()} patients, {shared} in train.csv and valid.csv."
-        findings.append(Finding("error" if shared else "ok", message))
-        return findings + file_findings(root, index["path"], self.how_to_get)
+        results.append(CheckResult("error" if shared else "ok", message))
+        return results + file_results(root, index["path"], self.how_to_get)
 
     def reference_split(
         self, index: pd.DataFrame, protocol: str, seed: int, kind: str = ""
     ) -> pd.DataFrame | None:
         """Return the row-level split of MGCA and GLoRIA for those protocols."""
-        from tasks.datasets._chexpert import reference_split
+        from tasks.datasets._chexpert import mgca_split
 
-        return reference_split(index, seed) if protocol in ("mgca", "gloria") else None
+        return mgca_split(index, seed) if protocol in ("mgca", "gloria") else None
 
     def reference_subset(
         self, train: pd.DataFrame, protocol: str, fraction: float, seed: int, kind: str = ""

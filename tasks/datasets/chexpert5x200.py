@@ -6,8 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.contracts import Finding, Progress, TaskSpec, dataset, task
-from tasks.datasets._checks import compare, demo_counts, file_findings
+from bench.contracts import CheckResult, Progress, TaskSpec, dataset, task
+from tasks.datasets._checks import compare, demo_counts, file_results
 from tasks.datasets._chexpert import FOLDERS, FRONTAL, LABELS, MARKER, PLUS, ROWS, TRAIN_ROWS
 from tasks.datasets._exclusive import EIGHT, FIVE
 from tasks.datasets._files import UNLISTED_PATIENTS
@@ -49,9 +49,9 @@ class _Exclusive(Rendered):
 
         table = read_split(root, "train.csv")
         images = table[table["view"].isin(FRONTAL)]
-        own = find_file(root, self.member_list)
-        if own is not None:
-            index = self._of_list(root, images, own)
+        list_path = find_file(root, self.member_list)
+        if list_path is not None:
+            index = self._of_list(root, images, list_path)
         else:
             rows = _exclusive.draw(images, self.label_names, LABELS)
             index = read_reports(root, _exclusive.as_test_set(rows, self.label_names, LABELS))
@@ -74,35 +74,33 @@ class _Exclusive(Rendered):
 
         impression = "Report Impression"
         table = read_table(own, ("Path",), optional=(impression,), texts=(impression,), key="Path")
-        wanted = (
+        ids = (
             table["Path"]
             .str.extract(r"((?:train|valid)/patient\d+/study\d+/\w+)")[0]
             .fillna(table["Path"])
             .tolist()
         )
-        rows = _exclusive.as_test_set(
-            _exclusive.listed(images, wanted, own), self.label_names, LABELS
-        )
+        rows = _exclusive.as_test_set(_exclusive.listed(images, ids, own), self.label_names, LABELS)
         if impression not in table:
             return read_reports(root, rows)
         members = set(rows["image_id"])
-        listed = table[[image in members for image in wanted]]
+        listed = table[[image in members for image in ids]]
         return rows.assign(**report_columns(listed[impression], [""] * len(listed)))
 
-    def validate(self, root: Path) -> list[Finding]:
+    def validate(self, root: Path) -> list[CheckResult]:
         """Compare the classes with 200 each; say how many have a report and which files are
         missing."""
         index = self.index(root)
-        return self.counts(index, root) + file_findings(root, index["path"], self.how_to_get)
+        return self.counts(index, root) + file_results(root, index["path"], self.how_to_get)
 
-    def counts(self, index: pd.DataFrame, root: Path) -> list[Finding]:
+    def counts(self, index: pd.DataFrame, root: Path) -> list[CheckResult]:
         """Compare the classes with 200 each, and the table they are drawn from with the published
         one; say how many have a report."""
-        from tasks.datasets._exclusive import class_findings
+        from tasks.datasets._exclusive import class_results
 
         return [
             *compare(root, index.attrs["whole"], {ROWS: TRAIN_ROWS}, partly=True),
-            *class_findings(index, self.label_names, demo=bool(demo_counts(root))),
+            *class_results(index, self.label_names, demo=bool(demo_counts(root))),
         ]
 
     def make_demo(
@@ -116,7 +114,7 @@ class _Exclusive(Rendered):
         progress: Progress | None = None,
     ) -> None:
         """Render a demo in the layout of CheXpert with CheXpert Plus."""
-        from tasks.demo.writers import chexpert5x200
+        from tasks.datasets.demos import chexpert5x200
 
         chexpert5x200.write(
             out,

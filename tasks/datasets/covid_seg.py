@@ -6,10 +6,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.contracts import Dataset, Finding, TaskSpec, dataset, task
+from bench.contracts import CheckResult, Dataset, TaskSpec, dataset, task
 from bench.core.errors import DataError
 from bench.data.faults import fault
-from tasks.datasets._checks import dropped_findings, file_findings
+from tasks.datasets._checks import dropped_results, file_results
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,44 +72,48 @@ class CovidSeg(Dataset):
         images, structures, masks = _tables(root, tree)
         images["structures"] = images["image_id"].map(structures)
         unusable = images["structures"].map(lambda parts: _unusable(tree, parts))
-        kept = images[unusable == ""].reset_index(drop=True)
-        if kept.empty:
+        usable = images[unusable == ""].reset_index(drop=True)
+        if usable.empty:
             raise DataError(
                 f"no image of {root / 'structure.csv'} has lung or opacity masks on disk.",
                 self.how_to_get,
             )
-        kept["mask_paths"] = kept["structures"].map(lambda parts: tuple(part[1] for part in parts))
-        kept["lung_from_opacity"] = kept["structures"].map(_lacks_a_lung)
+        usable["mask_paths"] = usable["structures"].map(
+            lambda parts: tuple(outline[1] for outline in parts)
+        )
+        usable["lung_from_opacity"] = usable["structures"].map(_lacks_a_lung)
         try:
-            kept = default_split(kept, seed=0, fractions=FRACTIONS)
+            usable = default_split(usable, seed=0, fractions=FRACTIONS)
         except DataError as error:
             raise DataError(f"{root / 'structure.csv'}: {error.args[0]}", error.hint) from error
         reasons = unusable[unusable != ""].value_counts()
-        kept.attrs["dropped"] = {f"images with {why}": int(count) for why, count in reasons.items()}
-        kept.attrs["unmatched"] = {
+        usable.attrs["dropped"] = {
+            f"images with {why}": int(count) for why, count in reasons.items()
+        }
+        usable.attrs["unmatched"] = {
             UNLISTED: unlisted(root, images["path"]),
             "masks on disk without a row in the table": unlisted(root, masks),
         }
-        return kept
+        return usable
 
-    def counts(self, index: pd.DataFrame, root: Path) -> list[Finding]:
+    def counts(self, index: pd.DataFrame, root: Path) -> list[CheckResult]:
         """Say how many images have no patient id, and which lack a lung's outline."""
-        findings = []
+        results = []
         unknown = int(index["patient_id"].str.startswith("unknown-").sum())
         if unknown:
             message = (
                 f"{unknown} images have no patient id in metadata.csv: each is a patient of its "
                 "own."
             )
-            findings.append(Finding("warning", message))
+            results.append(CheckResult("warning", message))
         stood_in = index.loc[index["lung_from_opacity"], "image_id"].tolist()
         if stood_in:
             message = (
                 f"{len(stood_in)} images lack one lung's outline; their opacities stand for it: "
                 f"{', '.join(stood_in)}."
             )
-            findings.append(Finding("warning", message))
-        return findings
+            results.append(CheckResult("warning", message))
+        return results
 
     def mask(self, row: pd.Series, root: Path) -> np.ndarray:
         """Return lung and opacity as uint8 [2, H, W]; every outline is a crop placed at its top
@@ -126,21 +130,21 @@ class CovidSeg(Dataset):
             masks[0] |= masks[1]
         return masks
 
-    def validate(self, root: Path) -> list[Finding]:
+    def validate(self, root: Path) -> list[CheckResult]:
         """Say how many images, patients and outlines there are, which images are left out and why,
         which files are missing."""
         index = self.index(root)
         sizes = ", ".join(
             f"{count} {split}" for split, count in index["split"].value_counts().items()
         )
-        findings = [
-            Finding(
+        results = [
+            CheckResult(
                 "ok", f"{len(index)} images of {index['patient_id'].nunique()} patients ({sizes})."
             )
         ]
-        findings += [*self.counts(index, root), *dropped_findings(index)]
+        results += [*self.counts(index, root), *dropped_results(index)]
         outlines = (mask for files in index["mask_paths"] for mask in files)
-        return findings + file_findings(root, (*index["path"], *outlines), self.how_to_get)
+        return results + file_results(root, (*index["path"], *outlines), self.how_to_get)
 
 
 def _tables(root: Path, tree: Tree) -> tuple[pd.DataFrame, dict[str, Outlines], list[str]]:
@@ -148,7 +152,8 @@ def _tables(root: Path, tree: Tree) -> tuple[pd.DataFrame, dict[str, Outlines], 
     every mask file of the table."""
     from bench.data.tables import find_table, read_table, require_filled, require_unique
 
-    path, metadata_path = find_table(root, "structure.csv"), find_table(root, "metadata.csv")
+    path = find_table(root, "structure.csv")
+    metadata_path = find_table(root, "metadata.csv")
     structure = read_table(path, STRUCTURE_COLUMNS, key="Filename")
     structure = require_filled(structure, path, "Filename")
     metadata = read_table(
@@ -177,6 +182,7 @@ def _images(metadata: pd.DataFrame) -> pd.DataFrame:
     name = metadata["filename"]
 
     def column(key: str) -> pd.Series:
+        """Return a column of the metadata, blank where the table has none."""
         return metadata[key] if key in metadata else pd.Series("", index=metadata.index)
 
     return pd.DataFrame(
@@ -196,15 +202,16 @@ def _images(metadata: pd.DataFrame) -> pd.DataFrame:
 
 
 def _outlines(structure: pd.DataFrame, path: Path, tree: Tree) -> dict[str, Outlines]:
-    wanted = structure[structure["Template Name"].isin((*LUNGS, *OPACITIES))].sort_values(
+    rows = structure[structure["Template Name"].isin((*LUNGS, *OPACITIES))].sort_values(
         ["Filename", "Template Name"]
     )
     outlines: dict[str, list[tuple[str, str, int, int]]] = {
         name: [] for name in structure["Filename"].unique()
     }
-    for line, row in zip(wanted.index, wanted.to_dict("records"), strict=True):
+    for line, row in zip(rows.index, rows.to_dict("records"), strict=True):
         try:
-            top, left = int(row["Top"]), int(row["Left"])
+            top = int(row["Top"])
+            left = int(row["Left"])
         except ValueError as error:
             message = (
                 f"table {path}, line {line}: image '{row['Filename']}' has a box that is not a "
@@ -217,20 +224,20 @@ def _outlines(structure: pd.DataFrame, path: Path, tree: Tree) -> dict[str, Outl
     return {name: tuple(parts) for name, parts in outlines.items()}
 
 
-def _unusable(tree: Tree, parts: Outlines) -> str:
+def _unusable(tree: Tree, outlines: Outlines) -> str:
     """Say why an image cannot be used, or ""."""
-    names = {part[0] for part in parts}
+    names = {outline[0] for outline in outlines}
     if not names & set(LUNGS):
         return "no lung outline"
     if not names.issuperset(LUNGS) and not names & set(OPACITIES):
         return "one lung without outline and no opacity to stand for it"
-    if any(not file or not tree.is_file(file) for _, file, _, _ in parts):
+    if any(not file or not tree.is_file(file) for _, file, _, _ in outlines):
         return "a lung or opacity mask file absent"
     return ""
 
 
-def _lacks_a_lung(parts: Outlines) -> bool:
-    return not {part[0] for part in parts}.issuperset(LUNGS)
+def _lacks_a_lung(outlines: Outlines) -> bool:
+    return not {outline[0] for outline in outlines}.issuperset(LUNGS)
 
 
 def _paste(canvas: np.ndarray, file: Path, top: int, left: int) -> None:
@@ -248,7 +255,8 @@ def _paste(canvas: np.ndarray, file: Path, top: int, left: int) -> None:
         ) from error
     height, width = crop.shape
     if min(top, left) < 0 or top + height > canvas.shape[0] or left + width > canvas.shape[1]:
-        box, size = f"{width}x{height} at ({top}, {left})", f"{canvas.shape[1]}x{canvas.shape[0]}"
+        box = f"{width}x{height} at ({top}, {left})"
+        size = f"{canvas.shape[1]}x{canvas.shape[0]}"
         raise DataError(f"mask {file} ({box}) leaves its image ({size}).", "Check structure.csv.")
     canvas[top : top + height, left : left + width] |= crop
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.contracts import Finding, Progress, TaskSpec, dataset, task
-from tasks.datasets._checks import compare, dropped_findings, file_findings
+from bench.contracts import CheckResult, Progress, TaskSpec, dataset, task
+from tasks.datasets._checks import compare, dropped_results, file_results
 from tasks.datasets._rendered import Rendered
 
 if TYPE_CHECKING:
@@ -55,19 +55,19 @@ class _Covidx(Rendered):
         index.attrs["unmatched"] = {UNLISTED: unlisted(root, index["path"])}
         return index
 
-    def counts(self, index: pd.DataFrame, root: Path) -> list[Finding]:
+    def counts(self, index: pd.DataFrame, root: Path) -> list[CheckResult]:
         """Compare the lists with the published ones, or a demo's with its own."""
         from bench.data.tables import find_file
 
-        found = {
+        counts = {
             f"rows of {name}": int((index["split"] == split).sum()) for split, name, _ in self.lists
         }
-        findings = compare(root, found, {f"rows of {name}": rows for name, rows in self.published})
-        own = [name for _, name, _ in self.lists]
+        results = compare(root, counts, {f"rows of {name}": rows for name, rows in self.published})
+        list_names = [name for _, name, _ in self.lists]
         others = [
             path.name
             for name in self.official_lists
-            if name not in own and (path := find_file(root, name)) is not None
+            if name not in list_names and (path := find_file(root, name)) is not None
         ]
         if others:
             message = (
@@ -75,25 +75,25 @@ class _Covidx(Rendered):
                 "read; lists "
                 "of your own go into splits/."
             )
-            findings.append(Finding("warning", message))
-        return findings
+            results.append(CheckResult("warning", message))
+        return results
 
-    def validate(self, root: Path) -> list[Finding]:
+    def validate(self, root: Path) -> list[CheckResult]:
         """Compare the lists with the published ones, or a demo's with its own; count patients in
         several lists; find files."""
         index = self.index(root)
-        findings = [*self.counts(index, root), *dropped_findings(index)]
+        results = [*self.counts(index, root), *dropped_results(index)]
         spread = ", ".join(
             f"{int(index[f'label:{name}'].sum())} {name}" for name in self.label_names
         )
-        findings.append(Finding("ok", f"classes: {spread}."))
+        results.append(CheckResult("ok", f"classes: {spread}."))
         several = int((index.groupby("patient_id")["split"].nunique() > 1).sum())
-        findings.append(
-            Finding(
+        results.append(
+            CheckResult(
                 "error" if several else "ok", f"{several} patients stand in more than one list."
             )
         )
-        return findings + file_findings(root, index["path"], self.how_to_get)
+        return results + file_results(root, index["path"], self.how_to_get)
 
     def make_demo(
         self,
@@ -106,7 +106,7 @@ class _Covidx(Rendered):
         progress: Progress | None = None,
     ) -> None:
         """Render a demo with COVIDx's lists."""
-        from tasks.demo.writers import covidx
+        from tasks.datasets.demos import covidx
 
         layout = covidx.Layout(self.name, self.lists, {label: word for word, label in self.words})
         covidx.write(
@@ -136,9 +136,9 @@ class Covidx(_Covidx):
         self, index: pd.DataFrame, protocol: str, seed: int, kind: str = ""
     ) -> pd.DataFrame | None:
         """Return MGCA's split by image for `mgca`."""
-        from tasks.datasets._covidx import reference_split
+        from tasks.datasets._covidx import mgca_split
 
-        return reference_split(index) if protocol == "mgca" else None
+        return mgca_split(index) if protocol == "mgca" else None
 
     def reference_subset(
         self, train: pd.DataFrame, protocol: str, fraction: float, seed: int, kind: str = ""

@@ -6,10 +6,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.contracts import Finding, TaskSpec, dataset, task
+from bench.contracts import CheckResult, TaskSpec, dataset, task
 from bench.core.errors import DataError
 from bench.data.faults import fault
-from tasks.datasets._checks import compare, dropped_findings, file_findings
+from tasks.datasets._checks import compare, dropped_results, file_results
 from tasks.datasets._rendered import Rendered
 
 if TYPE_CHECKING:
@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 
     from tasks.datasets._openi import OpenIReport
 
-XML_FOLDER, XML_IMAGES = "ecgen-radiology", ("NLMCXR_png", "images", ".")
-KAGGLE, PROJECTIONS = "indiana_reports.csv", "indiana_projections.csv"
+XML_FOLDER = "ecgen-radiology"
+XML_IMAGES = ("NLMCXR_png", "images", ".")
+KAGGLE = "indiana_reports.csv"
+PROJECTIONS = "indiana_projections.csv"
 KAGGLE_IMAGES = ("images/images_normalized", "images", "images_normalized")
 VIEWS = {"Frontal": "frontal", "Lateral": "LL"}
 NO_IMAGE = "reports without an image"
-PUBLISHED = {
+PUBLISHED_COUNTS = {
     "annotation.json": {"train": 2069, "val": 296, "test": 590},
     XML_FOLDER: {"studies": 3851, "images": 7470, NO_IMAGE: 104},
     KAGGLE: {"studies": 3851, "images": 7466},
@@ -57,7 +59,7 @@ class IuXray(Rendered):
         "$PLACE_BENCH_DATA/iu_xray/."
     )
     folders = ("IU-Xray", "iu-xray", "IU_XRay", "openi", "NLMCXR")
-    marker = tuple(PUBLISHED)
+    marker = tuple(PUBLISHED_COUNTS)
     has_reports = True
     demo_studies = 1000
 
@@ -70,26 +72,26 @@ class IuXray(Rendered):
         layout = _layout(root)
         if not layout:
             raise DataError(
-                f"neither {' nor '.join(PUBLISHED)} is in {root}.",
+                f"neither {' nor '.join(PUBLISHED_COUNTS)} is in {root}.",
                 f"How to get it: {self.how_to_get}",
             )
         if layout == KAGGLE:
             return _from_kaggle(root)
         return _from_xml(root) if layout == XML_FOLDER else _from_annotation(root)
 
-    def counts(self, index: pd.DataFrame, root: Path) -> list[Finding]:
+    def counts(self, index: pd.DataFrame, root: Path) -> list[CheckResult]:
         """Compare the number of studies (and images) with those of the layout, or a demo's with its
         own."""
         studies = index.drop_duplicates("study_id")
-        found = {
+        counts = {
             **studies["split"].value_counts().to_dict(),
             "studies": len(studies),
             "images": len(index),
             NO_IMAGE: index.attrs.get("dropped", {}).get(NO_IMAGE, 0),
         }
-        return compare(root, found, PUBLISHED[_layout(root)])
+        return compare(root, counts, PUBLISHED_COUNTS[_layout(root)])
 
-    def validate(self, root: Path) -> list[Finding]:
+    def validate(self, root: Path) -> list[CheckResult]:
         """Compare the counts with the published ones (or a demo's with its own), and look for the
         files."""
         index = self.index(root)
@@ -97,11 +99,11 @@ class IuXray(Rendered):
         empty = int((studies["findings"] == "").sum())
         return [
             *self.counts(index, root),
-            *dropped_findings(index),
-            Finding(
+            *dropped_results(index),
+            CheckResult(
                 "ok", f"{empty} of {len(studies)} studies have no findings; they are not scored."
             ),
-            *file_findings(root, index["path"], self.how_to_get),
+            *file_results(root, index["path"], self.how_to_get),
         ]
 
 
@@ -109,7 +111,7 @@ def _layout(root: Path) -> str:
     """Return the file or folder that decides how the data is read, "" where none is there."""
     from bench.data.tables import find_file
 
-    return next((name for name in PUBLISHED if find_file(root, name) is not None), "")
+    return next((name for name in PUBLISHED_COUNTS if find_file(root, name) is not None), "")
 
 
 def _from_annotation(root: Path) -> pd.DataFrame:
@@ -177,7 +179,8 @@ def _from_kaggle(root: Path) -> pd.DataFrame:
     from tasks.datasets._files import UNLISTED
     from tasks.datasets._reports import report_columns
 
-    path, views_path = find_table(root, KAGGLE), find_table(root, PROJECTIONS)
+    path = find_table(root, KAGGLE)
+    views_path = find_table(root, PROJECTIONS)
     texts = ("MeSH", "findings", "impression")
     reports = require_unique(
         read_table(path, ("uid", *texts), texts=(*texts, "indication"), key="uid"), "uid", path

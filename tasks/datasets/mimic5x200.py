@@ -6,8 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.contracts import Finding, Progress, TaskSpec, dataset, task
-from tasks.datasets._checks import demo_counts, file_findings
+from bench.contracts import CheckResult, Progress, TaskSpec, dataset, task
+from tasks.datasets._checks import demo_counts, file_results
 from tasks.datasets._exclusive import FIVE
 from tasks.datasets._rendered import Rendered
 from tasks.datasets.mimic_cxr import MimicCxr
@@ -54,21 +54,24 @@ class Mimic5x200(Rendered):
         rows = _listed(images, path) if path is not None else _held_out_first(images)
         return _exclusive.as_test_set(rows, FIVE, MimicCxr.label_names)
 
-    def validate(self, root: Path) -> list[Finding]:
+    def validate(self, root: Path) -> list[CheckResult]:
         """Compare the classes with 200 each; count members of the training split; find files."""
         index = self.index(root)
         demo = bool(demo_counts(root))
         return [
             *self.counts(index, root),
-            *(Finding("ok" if demo else "warning", caution) for caution in self.cautions(index)),
-            *file_findings(root, index["path"], self.how_to_get),
+            *(
+                CheckResult("ok" if demo else "warning", caution)
+                for caution in self.cautions(index)
+            ),
+            *file_results(root, index["path"], self.how_to_get),
         ]
 
-    def counts(self, index: pd.DataFrame, root: Path) -> list[Finding]:
+    def counts(self, index: pd.DataFrame, root: Path) -> list[CheckResult]:
         """Compare the classes with 200 each; say how many have a report."""
-        from tasks.datasets._exclusive import class_findings
+        from tasks.datasets._exclusive import class_results
 
-        return class_findings(index, FIVE, demo=bool(demo_counts(root)))
+        return class_results(index, FIVE, demo=bool(demo_counts(root)))
 
     def cautions(self, test: pd.DataFrame) -> tuple[str, ...]:
         """Count the test images that stand in MIMIC-CXR's training split."""
@@ -93,7 +96,7 @@ class Mimic5x200(Rendered):
         """Render a demo in the layout of MIMIC-CXR."""
         from functools import partial
 
-        from tasks.demo.writers import exclusive, mimic_cxr
+        from tasks.datasets.demos import exclusive, mimic_cxr
 
         draw = partial(exclusive.drawn, classes=FIVE)
         mimic_cxr.write(
@@ -127,8 +130,8 @@ def _held_out_first(images: pd.DataFrame) -> pd.DataFrame:
     held_out = shuffled["official_split"] != "train"
     ordered = pd.concat([shuffled[held_out], shuffled[~held_out]])
     rows = {name: ordered[only(ordered, name, names)] for name in FIVE}
-    count = min(PER_CLASS, *(len(found) for found in rows.values()))
-    return pd.concat([found.head(count) for found in rows.values()])
+    count = min(PER_CLASS, *(len(members) for members in rows.values()))
+    return pd.concat([members.head(count) for members in rows.values()])
 
 
 task(

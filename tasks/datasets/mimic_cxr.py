@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.contracts import Finding, TaskSpec, dataset, task
+from bench.contracts import CheckResult, TaskSpec, dataset, task
 from bench.core.errors import DataError
-from tasks.datasets._checks import compare, dropped_findings, file_findings
+from tasks.datasets._checks import compare, dropped_results, file_results
 from tasks.datasets._chexpert import LABELS, UNCERTAIN
 from tasks.datasets._files import UNLISTED_PATIENTS
 from tasks.datasets._rendered import Rendered
@@ -34,7 +34,7 @@ LAST = "last_paragraph"
 FACTS = (*SECTIONS, "unread")
 """What is kept of a report: its sections, and whether it has text beside them alone."""
 SPLITS = {"train": "train", "validate": "val", "test": "test"}
-PUBLISHED = {"images": 377110, "studies": 227835, "patients": 65379}
+PUBLISHED_COUNTS = {"images": 377110, "studies": 227835, "patients": 65379}
 
 
 @dataset
@@ -90,47 +90,47 @@ class MimicCxr(Rendered):
         silent = joined[joined["report"] == ""]
         unread = silent[silent["unread"] != ""]
         _say_unread(unread, root)
-        kept = joined[joined["report"] != ""].drop(columns="unread").reset_index(drop=True)
-        if kept.empty:
+        reported = joined[joined["report"] != ""].drop(columns="unread").reset_index(drop=True)
+        if reported.empty:
             message = (
                 f"none of {len(joined)} images in {root} of view {' or '.join(self.views)} has "
                 "report text."
             )
             raise DataError(message, f"How to get the reports: {self.how_to_get}")
-        kept = _with_labels(kept, root, self.label_names)
-        kept.attrs["dropped"] = {
+        reported = _with_labels(reported, root, self.label_names)
+        reported.attrs["dropped"] = {
             "images of another view": len(images) - len(framed),
             "images without report text": len(silent) - len(unread),
             "images whose report has neither findings nor impression": len(unread),
         }
-        unlabelled = kept.attrs.pop("unlabelled", {})
-        kept.attrs["unmatched"] = {**images.attrs["unmatched"], **unlabelled}
-        kept.attrs["whole"] = {
+        unlabelled = reported.attrs.pop("unlabelled", {})
+        reported.attrs["unmatched"] = {**images.attrs["unmatched"], **unlabelled}
+        reported.attrs["whole"] = {
             "images": len(images),
             "studies": images["study_id"].nunique(),
             "patients": images["patient_id"].nunique(),
         }
-        return kept
+        return reported
 
-    def counts(self, index: pd.DataFrame, root: Path) -> list[Finding]:
+    def counts(self, index: pd.DataFrame, root: Path) -> list[CheckResult]:
         """Compare what the tables hold with the published counts, or a demo's with its own; say
         where there are no labels."""
-        findings = compare(root, index.attrs["whole"], PUBLISHED)
+        results = compare(root, index.attrs["whole"], PUBLISHED_COUNTS)
         if not _chexpert(root):
             message = f"{root / TABLE.format('chexpert')} is missing: the index has no labels."
-            findings.append(Finding("warning", message))
-        return findings
+            results.append(CheckResult("warning", message))
+        return results
 
-    def validate(self, root: Path) -> list[Finding]:
+    def validate(self, root: Path) -> list[CheckResult]:
         """Compare the counts with the published ones (or a demo's with its own); count what the
         index leaves out; find files."""
         index = self.index(root)
-        pairs = Finding("ok", f"{len(index)} image-report pairs are used.")
+        pairs = CheckResult("ok", f"{len(index)} image-report pairs are used.")
         return [
             *self.counts(index, root),
-            *dropped_findings(index),
+            *dropped_results(index),
             pairs,
-            *file_findings(root, index["path"], self.how_to_get),
+            *file_results(root, index["path"], self.how_to_get),
         ]
 
     def reference_split(
@@ -165,7 +165,7 @@ def _images(root: Path) -> pd.DataFrame:
     from bench.data.tables import check_rows, find_table, read_table, require_filled, require_unique
     from bench.data.tree import unlisted
 
-    path, split_path = (find_table(root, TABLE.format(what)) for what in ("metadata", "split"))
+    path, split_path = (find_table(root, TABLE.format(table)) for table in ("metadata", "split"))
     ids = ("dicom_id", "subject_id", "study_id")
     metadata = read_table(path, (*ids, "ViewPosition"), key="dicom_id")
     splits = read_table(split_path, ("dicom_id", "split"), key="dicom_id")

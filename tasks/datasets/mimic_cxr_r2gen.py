@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.contracts import Dataset, Finding, TaskSpec, dataset, task
-from tasks.datasets._checks import compare, dropped_findings, file_findings
+from bench.contracts import CheckResult, Dataset, TaskSpec, dataset, task
+from tasks.datasets._checks import compare, dropped_results, file_results
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PUBLISHED = {"train": 270790, "val": 2130, "test": 3858}
+PUBLISHED_COUNTS = {"train": 270790, "val": 2130, "test": 3858}
 
 
 @dataset
@@ -43,19 +43,19 @@ class MimicCxrR2Gen(Dataset):
         }
         return index
 
-    def counts(self, index: pd.DataFrame, root: Path) -> list[Finding]:
+    def counts(self, index: pd.DataFrame, root: Path) -> list[CheckResult]:
         """Compare the number of entries per split with the published ones."""
-        found = {split: int((index["split"] == split).sum()) for split in PUBLISHED}
-        return compare(root, found, PUBLISHED)
+        counts = {split: int((index["split"] == split).sum()) for split in PUBLISHED_COUNTS}
+        return compare(root, counts, PUBLISHED_COUNTS)
 
-    def validate(self, root: Path) -> list[Finding]:
+    def validate(self, root: Path) -> list[CheckResult]:
         """Compare the number of entries per split with the published ones, and look for the
         files."""
         index = self.index(root)
         return [
             *self.counts(index, root),
-            *dropped_findings(index),
-            *file_findings(root, index["path"], self.how_to_get),
+            *dropped_results(index),
+            *file_results(root, index["path"], self.how_to_get),
         ]
 
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.contracts import Finding, TaskSpec, dataset, task
+from bench.contracts import CheckResult, TaskSpec, dataset, task
 from bench.core.errors import DataError
 from bench.data.faults import fault
-from tasks.datasets._checks import compare, dropped_findings, file_findings
+from tasks.datasets._checks import compare, dropped_results, file_results
 from tasks.datasets._dicom import OLDEST
 from tasks.datasets._rendered import Rendered
 
@@ -31,7 +31,7 @@ MRM_LISTS = {"train_list.txt": "train", "val_list.txt": "val", "test_list.txt": 
 MRM_PARTS = {0.01: "train_1.txt", 0.1: "train_10.txt"}
 """Label fraction -> list; the lists do not nest."""
 NO_FINDING = "No Finding"
-PUBLISHED = {
+PUBLISHED_COUNTS = {
     "images": 112120,
     "patients": 30805,
     "images of train_val_list.txt": 86524,
@@ -112,7 +112,7 @@ class Nih(Rendered):
         folders = [name for name in sorted(entries(root)) if name.startswith("images")]
         files = scan(root, folders, ".png")
         official = _assigned(root, LISTS)
-        strangers = len(set(official) - set(rows["Image Index"]))
+        without_row = len(set(official) - set(rows["Image Index"]))
         images = locate(
             rows.assign(image_id=rows["Image Index"]),
             rows["Image Index"].tolist(),
@@ -133,39 +133,39 @@ class Nih(Rendered):
             **_labels(images["Finding Labels"]),
             **_mrm(root, images["image_id"]),
         )
-        stray = {"images of the lists that are not in the table": strangers}
+        stray = {"images of the lists that are not in the table": without_row}
         index.attrs["unmatched"] = {**unmatched, **stray}
         return index.drop(columns=list(COLUMNS)).reset_index(drop=True)
 
-    def counts(self, index: pd.DataFrame, root: Path) -> list[Finding]:
+    def counts(self, index: pd.DataFrame, root: Path) -> list[CheckResult]:
         """Compare images, patients, lists and findings with the published counts, or a demo's with
         its own."""
         labels = index[[f"label:{name}" for name in self.label_names]]
-        found = {"images": len(index), "patients": index["patient_id"].nunique()}
-        found |= {
+        counts = {"images": len(index), "patients": index["patient_id"].nunique()}
+        counts |= {
             f"images of {name}": int((index["split"] == split).sum())
             for name, split in LISTS.items()
         }
-        found |= {
+        counts |= {
             str(name).removeprefix("label:"): int(count) for name, count in labels.sum().items()
         }
-        found[NO_FINDING] = int((labels.sum(axis=1) == 0).sum())
-        return compare(root, found, PUBLISHED)
+        counts[NO_FINDING] = int((labels.sum(axis=1) == 0).sum())
+        return compare(root, counts, PUBLISHED_COUNTS)
 
-    def validate(self, root: Path) -> list[Finding]:
+    def validate(self, root: Path) -> list[CheckResult]:
         """Compare the counts, say how many ages are unknown, and look for every file."""
         index = self.index(root)
-        findings = [*self.counts(index, root), *dropped_findings(index)]
+        results = [*self.counts(index, root), *dropped_results(index)]
         unknown = int(index["age"].isna().sum())
         if unknown:
-            findings.append(
-                Finding(
+            results.append(
+                CheckResult(
                     "warning",
                     f"{unknown} images without an age of 0 to {OLDEST} years: it counts as "
                     "unknown.",
                 )
             )
-        return findings + file_findings(root, index["path"], self.how_to_get)
+        return results + file_results(root, index["path"], self.how_to_get)
 
     def reference_split(
         self, index: pd.DataFrame, protocol: str, seed: int, kind: str = ""
@@ -209,21 +209,21 @@ def _with_known_findings(rows: pd.DataFrame, table: Path) -> pd.DataFrame:
     """Return the rows whose findings are known; another one is a fault."""
     from bench.data.tables import check_rows
 
-    known = {*Nih.label_names, NO_FINDING}
+    findings_known = {*Nih.label_names, NO_FINDING}
     findings = rows["Finding Labels"].map(_parts)
-    wrong = findings.map(lambda names: not known.issuperset(names) or _contradicts(names))
+    wrong = findings.map(lambda names: not findings_known.issuperset(names) or _contradicts(names))
     return check_rows(
         rows,
         wrong.astype(bool),
         table,
         lambda row: f"Finding Labels is '{row['Finding Labels'][:60]}'",
-        f"Known, joined by |: {', '.join(sorted(known))}; '{NO_FINDING}' stands alone.",
+        f"Known, joined by |: {', '.join(sorted(findings_known))}; '{NO_FINDING}' stands alone.",
         key="Image Index",
     )
 
 
 def _parts(text: str) -> list[str]:
-    return [part.strip() for part in text.split("|")]
+    return [name.strip() for name in text.split("|")]
 
 
 def _contradicts(names: list[str]) -> bool:

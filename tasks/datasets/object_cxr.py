@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.contracts import Finding, TaskSpec, dataset, task
-from tasks.datasets._boxes import box_findings, checked_boxes
-from tasks.datasets._checks import compare, dropped_findings, file_findings
+from bench.contracts import CheckResult, TaskSpec, dataset, task
+from tasks.datasets._boxes import box_results, checked_boxes
+from tasks.datasets._checks import compare, dropped_results, file_results
 from tasks.datasets._rendered import Rendered
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ PARTS = {"train": "train", "dev": "val", "test": "test"}
 """Folder and table of the download -> split."""
 MOST_BOXES = 20
 """MGCA keeps this many objects of an image."""
-PUBLISHED = {"images of train": 8000, "images of dev": 1000, "images of test": 1000}
+PUBLISHED_COUNTS = {"images of train": 8000, "images of dev": 1000, "images of test": 1000}
 
 
 @dataset
@@ -77,7 +77,7 @@ class ObjectCxr(Rendered):
         ]
         index = pd.concat(parts, ignore_index=True)
         index.attrs["unmatched"] = {
-            UNLISTED: sum(part.attrs["unmatched"][UNLISTED] for part in parts)
+            UNLISTED: sum(images.attrs["unmatched"][UNLISTED] for images in parts)
         }
         files = index["path"].tolist()
         shapes = remember(
@@ -107,25 +107,25 @@ class ObjectCxr(Rendered):
         shapes, _ = _shapes(row, root)
         return fill_shapes(shapes, *image_size(row, root), ellipses=row["rule"] != "benchx")[None]
 
-    def validate(self, root: Path) -> list[Finding]:
+    def validate(self, root: Path) -> list[CheckResult]:
         """Compare the number of images with the published ones, or a demo's with its own; name
         objects that cannot be."""
         index = self.index(root)
         return [
             *self.counts(index, root),
-            *dropped_findings(index),
-            *box_findings(self, index, root),
-            *file_findings(root, index["path"], self.how_to_get),
+            *dropped_results(index),
+            *box_results(self, index, root),
+            *file_results(root, index["path"], self.how_to_get),
         ]
 
-    def counts(self, index: pd.DataFrame, root: Path) -> list[Finding]:
+    def counts(self, index: pd.DataFrame, root: Path) -> list[CheckResult]:
         """Compare the number of images with the published ones, or a demo's with its own."""
-        found = {
+        counts = {
             f"images of {folder}": int((index["split"] == split).sum())
             for folder, split in PARTS.items()
         }
-        found["images with objects"] = int(index["label:Foreign object"].sum())
-        return compare(root, found, PUBLISHED)
+        counts["images with objects"] = int(index["label:Foreign object"].sum())
+        return compare(root, counts, PUBLISHED_COUNTS)
 
     def reference_split(
         self, index: pd.DataFrame, protocol: str, seed: int, kind: str = ""
@@ -210,8 +210,13 @@ def _checked(row: pd.Series, corners: Sequence[Corners], root: Path) -> np.ndarr
     cannot be."""
     import pandas as pd
 
-    own = {"boxes": tuple((*box, 0) for box in corners), "lines": (row["line"],) * len(corners)}
-    return checked_boxes(pd.concat([row, pd.Series(own, dtype=object)]), root, _table(row, root))
+    boxes_and_lines = {
+        "boxes": tuple((*box, 0) for box in corners),
+        "lines": (row["line"],) * len(corners),
+    }
+    return checked_boxes(
+        pd.concat([row, pd.Series(boxes_and_lines, dtype=object)]), root, _table(row, root)
+    )
 
 
 task(

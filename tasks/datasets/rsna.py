@@ -6,22 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.contracts import Finding, TaskSpec, dataset, task
+from bench.contracts import CheckResult, TaskSpec, dataset, task
 from bench.core.errors import DataError
 from bench.data.faults import fault
-from tasks.datasets._boxes import Box, BoxRows, box_findings, checked_boxes, filled_mask, number
-from tasks.datasets._checks import compare, dropped_findings, file_findings
+from tasks.datasets._boxes import Box, BoxRows, box_results, checked_boxes, filled_mask, number
+from tasks.datasets._checks import compare, dropped_results, file_results
 from tasks.datasets._rendered import Rendered
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-TABLE, CLASSES_TABLE, FILES = (
-    "stage_2_train_labels.csv",
-    "stage_2_detailed_class_info.csv",
-    "stage_2_train_images",
-)
+TABLE = "stage_2_train_labels.csv"
+CLASSES_TABLE = "stage_2_detailed_class_info.csv"
+FILES = "stage_2_train_images"
 MAPPING = "pneumonia-challenge-dataset-mappings_2018.json"
 COLUMNS = ("patientId", "x", "y", "width", "height", "Target")
 OPACITY = "Lung Opacity"
@@ -29,7 +27,7 @@ DETAILS = (OPACITY, "No Lung Opacity / Not Normal", "Normal")
 DENSE_HELD_OUT = 10674 / 26684
 """MGCA sets aside 10,674 of the 26,684 images for detection and segmentation; of another number,
 the same share."""
-PUBLISHED = {
+PUBLISHED_COUNTS = {
     "rows": 30227,
     "images": 26684,
     "positive images": 6012,
@@ -101,18 +99,18 @@ class Rsna(Rendered):
             **{name: headers[name].to_numpy() for name in ("view", "sex", "age", "rows", "columns")}
         )
 
-    def counts(self, index: pd.DataFrame, root: Path) -> list[Finding]:
+    def counts(self, index: pd.DataFrame, root: Path) -> list[CheckResult]:
         """Compare the counts of the table of labels with the published ones, or a demo's with its
         own."""
         boxes = int(index["boxes"].map(len).sum())
         positive = int((index["label:Pneumonia"] == 1).sum())
-        found = {
+        counts = {
             "rows": len(index) - positive + boxes,
             "images": len(index),
             "positive images": positive,
             "boxes": boxes,
         }
-        return compare(root, found, PUBLISHED, "published for stage 2", partly=True)
+        return compare(root, counts, PUBLISHED_COUNTS, "published for stage 2", partly=True)
 
     def boxes(self, row: pd.Series, root: Path) -> np.ndarray:
         """Return the boxes of one image, float32 [n, 5]; raise DataError naming table and line for
@@ -123,18 +121,18 @@ class Rsna(Rendered):
         """Return the union of the filled boxes, uint8 [1, H, W]."""
         return filled_mask(row, root, self.boxes(row, root))
 
-    def validate(self, root: Path) -> list[Finding]:
+    def validate(self, root: Path) -> list[CheckResult]:
         """Compare the counts of both tables with the published ones, or a demo's with its own."""
         index = self.index(root)
         details = _details(root, index)
-        found = {f"images of class '{name}'": details.count(name) for name in DETAILS}
+        counts = {f"images of class '{name}'": details.count(name) for name in DETAILS}
         return [
             *self.counts(index, root),
-            *compare(root, found, PUBLISHED, "published for stage 2", partly=True),
-            *dropped_findings(index),
-            *box_findings(self, index, root),
-            *_patient_findings(index),
-            *file_findings(root, index["path"], self.how_to_get),
+            *compare(root, counts, PUBLISHED_COUNTS, "published for stage 2", partly=True),
+            *dropped_results(index),
+            *box_results(self, index, root),
+            *_patient_results(index),
+            *file_results(root, index["path"], self.how_to_get),
         ]
 
     def reference_split(
@@ -170,14 +168,14 @@ class Rsna(Rendered):
 def _group(rows: pd.DataFrame, table: Path) -> pd.DataFrame:
     """Return one row per image, sorted by id, with its label, its boxes and the lines they were
     read from."""
-    found = BoxRows()
+    boxes = BoxRows()
     for line, image, *words, target in rows.itertuples(name=None):
         where = f"table {table}, line {line}, image '{image}'"
         try:
-            found.add(image, (f"Target {target}",), _box(words, target, where), line, where)
+            boxes.add(image, (f"Target {target}",), _box(words, target, where), line, where)
         except DataError as error:
             fault(error, image, table)
-    images = found.table(["target"])
+    images = boxes.table(["target"])
     images["label:Pneumonia"] = (images.pop("target") == "Target 1").astype(int)
     return images
 
@@ -206,7 +204,7 @@ def _patients(root: Path, images: pd.Series) -> list[str]:
         return images.tolist()
     entries = read_json(path)
     try:
-        pairs = [(str(each["subset_img_id"]), str(each["img_id"])) for each in entries]
+        pairs = [(str(entry["subset_img_id"]), str(entry["img_id"])) for entry in entries]
     except (KeyError, TypeError) as error:
         raise DataError(
             f"file {path} is not a list of subset_img_id and img_id: {error!r}.",
@@ -225,11 +223,11 @@ def _patients(root: Path, images: pd.Series) -> list[str]:
     return [nih.get(image, image) for image in images]
 
 
-def _patient_findings(index: pd.DataFrame) -> list[Finding]:
+def _patient_results(index: pd.DataFrame) -> list[CheckResult]:
     patients = index["patient_id"].nunique()
     if patients < len(index):
-        return [Finding("ok", f"{patients} patients, from RSNA's mapping to NIH ChestX-ray14.")]
-    return [Finding("ok", f"every image is a patient of its own: no {MAPPING}.")]
+        return [CheckResult("ok", f"{patients} patients, from RSNA's mapping to NIH ChestX-ray14.")]
+    return [CheckResult("ok", f"every image is a patient of its own: no {MAPPING}.")]
 
 
 def _details(root: Path, index: pd.DataFrame) -> list[str]:

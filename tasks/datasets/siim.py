@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.contracts import Finding, TaskSpec, dataset, task
-from tasks.datasets._checks import compare, dropped_findings, file_findings
+from bench.contracts import CheckResult, TaskSpec, dataset, task
+from tasks.datasets._checks import compare, dropped_results, file_results
 from tasks.datasets._rendered import Rendered
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ FOLDERS = {
 """Where the images of a table lie: stage 2 labels the images of stage 1, its test images too."""
 HEADER_LINES = 2
 """`csv_rows` counts from 0, the lines of the file from 1, and the first is the header."""
-PUBLISHED = {
+PUBLISHED_COUNTS = {
     "train-rle.csv": {
         "images": 10675,
         "positive images": 2379,
@@ -99,26 +99,26 @@ class Siim(Rendered):
                 union |= decode_rle(runs, height, width, where)
         return union[None]
 
-    def validate(self, root: Path) -> list[Finding]:
+    def validate(self, root: Path) -> list[CheckResult]:
         """Compare the counts with the published ones, or a demo's with its own; name images without
         annotation, and look for every file."""
         index = self.index(root)
         return [
             *self.counts(index, root),
-            *dropped_findings(index),
-            *file_findings(root, index["path"], self.how_to_get),
+            *dropped_results(index),
+            *file_results(root, index["path"], self.how_to_get),
         ]
 
-    def counts(self, index: pd.DataFrame, root: Path) -> list[Finding]:
+    def counts(self, index: pd.DataFrame, root: Path) -> list[CheckResult]:
         """Compare the counts with the published ones of the table's stage, or a demo's with its
         own."""
         masks = index["rle"].map(len)
         positive = int((index["label:Pneumothorax"] == 1).sum())
-        found = {"images": len(index), "positive images": positive, "rows": int(masks.sum())}
-        found["images with several masks"] = int((masks > 1).sum())
+        counts = {"images": len(index), "positive images": positive, "rows": int(masks.sum())}
+        counts["images with several masks"] = int((masks > 1).sum())
         stage = _stage(_table_name(root))
         number = TABLES.index(stage) + 1
-        return compare(root, found, PUBLISHED[stage], f"published for stage {number}")
+        return compare(root, counts, PUBLISHED_COUNTS[stage], f"published for stage {number}")
 
     def reference_split(
         self, index: pd.DataFrame, protocol: str, seed: int, kind: str = ""
@@ -159,8 +159,8 @@ def _annotated_images(table: Path) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "image_id": list(runs),
-            "rle": [tuple(run for _, run in own) for own in runs.values()],
-            "csv_rows": [tuple(row for row, _ in own) for own in runs.values()],
+            "rle": [tuple(run for _, run in pairs) for pairs in runs.values()],
+            "csv_rows": [tuple(row for row, _ in pairs) for pairs in runs.values()],
         }
     )
 

@@ -7,22 +7,24 @@ import ast
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.contracts import Finding, TaskSpec, dataset, task
+from bench.contracts import CheckResult, TaskSpec, dataset, task
 from bench.core.errors import DataError
 from bench.data.faults import fault
-from tasks.datasets._boxes import Box, BoxRows, box_findings, checked_boxes, filled_mask, number
-from tasks.datasets._checks import compare, dropped_findings, file_findings
+from tasks.datasets._boxes import Box, BoxRows, box_results, checked_boxes, filled_mask, number
+from tasks.datasets._checks import compare, dropped_results, file_results
 from tasks.datasets._rendered import Rendered
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-TABLE, FILES, LISTS = "data.csv", "images", "lists"
+TABLE = "data.csv"
+FILES = "images"
+LISTS = "lists"
 COLUMNS = ("fname", "image_height", "image_width", "target", "image_type", "bbox")
 TARGETS = {"tb": 1, "no_tb": 0}
 TYPES = ("healthy", "sick_but_no_tb", "tb")
-PUBLISHED = {"images": 8399, "healthy": 3800, "sick_but_no_tb": 3800, "tb": 799}
+PUBLISHED_COUNTS = {"images": 8399, "healthy": 3800, "sick_but_no_tb": 3800, "tb": 799}
 
 
 @dataset
@@ -88,23 +90,23 @@ class Tbx11k(Rendered):
         """Return the union of the filled boxes, uint8 [1, H, W]."""
         return filled_mask(row, root, self.boxes(row, root))
 
-    def validate(self, root: Path) -> list[Finding]:
+    def validate(self, root: Path) -> list[CheckResult]:
         """Compare images by type with the published counts, or a demo's with its own."""
         index = self.index(root)
         return [
             *self.counts(index, root),
-            *dropped_findings(index),
-            *box_findings(self, index, root),
-            *file_findings(root, index["path"], self.how_to_get),
+            *dropped_results(index),
+            *box_results(self, index, root),
+            *file_results(root, index["path"], self.how_to_get),
         ]
 
-    def counts(self, index: pd.DataFrame, root: Path) -> list[Finding]:
+    def counts(self, index: pd.DataFrame, root: Path) -> list[CheckResult]:
         """Compare images by type with the published counts, or a demo's with its own."""
-        found = {"images": len(index)} | {
+        counts = {"images": len(index)} | {
             kind: int((index["image_type"] == kind).sum()) for kind in TYPES
         }
-        found["boxes"] = int(index["boxes"].map(len).sum())
-        return compare(root, found, PUBLISHED, "published for the simplified version")
+        counts["boxes"] = int(index["boxes"].map(len).sum())
+        return compare(root, counts, PUBLISHED_COUNTS, "published for the simplified version")
 
     def reference_split(
         self, index: pd.DataFrame, protocol: str, seed: int, kind: str = ""
@@ -136,23 +138,23 @@ def _simplified(table: Path) -> pd.DataFrame:
     read from."""
     from bench.data.tables import read_table
 
-    found = BoxRows()
+    boxes = BoxRows()
     for line, image, *facts, text in read_table(table, COLUMNS, key="fname").itertuples(name=None):
         where = f"table {table}, line {line}, image '{image}'"
         try:
             _check_row(where, *facts)
-            found.add(image, tuple(facts), _box(text, facts[2], where), line, where)
+            boxes.add(image, tuple(facts), _box(text, facts[2], where), line, where)
         except DataError as error:
             fault(error, image, table)
-    images = found.table(["rows", "columns", "target", "image_type"])
+    images = boxes.table(["rows", "columns", "target", "image_type"])
     images["label:Tuberculosis"] = images.pop("target").map(TARGETS)
     return images.astype({"rows": int, "columns": int})
 
 
 def _check_row(where: str, height: str, width: str, target: str, kind: str) -> None:
     if target not in TARGETS or kind not in TYPES or (kind == "tb") != (target == "tb"):
-        known = f"Expected {', '.join(TARGETS)}; {', '.join(TYPES)}."
-        raise DataError(f"{where}: target '{target[:20]}', image_type '{kind[:20]}'.", known)
+        hint = f"Expected {', '.join(TARGETS)}; {', '.join(TYPES)}."
+        raise DataError(f"{where}: target '{target[:20]}', image_type '{kind[:20]}'.", hint)
     if not all(side.isdecimal() and len(side) < 7 for side in (height, width)):
         raise DataError(
             f"{where}: image size '{width[:10]}' x '{height[:10]}'.", "Whole numbers were expected."

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.contracts import Finding, TaskSpec, dataset, task
+from bench.contracts import CheckResult, TaskSpec, dataset, task
 from bench.core.errors import DataError
 from bench.data.faults import fault
-from tasks.datasets._boxes import Box, box_findings, checked_boxes, filled_mask, merge_boxes, number
-from tasks.datasets._checks import compare, dropped_findings, file_findings
+from tasks.datasets._boxes import Box, box_results, checked_boxes, filled_mask, merge_boxes, number
+from tasks.datasets._checks import compare, dropped_results, file_results
 from tasks.datasets._rendered import Rendered
 
 if TYPE_CHECKING:
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SPLITS = ("train", "test")
-BOXES, LABELS = "annotations/annotations_{}.csv", "annotations/image_labels_{}.csv"
+BOXES = "annotations/annotations_{}.csv"
+LABELS = "annotations/image_labels_{}.csv"
 KAGGLE = "train.csv"
 """Kaggle's one table, of boxes, findings and readers at once."""
 BOXLESS = "readings and findings without a row in the table of boxes"
@@ -57,13 +58,13 @@ OTHERS = (
     "Other diseases",
     "Other disease",
 )
-PUBLISHED = {
+PUBLISHED_COUNTS = {
     "images of train": 15000,
     "images of test": 3000,
     "readings of train": 45000,
     "readings of test": 3000,
 }
-PUBLISHED_KAGGLE = {"images": 15000, "readings": 45000, "rows": 67914}
+PUBLISHED_COUNTS_KAGGLE = {"images": 15000, "readings": 45000, "rows": 67914}
 
 
 @dataset
@@ -119,28 +120,28 @@ class Vindr(Rendered):
         index = pd.concat(parts, ignore_index=True)
         _check_apart(index, root)
         index.attrs["unmatched"] = {
-            what: sum(part.attrs["unmatched"][what] for part in parts)
-            for what in (UNLISTED, BOXLESS)
+            count_name: sum(images.attrs["unmatched"][count_name] for images in parts)
+            for count_name in (UNLISTED, BOXLESS)
         }
-        index.attrs["rows"] = sum(part.attrs["rows"] for part in parts)
+        index.attrs["rows"] = sum(images.attrs["rows"] for images in parts)
         headers = header_columns(root, index["path"].tolist(), "vindr-headers-v1")
         return index.assign(
             patient_id=index["image_id"],
             **{name: headers[name] for name in ("sex", "age", "rows", "columns")},
         )
 
-    def counts(self, index: pd.DataFrame, root: Path) -> list[Finding]:
+    def counts(self, index: pd.DataFrame, root: Path) -> list[CheckResult]:
         """Compare images and readings with the published counts, or a demo's with its own."""
         if _is_kaggle(root):
-            found = {"images": len(index), "readings": int(index["readings"].sum())}
-            found["rows"] = index.attrs["rows"]
-            return compare(root, found, PUBLISHED_KAGGLE, "published by Kaggle")
+            counts = {"images": len(index), "readings": int(index["readings"].sum())}
+            counts["rows"] = index.attrs["rows"]
+            return compare(root, counts, PUBLISHED_COUNTS_KAGGLE, "published by Kaggle")
         parts = {split: index[index["split"] == split] for split in SPLITS}
-        found = {f"images of {split}": len(part) for split, part in parts.items()}
-        found |= {
-            f"readings of {split}": int(part["readings"].sum()) for split, part in parts.items()
+        counts = {f"images of {split}": len(images) for split, images in parts.items()}
+        counts |= {
+            f"readings of {split}": int(images["readings"].sum()) for split, images in parts.items()
         }
-        return compare(root, found, PUBLISHED)
+        return compare(root, counts, PUBLISHED_COUNTS)
 
     def boxes(self, row: pd.Series, root: Path) -> np.ndarray:
         """Return the merged boxes of one image, float32 [n, 5]; raise DataError naming table and
@@ -148,11 +149,11 @@ class Vindr(Rendered):
         import numpy as np
 
         folder = row["path"].split("/")[0]  # `split` may say val by now
-        own = checked_boxes(row, root, _box_table(root, folder), len(FINDINGS))
+        drawn = checked_boxes(row, root, _box_table(root, folder), len(FINDINGS))
         if folder == "test":
-            return own
+            return drawn
         merged = merge_boxes(
-            list(zip((tuple(box) for box in own.tolist()), row["readers"], strict=True))
+            list(zip((tuple(box) for box in drawn.tolist()), row["readers"], strict=True))
         )
         return np.array(merged, np.float32).reshape(-1, 5)
 
@@ -162,14 +163,14 @@ class Vindr(Rendered):
         boxes[:, 4] = 0
         return filled_mask(row, root, boxes)
 
-    def validate(self, root: Path) -> list[Finding]:
+    def validate(self, root: Path) -> list[CheckResult]:
         """Compare the counts, name boxes that cannot be, and look for every file."""
         index = self.index(root)
         return [
             *self.counts(index, root),
-            *dropped_findings(index),
-            *box_findings(self, index, root),
-            *file_findings(root, index["path"], self.how_to_get),
+            *dropped_results(index),
+            *box_results(self, index, root),
+            *file_results(root, index["path"], self.how_to_get),
         ]
 
     def reference_split(
@@ -228,8 +229,8 @@ def _part(root: Path, split: str) -> pd.DataFrame:
     from tasks.datasets._files import locate, scan
 
     kaggle = _is_kaggle(root)
-    said = _annotations(_box_table(root, split)) if kaggle else _labels(root, split)
-    images = _per_image(said)
+    statements = _annotations(_box_table(root, split)) if kaggle else _labels(root, split)
+    images = _per_image(statements)
     labels = find_table(root, KAGGLE if kaggle else LABELS.format(split))
     located = locate(
         images,
@@ -242,10 +243,10 @@ def _part(root: Path, split: str) -> pd.DataFrame:
     table = _box_table(root, split)
     rows = _annotations(table)
     boxes = _boxes(rows, table, labels, images["image_id"], located["image_id"])
-    part = located.assign(split="" if kaggle else split, **boxes)
-    part.attrs["unmatched"][BOXLESS] = len(_statements(said) - _statements(rows))
-    part.attrs["rows"] = len(rows)
-    return part
+    described = located.assign(split="" if kaggle else split, **boxes)
+    described.attrs["unmatched"][BOXLESS] = len(_statements(statements) - _statements(rows))
+    described.attrs["rows"] = len(rows)
+    return described
 
 
 def _labels(root: Path, split: str) -> pd.DataFrame:
@@ -275,8 +276,8 @@ def _labels(root: Path, split: str) -> pd.DataFrame:
     )
     keys = rows[["image_id", "reader"]]
     places, findings = np.nonzero(labels.loc[rows.index].to_numpy())
-    said = keys.iloc[places].assign(class_name=np.array(FINDINGS)[findings])
-    return pd.concat([keys.assign(class_name=""), said], ignore_index=True)
+    stated = keys.iloc[places].assign(class_name=np.array(FINDINGS)[findings])
+    return pd.concat([keys.assign(class_name=""), stated], ignore_index=True)
 
 
 def _per_image(said: pd.DataFrame) -> pd.DataFrame:
@@ -317,13 +318,13 @@ def _boxes(
 ) -> dict[str, list[Any]]:
     """Return columns `boxes`, `lines`, `readers` and `any_finding` for `images` of one split;
     `labelled` are those of its table of `labels`."""
-    found: dict[str, list[tuple[Box, int, str]]] = {image: [] for image in labelled}
+    boxes_of: dict[str, list[tuple[Box, int, str]]] = {image: [] for image in labelled}
     seen: set[str] = set()
     for line, image, name, reader, *corners in rows.itertuples(name=None):
         where = f"table {table}, line {line}, image '{image}'"
         try:
             _check_row(where, name, corners)
-            if image not in found:
+            if image not in boxes_of:
                 message = f"{where}: the image is not in {labels.name}."
                 raise DataError(message, "Download both tables again.")
         except DataError as error:
@@ -332,10 +333,10 @@ def _boxes(
         seen |= {image} if name != NO_FINDING else set()
         if name in FINDINGS:
             x1, y1, x2, y2 = (number(corner) for corner in corners)
-            found[image].append(((x1, y1, x2, y2, FINDINGS.index(name)), line, reader))
+            boxes_of[image].append(((x1, y1, x2, y2, FINDINGS.index(name)), line, reader))
     parts: dict[str, list[Any]] = {
-        name: [tuple(each[place] for each in found[image]) for image in images]
-        for place, name in enumerate(("boxes", "lines", "readers"))
+        name: [tuple(entry[column] for entry in boxes_of[image]) for image in images]
+        for column, name in enumerate(("boxes", "lines", "readers"))
     }
     return {**parts, "any_finding": [int(image in seen) for image in images]}
 

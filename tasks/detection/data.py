@@ -1,4 +1,4 @@
-"""Batches for the trainer: pixels and boxes to tensors, moved views, kept feature maps."""
+"""Batches for the trainer: pixels and boxes to tensors, augmented views, kept feature maps."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from bench.encoding.features import normalise, to_grey
 from bench.mm.maps import MapSource, encode_maps
 
 KEPT_AREA = 0.25
-"""A box of which less than this share is left in a moved view is dropped from it."""
+"""A box of which less than this share is left in an augmented view is dropped from it."""
 
 
-def moved(
+def augmented(
     grey: Tensor, boxes: Sequence[np.ndarray], rng: np.random.Generator
 ) -> tuple[Tensor, list[np.ndarray]]:
     """Mirror (probability 0.5), zoom by +-10% and shift by up to 5% of the side; black outside,
@@ -28,26 +28,30 @@ def moved(
 
     `grey` [B, 1, S, S]; `boxes` one array [n, 5] per image. No rotation, so that boxes stay exact.
     """
-    n, size = len(grey), grey.shape[-1]
-    zoom, shift = 1 + rng.uniform(-0.1, 0.1, n), rng.uniform(-0.05, 0.05, (n, 2))
+    n = len(grey)
+    size = grey.shape[-1]
+    zoom = 1 + rng.uniform(-0.1, 0.1, n)
+    shift = rng.uniform(-0.05, 0.05, (n, 2))
     sign = np.where(rng.random(n) < 0.5, -1.0, 1.0)
     theta = np.zeros((n, 2, 3))  # where an output pixel comes from, in -1..1
-    theta[:, 0, 0], theta[:, 1, 1] = sign / zoom, 1 / zoom
-    theta[:, 0, 2], theta[:, 1, 2] = -2 * shift[:, 0] * sign / zoom, -2 * shift[:, 1] / zoom
+    theta[:, 0, 0] = sign / zoom
+    theta[:, 1, 1] = 1 / zoom
+    theta[:, 0, 2] = -2 * shift[:, 0] * sign / zoom
+    theta[:, 1, 2] = -2 * shift[:, 1] / zoom
     grid = torch.nn.functional.affine_grid(
         torch.from_numpy(theta).float(), list(grey.shape), align_corners=False
     )
     images = torch.nn.functional.grid_sample(
         grey, grid, mode="bilinear", padding_mode="zeros", align_corners=False
     )
-    found = [
-        _moved_boxes(own, size, z, s, t)
-        for own, z, s, t in zip(boxes, zoom, sign, shift, strict=True)
+    augmented_boxes = [
+        _augmented_boxes(boxes_of_image, size, z, s, t)
+        for boxes_of_image, z, s, t in zip(boxes, zoom, sign, shift, strict=True)
     ]
-    return images, found
+    return images, augmented_boxes
 
 
-def _moved_boxes(
+def _augmented_boxes(
     boxes: np.ndarray, size: int, zoom: float, sign: float, shift: np.ndarray
 ) -> np.ndarray:
     centre = (boxes[:, 0:2] + boxes[:, 2:4]) / 2 / size - 0.5
@@ -55,8 +59,8 @@ def _moved_boxes(
     centre = centre * np.array([sign, 1.0]) * zoom + shift + 0.5
     corners = np.concatenate([centre - half, centre + half], axis=1) * size
     clipped = corners.clip(0, size)
-    kept = _area(clipped) >= KEPT_AREA * _area(corners)
-    return np.column_stack([clipped, boxes[:, 4]])[kept].astype(np.float32)
+    visible = _area(clipped) >= KEPT_AREA * _area(corners)
+    return np.column_stack([clipped, boxes[:, 4]])[visible].astype(np.float32)
 
 
 def _area(corners: np.ndarray) -> np.ndarray:
@@ -80,8 +84,8 @@ class Source(MapSource):
 
 @dataclass(frozen=True)
 class TrainBatches:
-    """What `bench.training.plan.train` iterates over: shuffled, moved where asked; all randomness
-    from the generator given.
+    """What `bench.training.plan.train` iterates over: shuffled, augmented where asked; all
+    randomness from the generator given.
 
     `positive_share`: the part of a pass drawn from images with a box, see the settings.
     """
@@ -104,7 +108,7 @@ class TrainBatches:
         n = len(self.source)
         if self.positive_share is None:
             return generator.permutation(n)
-        positive = np.array([len(own) > 0 for own in self.source.boxes(np.arange(n))])
+        positive = np.array([len(boxes) > 0 for boxes in self.source.boxes(np.arange(n))])
         if positive.all():
             return generator.permutation(n)
         share = np.where(
@@ -115,7 +119,8 @@ class TrainBatches:
         return generator.choice(n, size=n, p=share)
 
     def _batch(self, rows: np.ndarray, generator: np.random.Generator) -> dict[str, Any]:
-        source, size = self.source, self.source.subset.image_store.shape[-1]
+        source = self.source
+        size = self.source.subset.image_store.shape[-1]
         if source.view_boxes:
             rows = rows + len(source) * generator.integers(
                 0, len(source.view_boxes) // len(source), len(rows)
@@ -129,7 +134,7 @@ class TrainBatches:
                 "inputs": source.inputs(rows),
                 "data_samples": samples(source.boxes(rows), size),
             }
-        grey, boxes = moved(to_grey(source.subset.images(rows)), source.boxes(rows), generator)
+        grey, boxes = augmented(to_grey(source.subset.images(rows)), source.boxes(rows), generator)
         return {"inputs": normalise(grey, source.spec), "data_samples": samples(boxes, size)}
 
 
@@ -146,29 +151,33 @@ def samples(boxes: Sequence[np.ndarray], size: int) -> list[Any]:
         "batch_input_shape": shape,
         "scale_factor": (1.0, 1.0),
     }
-    found = []
-    for own in boxes:
-        corners, labels = torch.from_numpy(own[:, :4]).float(), torch.from_numpy(own[:, 4]).long()
-        found.append(
+    data_samples = []
+    for boxes_of_image in boxes:
+        corners = torch.from_numpy(boxes_of_image[:, :4]).float()
+        labels = torch.from_numpy(boxes_of_image[:, 4]).long()
+        data_samples.append(
             DetDataSample(metainfo=meta, gt_instances=InstanceData(bboxes=corners, labels=labels))
         )
-    return found
+    return data_samples
 
 
 def encode(source: Source, detector: Any, context: CellContext, views: int = 1) -> Source:
     """Return `source` with the encoder's feature maps computed once.
 
-    With `views` above 1 also those of that many views less one, moved as `moved` does; the draw
-    depends on the cell's seed alone.
+    With `views` above 1 also those of that many views less one, augmented as `augmented` does; the
+    draw depends on the cell's seed alone.
     """
-    rng, boxes = np.random.default_rng((context.seed, 78)), []
+    rng = np.random.default_rng((context.seed, 78))
+    boxes = []
 
     def batches() -> Iterator[Tensor]:
+        """Yield the normalised images of every view, keeping their boxes."""
         for view in range(views):
             for rows in source.chunks(32):
-                grey, own = to_grey(source.subset.images(rows)), source.boxes(rows)
-                grey, own = moved(grey, own, rng) if view else (grey, own)
-                boxes.extend(own)
+                grey = to_grey(source.subset.images(rows))
+                drawn = source.boxes(rows)
+                grey, drawn = augmented(grey, drawn, rng) if view else (grey, drawn)
+                boxes.extend(drawn)
                 yield normalise(grey, source.spec)
 
     maps = encode_maps(detector, batches(), context, len(source) * views)

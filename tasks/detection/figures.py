@@ -41,16 +41,16 @@ def draw_predictions(
     """Write the picture of some methods on one test set to `out`: a row of images per method, then
     the curves of all."""
     figure, axes, below = example_frame(list(predictions), columns=3, curves=2)
-    for row, own in zip(axes, predictions.values(), strict=True):
-        scores = image_scores(own)
-        chosen = best_median_worst(scores, np.any(own.arrays["truth_classes"] >= 0, axis=1))
-        for axis, (name, image) in zip(row, chosen.items(), strict=False):
+    for row, method in zip(axes, predictions.values(), strict=True):
+        scores = image_scores(method)
+        examples = best_median_worst(scores, np.any(method.arrays["truth_classes"] >= 0, axis=1))
+        for axis, (name, image) in zip(row, examples.items(), strict=False):
             show(
                 axis,
                 test.images(np.array([image]))[0],
                 f"{name}: {np.nan_to_num(scores[image]):.2f}",
             )
-            _draw_boxes(axis, own, image)
+            _draw_boxes(axis, method, image)
     names = class_names(next(iter(predictions.values())))
     figure.legend(
         handles=_legend(names), loc="outside upper center", ncols=4, fontsize=7, frameon=False
@@ -66,32 +66,34 @@ def _draw_boxes(axis: Any, predictions: Predictions, row: int) -> None:
 
     With several classes each box also has the name of its own.
     """
-    arrays, names = predictions.arrays, class_names(predictions)
+    arrays = predictions.arrays
+    names = class_names(predictions)
     names = names if len(names) > 1 else [""]
-    for place in np.flatnonzero(arrays["truth_classes"][row] >= 0):
-        corners = arrays["truth"][row, place]
+    for number in np.flatnonzero(arrays["truth_classes"][row] >= 0):
+        corners = arrays["truth"][row, number]
         _rectangle(axis, corners, TRUTH, 1.4)
         _label(
             axis,
             corners[0],
             corners[3] + 1,
-            names[arrays["truth_classes"][row, place]],
+            names[arrays["truth_classes"][row, number]],
             TRUTH,
             "top",
         )
     confidence = float(predictions.extra.get("confidence", 0.0))
-    shown = np.flatnonzero((arrays["classes"][row] >= 0) & (arrays["scores"][row] >= confidence))[
-        :_SHOWN
-    ]
-    for place in shown:
-        kind, corners = arrays["classes"][row, place], arrays["corners"][row, place]
+    confident = np.flatnonzero(
+        (arrays["classes"][row] >= 0) & (arrays["scores"][row] >= confidence)
+    )[:_SHOWN]
+    for number in confident:
+        kind = arrays["classes"][row, number]
+        corners = arrays["corners"][row, number]
         colour = COLOURS[kind % len(COLOURS)]
         _rectangle(axis, corners, colour, 1.0)
         _label(
             axis,
             corners[0],
             corners[1] - 1,
-            f"{names[kind]} {arrays['scores'][row, place]:.2f}".strip(),
+            f"{names[kind]} {arrays['scores'][row, number]:.2f}".strip(),
             colour,
             "bottom",
         )
@@ -101,11 +103,11 @@ def _legend(names: Sequence[str]) -> list[Any]:
     """Return what the colours of the boxes mean."""
     from matplotlib.lines import Line2D
 
-    found = [
+    handles = [
         Line2D([], [], color=COLOURS[kind % len(COLOURS)], label=f"{as_it_is(name)}, detected")
         for kind, name in enumerate(names)
     ]
-    return [Line2D([], [], color=TRUTH, label="true box"), *found]
+    return [Line2D([], [], color=TRUTH, label="true box"), *handles]
 
 
 def _label(axis: Any, x: float, y: float, text: str, colour: str, edge: str) -> None:
@@ -125,13 +127,13 @@ def _rectangle(axis: Any, corners: np.ndarray, colour: str, width: float) -> Non
 
 
 def _draw_precision(axis: Any, predictions: Mapping[str, Predictions]) -> None:
-    for place, own in enumerate(predictions.values()):
-        recall, precision = precision_recall(pooled(own), FROC_IOU)
+    for number, method in enumerate(predictions.values()):
+        recall, precision = precision_recall(pooled(method), FROC_IOU)
         if len(recall):
             axis.plot(
                 np.append(0.0, recall),
                 np.append(precision[0], precision),
-                color=f"C{place}",
+                color=f"C{number}",
                 linewidth=1.2,
             )
     axis.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
@@ -140,14 +142,14 @@ def _draw_precision(axis: Any, predictions: Mapping[str, Predictions]) -> None:
 
 def _draw_froc(axis: Any, predictions: Mapping[str, Predictions]) -> None:
     lowest = RATES[0] / 2
-    for place, own in enumerate(predictions.values()):
-        data = pooled(own)
+    for number, method in enumerate(predictions.values()):
+        data = pooled(method)
         rate, sensitivity = froc_curve(data, np.ones((1, len(data.truth))))
         axis.step(
             rate[0].clip(min=lowest),
             sensitivity[0],
             where="post",
-            color=f"C{place}",
+            color=f"C{number}",
             linewidth=1.2,
         )
     axis.set(xlabel="false positives per image", ylabel="sensitivity", ylim=(0, 1.02))
@@ -160,5 +162,7 @@ def _draw_froc(axis: Any, predictions: Mapping[str, Predictions]) -> None:
 def pooled(predictions: Predictions) -> Ranked:
     """Return the detections of all classes ranked together."""
     arrays = predictions.arrays
-    one = {name: np.where(arrays[name] >= 0, 0, -1) for name in ("classes", "truth_classes")}
-    return ranked(Predictions(predictions.table, {**arrays, **one}), 0)
+    as_one_class = {
+        name: np.where(arrays[name] >= 0, 0, -1) for name in ("classes", "truth_classes")
+    }
+    return ranked(Predictions(predictions.table, {**arrays, **as_one_class}), 0)

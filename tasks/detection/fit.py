@@ -27,7 +27,7 @@ UNSEEN = InputSpec(1, 1)
 
 
 @dataclass(frozen=True)
-class Finder:
+class TrainedDetector:
     """A trained detector with its encoder: what `predict` needs."""
 
     detector: Any
@@ -37,7 +37,9 @@ class Finder:
     facts: Mapping[str, Any]
 
 
-def fit(backbone: Backbone, train_set: Subset, val: Subset, context: CellContext) -> Finder:
+def fit(
+    backbone: Backbone, train_set: Subset, val: Subset, context: CellContext
+) -> TrainedDetector:
     """Train the detector; resume from `context.work_dir` where a killed run left a checkpoint.
 
     The best epoch by `settings.monitor` is kept. `confidence` among the facts is the score at which
@@ -65,8 +67,8 @@ def fit(backbone: Backbone, train_set: Subset, val: Subset, context: CellContext
     return _read_out(detector, backbone.input, validation, facts, context)
 
 
-def fit_frequent(train_set: Subset, val: Subset, context: CellContext) -> Finder:
-    """Return the finder of the same boxes in every image: the most frequent of the training
+def fit_frequent(train_set: Subset, val: Subset, context: CellContext) -> TrainedDetector:
+    """Return the detector of the same boxes in every image: the most frequent of the training
     images."""
     for name, subset in (("training", train_set), ("validation", val)):
         require_boxes(subset, name, context)
@@ -83,11 +85,11 @@ def _read_out(
     validation: Validation,
     facts: dict[str, Any],
     context: CellContext,
-) -> Finder:
-    """Return the finder, with the confidence chosen on validation among the facts."""
+) -> TrainedDetector:
+    """Return the trained detector, with the confidence chosen on validation among the facts."""
     facts |= {"confidence": best_confidence(validation.predictions(detector))}
     batch_size = context.settings.batch_size
-    return Finder(detector, spec, validation.classes, batch_size, facts)
+    return TrainedDetector(detector, spec, validation.classes, batch_size, facts)
 
 
 def require_boxes(subset: Subset, name: str, context: CellContext) -> None:
@@ -128,17 +130,17 @@ class Validation:
 
     def predictions(self, detector: Any) -> Predictions:
         """Return what would be kept of the validation images."""
-        found = list(detections(detector, self.source, self.settings.batch_size, self.device))
+        boxes = list(detections(detector, self.source, self.settings.batch_size, self.device))
         return to_predictions(
-            self.source.subset, found, self.classes, {"mgca_filter": self.settings.mgca_filter}
+            self.source.subset, boxes, self.classes, {"mgca_filter": self.settings.mgca_filter}
         )
 
     def evaluate(self, detector: Any) -> dict[str, float]:
         """Return what the trainer may monitor; a metric without a single counted image is 0."""
         functions = statistics(self.predictions(detector))
-        wanted = dict.fromkeys(("map_rsna", "ap50", "froc", self.settings.monitor))
+        names = dict.fromkeys(("map_rsna", "ap50", "froc", self.settings.monitor))
         return {
-            name: float(np.nan_to_num(point(functions[name], len(self.source)))) for name in wanted
+            name: float(np.nan_to_num(point(functions[name], len(self.source)))) for name in names
         }
 
 
@@ -149,14 +151,18 @@ def detections(detector: Any, source: Source, batch_size: int, device: str) -> I
     empty = np.zeros((0, 5), np.float32)
     for rows in source.chunks(batch_size):
         with torch.no_grad():
-            found = detector(
+            outputs = detector(
                 to_device(source.inputs(rows), device),
                 samples([empty] * len(rows), size),
                 mode="predict",
             )
-        for sample in found:
-            own = sample.pred_instances
-            columns = (own.bboxes, own.labels[:, None].float(), own.scores[:, None])
+        for sample in outputs:
+            instances = sample.pred_instances
+            columns = (
+                instances.bboxes,
+                instances.labels[:, None].float(),
+                instances.scores[:, None],
+            )
             yield torch.cat(columns, dim=1).float().cpu().numpy()
 
 
@@ -169,7 +175,8 @@ def to_predictions(
     Corners are pixels of the padded square the images were read at.
     """
     true_boxes = [subset.get(Boxes)[row] for row in range(len(subset))]
-    truth, ours = pack_boxes(true_boxes, scored=False), pack_boxes(found, scored=True)
+    truth = pack_boxes(true_boxes, scored=False)
+    ours = pack_boxes(found, scored=True)
     table = subset.index[["image_id", "patient_id"]].reset_index(drop=True)
     for kind, name in enumerate(classes):
         table[f"boxes:{name}"] = (truth.classes == kind).sum(axis=1)
@@ -183,22 +190,25 @@ def to_predictions(
     return Predictions(table, arrays, dict(extra))
 
 
-def predict(finder: Finder, test: Subset, context: CellContext) -> Predictions:
+def predict(trained: TrainedDetector, test: Subset, context: CellContext) -> Predictions:
     """Return the detections of every test image; raise DataError where no test image has a box."""
     require_boxes(test, "test", context)
-    source, found = Source(test, finder.spec), []
+    source = Source(test, trained.spec)
+    boxes = []
     with context.progress.track("predicting", total=len(test)) as advance:
-        for own in detections(finder.detector, source, finder.batch_size, context.device):
-            found.append(own)
+        for boxes_of_image in detections(
+            trained.detector, source, trained.batch_size, context.device
+        ):
+            boxes.append(boxes_of_image)
             advance(1)
     settings: DetectionSettings = context.settings
-    without = [name for kind, name in enumerate(finder.classes) if not _has_class(test, kind)]
+    without = [name for kind, name in enumerate(trained.classes) if not _has_class(test, kind)]
     extra = {
-        **finder.facts,
+        **trained.facts,
         "mgca_filter": settings.mgca_filter,
         "classes_without_test_boxes": ", ".join(without),
     }
-    return to_predictions(test, found, finder.classes, extra)
+    return to_predictions(test, boxes, trained.classes, extra)
 
 
 def _has_class(subset: Subset, kind: int) -> bool:

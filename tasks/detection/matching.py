@@ -39,26 +39,26 @@ def pack_boxes(lists: Sequence[np.ndarray], *, scored: bool) -> Boxes:
     `MAX_DETECTIONS`.
     """
     if scored:
-        lists = [one[np.argsort(-one[:, 5], kind="stable")][:MAX_DETECTIONS] for one in lists]
-    width = max((len(one) for one in lists), default=0)
+        lists = [boxes[np.argsort(-boxes[:, 5], kind="stable")][:MAX_DETECTIONS] for boxes in lists]
+    width = max((len(boxes) for boxes in lists), default=0)
     corners = np.zeros((len(lists), width, 4), np.float32)
-    classes, scores = (
-        np.full((len(lists), width), -1, np.int16),
-        np.zeros((len(lists), width), np.float32),
-    )
-    for i, one in enumerate(lists):
-        corners[i, : len(one)], classes[i, : len(one)] = one[:, :4], one[:, 4]
-        scores[i, : len(one)] = one[:, 5] if scored else 0
+    classes = np.full((len(lists), width), -1, np.int16)
+    scores = np.zeros((len(lists), width), np.float32)
+    for i, boxes in enumerate(lists):
+        corners[i, : len(boxes)] = boxes[:, :4]
+        classes[i, : len(boxes)] = boxes[:, 4]
+        scores[i, : len(boxes)] = boxes[:, 5] if scored else 0
     return Boxes(corners, classes, scores)
 
 
-def pairwise_iou(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+def pairwise_iou(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     """Return the IoU [..., K, G] of boxes [..., K, 4] and [..., G, 4]; 0 where the union is
     empty."""
-    one, other = one[..., :, None, :].astype(np.float64), other[..., None, :, :].astype(np.float64)
-    sides = np.minimum(one[..., 2:], other[..., 2:]) - np.maximum(one[..., :2], other[..., :2])
+    ours = ours[..., :, None, :].astype(np.float64)
+    theirs = theirs[..., None, :, :].astype(np.float64)
+    sides = np.minimum(ours[..., 2:], theirs[..., 2:]) - np.maximum(ours[..., :2], theirs[..., :2])
     inner = sides.clip(min=0).prod(axis=-1)
-    areas = [(boxes[..., 2:] - boxes[..., :2]).prod(axis=-1) for boxes in (one, other)]
+    areas = [(boxes[..., 2:] - boxes[..., :2]).prod(axis=-1) for boxes in (ours, theirs)]
     union = areas[0] + areas[1] - inner
     return np.divide(inner, union, out=np.zeros_like(inner), where=union > 0)
 

@@ -61,8 +61,8 @@ def ranked(predictions: Predictions, kind: int) -> Ranked:
 
 def confident(data: Ranked, confidence: float) -> Ranked:
     """Return only the detections whose score is at least `confidence`."""
-    kept = data.score >= confidence
-    return Ranked(data.image[kept], data.bits[kept], data.score[kept], data.truth)
+    mask = data.score >= confidence
+    return Ranked(data.image[mask], data.bits[mask], data.score[mask], data.truth)
 
 
 def _last_of_ties(score: np.ndarray) -> np.ndarray:
@@ -115,10 +115,10 @@ def _ap_level(
     steps = _steps(data, level)
     if not len(steps.hit):
         return np.where(positives > 0, 0.0, np.nan)
-    found = np.cumsum(weights[:, data.image[steps.hit]], axis=1)[:, steps.hits - 1]
-    precision = ratio(found, total[:, steps.end], empty=0.0)
+    true_positives = np.cumsum(weights[:, data.image[steps.hit]], axis=1)[:, steps.hits - 1]
+    precision = ratio(true_positives, total[:, steps.end], empty=0.0)
     envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    recall = ratio(found, positives[:, None], empty=np.nan)
+    recall = ratio(true_positives, positives[:, None], empty=np.nan)
     return np.array([_interpolated(*row) for row in zip(recall, envelope, strict=True)])
 
 
@@ -132,8 +132,8 @@ def _interpolated(recall: np.ndarray, precision: np.ndarray) -> float:
 def precision_recall(data: Ranked, level: int) -> tuple[np.ndarray, np.ndarray]:
     """Return recall and precision after each score [S], for a picture."""
     ends = _last_of_ties(data.score)
-    found = np.cumsum(hits(data.bits, level))[ends]
-    return found / max(1, data.truth.sum()), found / (ends + 1)
+    true_positives = np.cumsum(hits(data.bits, level))[ends]
+    return true_positives / max(1, data.truth.sum()), true_positives / (ends + 1)
 
 
 def average_recall(data: Ranked, weights: np.ndarray, levels: Sequence[int] = COCO) -> np.ndarray:
@@ -164,23 +164,25 @@ def froc_curve(data: Ranked, weights: np.ndarray) -> tuple[np.ndarray, np.ndarra
     hit = hits(data.bits, FROC_IOU)
     counted = weights[:, data.image].astype(float)
     last = _last_of_ties(data.score)
-    false = np.cumsum(counted * ~hit, axis=1)[:, last]
-    found = np.cumsum(counted * hit, axis=1)[:, last]
+    false_positives = np.cumsum(counted * ~hit, axis=1)[:, last]
+    true_positives = np.cumsum(counted * hit, axis=1)[:, last]
     start = np.zeros((len(weights), 1))
-    rate = ratio(np.hstack([start, false]), weights.sum(axis=1, keepdims=True))
-    return rate, ratio(np.hstack([start, found]), (weights @ data.truth)[:, None])
+    rate = ratio(np.hstack([start, false_positives]), weights.sum(axis=1, keepdims=True))
+    return rate, ratio(np.hstack([start, true_positives]), (weights @ data.truth)[:, None])
 
 
 def _froc_block(data: Ranked, weights: np.ndarray, rates: Sequence[float]) -> np.ndarray:
     """Sensitivity grows at hits alone, so that false positives are needed only there: those of all
     scores not below the hit's."""
     steps = _steps(data, FROC_IOU)
-    kept = np.cumsum(weights[:, data.image], axis=1)[:, steps.end]
-    found = np.cumsum(weights[:, data.image[steps.hit]], axis=1)[:, steps.hits - 1]
-    rate = ratio(kept - found, weights.sum(axis=1, keepdims=True))
+    detected = np.cumsum(weights[:, data.image], axis=1)[:, steps.end]
+    true_positives = np.cumsum(weights[:, data.image[steps.hit]], axis=1)[:, steps.hits - 1]
+    rate = ratio(detected - true_positives, weights.sum(axis=1, keepdims=True))
     limits = np.array(rates) + 1e-12  # a rate that is met exactly counts as met
-    place = np.array([np.searchsorted(row, limits, side="right") for row in rate])
-    reached = np.take_along_axis(np.hstack([np.zeros((len(weights), 1)), found]), place, axis=1)
+    positions = np.array([np.searchsorted(row, limits, side="right") for row in rate])
+    reached = np.take_along_axis(
+        np.hstack([np.zeros((len(weights), 1)), true_positives]), positions, axis=1
+    )
     return ratio(reached, (weights @ data.truth)[:, None])
 
 
@@ -199,15 +201,15 @@ def statistics(predictions: Predictions) -> Mapping[str, Statistic]:
     """
     names = class_names(predictions)
     data = [ranked(predictions, kind) for kind in range(len(names))]
-    found: dict[str, Statistic] = {}
+    functions_of: dict[str, Statistic] = {}
     for name, functions in _functions(predictions, data):
-        found[name] = partial(mean_of_defined, functions)
+        functions_of[name] = partial(mean_of_defined, functions)
         if len(names) > 1:
-            found |= {
+            functions_of |= {
                 f"{name}:{label}": function
                 for label, function in zip(names, functions, strict=True)
             }
-    return found | {"rsna_score": partial(mean_of_known, image_scores(predictions))}
+    return functions_of | {"rsna_score": partial(mean_of_known, image_scores(predictions))}
 
 
 def class_names(predictions: Predictions) -> list[str]:
@@ -222,18 +224,20 @@ def class_names(predictions: Predictions) -> list[str]:
 def _functions(
     predictions: Predictions, data: list[Ranked]
 ) -> Iterator[tuple[str, list[Statistic]]]:
-    precision = [Once(partial(average_precision, one, levels=range(len(IOUS)))) for one in data]
-    sensitivity = [Once(partial(froc, one)) for one in data]
+    precision = [
+        Once(partial(average_precision, detections, levels=range(len(IOUS)))) for detections in data
+    ]
+    sensitivity = [Once(partial(froc, detections)) for detections in data]
     yield "map", [partial(_mean_of, once, COCO) for once in precision]
     yield "map_rsna", [partial(_mean_of, once, RSNA) for once in precision]
     yield "ap40", [partial(_mean_of, once, (0,)) for once in precision]
     yield "ap50", [partial(_mean_of, once, (2,)) for once in precision]
-    yield "ar", [partial(average_recall, one) for one in data]
+    yield "ar", [partial(average_recall, detections) for detections in data]
     yield "froc", [partial(_mean_of, once, range(len(RATES))) for once in sensitivity]
-    for place, rate in enumerate(RATES):
-        yield f"froc_{rate:g}", [partial(_mean_of, once, (place,)) for once in sensitivity]
+    for number, rate in enumerate(RATES):
+        yield f"froc_{rate:g}", [partial(_mean_of, once, (number,)) for once in sensitivity]
     if predictions.extra.get("mgca_filter"):
-        yield "map_mgca", [partial(map_mgca, one) for one in data]
+        yield "map_mgca", [partial(map_mgca, detections) for detections in data]
 
 
 def map_mgca(data: Ranked, weights: np.ndarray) -> np.ndarray:
@@ -259,13 +263,14 @@ def best_confidence(predictions: Predictions) -> float:
     where nothing is hit."""
     arrays = predictions.arrays
     real = arrays["classes"] >= 0
-    scores, hit = arrays["scores"][real], hits(arrays["matches"][real], FROC_IOU)
+    scores = arrays["scores"][real]
+    hit = hits(arrays["matches"][real], FROC_IOU)
     order = np.argsort(-scores, kind="stable")
     ends = _last_of_ties(scores[order])
-    found = np.cumsum(hit[order])[ends]
-    if not len(found) or not found[-1]:
+    true_positives = np.cumsum(hit[order])[ends]
+    if not len(true_positives) or not true_positives[-1]:
         return 1.0
-    f1 = 2 * found / (ends + 1 + (arrays["truth_classes"] >= 0).sum())
+    f1 = 2 * true_positives / (ends + 1 + (arrays["truth_classes"] >= 0).sum())
     return float(scores[order][ends][int(f1.argmax())])
 
 
@@ -277,7 +282,13 @@ def image_scores(predictions: Predictions) -> np.ndarray:
     NaN where an image has neither a true box nor such a detection, 0 where it has only one of both.
     """
     arrays = predictions.arrays
-    kept = (arrays["classes"] >= 0) & (arrays["scores"] >= predictions.extra.get("confidence", 0.0))
+    confident_mask = (arrays["classes"] >= 0) & (
+        arrays["scores"] >= predictions.extra.get("confidence", 0.0)
+    )
     truth = (arrays["truth_classes"] >= 0).sum(axis=1)
-    found = [(hits(arrays["matches"], level) & kept).sum(axis=1) for level in RSNA]
-    return np.mean([ratio(tp, truth + kept.sum(axis=1) - tp) for tp in found], axis=0)
+    true_positives = [
+        (hits(arrays["matches"], level) & confident_mask).sum(axis=1) for level in RSNA
+    ]
+    return np.mean(
+        [ratio(tp, truth + confident_mask.sum(axis=1) - tp) for tp in true_positives], axis=0
+    )

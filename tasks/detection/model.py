@@ -121,7 +121,7 @@ def _pyramid(
         neck |= {"scales": [patch / stride for stride in strides]}
     else:
         start = next(
-            place for place, stride in enumerate(backbone.pyramid_strides) if stride >= finest
+            level for level, stride in enumerate(backbone.pyramid_strides) if stride >= finest
         )
         strides = list(backbone.pyramid_strides[start:])
         neck = {"type": "FPN", "in_channels": list(backbone.pyramid_channels), "start_level": start}
@@ -178,7 +178,7 @@ def _yolov3(backbone: Backbone, classes: int, settings: DetectionSettings) -> di
     neck = {"type": "YOLOV3Neck", "num_scales": 3, "out_channels": widths}
     neck |= {"in_channels": [backbone.pyramid_channels[level] for level in reversed(levels)]}
     scale = settings.image_size / 416
-    sizes = [[(w * scale, h * scale) for w, h in own] for own in YOLO_ANCHORS]
+    sizes = [[(w * scale, h * scale) for w, h in anchors] for anchors in YOLO_ANCHORS]
     head = {
         "type": "MaskedYOLOHead",
         "loss_kind": settings.yolo_loss,
@@ -237,9 +237,9 @@ def _vitdet(backbone: Backbone, classes: int, settings: DetectionSettings) -> di
         "norm_cfg": {"type": "GN", "num_groups": 1},
         "fc_out_channels": settings.channels * 4,
     }
-    found = _two_stage(neck, strides, box_head, classes, settings)
-    found["rpn_head"]["num_convs"] = 2
-    return found
+    config = _two_stage(neck, strides, box_head, classes, settings)
+    config["rpn_head"]["num_convs"] = 2
+    return config
 
 
 def _two_stage(
@@ -313,6 +313,7 @@ def _two_stage_training() -> dict[str, Any]:
     def assigner(
         positive: float, negative: float, lowest: float, low_quality: bool
     ) -> dict[str, Any]:
+        """Return mmdetection's rule of which anchors or proposals count as a true box, by IoU."""
         limits = {
             "pos_iou_thr": positive,
             "neg_iou_thr": negative,
@@ -322,6 +323,7 @@ def _two_stage_training() -> dict[str, Any]:
         return {"type": "MaxIoUAssigner", **limits, "match_low_quality": low_quality}
 
     def sampler(count: int, share: float, with_truth: bool) -> dict[str, Any]:
+        """Return mmdetection's rule of how many of them enter the loss."""
         options = {
             "num": count,
             "pos_fraction": share,

@@ -59,24 +59,24 @@ class MaskedYOLOHead(YOLOV3Head):
 
     def _scale_loss(self, maps: Tensor, level: int, truth: Any) -> dict[str, Tensor]:
         batch, _, height, width = maps.shape
-        found = (
+        outputs = (
             maps.float()
             .view(batch, self.num_base_priors, self.num_attrib, height, width)
             .permute(0, 1, 3, 4, 2)
         )
-        target, mask, background = self._targets(truth, level, found)
-        x, y, confidence = (found[..., place].sigmoid() for place in (0, 1, 4))
+        target, mask, background = self._targets(truth, level, outputs)
+        x, y, confidence = (outputs[..., channel].sigmoid() for channel in (0, 1, 4))
         xy = binary_cross_entropy(x * mask, target[..., 0] * mask) + binary_cross_entropy(
             y * mask, target[..., 1] * mask
         )
-        wh = mse_loss(found[..., 2] * mask, target[..., 2] * mask) + mse_loss(
-            found[..., 3] * mask, target[..., 3] * mask
+        wh = mse_loss(outputs[..., 2] * mask, target[..., 2] * mask) + mse_loss(
+            outputs[..., 3] * mask, target[..., 3] * mask
         )
         conf = binary_cross_entropy(confidence * mask, mask)
         conf = conf + 0.5 * binary_cross_entropy(
             confidence * background, torch.zeros_like(background)
         )
-        classes = found[..., 5:].sigmoid() * mask[..., None]
+        classes = outputs[..., 5:].sigmoid() * mask[..., None]
         return {
             "xy": 2.5 * xy,
             "wh": 2.5 * wh,
@@ -87,13 +87,16 @@ class MaskedYOLOHead(YOLOV3Head):
     def _targets(self, truth: Any, level: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return targets [B, A, H, W, 5 + K], the mask of assigned anchors and that of background
         [B, A, H, W]."""
-        target, stride = torch.zeros_like(like), self.featmap_strides[level]
-        mask, background = like.new_zeros(like.shape[:-1]), like.new_ones(like.shape[:-1])
+        target = torch.zeros_like(like)
+        stride = self.featmap_strides[level]
+        mask = like.new_zeros(like.shape[:-1])
+        background = like.new_ones(like.shape[:-1])
         anchors = like.new_tensor(self.prior_generator.base_sizes[level]) / stride
         limit = like.new_tensor([like.shape[3] - 1, like.shape[2] - 1])
-        for image, own in enumerate(truth):
-            corners = own.bboxes.to(like) / stride
-            centre, size = (corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]
+        for image, boxes in enumerate(truth):
+            corners = boxes.bboxes.to(like) / stride
+            centre = (corners[:, :2] + corners[:, 2:]) / 2
+            size = corners[:, 2:] - corners[:, :2]
             column, row = torch.minimum(centre.floor(), limit).long().unbind(1)
             overlap = _shape_iou(size, anchors)
             box, anchor = (overlap > self.ignore_iou).nonzero(as_tuple=True)
@@ -106,7 +109,7 @@ class MaskedYOLOHead(YOLOV3Head):
                 target[cell] = 0
                 target[cell][:2] = centre[k] - torch.stack([column[k], row[k]])
                 target[cell][2:4] = (size[k] / anchors[best] + 1e-16).log()
-                target[cell][5 + int(own.labels[k])] = 1
+                target[cell][5 + int(boxes.labels[k])] = 1
         return target, mask, background
 
     # -------------------------------------------------------------------------------------- reading
@@ -122,7 +125,7 @@ class MaskedYOLOHead(YOLOV3Head):
         objectness = torch.cat([maps[:, :, 4].flatten(1) for maps in shaped], dim=1)
         floor = objectness.topk(min(cfg.nms_pre, objectness.shape[1]), dim=1).values[:, -1]
         read = [self._readable(maps, floor) for maps in shaped]
-        maps = [one.reshape(len(one), -1, *one.shape[3:]) for one in read]
+        maps = [level.reshape(len(level), -1, *level.shape[3:]) for level in read]
         cfg = type(cfg)({**cfg, "nms_pre": objectness.shape[1] * self.num_classes})
         return super().predict_by_feat(maps, batch_img_metas, cfg=cfg, **kwargs)
 
@@ -142,6 +145,6 @@ def _shape_iou(size: Tensor, anchors: Tensor) -> Tensor:
     """Return the IoU [n, A] of sizes [n, 2] and anchors [A, 2] laid on one corner, counting both
     end pixels (+1)."""
     inner = torch.minimum(size[:, None], anchors[None]) + 1
-    areas = [(one + 1).prod(dim=-1) for one in (size[:, None], anchors[None])]
+    areas = [(sides + 1).prod(dim=-1) for sides in (size[:, None], anchors[None])]
     common = inner.prod(dim=-1)
     return common / (areas[0] + areas[1] - common + 1e-16)

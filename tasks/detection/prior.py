@@ -32,12 +32,12 @@ class FrequentBoxes(nn.Module):
         from mmengine.structures import InstanceData
 
         for sample in data_samples:
-            found = {
+            instances = {
                 "bboxes": self.boxes[:, :4],
                 "labels": self.boxes[:, 4].long(),
                 "scores": self.boxes[:, 5],
             }
-            sample.pred_instances = InstanceData(**found)
+            sample.pred_instances = InstanceData(**instances)
         return data_samples
 
 
@@ -47,12 +47,12 @@ def learn_boxes(train: Subset) -> FrequentBoxes:
 
     The score of a group is how many of its boxes a training image has on average.
     """
-    known = np.concatenate([train.get(Boxes)[row] for row in range(len(train))])
-    found = [
-        _centres(known[known[:, 4] == kind, :4], kind, len(train))
-        for kind in np.unique(known[:, 4])
+    boxes = np.concatenate([train.get(Boxes)[row] for row in range(len(train))])
+    centres = [
+        _centres(boxes[boxes[:, 4] == kind, :4], kind, len(train))
+        for kind in np.unique(boxes[:, 4])
     ]
-    return FrequentBoxes(np.concatenate(found))
+    return FrequentBoxes(np.concatenate(centres))
 
 
 def _centres(corners: np.ndarray, kind: float, images: int) -> np.ndarray:

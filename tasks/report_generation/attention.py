@@ -37,8 +37,8 @@ def look(
 ) -> dict[str, np.ndarray]:
     """Return arrays `look:rows` [e], `look:words` [e, T] (blank behind the end) and `look:maps`
     float16 [e, T, images, h, w]."""
-    found = [item for item in writer.looks(studies, rows, [texts[row] for row in rows]) if item[0]]
-    if len(found) < len(rows):
+    looks = [item for item in writer.looks(studies, rows, [texts[row] for row in rows]) if item[0]]
+    if len(looks) < len(rows):
         rows = np.array(
             [
                 row
@@ -46,11 +46,13 @@ def look(
                 if text.split()
             ]
         )
-    if not found:
+    if not looks:
         return {}
-    longest, shape = max(len(words) for words, _ in found), found[0][1].shape[1:]
-    words = np.full((len(found), longest), "", dtype="<U40")
-    maps = np.zeros((len(found), longest, *shape), np.float16)
-    for place, (pieces, weights) in enumerate(found):
-        words[place, : len(pieces)], maps[place, : len(pieces)] = pieces, weights
+    longest = max(len(words) for words, _ in looks)
+    shape = looks[0][1].shape[1:]
+    words = np.full((len(looks), longest), "", dtype="<U40")
+    maps = np.zeros((len(looks), longest, *shape), np.float16)
+    for number, (pieces, weights) in enumerate(looks):
+        words[number, : len(pieces)] = pieces
+        maps[number, : len(pieces)] = weights
     return {"look:rows": rows, "look:words": words, "look:maps": maps}

@@ -38,8 +38,8 @@ class ModelVocabulary:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of `ids` up to the first end, words by single blanks."""
-        own = [token - SHIFT for token in until_end(ids) if token >= SHIFT]
-        return " ".join(self.tokenizer.decode(own, skip_special_tokens=True).split())
+        model_ids = [token - SHIFT for token in until_end(ids) if token >= SHIFT]
+        return " ".join(self.tokenizer.decode(model_ids, skip_special_tokens=True).split())
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """Return each id as text."""
@@ -79,7 +79,9 @@ class PrefixReporter(nn.Module):
         self, visual: VisualMemory, width: int, model: Any, ends: tuple[int, int], trained: bool
     ) -> None:
         super().__init__()
-        self.visual, self.trained, self.ends = visual, trained, ends
+        self.visual = visual
+        self.trained = trained
+        self.ends = ends
         self.language: Any = model.requires_grad_(trained)
         self.project = nn.Linear(width, self.language.get_input_embeddings().embedding_dim)
 
@@ -103,9 +105,9 @@ class PrefixReporter(nn.Module):
             (*logits.shape[:-1], SHIFT), float("-inf"), dtype=logits.dtype, device=logits.device
         )
         special[..., END] = logits[..., self.ends[1]]
-        own = logits.clone()
-        own[..., self.ends[1]] = float("-inf")
-        return torch.cat([special, own], -1)
+        words = logits.clone()
+        words[..., self.ends[1]] = float("-inf")
+        return torch.cat([special, words], -1)
 
     def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Return the mean cross-entropy of the words of a batch."""
@@ -116,19 +118,19 @@ class PrefixReporter(nn.Module):
         logits = self.language(
             inputs_embeds=torch.cat([self.project(tokens), words], 1), **_place(mask)
         ).logits
-        found = self._logits(logits[:, tokens.shape[1] :])
+        shifted = self._logits(logits[:, tokens.shape[1] :])
         return {
             "loss": functional.cross_entropy(
-                found.flatten(0, 1), ids[:, 1:].flatten(), ignore_index=PAD
+                shifted.flatten(0, 1), ids[:, 1:].flatten(), ignore_index=PAD
             )
         }
 
     def start(self, batch: dict[str, Any], beams: int) -> PrefixState:
         """Return the state after the prefix; it is read once for all hypotheses of an image."""
         tokens, mask = self.visual(batch)
-        found = self.language(inputs_embeds=self.project(tokens), use_cache=True, **_place(mask))
-        found.past_key_values.batch_repeat_interleave(beams)
-        return PrefixState(found.past_key_values, mask.repeat_interleave(beams, 0), beams)
+        outputs = self.language(inputs_embeds=self.project(tokens), use_cache=True, **_place(mask))
+        outputs.past_key_values.batch_repeat_interleave(beams)
+        return PrefixState(outputs.past_key_values, mask.repeat_interleave(beams, 0), beams)
 
     def step(self, ids: Tensor, state: PrefixState) -> Tensor:
         """Return logits after the newest ids."""
@@ -136,10 +138,10 @@ class PrefixReporter(nn.Module):
         places = _place(state.mask)
         places["position_ids"] = places["position_ids"][:, -1:]
         words = self._own(ids)[:, None]
-        found = self.language(
+        outputs = self.language(
             input_ids=words, past_key_values=state.cache, use_cache=True, **places
         )
-        return self._logits(found.logits[:, -1])
+        return self._logits(outputs.logits[:, -1])
 
 
 def _place(mask: Tensor) -> dict[str, Tensor]:

@@ -36,15 +36,17 @@ def sentences(text: str) -> list[str]:
     flat = _NEXT_ITEM.sub(r"\1.", _RUN_ON_ITEM.sub(r"\1. ", flat)).lower()
     flat = _ABBREVIATED.sub(r"\1", _ANSWERED.sub(" ", _QUERIED.sub("query ", flat)))
     parts = _SENTENCE.split(_DECIMAL.sub(_POINT, flat) + " ")
-    found = [" ".join(_WORD.findall(part)).replace(_POINT, ".") for part in parts]
-    return [sentence for sentence in found if sentence]
+    cleaned = [
+        " ".join(_WORD.findall(sentence_text)).replace(_POINT, ".") for sentence_text in parts
+    ]
+    return [sentence for sentence in cleaned if sentence]
 
 
 def clean_plain(text: str) -> str:
     """Return all sentences joined by " . ", with a full stop at the end; "" for a text without a
     word."""
-    found = sentences(text)
-    return f" {STOP} ".join(found) + f" {STOP}" if found else ""
+    cleaned = sentences(text)
+    return f" {STOP} ".join(cleaned) + f" {STOP}" if cleaned else ""
 
 
 _R2GEN_MARKS = re.compile(
@@ -61,8 +63,12 @@ def clean_r2gen(text: str, repeated: str = ".") -> str:
     """
     flat = re.sub(f"([{repeated}])\\1+", r"\1", " ".join(text.split()))
     parts = re.sub(r"(^|[. ])[1-5]\. ", r"\1", flat).lower().split(". ")
-    found = [" ".join(_R2GEN_MARKS.sub("", part).split()) for part in parts]
-    return f" {STOP} ".join(part for part in found if part) + f" {STOP}" if any(found) else ""
+    cleaned = [" ".join(_R2GEN_MARKS.sub("", sentence).split()) for sentence in parts]
+    return (
+        f" {STOP} ".join(sentence for sentence in cleaned if sentence) + f" {STOP}"
+        if any(cleaned)
+        else ""
+    )
 
 
 def clean_mimic(text: str) -> str:
@@ -85,4 +91,6 @@ def clean(text: object, how: str) -> str:
 
 def split_sentences(cleaned: str) -> list[str]:
     """Return the sentences of cleaned text."""
-    return [part for sentence in f" {cleaned} ".split(f" {STOP} ") if (part := sentence.strip())]
+    return [
+        stripped for sentence in f" {cleaned} ".split(f" {STOP} ") if (stripped := sentence.strip())
+    ]

@@ -58,11 +58,14 @@ def group_studies(subset: Subset, settings: ReportSettings) -> Studies:
     places: dict[str, list[int]] = {}
     for row, name in enumerate(names.astype(str)):
         places.setdefault(name, []).append(row)
-    kept = [
+    rows_of_study = [
         np.array(rows[: settings.images], np.int64) for rows in places.values() if texts[rows[0]]
     ]
     return Studies(
-        subset, tuple(kept), tuple(texts[rows[0]] for rows in kept), len(places) - len(kept)
+        subset,
+        tuple(rows_of_study),
+        tuple(texts[rows[0]] for rows in rows_of_study),
+        len(places) - len(rows_of_study),
     )
 
 

@@ -67,7 +67,8 @@ class ReportDecoder(nn.Module):
 
     def __init__(self, vocabulary: int, settings: ReportSettings) -> None:
         super().__init__()
-        width, slots = settings.width, settings.memory_slots if settings.decoder == "r2gen" else 0
+        width = settings.width
+        slots = settings.memory_slots if settings.decoder == "r2gen" else 0
         self.embedding = nn.Embedding(vocabulary, width, padding_idx=PAD)
         nn.init.normal_(self.embedding.weight, std=width**-0.5)
         self.register_buffer(
@@ -169,7 +170,9 @@ class TrainedReporter(nn.Module):
         self, visual: VisualMemory, decoder: ReportDecoder, label_smoothing: float = 0.0
     ) -> None:
         super().__init__()
-        self.visual, self.decoder, self.label_smoothing = visual, decoder, label_smoothing
+        self.visual = visual
+        self.decoder = decoder
+        self.label_smoothing = label_smoothing
 
     def tokens(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """Return encoded visual tokens [B, M, D] and their mask [B, M]."""

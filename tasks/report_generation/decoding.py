@@ -89,7 +89,9 @@ class _Search:
         options: SearchOptions,
         device: str,
     ) -> None:
-        self.writer, self.options, self.device = writer, options, device
+        self.writer = writer
+        self.options = options
+        self.device = device
         self.state = writer.start(batch, options.beam)
         self.images = torch.arange(images, device=device)
         self.ids = torch.full((images, options.beam, 1), BEGIN, device=device)
@@ -102,7 +104,8 @@ class _Search:
         """Write one more word of every hypothesis."""
         beam = self.options.beam
         scores, places = self._continuations().topk(2 * beam, dim=1)
-        parents, words = places // self.vocabulary, places % self.vocabulary
+        parents = places // self.vocabulary
+        words = places % self.vocabulary
         ends = words == END
         for image, rank in (ends[:, :beam] & (scores[:, :beam] > NEVER)).nonzero().tolist():
             self._finish(
@@ -112,7 +115,8 @@ class _Search:
                 ended=True,
             )
         live = ends.to(torch.int8).argsort(dim=1, stable=True)[:, :beam]
-        parents, words = parents.gather(1, live), words.gather(1, live)
+        parents = parents.gather(1, live)
+        words = words.gather(1, live)
         self.scores = scores.gather(1, live).masked_fill(words == END, NEVER)
         self._take(parents, words)
         best = (
@@ -126,22 +130,23 @@ class _Search:
     def _is_done(self, image: int, bound: float) -> bool:
         """Say whether `beam` reports are finished and the best living one, ended now, would not be
         among the best of them."""
-        kept = sorted(self.finished[image], key=lambda item: -item[0])[: self.options.beam]
-        self.finished[image] = kept
-        return len(kept) >= self.options.beam and kept[-1][0] >= bound
+        best = sorted(self.finished[image], key=lambda item: -item[0])[: self.options.beam]
+        self.finished[image] = best
+        return len(best) >= self.options.beam and best[-1][0] >= bound
 
     def _continuations(self) -> Tensor:
         """Return the log-probability of every continuation [B, K * V]."""
         flat = self.ids.flatten(0, 1)
         logits = self.writer.step(flat[:, -1], self.state)
         self.vocabulary = logits.shape[-1]
-        found = logits.to(
+        log_probabilities = logits.to(
             torch.float64 if logits.dtype == torch.float64 else torch.float32
         ).log_softmax(-1)
-        found[:, self.options.forbidden] = NEVER
-        forbid_ngrams(found, flat, self.options.no_repeat_ngram)
+        log_probabilities[:, self.options.forbidden] = NEVER
+        forbid_ngrams(log_probabilities, flat, self.options.no_repeat_ngram)
         return (
-            self.scores.to(found.dtype)[:, :, None] + found.unflatten(0, self.scores.shape)
+            self.scores.to(log_probabilities.dtype)[:, :, None]
+            + log_probabilities.unflatten(0, self.scores.shape)
         ).flatten(1)
 
     def _finish(self, image: int, score: float, ids: list[int], *, ended: bool) -> None:
@@ -152,8 +157,8 @@ class _Search:
 
     def _take(self, parents: Tensor, words: Tensor) -> None:
         images, beam = parents.shape
-        kept = self.ids.gather(1, parents[:, :, None].expand(-1, -1, self.ids.shape[2]))
-        self.ids = torch.cat([kept, words[:, :, None]], 2)
+        prefixes = self.ids.gather(1, parents[:, :, None].expand(-1, -1, self.ids.shape[2]))
+        self.ids = torch.cat([prefixes, words[:, :, None]], 2)
         if beam > 1:
             self.state.reorder(
                 (torch.arange(images, device=self.device)[:, None] * beam + parents).flatten()
@@ -174,7 +179,9 @@ class _Search:
             if self.finished[number]:
                 self.best[number] = max(self.finished[number], key=lambda item: item[0])[1]
         left = (~done).nonzero()[:, 0]
-        self.images, self.ids, self.scores = self.images[left], self.ids[left], self.scores[left]
+        self.images = self.images[left]
+        self.ids = self.ids[left]
+        self.scores = self.scores[left]
         if len(left):
             self.state.keep(left)
 

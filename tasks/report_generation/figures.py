@@ -16,7 +16,10 @@ from tasks.report_generation.attention import example_rows
 from tasks.report_generation.cleaning import split_sentences
 from tasks.report_generation.labeler import OBSERVATIONS, POSITIVE, UNCERTAIN
 
-MATCHED, MISSED, INVENTED, PLAIN = "#127a3a", "#c77700", "#c01530", "#303030"
+MATCHED = "#127a3a"
+MISSED = "#c77700"
+INVENTED = "#c01530"
+PLAIN = "#303030"
 DISEASE = len(OBSERVATIONS) - 1
 WORDS_SHOWN = 8
 SENTENCES_SHOWN = 14
@@ -35,14 +38,14 @@ def draw_reports(
     findings stand instead. None without a study.
     """
     first = next(iter(predictions.values()))
-    place = {str(image): row for row, image in enumerate(test.index["image_id"].astype(str))}
+    row_of = {str(image): row for row, image in enumerate(test.index["image_id"].astype(str))}
     rows = example_rows(first.arrays["reference_named"][:, :DISEASE])[:4]
-    images = [place.get(str(first.table["image_id"].iloc[row])) for row in rows]
-    shown = [(row, image) for row, image in zip(rows, images, strict=True) if image is not None]
-    if not shown:
+    images = [row_of.get(str(first.table["image_id"].iloc[row])) for row in rows]
+    pairs = [(row, image) for row, image in zip(rows, images, strict=True) if image is not None]
+    if not pairs:
         return None
-    _draw_texts(test, predictions, shown, out)
-    _draw_attention(test, predictions, place, out.with_name(f"{out.stem}_attention.png"))
+    _draw_texts(test, predictions, pairs, out)
+    _draw_attention(test, predictions, row_of, out.with_name(f"{out.stem}_attention.png"))
     return out
 
 
@@ -58,25 +61,25 @@ def _figure(width: float, height: float) -> Any:
 def _draw_texts(
     test: Subset,
     predictions: Mapping[str, Predictions],
-    shown: Sequence[tuple[int, int]],
+    pairs: Sequence[tuple[int, int]],
     out: Path,
 ) -> None:
-    columns = [column for row, _ in shown for column in [_lines_of_row(predictions, row)]]
+    columns = [column for row, _ in pairs for column in [_lines_of_row(predictions, row)]]
     heights = [0.16 * max(14, *(len(lines) for lines in column)) + 0.4 for column in columns]
     count = len(predictions) + 1
     height = sum(heights) + 0.8
     figure = _figure(2.4 + 2.9 * count, height)
     grid = figure.add_gridspec(
-        len(shown), count + 1, width_ratios=[2.2] + [2.9] * count, height_ratios=heights,
+        len(pairs), count + 1, width_ratios=[2.2] + [2.9] * count, height_ratios=heights,
         left=0.01, right=0.99, top=1 - 0.7 / height, bottom=0.01, wspace=0.04, hspace=0.06,
     )  # fmt: skip
     titles = ["reference", *predictions]
-    for place, (_, image) in enumerate(shown):
-        _image(figure.add_subplot(grid[place, 0]), test.images(np.array([image]))[0])
-        for column, lines in enumerate(columns[place]):
-            axis = figure.add_subplot(grid[place, column + 1])
-            _text(axis, lines, heights[place])
-            if place == 0:
+    for number, (_, image) in enumerate(pairs):
+        _image(figure.add_subplot(grid[number, 0]), test.images(np.array([image]))[0])
+        for column, lines in enumerate(columns[number]):
+            axis = figure.add_subplot(grid[number, column + 1])
+            _text(axis, lines, heights[number])
+            if number == 0:
                 axis.set_title(wrapped(titles[column], WIDTH), fontsize=8, loc="left")
     _legend(figure, 1 - 0.12 / height)
     save(figure, out)
@@ -86,10 +89,11 @@ def _lines_of_row(predictions: Mapping[str, Predictions], row: int) -> list[list
     """Return the coloured lines of the reference, then of every method."""
     first = next(iter(predictions.values()))
     truth = first.arrays["reference_named"][row, :DISEASE].astype(bool)
-    found = {
-        name: each.arrays["named"][row, :DISEASE].astype(bool) for name, each in predictions.items()
+    named_by = {
+        name: method.arrays["named"][row, :DISEASE].astype(bool)
+        for name, method in predictions.items()
     }
-    named_by_any = np.any(list(found.values()), axis=0)
+    named_by_any = np.any(list(named_by.values()), axis=0)
     texts = "reference" in first.table
     reference = (
         _sentences(str(first.table["reference"].iloc[row]), truth, named_by_any, MISSED)
@@ -97,16 +101,16 @@ def _lines_of_row(predictions: Mapping[str, Predictions], row: int) -> list[list
         else []
     )
     columns = [reference or _findings(truth, named_by_any, MISSED)]
-    for name, each in predictions.items():
+    for name, method in predictions.items():
         written = (
-            _sentences(str(each.table["hypothesis"].iloc[row]), found[name], truth, INVENTED)
-            if "hypothesis" in each.table
+            _sentences(str(method.table["hypothesis"].iloc[row]), named_by[name], truth, INVENTED)
+            if "hypothesis" in method.table
             else None
         )
         columns.append(
-            _findings(found[name], truth, INVENTED)
+            _findings(named_by[name], truth, INVENTED)
             if written is None
-            else written + _missed(truth & ~found[name])
+            else written + _missed(truth & ~named_by[name])
         )
     return columns
 
@@ -127,17 +131,22 @@ def _sentences(text: str, named: np.ndarray, other: np.ndarray, alone: str) -> l
 def _named_in(sentence: str) -> np.ndarray:
     from tasks.report_generation.labeler.rules import label_sentence
 
-    found = np.zeros(DISEASE, bool)
-    found[
-        [place for place, status in label_sentence(sentence) if status in (POSITIVE, UNCERTAIN)]
+    named = np.zeros(DISEASE, bool)
+    named[
+        [
+            observation
+            for observation, status in label_sentence(sentence)
+            if status in (POSITIVE, UNCERTAIN)
+        ]
     ] = True
-    return found
+    return named
 
 
 def _findings(named: np.ndarray, other: np.ndarray, alone: str) -> list[Line]:
     """Return the names of findings, coloured: what stands where text may not be shown."""
     lines = [
-        (OBSERVATIONS[place], MATCHED if other[place] else alone) for place in np.flatnonzero(named)
+        (OBSERVATIONS[observation], MATCHED if other[observation] else alone)
+        for observation in np.flatnonzero(named)
     ]
     return (lines or [("no finding named", PLAIN)]) + (
         _missed(other & ~named) if alone == INVENTED else []
@@ -145,7 +154,7 @@ def _findings(named: np.ndarray, other: np.ndarray, alone: str) -> list[Line]:
 
 
 def _missed(missed: np.ndarray) -> list[Line]:
-    names = ", ".join(OBSERVATIONS[place] for place in np.flatnonzero(missed))
+    names = ", ".join(OBSERVATIONS[observation] for observation in np.flatnonzero(missed))
     return [(line, MISSED) for line in textwrap.wrap(f"missed: {names}", WIDTH)] if names else []
 
 
@@ -176,9 +185,9 @@ def _legend(figure: Any, y: float) -> None:
         (INVENTED, "invented"),
         (PLAIN, "names no finding"),
     )
-    for place, (colour, name) in enumerate(names):
+    for number, (colour, name) in enumerate(names):
         figure.text(
-            0.01 + 0.06 * place * 18 / figure.get_figwidth(),
+            0.01 + 0.06 * number * 18 / figure.get_figwidth(),
             y,
             name,
             color=colour,
@@ -188,13 +197,13 @@ def _legend(figure: Any, y: float) -> None:
 
 
 def _draw_attention(
-    test: Subset, predictions: Mapping[str, Predictions], place: Mapping[str, int], out: Path
+    test: Subset, predictions: Mapping[str, Predictions], row_of: Mapping[str, int], out: Path
 ) -> None:
     """Draw, per study and method, the words that name a finding and where the decoder looked when
     it wrote them."""
-    panels = [panel for name, each in predictions.items() for panel in _panels(name, each, place)][
-        :6
-    ]
+    panels = [
+        panel for name, method in predictions.items() for panel in _panels(name, method, row_of)
+    ][:6]
     if not panels:
         return
     height = 2.1 * len(panels) + 0.4
@@ -221,39 +230,40 @@ def _draw_attention(
 
 
 def _panels(
-    name: str, each: Predictions, place: Mapping[str, int]
+    name: str, method: Predictions, row_of: Mapping[str, int]
 ) -> list[tuple[str, int, list[str], np.ndarray]]:
     """Return method, image, chosen words and their maps of the study's first image [words, h, w];
     two studies per method."""
-    if "look:rows" not in each.arrays:
+    if "look:rows" not in method.arrays:
         return []
-    found = []
-    for item, row in enumerate(each.arrays["look:rows"][:2]):
-        image = place.get(str(each.table["image_id"].iloc[row]))
-        words = [str(word) for word in each.arrays["look:words"][item] if word]
-        chosen = _telling(words)
-        if image is not None and chosen:
-            found.append(
+    panels = []
+    for item, row in enumerate(method.arrays["look:rows"][:2]):
+        image = row_of.get(str(method.table["image_id"].iloc[row]))
+        words = [str(word) for word in method.arrays["look:words"][item] if word]
+        telling = _telling(words)
+        if image is not None and telling:
+            panels.append(
                 (
                     name,
                     image,
-                    [words[c] for c in chosen],
-                    each.arrays["look:maps"][item, chosen, 0].astype(float),
+                    [words[c] for c in telling],
+                    method.arrays["look:maps"][item, telling, 0].astype(float),
                 )
             )
-    return found
+    return panels
 
 
 def _telling(words: Sequence[str]) -> list[int]:
     """Return the places of words worth showing: long ones of sentences that name something, else
     long ones."""
-    places, start = [], 0
+    positions = []
+    start = 0
     for sentence in split_sentences(" ".join(words)):
         length = len(sentence.split())
         ranked = [start + k for k, word in enumerate(sentence.split()) if len(word) > 4]
-        places += [(0 if _named_in(sentence).any() else 1, place) for place in ranked]
+        positions += [(0 if _named_in(sentence).any() else 1, position) for position in ranked]
         start += length + 1
-    return sorted(place for _, place in sorted(places)[:WORDS_SHOWN])
+    return sorted(position for _, position in sorted(positions)[:WORDS_SHOWN])
 
 
 def _overlay(axis: Any, pixels: np.ndarray, weights: np.ndarray) -> None:

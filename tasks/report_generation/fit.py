@@ -27,7 +27,7 @@ class Writer(Protocol):
         """Return one cleaned report per study."""
         ...
 
-    def reread(self, texts: Sequence[str]) -> list[str]:
+    def through_vocabulary(self, texts: Sequence[str]) -> list[str]:
         """Return texts as the writer's vocabulary holds them."""
         ...
 
@@ -56,14 +56,14 @@ class ConstantReport:
         parts = [split_sentences(text) for text in texts]
         counts = Counter(sentence for sentences in parts for sentence in set(sentences))
         ranked = sorted(counts, key=lambda sentence: (-counts[sentence], sentence))
-        chosen = ranked[: max(1, round(float(np.mean([len(sentences) for sentences in parts]))))]
-        return cls(f" {STOP} ".join(chosen) + f" {STOP}")
+        commonest = ranked[: max(1, round(float(np.mean([len(sentences) for sentences in parts]))))]
+        return cls(f" {STOP} ".join(commonest) + f" {STOP}")
 
     def write(self, studies: Studies) -> list[str]:
         """Return the one report for every study."""
         return [self.text] * len(studies)
 
-    def reread(self, texts: Sequence[str]) -> list[str]:
+    def through_vocabulary(self, texts: Sequence[str]) -> list[str]:
         """Return the texts: there is no vocabulary."""
         return list(texts)
 
@@ -80,7 +80,7 @@ class RandomReport:
         rows = np.random.default_rng([self.seed, 9]).integers(0, len(self.texts), len(studies))
         return [self.texts[row] for row in rows]
 
-    def reread(self, texts: Sequence[str]) -> list[str]:
+    def through_vocabulary(self, texts: Sequence[str]) -> list[str]:
         """Return the texts: there is no vocabulary."""
         return list(texts)
 
@@ -88,22 +88,22 @@ class RandomReport:
 def fit(backbone: Backbone, train: Subset, val: Subset, context: CellContext) -> Fitted:
     """Return the trained writer."""
     settings: ReportSettings = context.settings
-    known = require_studies(group_studies(train, settings), "training")
+    training = require_studies(group_studies(train, settings), "training")
     from tasks.report_generation.model import parameters, train_writer
 
-    held_out = require_studies(group_studies(val, settings), "validation")
-    writer, summary = train_writer(backbone, known, held_out, context)
+    validation = require_studies(group_studies(val, settings), "validation")
+    writer, summary = train_writer(backbone, training, validation, context)
     facts = {
         "epochs": summary.epochs,
         "best_epoch": summary.best_epoch,
         "best_metric": summary.best_metric,
     }
     facts |= {
-        "train_studies": len(known),
+        "train_studies": len(training),
         "vocabulary": len(writer.vocabulary),
         "parameters": parameters(writer.model),
     }
-    return Fitted(writer, _sentences(known), facts)
+    return Fitted(writer, _sentences(training), facts)
 
 
 def fit_constant(train: Subset, val: Subset, context: CellContext) -> Fitted:
@@ -136,7 +136,9 @@ def predict(fitted: Fitted, test: Subset, context: CellContext) -> Predictions:
     with context.progress.track("writing reports"):
         hypotheses = fitted.writer.write(studies)
     references = (
-        list(studies.texts) if settings.reference == "full" else fitted.writer.reread(studies.texts)
+        list(studies.texts)
+        if settings.reference == "full"
+        else fitted.writer.through_vocabulary(studies.texts)
     )
     labeler = make_labeler(settings, context.device)
     arrays, facts = count_all(hypotheses, references, fitted.sentences, settings, labeler)

@@ -23,7 +23,8 @@ class Attention(nn.Module):
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
-        self.heads, self.dropout = heads, dropout
+        self.heads = heads
+        self.dropout = dropout
         self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
 
     def keys_values(self, x: Tensor) -> Pair:
@@ -38,10 +39,10 @@ class Attention(nn.Module):
         keys, values = kept
         drop = self.dropout if self.training else 0.0
         query = split_heads(self.query(x), self.heads)
-        found = functional.scaled_dot_product_attention(
+        attended = functional.scaled_dot_product_attention(
             query, keys, values, mask, drop, is_causal=causal
         )
-        return self.out(found.transpose(1, 2).flatten(2))
+        return self.out(attended.transpose(1, 2).flatten(2))
 
     def weights(self, x: Tensor, kept: Pair, mask: Tensor | None = None) -> Tensor:
         """Return where x [B, L, D] looks, [B, L, M], mean over the heads; rows sum to one."""
@@ -100,7 +101,8 @@ class ConditionalNorm(nn.Module):
 
 
 def _two_layers(inputs: int, width: int) -> nn.Sequential:
-    first, second = nn.Linear(inputs, width), nn.Linear(width, width)
+    first = nn.Linear(inputs, width)
+    second = nn.Linear(width, width)
     for layer in (first, second):
         nn.init.xavier_uniform_(layer.weight)
         nn.init.constant_(layer.bias, 0.1)
@@ -113,12 +115,14 @@ class RelationalMemory(nn.Module):
 
     def __init__(self, width: int, slots: int, heads: int) -> None:
         super().__init__()
-        self.width, self.slots = width, slots
+        self.width = width
+        self.slots = slots
         self.attention = Attention(width, heads, 0.1)
         self.mlp = nn.Sequential(
             nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()
         )
-        self.from_word, self.from_memory = nn.Linear(width, 2 * width), nn.Linear(width, 2 * width)
+        self.from_word = nn.Linear(width, 2 * width)
+        self.from_memory = nn.Linear(width, 2 * width)
 
     def begin(self, like: Tensor) -> Tensor:
         """Return the first memory [n, slots, D] for words [n, D]: unit vectors."""
@@ -128,16 +132,17 @@ class RelationalMemory(nn.Module):
     def step(self, word: Tensor, memory: Tensor) -> Tensor:
         """Return the memory after `word` [n, D]."""
         seen = torch.cat([memory, word[:, None]], 1)
-        found = memory + self.attention(memory, self.attention.keys_values(seen))
-        found = found + self.mlp(found)
+        updated = memory + self.attention(memory, self.attention.keys_values(seen))
+        updated = updated + self.mlp(updated)
         take, keep = (
             (self.from_word(word)[:, None] + self.from_memory(memory.tanh())).sigmoid().chunk(2, -1)
         )
-        return take * found.tanh() + keep * memory
+        return take * updated.tanh() + keep * memory
 
     def forward(self, words: Tensor) -> Tensor:
         """Return the memory after each of `words` [B, L, D], flat: [B, L, slots * D]."""
-        memory, states = self.begin(words[:, 0]), []
+        memory = self.begin(words[:, 0])
+        states = []
         for position in range(words.shape[1]):
             memory = self.step(words[:, position], memory)
             states.append(memory.flatten(1))
@@ -193,6 +198,8 @@ class R2GenEncoder(nn.Module):
 
 
 class _R2GenEncoderLayer(nn.Module):
+    """One layer of R2Gen's encoder: self-attention, then feed-forward, each after a norm."""
+
     def __init__(self, width: int, heads: int, feedforward: int, dropout: float) -> None:
         super().__init__()
         self.own = Attention(width, heads, dropout)
@@ -201,6 +208,7 @@ class _R2GenEncoderLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Return states [B, N, D] of x [B, N, D]; `mask` is true where one may look."""
         y = self.norms[0](x)
         x = x + self.dropout(self.own(y, self.own.keys_values(y), mask))
         return x + self.dropout(self.feedforward(self.norms[1](x)))
@@ -241,7 +249,8 @@ class DecoderLayer(nn.Module):
         keys."""
         y = self.norms[0](x, memory)
         x = x + self.own(y, cache.add(self.own.keys_values(y)))
-        y, images = self.norms[1](x, memory), len(mask)
+        y = self.norms[1](x, memory)
+        images = len(mask)
         x = x + self.cross(y.reshape(images, -1, y.shape[-1]), cache.cross, mask).reshape_as(x)
         return x + self.feedforward(self.norms[2](x, memory))
 
@@ -252,5 +261,6 @@ class DecoderLayer(nn.Module):
         y = self.norms[0](x, memory)
         x = x + self.own(y, self.own.keys_values(y), causal=True)
         y = self.norms[1](x, memory)
-        x, weights = x + self.cross(y, cross, mask), self.cross.weights(y, cross, mask)
+        x = x + self.cross(y, cross, mask)
+        weights = self.cross.weights(y, cross, mask)
         return x + self.feedforward(self.norms[2](x, memory)), weights

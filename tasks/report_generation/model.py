@@ -47,15 +47,17 @@ class TrainedWriter:
     def write_from(self, source: VisualSource, options: SearchOptions) -> list[str]:
         """Return one report per study of `source`."""
         self.model.eval()
-        size, count, found = self.context.settings.decode_batch, len(source.studies), list[str]()
+        size = self.context.settings.decode_batch
+        count = len(source.studies)
+        reports = list[str]()
         for start in range(0, count, size):
             rows = np.arange(start, min(start + size, count))
             batch = to_device(source.inputs(rows), self.context.device)
             ids = search(self.model, batch, len(rows), options, self.context.device)
-            found += [self.vocabulary.decode(each) for each in ids]
-        return found
+            reports += [self.vocabulary.decode(sequence) for sequence in ids]
+        return reports
 
-    def reread(self, texts: Sequence[str]) -> list[str]:
+    def through_vocabulary(self, texts: Sequence[str]) -> list[str]:
         """Return texts as they come back from the vocabulary, cut at the limit (R2Gen scores
         against these)."""
         longest = self.context.settings.words_read
@@ -74,14 +76,15 @@ class TrainedWriter:
         if not hasattr(self.model, "looks"):
             return []
         self.model.eval()
-        source, found = self.source(studies), []
+        source = self.source(studies)
+        looks = []
         for row, text in zip(rows, texts, strict=True):
             ids = self.vocabulary.encode(text)
             batch = to_device(source.inputs(np.array([row])), self.context.device)
-            found.append(
+            looks.append(
                 (self.vocabulary.pieces(ids), self.model.looks(ids, batch) if ids else np.zeros(0))
             )
-        return found
+        return looks
 
 
 def to_device(batch: dict[str, Any], device: str) -> dict[str, Any]:
@@ -159,23 +162,25 @@ def _language_side(
 def _validate(writer: TrainedWriter, batches: ReportBatches) -> dict[str, float]:
     """Return the validation loss, and where it is watched BLEU-4 against what the test is scored
     against (no Java: words as they are)."""
-    device, count, size = writer.context.device, len(batches.ids), batches.batch_size
+    device = writer.context.device
+    count = len(batches.ids)
+    size = batches.batch_size
     parts = [np.arange(start, min(start + size, count)) for start in range(0, count, size)]
     losses = [
         float(writer.model.losses(to_device(batches.batch(rows), device))["loss"]) * len(rows)
         for rows in parts
     ]
-    found = {"loss": sum(losses) / count}
+    values = {"loss": sum(losses) / count}
     if writer.context.settings.monitor == "bleu4":
         from tasks.report_generation.metrics.captions import bleu, bleu_counts
 
         texts = writer.write_from(batches.visual, writer.options)
         references = list(batches.visual.studies.texts)
         if writer.context.settings.reference == "decoded":
-            references = writer.reread(references)
+            references = writer.through_vocabulary(references)
         score: Statistic = bleu(bleu_counts(texts, references), 4)
-        found["bleu4"] = point(score, count)
-    return found
+        values["bleu4"] = point(score, count)
+    return values
 
 
 def parameters(model: nn.Module) -> int:

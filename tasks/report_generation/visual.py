@@ -32,21 +32,21 @@ class VisualSource:
     def inputs(self, rows: np.ndarray) -> dict[str, Tensor]:
         """Return `present` [B, V] and, per place of a study, `patches` [B, V, N, D] (and
         `observations`) or `pixels`."""
-        chosen = [self.studies.rows[row] for row in rows]
-        flat = np.concatenate(chosen)
+        images_of = [self.studies.rows[row] for row in rows]
+        flat = np.concatenate(images_of)
         present = np.zeros((len(rows), self.images), bool)
-        for place, study in enumerate(chosen):
-            present[place, : len(study)] = True
-        found = {"present": torch.from_numpy(present)}
+        for number, study in enumerate(images_of):
+            present[number, : len(study)] = True
+        inputs = {"present": torch.from_numpy(present)}
         if self.patches is None:
             pixels = to_input(self.studies.subset.images(flat), self.spec, self.device)
-            return {**found, "pixels": _scatter(pixels, found["present"])}
-        found["patches"] = _scatter(torch.from_numpy(self.patches[flat]), found["present"])
+            return {**inputs, "pixels": _scatter(pixels, inputs["present"])}
+        inputs["patches"] = _scatter(torch.from_numpy(self.patches[flat]), inputs["present"])
         if self.observations is not None:
-            found["observations"] = _scatter(
-                torch.from_numpy(self.observations[flat]), found["present"]
+            inputs["observations"] = _scatter(
+                torch.from_numpy(self.observations[flat]), inputs["present"]
             )
-        return found
+        return inputs
 
 
 def _scatter(flat: Tensor, present: Tensor) -> Tensor:
@@ -146,8 +146,10 @@ class VisualMemory(nn.Module):
         layers += [nn.ReLU()] if bare else []
         self.patches = nn.Sequential(*layers, nn.Dropout(settings.visual_dropout))
         self.extra = nn.Linear(shape.extra_dim, settings.width) if shape.extra_dim else None
-        place = torch.zeros(1, settings.width) if bare else sinusoid_2d(shape.grid, settings.width)
-        self.register_buffer("positions", place, persistent=False)
+        positions = (
+            torch.zeros(1, settings.width) if bare else sinusoid_2d(shape.grid, settings.width)
+        )
+        self.register_buffer("positions", positions, persistent=False)
         self.image = None if bare else nn.Parameter(torch.zeros(shape.images, 1, settings.width))
 
     def forward(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,10 @@ from bench.core.errors import DataError
 from bench.core.words import cut_words
 from tasks.report_generation.settings import ReportSettings
 
-PAD, BEGIN, END, UNKNOWN = 0, 1, 2, 3
+PAD = 0
+BEGIN = 1
+END = 2
+UNKNOWN = 3
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
 
 
@@ -37,13 +40,13 @@ class Vocabulary(Protocol):
 
 def until_end(ids: Sequence[int]) -> list[int]:
     """Return `ids` up to the first end, without padding and begin."""
-    kept = []
+    tokens = []
     for token in ids:
         if token == END:
             break
         if token not in (PAD, BEGIN):
-            kept.append(int(token))
-    return kept
+            tokens.append(int(token))
+    return tokens
 
 
 class WordVocabulary:
@@ -52,7 +55,7 @@ class WordVocabulary:
 
     def __init__(self, words: Sequence[str]) -> None:
         self.words = [*SPECIAL, *words]
-        self.ids = {word: place for place, word in enumerate(self.words)}
+        self.ids = {word: number for number, word in enumerate(self.words)}
 
     @classmethod
     def learn(cls, texts: Sequence[str], min_count: int) -> WordVocabulary:

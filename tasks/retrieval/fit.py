@@ -4,20 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from bench.contracts import Backbone, CellContext, ImageTextEncoder, Predictions, Subset
 from bench.core.errors import DataError
 from bench.encoding.similarity import need_text_side, similarity_matrix
-from tasks.classification.labels import keep_views, targets
-from tasks.classification.settings import ClassificationSettings
+from tasks.labelling.settings import Mode
+from tasks.labelling.targets import targets
+from tasks.labelling.views import keep_views
 from tasks.retrieval.metrics import label_values, own_values, relevance
 from tasks.retrieval.settings import RetrievalSettings
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """The labels by which a candidate is relevant, as `targets` asks for them."""
+
+    mode: Mode
+    labels: tuple[str, ...]
+    uncertain: tuple[str, ...]
+    blank: Literal["zeros", "ignore"] = "zeros"
+    views: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -32,8 +44,8 @@ class Pairs:
 
     def part(self, rows: np.ndarray) -> Pairs:
         """Return some images with the reports they have."""
-        chosen, text_of = np.unique(self.text_of[rows], return_inverse=True)
-        return Pairs([self.texts[i] for i in chosen], text_of, self.kinds, self.kind_of[rows])
+        texts, text_of = np.unique(self.text_of[rows], return_inverse=True)
+        return Pairs([self.texts[i] for i in texts], text_of, self.kinds, self.kind_of[rows])
 
 
 def fit(backbone: Backbone, train: Subset, val: Subset, context: CellContext) -> ImageTextEncoder:
@@ -44,13 +56,13 @@ def fit(backbone: Backbone, train: Subset, val: Subset, context: CellContext) ->
 def predict(backbone: ImageTextEncoder, test: Subset, context: CellContext) -> Predictions:
     """Return one row per image that has a report."""
     settings: RetrievalSettings = context.settings
-    kept, dropped = with_text(keep_views(test, settings.views), settings)
-    pairs = pair(kept.index, settings)
-    scores = similarity_matrix(backbone, kept, pairs.texts, settings.similarity, context)
-    table = kept.index[["image_id", "patient_id"]].copy()
+    images, dropped = with_text(keep_views(test, settings.views), settings)
+    pairs = pair(images.index, settings)
+    scores = similarity_matrix(backbone, images, pairs.texts, settings.similarity, context)
+    table = images.index[["image_id", "patient_id"]].copy()
     for name, values in evaluate(scores, pairs, settings, context.seed).items():
         table[name] = values
-    facts = {"images": len(kept), "reports": len(pairs.texts), "images_without_report": dropped}
+    facts = {"images": len(images), "reports": len(pairs.texts), "images_without_report": dropped}
     return Predictions(table, {}, facts)
 
 
@@ -86,8 +98,8 @@ def pair(index: pd.DataFrame, settings: RetrievalSettings) -> Pairs:
     )
     first = {key: i for i, key in reversed(list(enumerate(keys)))}
     order = sorted(first.values())
-    place = {keys[i]: number for number, i in enumerate(order)}
-    text_of = np.array([place[key] for key in keys], np.int64)
+    number_of = {keys[i]: number for number, i in enumerate(order)}
+    text_of = np.array([number_of[key] for key in keys], np.int64)
     kinds, kind_of = _kinds(index, settings)
     return Pairs([texts[i] for i in order], text_of, kinds, kind_of)
 
@@ -95,9 +107,8 @@ def pair(index: pd.DataFrame, settings: RetrievalSettings) -> Pairs:
 def _kinds(index: pd.DataFrame, settings: RetrievalSettings) -> tuple[np.ndarray, np.ndarray]:
     if not settings.labels:
         return np.zeros((1, 0)), np.zeros(len(index), np.int64)
-    mode: Any = "binary" if len(settings.labels) == 1 else "multilabel"
-    shared = ClassificationSettings(mode=mode, labels=settings.labels, uncertain=settings.uncertain)
-    values = np.nan_to_num(targets(index, shared))
+    mode: Mode = "binary" if len(settings.labels) == 1 else "multilabel"
+    values = np.nan_to_num(targets(index, _Labels(mode, settings.labels, settings.uncertain)))
     kinds, kind_of = np.unique(values, axis=0, return_inverse=True)
     return kinds, kind_of.reshape(-1)
 
@@ -107,13 +118,13 @@ def evaluate(
 ) -> dict[str, np.ndarray]:
     """Return the values of every image [n] in both directions from scores [n images, T reports],
     and `share`."""
-    found: dict[str, np.ndarray] = {}
+    values_of: dict[str, np.ndarray] = {}
     for rows in _groups(len(scores), settings.batch, seed):
-        part = pairs.part(rows)
+        group = pairs.part(rows)
         columns = np.unique(pairs.text_of[rows])
-        for name, values in _evaluate(scores[np.ix_(rows, columns)], part, settings).items():
-            found.setdefault(name, np.empty(len(scores)))[rows] = values
-    return found
+        for name, values in _evaluate(scores[np.ix_(rows, columns)], group, settings).items():
+            values_of.setdefault(name, np.empty(len(scores)))[rows] = values
+    return values_of
 
 
 def _groups(n: int, batch: int | None, seed: int) -> Iterator[np.ndarray]:
@@ -135,7 +146,7 @@ def _evaluate(
         "i2t": (scores, np.arange(reports), pairs.text_of, reports),
         "t2i": (np.ascontiguousarray(scores.T)[pairs.text_of], pairs.text_of, images, n),
     }
-    found = {"share": 1 / np.bincount(pairs.text_of)[pairs.text_of]}
+    columns = {"share": 1 / np.bincount(pairs.text_of)[pairs.text_of]}
     for name, (table, item, item_of, items) in directions.items():
         values = own_values(table, pairs.text_of, item, settings.ks)
         if settings.labels:
@@ -143,5 +154,5 @@ def _evaluate(
             values |= label_values(
                 table, pairs.kind_of, worth, settings.ks, whole_k=settings.batch is not None
             )
-        found |= {f"{name}_{metric}": value for metric, value in values.items()}
-    return found
+        columns |= {f"{name}_{metric}": value for metric, value in values.items()}
+    return columns

@@ -39,9 +39,11 @@ def relevance(kinds: np.ndarray, kind_of: np.ndarray, item_of: np.ndarray, items
     belongs to candidate `item_of[i]`. A candidate of several images is worth what the best of them
     is. Overlap is Jaccard's; two empty vectors are the same.
     """
-    both, either = kinds @ kinds.T, kinds.shape[1] - (1 - kinds) @ (1 - kinds).T
+    both = kinds @ kinds.T
+    either = kinds.shape[1] - (1 - kinds) @ (1 - kinds).T
     overlap = ratio(both, either, empty=1.0)
-    relevant, gain = np.zeros((items, len(kinds)), bool), np.zeros((items, len(kinds)))
+    relevant = np.zeros((items, len(kinds)), bool)
+    gain = np.zeros((items, len(kinds)))
     relevant[item_of, kind_of] = True
     np.maximum.at(gain, item_of, overlap[kind_of])
     return Relevance(np.ascontiguousarray(relevant.T), np.ascontiguousarray(gain.T))
@@ -63,21 +65,19 @@ def label_values(
     """
     queries, items = scores.shape
     most = min(max(ks), items)
-    found = {f"{name}@{k}": np.empty(queries) for k in ks for name in ("p", "hit", "ndcg")}
+    metrics = {f"{name}@{k}": np.empty(queries) for k in ks for name in ("p", "hit", "ndcg")}
     ideal = _ideal(worth.gain, most)
     step = max(1, BLOCK // items)
     for start in range(0, queries, step):
         rows = slice(start, start + step)
-        part = _block(scores[rows], kind_of[rows], worth, most)
+        block = _block(scores[rows], kind_of[rows], worth, most)
         for k in ks:
-            cut, parts = (
-                min(k, items) - 1,
-                (part.hits[:, min(k, items) - 1], part.miss[:, min(k, items) - 1]),
-            )
-            found[f"p@{k}"][rows] = parts[0] / (k if whole_k else min(k, items))
-            found[f"hit@{k}"][rows] = 1 - parts[1]
-            found[f"ndcg@{k}"][rows] = ratio(part.dcg[:, cut], ideal[kind_of[rows], cut])
-    return found
+            cut = min(k, items) - 1
+            shares = (block.hits[:, min(k, items) - 1], block.miss[:, min(k, items) - 1])
+            metrics[f"p@{k}"][rows] = shares[0] / (k if whole_k else min(k, items))
+            metrics[f"hit@{k}"][rows] = 1 - shares[1]
+            metrics[f"ndcg@{k}"][rows] = ratio(block.dcg[:, cut], ideal[kind_of[rows], cut])
+    return metrics
 
 
 def _discounts(most: int) -> np.ndarray:
@@ -164,22 +164,20 @@ def own_values(
     that such a one is among the first k, `rank` its expected place (from 1), both over all orders
     of ties.
     """
-    found = {"rank": np.empty(len(scores)), **{f"r@{k}": np.empty(len(scores)) for k in ks}}
+    metrics = {"rank": np.empty(len(scores)), **{f"r@{k}": np.empty(len(scores)) for k in ks}}
     step = max(1, BLOCK // scores.shape[1])
     for start in range(0, len(scores), step):
         rows = slice(start, start + step)
         mine = own[rows, None] == item[None]
         best = np.where(mine, scores[rows], -np.inf).max(axis=1, keepdims=True)
         equal = scores[rows] == best
-        above, tied, good = (
-            (scores[rows] > best).sum(axis=1),
-            equal.sum(axis=1),
-            (equal & mine).sum(axis=1),
-        )
-        found["rank"][rows] = above + (tied + 1) / (good + 1)
+        above = (scores[rows] > best).sum(axis=1)
+        tied = equal.sum(axis=1)
+        good = (equal & mine).sum(axis=1)
+        metrics["rank"][rows] = above + (tied + 1) / (good + 1)
         for k in ks:
-            found[f"r@{k}"][rows] = 1 - _none_taken(tied, good, np.clip(k - above, 0, tied))
-    return found
+            metrics[f"r@{k}"][rows] = 1 - _none_taken(tied, good, np.clip(k - above, 0, tied))
+    return metrics
 
 
 def _none_taken(size: np.ndarray, good: np.ndarray, taken: np.ndarray) -> np.ndarray:
@@ -203,16 +201,16 @@ def statistics(table: pd.DataFrame) -> Mapping[str, Statistic]:
     once. Resampling is of queries; the candidates stay.
     """
     share = table["share"].to_numpy(dtype=float)
-    found: dict[str, Statistic] = {}
+    functions: dict[str, Statistic] = {}
     for name in (str(column) for column in table if str(column)[:4] in ("i2t_", "t2i_")):
         values = table[name].to_numpy(dtype=float)
         counted = share if name.startswith("t2i_") else np.ones(len(share))
         if name.endswith("_rank"):
-            found[name.replace("_rank", "_mean_rank")] = partial(_mean, values, counted)
-            found[name.replace("_rank", "_median_rank")] = partial(_median, values, counted)
+            functions[name.replace("_rank", "_mean_rank")] = partial(_mean, values, counted)
+            functions[name.replace("_rank", "_median_rank")] = partial(_median, values, counted)
         else:
-            found[name] = partial(_mean, values, counted)
-    return found
+            functions[name] = partial(_mean, values, counted)
+    return functions
 
 
 def _mean(values: np.ndarray, share: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -11,7 +11,8 @@ from bench.contracts import Profile, TaskSpec
 from bench.core.errors import UnknownNameError
 from bench.core.registry import suggest
 from bench.core.settings import CheckedSettings, Count, Length, Range, Side, override
-from tasks.classification.settings import Policy, expand_policies
+from tasks.labelling.policies import expand_policies
+from tasks.labelling.settings import Policy
 
 Text = Literal["report", "impression", "findings"]
 Cuts = Annotated[tuple[Count, ...], Length(1, 100)]

@@ -25,7 +25,8 @@ def distances(mask: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarr
     from scipy.ndimage import distance_transform_edt
 
     box = _common_box(mask | other)
-    ours, theirs = outline(mask)[box], outline(other)[box]
+    ours = outline(mask)[box]
+    theirs = outline(other)[box]
     return distance_transform_edt(~theirs)[ours], distance_transform_edt(~ours)[theirs]
 
 
@@ -44,12 +45,13 @@ def boundary_scores(masks: np.ndarray, truth: np.ndarray) -> np.ndarray:
     in length of outline. Units are relative because a radiograph's pixel spacing is seldom known.
     """
     side = masks.shape[-1]
-    found = np.full((*masks.shape[:2], 2), np.nan)
-    for place in np.ndindex(*masks.shape[:2]):
-        ours, theirs = masks[place].astype(bool), truth[place].astype(bool)
+    scores = np.full((*masks.shape[:2], 2), np.nan)
+    for position in np.ndindex(*masks.shape[:2]):
+        ours = masks[position].astype(bool)
+        theirs = truth[position].astype(bool)
         if theirs.any():
-            found[place] = _scores(ours, theirs, side) if ours.any() else (np.sqrt(2), 0.0)
-    return found
+            scores[position] = _scores(ours, theirs, side) if ours.any() else (np.sqrt(2), 0.0)
+    return scores
 
 
 def _scores(ours: np.ndarray, theirs: np.ndarray, side: int) -> tuple[float, float]:

@@ -32,9 +32,12 @@ def scale_rotate(images: Tensor, masks: Tensor, rng: np.random.Generator) -> tup
     n = len(images)
     angle = np.deg2rad(rng.uniform(-10, 10, n))
     zoom = 1 + rng.uniform(-0.1, 0.1, n)
-    chosen = rng.random(n) < 0.5
-    angle, zoom = np.where(chosen, angle, 0.0), np.where(chosen, zoom, 1.0)
-    zero, cosine, sine = np.zeros(n), np.cos(angle) / zoom, np.sin(angle) / zoom
+    drawn = rng.random(n) < 0.5
+    angle = np.where(drawn, angle, 0.0)
+    zoom = np.where(drawn, zoom, 1.0)
+    zero = np.zeros(n)
+    cosine = np.cos(angle) / zoom
+    sine = np.sin(angle) / zoom
     theta = np.stack([np.stack([cosine, -sine, zero], -1), np.stack([sine, cosine, zero], -1)], 1)
     grid = torch.nn.functional.affine_grid(
         torch.from_numpy(theta).float(), list(images.shape), align_corners=False
@@ -44,11 +47,13 @@ def scale_rotate(images: Tensor, masks: Tensor, rng: np.random.Generator) -> tup
 
 def flip(images: Tensor, masks: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """Mirror each image and its mask with probability 0.5 (BenchX)."""
-    chosen = torch.from_numpy(rng.random(len(images)) < 0.5)[:, None, None, None]
-    return torch.where(chosen, images.flip(-1), images), torch.where(chosen, masks.flip(-1), masks)
+    mirrored = torch.from_numpy(rng.random(len(images)) < 0.5)[:, None, None, None]
+    return torch.where(mirrored, images.flip(-1), images), torch.where(
+        mirrored, masks.flip(-1), masks
+    )
 
 
-MOVES = {"scale_rotate": scale_rotate, "flip": flip}
+AUGMENTATIONS = {"scale_rotate": scale_rotate, "flip": flip}
 
 
 def _sample(pixels: Tensor, grid: Tensor, mode: str) -> Tensor:
@@ -73,13 +78,13 @@ class TrainBatches:
     """What `bench.training.plan.train` iterates over: shuffled, augmented where asked; all
     randomness from the generator given.
 
-    `moves`: scale_rotate or flip, see `MOVES`.
+    `augmentation`: scale_rotate or flip, see `AUGMENTATIONS`.
     """
 
     source: Source
     batch_size: int
     augment: bool
-    moves: str = "scale_rotate"
+    augmentation: str = "scale_rotate"
 
     def __len__(self) -> int:
         return len(batch_slices(len(self.source), self.batch_size))
@@ -87,20 +92,20 @@ class TrainBatches:
     def batches(self, generator: np.random.Generator) -> Iterator[dict[str, Any]]:
         """Yield one pass of `{"inputs", "data_samples"}`."""
         order = generator.permutation(len(self.source))
-        for part in batch_slices(len(order), self.batch_size):
-            yield self._batch(order[part], generator)
+        for span in batch_slices(len(order), self.batch_size):
+            yield self._batch(order[span], generator)
 
     def _batch(self, rows: np.ndarray, generator: np.random.Generator) -> dict[str, Any]:
-        kept = self.source.masks
-        if kept is not None:
+        stored = self.source.masks
+        if stored is not None:
             rows = rows + len(self.source) * generator.integers(
-                0, len(kept) // len(self.source), len(rows)
+                0, len(stored) // len(self.source), len(rows)
             )
-            return pack(self.source.inputs(rows), kept[torch.from_numpy(rows)].float())
+            return pack(self.source.inputs(rows), stored[torch.from_numpy(rows)].float())
         masks = load_masks(self.source.subset, rows)
         if not self.augment:
             return pack(self.source.inputs(rows), masks)
-        images, masks = MOVES[self.moves](
+        images, masks = AUGMENTATIONS[self.augmentation](
             to_grey(self.source.subset.images(rows)), masks, generator
         )
         return pack(normalise(images, self.source.spec), masks)
@@ -126,6 +131,7 @@ def encode(source: Source, segmentor: Any, context: CellContext, views: int = 1)
     rng = np.random.default_rng((context.seed, 77))
 
     def batches() -> Iterator[Tensor]:
+        """Yield the normalised images of every view, keeping their masks."""
         for view in range(views):
             for rows in source.chunks(32):
                 grey, truth = _view(source.subset, rows, view, rng)
@@ -139,9 +145,11 @@ def encode(source: Source, segmentor: Any, context: CellContext, views: int = 1)
 def _view(
     subset: Subset, rows: np.ndarray, view: int, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    grey, masks = to_grey(subset.images(rows)), load_masks(subset, rows)
+    grey = to_grey(subset.images(rows))
+    masks = load_masks(subset, rows)
     if view == 0:
         return grey, masks
     if view % 2:
-        grey, masks = grey.flip(-1), masks.flip(-1)
+        grey = grey.flip(-1)
+        masks = masks.flip(-1)
     return scale_rotate(grey, masks, rng)

@@ -14,8 +14,12 @@ from bench.data.annotations import Masks
 from bench.report.pictures import COLOURS, TRUTH, best_median_worst, example_frame, save, show
 from tasks.segmentation.metrics import SIZES, Counts, image_dice
 
-_FOUND, _MISSED, _INVENTED = "#3ddc5a", "#ff9f1c", "#3aa0ff"
-"""Pixels in both masks, in the true one alone, in the predicted one alone."""
+_FOUND = "#3ddc5a"
+"""Pixels in both masks."""
+_MISSED = "#ff9f1c"
+"""Pixels in the true mask alone."""
+_INVENTED = "#3aa0ff"
+"""Pixels in the predicted mask alone."""
 
 
 def unpack_masks(predictions: Predictions) -> np.ndarray:
@@ -34,8 +38,8 @@ def class_counts(predictions: Predictions, names: Sequence[str]) -> Counts:
     """Return the pixel counts of some classes added up, per image."""
     table = predictions.table
     tp, pred, target = (
-        table[[f"{part}:{name}" for name in names]].sum(axis=1).to_numpy(np.int64)
-        for part in ("tp", "pred", "target")
+        table[[f"{count}:{name}" for name in names]].sum(axis=1).to_numpy(np.int64)
+        for count in ("tp", "pred", "target")
     )
     return Counts(tp, pred, target, int(table["pixels"].iloc[0]))
 
@@ -54,8 +58,8 @@ def draw_predictions(
     for row, method in zip(axes, predictions.values(), strict=True):
         counts = class_counts(method, names)
         masks = unpack_masks(method)
-        chosen = best_median_worst(image_dice(counts), counts.target > 0)
-        for axis, (which, image) in zip(row, chosen.items(), strict=False):
+        examples = best_median_worst(image_dice(counts), counts.target > 0)
+        for axis, (which, image) in zip(row, examples.items(), strict=False):
             rows = np.array([image])
             show(axis, test.images(rows)[0], f"{which}: {_dice_text(method, names, image)}")
             truth = test.get(Masks)[rows][0].astype(bool)
@@ -129,19 +133,19 @@ def _draw_sizes(axis: Any, predictions: Mapping[str, Predictions], name: str) ->
     """Draw Dice against the share of the image a class takes, with the mean per range of sizes."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    for place, method in enumerate(predictions.values()):
+    for number, method in enumerate(predictions.values()):
         counts = class_counts(method, [name])
         present = counts.target > 0
         if not present.any():
             continue
         share = counts.target[present] / counts.pixels
         dice = image_dice(counts)[present]
-        axis.scatter(share, dice, s=7, alpha=0.5, color=f"C{place}", linewidths=0)
+        axis.scatter(share, dice, s=7, alpha=0.5, color=f"C{number}", linewidths=0)
         for low, high in SIZES.values():
             inside = (share >= low) & (share < high)
             if inside.any():
                 edges = [max(low, share.min()), min(high, share.max())]
-                axis.plot(edges, [dice[inside].mean()] * 2, color=f"C{place}", linewidth=1.6)
+                axis.plot(edges, [dice[inside].mean()] * 2, color=f"C{number}", linewidth=1.6)
     axis.set_xscale("log")
     axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.xaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")

@@ -190,8 +190,9 @@ class Validation:
 
     def _counts(self, segmentor: Any, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return pixel counts [C, n, T, 2] and target pixels [C, n]."""
-        counts, targets = [], []
-        for rows, found in _probabilities(
+        counts = []
+        targets = []
+        for rows, probabilities in _probabilities(
             segmentor, self.source, self.settings.batch_size, self.device
         ):
             masks = self.source.subset.get(Masks)[rows]
@@ -199,7 +200,7 @@ class Validation:
             counts.append(
                 np.stack(
                     [
-                        operating.threshold_counts(found[:, c], masks[:, c], thresholds)
+                        operating.threshold_counts(probabilities[:, c], masks[:, c], thresholds)
                         for c in classes
                     ]
                 )
@@ -211,8 +212,8 @@ class Validation:
         losses = []
         for rows in self.source.chunks(self.settings.batch_size):
             batch = pack(self.source.inputs(rows), load_masks(self.source.subset, rows))
-            found = segmentor(**segmentor.data_preprocessor(batch, False), mode="loss")
-            losses.append(float(sum(found.values())))
+            terms = segmentor(**segmentor.data_preprocessor(batch, False), mode="loss")
+            losses.append(float(sum(terms.values())))
         return float(np.mean(losses))
 
 
@@ -224,10 +225,13 @@ def predict(segmenter: Segmenter, test: Subset, context: CellContext) -> Predict
     """
     source = Source(test, segmenter.spec)
     require_masks(test, "test", context)
-    counts, edges, packed = [], [], []
+    counts = []
+    edges = []
+    packed = []
     with context.progress.track("predicting", total=len(test)) as advance:
-        for rows, found in segmenter.probabilities(source, context.device):
-            masks, truth = operating.apply(found, segmenter.points), test.get(Masks)[rows]
+        for rows, probabilities in segmenter.probabilities(source, context.device):
+            masks = operating.apply(probabilities, segmenter.points)
+            truth = test.get(Masks)[rows]
             counts.append(count_pixels(masks, truth))
             edges.append(boundary_scores(masks, truth))
             packed.append(np.packbits(masks, axis=-1))
@@ -246,10 +250,10 @@ def _table(
     table = test.index[["image_id", "patient_id"]].reset_index(drop=True)
     table["pixels"] = test.image_store.shape[-1] ** 2
     for c, name in enumerate(classes):
-        for k, part in enumerate(("tp", "pred", "target")):
-            table[f"{part}:{name}"] = counts[:, c, k]
-        for k, part in enumerate(BOUNDARY):
-            table[f"{part}:{name}"] = edges[:, c, k]
+        for k, column in enumerate(("tp", "pred", "target")):
+            table[f"{column}:{name}"] = counts[:, c, k]
+        for k, column in enumerate(BOUNDARY):
+            table[f"{column}:{name}"] = edges[:, c, k]
     if context.settings.batch_mean:
         table["batch_weight"] = batch_mean_weights(len(table), context.settings.batch_size)
     return table

@@ -67,7 +67,8 @@ class UNetHead(_OverlappingMasks, BaseDecodeHead):
         by_stride = dict(zip(strides, self.in_channels, strict=True))
         self.skip_levels: list[int | None] = []
         self.steps = nn.ModuleList()
-        before, stride = by_stride[max(strides)], max(strides)
+        before = by_stride[max(strides)]
+        stride = max(strides)
         for width in widths:
             stride //= 2
             self.skip_levels.append(strides.index(stride) if stride in by_stride else None)

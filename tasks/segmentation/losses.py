@@ -32,7 +32,8 @@ def focal_dice_loss(
     Single precision at least. Source: `MixedLoss` of MGCA 680fe4a and GLoRIA 416466a.
     """
     wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
-    logits, target = logits.to(wide), target.to(wide)
+    logits = logits.to(wide)
+    target = target.to(wide)
     losses = [
         focal_weight * focal_loss(logits[:, c], target[:, c], gamma)
         - soft_dice(logits[:, c].sigmoid(), target[:, c]).log()
@@ -49,7 +50,8 @@ def cross_entropy_loss(logits: Tensor, target: Tensor, dice_weight: float = 0.0)
     logit is the difference of two.
     """
     wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
-    logits, target = logits.to(wide), target.to(wide)
+    logits = logits.to(wide)
+    target = target.to(wide)
     loss = nn.functional.binary_cross_entropy_with_logits(logits, target)
     if not dice_weight:
         return loss
@@ -65,12 +67,10 @@ class MaskLoss(nn.Module):
         self, kind: str = "focal_dice", focal_weight: float = 10.0, loss_weight: float = 1.0
     ) -> None:
         super().__init__()
-        self.kind, self.focal_weight, self.loss_weight, self.loss_name = (
-            kind,
-            focal_weight,
-            loss_weight,
-            f"loss_{kind}",
-        )
+        self.kind = kind
+        self.focal_weight = focal_weight
+        self.loss_weight = loss_weight
+        self.loss_name = f"loss_{kind}"
 
     def forward(self, logits: Tensor, target: Tensor, **_unused: object) -> Tensor:
         """Return the loss of logits and masks [B, C, H, W]."""

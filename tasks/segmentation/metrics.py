@@ -46,9 +46,10 @@ def count_pixels(pred: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Return (both, prediction, target) pixel counts [n, C, 3] of binary masks [n, C, H, W] (bool
     or uint8 0/1)."""
     counts = np.empty((*pred.shape[:2], 3), dtype=np.int64)
-    for place in np.ndindex(*pred.shape[:2]):
-        ours, truth = pred[place].view(bool), target[place].view(bool)
-        counts[place] = (
+    for position in np.ndindex(*pred.shape[:2]):
+        ours = pred[position].view(bool)
+        truth = target[position].view(bool)
+        counts[position] = (
             np.count_nonzero(ours & truth),
             np.count_nonzero(ours),
             np.count_nonzero(truth),
@@ -175,23 +176,27 @@ def statistics(table: pd.DataFrame) -> Mapping[str, Statistic]:
     """
     labels = [name.removeprefix("tp:") for name in map(str, table) if name.startswith("tp:")]
     counts = [_counts(table, label) for label in labels]
-    found: dict[str, Statistic] = {}
+    functions: dict[str, Statistic] = {}
     for name, function in _variants(table):
-        found |= _named(name, labels, [partial(function, own) for own in counts])
+        functions |= _named(
+            name, labels, [partial(function, class_counts) for class_counts in counts]
+        )
     for name in BOUNDARY:
-        found |= _named(
+        functions |= _named(
             name,
             labels,
             [partial(mean_of_known, table[f"{name}:{label}"].to_numpy(float)) for label in labels],
         )
-    return found
+    return functions
 
 
 def _named(name: str, labels: list[str], functions: list[Statistic]) -> dict[str, Statistic]:
     """Return the mean over classes under `name`, and where there are several each one under
     `name:<class>`."""
-    own = {f"{name}:{label}": function for label, function in zip(labels, functions, strict=True)}
-    return {name: partial(mean_of_defined, functions), **(own if len(labels) > 1 else {})}
+    per_class = {
+        f"{name}:{label}": function for label, function in zip(labels, functions, strict=True)
+    }
+    return {name: partial(mean_of_defined, functions), **(per_class if len(labels) > 1 else {})}
 
 
 def _variants(
@@ -205,6 +210,6 @@ def _variants(
 
 def _counts(table: pd.DataFrame, label: str) -> Counts:
     tp, pred, target = (
-        table[f"{part}:{label}"].to_numpy(dtype=np.int64) for part in ("tp", "pred", "target")
+        table[f"{count}:{label}"].to_numpy(dtype=np.int64) for count in ("tp", "pred", "target")
     )
     return Counts(tp, pred, target, int(table["pixels"].iloc[0]) if len(table) else 0)

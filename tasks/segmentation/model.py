@@ -143,7 +143,7 @@ def _upernet(backbone: Backbone, settings: SegmentationSettings) -> dict[str, An
     times the patch (BenchX)."""
     count = len(backbone.pyramid_channels)
     levels = (
-        [round(place * (count - 1) / 3) for place in range(4)]
+        [round(stage * (count - 1) / 3) for stage in range(4)]
         if backbone.family == "vit"
         else list(range(count))
     )
@@ -157,10 +157,10 @@ def _upernet(backbone: Backbone, settings: SegmentationSettings) -> dict[str, An
     }
     parts: dict[str, Any] = {"decode_head": head, "levels": levels}
     if settings.auxiliary_weight:
-        place = len(channels) - 2
+        stage = len(channels) - 2
         options = {
-            "in_channels": channels[place],
-            "in_index": place,
+            "in_channels": channels[stage],
+            "in_index": stage,
             "channels": settings.upernet_channels // 2,
         }
         parts["auxiliary_head"] = {
@@ -182,13 +182,13 @@ def _upernet(backbone: Backbone, settings: SegmentationSettings) -> dict[str, An
 def _linear(backbone: Backbone, settings: SegmentationSettings) -> dict[str, Any]:
     """On the tokens of the last block of a ViT, or the map of stride 16 of a ResNet: the maps its
     patch features come from."""
-    levels = [place for place, stride in enumerate(backbone.pyramid_strides) if stride <= 16] or [0]
-    place = len(backbone.pyramid_channels) - 1 if backbone.family == "vit" else levels[-1]
+    levels = [level for level, stride in enumerate(backbone.pyramid_strides) if stride <= 16] or [0]
+    level = len(backbone.pyramid_channels) - 1 if backbone.family == "vit" else levels[-1]
     return {
         "decode_head": {
             "type": "LinearMaskHead",
-            "in_channels": backbone.pyramid_channels[place],
-            "in_index": place,
+            "in_channels": backbone.pyramid_channels[level],
+            "in_index": level,
         }
     }
 

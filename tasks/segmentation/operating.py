@@ -50,7 +50,8 @@ def threshold_counts(
     `probabilities` [n, H, W] float, `target` [n, H, W] 0/1; a pixel is predicted where its
     probability is above the threshold.
     """
-    n, bins = len(probabilities), len(thresholds) + 1
+    n = len(probabilities)
+    bins = len(thresholds) + 1
     above = np.searchsorted(
         thresholds.astype(np.float32), probabilities.reshape(n, -1), side="left"
     )
@@ -82,12 +83,12 @@ def choose(
 def _figures(
     counts: np.ndarray, target: np.ndarray, pixels: int, smallest: float, weights: np.ndarray
 ) -> tuple[float, float, float]:
-    kept = counts * (counts[:, 1] >= smallest * pixels)[:, None]
-    found = Counts(kept[:, 0], kept[:, 1], target, pixels)
+    large_enough = counts * (counts[:, 1] >= smallest * pixels)[:, None]
+    counts_kept = Counts(large_enough[:, 0], large_enough[:, 1], target, pixels)
     return (
-        float(image_dice(found).mean()),
-        float(dice_global(found, weights)[0]),
-        float(mdice(found, weights)[0]),
+        float(image_dice(counts_kept).mean()),
+        float(dice_global(counts_kept, weights)[0]),
+        float(mdice(counts_kept, weights)[0]),
     )
 
 

@@ -34,6 +34,6 @@ class PriorMask(nn.Module):
 def learn_prior(train: Subset) -> PriorMask:
     """Return the prior of training images."""
     masks = train.get(Masks)
-    parts = (masks[start : start + 64] for start in range(0, len(masks), 64))
-    total = sum(part.sum(axis=0, dtype=np.float64) for part in parts)
+    batches = (masks[start : start + 64] for start in range(0, len(masks), 64))
+    total = sum(batch.sum(axis=0, dtype=np.float64) for batch in batches)
     return PriorMask(torch.from_numpy(np.asarray(total) / len(train)).float())

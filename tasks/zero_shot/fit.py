@@ -14,8 +14,8 @@ from bench.core.errors import DataError
 from bench.core.hashing import digest
 from bench.encoding.similarity import need_text_side, similarity_matrix
 from bench.metrics.decision import log_softmax
-from tasks.classification import readout
-from tasks.classification.fit import labelled
+from tasks.labelling import readout
+from tasks.labelling.targets import labelled
 from tasks.zero_shot.prompt_file import draw, read_prompt_sets
 from tasks.zero_shot.prompts import ClassPrompts, build
 from tasks.zero_shot.settings import ZeroShotSettings
@@ -37,20 +37,21 @@ def fit(backbone: Backbone, train: Subset, val: Subset, context: CellContext) ->
     validation."""
     encoder = need_text_side(backbone, "zero-shot classification")
     settings: ZeroShotSettings = context.settings
-    shared = settings.labelling()
     prompts = _prompts(settings, context.seed)
     facts: dict[str, Any] = {
-        "prompts": sum(len(each.positive) + len(each.negative) for each in prompts)
+        "prompts": sum(len(prompt.positive) + len(prompt.negative) for prompt in prompts)
     }
     if not len(val):
         unread = settings.labels if settings.mode != "multiclass" else ()
-        chosen = readout.Readout((1.0,) * len(prompts), (0.0,) * len(prompts), unread)
+        chosen_readout = readout.Readout((1.0,) * len(prompts), (0.0,) * len(prompts), unread)
     else:
-        known = labelled(val, shared, "validation")
-        chosen = readout.choose(
-            class_scores(encoder, prompts, known.subset, context), known.values, shared
+        validation = labelled(val, settings, "validation")
+        chosen_readout = readout.choose(
+            class_scores(encoder, prompts, validation.subset, context), validation.values, settings
         )
-    return ZeroShot(encoder, prompts, chosen, {**facts, **chosen.facts(settings.labels)})
+    return ZeroShot(
+        encoder, prompts, chosen_readout, {**facts, **chosen_readout.facts(settings.labels)}
+    )
 
 
 def _prompts(settings: ZeroShotSettings, seed: int) -> tuple[ClassPrompts, ...]:
@@ -73,14 +74,15 @@ def _prompts(settings: ZeroShotSettings, seed: int) -> tuple[ClassPrompts, ...]:
 def predict(classifier: ZeroShot, test: Subset, context: CellContext) -> Predictions:
     """Return the table of `bench.metrics.classification` for the wanted views of `test`."""
     settings: ZeroShotSettings = context.settings
-    shared = settings.labelling()
-    found = labelled(test, shared, "test")
-    scores = class_scores(classifier.backbone, classifier.prompts, found.subset, context)
-    table = readout.table(found.subset.index, scores, found.values, classifier.readout, shared)
+    labelled_test = labelled(test, settings, "test")
+    scores = class_scores(classifier.backbone, classifier.prompts, labelled_test.subset, context)
+    table = readout.table(
+        labelled_test.subset.index, scores, labelled_test.values, classifier.readout, settings
+    )
     facts = {
         **classifier.facts,
-        **readout.facts_on_test(scores, found.values, classifier.readout, shared),
-        **readout.counts(table, shared),
+        **readout.facts_on_test(scores, labelled_test.values, classifier.readout, settings),
+        **readout.counts(table, settings),
     }
     return Predictions(table, {}, facts)
 
@@ -95,14 +97,14 @@ def class_scores(
     classes."""
     settings: ZeroShotSettings = context.settings
     texts = list(
-        dict.fromkeys(text for each in prompts for text in (*each.positive, *each.negative))
+        dict.fromkeys(text for prompt in prompts for text in (*prompt.positive, *prompt.negative))
     )
-    place = {text: column for column, text in enumerate(texts)}
+    column_of = {text: column for column, text in enumerate(texts)}
     similar = similarity_matrix(backbone, subset, texts, settings.similarity, context).astype(
         np.float64
     )
     scores = np.stack(
-        [_score(similar, each, place, settings.aggregate) for each in prompts], axis=1
+        [_score(similar, prompt, column_of, settings.aggregate) for prompt in prompts], axis=1
     )
     if settings.normalise_per_class and len(scores) > 1:
         spread = scores.std(axis=0)
@@ -112,14 +114,15 @@ def class_scores(
 
 
 def _score(
-    similar: np.ndarray, prompts: ClassPrompts, place: Mapping[str, int], aggregate: str
+    similar: np.ndarray, prompts: ClassPrompts, column_of: Mapping[str, int], aggregate: str
 ) -> np.ndarray:
-    def part(texts: tuple[str, ...]) -> np.ndarray:
-        columns = similar[:, [place[text] for text in texts]]
+    def score_of(texts: tuple[str, ...]) -> np.ndarray:
+        """Return the mean or highest similarity [n] of images with some prompts."""
+        columns = similar[:, [column_of[text] for text in texts]]
         return columns.mean(axis=1) if aggregate == "mean" else columns.max(axis=1)
 
     return (
-        part(prompts.positive) - part(prompts.negative)
+        score_of(prompts.positive) - score_of(prompts.negative)
         if prompts.negative
-        else part(prompts.positive)
+        else score_of(prompts.positive)
     )

@@ -9,7 +9,7 @@ from bench.contracts import Annotation, Body, Scaling, TaskSpec
 from bench.data.annotations import Labels
 from bench.data.reference import UntrainedKind
 from bench.metrics.names import classification_names
-from tasks.classification.settings import ClassificationOptions
+from tasks.labelling.policies import LabelOptions
 from tasks.zero_shot.settings import PRESETS, ZeroShotSettings, resolve
 
 
@@ -22,7 +22,7 @@ class ZeroShotKind(UntrainedKind):
     evaluator_version = 1
     scaling: ClassVar[Mapping[str, Scaling]] = {"gloria": "mgca"}
     metrics = ("accuracy", "f1", "auroc", "auprc", "balanced_accuracy", "mcc")
-    options = ClassificationOptions
+    options = LabelOptions
     compares_texts = True
     settings = staticmethod(resolve)
     fit = Body("tasks.zero_shot.fit:fit")

@@ -27,17 +27,17 @@ def read_prompt_sets(path: Path, labels: Sequence[str]) -> dict[str, list[str]]:
     `labels`. Raise DataError naming the file where it cannot be read or has no prompt sets, and
     SettingError where it lacks a label.
     """
-    found = list(_dictionaries(path))
-    if not found:
+    dictionaries = list(_dictionaries(path))
+    if not dictionaries:
         raise DataError(f"file {path} has no prompt sets.", _FORM)
-    for sets in found:
+    for sets in dictionaries:
         if set(labels) <= set(sets):
             return {label: _prompts(parts) for label, parts in sets.items()}
-    known = [label for sets in found for label in sets]
-    absent = [label for label in labels if label not in known] or list(labels)
+    labels_there = [label for sets in dictionaries for label in sets]
+    absent = [label for label in labels if label not in labels_there] or list(labels)
     raise SettingError(
         f"prompt file {path} has no prompts for {', '.join(absent)}.",
-        f"It has {', '.join(known)}; leave prompt_file out, or use prompts=ensemble.",
+        f"It has {', '.join(labels_there)}; leave prompt_file out, or use prompts=ensemble.",
     )
 
 

@@ -161,12 +161,12 @@ def build(kind: str, label: str, count: int | None, rng: np.random.Generator) ->
     """
     if kind == "sets":
         every = prompt_set(label)
-        chosen = (
+        numbers = (
             range(len(every))
             if count is None
             else sorted(rng.permutation(len(every))[:count].tolist())
         )
-        return ClassPrompts(tuple(every[i] for i in chosen))
+        return ClassPrompts(tuple(every[i] for i in numbers))
     positive = tuple(
         sentence(template, label) for template in (TEMPLATES[:1] if kind == "single" else TEMPLATES)
     )

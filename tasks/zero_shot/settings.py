@@ -12,14 +12,8 @@ from bench.contracts import Profile, TaskSpec
 from bench.core.errors import SettingError, UnknownNameError
 from bench.core.registry import suggest
 from bench.core.settings import CheckedSettings, Count, Scale, Seed, Side, override
-from tasks.classification.settings import (
-    ClassificationSettings,
-    Mode,
-    Strict,
-    Threshold,
-    expand_policies,
-    task_values,
-)
+from tasks.labelling.policies import expand_policies, task_values
+from tasks.labelling.settings import Mode, Strict, Threshold
 
 
 @dataclass(frozen=True)
@@ -88,22 +82,6 @@ class ZeroShotSettings(CheckedSettings):
     subgroups: bool = True
     """Whether metrics are also given by sex, age band, view and scanner, where the dataset has
     them."""
-
-    def labelling(self) -> ClassificationSettings:
-        """Return the part of the settings that classification shares."""
-        names = (
-            "mode",
-            "labels",
-            "uncertain",
-            "blank",
-            "views",
-            "threshold",
-            "strict",
-            "threshold_by",
-            "calibration",
-            "subgroups",
-        )
-        return ClassificationSettings(**{name: getattr(self, name) for name in names})
 
 
 def _gloria(settings: ZeroShotSettings) -> ZeroShotSettings:

@@ -32,14 +32,17 @@ def correlation_loss(
     entries = predicted.shape[1] * (predicted.shape[1] - 1)
     if entries == 0:
         return predicted.sum() * 0.0
-    own, other = predicted.square().sum(2), target.square().sum(2)
-    pp = _gram_norm(predicted) - own.square().sum(1)
-    tt = _gram_norm(target) - other.square().sum(1)
-    pt = (predicted.transpose(1, 2) @ target).square().sum((1, 2)) - (own * other).sum(1)
+    diagonal_p = predicted.square().sum(2)
+    diagonal_t = target.square().sum(2)
+    pp = _gram_norm(predicted) - diagonal_p.square().sum(1)
+    tt = _gram_norm(target) - diagonal_t.square().sum(1)
+    pt = (predicted.transpose(1, 2) @ target).square().sum((1, 2)) - (diagonal_p * diagonal_t).sum(
+        1
+    )
     if kind == "frobenius":
         return ((pp + tt - 2 * pt) / entries).mean()
-    mean_p = (predicted.sum(1).square().sum(1) - own.sum(1)) / entries
-    mean_t = (target.sum(1).square().sum(1) - other.sum(1)) / entries
+    mean_p = (predicted.sum(1).square().sum(1) - diagonal_p.sum(1)) / entries
+    mean_t = (target.sum(1).square().sum(1) - diagonal_t.sum(1)) / entries
     covariance = pt / entries - mean_p * mean_t
     spread = (pp / entries - mean_p.square()).clamp(min=1e-8) * (
         tt / entries - mean_t.square()

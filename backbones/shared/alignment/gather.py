@@ -16,6 +16,7 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, local: torch.Tensor) -> torch.Tensor:
+        """Return the rows [world * n, ...] of all ranks for the local ones [n, ...]."""
         ctx.rows = len(local)
         parts = [torch.empty_like(local) for _ in range(world_size())]
         dist.all_gather(parts, local.contiguous())
@@ -23,6 +24,7 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:
+        """Return the gradient of the local rows, summed over the ranks' losses."""
         total = gradients[0].contiguous().clone()
         dist.all_reduce(total)
         start = dist.get_rank() * ctx.rows

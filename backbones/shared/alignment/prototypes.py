@@ -53,7 +53,8 @@ def sinkhorn(
 def balance(matrix: Tensor, *, iterations: int = 3, distributed: bool = False) -> Tensor:
     """Return the Sinkhorn-Knopp balancing of a positive matrix [K, B] as [B, K]: in turn rows to 1
     / K, columns to 1 / B."""
-    count, rows = len(matrix), matrix.shape[1] * (world_size() if distributed else 1)
+    count = len(matrix)
+    rows = matrix.shape[1] * (world_size() if distributed else 1)
     matrix = matrix / _total(matrix.sum(), distributed)
     tiny = torch.finfo(
         matrix.dtype

@@ -19,12 +19,14 @@ class _Total(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, value: Tensor) -> Tensor:
+        """Return the sum of all processes' values."""
         total = value.clone()
         dist.all_reduce(total)
         return total
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        """Return the sum of all processes' gradients."""
         total = gradients[0].contiguous().clone()
         dist.all_reduce(total)
         return total
@@ -38,7 +40,8 @@ class _Synced(nn.modules.batchnorm._BatchNorm):
         """Normalise [B, C, ...]."""
         if not self.training or world_size() == 1:
             return super().forward(input)
-        wide, dims = input.float(), [0, *range(2, input.dim())]
+        wide = input.float()
+        dims = [0, *range(2, input.dim())]
         shape = (1, -1, *[1] * (input.dim() - 2))
         rows = wide.new_tensor([wide.numel() / wide.shape[1]])
         sums = _Total.apply(torch.cat([wide.sum(dims), rows]))
@@ -73,7 +76,7 @@ def synchronise_norms(module: M) -> M:
         return module
     if next(module.parameters()).is_cuda:
         return nn.SyncBatchNorm.convert_sync_batchnorm(module)
-    for part in module.modules():
-        if type(part) in (nn.BatchNorm1d, nn.BatchNorm2d):
-            part.__class__ = type(type(part).__name__, (_Synced, type(part)), {})
+    for layer in module.modules():
+        if type(layer) in (nn.BatchNorm1d, nn.BatchNorm2d):
+            layer.__class__ = type(type(layer).__name__, (_Synced, type(layer)), {})
     return module

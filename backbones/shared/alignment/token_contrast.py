@@ -83,6 +83,6 @@ def _both_ways(
             mask.shape[1], dtype=torch.bool, device=mask.device
         )
         logits = logits.masked_fill(~pairs, torch.finfo(logits.dtype).min)
-    own = logits.diagonal(dim1=1, dim2=2)
-    losses = (logits.logsumexp(dim=2) + logits.logsumexp(dim=1)) / 2 - own
+    positives = logits.diagonal(dim1=1, dim2=2)
+    losses = (logits.logsumexp(dim=2) + logits.logsumexp(dim=1)) / 2 - positives
     return (losses * weights).sum() / len(tokens)

@@ -85,12 +85,12 @@ def resolve_architecture(profile: Profile, architecture: str = "") -> Architectu
 
     Raises UnknownNameError with the nearest names.
     """
-    wanted = architecture or _DEFAULTS[profile]
-    name = _FAMILIES[profile].get(wanted, wanted)
+    asked = architecture or _DEFAULTS[profile]
+    name = _FAMILIES[profile].get(asked, asked)
     if name not in ARCHITECTURES:
         raise UnknownNameError(
             f"unknown architecture '{architecture}'.",
-            suggest(wanted, {*ARCHITECTURES, "resnet", "vit"}),
+            suggest(asked, {*ARCHITECTURES, "resnet", "vit"}),
         )
     return ARCHITECTURES[name]
 

@@ -34,7 +34,8 @@ class ResNetEncoder(EncoderNetwork):
     def features(self, images: torch.Tensor) -> Features:
         """Encode normalised images [B, 3, H, W]."""
         self.check_size(images)
-        model, pyramid = self.model, []
+        model = self.model
+        pyramid = []
         maps = model.conv1(images.contiguous(memory_format=torch.channels_last))
         maps = model.maxpool(model.act1(model.bn1(maps)))
         for stage in (model.layer1, model.layer2, model.layer3, model.layer4):

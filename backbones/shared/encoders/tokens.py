@@ -42,7 +42,8 @@ def split_sentences(report: str) -> list[str]:
     """Split a report into sentences, list numbers taken off; decimals ("1.5 cm") and abbreviations
     ("Dr. Hale") stay whole."""
     text = " ".join(report.split())
-    sentences, start = [], 0
+    sentences = []
+    start = 0
     for match in _END.finditer(text):
         if _closes(text[start : match.start()], text[match.end() :]):
             sentences.append(text[start : match.end()])
@@ -93,8 +94,8 @@ def published_sentences(report: str) -> list[str]:
     """
     text = report.replace("\n", " ")
     sentences = []
-    for part in _PUBLISHED_END.split(text):
-        words = _PUBLISHED_WORD.findall(part.replace("\ufffd\ufffd", " ").lower())
+    for raw_sentence in _PUBLISHED_END.split(text):
+        words = _PUBLISHED_WORD.findall(raw_sentence.replace("\ufffd\ufffd", " ").lower())
         if len(words) < 2:
             continue
         ascii_words = [word.encode("ascii", "ignore").decode() for word in words]

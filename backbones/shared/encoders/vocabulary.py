@@ -19,7 +19,10 @@ from bench.core.errors import CheckpointError
 from bench.core.files import read_file
 from bench.core.words import cut_words
 
-PAD, UNKNOWN, START, END = "[PAD]", "[UNK]", "[CLS]", "[SEP]"
+PAD = "[PAD]"
+UNKNOWN = "[UNK]"
+START = "[CLS]"
+END = "[SEP]"
 _BERT = BertNormalizer(lowercase=True)
 _SPECIAL = [PAD, UNKNOWN, START, END]
 
@@ -45,7 +48,9 @@ class Vocabulary:
             raise CheckpointError(
                 f"the vocabulary lacks {', '.join(missing)}.", "Use the vocab.txt of a BERT model."
             )
-        self.pad, self.start, self.end = table[PAD], table[START], table[END]
+        self.pad = table[PAD]
+        self.start = table[START]
+        self.end = table[END]
         self._tokenizer = _tokenizer(WordPiece(table, unk_token=UNKNOWN))
         # Per piece: does it go on with a word ("##ary"), and is it (part of) a word, neither
         # special token nor punctuation?
@@ -103,16 +108,19 @@ class Vocabulary:
         Sentences of fewer than `min_words` words and those past `max_sentences` stay in the text
         but are no units of their own.
         """
-        ids, marks = [self.start], [-1]
+        ids = [self.start]
+        marks = [-1]
         keys: list[int] = []
         for text in split_sentences(cut_words(report)):
             pieces = self._tokenizer.encode(text, add_special_tokens=False).ids[
                 : max_tokens - 1 - len(ids)
             ]
-            kept = bool(pieces) and len(words_of(text)) >= min_words and len(keys) < max_sentences
+            is_aligned = (
+                bool(pieces) and len(words_of(text)) >= min_words and len(keys) < max_sentences
+            )
             ids += pieces
-            marks += [len(keys) if kept else -1] * len(pieces)
-            keys += [sentence_key(text)] if kept else []
+            marks += [len(keys) if is_aligned else -1] * len(pieces)
+            keys += [sentence_key(text)] if is_aligned else []
         return EncodedReport((*ids, self.end), (*marks, -1), tuple(keys))
 
     def word_numbers(

@@ -81,10 +81,10 @@ def _check_card(name: str, request: BackboneRequest, checkpoint: Checkpoint) -> 
         )
     trained = card["architecture"]
     _named(checkpoint.folder / CARD, lambda: resolve_architecture(request.profile, trained))
-    wanted = resolve_architecture(request.profile, request.architecture or trained).name
-    if trained != wanted:
+    asked = resolve_architecture(request.profile, request.architecture or trained).name
+    if trained != asked:
         raise CheckpointError(
-            f"{weights} is of architecture '{trained}', wanted is '{wanted}'.",
+            f"{weights} is of architecture '{trained}', wanted is '{asked}'.",
             f"Use --arch {trained}, or another checkpoint.",
         )
 
@@ -106,6 +106,7 @@ def _rebuild(name: str, checkpoint: Checkpoint, state: State) -> VisionLanguageM
         )
 
     def build() -> VisionLanguageMethod:
+        """Return the network with random weights, on the device of the context."""
         text = build_text_encoder(sizes)
         return method_class(name)(architecture, text, vocabulary, settings)
 

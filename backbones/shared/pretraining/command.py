@@ -15,6 +15,7 @@ def print_page(program: str, make: Callable[[], Path]) -> int:
     code 2."""
 
     def work() -> int:
+        """Find what is registered, make the page and print it."""
         discover()
         print(make().read_text(encoding="utf-8"))
         return 0

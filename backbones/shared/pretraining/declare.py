@@ -56,6 +56,7 @@ def method(
     """
 
     def declare(network: str | type[Any]) -> None:
+        """Check the declaration with this network and register it."""
         spec = MethodSpec(network, settings, dict(demo or {}))
         _check(name, spec)
         BACKBONES.add(
@@ -78,6 +79,7 @@ def method(
         )
 
     def decorate(decorated: C) -> C:
+        """Declare the decorated class, unless a network was named, and return it."""
         if network is None:
             declare(decorated)
         return decorated
@@ -129,17 +131,17 @@ def network_class(name: str, network: str | type[Any]) -> type[VisionLanguageMet
     is no `VisionLanguageMethod`."""
     from backbones.shared.pretraining.vision_language import VisionLanguageMethod
 
-    found = network if isinstance(network, type) else _imported(name, network)
-    if not (isinstance(found, type) and issubclass(found, VisionLanguageMethod)):
+    loaded = network if isinstance(network, type) else _imported(name, network)
+    if not (isinstance(loaded, type) and issubclass(loaded, VisionLanguageMethod)):
         raise _wrong(
             name,
             f"its network {network} is not a subclass of VisionLanguageMethod",
             "Derive it from VisionLanguageMethod.",
         )
-    if inspect.isabstract(found):
-        absent = ", ".join(sorted(found.__abstractmethods__))
-        raise _wrong(name, f"its network {_path(found)} lacks {absent}", "Write it.")
-    return found
+    if inspect.isabstract(loaded):
+        absent = ", ".join(sorted(loaded.__abstractmethods__))
+        raise _wrong(name, f"its network {_path(loaded)} lacks {absent}", "Write it.")
+    return loaded
 
 
 def _imported(name: str, network: str) -> Any:
@@ -158,6 +160,7 @@ def _imported(name: str, network: str) -> Any:
 
 def _builder(name: str) -> Callable[[BackboneRequest], Backbone]:
     def build(request: BackboneRequest) -> Backbone:
+        """Return the encoder in the checkpoint of the request."""
         from backbones.shared.pretraining.checkpoint import load_method
 
         return load_method(name, request)
@@ -182,14 +185,14 @@ def _check(name: str, spec: MethodSpec) -> None:
     if isinstance(spec.network, type):
         network_class(name, spec.network)
     elif not (isinstance(spec.network, str) and _NETWORK.fullmatch(spec.network)):
-        what = f"network is {spec.network!r}"
-        raise _wrong(name, what, 'Give the class, or its name "module:Class".')
+        fault = f"network is {spec.network!r}"
+        raise _wrong(name, fault, 'Give the class, or its name "module:Class".')
     _check_settings(name, spec.settings)
-    names = [each.name for each in dataclasses.fields(spec.settings)]
+    names = [field.name for field in dataclasses.fields(spec.settings)]
     unknown = [key for key in spec.demo if key not in names]
     if unknown:
-        what = f"demo changes '{unknown[0]}', which is not a setting of {spec.settings.__name__}"
-        raise _wrong(name, what, suggest(unknown[0], names))
+        fault = f"demo changes '{unknown[0]}', which is not a setting of {spec.settings.__name__}"
+        raise _wrong(name, fault, suggest(unknown[0], names))
     try:
         resolve_settings(spec.settings, "demo", {}, spec.demo)
     except (SettingError, TypeError) as error:
@@ -198,11 +201,11 @@ def _check(name: str, spec: MethodSpec) -> None:
 
 def _check_settings(name: str, settings: object) -> None:
     if not (isinstance(settings, type) and issubclass(settings, MethodSettings)):
-        what = f"settings is {settings!r}"
-        raise _wrong(name, what, "Give a frozen dataclass based on MethodSettings.")
+        fault = f"settings is {settings!r}"
+        raise _wrong(name, fault, "Give a frozen dataclass based on MethodSettings.")
     if inspect.get_annotations(settings) and "__dataclass_fields__" not in vars(settings):
-        what = f"its settings {settings.__name__} are not a dataclass of their own"
-        raise _wrong(name, what, "Write @dataclass(frozen=True) above them.")
+        fault = f"its settings {settings.__name__} are not a dataclass of their own"
+        raise _wrong(name, fault, "Write @dataclass(frozen=True) above them.")
 
 
 def _wrong(name: str, what: str, hint: str = "") -> PlaceBenchError:

@@ -92,7 +92,10 @@ class PairLoader:
             raise DataError(
                 f"{len(subset)} training pairs.", "Contrastive training needs at least 2."
             )
-        self.subset, self.reports, self.pad, self.spec = subset, reports, vocabulary.pad, spec
+        self.subset = subset
+        self.reports = reports
+        self.pad = vocabulary.pad
+        self.spec = spec
         self.batch_size = min(batch_size, len(subset))
         if self.batch_size % world_size():
             raise SettingError(
@@ -109,8 +112,8 @@ class PairLoader:
             rows = order[start : start + self.batch_size]
             corners = generator.integers(0, self.spec.resize - self.spec.size + 1, (len(rows), 2))
             share = len(rows) // world_size()
-            own = slice(rank() * share, (rank() + 1) * share)
-            yield self.batch(rows[own], corners[own])
+            span = slice(rank() * share, (rank() + 1) * share)
+            yield self.batch(rows[span], corners[span])
 
     def batch(self, rows: np.ndarray, corners: np.ndarray) -> dict[str, Any]:
         """Return the pairs of `rows` with their image ids, images cropped at `corners` [n, 2] (top,

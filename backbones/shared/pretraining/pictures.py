@@ -70,12 +70,12 @@ def draw_attention(
         return None
     maps = maps.cpu()
     figure, axes = _figure(len(images), shown + 2, (1.5 * (shown + 2), 1.62 * len(images)))
-    for number, (image, own) in enumerate(zip(images, maps, strict=True)):
-        order = own.flatten(1).max(1).values.argsort(descending=True)[:shown]
+    for number, (image, heats) in enumerate(zip(images, maps, strict=True)):
+        order = heats.flatten(1).max(1).values.argsort(descending=True)[:shown]
         panels = [
             ("radiograph", None),
-            ("mean", own.mean(0)),
-            *((f"query {int(k)}", own[k]) for k in order),
+            ("mean", heats.mean(0)),
+            *((f"query {int(k)}", heats[k]) for k in order),
         ]
         for axis, (title, heat) in zip(axes[number], panels, strict=False):
             _panel(axis, image, heat, title if number == 0 or title.startswith("query") else "")
@@ -149,8 +149,8 @@ def draw_grounding(examples: Sequence[Example], out: Path, title: str) -> Path:
 
 def _draw_example(row: np.ndarray, example: Example) -> None:
     _panel(row[0], example.image, None, example.asked)
-    for place, (name, mask) in enumerate(example.outlines.items()):
-        _outline(row[0], mask, COLOURS[(place - 1) % len(COLOURS)] if place else TRUTH, name)
+    for number, (name, mask) in enumerate(example.outlines.items()):
+        _outline(row[0], mask, COLOURS[(number - 1) % len(COLOURS)] if number else TRUTH, name)
     for axis, (name, heat) in zip(row[1:], example.heats.items(), strict=False):
         _panel(axis, example.image, heat, name)
         _outline(axis, example.outlines[example.asked], TRUTH)
@@ -184,11 +184,11 @@ def draw_cosines(cosines: Mapping[str, np.ndarray], out: Path, title: str) -> Pa
     for axis, (name, cosine) in zip(axes[0], cosines.items(), strict=True):
         count = len(cosine)
         mean = (cosine.sum() - np.trace(cosine)) / max(1, count * (count - 1))
-        shown = axis.imshow(cosine, cmap="RdBu_r", vmin=-1, vmax=1)
+        image = axis.imshow(cosine, cmap="RdBu_r", vmin=-1, vmax=1)
         ticks = range(0, count, max(1, count // 8))
         axis.set(xlabel="query", ylabel="query", xticks=ticks, yticks=ticks)
         axis.set_title(f"{wrapped(name, 44)}\nmean cosine of different ones {mean:.2f}", fontsize=9)
-    figure.colorbar(shown, ax=axes, shrink=0.8)
+    figure.colorbar(image, ax=axes, shrink=0.8)
     figure.suptitle(title, fontsize=9)
     return save(figure, out)
 
@@ -204,7 +204,7 @@ def draw_embeddings(
     `greys` have that colour."""
     from matplotlib import colormaps
 
-    own = np.array(labels)
+    label_of = np.array(labels)
     coloured = sorted(set(labels) - set(greys), key=lambda name: (-labels.count(name), name))
     palette = colormaps["tab10" if len(coloured) <= 10 else "tab20"]
     colours: dict[str, Any] = {name: grey for name, grey in greys.items() if name in labels}
@@ -212,7 +212,7 @@ def draw_embeddings(
     figure, axes = _figure(1, len(points), (3.1 * len(points) + 1.6, 3.4))
     for axis, (method, places) in zip(axes[0], points.items(), strict=True):
         for name, colour in colours.items():
-            axis.scatter(*places[own == name].T, s=18, color=colour, label=name, linewidths=0)
+            axis.scatter(*places[label_of == name].T, s=18, color=colour, label=name, linewidths=0)
         axis.set(xticks=[], yticks=[])
         axis.set_title(wrapped(method, 36), fontsize=9)
     figure.legend(

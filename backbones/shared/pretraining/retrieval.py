@@ -22,23 +22,24 @@ def retrieval_scores(
     share of other reports that score below the own one, ties counting half (chance 0.5).
     """
     scores = _score_matrix(method, pairs, device)
-    own = scores.diagonal()[:, None]
-    above, equal = (scores > own).sum(1), (scores == own).sum(1) - 1
-    place = above + equal / 2
+    matching = scores.diagonal()[:, None]
+    above = (scores > matching).sum(1)
+    equal = (scores == matching).sum(1) - 1
+    rank = above + equal / 2
     count = max(1, len(scores) - 1)
     return {
-        "recall_1": float((place < 1).double().mean()),
-        "recall_5": float((place < 5).double().mean()),
-        "rank": float((1 - place / count).mean()),
+        "recall_1": float((rank < 1).double().mean()),
+        "recall_5": float((rank < 5).double().mean()),
+        "rank": float((1 - rank / count).mean()),
     }
 
 
 def _score_matrix(method: VisionLanguageMethod, pairs: PairLoader, device: str) -> torch.Tensor:
     rows = np.arange(min(MAXIMUM, len(pairs.subset)))
-    parts = [pairs.centre(some) for some in np.array_split(rows, max(1, len(rows) // 64))]
-    texts = [text_batch(part).to(device) for part in parts]
+    batches = [pairs.centre(some) for some in np.array_split(rows, max(1, len(rows) // 64))]
+    texts = [text_batch(batch).to(device) for batch in batches]
     lines = []
-    for part in parts:
-        features = method.image_encoder.features(part["images"].to(device))
+    for batch in batches:
+        features = method.image_encoder.features(batch["images"].to(device))
         lines.append(torch.cat([method.score(features, text) for text in texts], 1))
     return torch.cat(lines).cpu()

@@ -86,7 +86,7 @@ class MethodSettings(TrainingSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        weights = {each.name: getattr(self, each.name) for each in fields(self)}
+        weights = {field.name: getattr(self, field.name) for field in fields(self)}
         shares = {name: value for name, value in weights.items() if name.startswith("lambda_")}
         if shares and not any(shares.values()):
             raise SettingError(

@@ -60,7 +60,8 @@ def pretrain(
     from bench.training.processes import agree, join, rank
 
     check(recipe)
-    folder, device = out or checkpoint_folder(recipe, data.data_hash), join(device)
+    folder = out or checkpoint_folder(recipe, data.data_hash)
+    device = join(device)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with held(folder / ".lock") if rank() == 0 else nullcontext():

@@ -81,11 +81,11 @@ def take_prefix(
     """Return the keys under the first prefix that has any (of `expected`, where given), the prefix
     taken off."""
     for prefix in prefixes:
-        found = {
+        inner = {
             key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)
         }
-        if found and (expected is None or any(key in expected for key in found)):
-            return found
+        if inner and (expected is None or any(key in expected for key in inner)):
+            return inner
     return {}
 
 
@@ -125,19 +125,19 @@ def fill(
     Raises CheckpointError naming every weight that is missing, of another shape, of a wrong type,
     not finite or all zero, and layers that the network has not.
     """
-    wanted = expected_state(module)
-    state, fitted = adapt(state, wanted)
+    expected = expected_state(module)
+    state, fitted = adapt(state, expected)
     fitting = {
         key: state[key]
-        for key, value in wanted.items()
+        for key, value in expected.items()
         if key in state and state[key].shape == value.shape
     }
-    absent = {key for key in wanted if key not in fitting}
+    absent = {key for key in expected if key not in fitting}
     spared = idle(absent) if absent else set()
-    used = {key: value for key, value in wanted.items() if key not in spared}
+    used = {key: value for key, value in expected.items() if key not in spared}
     coverage = _account(used, state, fitting, path, (*adaptations, *fitted), tuple(sorted(spared)))
     _check_complete(coverage, path, what)
-    check_depth(coverage.unused_names, wanted, leaves, path, what)
+    check_depth(coverage.unused_names, expected, leaves, path, what)
     check_values(fitting, path, zeros=tuple(zeros))
     module.load_state_dict(fitting, strict=False)
     if not silent:
@@ -154,13 +154,13 @@ def whole(state: State, source: str) -> Coverage:
 def check_shapes(module: nn.Module, state: State, path: Path, what: str) -> None:
     """Raise CheckpointError naming the weights of `module`, which may lie on the meta device, that
     `state` lacks or holds in another shape."""
-    wanted = expected_state(module)
+    expected = expected_state(module)
     fitting = {
         key: state[key]
-        for key, value in wanted.items()
+        for key, value in expected.items()
         if key in state and state[key].shape == value.shape
     }
-    _check_complete(_account(wanted, state, fitting, path, (), ()), path, what)
+    _check_complete(_account(expected, state, fitting, path, (), ()), path, what)
 
 
 def _check_complete(coverage: Coverage, path: Path, what: str) -> None:

@@ -48,6 +48,7 @@ KNOWN = frozenset(
 
 def _copy_of(builder: Callable[..., Any]) -> Callable[..., Any]:
     def build(*arguments: Any) -> Any:
+        """Pass the arguments on to the builder."""
         return builder(*arguments)
 
     return build
@@ -84,7 +85,7 @@ class InertUnpickler(pickle.Unpickler):
         if pid[0] == "module":
             return pid[1]
         _, dtype, key, _, count, *view = pid
-        if not isinstance(dtype, torch.dtype) or any(part is not None for part in view):
+        if not isinstance(dtype, torch.dtype) or any(item is not None for item in view):
             raise pickle.UnpicklingError(f"storage {key} is of an unknown kind")
         if count < 0 or count * dtype.itemsize > self.room:
             raise EOFError(f"storage {key} is larger than the file")

@@ -230,13 +230,13 @@ def state_dict_of(content: Any, path: Path, key: str = "") -> State:
     )
     for name in keys:
         if not _holds(content, name):
-            found = (
+            content_names = (
                 ", ".join(map(str, list(content)[:8]))
                 if isinstance(content, Mapping)
                 else type(content).__name__
             )
             raise CheckpointError(
-                f"checkpoint {path} has no dict '{name}'; it holds {found}.",
+                f"checkpoint {path} has no dict '{name}'; it holds {content_names}.",
                 "Name the right one by key=.",
             )
         content = content[name]

@@ -16,7 +16,8 @@ from bench.encoding.features import centre_crop, resize, to_grey
 SPREAD = 0.03
 """Width of the blur of the training split's lesion map, as a share of the side: many pixels are
 equally frequent without it."""
-SEVERAL, NONE = "several findings", "no finding"
+SEVERAL = "several findings"
+NONE = "no finding"
 GREYS = {NONE: "#cfcfcf", SEVERAL: "#6f6f6f"}
 """Colours of the images that are of no one finding."""
 
@@ -39,23 +40,26 @@ class Lesions:
 
     def labels(self, images: int) -> list[str]:
         """Return the one finding of every test image, or that it has none or several."""
-        found: list[set[str]] = [set() for _ in range(images)]
+        names_of_image: list[set[str]] = [set() for _ in range(images)]
         for row, kind in zip(self.rows, self.classes, strict=True):
-            found[row].add(self.names[kind])
-        return [min(own) if len(own) == 1 else SEVERAL if own else NONE for own in found]
+            names_of_image[row].add(self.names[kind])
+        return [
+            min(present) if len(present) == 1 else SEVERAL if present else NONE
+            for present in names_of_image
+        ]
 
     def examples(self, count: int) -> list[int]:
         """Return `count` pairs: the most frequent findings in turn, each time the next image not
         yet shown. No score decides."""
         waiting = [list(np.flatnonzero(self.classes == kind)) for kind in self.frequent()]
-        chosen: list[int] = []
-        while len(chosen) < count and any(waiting):
-            for own in waiting:
-                shown = self.rows[chosen].tolist()
-                fresh = next((pair for pair in own if self.rows[pair] not in shown), None)
-                own[:] = [] if fresh is None else own[own.index(fresh) + 1 :]
-                chosen += [] if fresh is None else [int(fresh)]
-        return chosen[:count]
+        pairs: list[int] = []
+        while len(pairs) < count and any(waiting):
+            for queue in waiting:
+                rows_drawn = self.rows[pairs].tolist()
+                fresh = next((pair for pair in queue if self.rows[pair] not in rows_drawn), None)
+                queue[:] = [] if fresh is None else queue[queue.index(fresh) + 1 :]
+                pairs += [] if fresh is None else [int(fresh)]
+        return pairs[:count]
 
     def frequent(self) -> list[int]:
         """Return the findings that the test images have, most frequent first."""
@@ -78,9 +82,12 @@ def find_lesions(train: Subset, test: Subset, names: Sequence[str], spec: InputS
     """Return the lesions of `test` that the encoder sees, and the prior of `train`."""
     pairs = []
     for row in range(len(test)):
-        own = outlines(test, row, len(names), spec)
-        pairs += [(row, int(kind), own[kind]) for kind in np.flatnonzero(own.any(axis=(1, 2)))]
-    rows, classes = (np.array([pair[part] for pair in pairs], np.int64) for part in (0, 1))
+        masks_of_row = outlines(test, row, len(names), spec)
+        pairs += [
+            (row, int(kind), masks_of_row[kind])
+            for kind in np.flatnonzero(masks_of_row.any(axis=(1, 2)))
+        ]
+    rows, classes = (np.array([pair[item] for pair in pairs], np.int64) for item in (0, 1))
     masks = (
         np.stack([pair[2] for pair in pairs])
         if pairs

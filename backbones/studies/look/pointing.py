@@ -21,7 +21,9 @@ from bench.metrics.bootstrap import (
 from bench.metrics.weights import mean_of_defined, weighted_mean
 from bench.report.tables import escape
 
-CHANCE, PRIOR, MEAN = "chance", "centre prior", "mean of the findings"
+CHANCE = "chance"
+PRIOR = "centre prior"
+MEAN = "mean of the findings"
 NO_MAP = "no local map"
 Game = Mapping[str, Mapping[str, Estimate]]
 """Finding (last, where there are several: `MEAN`) -> method (first: `CHANCE` and `PRIOR`) ->
@@ -57,18 +59,19 @@ def play(lesions: Lesions, maps: Mapping[str, np.ndarray | None]) -> Game:
         CHANCE: lesions.masks.mean(axis=(1, 2)),
         PRIOR: hits(lesions.masks, peaks(lesions.prior, size)[lesions.classes]),
         **{
-            name: hits(lesions.masks, peaks(own, size))
-            for name, own in maps.items()
-            if own is not None
+            name: hits(lesions.masks, peaks(maps_of_method, size))
+            for name, maps_of_method in maps.items()
+            if maps_of_method is not None
         },
     }
     weights = cluster_weights(lesions.patients)
     members = {lesions.names[kind]: [lesions.classes == kind] for kind in lesions.frequent()}
     if len(members) > 1:
-        members[MEAN] = [own for groups in members.values() for own in groups]
+        members[MEAN] = [maps_of_method for groups in members.values() for maps_of_method in groups]
     return {
         finding: {
-            name: mean_estimate([_accuracy(own, groups)], weights) for name, own in values.items()
+            name: mean_estimate([_accuracy(maps_of_method, groups)], weights)
+            for name, maps_of_method in values.items()
         }
         for finding, groups in members.items()
     }
@@ -77,7 +80,7 @@ def play(lesions: Lesions, maps: Mapping[str, np.ndarray | None]) -> Game:
 def _accuracy(values: np.ndarray, groups: Sequence[np.ndarray]) -> Statistic:
     """Return the statistic: mean over groups (bool [P] each) of the mean value; a group that a
     resample lacks is left out."""
-    return partial(mean_of_defined, [partial(_within, values, own) for own in groups])
+    return partial(mean_of_defined, [partial(_within, values, group) for group in groups])
 
 
 def _within(values: np.ndarray, group: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -90,25 +93,27 @@ def table(lesions: Lesions, game: Game, methods: Sequence[str]) -> str:
     paired interval says so."""
     heads = ["finding", "images", CHANCE, PRIOR, *map(escape, methods)]
     lines = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
-    for finding, found in game.items():
+    for finding, estimates in game.items():
         cells = [
             escape(finding),
             str(_count(lesions, finding)),
-            f"{found[CHANCE].value:.3f}",
-            found[PRIOR].text,
+            f"{estimates[CHANCE].value:.3f}",
+            estimates[PRIOR].text,
         ]
-        lines.append("| " + " | ".join([*cells, *(_cell(found, name) for name in methods)]) + " |")
+        lines.append(
+            "| " + " | ".join([*cells, *(_cell(estimates, name) for name in methods)]) + " |"
+        )
     return "\n".join([*lines, "", *(f"- {verdict(game, name)}" for name in methods)])
 
 
 def _count(lesions: Lesions, finding: str) -> int:
     """Return in how many images a finding is outlined; for the mean, how many images have any."""
-    own = (
+    lesion_rows = (
         lesions.rows
         if finding == MEAN
         else lesions.rows[lesions.classes == lesions.names.index(finding)]
     )
-    return len(np.unique(own))
+    return len(np.unique(lesion_rows))
 
 
 def _cell(found: Mapping[str, Estimate], name: str) -> str:
@@ -117,11 +122,12 @@ def _cell(found: Mapping[str, Estimate], name: str) -> str:
     return f"**{found[name].text}**" if against(found, name) > 0 else found[name].text
 
 
-def against(found: Mapping[str, Estimate], name: str, other: str = PRIOR) -> int:
+def against(estimates: Mapping[str, Estimate], name: str, other: str = PRIOR) -> int:
     """Return 1 where a method is better than another, -1 where it is worse, 0 where the paired
     interval contains 0."""
-    one, two = found[name], found[other]
-    return int(np.sign(one.value - two.value)) if differ(one, two) else 0
+    first = estimates[name]
+    second = estimates[other]
+    return int(np.sign(first.value - second.value)) if differ(first, second) else 0
 
 
 def verdict(game: Game, name: str) -> str:
@@ -129,7 +135,9 @@ def verdict(game: Game, name: str) -> str:
     last, overall = list(game.items())[-1]
     if name not in overall:
         return f"`{name}`: {NO_MAP}."
-    signs = {finding: against(found, name) for finding, found in game.items() if finding != MEAN}
+    signs = {
+        finding: against(estimates, name) for finding, estimates in game.items() if finding != MEAN
+    }
     better, worse = (
         _listed([finding for finding, sign in signs.items() if sign == way]) for way in (1, -1)
     )
@@ -140,13 +148,13 @@ def verdict(game: Game, name: str) -> str:
     )
 
 
-def _compared(found: Mapping[str, Estimate], name: str, other: str) -> str:
-    word = {1: "better than", 0: "not better than", -1: "worse than"}[against(found, name, other)]
-    low, high = difference(found[name], found[other])
-    return (
-        f"{word} {'the ' * (other == PRIOR)}{other} "
-        f"({found[name].value - found[other].value:+.3f} [{low:+.3f}, {high:+.3f}])"
-    )
+def _compared(estimates: Mapping[str, Estimate], name: str, other: str) -> str:
+    words = {1: "better than", 0: "not better than", -1: "worse than"}
+    sign = against(estimates, name, other)
+    article = "the " if other == PRIOR else ""
+    margin = estimates[name].value - estimates[other].value
+    low, high = difference(estimates[name], estimates[other])
+    return f"{words[sign]} {article}{other} ({margin:+.3f} [{low:+.3f}, {high:+.3f}])"
 
 
 def _listed(findings: Sequence[str]) -> str:
@@ -161,9 +169,9 @@ def rows(lesions: Lesions, game: Game, facts: Mapping[str, Any]) -> list[dict[st
             "finding": finding,
             "images": _count(lesions, finding),
             "method": name,
-            **{part: f"{getattr(own, part):.6f}" for part in ("value", "low", "high")},
-            "against_prior": against(found, name),
+            **{bound: f"{getattr(estimate, bound):.6f}" for bound in ("value", "low", "high")},
+            "against_prior": against(estimates, name),
         }
-        for finding, found in game.items()
-        for name, own in found.items()
+        for finding, estimates in game.items()
+        for name, estimate in estimates.items()
     ]

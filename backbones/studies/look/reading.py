@@ -39,7 +39,9 @@ def read(
     progress: Progress,
 ) -> Reading:
     """Read every test image once; `prompts` has one text per finding."""
-    embeddings, maps, cosines = [], [], dict[str, np.ndarray]()
+    embeddings = []
+    maps = []
+    cosines = dict[str, np.ndarray]()
     with progress.track(f"looking with {backbone.name}", total=len(test)) as advance:
         for start in range(0, len(test), BATCH):
             rows = np.arange(start, min(start + BATCH, len(test)))
@@ -56,7 +58,8 @@ def read(
                     grounded[lesions.rows[inside] - start, lesions.classes[inside]].float().cpu()
                 )
             cosines = {
-                name: own + cosines.get(name, 0) for name, own in _cosines(backbone, pixels).items()
+                name: cosine + cosines.get(name, 0)
+                for name, cosine in _cosines(backbone, pixels).items()
             }
             advance(len(rows))
     means = {name: total / len(test) for name, total in cosines.items()}
@@ -71,9 +74,10 @@ def _cosines(backbone: Backbone, pixels: torch.Tensor) -> dict[str, np.ndarray]:
         tokens["V-PORs"] = backbone.observations(pixels)
     if isinstance(backbone, GivesQueries):
         tokens["maps of V-PORs"] = backbone.attention_maps(pixels).flatten(2)
-    units = {name: functional.normalize(own.float(), dim=2) for name, own in tokens.items()}
+    units = {name: functional.normalize(vectors.float(), dim=2) for name, vectors in tokens.items()}
     return {
-        name: torch.einsum("bkd,bld->kl", own, own).cpu().numpy() for name, own in units.items()
+        name: torch.einsum("bkd,bld->kl", vectors, vectors).cpu().numpy()
+        for name, vectors in units.items()
     }
 
 
@@ -93,9 +97,7 @@ def query_maps(
     if not isinstance(backbone, GivesQueries):
         return {}
     pixels = to_input(test.images(np.array([row])), backbone.input, device)
-    weights, maps = (
-        backbone.query_weights(pixels, [prompt])[0, 0],
-        backbone.attention_maps(pixels)[0],
-    )
+    weights = backbone.query_weights(pixels, [prompt])[0, 0]
+    maps = backbone.attention_maps(pixels)[0]
     best = weights.argsort(descending=True)[:QUERIES_SHOWN].tolist()
     return {f"query {k}: {float(weights[k]):.2f}": maps[k].float().cpu().numpy() for k in best}

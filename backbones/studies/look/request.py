@@ -56,38 +56,40 @@ def _phrase(name: str) -> str:
 def parse(arguments: Sequence[str]) -> Look:
     """Return what a command line asks for; raise SettingError for a task without outlines."""
     parser = _parser()
-    found = parser.parse_args(arguments)
-    load_plugins(found.plugin)
+    options = parser.parse_args(arguments)
+    load_plugins(options.plugin)
     names = tuple(
         dict.fromkeys(
-            name for part in found.backbones for name in parse_list(part, str, "BACKBONE")
+            name for argument in options.backbones for name in parse_list(argument, str, "BACKBONE")
         )
     )
-    if found.images < 1 or "{}" not in found.prompt:
+    if options.images < 1 or "{}" not in options.prompt:
         raise SettingError(
-            f"--images {found.images}, --prompt '{found.prompt}'.",
+            f"--images {options.images}, --prompt '{options.prompt}'.",
             "Show at least 1; the prompt needs {}.",
         )
-    _check_task(found.task)
-    side = resolve_architecture(found.profile, found.arch).input.resize
+    _check_task(options.task)
+    side = resolve_architecture(options.profile, options.arch).input.resize
     request = RunRequest(
-        (found.task,),
+        (options.task,),
         backbones=names,
-        profile=found.profile,
-        architecture=found.arch,
+        profile=options.profile,
+        architecture=options.arch,
         settings={
             "image_size": str(side)
         },  # what encoders are trained on, whatever size the task's own heads take
         checkpoints={
             name: Path(path)
-            for name, path in parse_pairs(found.checkpoint, "--checkpoint NAME=PATH").items()
+            for name, path in parse_pairs(options.checkpoint, "--checkpoint NAME=PATH").items()
         },
-        device=found.device,
-        data_root=found.data_root,
-        results=found.out,
+        device=options.device,
+        data_root=options.data_root,
+        results=options.out,
     )
     check_request(request)
-    return Look(request, found.images, found.prompt, parse_pairs(found.say, "--say FINDING=WORDS"))
+    return Look(
+        request, options.images, options.prompt, parse_pairs(options.say, "--say FINDING=WORDS")
+    )
 
 
 def _check_task(name: str) -> None:

@@ -27,7 +27,7 @@ from bench.report.tables import csv_text
 
 
 @dataclass
-class Found:
+class View:
     """What is known of all encoders that see the same part of an image."""
 
     lesions: Lesions
@@ -40,15 +40,16 @@ def run(look: Look, progress: Progress) -> Path:
     train, test = (
         plan.prepared.subset(plan.index[plan.index["split"] == name]) for name in ("train", "test")
     )
-    shelf, views = EncoderShelf(look.request), dict[tuple[int, int], Found]()
+    shelf = EncoderShelf(look.request)
+    views = dict[tuple[int, int], View]()
     for name in look.request.backbones:
         backbone = _load(name, plan, look, shelf, progress)
-        view = (backbone.input.resize, backbone.input.size)
-        if view not in views:
-            views[view] = Found(_lesions(plan, train, test, backbone))
-        lesions = views[view].lesions
+        seen_part = (backbone.input.resize, backbone.input.size)
+        if seen_part not in views:
+            views[seen_part] = View(_lesions(plan, train, test, backbone))
+        lesions = views[seen_part].lesions
         reading = read(backbone, test, lesions, look.prompts(lesions.names), shelf.device, progress)
-        views[view].readings[name] = reading
+        views[seen_part].readings[name] = reading
         _draw(backbone, test, lesions, reading, look, plan, shelf.device)
     _draw_embeddings(list(views.values()), look, plan)
     return _write(views, look, plan)
@@ -87,10 +88,8 @@ def _draw(
     plan: TaskPlan,
     device: str,
 ) -> None:
-    title, stem = (
-        f"{backbone.name}, {plan.task.name} ({plan.root.kind} data)",
-        re.sub(r"[^\w.-]+", "_", backbone.name),
-    )
+    title = f"{backbone.name}, {plan.task.name} ({plan.root.kind} data)"
+    stem = re.sub(r"[^\w.-]+", "_", backbone.name)
     drawn = []
     if reading.maps is not None:
         pairs = lesions.examples(look.images)
@@ -113,10 +112,11 @@ def _example(
     look: Look,
     device: str,
 ) -> pictures.Example:
-    row, asked = int(lesions.rows[pair]), lesions.names[lesions.classes[pair]]
+    row = int(lesions.rows[pair])
+    asked = lesions.names[lesions.classes[pair]]
     others = [int(other) for other in np.flatnonzero(lesions.rows == row) if other != pair]
     outlined = {
-        lesions.names[lesions.classes[each]]: lesions.masks[each] for each in (pair, *others)
+        lesions.names[lesions.classes[lesion]]: lesions.masks[lesion] for lesion in (pair, *others)
     }
     peak = pointing.peaks(own[None], lesions.masks.shape[-1])
     hit = pointing.hits(lesions.masks[[pair]], peak)[0] > 0
@@ -133,11 +133,9 @@ def _example(
     )
 
 
-def _draw_embeddings(views: Sequence[Found], look: Look, plan: TaskPlan) -> None:
+def _draw_embeddings(views: Sequence[View], look: Look, plan: TaskPlan) -> None:
     readings = {
-        name: (reading, found.lesions)
-        for found in views
-        for name, reading in found.readings.items()
+        name: (reading, view.lesions) for view in views for name, reading in view.readings.items()
     }
     points = {name: embed_2d(readings[name][0].embeddings) for name in look.request.backbones}
     images = len(next(iter(points.values())))
@@ -163,12 +161,12 @@ def _note(drawn: Sequence[Path], plan: TaskPlan) -> None:
 
 
 # ------------------------------------------------------------------------------------------- tables
-def _write(views: Mapping[tuple[int, int], Found], look: Look, plan: TaskPlan) -> Path:
-    parts, lines = [_head(look, plan)], []
-    for (resize, size), found in views.items():
-        game = pointing.play(
-            found.lesions, {name: reading.maps for name, reading in found.readings.items()}
-        )
+def _write(views: Mapping[tuple[int, int], View], look: Look, plan: TaskPlan) -> Path:
+    parts = [_head(look, plan)]
+    lines = []
+    for (resize, size), view in views.items():
+        maps = {name: reading.maps for name, reading in view.readings.items()}
+        game = pointing.play(view.lesions, maps)
         facts = {
             "task": plan.task.name,
             "data_kind": plan.root.kind,
@@ -176,11 +174,9 @@ def _write(views: Mapping[tuple[int, int], Found], look: Look, plan: TaskPlan) -
             "resize": resize,
             "size": size,
         }
-        lines += pointing.rows(found.lesions, game, facts)
-        parts.append(
-            f"Images at {resize} px, the middle {size} "
-            f"px:\n\n{pointing.table(found.lesions, game, list(found.readings))}"
-        )
+        lines += pointing.rows(view.lesions, game, facts)
+        table = pointing.table(view.lesions, game, list(view.readings))
+        parts.append(f"Images at {resize} px, the middle {size} px:\n\n{table}")
     write_atomically(look.out / "pointing.csv", csv_text(lines))
     write_atomically(look.out / "pointing.md", "\n\n".join(parts) + "\n")
     return look.out / "pointing.md"

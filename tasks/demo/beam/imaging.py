@@ -105,13 +105,14 @@ def _blurred(image: np.ndarray, grid: int, sigma: float) -> np.ndarray:
 
 def _display(density: np.ndarray, exposure: Exposure) -> np.ndarray:
     size = len(density)
-    smooth, fine = _blurred(density, 64, 64 / 11), _blurred(density, 128, 128 / 40)
+    smooth = _blurred(density, 64, 64 / 11)
+    fine = _blurred(density, 128, 128 / 40)
     edges = 0.2 * np.tanh((density - fine) / 0.2)
-    shown = density + exposure.detail * (0.6 * np.tanh(density - smooth) + 1.8 * edges)
-    centre = shown[size // 8 : -size // 8 : 2, size // 8 : -size // 8 : 2]
+    enhanced = density + exposure.detail * (0.6 * np.tanh(density - smooth) + 1.8 * edges)
+    centre = enhanced[size // 8 : -size // 8 : 2, size // 8 : -size // 8 : 2]
     low, high = np.percentile(centre, (3, 97))
     span = max(float(high - low), 0.3)
-    value = (shown - low) / span * (1 + exposure.window[0]) + exposure.window[1]
+    value = (enhanced - low) / span * (1 + exposure.window[0]) + exposure.window[1]
     curve = 1 / (1 + np.exp(-exposure.slope * (value - 0.52)))
     ends = 1 / (1 + np.exp(-exposure.slope * (np.array([-0.12, 1.12]) - 0.52)))
     return np.clip((curve - ends[0]) / (ends[1] - ends[0]), 0, 1).astype(np.float32)

@@ -32,7 +32,8 @@ class Projector:
     (lateral: sagittal) plane."""
 
     def __init__(self, volume: ct.Volume, pose: Pose) -> None:
-        self.pose, self.spacing = pose, volume.spacing
+        self.pose = pose
+        self.spacing = volume.spacing
         lungs = np.argwhere(volume.where("lung_"))
         self.centre = (lungs.min(0) + lungs.max(0)) / 2
         self.sides = (lungs[:, 0].min() - BESIDE, lungs[:, 0].max() + BESIDE)
@@ -46,15 +47,11 @@ class Projector:
         """Project voxel positions [n, 3] to pixels [n, 2]."""
         offset = (np.asarray(voxels, float) - self.centre) * self.spacing
         yaw, pitch = np.deg2rad([self.pose.yaw, self.pose.pitch])
-        x, y = (
-            offset[:, 0] * np.cos(yaw) - offset[:, 1] * np.sin(yaw),
-            offset[:, 0] * np.sin(yaw) + offset[:, 1] * np.cos(yaw),
-        )
-        y, z = (
-            y * np.cos(pitch) - offset[:, 2] * np.sin(pitch),
-            y * np.sin(pitch) + offset[:, 2] * np.cos(pitch),
-        )
-        turned = np.stack([x, y, z], 1)
+        x = offset[:, 0] * np.cos(yaw) - offset[:, 1] * np.sin(yaw)
+        y = offset[:, 0] * np.sin(yaw) + offset[:, 1] * np.cos(yaw)
+        pitched_y = y * np.cos(pitch) - offset[:, 2] * np.sin(pitch)
+        z = y * np.sin(pitch) + offset[:, 2] * np.cos(pitch)
+        turned = np.stack([x, pitched_y, z], 1)
         scale = self._scale(self._depth(turned / self.spacing)) / PITCH
         across = -turned[:, 1] if self.pose.direction == "LL" else turned[:, 0]
         return np.stack([SIZE / 2 + across * scale, SIZE * 0.53 - turned[:, 2] * scale], 1)
@@ -83,7 +80,8 @@ class Projector:
         scale = float(self._scale(self._depth(position))) / PITCH
         other = 1 - axis
         sign = -1 if axis == 0 else 1
-        sx, sz = sign * self.spacing[other] * scale, -self.spacing[2] * scale
+        sx = sign * self.spacing[other] * scale
+        sz = -self.spacing[2] * scale
         matrix = np.array(
             [
                 [sx, 0, SIZE / 2 - self.centre[other] * sx],
@@ -110,8 +108,10 @@ class Projector:
         """Rotate one sagittal plane [Y, Z] about the centre, its pixels not being square."""
         if not plane.any():
             return plane
-        angle, ratio = np.deg2rad(self.pose.pitch), self.spacing[2] / self.spacing[1]
-        c, s = np.cos(angle), np.sin(angle)
+        angle = np.deg2rad(self.pose.pitch)
+        ratio = self.spacing[2] / self.spacing[1]
+        c = np.cos(angle)
+        s = np.sin(angle)
         turn = np.array([[c, s / ratio], [-s * ratio, c]])
         middle = np.array([self.centre[2], self.centre[1]])
         matrix = np.hstack([turn, (middle - turn @ middle)[:, None]])

@@ -52,9 +52,9 @@ def render(study: Study, size: int, view: str = "") -> Rendering:
     image = imaging.finish(imaging.expose(path, exposure), exposure, view)
     parts = {name: [_place(mask, x, y) for mask in masks] for name, masks in body.masks.items()}
     parts = {
-        name: kept
+        name: visible
         for name, masks in parts.items()
-        if (kept := [mask for mask in masks if mask.sum() > 3])
+        if (visible := [mask for mask in masks if mask.sum() > 3])
     }
     return Rendering(
         image=np.round(image * 255).astype(np.uint8),
@@ -68,7 +68,8 @@ def render(study: Study, size: int, view: str = "") -> Rendering:
 
 def _compose(study: Study, pose: str, view: str) -> Body:
     """Build the body with its findings, anatomy first, then lungs, then what lies in or on them."""
-    patient, heart = study.patient, study.patient.heart
+    patient = study.patient
+    heart = study.patient.heart
     if study.has("cardiomegaly"):
         heart = max(1.15 + 0.27 * f.amount for f in study.named("cardiomegaly"))
         shape = float(np.clip(patient.heart_shape, 1, 1.1))

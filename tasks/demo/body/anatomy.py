@@ -112,7 +112,9 @@ def _breathe(
     """Move the diaphragm: stretch or compress each lung below the carina."""
     x, y = grid()
     top = view.points["carina"][1]
-    air, vessels, frames = {}, {}, {}
+    air = {}
+    vessels = {}
+    frames = {}
     for side, level, raised in zip(SIDES, patient.lungs, lift, strict=True):
         t = np.clip((y - top) / (0.3 * SIZE), 0, 1.6)
         shift = (level + raised) / PITCH * t * t * (3 - 2 * np.minimum(t, 1)) / np.maximum(t, 1)
@@ -136,11 +138,10 @@ def _scale_heart(
     x, y = grid()
     before = _remap(layers["heart"], *frame)
     cx, cy = view.points["svc_low"]
-    wide, tall = (
-        min(scale * patient.heart_shape, LARGEST),
-        (1 + 0.65 * (scale - 1)) / patient.heart_shape,
-    )
-    dx, dy = (cx - x) * (1 - 1 / wide) - patient.heart_shift / PITCH, (cy - y) * (1 - 1 / tall)
+    wide = min(scale * patient.heart_shape, LARGEST)
+    tall = (1 + 0.65 * (scale - 1)) / patient.heart_shape
+    dx = (cx - x) * (1 - 1 / wide) - patient.heart_shift / PITCH
+    dy = (cy - y) * (1 - 1 / tall)
     core = (_remap(before, x + dx, y + dy) > THIN).astype(np.uint8)
     near = cv2.GaussianBlur(
         cv2.dilate(core, np.ones((21, 21), np.uint8)).astype(np.float32), (0, 0), 9
@@ -252,7 +253,8 @@ def _vary_vessels(body: Body, rng: np.random.Generator) -> None:
     """Give each lung its own vessels: the CT's, bent, mixed with a random tree from the hilum."""
     x, y = grid()
     for side in SIDES:
-        dx, dy = 4.5 * noise(rng, 34), 4.5 * noise(rng, 34)
+        dx = 4.5 * noise(rng, 34)
+        dy = 4.5 * noise(rng, 34)
         bent = _remap(body.vessels[side], x + dx, y + dy)
         share = rng.uniform(0.45, 0.8)
         tree = _tree(body, side, rng)
@@ -275,8 +277,10 @@ def vessel_tree(rng: np.random.Generator, hilum: tuple[float, float], outward: i
     roots = 9
     at = np.array(hilum) + rng.normal(0, (3, 6), (roots, 2))
     angle = np.linspace(-1.35, 1.45, roots) + rng.normal(0, 0.12, roots)
-    width, length = rng.uniform(3, 5, roots), rng.uniform(16, 26, roots)
-    lines, widths = [], []
+    width = rng.uniform(3, 5, roots)
+    length = rng.uniform(16, 26, roots)
+    lines = []
+    widths = []
     while len(width):
         line, angle = _branches(rng, at, angle, length, outward)
         lines.append(line)
@@ -288,7 +292,8 @@ def vessel_tree(rng: np.random.Generator, hilum: tuple[float, float], outward: i
             * rng.uniform(0.25, 0.55, len(going))
             * np.repeat(rng.choice([-1, 1], len(going) // 2), 2)
         )
-        at, angle = line[going, -1], angle[going] + turn
+        at = line[going, -1]
+        angle = angle[going] + turn
         width = width[going] * np.where(
             minor, rng.uniform(0.45, 0.75, len(going)), rng.uniform(0.72, 0.88, len(going))
         )

@@ -14,7 +14,8 @@ import numpy as np
 from bench.core.errors import DataError
 
 PATH = Path(__file__).with_name("atlas.npz")
-SIZE, PITCH = 352, 1.06
+SIZE = 352
+PITCH = 1.06
 """Pixels per side and mm per pixel (in the middle plane of the patient)."""
 STRUCTURES = (
     "body", "air_right", "air_left", "vessels_right", "vessels_left", "airway", "gas", "ribs_back",
@@ -63,10 +64,10 @@ def load() -> dict[str, View]:
     pinned one."""
     if not PATH.is_file():
         raise DataError(f"the projection atlas {PATH} is missing.", "Install the package again.")
-    found = hashlib.sha256(PATH.read_bytes()).hexdigest()
-    if found != SHA256:
+    digest = hashlib.sha256(PATH.read_bytes()).hexdigest()
+    if digest != SHA256:
         raise DataError(
-            f"the projection atlas {PATH} has SHA-256 {found[:12]}..., expected {SHA256[:12]}...",
+            f"the projection atlas {PATH} has SHA-256 {digest[:12]}..., expected {SHA256[:12]}...",
             "Install again.",
         )
     with np.load(PATH, allow_pickle=False) as archive:

@@ -69,7 +69,8 @@ def _disc(canvas: np.ndarray, at: Point, radius: float, amount: float, hole: flo
 
 
 def _et_tube(points: dict[str, Point], finding: Finding, rng: np.random.Generator) -> np.ndarray:
-    (tx, ty), (cx, cy) = points["trachea_top"], points["carina"]
+    tx, ty = points["trachea_top"]
+    cx, cy = points["carina"]
     tip = tip_above_carina(finding) * 10 / PITCH
     share = max(0.05, 1 - tip / max(cy - ty, 1))
     end = (tx + share * (cx - tx), ty + share * (cy - ty))
@@ -89,7 +90,8 @@ def _central_line(
     points: dict[str, Point], finding: Finding, rng: np.random.Generator
 ) -> np.ndarray:
     sign = -1 if finding.side == "right" else 1
-    (sx, sy), (lx, ly) = points["svc_top"], points["svc_low"]
+    sx, sy = points["svc_top"]
+    lx, ly = points["svc_low"]
     depth = 0.35 + 0.75 * finding.amount
     tip = (sx + depth * (lx - sx), sy + depth * (ly - sy))
     bx, by = points[f"clavicle_{finding.side}"]
@@ -119,8 +121,10 @@ def _central_line(
 def _pacemaker(points: dict[str, Point], finding: Finding, rng: np.random.Generator) -> np.ndarray:
     sign = -1 if finding.side == "right" else 1
     bx, by = points[f"clavicle_{finding.side}"]
-    cx, cy = bx + sign * rng.uniform(12, 28), by + rng.uniform(40, 58)
-    canvas, shape = _canvas(), np.zeros((SIZE * FINE, SIZE * FINE), np.uint8)
+    cx = bx + sign * rng.uniform(12, 28)
+    cy = by + rng.uniform(40, 58)
+    canvas = _canvas()
+    shape = np.zeros((SIZE * FINE, SIZE * FINE), np.uint8)
     box = cv2.boxPoints(
         ((cx * FINE, cy * FINE), (36 * FINE, 30 * FINE), float(rng.uniform(-25, 25)))
     )
@@ -129,7 +133,8 @@ def _pacemaker(points: dict[str, Point], finding: Finding, rng: np.random.Genera
     canvas += (rounded > 127).astype(np.float32) * 22 + (
         cv2.erode(shape, np.ones((13, 13))) > 127
     ) * np.float32(14)
-    (sx, sy), (ax, ay) = points["svc_top"], points["atrium"]
+    sx, sy = points["svc_top"]
+    ax, ay = points["atrium"]
     px, py = points["apex"]
     start = (cx, cy - 15)
     route = [
@@ -155,7 +160,8 @@ def _ecg_leads(points: dict[str, Point], finding: Finding, rng: np.random.Genera
     for fx, fy in ((0.26, 0.25), (0.74, 0.25), (0.25, 0.72), (0.76, 0.7), (0.6, 0.6))[
         : int(rng.integers(3, 6))
     ]:
-        x, y = fx * SIZE + rng.normal(0, 12), fy * SIZE + rng.normal(0, 12)
+        x = fx * SIZE + rng.normal(0, 12)
+        y = fy * SIZE + rng.normal(0, 12)
         _disc(canvas, (x, y), 4.5, 3, 2.2)
         _disc(canvas, (x, y), 1.8, 9)
         end = (
@@ -172,7 +178,9 @@ def _ecg_leads(points: dict[str, Point], finding: Finding, rng: np.random.Genera
 def _feeding_tube(
     points: dict[str, Point], finding: Finding, rng: np.random.Generator
 ) -> np.ndarray:
-    (tx, ty), (cx, cy), (sx, sy) = points["trachea_top"], points["carina"], points["stomach"]
+    tx, ty = points["trachea_top"]
+    cx, cy = points["carina"]
+    sx, sy = points["stomach"]
     canvas = _canvas()
     path = [
         (tx + 3, -10),
@@ -217,7 +225,9 @@ def _sternal_wires(
 
 def _buttons(points: dict[str, Point], finding: Finding, rng: np.random.Generator) -> np.ndarray:
     canvas = _canvas()
-    x, radius, hole = SIZE * rng.uniform(0.4, 0.62), rng.uniform(3.5, 6), rng.random() < 0.5
+    x = SIZE * rng.uniform(0.4, 0.62)
+    radius = rng.uniform(3.5, 6)
+    hole = rng.random() < 0.5
     for n in range(int(rng.integers(1, 5))):
         _disc(
             canvas,

@@ -44,10 +44,8 @@ def _pneumothorax(body: Body, finding: Finding, rng: np.random.Generator) -> Non
     retreat = _retreat(body, finding, rng)
     hx, hy = body.view.points[f"hilum_{side}"]
     x, y = grid()
-    qx, qy = (
-        (hx + (x - hx) / (1 - retreat)).astype(np.float32),
-        (hy + (y - hy) / (1 - retreat)).astype(np.float32),
-    )
+    qx = (hx + (x - hx) / (1 - retreat)).astype(np.float32)
+    qy = (hy + (y - hy) / (1 - retreat)).astype(np.float32)
     collapsed = cv2.remap(lung.astype(np.float32), qx, qy, cv2.INTER_LINEAR)
     space = lung & (collapsed < 0.5) & (body.air[side] > 12)
     space = cv2.morphologyEx(space.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
@@ -59,7 +57,8 @@ def _pneumothorax(body: Body, finding: Finding, rng: np.random.Generator) -> Non
     body.air[side] = body.air[side] * gain.astype(np.float32)
     body.extra += _pleural_line(lung, collapsed, 1.0 + 1.6 * finding.contrast)
     space = _main_pieces(space, 0.12)
-    body.open[side], body.lung[side] = space, lung & ~space
+    body.open[side] = space
+    body.lung[side] = lung & ~space
     body.add_mask("pneumothorax", space)
 
 
@@ -103,10 +102,8 @@ def _effusion(body: Body, finding: Finding, rng: np.random.Generator) -> None:
     x, y = grid()
     lung = body.air[side] > 4
     columns = np.flatnonzero(lung.any(0))
-    wall, inner = (
-        float(columns[0 if side == "right" else -1]),
-        float(columns[-1 if side == "right" else 0]),
-    )
+    wall = float(columns[0 if side == "right" else -1])
+    inner = float(columns[-1 if side == "right" else 0])
     t = np.clip((x - wall) / (inner - wall), 0, 1)
     bottom = float(np.flatnonzero((body.lung[side] & (np.abs(t - 0.1) < 0.1)).any(1))[-1])
     height = 16 + 150 * finding.amount**1.2
@@ -144,11 +141,10 @@ def _consolidation(body: Body, finding: Finding, rng: np.random.Generator) -> No
     x, y = grid()
     cx, cy = _lobe_spot(body, lobe, rng)
     size = 12 + 34 * finding.amount
-    turn, ratio = rng.uniform(0, np.pi), rng.uniform(0.6, 1)
-    u, v = (
-        (x - cx) * np.cos(turn) + (y - cy) * np.sin(turn),
-        -(x - cx) * np.sin(turn) + (y - cy) * np.cos(turn),
-    )
+    turn = rng.uniform(0, np.pi)
+    ratio = rng.uniform(0.6, 1)
+    u = (x - cx) * np.cos(turn) + (y - cy) * np.sin(turn)
+    v = -(x - cx) * np.sin(turn) + (y - cy) * np.cos(turn)
     r = np.sqrt(u**2 + (v / ratio) ** 2) / size
     cloud = _sigmoid((1 - r + 0.3 * noise(rng, 22) + 0.1 * noise(rng, 9)) * 5)
     path = cv2.GaussianBlur(body.lobe(lobe), (0, 0), 2)
@@ -174,8 +170,10 @@ def _atelectasis(body: Body, finding: Finding, rng: np.random.Generator) -> None
     canvas = np.zeros((SIZE, SIZE), np.uint8)
     for _ in range(1 + int(rng.integers(0, 3))):
         length = 16 + 48 * finding.amount * rng.uniform(0.6, 1)
-        cx, cy = np.percentile(xs, rng.uniform(30, 70)), base - rng.uniform(2, 42)
-        slope, bend = rng.normal(0, 0.25), rng.normal(0, 0.004)
+        cx = np.percentile(xs, rng.uniform(30, 70))
+        cy = base - rng.uniform(2, 42)
+        slope = rng.normal(0, 0.25)
+        bend = rng.normal(0, 0.004)
         t = np.linspace(-length / 2, length / 2, 12)
         line = np.stack([cx + t, cy + slope * t + bend * t * t], 1)
         cv2.polylines(
@@ -289,10 +287,12 @@ def _fracture(body: Body, finding: Finding, rng: np.random.Generator) -> None:
         * (rng.uniform(0.25, 0.45) if finding.kind == "posterior" else rng.uniform(0.45, 0.7))
     )
     at = int(np.clip(at, 1, len(line) - 2))
-    (cx, cy), along = line[at], line[at + 1] - line[at - 1]
+    cx, cy = line[at]
+    along = line[at + 1] - line[at - 1]
     along = along / max(float(np.hypot(*along)), 1e-6)
     x, y = grid()
-    u, v = (x - cx) * along[0] + (y - cy) * along[1], -(x - cx) * along[1] + (y - cy) * along[0]
+    u = (x - cx) * along[0] + (y - cy) * along[1]
+    v = -(x - cx) * along[1] + (y - cy) * along[0]
     step = (1.6 + 3 * finding.amount) * rng.choice([-1, 1])
     shift = step * _sigmoid(u / 0.5) * np.exp(-((u / 16) ** 2)) * np.exp(-((v / 14) ** 2))
     gap = 1 - (0.5 + 0.4 * finding.contrast) * np.exp(-((u / 1.3) ** 2)) * (np.abs(v) < 9)
@@ -301,7 +301,8 @@ def _fracture(body: Body, finding: Finding, rng: np.random.Generator) -> None:
         if body.layers["ribs_back"][int(cy), int(cx)] > body.layers["ribs_front"][int(cy), int(cx)]
         else "ribs_front"
     )
-    mx, my = (x + shift * along[1]).astype(np.float32), (y - shift * along[0]).astype(np.float32)
+    mx = (x + shift * along[1]).astype(np.float32)
+    my = (y - shift * along[0]).astype(np.float32)
     body.layers[layer] = (cv2.remap(body.layers[layer], mx, my, cv2.INTER_LINEAR) * gap).astype(
         np.float32
     )

@@ -78,7 +78,8 @@ def _pin(
     canvas: np.ndarray, at: tuple[float, float], scale: float, rng: np.random.Generator
 ) -> np.ndarray:
     """Draw a straight pin with a head."""
-    turn, length = rng.uniform(0, np.pi), rng.uniform(16, 30) * scale
+    turn = rng.uniform(0, np.pi)
+    length = rng.uniform(16, 30) * scale
     along = 0.5 * length * np.array([np.cos(turn), np.sin(turn)])
     _line(canvas, np.stack([at - along, at + along]), 3 * scale)
     _disc(canvas, tuple(at + along), 3 * scale, 255)
@@ -89,7 +90,8 @@ def _chain(
     canvas: np.ndarray, at: tuple[float, float], scale: float, rng: np.random.Generator
 ) -> np.ndarray:
     """Draw a hanging chain: an arc open to the top."""
-    half, depth = rng.uniform(18, 34) * scale, rng.uniform(14, 36) * scale
+    half = rng.uniform(18, 34) * scale
+    depth = rng.uniform(14, 36) * scale
     t = np.linspace(-1, 1, 40)
     _line(canvas, np.stack([at[0] + half * t, at[1] - depth * t**2], 1), 3 * scale)
     return canvas.astype(np.float32) / 255

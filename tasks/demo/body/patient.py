@@ -175,30 +175,37 @@ def _gone(before: tuple[Finding, ...], now: tuple[Finding, ...]) -> tuple[str, .
 
 
 def _first_findings(rng: np.random.Generator, rates: dict[str, float]) -> tuple[Finding, ...]:
-    found = [
+    findings = [
         finding for name in PATHOLOGY if rng.random() < rates[name] for finding in _draw(rng, name)
     ]
-    return (*found, *(_device(rng, name) for name in DEVICES if rng.random() < DEVICE_RATES[name]))
+    return (
+        *findings,
+        *(_device(rng, name) for name in DEVICES if rng.random() < DEVICE_RATES[name]),
+    )
 
 
 def _next_findings(
     rng: np.random.Generator, previous: Study, rates: dict[str, float]
 ) -> tuple[Finding, ...]:
     """Return the next study's findings: most stay, some change or go, new ones come."""
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for old in previous.findings:
         lasting = old.name in ("cardiomegaly", "nodule", "fracture") or old.kind in (
             "pacemaker",
             "sternal_wires",
         )
         if lasting or rng.random() < 0.72:
-            found.append(_changed(rng, old))
-    kept = {finding.name for finding in found} | {finding.kind for finding in found}
+            findings.append(_changed(rng, old))
+    lasting_names = {finding.name for finding in findings} | {finding.kind for finding in findings}
     for name in PATHOLOGY:
-        if name not in kept and rng.random() < 0.5 * rates[name]:
-            found.extend(replace(finding, change="new") for finding in _draw(rng, name))
-    new = [name for name in DEVICES if name not in kept and rng.random() < 0.4 * DEVICE_RATES[name]]
-    return (*found, *(replace(_device(rng, name), change="new") for name in new))
+        if name not in lasting_names and rng.random() < 0.5 * rates[name]:
+            findings.extend(replace(finding, change="new") for finding in _draw(rng, name))
+    new = [
+        name
+        for name in DEVICES
+        if name not in lasting_names and rng.random() < 0.4 * DEVICE_RATES[name]
+    ]
+    return (*findings, *(replace(_device(rng, name), change="new") for name in new))
 
 
 def _changed(rng: np.random.Generator, old: Finding) -> Finding:

@@ -3,9 +3,9 @@ says of it."""
 
 from __future__ import annotations
 
-from tasks.datasets._chexpert import LABELS
 from tasks.demo.body.patient import Finding, Study
 from tasks.demo.reports.report import UNSPOKEN
+from tasks.labelling.observations import CHEXPERT
 
 MEANS: dict[str, tuple[str, ...]] = {
     "pneumothorax": ("Pneumothorax",),
@@ -31,4 +31,4 @@ def true_labels(study: Study) -> dict[str, int]:
     present = {label for finding in study.findings for label in meanings(finding)}
     if not present - {"Support Devices"}:
         present.add("No Finding")
-    return {label: int(label in present) for label in LABELS}
+    return {label: int(label in present) for label in CHEXPERT}

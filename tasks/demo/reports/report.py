@@ -45,9 +45,12 @@ class _Writer:
     """Collects sentences of one section and the labels they stand for."""
 
     def __init__(self, rng: np.random.Generator, labels: dict[str, int]) -> None:
-        self.rng, self.labels, self.sentences = rng, labels, list[str]()
+        self.rng = rng
+        self.labels = labels
+        self.sentences = list[str]()
 
     def pick(self, options: Sequence[str]) -> str:
+        """Return one of some sentences at random."""
         return options[int(self.rng.integers(len(options)))]
 
     def say(self, text: str, labels: Mapping[str, int] | None = None) -> None:
@@ -55,12 +58,13 @@ class _Writer:
         words = " ".join(text.split())
         self.sentences.append(words[0].upper() + words[1:] + ".")
         for name, value in (labels or {}).items():
-            known = self.labels.get(name)
+            stated = self.labels.get(name)
             self.labels[name] = (
-                value if known is None else max(known, value, key=lambda v: (abs(v), v))
+                value if stated is None else max(stated, value, key=lambda v: (abs(v), v))
             )
 
     def text(self) -> str:
+        """Return the sentences as one paragraph."""
         return " ".join(self.sentences)
 
 
@@ -70,7 +74,8 @@ def write_report(study: Study, rng: np.random.Generator) -> Report:
     form = rng.choice(["both", "impression", "findings"], p=[0.76, 0.15, 0.09])
     labels: dict[str, int] = {}
     doubt = {id(finding): rng.random() < _doubt(finding) for finding in study.findings}
-    findings, impression = _Writer(rng, labels), _Writer(rng, labels)
+    findings = _Writer(rng, labels)
+    impression = _Writer(rng, labels)
     if form != "impression":
         _findings_section(findings, study, doubt)
     if form != "findings":
@@ -231,8 +236,8 @@ def _numbered(sentences: list[str], rng: np.random.Generator) -> str:
 def _block(name: str, text: str) -> str:
     lines = [
         line
-        for part in text.split("\n")
-        for line in textwrap.wrap(part, 77, break_on_hyphens=False)
+        for paragraph in text.split("\n")
+        for line in textwrap.wrap(paragraph, 77, break_on_hyphens=False)
     ]
     if name in ("FINDINGS", "IMPRESSION"):
         return "\n".join([f" {name}: ", " ", *(f" {line}" for line in lines)])

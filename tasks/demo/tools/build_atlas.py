@@ -134,8 +134,8 @@ def landmarks(volume: ct.Volume, projector: Projector) -> dict[str, list[float]]
 def _landmark_voxels(volume: ct.Volume) -> dict[str, np.ndarray]:
     points = {}
     trachea = np.argwhere(_airway(volume) & volume.where("trachea"))
-    for name, part in (("carina", trachea[:, 2].min()), ("trachea_top", trachea[:, 2].max())):
-        points[name] = trachea[trachea[:, 2] == part].mean(0)
+    for name, height in (("carina", trachea[:, 2].min()), ("trachea_top", trachea[:, 2].max())):
+        points[name] = trachea[trachea[:, 2] == height].mean(0)
     for name, structure in (
         ("svc", "superior_vena_cava"),
         ("arch", "aorta"),
@@ -147,12 +147,11 @@ def _landmark_voxels(volume: ct.Volume) -> dict[str, np.ndarray]:
             np.argwhere(volume.where(structure)), {"arch": 1.0, "aorta_end": 0.0}.get(name, 0.5)
         )
     svc = np.argwhere(volume.where("superior_vena_cava"))
-    points["svc_top"], points["svc_low"] = _extreme(svc, 1.0), _extreme(svc, 0.0)
+    points["svc_top"] = _extreme(svc, 1.0)
+    points["svc_low"] = _extreme(svc, 0.0)
     heart = np.argwhere(volume.where("heart"))
-    points["apex"], points["atrium"] = (
-        heart[heart[:, 0] >= np.percentile(heart[:, 0], 97)].mean(0),
-        _atrium(heart),
-    )
+    points["apex"] = heart[heart[:, 0] >= np.percentile(heart[:, 0], 97)].mean(0)
+    points["atrium"] = _atrium(heart)
     for side in ("right", "left"):
         points |= _side_points(volume, side)
     return points
@@ -174,7 +173,8 @@ def _side_points(volume: ct.Volume, side: str) -> dict[str, np.ndarray]:
 
 def _extreme(voxels: np.ndarray, share: float) -> np.ndarray:
     """Return the mean voxel of the slice at `share` of the structure's height."""
-    low, high = voxels[:, 2].min(), voxels[:, 2].max()
+    low = voxels[:, 2].min()
+    high = voxels[:, 2].max()
     level = round(low + share * (high - low))
     return voxels[np.abs(voxels[:, 2] - level) <= 1].mean(0)
 

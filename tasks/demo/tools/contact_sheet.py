@@ -12,7 +12,12 @@ import numpy as np
 from tasks.demo.beam.render import Rendering, render
 from tasks.demo.body.patient import PATHOLOGY, Study, sample_study
 
-SEED, SIZE, COLUMNS, PLAIN_ROWS, MARKED_ROWS, BAR = 11, 224, 8, 3, 2, 22
+SEED = 11
+SIZE = 224
+COLUMNS = 8
+PLAIN_ROWS = 3
+MARKED_ROWS = 2
+BAR = 22
 TITLE = (
     "rendered data: shows that the pipeline works, says nothing clinical   (CT: LIDC-IDRI-0001, "
     "CC BY 3.0)"
@@ -64,9 +69,9 @@ def _tile(image: np.ndarray, text: str) -> np.ndarray:
 
 
 def _marked(study: Study) -> np.ndarray:
-    shown = render(study, SIZE)
-    tile = _tile(shown.image, ", ".join(name for name in PATHOLOGY if name in shown.masks))
-    return _outlined(tile, shown)
+    rendering = render(study, SIZE)
+    tile = _tile(rendering.image, ", ".join(name for name in PATHOLOGY if name in rendering.masks))
+    return _outlined(tile, rendering)
 
 
 def _outlined(tile: np.ndarray, shown: Rendering) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""The layouts it is written in, one file per dataset."""
+"""What the writers of demos share: the manifest, picture files, DICOM, and identifiers."""

@@ -42,16 +42,17 @@ def dicom_bytes(
     )
 
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = (
-        SecondaryCaptureImageStorage,
-        UID(names[2]),
-    )
+    meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
+    meta.MediaStorageSOPInstanceUID = UID(names[2])
     meta.TransferSyntaxUID = JPEGBaseline8Bit if jpeg else ExplicitVRLittleEndian
     meta.ImplementationClassUID = UID(manifest.uid("place-bench demo"))
     file = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
-    file.SOPClassUID, file.SOPInstanceUID = SecondaryCaptureImageStorage, UID(names[2])
-    file.StudyInstanceUID, file.SeriesInstanceUID = names[0], names[1]
-    file.Modality, file.BodyPartExamined = "CR", "CHEST"
+    file.SOPClassUID = SecondaryCaptureImageStorage
+    file.SOPInstanceUID = UID(names[2])
+    file.StudyInstanceUID = names[0]
+    file.SeriesInstanceUID = names[1]
+    file.Modality = "CR"
+    file.BodyPartExamined = "CHEST"
     with warnings.catch_warnings():
         warnings.simplefilter(
             "ignore"
@@ -59,8 +60,11 @@ def dicom_bytes(
         for key, value in header.items():
             setattr(file, key, value)
     file.Rows, file.Columns = pixels.shape
-    file.SamplesPerPixel, file.PixelRepresentation = 1, 0
-    file.BitsAllocated, file.BitsStored, file.HighBit = 8 * pixels.itemsize, bits, bits - 1
+    file.SamplesPerPixel = 1
+    file.PixelRepresentation = 0
+    file.BitsAllocated = 8 * pixels.itemsize
+    file.BitsStored = bits
+    file.HighBit = bits - 1
     file.PixelData = (
         _encapsulated(pixels, jpeg) if jpeg else pixels.tobytes() + b"\0" * (pixels.nbytes % 2)
     )

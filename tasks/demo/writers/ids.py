@@ -19,7 +19,8 @@ def distinct(draw: Callable[..., str], key: tuple[object, ...], count: int) -> t
     names: list[str] = []
     taken: set[str] = set()
     for number in range(count):
-        name, attempt = draw(*key, number), 0
+        name = draw(*key, number)
+        attempt = 0
         while name in taken:
             attempt += 1
             name = draw(*key, number, attempt)

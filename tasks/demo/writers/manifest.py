@@ -23,7 +23,8 @@ from bench.data.text import read_json
 from tasks.demo import RENDERER_VERSION
 from tasks.demo.beam.render import Rendering
 
-MANIFEST, TRUTH = "DEMO.json", "DEMO_truth.jsonl"
+MANIFEST = "DEMO.json"
+TRUTH = "DEMO_truth.jsonl"
 SMALLEST = 64
 MOST_STUDIES = 1_000_000
 """The shortest names (MIMIC-CXR's eight digits) have room for ten times as many."""
@@ -76,7 +77,7 @@ def write(
         f"rendering {dataset} demo",
     )
     counts = tables(out, written, seed)
-    write_truth(out, [record for each in written for record in each["truth"]])
+    write_truth(out, [record for written_study in written for record in written_study["truth"]])
     finish(out, dataset, studies=studies, size=size, seed=seed, counts=counts)
 
 
@@ -116,16 +117,19 @@ def start(out: Path, dataset: str, studies: int, size: int, seed: int) -> bool:
             f"1 to {MOST_STUDIES} studies of at least {SMALLEST} px.",
         )
     asked = _settings(dataset, studies, size, seed)
-    path, begun = out / MANIFEST, out / f".{MANIFEST}.begun"
-    for place in (path, begun):
-        if place.is_file():
-            found = read_json(place)
-            if not isinstance(found, dict) or any(found.get(k) != v for k, v in asked.items()):
+    path = out / MANIFEST
+    begun = out / f".{MANIFEST}.begun"
+    for file in (path, begun):
+        if file.is_file():
+            settings = read_json(file)
+            if not isinstance(settings, dict) or any(
+                settings.get(k) != v for k, v in asked.items()
+            ):
                 raise DataError(
-                    f"{out} holds another demo: {found}, asked for {asked}.",
+                    f"{out} holds another demo: {settings}, asked for {asked}.",
                     "Choose another folder, or render over it with --force.",
                 )
-            return place == begun
+            return file == begun
     if out.is_dir() and any(out.iterdir()):
         raise DataError(
             f"{out} is not empty and holds no demo.",

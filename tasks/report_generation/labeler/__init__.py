@@ -19,7 +19,10 @@ OBSERVATIONS = (
 )  # fmt: skip
 MAIN = ("Cardiomegaly", "Edema", "Consolidation", "Atelectasis", "Pleural Effusion")
 """The five competition observations of CheXpert."""
-POSITIVE, NEGATIVE, UNCERTAIN, UNMENTIONED = 1, 0, -1, -2
+POSITIVE = 1
+NEGATIVE = 0
+UNCERTAIN = -1
+UNMENTIONED = -2
 
 
 class Labeler(Protocol):

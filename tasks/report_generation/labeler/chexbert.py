@@ -50,7 +50,9 @@ class CheXbert:
     """A labeler: reports to observations."""
 
     def __init__(self, network: _Network, tokenizer: Any, device: str) -> None:
-        self.network, self.tokenizer, self.device = network.eval().to(device), tokenizer, device
+        self.network = network.eval().to(device)
+        self.tokenizer = tokenizer
+        self.device = device
 
     @classmethod
     def load(cls, path: str, device: str) -> CheXbert:
@@ -82,21 +84,21 @@ class CheXbert:
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         """Return int8 [n, 14] in the order of OBSERVATIONS; a text without words mentions nothing
         and has No Finding 1."""
-        found = np.full((len(texts), len(OBSERVATIONS)), UNMENTIONED, np.int8)
+        labels = np.full((len(texts), len(OBSERVATIONS)), UNMENTIONED, np.int8)
         for start in range(0, len(texts), BATCH):
-            part = [" ".join(cut_words(text).split()) for text in texts[start : start + BATCH]]
-            encoded = self.tokenizer.encode_batch(part)
+            batch = [" ".join(cut_words(text).split()) for text in texts[start : start + BATCH]]
+            encoded = self.tokenizer.encode_batch(batch)
             ids, mask = (
-                torch.tensor(each, device=self.device)
-                for each in zip(*((e.ids, e.attention_mask) for e in encoded), strict=True)
+                torch.tensor(column, device=self.device)
+                for column in zip(*((e.ids, e.attention_mask) for e in encoded), strict=True)
             )
             for head, logits in zip(ORDER, self.network(ids, mask), strict=True):
                 classes = np.array(CLASSES, np.int8)[logits.argmax(1).cpu().numpy()]
-                found[start : start + len(part), OBSERVATIONS.index(head)] = classes
+                labels[start : start + len(batch), OBSERVATIONS.index(head)] = classes
         empty = [row for row, text in enumerate(texts) if not text.split()]
-        found[empty] = UNMENTIONED
-        found[empty, OBSERVATIONS.index("No Finding")] = POSITIVE
-        return found
+        labels[empty] = UNMENTIONED
+        labels[empty, OBSERVATIONS.index("No Finding")] = POSITIVE
+        return labels
 
 
 def _fill(network: nn.Module, file: Path) -> None:

@@ -54,8 +54,8 @@ TERMS: dict[str, tuple[str, ...]] = {
 def find_archive() -> Path:
     """Return the archive inside an installed torchxrayvision; raise DataError where there is
     none."""
-    found = importlib.util.find_spec("torchxrayvision")
-    path = Path(found.origin).parent / "data" / ARCHIVE if found and found.origin else None
+    package = importlib.util.find_spec("torchxrayvision")
+    path = Path(package.origin).parent / "data" / ARCHIVE if package and package.origin else None
     if path is None or not path.is_file():
         raise DataError(
             f"no {ARCHIVE}: torchxrayvision is not installed.",
@@ -79,12 +79,12 @@ def read_archive(path: Path) -> list[OpenIReport]:
 
 def mesh_labels(reports: Sequence[OpenIReport]) -> np.ndarray:
     """Return which observations the MeSH terms name, bool [n, 14]."""
-    found = np.zeros((len(reports), len(OBSERVATIONS)), bool)
+    named = np.zeros((len(reports), len(OBSERVATIONS)), bool)
     for row, report in enumerate(reports):
         terms = [term.lower() for term in report.mesh]
         for column, name in enumerate(OBSERVATIONS):
-            found[row, column] = any(term.startswith(TERMS[name]) for term in terms)
-    return found
+            named[row, column] = any(term.startswith(TERMS[name]) for term in terms)
+    return named
 
 
 def measure(
@@ -101,7 +101,8 @@ def measure(
 
 def _scores(named: np.ndarray, truth: np.ndarray) -> tuple[int, float, float, float]:
     both = int((named & truth).sum())
-    precision, recall = both / max(1, int(named.sum())), both / max(1, int(truth.sum()))
+    precision = both / max(1, int(named.sum()))
+    recall = both / max(1, int(truth.sum()))
     return (
         int(truth.sum()),
         precision,

@@ -52,27 +52,31 @@ def label_reports(texts: Sequence[str]) -> np.ndarray:
 
 
 def _label(text: str) -> np.ndarray:
-    found = np.full(len(OBSERVATIONS), UNMENTIONED, np.int8)
+    statuses = np.full(len(OBSERVATIONS), UNMENTIONED, np.int8)
     for sentence in sentences(text):
-        for place, status in label_sentence(sentence):
-            if found[place] == UNMENTIONED or _RANK[status] > _RANK[int(found[place])]:
-                found[place] = status
-    if not np.isin(found[_DISEASE], (POSITIVE, UNCERTAIN)).any():
-        found[OBSERVATIONS.index("No Finding")] = POSITIVE
-    return found
+        for observation, status in label_sentence(sentence):
+            if (
+                statuses[observation] == UNMENTIONED
+                or _RANK[status] > _RANK[int(statuses[observation])]
+            ):
+                statuses[observation] = status
+    if not np.isin(statuses[_DISEASE], (POSITIVE, UNCERTAIN)).any():
+        statuses[OBSERVATIONS.index("No Finding")] = POSITIVE
+    return statuses
 
 
 @lru_cache(maxsize=200_000)
 def label_sentence(sentence: str) -> tuple[tuple[int, int], ...]:
     """Return (place in OBSERVATIONS, status) of everything a cleaned sentence mentions."""
-    found: list[tuple[int, int]] = []
+    mentions: list[tuple[int, int]] = []
     for name, pattern in words.MENTION_PATTERNS.items():
         matches = _without_heading(list(pattern.finditer(sentence)), sentence)
-        own = {_status(sentence, match.start(), match.end()) for match in matches}
-        found += [
-            (OBSERVATIONS.index(name), status) for status in sorted(_whole(sentence, name, own))
+        statuses = {_status(sentence, match.start(), match.end()) for match in matches}
+        mentions += [
+            (OBSERVATIONS.index(name), status)
+            for status in sorted(_whole(sentence, name, statuses))
         ]
-    return tuple(found)
+    return tuple(mentions)
 
 
 def _without_heading(matches: list[re.Match[str]], sentence: str) -> list[re.Match[str]]:
@@ -94,7 +98,8 @@ def _whole(sentence: str, name: str, own: set[int]) -> set[int]:
 
 
 def _status(sentence: str, start: int, end: int) -> int:
-    before, after = _reach_before(sentence[:start]), _reach_after(sentence[end:])
+    before = _reach_before(sentence[:start])
+    after = _reach_after(sentence[end:])
     if _VALUE_ABSENT.match(after):
         return NEGATIVE
     cleared = _PSEUDO.sub(_blanks, f"{before} {sentence[start:end]}")

@@ -21,17 +21,19 @@ def statistics(predictions: Predictions) -> dict[str, Statistic]:
     why.
     """
     arrays = predictions.arrays
-    found = clinical.clinical_statistics(
+    functions = clinical.clinical_statistics(
         arrays["named"].astype(bool), arrays["reference_named"].astype(bool)
     )
     if "bleu" in arrays:
-        found |= {f"bleu{order}": captions.bleu(arrays["bleu"], order) for order in (1, 2, 3, 4)}
-        found |= {name: partial(weighted_mean, arrays[name]) for name in ("rouge_l", "cider")}
+        functions |= {
+            f"bleu{order}": captions.bleu(arrays["bleu"], order) for order in (1, 2, 3, 4)
+        }
+        functions |= {name: partial(weighted_mean, arrays[name]) for name in ("rouge_l", "cider")}
     if "meteor" in arrays:
-        found["meteor"] = captions.meteor(arrays["meteor"])
-    found |= language.language_statistics(arrays["language"])
+        functions["meteor"] = captions.meteor(arrays["meteor"])
+    functions |= language.language_statistics(arrays["language"])
     for order in (1, 2):
-        found[f"distinct{order}"] = language.distinct(
+        functions[f"distinct{order}"] = language.distinct(
             arrays[f"grams{order}"], len(predictions.table)
         )
-    return found
+    return functions

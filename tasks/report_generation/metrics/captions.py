@@ -9,11 +9,15 @@ import numpy as np
 
 from bench.metrics.weights import Statistic, ratio, weighted_sums
 
-TINY, SMALL = 1e-15, 1e-9
+TINY = 1e-15
+SMALL = 1e-9
 """pycocoevalcap's guards against empty corpora."""
 METEOR_STAGES = (1.0, 0.6, 0.8, 0.6)
 """Weights of exact, stem, synonym and paraphrase matches (METEOR 1.5, English)."""
-ALPHA, BETA, GAMMA, DELTA = 0.85, 0.2, 0.6, 0.75
+ALPHA = 0.85
+BETA = 0.2
+GAMMA = 0.6
+DELTA = 0.75
 
 
 def bleu_counts(hypotheses: Sequence[str], references: Sequence[str]) -> np.ndarray:
@@ -23,8 +27,8 @@ def bleu_counts(hypotheses: Sequence[str], references: Sequence[str]) -> np.ndar
 
     rows = np.zeros((len(hypotheses), 10))
     for row, (hypothesis, reference) in enumerate(zip(hypotheses, references, strict=True)):
-        found = cook_test(hypothesis, cook_refs([reference], n=4), n=4)
-        rows[row] = [found["testlen"], found["reflen"][0], *found["guess"], *found["correct"]]
+        counts = cook_test(hypothesis, cook_refs([reference], n=4), n=4)
+        rows[row] = [counts["testlen"], counts["reflen"][0], *counts["guess"], *counts["correct"]]
     return rows
 
 
@@ -32,8 +36,12 @@ def bleu(counts: np.ndarray, order: int) -> Statistic:
     """Return corpus BLEU of `order` (Papineni et al. 2002) from the counts of `bleu_counts`."""
 
     def statistic(weights: np.ndarray) -> np.ndarray:
+        """Return BLEU [R] of resampling weights [R, n]."""
         sums = weighted_sums(counts, weights)
-        test, reference, guess, right = sums[:, 0], sums[:, 1], sums[:, 2:6], sums[:, 6:10]
+        test = sums[:, 0]
+        reference = sums[:, 1]
+        guess = sums[:, 2:6]
+        right = sums[:, 6:10]
         logs = np.log((right[:, :order] + TINY) / (guess[:, :order] + SMALL))
         share = (test + TINY) / (reference + SMALL)
         penalty = np.where(share < 1, np.exp(1 - 1 / share), 1.0)
@@ -57,16 +65,17 @@ def meteor(statistics: np.ndarray) -> Statistic:
 
 def _meteor(sums: np.ndarray) -> np.ndarray:
     """Return the score of summed statistics [R, 23]."""
-    lengths, functions, stages = sums[:, 0:2], sums[:, 2:4], sums[:, 4:20].reshape(-1, 4, 2, 2)
-    content, function = stages[:, :, 0], stages[:, :, 1]
+    lengths = sums[:, 0:2]
+    functions = sums[:, 2:4]
+    stages = sums[:, 4:20].reshape(-1, 4, 2, 2)
+    content = stages[:, :, 0]
+    function = stages[:, :, 1]
     weighed = np.einsum(
         "s,rsk->rk", np.array(METEOR_STAGES), DELTA * content + (1 - DELTA) * function
     )
     sizes = DELTA * (lengths - functions) + (1 - DELTA) * functions
-    precision, recall = (
-        ratio(weighed[:, 0], sizes[:, 0], 0.0),
-        ratio(weighed[:, 1], sizes[:, 1], 0.0),
-    )
+    precision = ratio(weighed[:, 0], sizes[:, 0], 0.0)
+    recall = ratio(weighed[:, 1], sizes[:, 1], 0.0)
     mean = ratio(precision * recall, (1 - ALPHA) * recall + ALPHA * precision, 0.0)
     fragments = ratio(sums[:, 20], sums[:, 21:23].mean(axis=1), 0.0)
     return mean * (1 - GAMMA * fragments**BETA)

@@ -38,17 +38,17 @@ def clinical_statistics(hypothesis: np.ndarray, reference: np.ndarray) -> dict[s
         [hypothesis & reference, hypothesis & ~reference, ~hypothesis & reference], axis=1
     )
     counts = Once(lambda weights: weighted_sums(parts, weights).reshape(len(weights), 3, -1))
-    found: dict[str, Statistic] = {}
-    for suffix, chosen in (("", FOURTEEN), ("_abnormal", ABNORMAL), ("_5", FIVE)):
-        for place, score in enumerate(("precision", "recall", "f1")):
-            found[f"ce_{score}_micro{suffix}"] = _pooled(counts, chosen, place)
-            found[f"ce_{score}_macro{suffix}"] = _averaged(counts, chosen, place)
-    found |= {
+    functions: dict[str, Statistic] = {}
+    for suffix, observations in (("", FOURTEEN), ("_abnormal", ABNORMAL), ("_5", FIVE)):
+        for number, score in enumerate(("precision", "recall", "f1")):
+            functions[f"ce_{score}_micro{suffix}"] = _pooled(counts, observations, number)
+            functions[f"ce_{score}_macro{suffix}"] = _averaged(counts, observations, number)
+    functions |= {
         f"ce_{name}_example": partial(weighted_mean, values)
         for name, values in _per_example(hypothesis, reference).items()
     }
-    return found | {
-        f"ce_f1:{name}": _single(counts, place) for place, name in enumerate(OBSERVATIONS)
+    return functions | {
+        f"ce_f1:{name}": _single(counts, number) for number, name in enumerate(OBSERVATIONS)
     }
 
 

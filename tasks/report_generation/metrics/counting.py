@@ -22,19 +22,20 @@ def caption_counts(
     arrays: dict[str, np.ndarray] = {}
     try:
         tokens = _tokens([*hypotheses, *references], settings)
-        found, wanted = tokens[: len(hypotheses)], tokens[len(hypotheses) :]
+        written = tokens[: len(hypotheses)]
+        reference_tokens = tokens[len(hypotheses) :]
         arrays |= {
-            "bleu": captions.bleu_counts(found, wanted),
-            "rouge_l": captions.rouge_l(found, wanted),
+            "bleu": captions.bleu_counts(written, reference_tokens),
+            "rouge_l": captions.rouge_l(written, reference_tokens),
         }
-        arrays["cider"] = captions.cider(found, wanted)
+        arrays["cider"] = captions.cider(written, reference_tokens)
     except java.JavaError as error:
         return arrays, {"missing:captions": f"BLEU, ROUGE-L, CIDEr and METEOR are missing: {error}"}
     try:
-        arrays["meteor"] = java.meteor_statistics(found, wanted, settings.java_timeout)
+        arrays["meteor"] = java.meteor_statistics(written, reference_tokens, settings.java_timeout)
     except java.JavaError as error:
         return arrays, {"missing:meteor": f"METEOR is missing: {error}"}
-    long = sum(len(text.split()) > java.METEOR_WORDS for text in (*found, *wanted))
+    long = sum(len(text.split()) > java.METEOR_WORDS for text in (*written, *reference_tokens))
     return arrays, {
         "note:meteor": f"METEOR saw the first {java.METEOR_WORDS} words of {long} longer texts."
     } if long else {}

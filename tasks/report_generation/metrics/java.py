@@ -35,15 +35,15 @@ class JavaError(MissingDependencyError):
     """Java, or a program run by it, that is missing, crashed, answered wrongly or took too long."""
 
 
-def jar(place: tuple[str, str]) -> Path:
+def jar(location: tuple[str, str]) -> Path:
     """Return the path of a program inside pycocoevalcap; raise JavaError where it is not
     installed."""
-    found = importlib.util.find_spec("pycocoevalcap")
-    folders = list(found.submodule_search_locations or ()) if found else []
-    path = next((path for folder in folders if (path := Path(folder, *place)).is_file()), None)
+    package = importlib.util.find_spec("pycocoevalcap")
+    folders = list(package.submodule_search_locations or ()) if package else []
+    path = next((path for folder in folders if (path := Path(folder, *location)).is_file()), None)
     if path is None:
         raise JavaError(
-            f"pycocoevalcap's {place[1]} is not installed.", "pip install pycocoevalcap."
+            f"pycocoevalcap's {location[1]} is not installed.", "pip install pycocoevalcap."
         )
     return path
 
@@ -53,14 +53,14 @@ def java_command() -> str:
     """Return the path of Java: `$JAVA_HOME/bin/java`, else the first on the path; raise JavaError
     where there is none."""
     home = os.environ.get("JAVA_HOME")
-    found = shutil.which("java", path=f"{home}/bin") if home else None
-    found = found or shutil.which("java")
-    if found is None:
+    java = shutil.which("java", path=f"{home}/bin") if home else None
+    java = java or shutil.which("java")
+    if java is None:
         raise JavaError(
             "Java was not found.",
             "Install a Java runtime (8 or newer), or --set tokenizer=cleaned (no METEOR then).",
         )
-    return found
+    return java
 
 
 def is_there_now(reason: str) -> bool:
@@ -132,10 +132,10 @@ def tokenize(texts: Sequence[str], timeout: float = 300) -> list[list[str]]:
     All texts go through one process. A text without a token gives an empty list.
     """
     flat = [one_line(text) for text in texts]
-    chosen = [place for place, text in enumerate(flat) if text]
-    found: list[list[str]] = [[] for _ in flat]
-    if not chosen:
-        return found
+    filled = [row for row, text in enumerate(flat) if text]
+    tokens: list[list[str]] = [[] for _ in flat]
+    if not filled:
+        return tokens
     from pycocoevalcap.tokenizer.ptbtokenizer import PUNCTUATIONS
 
     words = [
@@ -145,11 +145,11 @@ def tokenize(texts: Sequence[str], timeout: float = 300) -> list[list[str]]:
         "-encoding",
         "UTF-8",
     ]
-    for place, line in zip(
-        chosen, run(TOKENIZER, words, [flat[place] for place in chosen], timeout), strict=True
+    for row, line in zip(
+        filled, run(TOKENIZER, words, [flat[row] for row in filled], timeout), strict=True
     ):
-        found[place] = [word for word in line.split() if word not in PUNCTUATIONS]
-    return found
+        tokens[row] = [word for word in line.split() if word not in PUNCTUATIONS]
+    return tokens
 
 
 def _shown(text: str) -> str:

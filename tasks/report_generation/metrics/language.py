@@ -71,7 +71,7 @@ def ngram_numbers(hypotheses: Sequence[str], order: int) -> np.ndarray:
     for report, text in enumerate(hypotheses):
         words = text.split()
         counts = Counter(
-            tuple(words[place : place + order]) for place in range(len(words) - order + 1)
+            tuple(words[start : start + order]) for start in range(len(words) - order + 1)
         )
         rows += [
             (report, numbers.setdefault(gram, len(numbers)), count)
@@ -82,7 +82,7 @@ def ngram_numbers(hypotheses: Sequence[str], order: int) -> np.ndarray:
 
 def language_statistics(counts: np.ndarray) -> dict[str, Statistic]:
     """Return the statistics of `language_counts`."""
-    column = {name: counts[:, place] for place, name in enumerate(COLUMNS)}
+    column = {name: counts[:, number] for number, name in enumerate(COLUMNS)}
     return {
         "normal_copied": _share(column["normal_copied"], column["sentences"]),
         "normal_sentences": _share(column["normal"], column["sentences"]),
@@ -109,6 +109,7 @@ def distinct(grams: np.ndarray, reports: int) -> Statistic:
     totals = np.bincount(grams[:, 0], weights=grams[:, 2], minlength=reports)
 
     def block(weights: np.ndarray) -> np.ndarray:
+        """Return how many different n-grams the resampled reports hold, [R]."""
         return np.asarray(((weights > 0).astype(float) @ there) > 0).sum(axis=1).astype(float)
 
     return lambda weights: ratio(

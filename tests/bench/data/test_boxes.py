@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.contracts import Dataset, Finding
+from bench.contracts import CheckResult, Dataset
 from bench.core.errors import DataError
 from bench.data.annotations import Boxes
 from bench.data.boxes import box_store, check_boxes, to_square
@@ -40,7 +40,7 @@ class Boxed(Dataset):
             cv2.imwrite(str(root / path), np.full(SHAPE, 50 + k, np.uint8))
         return pd.DataFrame({"image_id": ids, "patient_id": ids, "path": paths, "split": ""})
 
-    def validate(self, root: Path) -> list[Finding]:
+    def validate(self, root: Path) -> list[CheckResult]:
         return []
 
     def boxes(self, row: pd.Series, root: Path) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from bench.contracts import Dataset, Finding
+from bench.contracts import CheckResult, Dataset
 from bench.core.errors import DataError
 from bench.core.progress import Silent
 from bench.data.faults import Skipped, write_list
@@ -34,10 +34,13 @@ class Toy(Dataset):
     def index(self, root: Path) -> pd.DataFrame:
         return pd.DataFrame(self.columns)
 
-    def counts(self, index: pd.DataFrame, root: Path) -> list[Finding]:
-        return [Finding("ok", "fine"), Finding("error", f"images: {len(index)} found, 9 expected.")]
+    def counts(self, index: pd.DataFrame, root: Path) -> list[CheckResult]:
+        return [
+            CheckResult("ok", "fine"),
+            CheckResult("error", f"images: {len(index)} found, 9 expected."),
+        ]
 
-    def validate(self, root: Path) -> list[Finding]:
+    def validate(self, root: Path) -> list[CheckResult]:
         raise RuntimeError("not\nforeseen")
 
 
@@ -150,8 +153,8 @@ def test_many_counts_that_disagree_are_said_in_short(tmp_path: Path) -> None:
     class Much(Toy):
         """Has more to say than a run should."""
 
-        def counts(self, index: pd.DataFrame, root: Path) -> list[Finding]:
-            return [Finding("error", f"count {number}.") for number in range(9)]
+        def counts(self, index: pd.DataFrame, root: Path) -> list[CheckResult]:
+            return [CheckResult("error", f"count {number}.") for number in range(9)]
 
     listener = Listener()
     read_index(Much(), tmp_path, "stop", listener)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.contracts import Dataset, Finding, Progress
+from bench.contracts import CheckResult, Dataset, Progress
 from bench.core.errors import DataError
 from bench.core.progress import Silent
 from bench.data.roots import DemoSize, data_kind, demo_root, resolve_root
@@ -31,7 +31,7 @@ class Toy(Dataset):
     def index(self, root: Path) -> pd.DataFrame:
         return pd.DataFrame()
 
-    def validate(self, root: Path) -> list[Finding]:
+    def validate(self, root: Path) -> list[CheckResult]:
         return []
 
     def make_demo(

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from bench.contracts import Dataset, Finding
 from bench.core.errors import DataError
 from bench.data.boxes import fill_boxes
-from tasks.datasets._boxes import box_findings, checked_boxes, merge_boxes, number, overlap
+from tasks.datasets._boxes import box_results, checked_boxes, merge_boxes, number, overlap
 
 SIDE = 12
 corner = st.integers(-4, SIDE + 4)
@@ -134,9 +134,7 @@ def test_findings_count_impossible_boxes_and_those_over_the_edge() -> None:
     index = pd.DataFrame(
         [row((0, 0, 2, 2, 0)), row((0, 0, 25, 2, 0), (-1, 0, 2, 2, 0)), row((0, 0, 0, 2, 0))]
     )
-    messages = [
-        (finding.level, finding.message) for finding in box_findings(Table(), index, Path())
-    ]
+    messages = [(finding.level, finding.message) for finding in box_results(Table(), index, Path())]
     assert messages[0][0] == "error"
     assert messages[0][1].startswith("1 images have an impossible box, e.g. table t.csv, line 5")
     assert messages[1] == ("warning", "2 boxes reach beyond their image and are cut at its edge.")

@@ -12,9 +12,9 @@ from bench.contracts import TASKS
 from bench.core.errors import DataError
 from bench.data.splits import check_leaks, default_split
 from tasks.datasets._openi import read_report
+from tasks.datasets.demos import iu_xray as demo
 from tasks.datasets.iu_xray import IuXray
 from tasks.datasets.mimic_cxr_r2gen import MimicCxrR2Gen
-from tasks.demo.writers import iu_xray as demo
 
 XML = """<?xml version="1.0" encoding="utf-8"?><eCitation><uId id="CXR{n}"/>
 <MedlineCitation><Article><Abstract><AbstractText Label="COMPARISON">None.</AbstractText>

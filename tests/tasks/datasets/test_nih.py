@@ -100,13 +100,14 @@ def test_counts_are_compared(root: Path) -> None:
 
 
 def test_published_counts_add_up() -> None:
-    from tasks.datasets.nih import PUBLISHED
+    from tasks.datasets.nih import PUBLISHED_COUNTS
 
     assert (
-        PUBLISHED["images of train_val_list.txt"] + PUBLISHED["images of test_list.txt"]
-        == PUBLISHED["images"]
+        PUBLISHED_COUNTS["images of train_val_list.txt"]
+        + PUBLISHED_COUNTS["images of test_list.txt"]
+        == PUBLISHED_COUNTS["images"]
     )
-    assert sum(PUBLISHED[label] for label in NIH.label_names) == 81176
+    assert sum(PUBLISHED_COUNTS[label] for label in NIH.label_names) == 81176
 
 
 def test_benchx_follows_mrms_lists(root: Path) -> None:

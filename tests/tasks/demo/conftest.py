@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.demo.writers import mimic_cxr, siim
+from tasks.datasets.demos import mimic_cxr, siim
 
 SEED, SIZE = 5, 96
 

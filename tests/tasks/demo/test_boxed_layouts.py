@@ -18,10 +18,11 @@ from PIL import Image
 from bench.contracts import DATASETS
 from bench.data.splits import check_leaks, default_split
 from tasks.datasets._shapes import parse_shapes
+from tasks.datasets.demos import nih, object_cxr, rsna, tbx11k, vindr
 from tasks.demo.beam.render import Rendering
 from tasks.demo.body import foreign
 from tasks.demo.body.patient import Study
-from tasks.demo.writers import manifest, nih, object_cxr, rsna, tbx11k, vindr
+from tasks.demo.writers import manifest
 from tests.tasks.demo.conftest import content
 
 WRITERS = (nih, object_cxr, rsna, tbx11k, vindr)

@@ -5,17 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.demo.writers import (
-    covidx,
-    iu_xray,
-    manifest,
-    mimic_cxr,
-    nih,
-    object_cxr,
-    rsna,
-    siim,
-    vindr,
-)
+from tasks.datasets.demos import covidx, iu_xray, mimic_cxr, nih, object_cxr, rsna, siim, vindr
+from tasks.demo.writers import manifest
 from tasks.demo.writers.dicom import uids
 from tasks.demo.writers.ids import distinct
 

@@ -21,11 +21,12 @@ from tasks.datasets._exclusive import EIGHT, FIVE
 from tasks.datasets.chexpert import Chexpert
 from tasks.datasets.chexpert5x200 import Chexpert5x200
 from tasks.datasets.covidx import Covidx, Covidx4
+from tasks.datasets.demos import chexpert, chexpert5x200, covidx, exclusive
 from tasks.datasets.mimic5x200 import Mimic5x200
 from tasks.demo.beam.render import Rendering
 from tasks.demo.body.patient import Study, sample_study
 from tasks.demo.reports.labels import true_labels
-from tasks.demo.writers import chexpert, chexpert5x200, covidx, exclusive, manifest
+from tasks.demo.writers import manifest
 from tests.tasks.demo.conftest import content
 
 ROOT = Path(__file__).parents[3]

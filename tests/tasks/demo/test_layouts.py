@@ -17,11 +17,12 @@ import pytest
 from bench.core.errors import DataError, SettingError
 from tasks.datasets._chexpert import LABELS
 from tasks.datasets._rle import decode_rle
+from tasks.datasets.demos import mimic_cxr, siim
 from tasks.datasets.mimic_cxr import MimicCxr
 from tasks.datasets.siim import Siim
 from tasks.demo.beam.render import Rendering
 from tasks.demo.body.patient import Study
-from tasks.demo.writers import manifest, mimic_cxr, siim
+from tasks.demo.writers import manifest
 from tests.tasks.demo.conftest import SEED, SIZE, content
 
 

@@ -20,8 +20,8 @@ from bench.data.annotations import Boxes, BoxRows
 from bench.metrics.bootstrap import point
 from tasks.detection import DetectionKind, prior
 from tasks.detection import fit as fitting
-from tasks.detection.data import Source, TrainBatches, moved
-from tasks.detection.fit import Finder, Validation
+from tasks.detection.data import Source, TrainBatches, augmented
+from tasks.detection.fit import TrainedDetector, Validation
 
 if TYPE_CHECKING:
     from mmdet.models.detectors.fcos import FCOS
@@ -44,10 +44,10 @@ def _run(
     backbone: ImageEncoder | None = None,
     n: int = 32,
     fit: FitBaseline | None = None,
-) -> tuple[Finder, Predictions]:
+) -> tuple[TrainedDetector, Predictions]:
     fit = fit or partial(kind.fit, backbone or toy.Backbone())
-    finder = fit(toy.squares(n, classes), toy.squares(10, classes, seed=1), context)
-    return finder, kind.predict(finder, toy.squares(16, classes, seed=2), context)
+    trained = fit(toy.squares(n, classes), toy.squares(10, classes, seed=1), context)
+    return trained, kind.predict(trained, toy.squares(16, classes, seed=2), context)
 
 
 @pytest.fixture
@@ -106,8 +106,8 @@ def test_mgca_trains_batchnorm_statistics_of_a_copy_and_reports_its_own_map(
 ) -> None:
     backbone = toy.Backbone()
     before = {name: value.clone() for name, value in backbone.module.state_dict().items()}
-    finder, predictions = _run(kind, toy, make_context("mgca"), backbone=backbone)
-    after = finder.detector.backbone.encoder.module.state_dict()
+    trained, predictions = _run(kind, toy, make_context("mgca"), backbone=backbone)
+    after = trained.detector.backbone.encoder.module.state_dict()
     for name, value in before.items():
         assert torch.equal(backbone.module.state_dict()[name], value), name
         assert torch.equal(after[name], value) != ("running" in name or "num_batches" in name), name
@@ -120,9 +120,11 @@ def test_fine_tuning_changes_a_copy_of_the_weights(
 ) -> None:
     backbone = toy.Backbone()
     before = backbone.module[3][0].weight.clone()
-    finder, _ = _run(kind, toy, make_context(frozen=False, cache_features=False), backbone=backbone)
+    trained, _ = _run(
+        kind, toy, make_context(frozen=False, cache_features=False), backbone=backbone
+    )
     assert torch.equal(backbone.module[3][0].weight, before)
-    assert not torch.equal(finder.detector.backbone.encoder.module[3][0].weight, before)
+    assert not torch.equal(trained.detector.backbone.encoder.module[3][0].weight, before)
 
 
 @pytest.mark.parametrize(
@@ -205,17 +207,17 @@ def test_subsets_without_a_box_are_refused_by_name(
         kind.fit(toy.Backbone(), _healthy(full), full, context)
     with pytest.raises(DataError, match="none of the 8 validation images has a box"):
         kind.fit(toy.Backbone(), full, _healthy(full), context)
-    finder = kind.fit(toy.Backbone(), full, full, context)
+    trained = kind.fit(toy.Backbone(), full, full, context)
     with pytest.raises(DataError, match="none of the 8 test images has a box"):
-        kind.predict(finder, _healthy(full), context)
+        kind.predict(trained, _healthy(full), context)
 
 
 def test_a_class_without_test_boxes_is_named(
     kind: DetectionKind, toy: SimpleNamespace, make_context: Callable[..., Any]
 ) -> None:
     context = make_context()
-    finder = kind.fit(toy.Backbone(), toy.squares(24, 2), toy.squares(12, 2, seed=1), context)
-    predictions = kind.predict(finder, toy.squares(12, 1, seed=2), context)
+    trained = kind.fit(toy.Backbone(), toy.squares(24, 2), toy.squares(12, 2, seed=1), context)
+    predictions = kind.predict(trained, toy.squares(12, 1, seed=2), context)
     assert predictions.extra["classes_without_test_boxes"] == "pit"
     found = _figures(kind, predictions, toy.task)
     assert np.isnan(found["map:pit"]) and not np.isnan(found["map"])
@@ -226,7 +228,7 @@ def test_boxes_move_with_the_image(toy: SimpleNamespace) -> None:
     boxes = [np.array([[10, 20, 30, 44, 0]], np.float32)] * 40
     grey = torch.zeros(40, 1, 64, 64)
     grey[:, :, 20:44, 10:30] = 1
-    images, found = moved(grey, boxes, np.random.default_rng(0))
+    images, found = augmented(grey, boxes, np.random.default_rng(0))
     mirrored = 0
     for image, own in zip(images[:, 0], found, strict=True):
         rows, columns = (image.max(dim=axis).values > 0.5 for axis in (1, 0))
@@ -240,7 +242,7 @@ def test_boxes_move_with_the_image(toy: SimpleNamespace) -> None:
 
 def test_a_box_that_leaves_the_view_is_clipped_or_dropped() -> None:
     boxes = [np.array([[0, 0, 3, 3, 0], [20, 20, 64, 64, 1]], np.float32)] * 60
-    _, found = moved(torch.zeros(60, 1, 64, 64), boxes, np.random.default_rng(1))
+    _, found = augmented(torch.zeros(60, 1, 64, 64), boxes, np.random.default_rng(1))
     counts = [len(own) for own in found]
     assert set(counts) == {1, 2} and all(
         (own[:, :4] >= 0).all() and (own[:, :4] <= 64).all() for own in found
@@ -290,16 +292,16 @@ def test_frequent_boxes_are_those_of_training_and_see_no_image(
     kind: DetectionKind, toy: SimpleNamespace, make_context: Callable[..., Any]
 ) -> None:
     frequent = kind.baseline("frequent_boxes")
-    finder, predictions = _run(kind, toy, make_context(), fit=frequent, n=48)
+    trained, predictions = _run(kind, toy, make_context(), fit=frequent, n=48)
     corners, scores = predictions.arrays["corners"], predictions.arrays["scores"]
     assert corners.shape[1] == prior.GROUPS and (corners == corners[:1]).all()
     known = sum(len(boxes) for boxes in toy.squares(48).get(Boxes).lists)
     assert scores[0].sum() == pytest.approx(known / 48, abs=1e-5)
-    trained = _run(
+    _, learnt = _run(
         kind, toy, make_context(epochs=2, steps_per_epoch=30, val_every=2, lr=1e-2), n=48
-    )[1]
-    chance, ours = (_figures(kind, one, toy.task)["map_rsna"] for one in (predictions, trained))
-    assert chance < ours and 0 < finder.facts["confidence"] <= 1
+    )
+    chance, ours = (_figures(kind, one, toy.task)["map_rsna"] for one in (predictions, learnt))
+    assert chance < ours and 0 < trained.facts["confidence"] <= 1
 
 
 def test_a_class_of_one_box_has_one_frequent_box(toy: SimpleNamespace) -> None:

@@ -57,8 +57,11 @@ def pooled_cosine(
 
 
 class _PooledCosine(torch.autograd.Function):
+    """The cosine by chunks, with tiles kept for the backward while there is room."""
+
     @staticmethod
     def forward(ctx: Any, text: Tensor, regions: Tensor, *rest: Any) -> Tensor:
+        """Return the cosines [J, L, I] of words and the regions they attend to."""
         with torch.autocast(text.device.type, enabled=False):
             problem = _Problem(working(text), working(regions), *rest)
             dot, square = problem.forward(keep=any(ctx.needs_input_grad))
@@ -69,6 +72,7 @@ class _PooledCosine(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of words and regions, in their own types."""
         text, regions, dot, square = ctx.saved_tensors
         with torch.autocast(text.device.type, enabled=False):
             problem = _Problem(working(text), working(regions), *ctx.rest)
@@ -118,7 +122,7 @@ class _Problem:
                 tile, dot[*captions, images] = self._tile(captions, images, gram)
                 other = tile.context if gram is None else tile.weights
                 square[*captions, images] = (tile.context * other).sum(dim=-1)
-                room -= sum(part.nbytes for part in tile)
+                room -= sum(tensor.nbytes for tensor in tile)
                 if room >= 0:
                     self.kept[images.start, captions.rows.start] = tile
         return dot, square
@@ -160,7 +164,8 @@ class _Problem:
     ) -> None:
         """Add the gradients of one chunk of images to `by_text` and to these images'
         `by_regions`."""
-        regions, captions_of = self.regions[images], list(self._caption_chunks(images))
+        regions = self.regions[images]
+        captions_of = list(self._caption_chunks(images))
         again = any(
             (images.start, captions.rows.start) not in self.kept for captions in captions_of
         )
@@ -175,12 +180,12 @@ class _Problem:
                 self.kept.get((images.start, captions.rows.start))
                 or self._tile(captions, images, gram)[0]
             )
-            part = tuple(row[*captions, images] for row in rows)
+            by_scores = tuple(row[*captions, images] for row in rows)
             pulled = self._backward_norm(
-                tile, part[1], regions, by_regions if by_gram is None else by_gram
+                tile, by_scores[1], regions, by_regions if by_gram is None else by_gram
             )
             by_dots = self.tiles.attend_backward(
-                tile.dots, tile.weights, pulled, part, self._words(captions), self.pooling
+                tile.dots, tile.weights, pulled, by_scores, self._words(captions), self.pooling
             )
             by_dots = by_dots.flatten(2).flatten(0, 1).to(regions.dtype)
             text = self.text[captions]
@@ -204,7 +209,8 @@ class _Problem:
         self, captions: _Captions, images: slice, gram: Tensor | None
     ) -> tuple[_Tile, Tensor]:
         """Return a tile and its <context, unit>."""
-        text, regions = self.text[captions], self.regions[images]
+        text = self.text[captions]
+        regions = self.regions[images]
         dots = product(text.flatten(0, 1), regions.flatten(0, 1).T).view(
             *text.shape[:2], *regions.shape[:2]
         )
@@ -222,7 +228,8 @@ class _Problem:
     def _gram_is_cheaper(self) -> bool:
         """Whether R R' of each image saves multiplications, forward and backward, over forming the
         contexts."""
-        width, count = self.regions.shape[2], self.regions.shape[1]
+        width = self.regions.shape[2]
+        count = self.regions.shape[1]
         rows = sum(self.lengths)
         return count * (3 * rows + 2 * width) < 4 * rows * width
 

@@ -71,9 +71,9 @@ def score_info_nce(
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     if positives is None:
         positives = torch.eye(*scores.shape, dtype=torch.bool, device=scores.device)
-    known = torch.ones_like(positives) if ignore is None else positives | ~ignore
+    candidates = torch.ones_like(positives) if ignore is None else positives | ~ignore
     return _mean_loss(
-        reference.masked_logsumexp(scores, known, 1),
+        reference.masked_logsumexp(scores, candidates, 1),
         reference.masked_logsumexp(scores, positives, 1),
     )
 

@@ -79,9 +79,9 @@ def log_sums(
         positive = torch.eye(len(queries), dtype=torch.bool, device=queries.device)
     else:
         positive = query_ids[:, None] == key_ids[None, :]
-    known = torch.ones_like(positive) if ignore is None else positive | ~ignore
+    candidates = torch.ones_like(positive) if ignore is None else positive | ~ignore
     return tuple(
-        masked_logsumexp(logits, mask, dim) for dim in (1, 0) for mask in (known, positive)
+        masked_logsumexp(logits, mask, dim) for dim in (1, 0) for mask in (candidates, positive)
     )
 
 

@@ -35,6 +35,8 @@ def log_sums(
 
 
 class _LogSums(torch.autograd.Function):
+    """Log-sum-exp of a similarity matrix tile by tile; the backward computes its tiles anew."""
+
     @staticmethod
     def forward(
         ctx: Any,
@@ -46,6 +48,8 @@ class _LogSums(torch.autograd.Function):
         columns: bool,
         tile: int,
     ) -> tuple[Tensor, ...]:
+        """Return log-sums over all and over positive pairs, per query and with `columns` per
+        key."""
         with torch.autocast(queries.device.type, enabled=False):
             walk = _Tiles(_wide(queries), _wide(keys), query_ids, key_ids, ignore, tile)
             sums = walk.forward(columns)
@@ -56,6 +60,7 @@ class _LogSums(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of queries and keys, in their own types."""
         queries, keys, query_ids, key_ids, ignore, *sums = ctx.saved_tensors
         with torch.autocast(queries.device.type, enabled=False):
             walk = _Tiles(_wide(queries), _wide(keys), query_ids, key_ids, ignore, ctx.tile)
@@ -75,8 +80,12 @@ class _Tiles:
         ignore: Tensor | None,
         tile: int,
     ) -> None:
-        self.queries, self.keys, self.ignore, self.tile = queries, keys, ignore, tile
-        self.query_ids, self.key_ids = query_ids, key_ids
+        self.queries = queries
+        self.keys = keys
+        self.ignore = ignore
+        self.tile = tile
+        self.query_ids = query_ids
+        self.key_ids = key_ids
 
     def forward(self, columns: bool) -> tuple[Tensor, ...]:
         """Return the running log-sums of every row (and column): over all pairs, over the positive
@@ -92,13 +101,16 @@ class _Tiles:
 
     def backward(self, sums: list[Tensor], grads: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """Return the gradients by queries and by keys."""
-        by_queries, by_keys = torch.zeros_like(self.queries), torch.zeros_like(self.keys)
+        by_queries = torch.zeros_like(self.queries)
+        by_keys = torch.zeros_like(self.keys)
         for rows, cols in self._walk():
             logits, positive = self._logits(rows, cols)
-            own = None if positive is None else logits.masked_fill(~positive, float("-inf"))
+            positive_logits = (
+                None if positive is None else logits.masked_fill(~positive, float("-inf"))
+            )
             by_logits = _softmaxes(logits, sums[0::2], grads[0::2], (rows, cols))
-            if own is not None:
-                by_logits += _softmaxes(own, sums[1::2], grads[1::2], (rows, cols))
+            if positive_logits is not None:
+                by_logits += _softmaxes(positive_logits, sums[1::2], grads[1::2], (rows, cols))
             by_queries[rows].addmm_(by_logits, self.keys[cols])
             by_keys[cols].addmm_(by_logits.T, self.queries[rows])
         return by_queries, by_keys
@@ -112,7 +124,8 @@ class _Tiles:
         """Return a tile of logits, -inf where ignored, and its positives (None where it holds
         none)."""
         logits = self.queries[rows] @ self.keys[cols].T
-        query_ids, key_ids = self.query_ids[rows], self.key_ids[cols]
+        query_ids = self.query_ids[rows]
+        key_ids = self.key_ids[cols]
         shared = bool(torch.isin(query_ids, key_ids).any())  # far cheaper than comparing every pair
         positive = query_ids[:, None] == key_ids[None, :] if shared else None
         if self.ignore is not None:
@@ -139,8 +152,8 @@ def _softmaxes(
     """Return the gradient of the log-sums by a tile of logits: exp(logit - sum) times the gradient,
     by row plus by column."""
     lines = [
-        (total[part].unsqueeze(1 - d), grad[part].unsqueeze(1 - d))
-        for d, (total, grad, part) in enumerate(zip(sums, grads, parts, strict=False))
+        (total[span].unsqueeze(1 - d), grad[span].unsqueeze(1 - d))
+        for d, (total, grad, span) in enumerate(zip(sums, grads, parts, strict=False))
     ]
     top = _shared_top(logits) if len(lines) == 2 else None
     if top is None:

@@ -42,17 +42,17 @@ def _tile(
         other=0.0,
     )
     key_ids = tl.load(key_ids_ptr + col, mask=col_ok, other=0)
-    known = row_ok[:, None] & col_ok[None, :]
-    positive = known & (row_ids[:, None] == key_ids[None, :])
+    counted = row_ok[:, None] & col_ok[None, :]
+    positive = counted & (row_ids[:, None] == key_ids[None, :])
     if HAS_IGNORE:
         at = (
             ignore_ptr
             + row.to(tl.int64)[:, None] * stride_row
             + col.to(tl.int64)[None, :] * stride_col
         )
-        known = known & (positive | (tl.load(at, mask=known, other=1) == 0))
+        counted = counted & (positive | (tl.load(at, mask=counted, other=1) == 0))
     logits = tl.dot(rows, tl.trans(keys), input_precision=PRECISION)
-    return tl.where(known, logits, -float("inf")), positive, keys
+    return tl.where(counted, logits, -float("inf")), positive, keys
 
 
 @triton.jit
@@ -79,26 +79,34 @@ def _log_sums_kernel(
         other=0.0,
     )
     row_ids = tl.load(row_ids_ptr + row, mask=row_ok, other=0)
-    top = tl.full([BLOCK_M], -float("inf"), tl.float32)
-    own_top = tl.full([BLOCK_M], -float("inf"), tl.float32)
-    total = tl.zeros([BLOCK_M], tl.float32)
-    own = tl.zeros([BLOCK_M], tl.float32)
+    all_top = tl.full([BLOCK_M], -float("inf"), tl.float32)
+    positive_top = tl.full([BLOCK_M], -float("inf"), tl.float32)
+    all_total = tl.zeros([BLOCK_M], tl.float32)
+    positive_total = tl.zeros([BLOCK_M], tl.float32)
     for start in range(0, count, BLOCK_N):
         logits, positive, _keys = _tile(
             rows, row_ids, row, row_ok, width, keys_ptr, key_ids_ptr, ignore_ptr, stride_row,
             stride_col, start, count,
             HAS_IGNORE, BLOCK_N, BLOCK_D, PRECISION,
         )  # fmt: skip
-        top, total = _grow(top, total, logits)
-        own_top, own = _grow(own_top, own, tl.where(positive, logits, -float("inf")))
+        all_top, all_total = _grow(all_top, all_total, logits)
+        positive_top, positive_total = _grow(
+            positive_top, positive_total, tl.where(positive, logits, -float("inf"))
+        )
     tl.store(
         all_ptr + row,
-        tl.where(total > 0, top + tl.log(tl.where(total > 0, total, 1.0)), -float("inf")),
+        tl.where(
+            all_total > 0, all_top + tl.log(tl.where(all_total > 0, all_total, 1.0)), -float("inf")
+        ),
         mask=row_ok,
     )
     tl.store(
         own_ptr + row,
-        tl.where(own > 0, own_top + tl.log(tl.where(own > 0, own, 1.0)), -float("inf")),
+        tl.where(
+            positive_total > 0,
+            positive_top + tl.log(tl.where(positive_total > 0, positive_total, 1.0)),
+            -float("inf"),
+        ),
         mask=row_ok,
     )
 
@@ -131,10 +139,13 @@ def _gradient_kernel(
             stride_col, start, count,
             HAS_IGNORE, BLOCK_N, BLOCK_D, PRECISION,
         )  # fmt: skip
-        own = tl.where(positive, logits, -float("inf"))
+        positive_logits = tl.where(positive, logits, -float("inf"))
         by_logits = tl.zeros([BLOCK_M, BLOCK_N], tl.float32)
         if FROM_ROWS:
-            by_logits += tl.exp(logits - row_all) * by_row_all + tl.exp(own - row_own) * by_row_own
+            by_logits += (
+                tl.exp(logits - row_all) * by_row_all
+                + tl.exp(positive_logits - row_own) * by_row_own
+            )
         if FROM_KEYS:
             col = start + tl.arange(0, BLOCK_N)
             col_ok = col < count
@@ -142,7 +153,10 @@ def _gradient_kernel(
             key_own = tl.load(key_own_ptr + col, mask=col_ok, other=0.0)[None, :]
             by_key_all = tl.load(by_key_all_ptr + col, mask=col_ok, other=0.0)[None, :]
             by_key_own = tl.load(by_key_own_ptr + col, mask=col_ok, other=0.0)[None, :]
-            by_logits += tl.exp(logits - key_all) * by_key_all + tl.exp(own - key_own) * by_key_own
+            by_logits += (
+                tl.exp(logits - key_all) * by_key_all
+                + tl.exp(positive_logits - key_own) * by_key_own
+            )
         gradient += tl.dot(by_logits.to(keys.dtype), keys, input_precision=PRECISION)
     tl.store(out_ptr + at, gradient, mask=inside)
 
@@ -172,6 +186,8 @@ def log_sums(
 
 
 class _LogSums(torch.autograd.Function):
+    """Log-sum-exp of a similarity matrix by the kernels of this file."""
+
     @staticmethod
     def forward(
         ctx: Any,
@@ -182,6 +198,8 @@ class _LogSums(torch.autograd.Function):
         ignore: Tensor | None,
         columns: bool,
     ) -> tuple[Tensor, ...]:
+        """Return log-sums over all and over positive pairs, per query and with `columns` per
+        key."""
         sums: tuple[Tensor, ...] = _forward(queries, query_ids, keys, key_ids, ignore)
         if columns:
             sums += _forward(
@@ -193,9 +211,12 @@ class _LogSums(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of queries and keys."""
         queries, keys, query_ids, key_ids, ignore, *sums = ctx.saved_tensors
-        sums, flat = finite_sums(sums), [grad.contiguous() for grad in grads]
-        by_row, by_key = (*sums[:2], *flat[:2]), (*sums[2:], *flat[2:]) or None
+        sums = finite_sums(sums)
+        flat = [grad.contiguous() for grad in grads]
+        by_row = (*sums[:2], *flat[:2])
+        by_key = (*sums[2:], *flat[2:]) or None
         turned = None if ignore is None else ignore.T
         by_queries = _backward((queries, query_ids, keys, key_ids), ignore, by_row, by_key)
         by_keys = _backward((keys, key_ids, queries, query_ids), turned, by_key, by_row)
@@ -205,14 +226,16 @@ class _LogSums(torch.autograd.Function):
 def _forward(
     rows: Tensor, row_ids: Tensor, keys: Tensor, key_ids: Tensor, ignore: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    total, own = (torch.empty(len(rows), dtype=torch.float32, device=rows.device) for _ in range(2))
+    all_sums, positive_sums = (
+        torch.empty(len(rows), dtype=torch.float32, device=rows.device) for _ in range(2)
+    )
     settings = _settings(rows)
     _log_sums_kernel[(triton.cdiv(len(rows), settings["BLOCK_M"]),)](
-        rows, row_ids, keys, key_ids, *_ignored(ignore, rows), total, own, len(rows), len(keys),
-        rows.shape[1], *_strides(ignore),
+        rows, row_ids, keys, key_ids, *_ignored(ignore, rows), all_sums, positive_sums,
+        len(rows), len(keys), rows.shape[1], *_strides(ignore),
         ignore is not None, **settings,
     )  # fmt: skip
-    return total, own
+    return all_sums, positive_sums
 
 
 def _backward(
@@ -224,7 +247,9 @@ def _backward(
     """Return the gradient by the rows; a side without sums of its own passes a pointer that is
     never read."""
     rows, _, keys, _ = sides
-    out, settings, unread = torch.empty_like(rows), _settings(rows), (rows,) * 4
+    out = torch.empty_like(rows)
+    settings = _settings(rows)
+    unread = (rows,) * 4
     _gradient_kernel[(triton.cdiv(len(rows), settings["BLOCK_M"]),)](
         *sides, *_ignored(ignore, rows), out, *(by_row or unread), *(by_key or unread), len(rows),
         len(keys), rows.shape[1],

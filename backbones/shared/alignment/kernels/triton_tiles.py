@@ -42,7 +42,8 @@ def _attend_kernel(
     HAS_WORD_MASK: tl.constexpr, HAS_REGION_MASK: tl.constexpr, WORDS_FIRST: tl.constexpr,
     BLOCK_L: tl.constexpr, BLOCK_S: tl.constexpr,
 ):  # fmt: skip
-    caption, image = tl.program_id(0), tl.program_id(1)
+    caption = tl.program_id(0)
+    image = tl.program_id(1)
     word = tl.program_id(2) * BLOCK_L + tl.arange(0, BLOCK_L)
     in_caption = word < words
     word_ok = in_caption
@@ -99,10 +100,12 @@ def _attend_backward_kernel(
     HAS_WORD_MASK: tl.constexpr, WORDS_FIRST: tl.constexpr,
     BLOCK_L: tl.constexpr, BLOCK_S: tl.constexpr, REGION_BLOCKS: tl.constexpr,
 ):  # fmt: skip
-    caption, image = tl.program_id(0), tl.program_id(1)
+    caption = tl.program_id(0)
+    image = tl.program_id(1)
     word = (tl.program_id(2) // REGION_BLOCKS) * BLOCK_L + tl.arange(0, BLOCK_L)
     region = (tl.program_id(2) % REGION_BLOCKS) * BLOCK_S + tl.arange(0, BLOCK_S)
-    in_caption, in_image = word < words, region < regions
+    in_caption = word < words
+    in_image = region < regions
     inside = in_caption[:, None] & in_image[None, :]
     word_ok = in_caption
     if HAS_WORD_MASK:
@@ -133,7 +136,8 @@ def attend(
     """Return the attention weights over regions [J, L, I, S] and <context, unit> [J, L, I]:
     `tiles.attend` in one kernel."""
     captions, words, images, regions = dots.shape
-    weights, dot = torch.empty_like(dots), dots.new_empty(captions, words, images)
+    weights = torch.empty_like(dots)
+    dot = dots.new_empty(captions, words, images)
     block_l, block_s = _blocks(words, regions, pooling)
     _attend_kernel[(captions, images, triton.cdiv(words, block_l))](
         dots, weights, dot, _flags(text_mask, dots), _flags(region_mask, dots),
@@ -154,7 +158,8 @@ def attend_backward(
     """Return d loss / d dots [J, L, I, S]: `tiles.attend_backward` in one kernel."""
     captions, words, images, regions = dots.shape
     block_l, block_s = _blocks(words, regions, pooling)
-    blocks, out = triton.cdiv(regions, block_s), torch.empty_like(dots)
+    blocks = triton.cdiv(regions, block_s)
+    out = torch.empty_like(dots)
     by_image = pulled.permute(2, 0, 1, 3).contiguous()  # the batched product wrote it so: no copy
     by_dot, by_norm, mean = (row.contiguous() for row in rows)
     _attend_backward_kernel[(captions, images, triton.cdiv(words, block_l) * blocks)](

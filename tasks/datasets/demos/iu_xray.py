@@ -51,7 +51,7 @@ def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, in
         for name in ("train", "val", "test")
     }
     manifest.write_bytes(out / "annotation.json", json.dumps(entries).encode())
-    return {**{name: len(found) for name, found in entries.items()}, "studies": len(written)}
+    return {**{name: len(members) for name, members in entries.items()}, "studies": len(written)}
 
 
 def study_of(seed: int, number: int) -> Study:
@@ -85,9 +85,10 @@ def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
     study = study_of(job.seed, number)
     name = study_name(job.seed, number)
     truth = [
-        _write_image(job, study, f"{name}/{place}.png", view) for place, view in enumerate(VIEWS)
+        _write_image(job, study, f"{name}/{position}.png", view)
+        for position, view in enumerate(VIEWS)
     ]
-    files = [f"{name}/{place}.png" for place in range(len(VIEWS))]
+    files = [f"{name}/{position}.png" for position in range(len(VIEWS))]
     report = report_of(study, job.seed, number).findings
     entry: Mapping[str, Any] = {
         "id": name,

@@ -12,13 +12,14 @@ import numpy as np
 
 from bench.contracts import Progress
 from tasks.datasets._chexpert import COLUMNS, LABELS
-from tasks.datasets._exclusive import FIVE
+from tasks.datasets.demos import exclusive
 from tasks.demo.beam.render import render
 from tasks.demo.body.patient import RATES, Study, sample_study
 from tasks.demo.reports.labels import true_labels
 from tasks.demo.reports.report import Report, write_report
-from tasks.demo.writers import exclusive, manifest
+from tasks.demo.writers import manifest
 from tasks.demo.writers.files import write_jpeg
+from tasks.labelling.observations import FIVE
 
 FOLDER = "CheXpert-v1.0-small"
 CHEXPERT_RATES = {
@@ -111,7 +112,8 @@ def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
     labels: Mapping[str, int] = reported if folder == "train" else true_labels(study)
     views = (study.view, "LL") if study.lateral else (study.view,)
     images = [
-        _write_image(job, study, folder, labels, view, place) for place, view in enumerate(views, 1)
+        _write_image(job, study, folder, labels, view, position)
+        for position, view in enumerate(views, 1)
     ]
     return {"images": images, "truth": [image["truth"] for image in images]}
 

@@ -94,10 +94,10 @@ def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, in
 def study_of(seed: int, number: int) -> Study:
     """Return study `number`; a later visit follows from the patient's earlier one."""
     rng = np.random.default_rng((seed, number, 3))
-    block, place = divmod(number, len(VISITS))
-    if place and VISITS[place] == VISITS[place - 1]:
+    block, position = divmod(number, len(VISITS))
+    if position and VISITS[position] == VISITS[position - 1]:
         return sample_study(rng, number, previous=study_of(seed, number - 1))
-    return sample_study(rng, block * 7 + VISITS[place])
+    return sample_study(rng, block * 7 + VISITS[position])
 
 
 def drawn(seed: int, number: int) -> tuple[Study, Report]:

@@ -46,7 +46,8 @@ def write(
     progress: Progress | None = None,
 ) -> None:
     """Write `studies` studies at `size` px into `out`, as `manifest.write` says."""
-    study, tables = partial(_write_study, layout), partial(_tables, layout)
+    study = partial(_write_study, layout)
+    tables = partial(_tables, layout)
     manifest.write(
         layout.name,
         study,
@@ -72,14 +73,15 @@ def _tables(layout: Layout, out: Path, written: list[dict[str, Any]], seed: int)
 
 def class_of(seed: int, number: int) -> str:
     """Return the class of study `number`; the order within a block of three is drawn."""
-    block, place = divmod(number, len(CLASSES))
-    return str(np.random.default_rng((seed, block, 21)).permutation(CLASSES)[place])
+    block, position = divmod(number, len(CLASSES))
+    return str(np.random.default_rng((seed, block, 21)).permutation(CLASSES)[position])
 
 
 def study_of(seed: int, number: int) -> Study:
     """Return study `number`, of a patient of its own: devices and other findings in every class."""
     rng = np.random.default_rng((seed, number, 22))
-    study, name = sample_study(rng, number, _BASE), class_of(seed, number)
+    study = sample_study(rng, number, _BASE)
+    name = class_of(seed, number)
     side = str(rng.choice(["right", "left"]))
     if name == "Pneumonia":
         return replace(
@@ -140,7 +142,8 @@ def _digits(start: int, stop: int, *parts: object) -> str:
 
 def _write_study(layout: Layout, job: manifest.Job, number: int) -> dict[str, Any]:
     """Write one image; return its line of a list and its ground truth."""
-    study, split = study_of(job.seed, number), split_of(layout, job.seed, number)
+    study = study_of(job.seed, number)
+    split = split_of(layout, job.seed, number)
     file = image_names(layout.name, job.seed, job.studies)[number]
     patient = patient_names(layout.name, job.seed, job.studies)[number]
     folder = next(folder for name, _, folder in layout.lists if name == split)

@@ -36,8 +36,8 @@ def drawn(seed: int, number: int, classes: Sequence[str]) -> tuple[Study, Report
 def class_of(seed: int, number: int, classes: Sequence[str]) -> str:
     """Return the class of a study; "" (any findings) for one in each block of classes + 1. The
     order within a block is drawn."""
-    block, place = divmod(number, len(classes) + 1)
-    return str(np.random.default_rng((seed, block, 11)).permutation([*classes, ""])[place])
+    block, position = divmod(number, len(classes) + 1)
+    return str(np.random.default_rng((seed, block, 11)).permutation([*classes, ""])[position])
 
 
 def study_of(seed: int, number: int, classes: Sequence[str]) -> Study:
@@ -47,13 +47,13 @@ def study_of(seed: int, number: int, classes: Sequence[str]) -> Study:
     if not name:
         return sample_study(rng, number)
     study = sample_study(rng, number, {other: float(other == FINDING[name]) for other in RATES})
-    kept = tuple(finding for finding in study.findings if finding.name != "device")
+    findings = tuple(finding for finding in study.findings if finding.name != "device")
     if name in ("Pneumonia", "Consolidation"):
-        kept = tuple(
+        findings = tuple(
             replace(finding, kind="pneumonia" if name == "Pneumonia" else "opacity")
-            for finding in kept[:1]
+            for finding in findings[:1]
         )
-    return replace(study, findings=kept)
+    return replace(study, findings=findings)
 
 
 def report_of(seed: int, number: int, study: Study, classes: Sequence[str]) -> Report:

@@ -12,9 +12,10 @@ from typing import Any
 
 from bench.contracts import Progress
 from tasks.datasets._chexpert import COLUMNS, PLUS
+from tasks.datasets.demos import exclusive
+from tasks.datasets.demos.chexpert import image_row
 from tasks.demo.beam.render import render
-from tasks.demo.writers import exclusive, manifest
-from tasks.demo.writers.chexpert import image_row
+from tasks.demo.writers import manifest
 from tasks.demo.writers.files import write_jpeg
 
 PLUS_COLUMNS = (

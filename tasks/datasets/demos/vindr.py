@@ -64,17 +64,17 @@ def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, in
     """Write the tables; return their counts."""
     counts: dict[str, int] = {}
     for split in SPLITS:
-        own = [study for study in written if study["split"] == split]
+        members = [study for study in written if study["split"] == split]
         reader = ",rad_id" if split == "train" else ""
-        boxes = [row for study in own for row in study["boxes"]]
-        labels = [row for study in own for row in study["labels"]]
+        boxes = [row for study in members for row in study["boxes"]]
+        labels = [row for study in members for row in study["labels"]]
         manifest.write_table(
             out / BOXES.format(split), f"image_id{reader},class_name,{','.join(CORNERS)}", boxes
         )
         manifest.write_table(
             out / LABELS.format(split), f"image_id{reader},{','.join(CLASSES)}", labels
         )
-        counts |= {f"images of {split}": len(own), f"readings of {split}": len(labels)}
+        counts |= {f"images of {split}": len(members), f"readings of {split}": len(labels)}
     return counts
 
 
@@ -132,7 +132,8 @@ def _marks(study: Study, rendering: Rendering, left: int, right: int) -> list[Ma
         if name == "device" or not findings:
             continue
         for x, y, width, height in boxes:
-            low, high = max(x, left), min(x + width, right)
+            low = max(x, left)
+            high = min(x + width, right)
             if min(high - low, height) >= LEAST_SIDE:
                 marks.append(
                     (
@@ -156,8 +157,10 @@ def _drawn(
 ) -> tuple[int, int, int, int]:
     x, y, width, height = box
     shift = rng.normal(0, 0.05, 4) * (width, height, width, height)
-    x1, y1 = max(0, round(x + shift[0])), max(0, round(y + shift[1]))
-    x2, y2 = min(shape[1], round(x + width + shift[2])), min(shape[0], round(y + height + shift[3]))
+    x1 = max(0, round(x + shift[0]))
+    y1 = max(0, round(y + shift[1]))
+    x2 = min(shape[1], round(x + width + shift[2]))
+    y2 = min(shape[0], round(y + height + shift[3]))
     return x1, y1, x2 - x1, y2 - y1
 
 

@@ -30,7 +30,8 @@ RSNA_RATES = {
 }
 """Opacities in about a third of the images (22% in stage 2), so that a small demo's test set has
 enough of them; the others make the images that are neither positive nor normal."""
-LEAST_AMOUNT, LEAST_CONTRAST = 0.35, 0.6
+LEAST_AMOUNT = 0.35
+LEAST_CONTRAST = 0.6
 """Opacities start at this size and plainness: from smaller and fainter ones no detector learnt
 anything at 128 px."""
 
@@ -111,13 +112,13 @@ def _plain(study: Study) -> Study:
     and plainness."""
     findings = [
         replace(
-            one,
-            amount=_from(LEAST_AMOUNT, one.amount),
-            contrast=_from(LEAST_CONTRAST, one.contrast),
+            finding,
+            amount=_from(LEAST_AMOUNT, finding.amount),
+            contrast=_from(LEAST_CONTRAST, finding.contrast),
         )
-        if one.name == "consolidation"
-        else one
-        for one in study.findings
+        if finding.name == "consolidation"
+        else finding
+        for finding in study.findings
     ]
     return replace(study, findings=tuple(findings))
 

@@ -10,8 +10,10 @@ import pandas as pd
 import pytest
 
 from bench.core.errors import DataError, SettingError, UnknownNameError
-from tasks.classification.labels import check_trainable, few_shot, groups, keep_views, targets
 from tasks.classification.settings import ClassificationSettings, resolve
+from tasks.labelling.subgroups import groups
+from tasks.labelling.targets import check_trainable, few_shot, targets
+from tasks.labelling.views import keep_views
 from tests.tasks.fakes import subset, task
 
 INDEX = pd.DataFrame(

@@ -18,7 +18,8 @@ from tasks.demo.writers.files import write_png
 
 STREAM = 15
 HEADER = "fname,image_height,image_width,source,bbox,target,tb_type,image_type"
-TB_SHARE, HEALTHY_SHARE = 0.2, 0.35
+TB_SHARE = 0.2
+HEALTHY_SHARE = 0.35
 LETTERS = dict(zip(TYPES, ("h", "s", "tb"), strict=True))
 
 
@@ -62,19 +63,20 @@ def study_of(seed: int, number: int) -> Study:
     study = sample_study(rng, number, RATES)
     draw = rng.random()
     healthy = TB_SHARE <= draw < TB_SHARE + HEALTHY_SHARE
-    kept = [
+    findings = [
         finding
         for finding in study.findings
         if not (_is_tuberculosis(finding) or (healthy and finding.name in PATHOLOGY))
     ]
     if draw < TB_SHARE:
         sides = ("right", "left") if rng.random() < 0.3 else (str(rng.choice(["right", "left"])),)
-        kept += [_tuberculosis(rng, side) for side in sides]
-    return replace(study, findings=tuple(kept))
+        findings += [_tuberculosis(rng, side) for side in sides]
+    return replace(study, findings=tuple(findings))
 
 
 def _tuberculosis(rng: np.random.Generator, side: str) -> Finding:
-    amount, contrast = 0.2 + 0.8 * float(rng.beta(1.3, 1.5)), float(rng.uniform(0.3, 1))
+    amount = 0.2 + 0.8 * float(rng.beta(1.3, 1.5))
+    contrast = float(rng.uniform(0.3, 1))
     return Finding(
         "consolidation", side, "upper", amount, contrast, int(rng.integers(2**31)), "opacity"
     )
@@ -104,7 +106,8 @@ def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
 
 def _boxes(study: Study, boxes: dict[str, list[Box]]) -> list[Box]:
     """Return the boxes of the tuberculosis: the parts of the consolidations that are any."""
-    findings, parts = study.named("consolidation"), boxes.get("consolidation", [])
+    findings = study.named("consolidation")
+    parts = boxes.get("consolidation", [])
     if not any(map(_is_tuberculosis, findings)):
         return []
     if len(parts) != len(

@@ -79,7 +79,8 @@ def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
         if rng.random() < 0.5
         else (rendering.image, [])
     )
-    folder, name = _folder(number), image_name(job.seed, number)
+    folder = _folder(number)
+    name = image_name(job.seed, number)
     write_jpeg(job.out / folder / name, image)
     objects = [_annotation(mask, rng) for mask in masks]
     named = f"{folder}/{name}" if folder == "test" else name

@@ -17,10 +17,10 @@ from sklearn.metrics import accuracy_score, f1_score, precision_recall_curve
 from bench.contracts import Profile
 from bench.metrics.bootstrap import point
 from bench.metrics.classification import classification_statistics
-from tasks.classification import readout
 from tasks.classification import settings as classification
-from tasks.classification.readout import Readout
-from tasks.classification.settings import ClassificationSettings
+from tasks.labelling import readout
+from tasks.labelling.readout import Readout
+from tasks.labelling.settings import ReadoutSettings
 from tasks.zero_shot import settings as zero_shot
 from tests.tasks.fakes import task
 
@@ -30,7 +30,7 @@ NAN = float("nan")
 def metrics(
     scores: list[list[int]] | np.ndarray,
     values: np.ndarray | list[Any],
-    settings: ClassificationSettings,
+    settings: ReadoutSettings,
 ) -> dict[str, float]:
     """Return every metric of scores [n, C] against targets [n, C] cut as the settings say."""
     scores, values = np.asarray(scores, float), np.asarray(values, float)
@@ -44,10 +44,9 @@ def metrics(
 
 def settings_of(
     module: ModuleType, protocol: str, labels: tuple[str, str], mode: str, **changes: str | Any
-) -> ClassificationSettings:
+) -> ReadoutSettings:
     spec = task(labels=labels, mode=mode)
-    found = module.resolve(spec, protocol, "paper", {"subgroups": "false", **changes})
-    return found.labelling() if module is zero_shot else found
+    return module.resolve(spec, protocol, "paper", {"subgroups": "false", **changes})
 
 
 # ----------------------------------------------------------------------------------------- settings

@@ -19,7 +19,8 @@ from tasks.demo.writers.dicom import dicom_bytes, uids
 from tasks.demo.writers.ids import distinct
 
 STREAM = 1
-TABLE, HEADER = "train-rle.csv", "ImageId, EncodedPixels"
+TABLE = "train-rle.csv"
+HEADER = "ImageId, EncodedPixels"
 SIIM_RATES = {
     **RATES,
     "pneumothorax": 0.24,
@@ -102,8 +103,8 @@ def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
             else 255 - rendering.image
         )
         manifest.write_bytes(path, dicom_bytes(pixels, names, header))
-    parts = rendering.parts.get("pneumothorax", [])
-    codes = [encode_rle(piece) for part in parts for piece in _pieces(part)]
+    masks = rendering.parts.get("pneumothorax", [])
+    codes = [encode_rle(piece) for mask in masks for piece in _pieces(mask)]
     return {
         "rows": [f"{names[2]}, {code}" for code in codes or ["-1"]],
         "positive": bool(codes),
@@ -118,8 +119,8 @@ def _pieces(mask: np.ndarray) -> list[np.ndarray]:
 
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     areas = stats[1:, cv2.CC_STAT_AREA]
-    kept = [n + 1 for n in range(count - 1) if areas[n] >= 12 or areas[n] == areas.max()]
-    return [(labels == n).astype(np.uint8) for n in kept]
+    numbers = [n + 1 for n in range(count - 1) if areas[n] >= 12 or areas[n] == areas.max()]
+    return [(labels == n).astype(np.uint8) for n in numbers]
 
 
 def _header(seed: int, study: Study, number: int, patient: str) -> Mapping[str, Any]:

@@ -1,0 +1,1 @@
+"""The demo of every dataset, in its native layout: rendered by `tasks.demo`."""

@@ -1,0 +1,1 @@
+"""What task kinds, datasets and the demo share about labels."""
