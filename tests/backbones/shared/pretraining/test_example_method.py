@@ -1,5 +1,5 @@
 """docs/examples/method.py, a method in one file: as a plug-in it trains, is saved and comes back;
-docs/methods.md shows it."""
+docs/howto_method.md shows it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_the_example_trains_and_is_used() -> None:
 
 
 def test_the_documentation_shows_the_file_itself() -> None:
-    assert EXAMPLE.read_text(encoding="utf-8").strip() in (DOCS / "methods.md").read_text(
+    assert EXAMPLE.read_text(encoding="utf-8").strip() in (DOCS / "howto_method.md").read_text(
         encoding="utf-8"
     )
 
