@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -12,7 +14,7 @@ import pytest
 from sklearn.linear_model import Ridge
 
 from bench.cells.prepare import RunRequest, plan_task
-from bench.contracts import BACKBONES, BackboneRequest, CellContext
+from bench.contracts import BACKBONES, DATASETS, KINDS, TASKS, BackboneRequest, CellContext
 from bench.core.errors import DataError
 from bench.core.progress import Silent
 from bench.core.registry import load_plugin
@@ -23,6 +25,18 @@ ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "docs" / "examples" / "points.py"
 SIZE = 32
 WIDTH, HEIGHT = 72, 96
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _declared() -> Iterator[None]:
+    """Register the example while these tests run, and no longer."""
+    load_plugin(EXAMPLE)
+    yield
+    for registry in (DATASETS, KINDS, TASKS):
+        registry.forget(str(EXAMPLE))
+    for name, module in list(sys.modules.items()):
+        if getattr(module, "__file__", None) == str(EXAMPLE):
+            del sys.modules[name]
 
 
 @pytest.fixture
@@ -81,7 +95,6 @@ def test_a_new_annotation_runs_and_its_metric_is_right(
     assert "1 cell(s) run" in first.stderr
     [record] = map(json.loads, (tmp_path / "results" / "results.jsonl").read_text().splitlines())
     monkeypatch.setenv("PLACE_BENCH_CACHE", str(tmp_path / "cache"))
-    load_plugin(EXAMPLE)
     assert record["metric:distance"] == pytest.approx(expected_distance(data, tmp_path), abs=1e-3)
     assert 0 < record["metric:distance"] < 0.5 and 0 <= record["metric:near"] <= 1
 
@@ -90,7 +103,6 @@ def test_subsets_give_the_points_of_their_rows(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PLACE_BENCH_CACHE", str(tmp_path / "cache"))
-    load_plugin(EXAMPLE)
     plan = plan_task("apex_point", requested(data), Silent())
     [annotation] = plan.kind.needs(plan.settings)
     subset = plan.prepared.subset(plan.prepared.index)
@@ -111,7 +123,6 @@ def test_a_point_outside_its_image_stops_the_run_or_is_left_out(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PLACE_BENCH_CACHE", str(tmp_path / "cache"))
-    load_plugin(EXAMPLE)
     table = data / "apexes" / "points.csv"
     points = pd.read_csv(table)
     points.loc[3, "x"] = 73

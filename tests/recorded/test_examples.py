@@ -8,7 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pytest
+
+from bench.contracts import DATASETS
+from bench.data.splits import by_image_id, default_split
 from tests.support.commands import place_bench
+from tests.tasks.datasets.fakes import write_siim
 
 EXAMPLES = Path(__file__).parent / "examples"
 TRAIN = """
@@ -36,6 +42,22 @@ def test_a_dataset_a_task_and_an_encoder_of_before_are_declared(tmp_path: Path) 
     words = ("--plugin", plugin, "run", "stranger_seg", "--backbones", "stranger_net")
     refused = place_bench(*words, "--data-root", str(tmp_path), code=2, cwd=tmp_path)
     assert "does not hold 'stranger'" in refused.stderr
+
+
+def test_a_kind_of_before_gets_masks_by_a_word(tmp_path: Path) -> None:
+    write_siim(tmp_path / "data" / "siim", images=36)
+    words = ["--plugin", str(EXAMPLES / "kind.py"), "run", "siim_share", "--backbones", "random"]
+    place_bench(*words, "--data-root", str(tmp_path / "data"), "--fractions", "1.0", cwd=tmp_path)
+    [record] = map(json.loads, (tmp_path / "results" / "results.jsonl").read_text().splitlines())
+    dataset = DATASETS.get("siim")
+    index = default_split(by_image_id(dataset.index(tmp_path / "data" / "siim")), seed=0)
+    cover = {
+        split: np.array([dataset.mask(row, tmp_path / "data" / "siim").mean() for _, row in rows])
+        for split in ("train", "test")
+        for rows in [index[index["split"] == split].iterrows()]
+    }
+    expected = abs(cover["test"] - cover["train"].mean()).mean()
+    assert record["metric:error"] == pytest.approx(expected, abs=1e-3)
 
 
 def test_a_method_of_before_trains_and_is_used(tmp_path: Path) -> None:
