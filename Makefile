@@ -74,7 +74,7 @@ lint: $(STAMP)  ## ruff and mypy
 	@echo "lint: ruff and mypy"
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-docs-settings: $(STAMP)  ## write docs/settings.md from what stands under the fields of all settings
+docs-settings: $(STAMP)  ## write docs/settings.md from the source
 	@echo "docs-settings: docs/settings.md"
 	@$(CLI) settings --markdown > docs/settings.md
 

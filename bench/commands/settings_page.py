@@ -13,18 +13,20 @@ from bench.core.meanings import explain
 _PROFILES: tuple[Profile, ...] = get_args(Profile)
 _HEAD = """# Settings
 
-Everything that `--set KEY=VALUE` changes. This page is made from the source, by
-`make docs-settings`. The same for one task, method or encoder, with its values:
+Everything that `--set KEY=VALUE` can change: for the heads of each
+[task kind](glossary.md#task-kind), for pre-training methods and for encoders. `make docs-settings`
+writes this page from the source. For one task, method or encoder:
 
 ```
 place-bench settings siim_seg --protocol mgca --profile paper
 place-bench settings place
 ```
 
-A value is that of the profile `paper`; behind it, in brackets, that of the profile `demo` where it
-is another one. An empty cell means the same as under the first protocol. *By task* is what the task
-says: its labels, the part of the report, the number of images. Some tasks change settings under a
-published protocol, as its authors did for that dataset;
+The first value is that of the [profile](glossary.md#profile) `paper`. Where the profile `demo` has
+another one, it follows in brackets. The columns of a head are its
+[protocols](glossary.md#protocol); an empty cell means the same value as in the first column.
+*By task* means that the task decides: its labels, the section of the report, the number of images.
+Some tasks change further settings under a published protocol, as its authors did for that dataset;
 `place-bench settings TASK --protocol P` shows these.
 """
 
