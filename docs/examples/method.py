@@ -18,11 +18,12 @@ from bench.core.settings import Range, Scale
 
 @dataclass(frozen=True)
 class SigLIPSettings(MethodSettings):
-    """What `--set` takes beside the settings that every method has: the logit of a pair is `scale`
-    times its cosine plus `bias`."""
+    """What `--set` takes beside the settings that every method has."""
 
     scale: Scale = 10.0
+    """What the cosine of a pair is multiplied with to be its logit."""
     bias: Annotated[float, Range(-100, 100)] = -10.0
+    """What is added to that; below 0 a pair starts out as a wrong one, as most are."""
 
 
 @method(

@@ -27,7 +27,9 @@ def settings(
     changes: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE", help="What would hold with this change, once or often."
+            "--set",
+            metavar="KEY=VALUE",
+            help="Show what would hold with this change; may be given more than once.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,

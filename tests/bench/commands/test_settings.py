@@ -170,7 +170,7 @@ def test_a_plug_ins_setting_without_a_meaning_is_shown() -> None:
     def build(request: BackboneRequest) -> Any:
         raise AssertionError("not asked for")
 
-    BACKBONES.add("untold", BackboneSpec("untold", "", build, settings_type=Untold))
+    BACKBONES.add("untold", BackboneSpec("untold", "Untold", build, settings_type=Untold))
     try:
         shown = list(lines(sheet(Asked("untold")), 80))
     finally:
