@@ -15,8 +15,8 @@ from bench.contracts import (
     Annotation,
     Backbone,
     CellContext,
+    CheckResult,
     Dataset,
-    Finding,
     Predictions,
     Skipped,
     Source,
@@ -52,9 +52,9 @@ class Apexes(Dataset):
         index = index.astype({"x": float, "y": float})
         return index.assign(path="images/" + index["image_id"], split="")
 
-    def validate(self, root: Path) -> list[Finding]:
+    def validate(self, root: Path) -> list[CheckResult]:
         """Count the images."""
-        return [Finding("ok", f"{len(self.index(root))} images with a point.")]
+        return [CheckResult("ok", f"{len(self.index(root))} images with a point.")]
 
 
 class Points(Annotation[np.ndarray]):
