@@ -13,6 +13,7 @@ from bench.cells.encoders import (
     PretrainRequest,
     check_encoder,
     check_encoder_settings,
+    check_foreign_encoders,
     encoder_request,
     resolve_encoder,
 )
@@ -189,6 +190,7 @@ def run_request(request: RunRequest, progress: Progress) -> Outcome:
     store = ResultStore(request.results)
     store.tidy()
     tidy_caches()
+    check_foreign_encoders(request)
     names = expand_tasks(request.tasks)
     refused = [reason for name in names for reason in left_out(TASKS.get(name), request)]
     for reason in refused:

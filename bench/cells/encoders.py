@@ -27,6 +27,7 @@ from bench.contracts import (
     Trainer,
 )
 from bench.core.checkpoints import Checkpoint
+from bench.core.declaring import importing, is_built_in
 from bench.core.errors import (
     CheckpointError,
     DataError,
@@ -167,6 +168,32 @@ def check_encoder(request: PretrainRequest) -> None:
         _only_checkpoint(spec, request)
     else:
         _check_weights_file(spec, request)
+
+
+def check_foreign_encoders(request: RunRequest) -> None:
+    """Raise PlaceBenchError where an encoder from outside the project does not build, or gives what
+    heads cannot use: it is built and tried on two images before any image of a task is decoded."""
+    for name in backbone_names(request):
+        spec = BACKBONES.get(name)
+        declared = BACKBONES.get(name.partition("?")[0])
+        if spec.method or is_built_in(declared.build):
+            continue
+        wanted = replace(
+            _wanted(encoder_request(name, request)), checkpoint=request.checkpoints.get(name)
+        )
+        with importing(BACKBONES.plugin_of(declared.name), "failed", "Mend its encoder."):
+            check_builds(spec, wanted)
+
+
+def check_builds(spec: BackboneSpec, wanted: BackboneRequest) -> None:
+    """Raise PlaceBenchError where a builder returns no encoder that heads can use."""
+    import torch
+
+    from bench.encoding.probe import check_encoder_gives
+
+    with torch.random.fork_rng():
+        encoder = spec.build(replace(wanted, architecture=spec.architecture(wanted)))
+        check_encoder_gives(encoder)
 
 
 def _check_weights_file(spec: BackboneSpec, request: PretrainRequest) -> None:

@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 
 from bench.cells.cell import Cell
+from bench.cells.given import check_predictions, check_values
 from bench.cells.prepare import EncoderRef, TaskPlan, settings_id
 from bench.cells.results import ResultStore, provenance
 from bench.cells.seen import UNKNOWN, seen_in
 from bench.contracts import (
     BACKBONES,
+    KINDS,
     CellContext,
     GivesAccount,
     ImageEncoder,
@@ -27,6 +29,7 @@ from bench.contracts import (
     Score,
     Subset,
 )
+from bench.core.declaring import importing
 from bench.core.hashing import digest
 from bench.core.machine import use_threads
 from bench.core.storage import writing
@@ -66,16 +69,18 @@ def run_cell(
         work_dir.mkdir(parents=True, exist_ok=True)
     subsets = _subsets(cell, plan)
     context = _context(cell, plan, work_dir, device, progress)
-    with watch.phase("fit"):
-        if backbone is None:
-            fit = plan.kind.baseline(BACKBONES.get(cell.encoder_name).baseline)
-        else:
-            fit = partial(plan.kind.fit, backbone)
-        predictor = fit(subsets["train"], subsets["val"], context)
-    with watch.phase("predict"):
-        predictions = plan.kind.predict(predictor, subsets["test"], context)
-    with watch.phase("score"):
-        scores = score(plan, predictions)
+    with importing(KINDS.plugin_of(plan.kind.name), "failed", "Mend its kind of task."):
+        with watch.phase("fit"):
+            if backbone is None:
+                fit = plan.kind.baseline(BACKBONES.get(cell.encoder_name).baseline)
+            else:
+                fit = partial(plan.kind.fit, backbone)
+            predictor = fit(subsets["train"], subsets["val"], context)
+        with watch.phase("predict"):
+            predictions = plan.kind.predict(predictor, subsets["test"], context)
+        check_predictions(plan.kind, predictions, subsets["test"])
+        with watch.phase("score"):
+            scores = score(plan, predictions)
     record = _record(cell, plan, encoder, subsets, predictions, scores, watch.seconds, device)
     record |= {f"encoder:{name}": value for name, value in _account(backbone).items()}
     record = store.finish(record, predictions)
@@ -142,7 +147,11 @@ def score(plan: TaskPlan, predictions: Predictions) -> list[Score]:
     weights = cluster_weights(predictions.table["patient_id"].tolist())
     images, scores = weights.shape[1], []
     statistics = plan.kind.statistics(predictions, plan.task)
-    intervals = {metric: interval(statistic(weights)) for metric, statistic in statistics.items()}
+    intervals = {}
+    for metric, statistic in statistics.items():
+        values = statistic(weights)
+        check_values(plan.kind, metric, values, len(weights))
+        intervals[metric] = interval(values)
     for metric, statistic in statistics.items():
         counted = int(
             getattr(statistic, "n", None) or images

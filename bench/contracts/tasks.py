@@ -237,7 +237,8 @@ class TaskKind(ABC):
 
     @abstractmethod
     def predict(self, predictor: Any, test: Subset, context: CellContext) -> Predictions:
-        """Return one row per image of `test`."""
+        """Return one row per image of `test`, in its order; `extra["left_out"]` counts images that
+        have none."""
 
     @abstractmethod
     def statistics(

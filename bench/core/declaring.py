@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from types import FrameType
 
 from bench.core.errors import PlaceBenchError
@@ -25,6 +26,14 @@ _faults: ContextVar[list[PlaceBenchError] | None] = ContextVar("faults", default
 def current_plugin() -> str:
     """Return the plug-in that is being imported; "" for what is built in."""
     return _plugin.get()
+
+
+def is_built_in(code: object) -> bool:
+    """Tell whether a function or class belongs to this project, and not to a plug-in or a
+    notebook."""
+    while isinstance(code, partial):
+        code = code.func
+    return getattr(code, "__module__", "").partition(".")[0] in ("backbones", "bench", "tasks")
 
 
 def check_name(kind: str, name: object) -> None:
@@ -60,7 +69,10 @@ def collecting_faults() -> Iterator[list[PlaceBenchError]]:
 @contextmanager
 def importing(plugin: str, failed: str, hint: str) -> Iterator[None]:
     """Name the plug-in and its line in whatever its import raises; `failed` and `hint` are said
-    where that is no PlaceBenchError."""
+    where that is no PlaceBenchError. Without a plug-in, what is raised is left as it is."""
+    if not plugin:
+        yield
+        return
     with of_plugin(plugin):
         try:
             yield

@@ -120,6 +120,11 @@ class Registry(Generic[T]):
             name: self._plugins[name] for name in sorted(self._items) if self._plugins.get(name)
         }
 
+    def plugin_of(self, name: str) -> str:
+        """Return the plug-in that registered a name or the scheme of it; "" where none did."""
+        scheme = f"{name.partition(':')[0]}:"
+        return self._plugins.get(name) or self._plugins.get(scheme, "")
+
     def registered(self, plugin: str) -> list[str]:
         """Return the names and schemes (`scheme:`) that a plug-in registered."""
         return sorted(name for name, source in self._plugins.items() if source == plugin)
