@@ -337,6 +337,8 @@ def _no_names(title: str, attribute: str, value: object) -> Iterator[PlaceBenchE
 def _no_fits(title: str, baselines: object) -> Iterator[PlaceBenchError]:
     """Yield a fault where rows without an encoder are no functions by name."""
     wanted = 'a dict of functions, such as {"prior_mask": fit_prior}'
+    if not baselines:  # an empty tuple too, as kinds of before have it
+        return
     if not isinstance(baselines, Mapping):
         yield _wrong(title, "baselines", baselines, wanted)
         return
