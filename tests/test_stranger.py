@@ -86,7 +86,8 @@ def test_a_dry_run_says_which_cells_have_a_result(strangers_data: Path, tmp_path
     assert not (tmp_path / "results").exists() and not (tmp_path / "cache" / "images").exists()
     place_bench(*words, cwd=tmp_path)
     after = place_bench(*words, "--dry-run", "--seeds", "0,1", cwd=tmp_path).stdout
-    assert "1 of labels: has a result (seed 0), would run (seed 1)" in after
+    assert "1 of labels: has a result (seed 0), would run (seed 1, about" in " ".join(after.split())
+    assert "Time: about" in after and "for 2 cells" in " ".join(after.split())
     assert "4 cells (has a result: 2, would run: 2)" in after
     again = place_bench(*words, "--dry-run", "--set", "lr=0.5", cwd=tmp_path).stdout
     assert "2 cells (would run: 2)" in again

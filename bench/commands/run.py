@@ -17,9 +17,9 @@ from bench.cells.prepare import (
     expand_tasks,
 )
 from bench.cells.results import ResultStore
-from bench.commands.dry_run import print_plan
+from bench.commands.dry_run import plan_run, print_json, print_plan
 from bench.contracts import BackboneRequest, Progress
-from bench.core.errors import PlaceBenchError
+from bench.core.errors import PlaceBenchError, SettingError
 from bench.core.paths import check_cache, check_out, check_results, tidy_caches
 from bench.core.progress import default_progress
 from bench.report.leaderboard import build
@@ -31,13 +31,16 @@ if TYPE_CHECKING:
     from bench.mm.export import Head
 
 
-def run_command(request: RunRequest, *, dry_run: bool) -> int:
+def run_command(request: RunRequest, *, dry_run: bool, as_json: bool = False) -> int:
     """Run what is missing, then print the leaderboards; return the exit code (1 where a cell
-    failed)."""
+    failed). With `dry_run` say what would be run."""
     progress = default_progress()
+    if as_json and not dry_run:
+        raise SettingError("--json is for a dry run: a run writes tables.", "Add --dry-run.")
     check_run(request)
     if dry_run:
-        print_plan(request)
+        show = print_json if as_json else print_plan
+        show(plan_run(request))
         return 0
     outcome = run_request(request, progress)
     for task in outcome.tasks:

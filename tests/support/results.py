@@ -11,6 +11,7 @@ import pytest
 from bench import contracts
 from bench.cells.results import ResultStore
 from bench.contracts import Predictions, TaskSpec
+from bench.core.hashing import digest
 
 
 class _FakeKind:
@@ -54,7 +55,8 @@ def add(
     """Append a result whose 200 per-image values are the same noise around `mean` for every
     backbone; fields whose names are no words of Python stand in `named`."""
     facts = {**(named or {}), **others}
-    key = f"{backbone}-{fraction}-{seed}-{len(facts)}-{sorted(facts.items())}".replace("/", "_")
+    name = f"{backbone}-{fraction}-{seed}".replace("/", "_")
+    key = f"{name}-{digest(sorted(facts.items()))}"
     noise = np.random.default_rng(5).normal(scale=0.1, size=200)
     values = noise - noise.mean() + mean
     table = pd.DataFrame(

@@ -61,7 +61,10 @@ def run(
     data_root: DataRootOption = None,
     results: ResultsOption = Path("results"),
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be run, and run nothing.")
+        bool, typer.Option("--dry-run", help="Say what would be run and how long it takes.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --dry-run: print JSON for programs.")
     ] = False,
     on_error: Annotated[
         ErrorPolicy, typer.Option(help="At a bad file or a failure: stop, or skip it and count it.")
@@ -122,4 +125,4 @@ def run(
         workers=workers,
         threads=threads,
     )
-    raise typer.Exit(run_command(request, dry_run=dry_run))
+    raise typer.Exit(run_command(request, dry_run=dry_run, as_json=as_json))
