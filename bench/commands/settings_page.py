@@ -4,13 +4,12 @@ torch and no pandas."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 
 from bench.commands.settings import Asked, Row, displayed, settings_of_scheme, sheet
-from bench.contracts import BACKBONES, KINDS, TASKS, Profile
+from bench.contracts import BACKBONES, KINDS, TASKS
 from bench.core.meanings import explain
 
-_PROFILES: tuple[Profile, ...] = get_args(Profile)
 _HEAD = """# Settings
 
 Everything that `--set KEY=VALUE` can change: for the heads of each

@@ -263,7 +263,7 @@ def test_causal_language_model_with_a_prefix(tmp_path: Path) -> None:
     assert scores["ce_f1_micro"] > 0.9, found.table["hypothesis"].tolist()
     frozen, _ = run(cell(tmp_path / "frozen", **{**changes, "causal_lm_trained": "false", **SHORT}))
     assert frozen.extra["parameters"] < found.extra["parameters"]
-    with pytest.raises(PlaceBenchError, match="no causal language model"):
+    with pytest.raises(PlaceBenchError, match="not a causal language model"):
         (tmp_path / "empty").mkdir()
         run(cell(tmp_path / "work2", decoder="causal_lm", causal_lm=str(tmp_path / "empty")))
 
