@@ -280,7 +280,18 @@ def needs_of(kind: TaskKind, settings: Any) -> tuple[Annotation[Any], ...]:
     needs: Any = kind.needs
     if isinstance(needs, str):
         return () if needs == "images" else (ANNOTATIONS.get(needs),)
-    return tuple(needs(settings))
+    annotations = needs(settings)
+    wrong = (
+        [annotations]
+        if not isinstance(annotations, tuple)
+        else [each for each in annotations if not isinstance(each, Annotation)]
+    )
+    if wrong:
+        raise PlaceBenchError(
+            f"task kind '{kind.name}' needs {wrong[0]!r}, which is no tuple of annotations.",
+            "Return instances in a tuple, such as (Masks(),).",
+        )
+    return annotations
 
 
 def task(spec: TaskSpec) -> TaskSpec:

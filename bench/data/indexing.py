@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from bench.contracts import Dataset, OnError, Progress
+from bench.contracts import Annotation, Dataset, OnError, Progress
 from bench.core.errors import DataError, PlaceBenchError
 from bench.data.faults import Skipped, collecting
 from bench.data.index_checks import checked
@@ -49,29 +49,35 @@ def read_index(
 
 
 @contextmanager
-def naming(dataset: Dataset, method: str) -> Iterator[None]:
+def naming(
+    dataset: Dataset, method: str, annotation: Annotation[Any] | None = None
+) -> Iterator[None]:
     """Turn what `dataset.<method>` raises unforeseen into one sentence with the file and line that
-    raised it."""
+    raised it; likewise what `annotation.<method>` raises on a dataset."""
     try:
         yield
     except PlaceBenchError:
         raise
     except Exception as error:  # a plug-in's code raises anything; where it did is what helps
         frames = traceback.extract_tb(error.__traceback__)
-        home = _file_of(dataset)
-        frame = next((each for each in reversed(frames) if each.filename == home), frames[-1])
+        homes = (
+            {_file_of(dataset)} if annotation is None else {_file_of(dataset), _file_of(annotation)}
+        )
+        frame = next((each for each in reversed(frames) if each.filename in homes), frames[-1])
         reason = " ".join(str(error).split())[:200]
+        title = f"dataset '{dataset.name}'"
+        title += f", annotation '{annotation.name}'" if annotation is not None else ""
         raise DataError(
-            f"dataset '{dataset.name}': {method}() fails in {frame.filename}, line {frame.lineno}: "
+            f"{title}: {method}() fails in {frame.filename}, line {frame.lineno}: "
             f"{type(error).__name__}: {reason}.",
             "Mend that line, or the file it reads.",
         ) from error
 
 
-def _file_of(dataset: Dataset) -> str:
+def _file_of(declared: Dataset | Annotation[Any]) -> str:
     import inspect
 
-    return inspect.getsourcefile(type(dataset)) or ""
+    return inspect.getsourcefile(type(declared)) or ""
 
 
 def _at_fault(index: pd.DataFrame, faults: Sequence[Skipped]) -> pd.Series:

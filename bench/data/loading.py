@@ -25,7 +25,7 @@ from bench.core.errors import DataError, NotMadeError
 from bench.core.hashing import digest
 from bench.data.cache import Item, Store, begun, data_hash, open_store
 from bench.data.images import RECIPE_VERSION, Interpolation, decode_image, resize_pad
-from bench.data.indexing import read_index
+from bench.data.indexing import naming, read_index
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,8 +108,21 @@ class Prepared:
         left_out = rows["image_id"].isin({item.id for item in self.skipped})
         rows = rows[~left_out].reset_index(drop=True)
         positions = self._image_positions(rows)
-        values = {type(each): stored.of(rows) for each, stored in self.annotations}
+        values = {type(each): self._values(each, stored, rows) for each, stored in self.annotations}
         return Subset(rows, positions, self.image_store.pixels, values)
+
+    def _values(self, annotation: Annotation[Any], stored: Stored[Any], rows: pd.DataFrame) -> Any:
+        """Return what an annotation holds for `rows`; raise DataError where an array is of another
+        length."""
+        with naming(self.dataset, "of", annotation):
+            values = stored.of(rows)
+        if isinstance(values, np.ndarray) and values.shape[:1] != (len(rows),):
+            raise DataError(
+                f"annotation '{annotation.name}' of dataset '{self.dataset.name}' has shape "
+                f"{list(values.shape)} for {len(rows)} rows.",
+                f"Return [{len(rows)}, ...], in the order of the rows.",
+            )
+        return values
 
     def _image_positions(self, rows: pd.DataFrame) -> np.ndarray:
         slots = dict(zip(self.image_store.ids, self.image_store.positions.tolist(), strict=True))
@@ -168,15 +181,25 @@ def prepare(
     prepared: list[tuple[Annotation[Any], Stored[Any]]] = []
     for annotation in annotations:
         source = Source(dataset, index, Path(root), size, workers, on_error, make, progress)
-        stored = annotation.prepare(source)
+        with naming(dataset, "prepare", annotation):
+            stored = annotation.prepare(source)
+        if not isinstance(stored, Stored):
+            raise DataError(
+                f"annotation '{annotation.name}' prepares {type(stored).__name__}.",
+                "Return a bench.contracts.Stored, such as bench.data.annotations.PerImage.",
+            )
         index = _without(index, stored.skipped)
         skipped += tuple(stored.skipped)
         prepared.append((annotation, stored))
     named = [stored for annotation, stored in prepared if annotation.keys_features]
     others = [stored for annotation, stored in prepared if not annotation.keys_features]
-    pixels = _hash_pixels(images, named, scaling)
-    features = _hash_with(pixels, named, index)
-    content = _hash_with(features, others, index)
+    features = _hash_pixels(images, named, scaling)
+    for stored in named:
+        features = _hash_with(features, stored.content(index))
+    content = features
+    for stored in others:
+        caches = (data_hash(*stored.caches),) if stored.caches else ()
+        content = _hash_with(content, (*caches, *stored.content(index)))
     return Prepared(dataset, Path(root), index, images, prepared, features, content, skipped)
 
 
@@ -187,13 +210,9 @@ def _hash_pixels(images: Store, annotations: Iterable[Stored[Any]], scaling: Sca
     return pixels if scaling == "range" else digest([pixels, scaling])
 
 
-def _hash_with(before: str, annotations: Iterable[Stored[Any]], index: pd.DataFrame) -> str:
-    """Return the hash `before` with what each of `annotations` holds for the images of `index`."""
-    for stored in annotations:
-        content = stored.content(index)
-        if content:
-            before = digest([before, *content])
-    return before
+def _hash_with(before: str, content: tuple[Any, ...]) -> str:
+    """Return the hash `before` with more content; where there is none, as it is."""
+    return digest([before, *content]) if content else before
 
 
 def _without(index: pd.DataFrame, skipped: Sequence[Skipped]) -> pd.DataFrame:
