@@ -34,6 +34,7 @@ from bench.core.hashing import digest
 from bench.core.machine import use_threads
 from bench.core.storage import writing
 from bench.metrics.bootstrap import cluster_weights, interval, point
+from bench.metrics.weights import images_counted
 
 
 class Stopwatch:
@@ -145,18 +146,18 @@ def score(plan: TaskPlan, predictions: Predictions) -> list[Score]:
     weights at a time.
     """
     weights = cluster_weights(predictions.table["patient_id"].tolist())
-    images, scores = weights.shape[1], []
+    images = weights.shape[1]
     statistics = plan.kind.statistics(predictions, plan.task)
     intervals = {}
     for metric, statistic in statistics.items():
         values = statistic(weights)
         check_values(plan.kind, metric, values, len(weights))
         intervals[metric] = interval(values)
+    scores = []
     for metric, statistic in statistics.items():
-        counted = int(
-            getattr(statistic, "n", None) or images
-        )  # a subgroup's metric knows its own number of images
-        scores.append(Score(metric, point(statistic, images), *intervals[metric], counted))
+        value = point(statistic, images)
+        low, high = intervals[metric]
+        scores.append(Score(metric, value, low, high, images_counted(statistic, images)))
     return scores
 
 

@@ -26,13 +26,15 @@ def cluster_weights(
     """
     unique, inverse = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
     rng = np.random.default_rng(seed)
-    counts = rng.multinomial(len(unique), np.full(len(unique), 1 / len(unique)), size=resamples)
+    uniform = np.full(len(unique), 1 / len(unique))
+    counts = rng.multinomial(len(unique), uniform, size=resamples)
     return counts[:, inverse]
 
 
 def point(statistic: Statistic, n: int) -> float:
     """Return a statistic with every image counted once."""
-    return float(statistic(np.ones((1, n), dtype=np.int64))[0])
+    once = np.ones((1, n), dtype=np.int64)
+    return float(statistic(once)[0])
 
 
 def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
@@ -81,10 +83,14 @@ def ranked(estimates: Mapping[str, Estimate], *, lower_is_better: bool = False) 
     """Return the names from best to worst; an undefined value (NaN) comes last, equal values by
     name."""
     sign = 1 if lower_is_better else -1
-    return sorted(
-        estimates,
-        key=lambda name: (np.isnan(estimates[name].value), sign * estimates[name].value, name),
-    )
+
+    def order(name: str) -> tuple[bool, float, str]:
+        """Return what names are sorted by: an undefined value last, then the value, then the
+        name."""
+        value = estimates[name].value
+        return bool(np.isnan(value)), sign * value, name
+
+    return sorted(estimates, key=order)
 
 
 def differ(one: Estimate, other: Estimate) -> bool:
@@ -109,12 +115,14 @@ def tie_groups(
         if np.isnan(estimates[name].value):
             continue
         tied = [
-            place
-            for place, leader in enumerate(leaders)
+            group
+            for group, leader in enumerate(leaders)
             if not differ(estimates[leader], estimates[name])
         ]
-        groups[name] = tied[0] if tied else len(leaders)
-        if not tied:
+        if tied:
+            groups[name] = tied[0]
+        else:
+            groups[name] = len(leaders)
             leaders.append(name)
     return groups
 

@@ -16,8 +16,8 @@ from bench.metrics.decision import sigmoid
 from bench.metrics.ranking import Ranking, auroc, average_precision, rank
 from bench.metrics.weights import (
     ByImage,
-    Named,
     Once,
+    OnSomeImages,
     SharedSums,
     Statistic,
     mean_of_defined,
@@ -37,6 +37,8 @@ COUNTED: Mapping[str, Callable[[counting.Confusion], np.ndarray]] = {
     "precision": counting.precision,
     "mcc": counting.mcc,
 }
+ONE_OF_SEVERAL = ("f1", "sensitivity", "specificity", "precision")
+"""The counted metrics of one class where classes exclude each other."""
 SUBGROUP_METRICS: Mapping[str, tuple[str, ...]] = {
     "binary": ("auroc", "sensitivity", "specificity"),
     "multilabel": ("auroc", "sensitivity", "specificity"),
@@ -61,52 +63,49 @@ def classification_statistics(table: pd.DataFrame, mode: Mode) -> dict[str, Stat
     counts it.
     """
     classes = [str(name).removeprefix("label:") for name in table if str(name).startswith("label:")]
-    part = _Part.whole(len(table))
-    found = _all(table, classes, mode, part)
+    everybody = _Images.whole(len(table))
+    statistics = _all(table, classes, mode, everybody)
     for column in (str(name) for name in table if str(name).startswith("group:")):
-        found |= _subgroups(table, classes, mode, column, part)
-    return found
+        statistics.update(_subgroups(table, classes, mode, column, everybody))
+    return statistics
 
 
 @dataclass(frozen=True)
-class _Part:
+class _Images:
     """Some images of a test set of `n` and what their metrics share.
 
-    `images` [m] are their columns of the weights, `turned` the weights with a row per image (shared
-    by all parts), `sums` the weighted sums of values over these images.
+    `columns` [m] are their columns of the weights, `turned` the weights with a row per image
+    (shared by all groups of images), `sums` the weighted sums of values over these images.
     """
 
-    images: np.ndarray
+    columns: np.ndarray
     n: int
     turned: Once[ByImage]
     sums: SharedSums
 
     @classmethod
-    def whole(cls, n: int) -> _Part:
-        """Return the part of all images."""
-        images = np.arange(n)
-        return cls(images, n, Once(ByImage), SharedSums(images, n))
+    def whole(cls, n: int) -> _Images:
+        """Return all images."""
+        columns = np.arange(n)
+        return cls(columns, n, Once(ByImage), SharedSums(columns, n))
 
-    def some(self, rows: np.ndarray) -> _Part:
-        """Return the part of some `rows` of this one; itself where these are all."""
-        if len(rows) == len(self.images):
+    def some(self, rows: np.ndarray) -> _Images:
+        """Return the images in some `rows` of these; the object itself where these are all."""
+        if len(rows) == len(self.columns):
             return self
-        images = self.images[rows]
-        return _Part(images, self.n, self.turned, SharedSums(images, self.n))
+        columns = self.columns[rows]
+        return _Images(columns, self.n, self.turned, SharedSums(columns, self.n))
 
-    def named(self, found: ClassStatistics) -> dict[str, Statistic]:
-        """Return the statistics of this part, which know its size where it is not all images."""
-        if len(self.images) == self.n:
-            return dict(found)
-        return {name: Named(statistic, len(self.images)) for name, statistic in found.items()}
+    def counted(self, statistics: ClassStatistics) -> dict[str, Statistic]:
+        """Return the statistics of these images, which state their number where it is not all."""
+        number = len(self.columns)
+        if number == self.n:
+            return dict(statistics)
+        return {name: OnSomeImages(statistic, number) for name, statistic in statistics.items()}
 
     def ranked(self, score: np.ndarray, label: np.ndarray) -> dict[str, Statistic]:
         """Return the metrics of scores [m]."""
-
-        @cache
-        def ranking() -> Ranking:
-            return rank(score, label, self.images)
-
+        ranking = cache(partial(rank, score, label, self.columns))
         return {
             "auroc": Once(lambda weights: auroc(ranking(), self.turned(weights))),
             "auprc": Once(lambda weights: average_precision(ranking(), self.turned(weights))),
@@ -115,12 +114,12 @@ class _Part:
     def confusion(self, pred: np.ndarray, label: np.ndarray) -> Once[counting.Confusion]:
         """Return the counts of decisions [m] as a function of weights."""
         return Once(
-            lambda weights: counting.confusion(pred, label, self.turned(weights), self.images)
+            lambda weights: counting.confusion(pred, label, self.turned(weights), self.columns)
         )
 
     def total(self, weights: np.ndarray) -> np.ndarray:
         """Return the sum of the weights of these images [R]."""
-        return self.turned(weights).total(self.images)
+        return self.turned(weights).total(self.columns)
 
     def probable(
         self, prob: np.ndarray, raw: np.ndarray, label: np.ndarray
@@ -143,15 +142,17 @@ class _Part:
         return lambda weights: ratio(np.abs(sums(weights)).sum(axis=1), self.total(weights))
 
 
-def _all(table: pd.DataFrame, classes: list[str], mode: Mode, part: _Part) -> dict[str, Statistic]:
+def _all(
+    table: pd.DataFrame, classes: list[str], mode: Mode, images: _Images
+) -> dict[str, Statistic]:
     if mode == "multiclass":
-        return _multiclass(table, classes, part)
-    each = {name: _one_class(table, name, part) for name in classes}
+        return _multiclass(table, classes, images)
+    by_class = {name: _one_class(table, name, images) for name in classes}
     if mode == "binary":
-        return dict(each[classes[0]].statistics)
-    statistics = {name: one.statistics for name, one in each.items()}
-    counts = [one.counts for one in each.values()]
-    return _macro(statistics) | _micro(table, classes, part, counts)
+        return dict(by_class[classes[0]].statistics)
+    macro = _macro({name: metrics.statistics for name, metrics in by_class.items()})
+    counts = [metrics.counts for metrics in by_class.values()]
+    return macro | _micro(table, classes, images, counts)
 
 
 def _column(table: pd.DataFrame, kind: str, name: str) -> np.ndarray:
@@ -159,30 +160,30 @@ def _column(table: pd.DataFrame, kind: str, name: str) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class _Class:
+class _ClassMetrics:
     """The metrics of one class, and the counts of its decisions."""
 
     statistics: ClassStatistics
     counts: Once[counting.Confusion]
 
 
-def _one_class(table: pd.DataFrame, name: str, part: _Part) -> _Class:
+def _one_class(table: pd.DataFrame, name: str, images: _Images) -> _ClassMetrics:
     """Return the metrics of one class; images whose label is not known are left out."""
     rows = np.flatnonzero(~np.isnan(_column(table, "label", name)))
     label, score, prob, pred = (
         _column(table, kind, name)[rows] for kind in ("label", "score", "prob", "pred")
     )
-    known = part.some(rows)
-    counts = known.confusion(pred, label)
-    found = {
-        **known.ranked(score, label),
+    labelled = images.some(rows)
+    counts = labelled.confusion(pred, label)
+    statistics = {
+        **labelled.ranked(score, label),
         **_decided(counts),
-        **known.probable(prob, sigmoid(score), label),
+        **labelled.probable(prob, sigmoid(score), label),
     }
     if f"above:{name}" in table:
-        above = known.confusion(_column(table, "above", name)[rows], label)
-        found["accuracy"] = partial(_from_counts, counting.accuracy, above)
-    return _Class(known.named(found), counts)
+        above = labelled.confusion(_column(table, "above", name)[rows], label)
+        statistics["accuracy"] = partial(_from_counts, counting.accuracy, above)
+    return _ClassMetrics(labelled.counted(statistics), counts)
 
 
 def _decided(counts: Once[counting.Confusion]) -> dict[str, Statistic]:
@@ -197,78 +198,96 @@ def _from_counts(
     return function(counts(weights))
 
 
-def _macro(each: Mapping[str, ClassStatistics]) -> dict[str, Statistic]:
-    found: dict[str, Statistic] = {}
-    for metric in next(iter(each.values())):
-        parts = [statistics[metric] for statistics in each.values()]
-        found[metric] = partial(mean_of_defined, parts)
-        found |= {f"{metric}:{name}": statistics[metric] for name, statistics in each.items()}
-    found["undefined_classes"] = partial(
-        _undefined, [statistics["auroc"] for statistics in each.values()]
+def _macro(by_class: Mapping[str, ClassStatistics]) -> dict[str, Statistic]:
+    """Return the mean of every metric over classes, and the metrics of each class."""
+    means: dict[str, Statistic] = {}
+    for metric in next(iter(by_class.values())):
+        of_classes = {name: statistics[metric] for name, statistics in by_class.items()}
+        means[metric] = partial(mean_of_defined, list(of_classes.values()))
+        for name, statistic in of_classes.items():
+            means[f"{metric}:{name}"] = statistic
+    aurocs = [statistics["auroc"] for statistics in by_class.values()]
+    means["undefined_classes"] = partial(_undefined, aurocs)
+    return means
+
+
+def _undefined(statistics: Sequence[Statistic], weights: np.ndarray) -> np.ndarray:
+    """Return how many of `statistics` have no value, per resample [R]."""
+    values = np.stack([statistic(weights) for statistic in statistics])
+    return np.isnan(values).sum(axis=0).astype(float)
+
+
+def _stacked(table: pd.DataFrame, kind: str, classes: list[str]) -> np.ndarray:
+    """Return the columns of one kind of all classes [n, K]."""
+    return np.stack([_column(table, kind, name) for name in classes], axis=1)
+
+
+def _added(
+    of_classes: Sequence[Once[counting.Confusion]], weights: np.ndarray
+) -> counting.Confusion:
+    """Return the counts of all classes together."""
+    counts = [of_class(weights) for of_class in of_classes]
+    return counting.Confusion(
+        tp=np.sum([c.tp for c in counts], axis=0),
+        fp=np.sum([c.fp for c in counts], axis=0),
+        fn=np.sum([c.fn for c in counts], axis=0),
+        tn=np.sum([c.tn for c in counts], axis=0),
     )
-    return found
-
-
-def _undefined(parts: Sequence[Statistic], weights: np.ndarray) -> np.ndarray:
-    return np.isnan(np.stack([part(weights) for part in parts])).sum(axis=0).astype(float)
 
 
 def _micro(
     table: pd.DataFrame,
     classes: list[str],
-    part: _Part,
-    each: Sequence[Once[counting.Confusion]],
+    images: _Images,
+    counts_of_classes: Sequence[Once[counting.Confusion]],
 ) -> dict[str, Statistic]:
     """Return the metrics over all (image, class) pairs taken together."""
-    labels, scores = (np.stack([_column(table, k, c) for c in classes]) for k in ("label", "score"))
-    known = ~np.isnan(labels)
+    labels = _stacked(table, "label", classes).T  # class by class: the order decides last digits
+    scores = _stacked(table, "score", classes).T
+    labelled = ~np.isnan(labels)
 
     @cache
     def ranking() -> Ranking:
-        images = np.broadcast_to(part.images, labels.shape)[known]
-        return rank(scores[known], labels[known], images)
+        """Return all pairs with a label, ranked."""
+        columns = np.broadcast_to(images.columns, labels.shape)[labelled]
+        return rank(scores[labelled], labels[labelled], columns)
 
-    def confusion(weights: np.ndarray) -> counting.Confusion:
-        found = [counts(weights) for counts in each]
-        return counting.Confusion(
-            *(sum(getattr(c, cell) for c in found) for cell in ("tp", "fp", "fn", "tn"))
-        )
-
-    counts = Once(confusion)
+    counts = Once(partial(_added, counts_of_classes))
     return {
-        "auroc_micro": lambda weights: auroc(ranking(), part.turned(weights)),
-        "auprc_micro": lambda weights: average_precision(ranking(), part.turned(weights)),
+        "auroc_micro": lambda weights: auroc(ranking(), images.turned(weights)),
+        "auprc_micro": lambda weights: average_precision(ranking(), images.turned(weights)),
         "f1_micro": partial(_from_counts, counting.f1, counts),
         "precision_micro": partial(_from_counts, counting.precision, counts),
         "recall_micro": partial(_from_counts, counting.sensitivity, counts),
     }
 
 
-def _multiclass(table: pd.DataFrame, classes: list[str], part: _Part) -> dict[str, Statistic]:
+def _multiclass(table: pd.DataFrame, classes: list[str], images: _Images) -> dict[str, Statistic]:
     """Return the metrics of exclusive classes; every image has one true and one predicted class."""
     label, score, prob, pred = (
-        np.stack([_column(table, k, c) for c in classes], 1)
-        for k in ("label", "score", "prob", "pred")
+        _stacked(table, kind, classes) for kind in ("label", "score", "prob", "pred")
     )
-    true, chosen = label.argmax(axis=1), pred.argmax(axis=1)
-    counts = Once(
-        lambda weights: counting.class_counts(
-            chosen, true, len(classes), part.turned(weights), part.images
-        )
-    )
-    each: dict[str, ClassStatistics] = {}
+    true = label.argmax(axis=1)
+    predicted = pred.argmax(axis=1)
+
+    def class_counts(weights: np.ndarray) -> np.ndarray:
+        """Return the confusion matrix [R, K, K]."""
+        turned = images.turned(weights)
+        return counting.class_counts(predicted, true, len(classes), turned, images.columns)
+
+    counts = Once(class_counts)
+    by_class: dict[str, ClassStatistics] = {}
     for k, name in enumerate(classes):
         decided = _decided(Once(partial(_class_counts, counts, k)))
-        wanted = ("f1", "sensitivity", "specificity", "precision")
-        each[name] = {
-            **part.ranked(score[:, k], label[:, k]),
-            **{metric: decided[metric] for metric in wanted},
+        by_class[name] = {
+            **images.ranked(score[:, k], label[:, k]),
+            **{metric: decided[metric] for metric in ONE_OF_SEVERAL},
         }
-    found = _macro(each)
-    found["balanced_accuracy"] = found.pop("sensitivity")
-    found["accuracy"] = lambda weights: _share_right(counts(weights))
-    found["mcc"] = lambda weights: counting.multiclass_mcc(counts(weights))
-    return found | _multiclass_probable(prob, np.exp(score), label, part)
+    statistics = _macro(by_class)
+    statistics["balanced_accuracy"] = statistics.pop("sensitivity")
+    statistics["accuracy"] = lambda weights: _share_right(counts(weights))
+    statistics["mcc"] = lambda weights: counting.multiclass_mcc(counts(weights))
+    return statistics | _multiclass_probable(prob, np.exp(score), label, images)
 
 
 def _class_counts(
@@ -278,39 +297,46 @@ def _class_counts(
 
 
 def _share_right(counts: np.ndarray) -> np.ndarray:
-    return ratio(np.trace(counts, axis1=-2, axis2=-1), counts.sum(axis=(-1, -2)))
+    right = np.trace(counts, axis1=-2, axis2=-1)
+    return ratio(right, counts.sum(axis=(-1, -2)))
 
 
 def _multiclass_probable(
-    prob: np.ndarray, raw: np.ndarray, label: np.ndarray, part: _Part
+    prob: np.ndarray, raw: np.ndarray, label: np.ndarray, images: _Images
 ) -> dict[str, Statistic]:
+    """Return the metrics of probabilities [m, K], calibrated and `raw`."""
+
     @cache
     def ranking() -> Ranking:
-        return rank(raw.ravel(), label.ravel(), np.repeat(part.images, label.shape[1]))
+        """Return all pairs of image and class, ranked."""
+        columns = np.repeat(images.columns, label.shape[1])
+        return rank(raw.ravel(), label.ravel(), columns)
 
     return {
-        "auroc_micro": lambda weights: auroc(ranking(), part.turned(weights)),
-        "brier": part.brier(prob, label),
-        "ece": part.calibration_error(prob.max(axis=1), _hit(prob, label)),
-        "ece_uncalibrated": part.calibration_error(raw.max(axis=1), _hit(raw, label)),
+        "auroc_micro": lambda weights: auroc(ranking(), images.turned(weights)),
+        "brier": images.brier(prob, label),
+        "ece": images.calibration_error(prob.max(axis=1), _hit(prob, label)),
+        "ece_uncalibrated": images.calibration_error(raw.max(axis=1), _hit(raw, label)),
     }
 
 
 def _hit(prob: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Return 1 for every image [m] whose most probable class is its true one, else 0."""
     return label[np.arange(len(label)), prob.argmax(axis=1)]
 
 
 def _subgroups(
-    table: pd.DataFrame, classes: list[str], mode: Mode, column: str, part: _Part
+    table: pd.DataFrame, classes: list[str], mode: Mode, column: str, images: _Images
 ) -> dict[str, Statistic]:
-    """Return `<metric>@<what>=<value>` for every known value of a group column."""
-    what, values = column.removeprefix("group:"), table[column].astype(str).to_numpy()
-    found: dict[str, Statistic] = {}
+    """Return `<metric>@<group>=<value>` for every known value of a group column."""
+    group = column.removeprefix("group:")
+    values = table[column].astype(str).to_numpy()
+    statistics: dict[str, Statistic] = {}
     for value in sorted(set(values) - {"", "nan"}):
         rows = np.flatnonzero(values == value)
-        own = _all(table.iloc[rows].reset_index(drop=True), classes, mode, part.some(rows))
-        found |= {
-            f"{metric}@{what}={value}": Named(own[metric], len(rows))
-            for metric in SUBGROUP_METRICS[mode]
-        }
-    return found
+        members = table.iloc[rows].reset_index(drop=True)
+        of_members = _all(members, classes, mode, images.some(rows))
+        for metric in SUBGROUP_METRICS[mode]:
+            statistic = OnSomeImages(of_members[metric], len(rows))
+            statistics[f"{metric}@{group}={value}"] = statistic
+    return statistics

@@ -9,6 +9,9 @@ import numpy as np
 from bench.metrics.weights import ByImage, group_matrix, ratio, weighted_mean, weighted_sums
 
 BINS = 15
+_TP = 0
+_FP = 1
+_FN = 2
 
 
 @dataclass(frozen=True)
@@ -29,14 +32,19 @@ def confusion(
 ) -> Confusion:
     """Count `predicted` 0/1 [m] against `labels` 0/1 [m] per row of `weights` [R, n]; entry i
     belongs to image `images[i]` (default i)."""
-    p, y = np.asarray(predicted).astype(bool), np.asarray(labels).astype(bool)
+    decided = np.asarray(predicted).astype(bool)
+    true = np.asarray(labels).astype(bool)
     turned = ByImage.of(weights)
-    images = np.arange(len(p)) if images is None else images
-    chosen = np.flatnonzero(p | y)  # the rest, most of them, are true negatives
-    kind = np.where(p[chosen] & y[chosen], 0, np.where(p[chosen], 1, 2))
-    groups = group_matrix(kind, images[chosen], 3, turned.weights.shape[1])
+    if images is None:
+        images = np.arange(len(decided))
+    rows = np.flatnonzero(decided | true)  # the rest, most of them, are true negatives
+    cell = np.full(len(rows), _FN)
+    cell[decided[rows]] = _FP
+    cell[decided[rows] & true[rows]] = _TP
+    groups = group_matrix(cell, images[rows], 3, turned.weights.shape[1])
     tp, fp, fn = turned.sums(groups).astype(float)
-    return Confusion(tp, fp, fn, turned.total(images) - tp - fp - fn)
+    tn = turned.total(images) - tp - fp - fn
+    return Confusion(tp, fp, fn, tn)
 
 
 def accuracy(c: Confusion) -> np.ndarray:
@@ -68,8 +76,9 @@ def f1(c: Confusion) -> np.ndarray:
 def mcc(c: Confusion) -> np.ndarray:
     """Return Matthews' correlation [R]: 0 for a constant decision, NaN where the labels have one
     value only."""
-    table = np.stack([np.stack([c.tn, c.fp], axis=-1), np.stack([c.fn, c.tp], axis=-1)], axis=-2)
-    return multiclass_mcc(table)
+    negatives = np.stack([c.tn, c.fp], axis=-1)
+    positives = np.stack([c.fn, c.tp], axis=-1)
+    return multiclass_mcc(np.stack([negatives, positives], axis=-2))
 
 
 def class_counts(
@@ -81,10 +90,11 @@ def class_counts(
 ) -> np.ndarray:
     """Return confusion matrices [R, true K, predicted K] of class numbers [m] per row of `weights`
     [R, n]; entry i belongs to image `images[i]` (default i)."""
-    pair = np.asarray(labels) * classes + np.asarray(predicted)
+    cell = np.asarray(labels) * classes + np.asarray(predicted)
     turned = ByImage.of(weights)
-    images = np.arange(len(pair)) if images is None else images
-    groups = group_matrix(pair, images, classes * classes, turned.weights.shape[1])
+    if images is None:
+        images = np.arange(len(cell))
+    groups = group_matrix(cell, images, classes * classes, turned.weights.shape[1])
     counts = turned.sums(groups).astype(float)
     return np.ascontiguousarray(counts.T).reshape(-1, classes, classes)
 
@@ -92,30 +102,33 @@ def class_counts(
 def multiclass_mcc(counts: np.ndarray) -> np.ndarray:
     """Return Gorodkin's R_K of confusion matrices [R, K, K] (Gorodkin 2004); conventions as in
     `mcc`."""
-    true, predicted, total = counts.sum(axis=-1), counts.sum(axis=-2), counts.sum(axis=(-1, -2))
+    true = counts.sum(axis=-1)
+    predicted = counts.sum(axis=-2)
+    total = counts.sum(axis=(-1, -2))
     right = np.trace(counts, axis1=-2, axis2=-1)
+    covariance = right * total - (true * predicted).sum(axis=-1)
     spread_true = total**2 - (true**2).sum(axis=-1)
     spread_predicted = total**2 - (predicted**2).sum(axis=-1)
-    value = ratio(
-        right * total - (true * predicted).sum(axis=-1),
-        np.sqrt(spread_true * spread_predicted),
-        empty=0.0,
-    )
-    return np.where(spread_true == 0, np.nan, value)
+    correlation = ratio(covariance, np.sqrt(spread_true * spread_predicted), empty=0.0)
+    return np.where(spread_true == 0, np.nan, correlation)
 
 
 def one_against_rest(counts: np.ndarray, k: int) -> Confusion:
     """Return the binary counts of class `k` from confusion matrices [R, K, K]."""
     tp = counts[:, k, k]
-    fp, fn = counts[:, :, k].sum(axis=1) - tp, counts[:, k, :].sum(axis=1) - tp
-    return Confusion(tp, fp, fn, counts.sum(axis=(1, 2)) - tp - fp - fn)
+    fp = counts[:, :, k].sum(axis=1) - tp
+    fn = counts[:, k, :].sum(axis=1) - tp
+    tn = counts.sum(axis=(1, 2)) - tp - fp - fn
+    return Confusion(tp, fp, fn, tn)
 
 
 def squared_errors(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return the squared error [n, 1] of probabilities [n] (of class 1), or [n, K] summed over
     classes, against 0/1 `labels`: its weighted mean is the Brier score."""
-    error = (np.asarray(probabilities, float) - np.asarray(labels, float)) ** 2
-    return (error if error.ndim == 1 else error.sum(axis=1))[:, None]
+    errors = (np.asarray(probabilities, float) - np.asarray(labels, float)) ** 2
+    if errors.ndim == 1:
+        return errors[:, None]
+    return errors.sum(axis=1, keepdims=True)
 
 
 def brier(probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -128,9 +141,10 @@ def calibration_gaps(confidence: np.ndarray, right: np.ndarray, bins: int = BINS
     """Return what each image adds to the gap of its bin [n, bins]: `confidence` [n] less `right`
     [n] 0/1. Bins are closed above."""
     confidence = np.asarray(confidence, dtype=float)
-    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    image = np.arange(len(confidence))
+    bin_index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     gaps = np.zeros((len(confidence), bins))
-    gaps[np.arange(len(confidence)), place] = confidence - np.asarray(right, dtype=float)
+    gaps[image, bin_index] = confidence - np.asarray(right, dtype=float)
     return gaps
 
 

@@ -33,7 +33,8 @@ def choose_threshold(scores: np.ndarray, labels: np.ndarray, rule: Rule = "f1") 
     is their middle; of equal ones the highest threshold is taken. Raise DataError where the labels
     have one value only.
     """
-    scores, labels = np.asarray(scores, dtype=float), np.asarray(labels).astype(bool)
+    scores = np.asarray(scores, dtype=float)
+    labels = np.asarray(labels).astype(bool)
     if labels.all() or not labels.any():
         raise DataError(
             f"a threshold cannot be chosen on {len(labels)} validation images with one label "
@@ -41,18 +42,19 @@ def choose_threshold(scores: np.ndarray, labels: np.ndarray, rule: Rule = "f1") 
             "Add images.",
         )
     order = np.argsort(-scores, kind="stable")
-    ranked, tp = scores[order], np.cumsum(labels[order])
+    ranked = scores[order]
+    tp = np.cumsum(labels[order])
     fp = np.arange(1, len(ranked) + 1) - tp
-    value = (
-        2 * tp / (labels.sum() + tp + fp)
-        if rule == "f1"
-        else tp / labels.sum() - fp / (~labels).sum()
-    )
-    cut = np.append(ranked[1:] < ranked[:-1], True)
-    best = int(np.argmax(np.where(cut, value, -np.inf)))
-    return float(
-        ranked[best] - 1.0 if best == len(ranked) - 1 else (ranked[best] + ranked[best + 1]) / 2
-    )
+    positives = labels.sum()
+    if rule == "f1":
+        value = 2 * tp / (positives + tp + fp)
+    else:
+        value = tp / positives - fp / (~labels).sum()
+    last_of_equal = np.append(ranked[1:] < ranked[:-1], True)
+    best = int(np.argmax(np.where(last_of_equal, value, -np.inf)))
+    if best == len(ranked) - 1:
+        return float(ranked[best] - 1.0)
+    return float((ranked[best] + ranked[best + 1]) / 2)
 
 
 def best_score(scores: np.ndarray, labels: np.ndarray) -> float:
@@ -64,7 +66,8 @@ def best_score(scores: np.ndarray, labels: np.ndarray) -> float:
     """
     from sklearn.metrics import precision_recall_curve
 
-    scores, labels = np.asarray(scores, dtype=float), np.asarray(labels).astype(bool)
+    scores = np.asarray(scores, dtype=float)
+    labels = np.asarray(labels).astype(bool)
     if not len(scores):
         raise DataError("a threshold cannot be chosen on no image.", "Add images.")
     if not labels.any():
@@ -81,20 +84,25 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     log T; convex in 1 / T.
     """
     logits = np.asarray(logits, dtype=float)
-
-    def loss(log_t: float) -> float:
-        scaled = logits / np.exp(log_t)
-        if logits.ndim == 1:
-            return float(
-                np.logaddexp(0.0, np.where(np.asarray(labels).astype(bool), -scaled, scaled)).mean()
-            )
-        return float(
-            -log_softmax(scaled)[np.arange(len(logits)), np.asarray(labels, dtype=int)].mean()
-        )
-
+    labels = np.asarray(labels)
     low, high = np.log(TEMPERATURES)
     golden = (np.sqrt(5) - 1) / 2
     while high - low > 1e-5:
-        left, right = high - golden * (high - low), low + golden * (high - low)
-        low, high = (low, right) if loss(left) <= loss(right) else (left, high)
+        left = high - golden * (high - low)
+        right = low + golden * (high - low)
+        left_loss = _log_loss(logits / np.exp(left), labels)
+        right_loss = _log_loss(logits / np.exp(right), labels)
+        if left_loss <= right_loss:
+            high = right
+        else:
+            low = left
     return float(np.exp((low + high) / 2))
+
+
+def _log_loss(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Return the mean log loss of logits [n] against 0/1, or [n, K] against class numbers."""
+    if logits.ndim == 1:
+        against = np.where(labels.astype(bool), -logits, logits)
+        return float(np.logaddexp(0.0, against).mean())
+    images = np.arange(len(logits))
+    return float(-log_softmax(logits)[images, labels.astype(int)].mean())

@@ -33,10 +33,12 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
     order given; NaN stays NaN."""
     p = np.asarray(p_values, dtype=float)
     adjusted = np.full(len(p), np.nan)
-    known = np.flatnonzero(~np.isnan(p))
-    order = known[np.argsort(p[known], kind="stable")]
+    defined = np.flatnonzero(~np.isnan(p))
+    order = defined[np.argsort(p[defined], kind="stable")]
+    if not len(order):
+        return adjusted
     steps = p[order] * np.arange(len(order), 0, -1)
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(steps)) if len(order) else []
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(steps))
     return adjusted
 
 
@@ -59,15 +61,9 @@ def all_differences(estimates: Mapping[str, Estimate]) -> list[Difference]:
     pairs."""
     pairs = list(combinations(estimates, 2))
     p_values = [paired_p_value(estimates[a].resampled, estimates[b].resampled) for a, b in pairs]
-    rows = zip(pairs, p_values, holm(p_values), strict=True)
-    return [
-        Difference(
-            a,
-            b,
-            estimates[a].value - estimates[b].value,
-            *difference(estimates[a], estimates[b]),
-            p,
-            float(corrected),
-        )
-        for (a, b), p, corrected in rows
-    ]
+    differences = []
+    for (a, b), p, corrected in zip(pairs, p_values, holm(p_values), strict=True):
+        value = estimates[a].value - estimates[b].value
+        low, high = difference(estimates[a], estimates[b])
+        differences.append(Difference(a, b, value, low, high, p, float(corrected)))
+    return differences

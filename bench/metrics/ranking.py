@@ -31,7 +31,8 @@ class Ranking:
         """Return what sums over weights need: positives of one score together, negatives between
         two scores of positives together."""
         first, start, step = np.unique(self.first, return_index=True, return_inverse=True)
-        below, tied = self.below[start], self.below_or_tied[start]
+        below = self.below[start]
+        tied = self.below_or_tied[start]
         edges = np.unique(np.concatenate([[0], below, tied]))
         segment = np.searchsorted(edges, np.arange(len(self.negative)), side="right") - 1
         images = np.concatenate([self.positive, self.negative])
@@ -64,17 +65,21 @@ class Steps:
 def rank(scores: np.ndarray, labels: np.ndarray, images: np.ndarray | None = None) -> Ranking:
     """Sort `scores` [m] of 0/1 `labels` [m]; entry i belongs to image `images[i]` (default i, one
     entry per image)."""
-    scores, labels = np.asarray(scores, dtype=float), np.asarray(labels).astype(bool)
+    scores = np.asarray(scores, dtype=float)
+    labels = np.asarray(labels).astype(bool)
     images = np.arange(len(scores)) if images is None else np.asarray(images)
     order = np.argsort(scores, kind="stable")
-    up, down = order[labels[order]], order[~labels[order]]
-    high, low = scores[up], scores[down]
-    sides = (
-        np.searchsorted(low, high, "left"),
-        np.searchsorted(low, high, "right"),
-        np.searchsorted(high, high, "left"),
+    positive = order[labels[order]]
+    negative = order[~labels[order]]
+    positive_scores = scores[positive]
+    negative_scores = scores[negative]
+    return Ranking(
+        positive=images[positive],
+        negative=images[negative],
+        below=np.searchsorted(negative_scores, positive_scores, "left"),
+        below_or_tied=np.searchsorted(negative_scores, positive_scores, "right"),
+        first=np.searchsorted(positive_scores, positive_scores, "left"),
     )
-    return Ranking(images[up], images[down], *sides)
 
 
 def _blocks(
@@ -82,21 +87,25 @@ def _blocks(
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Yield per block of resamples: the positives of each step [G, r], the negatives of the first
     0, 1, ... segments [K + 1, r], and the weights themselves [r, n]."""
-    steps, n = ranking.steps, weights.weights.shape[1]
-    positive = group_matrix(steps.step, ranking.positive, steps.counts[0], n)
-    negative = group_matrix(steps.segment, ranking.negative, steps.counts[1], n)
+    steps = ranking.steps
+    step_count, segment_count = steps.counts
+    n = weights.weights.shape[1]
+    positive = group_matrix(steps.step, ranking.positive, step_count, n)
+    negative = group_matrix(steps.segment, ranking.negative, segment_count, n)
     entries = max(n, len(ranking.positive) + len(ranking.negative))
     for turned, rows in weights.blocks(entries, steps.per_image):
-        ends = np.zeros((steps.counts[1] + 1, turned.shape[1]))
-        np.cumsum(negative @ turned, axis=0, out=ends[1:])
-        yield (positive @ turned).astype(float), ends, rows
+        positives = (positive @ turned).astype(float)
+        negatives = np.zeros((segment_count + 1, turned.shape[1]))
+        np.cumsum(negative @ turned, axis=0, out=negatives[1:])
+        yield positives, negatives, rows
 
 
 def _auroc(
     ranking: Ranking, positives: np.ndarray, negatives: np.ndarray, rows: np.ndarray
 ) -> np.ndarray:
     won = negatives[ranking.steps.below] + negatives[ranking.steps.below_or_tied]
-    return ratio((positives * won).sum(axis=0), 2.0 * positives.sum(axis=0) * negatives[-1])
+    pairs = positives.sum(axis=0) * negatives[-1]
+    return ratio((positives * won).sum(axis=0), 2.0 * pairs)
 
 
 def auroc(ranking: Ranking, weights: np.ndarray | ByImage) -> np.ndarray:
@@ -127,26 +136,28 @@ def influence(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     paired difference. All 0 where the labels have one value only.
     """
     labels = np.asarray(labels).astype(bool)
-    found = np.zeros(len(labels))
+    pulls = np.zeros(len(labels))
     if labels.all() or not labels.any():
-        return found
-    up, down = rank(scores, labels), rank(-np.asarray(scores, dtype=float), ~labels)
-    for ranking in (up, down):
+        return pulls
+    of_positives = rank(scores, labels)
+    of_negatives = rank(-np.asarray(scores, dtype=float), ~labels)
+    for ranking in (of_positives, of_negatives):
         wins = (ranking.below + ranking.below_or_tied) / (2 * len(ranking.negative))
-        found[ranking.positive] = (wins - wins.mean()) / len(ranking.positive)
-    return found
+        pulls[ranking.positive] = (wins - wins.mean()) / len(ranking.positive)
+    return pulls
 
 
 def _average_precision(
     ranking: Ranking, positives: np.ndarray, negatives: np.ndarray, rows: np.ndarray
 ) -> np.ndarray:
     steps = ranking.steps
-    found = np.cumsum(positives[::-1], axis=0)[::-1]
-    wrong = negatives[-1] - negatives[steps.below]
-    precision = ratio(found, found + wrong, empty=0.0)
+    true_positives = np.cumsum(positives[::-1], axis=0)[::-1]
+    false_positives = negatives[-1] - negatives[steps.below]
+    precision = ratio(true_positives, true_positives + false_positives, empty=0.0)
     of_each = np.ascontiguousarray(precision[steps.step].T)
-    own = rows[:, ranking.positive]
-    return ratio(np.einsum("rj,rj->r", own, of_each), positives.sum(axis=0))
+    positive_weights = rows[:, ranking.positive]
+    weighted = np.einsum("rj,rj->r", positive_weights, of_each)
+    return ratio(weighted, positives.sum(axis=0))
 
 
 def average_precision(ranking: Ranking, weights: np.ndarray | ByImage) -> np.ndarray:

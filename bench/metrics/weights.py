@@ -28,9 +28,12 @@ _EXACT = 2**24
 def in_blocks(function: Statistic, weights: np.ndarray, columns: int | None = None) -> np.ndarray:
     """Apply `function` to blocks of rows of `weights` [R, n] and join what it returns; memory stays
     bounded."""
-    rows = max(1, BLOCK // max(1, weights.shape[1] if columns is None else columns))
-    parts = [function(weights[start : start + rows]) for start in range(0, len(weights), rows)]
-    return np.concatenate(parts) if parts else np.empty(0)
+    if columns is None:
+        columns = weights.shape[1]
+    rows = max(1, BLOCK // max(1, columns))
+    starts = range(0, len(weights), rows)
+    results = [function(weights[start : start + rows]) for start in starts]
+    return np.concatenate(results) if results else np.empty(0)
 
 
 def ratio(numerator: np.ndarray, denominator: np.ndarray, empty: float = np.nan) -> np.ndarray:
@@ -38,9 +41,8 @@ def ratio(numerator: np.ndarray, denominator: np.ndarray, empty: float = np.nan)
     numerator, denominator = np.broadcast_arrays(
         np.asarray(numerator, float), np.asarray(denominator, float)
     )
-    return np.divide(
-        numerator, denominator, out=np.full(numerator.shape, empty), where=denominator != 0
-    )
+    quotient = np.full(numerator.shape, empty)
+    return np.divide(numerator, denominator, out=quotient, where=denominator != 0)
 
 
 def weighted_sums(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -52,21 +54,23 @@ def weighted_sums(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 def weighted_mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return the weighted mean of `values` [n] per row of `weights` [R, n]; undefined (NaN) where
     all weights are 0."""
-    return ratio(weighted_sums(values[:, None], weights)[:, 0], weights.sum(axis=1))
+    sums = weighted_sums(values[:, None], weights)[:, 0]
+    return ratio(sums, weights.sum(axis=1))
 
 
 def mean_of_known(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return the weighted mean of those `values` [n] that are not NaN [R]; NaN where none is."""
-    known = ~np.isnan(values)
-    return weighted_mean(values[known], weights[:, known])
+    defined = ~np.isnan(values)
+    return weighted_mean(values[defined], weights[:, defined])
 
 
 def mean_of_defined(parts: Sequence[Statistic], weights: np.ndarray) -> np.ndarray:
     """Return the mean over `parts` [R] of those that are defined (not NaN) in a resample; NaN where
     none is."""
-    values = np.stack([part(weights) for part in parts])
-    known = ~np.isnan(values)
-    return ratio(np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0))
+    values = np.stack([statistic(weights) for statistic in parts])
+    defined = ~np.isnan(values)
+    sums = np.where(defined, values, 0.0).sum(axis=0)
+    return ratio(sums, defined.sum(axis=0))
 
 
 def weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -74,18 +78,21 @@ def weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     mean of the middle two."""
     order = np.argsort(values, kind="stable")
     ranked = np.asarray(values, dtype=float)[order]
+    last = len(ranked) - 1
 
-    def block(part: np.ndarray) -> np.ndarray:
-        reached = np.cumsum(part[:, order], axis=1)
-        half = reached[:, -1:] / 2 if len(order) else np.zeros((len(part), 1))
+    def medians(block: np.ndarray) -> np.ndarray:
+        """Return the median per row of a block of weights."""
+        reached = np.cumsum(block[:, order], axis=1)
+        half = reached[:, -1:] / 2
         slack = 1e-9 * half  # weights that are shares, e.g. thirds, do not add up exactly
-        low, high = (reached < half - slack).sum(axis=1), (reached <= half + slack).sum(axis=1)
-        middle = (
-            ranked[np.minimum(low, len(ranked) - 1)] + ranked[np.minimum(high, len(ranked) - 1)]
-        ) / 2
+        low = (reached < half - slack).sum(axis=1)
+        high = (reached <= half + slack).sum(axis=1)
+        middle = (ranked[np.minimum(low, last)] + ranked[np.minimum(high, last)]) / 2
         return np.where(reached[:, -1] > 0, middle, np.nan)
 
-    return in_blocks(block, weights) if len(order) else np.full(len(weights), np.nan)
+    if not len(order):
+        return np.full(len(weights), np.nan)
+    return in_blocks(medians, weights)
 
 
 class ByImage:
@@ -110,16 +117,17 @@ class ByImage:
         """Return the sum over `images` [m] per resample [R]; kept, so that metrics of the same
         array of images share it."""
         if id(images) not in self._totals:
-            every = group_matrix(np.zeros(len(images), np.int64), images, 1, self.weights.shape[1])
+            one_group = np.zeros(len(images), np.int64)
+            every = group_matrix(one_group, images, 1, self.weights.shape[1])
             self._totals[id(images)] = (images, self.sums(every)[0])
         return self._totals[id(images)][1]
 
     def sums(self, groups: csr_matrix) -> np.ndarray:
         """Return the sums [K, R] of K groups of images (`group_matrix`)."""
-        count = int(groups.sum(axis=0).max()) if groups.nnz else 1
-        parts = [groups @ turned for turned, _ in self.blocks(groups.nnz, count)]
+        per_image = int(groups.sum(axis=0).max()) if groups.nnz else 1
+        sums = [groups @ turned for turned, _ in self.blocks(groups.nnz, per_image)]
         empty = np.empty((groups.shape[0], 0))
-        return np.concatenate([empty, *parts], axis=1)
+        return np.concatenate([empty, *sums], axis=1)
 
     def blocks(self, entries: int, per_image: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield blocks of resamples, [n, r] and [r, n]: few enough for `entries` values each.
@@ -131,16 +139,18 @@ class ByImage:
         start = 0
         for turned in self._turn(np.float32 if exact else np.float64):
             for first in range(0, turned.shape[1], rows):
-                part = turned[:, first : first + rows]
-                here = start + first
-                yield np.ascontiguousarray(part), self.weights[here : here + part.shape[1]]
+                block = np.ascontiguousarray(turned[:, first : first + rows])
+                begin = start + first
+                end = begin + block.shape[1]
+                yield block, self.weights[begin:end]
             start += turned.shape[1]
 
     @cached_property
     def _largest(self) -> float:
         """Return the largest total weight of a resample; infinity for weights that are not
         counts."""
-        if self.weights.dtype.kind not in "biu" or not self.weights.size or self.weights.min() < 0:
+        whole = self.weights.dtype.kind in "biu"
+        if not whole or not self.weights.size or self.weights.min() < 0:
             return np.inf
         return float(self.weights.sum(axis=1).max())
 
@@ -176,23 +186,23 @@ class SharedSums:
     def add(self, table: Callable[[], np.ndarray]) -> Statistic:
         """Return f(weights [R, n]) -> [R, J]: the sums of what `table` gives, [m, J], one row per
         image; it is asked when a sum is first wanted."""
-        place = len(self._tables)
+        position = len(self._tables)
         self._tables.append(table)
-        return lambda weights: self._sums(weights)[place]
+        return lambda weights: self._sums(weights)[position]
 
     def _all(self, weights: np.ndarray) -> list[np.ndarray]:
         count = weights.shape[1] if self._images is None else len(self._images)
         rows = max(1, BLOCK // max(1, count))
         tables = [np.asarray(table(), dtype=float) for table in self._tables]
-        parts: list[list[np.ndarray]] = [[] for _ in tables]
+        sums: list[list[np.ndarray]] = [[] for _ in tables]
         for start in range(0, len(weights), rows):
             block = weights[start : start + rows]
             if self._images is not None:
                 block = np.ascontiguousarray(block[:, self._images])
             floats = block.astype(float)
-            for part, table in zip(parts, tables, strict=True):
-                part.append(floats @ table)
-        return [np.concatenate(part) if part else np.empty((0, 0)) for part in parts]
+            for table_sums, table in zip(sums, tables, strict=True):
+                table_sums.append(floats @ table)
+        return [np.concatenate(blocks) if blocks else np.empty((0, 0)) for blocks in sums]
 
 
 class Once(Generic[T]):
@@ -201,19 +211,21 @@ class Once(Generic[T]):
 
     def __init__(self, function: Callable[[np.ndarray], T]) -> None:
         self._function = function
-        self._kept: tuple[Callable[[], np.ndarray | None], T] | None = None
+        self._last: tuple[Callable[[], np.ndarray | None], T] | None = None
 
     def __call__(self, weights: np.ndarray) -> T:
         """Return the value for `weights`, which nobody may change afterwards."""
-        if self._kept is None or self._kept[0]() is not weights:
-            self._kept = (weakref.ref(weights), self._function(weights))
-        return self._kept[1]
+        if self._last is None or self._last[0]() is not weights:
+            self._last = (weakref.ref(weights), self._function(weights))
+        return self._last[1]
 
 
 @dataclass(frozen=True)
-class Named:
-    """A statistic that knows on how many images it stands (`n`): a subgroup's is smaller than the
-    test set."""
+class OnSomeImages:
+    """A statistic of fewer images than the test set has: of a subgroup, or of those with a label.
+
+    `n` is their number, which a result states beside the value.
+    """
 
     function: Statistic
     n: int
@@ -221,3 +233,11 @@ class Named:
     def __call__(self, weights: np.ndarray) -> np.ndarray:
         """Return the value per row of `weights` [R, n_images]."""
         return self.function(weights)
+
+
+def images_counted(statistic: Statistic, test_images: int) -> int:
+    """Return the number of images that a statistic stands on: all `test_images`, unless it is one
+    of some of them."""
+    if isinstance(statistic, OnSomeImages) and statistic.n:
+        return statistic.n
+    return test_images
