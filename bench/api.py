@@ -52,8 +52,8 @@ from bench.core.naming import short_name
 from bench.core.paths import check_cache, check_results, tidy_caches
 from bench.core.progress import Silent
 from bench.core.registry import suggest
+from bench.report.csv_files import to_rows
 from bench.report.leaderboard import Table, build
-from bench.report.tables import to_rows
 from bench.report.views import Page, Views
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from bench.core.paths import CACHE_HINT
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(
-    [*ROOT.glob("*.md"), *DOCS.glob("*.md"), *(ROOT / "bench/report/published").glob("*.md")]
+    [*ROOT.glob("*.md"), *DOCS.glob("*.md"), *(ROOT / "bench/report/numbers").glob("*.md")]
 )
 PAGE_OF_KIND = {
     "classification": "classification.md",

@@ -23,8 +23,8 @@ from bench.core.errors import PlaceBenchError, SettingError
 from bench.core.paths import check_cache, check_out, check_results, tidy_caches
 from bench.core.progress import default_progress
 from bench.report.leaderboard import build
+from bench.report.leaderboard_pages import comparison, to_markdown
 from bench.report.overview import overview_markdown
-from bench.report.tables import comparison, to_markdown
 from bench.report.views import Page, Views
 
 if TYPE_CHECKING:

@@ -40,7 +40,7 @@ _COMPARABLE = (
     "evaluator_version",
     "settings_id",
 )
-_PLACE = (
+_CELL = (
     "task",
     "label",
     "backbone",
@@ -77,10 +77,9 @@ class Column:
     def differences(self, among: Collection[str] = ()) -> list[Difference]:
         """Return every paired difference (of the rows `among`), better minus worse, with p-values
         corrected for their number."""
-        names = [
-            name for name in self.order if name in self.groups and (not among or name in among)
-        ]
-        return all_differences({name: self.estimates[name] for name in names})
+        defined = [name for name in self.order if name in self.groups]
+        rows = [name for name in defined if not among or name in among]
+        return all_differences({name: self.estimates[name] for name in rows})
 
 
 @dataclass(frozen=True)
@@ -101,10 +100,31 @@ class Table:
     @property
     def rows(self) -> list[str]:
         """Return the row names, best at the largest fraction first."""
-        last = list(self.columns[-1].order)
-        return last + sorted(
-            {name for column in self.columns for name in column.estimates}.difference(last)
-        )
+        at_largest = list(self.columns[-1].order)
+        every = {name for column in self.columns for name in column.estimates}
+        return at_largest + sorted(every.difference(at_largest))
+
+    def records_of(self, row: str) -> list[Record]:
+        """Return the results behind one row, oldest first."""
+        return [record for record in self.records if self.names[str(record["key"])] == row]
+
+    def newest(self, row: str) -> Record:
+        """Return the newest result of a row, {} where it has none."""
+        records = self.records_of(row)
+        return records[-1] if records else {}
+
+    def encoder(self, row: str) -> Record:
+        """Return the result of a row that says what its encoder lacks, else any of them."""
+        return min(self.records_of(row), key=_coverage, default={})
+
+    def coverage(self, row: str) -> float:
+        """Return how much of a row's encoder came from its file, 0 to 1."""
+        return _coverage(self.encoder(row))
+
+
+def _coverage(record: Record) -> float:
+    """Return how much of an encoder came from its file; 1 where a result says nothing of it."""
+    return float(record.get("encoder:coverage", 1.0))
 
 
 @dataclass(frozen=True)
@@ -155,50 +175,54 @@ def build(store: ResultStore, task_name: str, metric: str = "") -> tuple[list[Ta
     """Return the tables of a task, and a sentence for every result that was left out and every cell
     that failed."""
     task = TASKS.get(task_name)
-    found = gather(store, task_name)
-    tables = [
-        _table(task, KINDS.get(task.kind), metric or task.main_metric, group)
-        for group in found.groups
-    ]
-    return tables, [*found.faults, *found.outdated, *failed_cells(store, task_name)]
+    kind = KINDS.get(task.kind)
+    gathered = gather(store, task_name)
+    tables = [_table(task, kind, metric or task.main_metric, group) for group in gathered.groups]
+    left_out = [*gathered.faults, *gathered.outdated, *failed_cells(store, task_name)]
+    return tables, left_out
 
 
 def _disagreement(result: Result, task: TaskSpec, kind: TaskKind) -> str:
     """Say where a record that has no hash of its predictions holds another value than they give."""
-    wanted = result.record.get(f"metric:{task.main_metric}")
-    if wanted is None:
+    recorded = result.record.get(f"metric:{task.main_metric}")
+    if recorded is None:
         return ""
     try:
         statistic = statistic_of(kind, task, task.main_metric, result.predictions)
         value = point(statistic, len(result.predictions.table))
     except (LookupError, ValueError, TypeError, AttributeError) as error:
         return f"its predictions do not fit the task ({type(error).__name__}: {error}). {AGAIN}"
-    if np.isclose(value, wanted, rtol=1e-6, atol=1e-6):
+    if np.isclose(value, recorded, rtol=1e-6, atol=1e-6):
         return ""
     return (
-        f"its predictions give {task.main_metric} {value:.6f}, its record says {wanted:.6f}. "
+        f"its predictions give {task.main_metric} {value:.6f}, its record says {recorded:.6f}. "
         "Run it again with --force."
     )
 
 
 def failed_cells(store: ResultStore, task_name: str) -> list[str]:
     """Return a sentence for every cell of a task that failed and has had no result since."""
-    later = {_place(record): str(record.get("time", "")) for record in store.records().values()}
-    return [
-        f"{record.get('title', key)} failed: {_one_line(record.get('error', 'nobody says why'))}"
-        for key, record in store.failures().items()
-        if record.get("task") == task_name
-        and later.get(_place(record), "") <= str(record.get("time", ""))
-    ]
+    finished = {_cell_digest(record): _time(record) for record in store.records().values()}
+    sentences = []
+    for key, record in store.failures().items():
+        since = finished.get(_cell_digest(record), "") > _time(record)
+        if record.get("task") == task_name and not since:
+            reason = _one_line(record.get("error", "nobody says why"))
+            sentences.append(f"{record.get('title', key)} failed: {reason}")
+    return sentences
+
+
+def _time(record: Record) -> str:
+    return str(record.get("time", ""))
 
 
 def _one_line(text: object) -> str:
     return " ".join(str(text).split())
 
 
-def _place(record: Record) -> str:
-    """Return where a result stands in a table, whatever its settings."""
-    return digest([record.get(name) for name in _PLACE])
+def _cell_digest(record: Record) -> str:
+    """Return a digest of where a result stands in a table, whatever its settings."""
+    return digest([record.get(name) for name in _CELL])
 
 
 def _architecture(record: Record) -> str:
@@ -213,7 +237,11 @@ def row_names(records: Sequence[Record]) -> dict[str, str]:
     encoders: dict[str, set[tuple[str, str]]] = defaultdict(set)
     for record in records:
         encoders[_name(record)].add(_encoder(record))
-    return {str(r["key"]): _name(r) + _mark(_encoder(r), encoders[_name(r)]) for r in records}
+    rows = {}
+    for record in records:
+        name = _name(record)
+        rows[str(record["key"])] = name + _mark(_encoder(record), encoders[name])
+    return rows
 
 
 def _encoder(record: Record) -> tuple[str, str]:
@@ -224,16 +252,19 @@ def _mark(encoder: tuple[str, str], same_label: Collection[tuple[str, str]]) -> 
     if len(same_label) == 1:
         return ""
     hashes = {weights[:6] for _, weights in same_label}
-    return f" [{encoder[1][:6] if len(hashes) == len(same_label) else digest(encoder, 6)}]"
+    if len(hashes) == len(same_label):
+        return f" [{encoder[1][:6]}]"
+    return f" [{digest(encoder, 6)}]"
 
 
 def _name(record: Record) -> str:
     architecture = _architecture(record)
     words = [str(record.get("label") or record["backbone"])]
-    words += [f"({architecture})"] if architecture else []
-    return " ".join(
-        words + [f"{key}={value}" for key, value in sorted(record["backbone_settings"].items())]
-    )
+    if architecture:
+        words.append(f"({architecture})")
+    for key, value in sorted(record["backbone_settings"].items()):
+        words.append(f"{key}={value}")
+    return " ".join(words)
 
 
 def _table(task: TaskSpec, kind: TaskKind, metric: str, results: Sequence[Aligned]) -> Table:
@@ -243,35 +274,47 @@ def _table(task: TaskSpec, kind: TaskKind, metric: str, results: Sequence[Aligne
     weights = cluster_weights(first["patient_id"].tolist())
     columns = []
     for fraction in sorted({float(record["label_fraction"]) for record in records}):
-        rows: dict[str, list[Statistic]] = defaultdict(list)
+        statistics: dict[str, list[Statistic]] = defaultdict(list)
         for result in results:
             if result.record["label_fraction"] == fraction:
+                row = names[str(result.record["key"])]
                 statistic = statistic_of(kind, task, metric, result.predictions)
-                rows[names[str(result.record["key"])]].append(result.in_order(statistic))
-        columns.append(_column(fraction, rows, weights, lower=lower_is_better(kind, metric)))
-    facts = {name: records[0].get(name) for name in _COMPARABLE}
-    notes = {
-        names[str(r["key"])]: str(r["pretrained_on"]) for r in records if r.get("pretrained_on")
-    }
-    patients = int(first["patient_id"].nunique())
-    return Table(task, facts, metric, columns, len(first), patients, records, names, notes)
+                statistics[row].append(result.in_order(statistic))
+        columns.append(_column(fraction, statistics, weights, lower=lower_is_better(kind, metric)))
+    notes = {}
+    for record in records:
+        if record.get("pretrained_on"):
+            notes[names[str(record["key"])]] = str(record["pretrained_on"])
+    return Table(
+        task=task,
+        facts={name: records[0].get(name) for name in _COMPARABLE},
+        metric=metric,
+        columns=columns,
+        test_images=len(first),
+        test_patients=int(first["patient_id"].nunique()),
+        records=records,
+        names=names,
+        notes=notes,
+    )
 
 
 def _column(
     fraction: float,
-    rows: Mapping[str, Sequence[Statistic]],
+    statistics: Mapping[str, Sequence[Statistic]],
     weights: np.ndarray,
     *,
     lower: bool,
 ) -> Column:
-    estimates = {name: mean_estimate(seeds, weights) for name, seeds in rows.items()}
+    """Return a column from the statistics of every row, one per seed."""
+    estimates = {name: mean_estimate(seeds, weights) for name, seeds in statistics.items()}
+    spreads = {name: _spread(seeds, weights.shape[1]) for name, seeds in statistics.items()}
     return Column(
-        fraction,
-        estimates,
-        tie_groups(estimates, lower_is_better=lower),
-        {name: len(seeds) for name, seeds in rows.items()},
-        {name: _spread(seeds, weights.shape[1]) for name, seeds in rows.items()},
-        ranked(estimates, lower_is_better=lower),
+        fraction=fraction,
+        estimates=estimates,
+        groups=tie_groups(estimates, lower_is_better=lower),
+        seeds={name: len(seeds) for name, seeds in statistics.items()},
+        seed_sd=spreads,
+        order=ranked(estimates, lower_is_better=lower),
     )
 
 
@@ -296,21 +339,6 @@ def lower_is_better(kind: TaskKind, metric: str) -> bool:
 def _spread(statistics: Sequence[Any], n: int) -> float:
     """Return the standard deviation of a metric over seeds; NaN for one seed."""
     values = [point(statistic, n) for statistic in statistics]
-    return stdev(values) if len(values) > 1 and not np.isnan(values).any() else float("nan")
-
-
-def pages(task_name: str, tables: Sequence[Table], left_out: Sequence[str]) -> dict[str, str]:
-    """Return the text of `<task>.md`, `<task>.csv` and `<task>.differences.csv`; of demo results
-    `<task>.demo.*` beside real ones."""
-    from bench.report.tables import differences_csv, escape, to_csv, to_markdown
-
-    kinds = {str(table.facts["data_kind"]) for table in tables}
-    reasons = "".join(f"\nLeft out: {escape(reason)}\n" for reason in left_out)
-    files = {}
-    for data_kind in sorted(kinds):
-        name = f"{task_name}.demo" if data_kind == "demo" and "real" in kinds else task_name
-        chosen = [table for table in tables if table.facts["data_kind"] == data_kind]
-        files[f"{name}.md"] = "\n".join(to_markdown(table) for table in chosen) + reasons
-        files[f"{name}.csv"] = to_csv(chosen)
-        files[f"{name}.differences.csv"] = differences_csv(chosen)
-    return files
+    if len(values) < 2 or np.isnan(values).any():
+        return float("nan")
+    return stdev(values)

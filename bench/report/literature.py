@@ -4,12 +4,14 @@ protocol; never inside it."""
 from __future__ import annotations
 
 import csv
+from collections import defaultdict
 from functools import cache
 from pathlib import Path
 
 from bench.contracts import TaskSpec
+from bench.report.markdown import table_row, table_rule
 
-FOLDER = Path(__file__).with_name("published")
+FOLDER = Path(__file__).with_name("numbers")
 Row = dict[str, str]
 
 
@@ -25,7 +27,7 @@ def _protocols(folder: Path) -> list[Row]:
         return list(csv.DictReader(file))
 
 
-def published_groups(
+def literature_groups(
     task: TaskSpec, protocol: str, folder: Path = FOLDER
 ) -> list[tuple[Row, list[Row]]]:
     """Return each published set-up that belongs under a task and protocol, and its numbers; none
@@ -36,13 +38,14 @@ def published_groups(
     """
     if not folder.is_dir():  # a wheel carries the packages only
         return []
-    same = [
-        row for row in _protocols(folder) if (row["kind"], row["protocol"]) == (task.kind, protocol)
-    ]
-    groups = [
-        (setup, [row for row in _rows(folder) if _belongs(row, setup, task)]) for setup in same
-    ]
-    return [(setup, rows) for setup, rows in groups if rows]
+    groups = []
+    for setup in _protocols(folder):
+        if (setup["kind"], setup["protocol"]) != (task.kind, protocol):
+            continue
+        rows = [row for row in _rows(folder) if _belongs(row, setup, task)]
+        if rows:
+            groups.append((setup, rows))
+    return groups
 
 
 def _belongs(row: Row, setup: Row, task: TaskSpec) -> bool:
@@ -54,10 +57,12 @@ def _belongs(row: Row, setup: Row, task: TaskSpec) -> bool:
     )
 
 
-def published_markdown(task: TaskSpec, protocol: str, data_kind: str, folder: Path = FOLDER) -> str:
+def literature_markdown(
+    task: TaskSpec, protocol: str, data_kind: str, folder: Path = FOLDER
+) -> str:
     """Return a Markdown table per published set-up, one line per method and source; "" for demo
     data or where there are none."""
-    groups = published_groups(task, protocol, folder) if data_kind == "real" else []
+    groups = literature_groups(task, protocol, folder) if data_kind == "real" else []
     return "\n".join(_table(_heading(setup, protocol), rows) for setup, rows in groups)
 
 
@@ -75,23 +80,24 @@ def _heading(setup: Row, protocol: str) -> str:
 
 def _table(head: str, rows: list[Row]) -> str:
     columns = list(dict.fromkeys((row["metric"], row["label_fraction"]) for row in rows))
-    lines: dict[tuple[str, str], dict[tuple[str, str], str]] = {}
+    numbers: dict[tuple[str, str], dict[tuple[str, str], str]] = defaultdict(dict)
     for row in rows:
-        name = row["method"] + (f" ({row['backbone']})" if row["backbone"] else "")
-        source = row["source"] + ("" if row["first_hand"] == "yes" else " (second-hand)")
-        lines.setdefault((name, source), {})[row["metric"], row["label_fraction"]] = _fraction(row)
+        column = (row["metric"], row["label_fraction"])
+        numbers[_method(row), _source(row)][column] = _fraction(row)
     titles = [metric + (f" at {float(share):.0%}" if share else "") for metric, share in columns]
-    table = [
-        "| method | " + " | ".join(titles) + " | source |",
-        "|---|" + "---|" * (len(titles) + 1),
-    ]
-    table += [
-        f"| {name} | "
-        + " | ".join(values.get(column, "n/a") for column in columns)
-        + f" | {source} |"
-        for (name, source), values in lines.items()
-    ]
-    return "\n".join([head, "", *table]) + "\n"
+    lines = [head, "", table_row(["method", *titles, "source"]), table_rule(len(titles) + 2)]
+    for (method, source), values in numbers.items():
+        cells = [values.get(column, "n/a") for column in columns]
+        lines.append(table_row([method, *cells, source]))
+    return "\n".join(lines) + "\n"
+
+
+def _method(row: Row) -> str:
+    return row["method"] + (f" ({row['backbone']})" if row["backbone"] else "")
+
+
+def _source(row: Row) -> str:
+    return row["source"] + ("" if row["first_hand"] == "yes" else " (second-hand)")
 
 
 def _fraction(row: Row) -> str:

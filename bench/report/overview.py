@@ -3,7 +3,7 @@ best."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,8 +11,9 @@ import numpy as np
 
 from bench.contracts import DEMO_NOTE, KINDS
 from bench.metrics.bootstrap import Estimate, interval
+from bench.report.csv_files import csv_text
 from bench.report.leaderboard import Table, lower_is_better
-from bench.report.tables import csv_text, escape
+from bench.report.markdown import escape, table_row, table_rule
 
 COMMON = ("data_kind", "protocol", "profile")
 
@@ -50,12 +51,11 @@ def build_overviews(tables: Mapping[str, Sequence[Table]]) -> list[Overview]:
     with most rows is taken.
     """
     groups: dict[tuple[str, ...], dict[str, Table]] = defaultdict(dict)
-    for name, found in tables.items():
-        for table in found:
-            key = tuple(str(table.facts[fact]) for fact in COMMON)
-            held = groups[key].get(name)
-            if held is None or len(table.rows) > len(held.rows):
-                groups[key][name] = table
+    for name, of_task in tables.items():
+        for table in of_task:
+            group = groups[tuple(str(table.facts[fact]) for fact in COMMON)]
+            if name not in group or len(table.rows) > len(group[name].rows):
+                group[name] = table
     return [
         _overview(dict(zip(COMMON, key, strict=True)), group)
         for key, group in sorted(groups.items())
@@ -65,12 +65,14 @@ def build_overviews(tables: Mapping[str, Sequence[Table]]) -> list[Overview]:
 
 def _overview(facts: Mapping[str, str], tables: Mapping[str, Table]) -> Overview:
     values = {name: _defined(table) for name, table in tables.items()}
-    names = sorted({name for held in values.values() for name in held})
-    complete = [name for name in names if all(name in held for held in values.values())]
-    metrics = {name: table.metric for name, table in tables.items()}
-    standings = _standings(complete, values, tables) if len(complete) > 1 else []
+    counts = Counter(encoder for estimates in values.values() for encoder in estimates)
+    complete = [encoder for encoder in sorted(counts) if counts[encoder] == len(tables)]
     return Overview(
-        facts, metrics, values, standings, [name for name in names if name not in complete]
+        facts=facts,
+        metrics={name: table.metric for name, table in tables.items()},
+        values=values,
+        standings=_standings(complete, values, tables) if len(complete) > 1 else [],
+        left_out=[encoder for encoder in sorted(counts) if counts[encoder] < len(tables)],
     )
 
 
@@ -84,33 +86,37 @@ def _standings(
 ) -> list[Standing]:
     from scipy.stats import rankdata
 
-    ranks, scores = [], []
-    for task, held in values.items():
-        sign = -1 if lower_is_better(KINDS.get(tables[task].task.kind), tables[task].metric) else 1
-        points = sign * np.array([[held[name].value] for name in names])
-        samples = sign * np.stack([held[name].resampled for name in names])
-        both = np.concatenate([points, samples], axis=1)
+    ranks = []
+    scores = []
+    for task, estimates in values.items():
+        kind = KINDS.get(tables[task].task.kind)
+        sign = -1 if lower_is_better(kind, tables[task].metric) else 1
+        points = sign * np.array([[estimates[name].value] for name in names])
+        resampled = sign * np.stack([estimates[name].resampled for name in names])
+        both = np.concatenate([points, resampled], axis=1)
         ranks.append(rankdata(-both, axis=0, nan_policy="propagate"))
         scores.append(_scores(both))
-    rank, score = (np.nanmean(np.stack(part), axis=0) for part in (ranks, scores))
-    found = [
-        Standing(name, _estimate(rank[i]), _estimate(score[i])) for i, name in enumerate(names)
+    mean_ranks = np.nanmean(np.stack(ranks), axis=0)
+    mean_scores = np.nanmean(np.stack(scores), axis=0)
+    standings = [
+        Standing(name, _estimate(rank), _estimate(score))
+        for name, rank, score in zip(names, mean_ranks, mean_scores, strict=True)
     ]
-    return sorted(
-        found, key=lambda standing: (standing.rank.value, -standing.score.value, standing.name)
-    )
+    return sorted(standings, key=lambda s: (s.rank.value, -s.score.value, s.name))
 
 
 def _scores(values: np.ndarray) -> np.ndarray:
     """Return (value - worst) / (best - worst) [n, R]; one half for all where they are equal."""
-    low, high = values.min(0), values.max(0)
-    spread = high - low
+    worst = values.min(0)
+    spread = values.max(0) - worst
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(spread == 0, 0.5, (values - low) / spread)
+        return np.where(spread == 0, 0.5, (values - worst) / spread)
 
 
 def _estimate(row: np.ndarray) -> Estimate:
-    return Estimate(float(row[0]), *interval(row[1:]), row[1:])
+    """Return the estimate of a row: its value, then its resampled values."""
+    low, high = interval(row[1:])
+    return Estimate(float(row[0]), low, high, row[1:])
 
 
 def overview_markdown(overview: Overview) -> str:
@@ -119,28 +125,21 @@ def overview_markdown(overview: Overview) -> str:
     lines = [f"### Overview of {len(overview.values)} tasks", ""]
     if facts["data_kind"] == "demo":
         lines += [f"**{DEMO_NOTE}**", ""]
-    lines += ["| encoder | mean rank | mean normalised score |", "|---|---|---|"]
-    lines += [f"| {escape(s.name)} | {s.rank.text} | {s.score.text} |" for s in overview.standings]
-    lines += [
-        "",
-        "| encoder | "
-        + " | ".join(f"{name} ({metric})" for name, metric in overview.metrics.items())
-        + " |",
-    ]
-    lines.append("|---|" + "---|" * len(overview.metrics))
-    rows = [standing.name for standing in overview.standings] + list(overview.left_out)
-    lines += [
-        f"| {escape(name)} | "
-        + " | ".join(_value(held, name) for held in overview.values.values())
-        + " |"
-        for name in rows
-    ]
+    lines += [table_row(["encoder", "mean rank", "mean normalised score"]), table_rule(3)]
+    for standing in overview.standings:
+        cells = [escape(standing.name), standing.rank.text, standing.score.text]
+        lines.append(table_row(cells))
+    titles = [f"{name} ({metric})" for name, metric in overview.metrics.items()]
+    lines += ["", table_row(["encoder", *titles]), table_rule(len(titles) + 1)]
+    for name in [standing.name for standing in overview.standings] + list(overview.left_out):
+        cells = [_value(estimates, name) for estimates in overview.values.values()]
+        lines.append(table_row([escape(name), *cells]))
     lines += ["", _legend(overview)]
     return "\n".join(lines) + "\n"
 
 
-def _value(held: Mapping[str, Estimate], name: str) -> str:
-    return held[name].text if name in held else "n/a"
+def _value(estimates: Mapping[str, Estimate], name: str) -> str:
+    return estimates[name].text if name in estimates else "n/a"
 
 
 def _legend(overview: Overview) -> str:
@@ -161,15 +160,24 @@ def overview_csv(overviews: Sequence[Overview]) -> str:
     """Return the standings as CSV."""
     rows = []
     for overview in overviews:
-        for s in overview.standings:
-            numbers = {"rank": s.rank, "score": s.score}
-            flat = {f"{k}{end}": f"{getattr(e, part):.6f}" for k, e in numbers.items()
-                    for end, part in (("", "value"), ("_low", "low"), ("_high",
-                    "high"))}  # fmt: skip
-            rows.append(
-                {"encoder": s.name, **flat, "tasks": " ".join(overview.values), **overview.facts}
-            )
+        for standing in overview.standings:
+            row = {
+                "encoder": standing.name,
+                **_numbers("rank", standing.rank),
+                **_numbers("score", standing.score),
+                "tasks": " ".join(overview.values),
+                **overview.facts,
+            }
+            rows.append(row)
     return csv_text(rows)
+
+
+def _numbers(name: str, estimate: Estimate) -> dict[str, str]:
+    return {
+        name: f"{estimate.value:.6f}",
+        f"{name}_low": f"{estimate.low:.6f}",
+        f"{name}_high": f"{estimate.high:.6f}",
+    }
 
 
 def overview_pages(overviews: Sequence[Overview]) -> dict[str, str]:
@@ -178,8 +186,8 @@ def overview_pages(overviews: Sequence[Overview]) -> dict[str, str]:
     kinds = {overview.facts["data_kind"] for overview in overviews}
     files = {}
     for kind in sorted(kinds):
-        chosen = [overview for overview in overviews if overview.facts["data_kind"] == kind]
+        of_kind = [overview for overview in overviews if overview.facts["data_kind"] == kind]
         name = "overview.demo" if kind == "demo" and "real" in kinds else "overview"
-        files[f"{name}.md"] = "\n".join(map(overview_markdown, chosen))
-        files[f"{name}.csv"] = overview_csv(chosen)
+        files[f"{name}.md"] = "\n".join(map(overview_markdown, of_kind))
+        files[f"{name}.csv"] = overview_csv(of_kind)
     return files

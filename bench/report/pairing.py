@@ -40,7 +40,9 @@ class Aligned:
     def in_order(self, statistic: Statistic) -> Statistic:
         """Return a statistic of this result as a function of weights in the reference's order."""
         order = self.order
-        return statistic if order is None else lambda weights: statistic(weights[:, order])
+        if order is None:
+            return statistic
+        return lambda weights: statistic(weights[:, order])
 
 
 def row_ids(table: pd.DataFrame) -> list[Row]:
@@ -64,14 +66,15 @@ def align(results: Sequence[Result]) -> tuple[list[Aligned], list[str]]:
     counts = Counter(frozenset(ids) for ids in rows)
     images = counts.most_common(1)[0][0]  # of equal counts the one that comes first
     first = next(number for number, ids in enumerate(rows) if frozenset(ids) == images)
-    place = {row: number for number, row in enumerate(rows[first])}
+    number_of = {row: number for number, row in enumerate(rows[first])}
     reference = results[first].predictions.table
-    aligned, reasons = [], []
+    aligned = []
+    reasons = []
     for result, ids in zip(results, rows, strict=True):
         if frozenset(ids) != images:
             reasons.append(_reason(result, ids, images))
             continue
-        order = None if ids == rows[first] else np.array([place[row] for row in ids])
+        order = None if ids == rows[first] else np.array([number_of[row] for row in ids])
         aligned.append(Aligned(result.record, result.predictions, reference, order))
     return aligned, reasons
 

@@ -3,6 +3,7 @@ methods."""
 
 from __future__ import annotations
 
+import itertools
 import re
 import textwrap
 from collections.abc import Sequence
@@ -24,21 +25,27 @@ def best_median_worst(scores: np.ndarray, among: np.ndarray) -> dict[str, int]:
     those `among` (bool [n])."""
     rows = np.flatnonzero(among)
     ordered = rows[np.argsort(-np.nan_to_num(scores[rows]), kind="stable")]
-    places = {"best": 0, "median": len(ordered) // 2, "worst": len(ordered) - 1}
-    return {name: int(ordered[place]) for name, place in places.items()} if len(ordered) else {}
+    if not len(ordered):
+        return {}
+    return {
+        "best": int(ordered[0]),
+        "median": int(ordered[len(ordered) // 2]),
+        "worst": int(ordered[-1]),
+    }
 
 
 def wrapped(name: str, width: int) -> str:
     """Return a name on up to three lines of `width` characters, cut behind blanks and the signs of
     a path or setting; what does not fit is an ellipsis."""
-    pieces = re.findall(r"[^\s/?&:_,(]*[\s/?&:_,(]?", name)
+    words = re.findall(r"[^\s/?&:_,(]*[\s/?&:_,(]?", name)
     lines = [""]
-    for piece in (part for whole in pieces for part in _cut(whole, width)):
+    for piece in itertools.chain.from_iterable(_cut(word, width) for word in words):
         if lines[-1] and len(lines[-1]) + len(piece) > width:
             lines.append("")
         lines[-1] += piece
     if len(lines) > _LINES:
-        lines = [*lines[: _LINES - 1], lines[_LINES - 1][: width - 1] + "…"]
+        shortened = lines[_LINES - 1][: width - 1] + "…"
+        lines = [*lines[: _LINES - 1], shortened]
     return as_it_is("\n".join(line.strip() for line in lines))
 
 
@@ -110,7 +117,8 @@ def stamp(path: Path, text: str) -> None:
     size = max(12, picture.width // 80)
     stamped = Image.new("RGB", (picture.width, picture.height + 2 * size), "white")
     stamped.paste(picture, (0, 0))
-    place = (size // 2, picture.height + size // 3)
-    ImageDraw.Draw(stamped).text(place, text, fill="#a00000", font=ImageFont.load_default(size))
+    corner = (size // 2, picture.height + size // 3)
+    font = ImageFont.load_default(size)
+    ImageDraw.Draw(stamped).text(corner, text, fill="#a00000", font=font)
     with atomic_path(path) as temporary:
         stamped.save(temporary, format="PNG")

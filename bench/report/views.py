@@ -18,7 +18,8 @@ from bench.cells.results import ResultStore, git_revision
 from bench.contracts import DEMO_NOTE, KINDS, TASKS, Progress
 from bench.core.hashing import digest
 from bench.core.storage import held, write_atomically, writing
-from bench.report.leaderboard import Table, build, pages
+from bench.report.leaderboard import Table, build
+from bench.report.leaderboard_pages import pages
 from bench.report.overview import Overview, build_overviews, overview_pages
 from bench.report.pictures import stamp
 
@@ -85,16 +86,15 @@ class Views:
         view = f"{task}.picture"
         if self.is_current(view, made_from):
             return
-        tables = build(self.store, task)[0] if page is None else page.tables
-        shown = [table for table in tables if _is_of(table, plan)]
-        if not shown:
+        of_plan = [table for table in self._tables(task, page) if _is_of(table, plan)]
+        if not of_plan:
             return
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=_DRAWING, dir=self.folder) as drawing:
                 files: dict[str, bytes] = {}
-                for table in shown:
-                    files |= _draw(plan, table, self.store, Path(drawing), progress)
+                for table in of_plan:
+                    files.update(_draw(plan, table, self.store, Path(drawing), progress))
         self._write(view, made_from, files)
         for name in files:
             progress.say(f"Figure: {self.folder / name}")
@@ -103,12 +103,14 @@ class Views:
         """Write the overview of some tasks where it is not that of their results."""
         if self.is_current("overview", self._all_made_from(pages, "")):
             return
-        self.write_overview(
-            {
-                task: build(self.store, task)[0] if page is None else page.tables
-                for task, page in pages.items()
-            }
-        )
+        self.write_overview({task: self._tables(task, page) for task, page in pages.items()})
+
+    def _tables(self, task: str, page: Page | None) -> Sequence[Table]:
+        """Return the tables of a task: those of its page where that was just written."""
+        if page is not None:
+            return page.tables
+        tables, _ = build(self.store, task)
+        return tables
 
     def files(self, view: str) -> list[Path]:
         """Return the files of a view."""
@@ -126,9 +128,10 @@ class Views:
     def is_current(self, view: str, made_from: str) -> bool:
         """Say whether a view was made from these results and its files are as they were written."""
         state = self._state(view)
-        return state.get("made_from") == made_from and all(
-            _hash(self.folder / name) == value for name, value in state["files"].items()
-        )
+        if state.get("made_from") != made_from:
+            return False
+        hashes = state["files"]
+        return all(_hash(self.folder / name) == hashes[name] for name in hashes)
 
     def made_from(self, task: str, metric: str = "") -> str:
         """Return a digest of all that the tables of a task are made from: its results, their
@@ -198,23 +201,23 @@ def _draw(
 
     from bench.report.pairing import row_ids
 
-    last = table.columns[-1].fraction
-    found = {
+    largest = table.columns[-1].fraction
+    predictions = {
         table.names[str(record["key"])]: store.load_predictions(record)
         for record in table.records
-        if record["label_fraction"] == last
+        if record["label_fraction"] == largest
     }
-    rows = {name: row_ids(predictions.table) for name, predictions in found.items()}
+    rows = {name: row_ids(of_row.table) for name, of_row in predictions.items()}
     order = next(iter(rows.values()))
-    shown = {name: found[name] for name, ids in rows.items() if ids == order}
-    for name in found.keys() - shown.keys():
+    for name in [name for name, ids in rows.items() if ids != order]:
         progress.say(f"{name} is not in the picture: its images are in another order.")
+        del predictions[name]
     test = plan.prepared.subset(plan.index[plan.index["split"] == "test"])
-    place = {image: row for row, image in enumerate(test.index["image_id"].astype(str))}
+    test_row = {image: row for row, image in enumerate(test.index["image_id"].astype(str))}
     images = [image for image, *_ in order]
-    if all(image in place for image in images):
-        test = test.take(np.array([place[image] for image in images], np.int64))
-    path = plan.kind.figure(plan.task, test, shown, folder / f"{plan.task.name}.png")
+    if all(image in test_row for image in images):
+        test = test.take(np.array([test_row[image] for image in images], np.int64))
+    path = plan.kind.figure(plan.task, test, predictions, folder / f"{plan.task.name}.png")
     if path and plan.root.kind == "demo":
         stamp(path, DEMO_NOTE)
     return {file.name: file.read_bytes() for file in sorted(folder.glob("*.png"))}

@@ -19,7 +19,7 @@ from bench.metrics.bootstrap import (
     mean_estimate,
 )
 from bench.metrics.weights import mean_of_defined, weighted_mean
-from bench.report.tables import escape
+from bench.report.markdown import escape
 
 CHANCE = "chance"
 PRIOR = "centre prior"

@@ -22,8 +22,8 @@ from bench.core.errors import DataError
 from bench.core.storage import write_atomically
 from bench.data.annotations import Boxes, Masks
 from bench.encoding.similarity import need_text_side
+from bench.report.csv_files import csv_text
 from bench.report.pictures import stamp
-from bench.report.tables import csv_text
 
 
 @dataclass

@@ -17,7 +17,7 @@ from bench.contracts import PairData
 from bench.core.progress import Silent
 from bench.data.filling import _content
 from bench.data.splits import default_split
-from bench.report import leaderboard, tables
+from bench.report import csv_files, leaderboard, leaderboard_pages
 from tests.support.commands import place_bench
 from tests.support.pairs import make_subset, recipe
 from tests.support.results import add
@@ -108,11 +108,11 @@ def test_a_table_says_what_its_test_images_are_known_for(store: ResultStore) -> 
         seen = {"seen:images": images, "seen:patients": images, "cautions": [caution]}
         add(store, name, 0.8, seen)
     (table,), _ = leaderboard.build(store, "fake_task")
-    text = tables.to_markdown(table)
+    text = leaderboard_pages.to_markdown(table)
     assert text.count(caution) == 1
     assert "5 of 200 test images and 5 of 200 test patients were seen in pre-training." in text
     assert "is unknown: b (net)." in text
-    seen_column = {row["encoder"]: row["seen_test_images"] for row in tables.to_rows(table)}
+    seen_column = {row["encoder"]: row["seen_test_images"] for row in csv_files.to_rows(table)}
     assert seen_column == {"a (net)": 0, "b (net)": "unknown", "c (net)": 5}
 
 

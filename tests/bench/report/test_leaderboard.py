@@ -16,8 +16,14 @@ from bench.cells.results import ResultStore
 from bench.commands.run import compare_command, leaderboard_command
 from bench.contracts import Predictions, TaskSpec
 from bench.core.errors import PlaceBenchError, UnknownNameError
-from bench.report import leaderboard, tables
-from bench.report.literature import FOLDER, _protocols, _rows, published_groups, published_markdown
+from bench.report import csv_files, leaderboard, leaderboard_pages
+from bench.report.literature import (
+    FOLDER,
+    _protocols,
+    _rows,
+    literature_groups,
+    literature_markdown,
+)
 from bench.report.pairing import Result, align
 from bench.report.pictures import stamp
 from bench.report.views import Views
@@ -36,7 +42,7 @@ def test_other_metrics_stand_below_as_means_over_seeds_and_undefined_ones_say_so
             seed=seed,
         )
     (table,), _ = leaderboard.build(store, "fake_task")
-    below = tables.to_markdown(table).split("Other metrics at 100% of labels")[1]
+    below = leaderboard_pages.to_markdown(table).split("Other metrics at 100% of labels")[1]
     assert (
         "| encoder | mean_rank ↓ | nothing |" in below
         and "| good (net) | 3.000 | undefined |" in below
@@ -47,7 +53,7 @@ def test_best_is_bold_and_only_paired_ties_are_marked(store: ResultStore) -> Non
     add(store, "good", 0.8)
     add(store, "near", 0.799)  # always 0.001 worse on the same images: certain, not a tie
     (table,), _ = leaderboard.build(store, "fake_task")
-    text = tables.to_markdown(table)
+    text = leaderboard_pages.to_markdown(table)
     assert "| good (net) | **0.800 [" in text
     assert text.split("| near (net) |")[1].split("|")[0].strip().endswith("] b")
     assert table.rows == ["good (net)", "near (net)"]
@@ -61,11 +67,11 @@ def test_a_row_whose_weights_are_not_all_from_its_file_is_marked(store: ResultSt
     add(store, "partly", 0.6, partly)
     add(store, "grey", 0.5, {**whole, "encoder:adaptations": ["conv1: one grey channel"]})
     (table,), _ = leaderboard.build(store, "fake_task")
-    text = tables.to_markdown(table)
+    text = leaderboard_pages.to_markdown(table)
     assert "| partly (net) † |" in text and text.count("†") == 2
     assert "† partly (net): 99.9% of its weights come from its file; not in it: conv1" in text
     assert "grey (net), changed to fit: conv1: one grey channel." in text
-    shares = {row["encoder"]: row["weights_from_file"] for row in tables.to_rows(table)}
+    shares = {row["encoder"]: row["weights_from_file"] for row in csv_files.to_rows(table)}
     assert shares["whole (net)"] == 1.0 and shares["older (net)"] == ""
 
 
@@ -86,7 +92,9 @@ def test_mean_over_seeds_and_missing_cells(store: ResultStore) -> None:
     low, full = table.columns
     assert np.isclose(full.estimates["a (net)"].value, 0.5)
     assert (
-        "n/a" in tables.to_markdown(table) and low.fraction == 0.1 and full.seeds == {"a (net)": 2}
+        "n/a" in leaderboard_pages.to_markdown(table)
+        and low.fraction == 0.1
+        and full.seeds == {"a (net)": 2}
     )
 
 
@@ -118,7 +126,7 @@ def test_seeds_on_different_training_splits_are_never_averaged(store: ResultStor
         add(store, "a", 0.5, {"hash:split": split}, seed=seed)
     found, _ = leaderboard.build(store, "fake_task")
     assert [table.columns[0].seeds for table in found] == [{"a (net)": 1}] * 2
-    rows = list(csv.DictReader(tables.to_csv(found).splitlines()))
+    rows = list(csv.DictReader(csv_files.to_csv(found).splitlines()))
     assert {row["split_hash"] for row in rows} == {"280 images", "84 images"}
 
 
@@ -138,8 +146,8 @@ def test_rows_in_another_order_are_paired_by_image(store: ResultStore) -> None:
         shuffle(store, record["key"])
     (after,), left_out = leaderboard.build(store, "fake_task")
     assert not left_out
-    expected = tables.differences_csv([before])
-    assert tables.differences_csv([after]) == expected and "0.010000,0.010000" in expected
+    expected = csv_files.differences_csv([before])
+    assert csv_files.differences_csv([after]) == expected and "0.010000,0.010000" in expected
     for name, estimate in before.columns[0].estimates.items():
         np.testing.assert_allclose(after.columns[0].estimates[name].resampled, estimate.resampled)
 
@@ -202,7 +210,7 @@ def test_failed_cells_stand_in_the_foot_with_their_error_until_they_have_a_resul
         store,
         "other settings",
         "2025-12-31",
-        **{k: later[k] for k in leaderboard._PLACE if k in later},
+        **{k: later[k] for k in leaderboard._CELL if k in later},
     )
     page = Views(store).write_tables("fake_task")
     assert page.left_out == ["cell x failed: DataError: image x is | gone."]
@@ -265,8 +273,8 @@ def test_smallest_rank_is_best_and_undefined_values_are_said(store: ResultStore)
     assert table.rows == ["near (net)", "far (net)"] and table.columns[-1].best == "near (net)"
     (table,), _ = leaderboard.build(store, "fake_task", "nothing")
     assert (
-        "undefined" in tables.to_markdown(table)
-        and "**" not in tables.to_markdown(table).split("| encoder")[1].split("Data:")[0]
+        "undefined" in leaderboard_pages.to_markdown(table)
+        and "**" not in leaderboard_pages.to_markdown(table).split("| encoder")[1].split("Data:")[0]
     )
 
 
@@ -274,14 +282,14 @@ def test_differences_are_corrected_for_all_pairs(store: ResultStore) -> None:
     for name, mean in (("a", 0.5), ("b", 0.4), ("c", 0.3)):
         add(store, name, mean)
     (table,), _ = leaderboard.build(store, "fake_task")
-    rows = list(csv.DictReader(tables.differences_csv([table]).splitlines()))
+    rows = list(csv.DictReader(csv_files.differences_csv([table]).splitlines()))
     assert [(row["better"], row["worse"]) for row in rows] == [
         ("a (net)", "b (net)"),
         ("a (net)", "c (net)"),
         ("b (net)", "c (net)"),
     ]
     assert all(float(row["p_holm"]) == pytest.approx(3 * float(row["p"]), abs=2e-6) for row in rows)
-    assert "| b (net) | +0.100 [+0.100, +0.100] |" in tables.to_markdown(table)
+    assert "| b (net) | +0.100 [+0.100, +0.100] |" in leaderboard_pages.to_markdown(table)
 
 
 def test_seed_spread_is_kept_apart(store: ResultStore) -> None:
@@ -289,38 +297,38 @@ def test_seed_spread_is_kept_apart(store: ResultStore) -> None:
     add(store, "a", 0.6, seed=1)
     (table,), _ = leaderboard.build(store, "fake_task")
     assert table.columns[-1].seed_sd["a (net)"] == pytest.approx(0.1 * 2**0.5)
-    assert "±0.141" in tables.to_markdown(table)
+    assert "±0.141" in leaderboard_pages.to_markdown(table)
 
 
 def test_published_numbers_stand_under_real_tables_of_their_protocol_only(
     store: ResultStore,
 ) -> None:
     task = TaskSpec("siim_seg", "segmentation", "siim", "t", "dice")
-    text = published_markdown(task, "mgca", "real")
+    text = literature_markdown(task, "mgca", "real")
     assert "not ranked" in text and "| mgca (vit_b16) |" in text and "G2D Table" in text
     assert (
-        published_markdown(task, "mgca", "demo")
+        literature_markdown(task, "mgca", "demo")
         == ""
-        == published_markdown(task, "default", "real")
+        == literature_markdown(task, "default", "real")
     )
     assert not [row for row in _rows(FOLDER) if row["method"].startswith("place")]
 
 
 def test_published_set_ups_are_never_in_one_table() -> None:
     kept = TaskSpec("mimic_r2gen_rg", "report_generation", "mimic_cxr_r2gen", "t", "bleu4")
-    text = published_markdown(kept, "r2gen", "real")
+    text = literature_markdown(kept, "r2gen", "real")
     assert (
         "but not with protocol r2gen: whole models" in text and "Published for protocol" not in text
     )
     assert "| r2gen | 0.353 |" in text and "| vlci |" in text
     other = TaskSpec("mimic_rg", "report_generation", "mimic_cxr", "t", "bleu4")
     assert (
-        published_markdown(other, "r2gen", "real")
+        literature_markdown(other, "r2gen", "real")
         == ""
-        == published_markdown(kept, "default", "real")
+        == literature_markdown(kept, "default", "real")
     )
     iu = TaskSpec("iu_rg", "report_generation", "iu_xray", "t", "bleu4")
-    benchx, whole = published_markdown(iu, "r2gen", "real").split("\n\nPublished on")
+    benchx, whole = literature_markdown(iu, "r2gen", "real").split("\n\nPublished on")
     assert (
         "BenchX Table 4" in benchx
         and "VLCI" not in benchx
@@ -332,7 +340,7 @@ def test_published_set_ups_are_never_in_one_table() -> None:
         assert row["published"] in {each["protocol"] for each in _rows(FOLDER)}
         assert all(
             len({each["protocol"] for each in rows}) == 1
-            for _, rows in published_groups(spec, row["protocol"])
+            for _, rows in literature_groups(spec, row["protocol"])
         )
 
 
@@ -347,7 +355,7 @@ def test_two_set_ups_of_one_protocol_are_two_tables(tmp_path: Path) -> None:
         "b,k,ours,dice,,three,,0.7,fraction,s,no,",
     ]
     (tmp_path / "results.csv").write_text(head + "\n".join(rows) + "\n")
-    first, second = published_markdown(
+    first, second = literature_markdown(
         TaskSpec("t", "k", "ours", "t", "dice"), "p", "real", tmp_path
     ).split("\n\nPublished on")
     assert "| one | 0.5 | s |" in first and "two" not in first and "another head" not in first

@@ -1,0 +1,239 @@
+"""A leaderboard as people read it: the table in Markdown, with what stands under it."""
+
+from __future__ import annotations
+
+import math
+import string
+from collections.abc import Collection, Sequence
+
+from bench.cells.seen import UNKNOWN, SeenCount
+from bench.contracts import DEMO_NOTE, KINDS
+from bench.metrics.paired import Difference
+from bench.report.csv_files import differences_csv, to_csv
+from bench.report.leaderboard import Column, Record, Table, lower_is_better
+from bench.report.literature import literature_markdown
+from bench.report.markdown import escape, share, table_row, table_rule
+
+PARTLY = "†"
+"""Marks a row whose encoder has weights that no file gave."""
+
+
+def pages(task_name: str, tables: Sequence[Table], left_out: Sequence[str]) -> dict[str, str]:
+    """Return the text of `<task>.md`, `<task>.csv` and `<task>.differences.csv`; of demo results
+    `<task>.demo.*` beside real ones."""
+    kinds = {str(table.facts["data_kind"]) for table in tables}
+    reasons = "".join(f"\nLeft out: {escape(reason)}\n" for reason in left_out)
+    files = {}
+    for data_kind in sorted(kinds):
+        name = f"{task_name}.demo" if data_kind == "demo" and "real" in kinds else task_name
+        of_kind = [table for table in tables if table.facts["data_kind"] == data_kind]
+        files[f"{name}.md"] = "\n".join(to_markdown(table) for table in of_kind) + reasons
+        files[f"{name}.csv"] = to_csv(of_kind)
+        files[f"{name}.differences.csv"] = differences_csv(of_kind)
+    return files
+
+
+def to_markdown(table: Table) -> str:
+    """Return the table as it stands in a README: best in bold, letters of the tie groups, paired
+    differences, other metrics."""
+    lines = [
+        *_head(table),
+        "",
+        *_body(table),
+        "",
+        *_foot(table),
+        *_differences(table),
+        *_others(table),
+    ]
+    literature = literature_markdown(
+        table.task, str(table.facts["protocol"]), str(table.facts["data_kind"])
+    )
+    if literature:
+        lines += ["", literature.removesuffix("\n")]
+    return "\n".join(lines) + "\n"
+
+
+def _head(table: Table) -> list[str]:
+    measure = (
+        f"`{table.task.name}`: {table.metric}, mean over seeds [95% interval, bootstrap over "
+        "patients]"
+    )
+    demo = ["", f"**{DEMO_NOTE}**"] if table.facts["data_kind"] == "demo" else []
+    return [f"### {table.task.title}", "", measure, *demo]
+
+
+def _body(table: Table) -> list[str]:
+    titles = ["encoder", *_fraction_titles(table), "seeds", "n"]
+    lines = [table_row(titles), table_rule(len(titles))]
+    for name in table.rows:
+        mark = f" {PARTLY}" if table.coverage(name) < 1 else ""
+        values = [_cell(column, name) for column in table.columns]
+        seeds = max(column.seeds.get(name, 0) for column in table.columns)
+        cells = [escape(name) + mark, *values, str(seeds), str(table.test_images)]
+        lines.append(table_row(cells))
+    return lines
+
+
+def _fraction_titles(table: Table) -> list[str]:
+    return [f"{share(column.fraction)} of labels" for column in table.columns]
+
+
+def _cell(column: Column, name: str) -> str:
+    if name not in column.estimates:
+        return "n/a"
+    if name not in column.groups:
+        return "undefined"
+    text = column.estimates[name].text
+    spread = column.seed_sd[name]
+    if not math.isnan(spread):
+        text += f" ±{spread:.3f}"
+    if name == column.best:
+        text = f"**{text}**"
+    return f"{text} {_letter(column.groups[name])}"
+
+
+def _letter(group: int) -> str:
+    return string.ascii_lowercase[group] if group < 26 else str(group)
+
+
+def _foot(table: Table) -> list[str]:
+    facts = table.facts
+    legend = (
+        f"Data: {facts['data_kind']}. Protocol: {facts['protocol']}. Profile: {facts['profile']}. "
+        f"Test set: {table.test_images} images of {table.test_patients} patients. **Bold**: "
+        "best of the column. Letters: rows with `a` cannot be told apart from the best row (the "
+        "95% interval of their paired difference contains 0); of the other rows, the best and "
+        "those that cannot be told apart from it carry `b`, and so on."
+    )
+    several = any(count > 1 for column in table.columns for count in column.seeds.values())
+    sd = [" ±: standard deviation over seeds, which is no part of the interval."] if several else []
+    notes = [
+        f"{escape(name)} was pre-trained on {escape(note)}."
+        for name, note in sorted(table.notes.items())
+    ]
+    remarks = [*_weights(table), *_seen(table), *_cautions(table)]
+    return ["".join([legend, *sd]), *notes, *remarks]
+
+
+def _weights(table: Table) -> list[str]:
+    """Return a sentence for each encoder whose weights did not all come from its file as they stand
+    there."""
+    lines = []
+    for name in sorted(table.rows):
+        record = table.encoder(name)
+        coverage = table.coverage(name)
+        if coverage < 1:
+            missing = escape(", ".join(record.get("encoder:missing", [])))
+            lines.append(
+                f"{PARTLY} {escape(name)}: {_percent(coverage)} of its weights come from its file; "
+                f"not in it: {missing}."
+            )
+        changed = record.get("encoder:adaptations") or []
+        if changed:
+            lines.append(f"{escape(name)}, changed to fit: {escape('; '.join(changed))}.")
+    return lines
+
+
+def _percent(share: float) -> str:
+    """Return a share below one as a percentage that is never rounded up to 100%."""
+    return f"{math.floor(1000 * share) / 10:g}%"
+
+
+def _seen(table: Table) -> list[str]:
+    """Return which rows were pre-trained on test images or patients, and of which nobody knows."""
+    lines = []
+    unknown = []
+    for name in sorted(table.rows):
+        record = table.newest(name)
+        images = record.get("seen:images")
+        patients = record.get("seen:patients")
+        if images == UNKNOWN:
+            unknown.append(escape(name))
+        elif images or patients:
+            seen = SeenCount(images, patients, table.test_images, table.test_patients)
+            lines.append(seen.sentence(f"**{escape(name)}**"))
+    if unknown:
+        lines.append(
+            "Nobody recorded which images these were pre-trained on, so whether they have seen the "
+            f"test images is unknown: {', '.join(unknown)}."
+        )
+    return lines
+
+
+def _cautions(table: Table) -> list[str]:
+    """Return what the dataset says of its test images, once."""
+    sentences = [text for record in table.records for text in record.get("cautions", [])]
+    return [escape(text) for text in dict.fromkeys(sentences)]
+
+
+def _differences(table: Table) -> list[str]:
+    """Return the differences to the best row at the largest fraction; the CSV beside has all
+    pairs."""
+    column = table.columns[-1]
+    to_best = [pair for pair in column.differences() if pair.one == column.best]
+    if not to_best:
+        return []
+    head = (
+        f"Paired differences to {escape(column.best)} at {share(column.fraction)} of labels (p "
+        "corrected for all pairs by Holm):"
+    )
+    titles = table_row(["against", "difference", "p (Holm)"])
+    rows = [table_row(_difference_cells(pair)) for pair in to_best]
+    return ["", head, "", titles, table_rule(3), *rows]
+
+
+def _others(table: Table) -> list[str]:
+    """Return the kind's other metrics at the largest fraction, mean over seeds; `place-bench
+    compare --metric` has intervals."""
+    kind = KINDS.get(table.task.kind)
+    fraction = table.columns[-1].fraction
+    fields = {name for record in _at(table.records, fraction) for name in record}
+    measured = [name for name in kind.metrics if f"metric:{name}" in fields]
+    metrics = [name for name in measured if name != table.metric]
+    if not metrics:
+        return []
+    hint = (
+        f"intervals and differences: `place-bench compare {table.task.name} --metric {metrics[0]}`"
+    )
+    titles = [f"{name} ↓" if lower_is_better(kind, name) else name for name in metrics]
+    arrow = "; ↓: lower is better" if titles != metrics else ""
+    lines = ["", f"Other metrics at {share(fraction)} of labels ({hint}{arrow}):", ""]
+    lines += [table_row(["encoder", *titles]), table_rule(len(titles) + 1)]
+    for name in table.rows:
+        records = _at(table.records_of(name), fraction)
+        if records:
+            values = [_mean(records, metric) for metric in metrics]
+            lines.append(table_row([escape(name), *values]))
+    return lines
+
+
+def _at(records: Sequence[Record], fraction: float) -> list[Record]:
+    """Return the results at one label fraction."""
+    return [record for record in records if float(record["label_fraction"]) == fraction]
+
+
+def _mean(records: Sequence[Record], metric: str) -> str:
+    """Return the mean of a metric over results; undefined where it is in one of them."""
+    values = [record.get(f"metric:{metric}") for record in records]
+    defined = [value for value in values if value is not None and not math.isnan(value)]
+    if len(defined) < len(values):
+        return "undefined"
+    return f"{sum(defined) / len(defined):.3f}"
+
+
+def _difference_cells(pair: Difference) -> list[str]:
+    value = f"{pair.value:+.3f} [{pair.low:+.3f}, {pair.high:+.3f}]"
+    return [escape(pair.other), value, f"{pair.p_holm:.3f}"]
+
+
+def comparison(table: Table, among: Collection[str]) -> str:
+    """Return every paired difference of the rows `among` (none named: of all), per label fraction,
+    as Markdown."""
+    lines = [*_head(table), ""]
+    titles = table_row(["better", "against", "difference", "p (Holm)"])
+    for column in table.columns:
+        lines += [f"{share(column.fraction)} of labels:", "", titles, table_rule(4)]
+        for pair in column.differences(among):
+            lines.append(table_row([escape(pair.one), *_difference_cells(pair)]))
+        lines.append("")
+    return "\n".join(lines)
