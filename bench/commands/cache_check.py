@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench.data.slots import store_faults
 from bench.data.tables import facts_faults
-from bench.encoding.shelf import Shelf
+from bench.encoding.feature_store import FeatureStore
 
 
 def verify_caches(home: Path) -> list[str]:
@@ -18,7 +18,7 @@ def verify_caches(home: Path) -> list[str]:
     for folder in sorted((home / "images").glob("*-*")):
         faults += store_faults(folder)
     for folder in sorted((home / "features").glob("*")):
-        faults += Shelf(folder).faults()
+        faults += FeatureStore(folder).faults()
     for path in sorted((home / "facts").glob("*.facts")):
         faults += facts_faults(path)
     return faults

@@ -44,16 +44,16 @@ def read_json_object(path: Path, hint: str = "Copy or download it again.") -> di
     none."""
     content = read_file(path, "card", CheckpointError)
     try:
-        found = json.loads(content.decode("utf-8-sig"))
+        value = json.loads(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise CheckpointError(f"{path} is damaged: it is not text.", hint) from error
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged: {error}.", hint) from error
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise CheckpointError(
-            f"{path} is damaged: it holds {_what(found)}, an object was expected.", hint
+            f"{path} is damaged: it holds {_in_words(value)}, an object was expected.", hint
         )
-    return found
+    return value
 
 
 def _check_data(path: Path, data: Mapping[str, Any]) -> None:
@@ -73,13 +73,13 @@ def _require(
 ) -> None:
     if right:
         return
-    found = _what(entries[name]) if name in entries else "nothing"
+    value = _in_words(entries[name]) if name in entries else "nothing"
     raise CheckpointError(
-        f"{path} is damaged: '{inside}{name}' is {found}, {what} was expected.", _AGAIN
+        f"{path} is damaged: '{inside}{name}' is {value}, {what} was expected.", _AGAIN
     )
 
 
-def _what(value: object) -> str:
+def _in_words(value: object) -> str:
     """Return a JSON value in words, long ones by their type."""
     text = json.dumps(value, default=str)
     return text if len(text) <= 40 else f"a {type(value).__name__}"
@@ -87,10 +87,10 @@ def _what(value: object) -> str:
 
 def check_file(path: Path, expected: str) -> None:
     """Raise CheckpointError where a file is not the one whose sha256 its card holds."""
-    found = file_sha256(path)
-    if found != expected:
+    sha256 = file_sha256(path)
+    if sha256 != expected:
         raise CheckpointError(
-            f"{path} is damaged or another file: its sha256 begins with {found[:12]}, that in "
+            f"{path} is damaged or another file: its sha256 begins with {sha256[:12]}, that in "
             f"{CARD} with {expected[:12]}.",
             "Copy the checkpoint again, or train it again.",
         )

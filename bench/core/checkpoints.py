@@ -14,7 +14,9 @@ from bench.core.cards import CARD
 from bench.core.errors import CheckpointError
 from bench.core.hashing import file_sha256
 
-WEIGHTS, VOCABULARY, CURVE = "model.safetensors", "vocab.txt", "curve.jsonl"
+WEIGHTS = "model.safetensors"
+VOCABULARY = "vocab.txt"
+CURVE = "curve.jsonl"
 _STAY = (".png", ".csv")
 """Pictures may show licensed radiographs, lists name them: neither travels with a checkpoint."""
 

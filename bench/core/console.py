@@ -10,7 +10,8 @@ from collections.abc import Callable
 from bench.core.errors import PlaceBenchError
 from bench.core.storage import storage_sentence
 
-_INTERRUPTED, _BROKEN_PIPE = 130, 141
+_INTERRUPTED = 130
+_BROKEN_PIPE = 141
 
 
 def guarded(program: str, work: Callable[[], int | None]) -> int:

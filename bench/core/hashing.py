@@ -35,10 +35,12 @@ def _sha256(path: str, inode: int, size: int, changed: int) -> str:
 def files_digest(paths: list[Path]) -> str:
     """Return 16 hex digits of the content of one file, or of several and their names; "" for
     none."""
+    if not paths:
+        return ""
     if len(paths) == 1:
         return file_sha256(paths[0])[:16]
     lines = sorted(f"{path.name}:{file_sha256(path)}" for path in paths)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16] if lines else ""
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def digest(value: Any, length: int = 16) -> str:

@@ -24,14 +24,18 @@ def split_name(name: str) -> tuple[str, str, dict[str, str]]:
     base, mark, query = name.partition("?")
     scheme, colon, rest = base.partition(":")
     settings = parse_query(name, query) if mark else {}
-    return (scheme, rest, settings) if colon else ("", base, settings)
+    if not colon:
+        return "", base, settings
+    return scheme, rest, settings
 
 
 def join_name(scheme: str, rest: str, settings: Mapping[str, str]) -> str:
     """Return the name of these parts, settings in alphabetical order."""
     base = f"{scheme}:{rest}" if scheme else rest
+    if not settings:
+        return base
     pairs = [f"{key}={_escape(value)}" for key, value in sorted(settings.items())]
-    return base + ("?" + "&".join(pairs) if pairs else "")
+    return f"{base}?{'&'.join(pairs)}"
 
 
 def absolute_name(name: str) -> str:
@@ -47,8 +51,10 @@ def short_name(name: str, architecture: str = "") -> str:
     scheme, _, settings = split_name(name)
     if settings.get(LABEL):
         return settings[LABEL]
-    said = [key for key, value in settings.items() if architecture and value == architecture]
-    return _with_paths(name, _stem, leave_out=(*said, *(() if scheme else (_WEIGHTS,))))
+    leave_out = [key for key, value in settings.items() if architecture and value == architecture]
+    if not scheme:
+        leave_out.append(_WEIGHTS)
+    return _with_paths(name, _stem, leave_out=tuple(leave_out))
 
 
 def identity(name: str, weights_hash: str) -> str:

@@ -55,15 +55,15 @@ class RichProgress:
         done = 0
 
         def advance(n: int = 1) -> None:
+            """Count `n` more, and say so where nothing was said for 30 seconds."""
             nonlocal last, done
             done += n
             now = time.monotonic()
             if now - last > 30:
-                left = (
-                    f", {(now - start) * (total - done) / done:.0f} s left"
-                    if total and done
-                    else ""
-                )
+                left = ""
+                if total and done:
+                    seconds = (now - start) * (total - done) / done
+                    left = f", {seconds:.0f} s left"
                 self.say(f"{title}: {done}/{total or '?'} in {now - start:.0f} s{left}")
                 last = now
 

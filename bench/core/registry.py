@@ -101,8 +101,8 @@ class Registry(Generic[T]):
         scheme, colon, rest = name.partition(":")
         if colon and scheme in self._schemes:
             return self._schemes[scheme].declare(rest)
-        known = [*self._items, *(f"{other}:NAME" for other in self._schemes)]
-        raise UnknownNameError(f"unknown {self.kind} '{name}'.", suggest(name, known))
+        names = [*self._items, *(f"{other}:NAME" for other in self._schemes)]
+        raise UnknownNameError(f"unknown {self.kind} '{name}'.", suggest(name, names))
 
     def schemes(self) -> dict[str, Scheme[T]]:
         """Return the schemes, sorted by name."""

@@ -229,8 +229,10 @@ def _make_lock(path: Path) -> int:
     if path.exists() and not os.access(path, os.R_OK | os.W_OK, **_EFFECTIVE):
         _replace_free(path)
     with suppress(FileExistsError):
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666))
-    return stat.S_IMODE(path.stat().st_mode) & 0o777 | 0o600
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+        os.close(descriptor)
+    mode = stat.S_IMODE(path.stat().st_mode)
+    return mode & 0o777 | 0o600
 
 
 def _replace_free(path: Path) -> None:

@@ -24,6 +24,7 @@ class _BeforeTorchvision(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
+        """Declare the operators where `fullname` is torchvision; find nothing."""
         if fullname == "torchvision":
             torchvision_on_cpu()
         return None

@@ -45,11 +45,12 @@ def to_square(boxes: np.ndarray, shape: tuple[int, int], size: int) -> np.ndarra
     `images.resize_pad`."""
     height, width = shape
     new_height, new_width = (max(1, int(side * size / max(shape))) for side in shape)
-    top, left = (size - new_height) // 2, (size - new_width) // 2
+    top = (size - new_height) // 2
+    left = (size - new_width) // 2
     scale = np.array([new_width / width, new_height / height] * 2)
-    moved = np.array(boxes, np.float64)
-    moved[:, :4] = moved[:, :4] * scale + np.array([left, top] * 2)
-    return moved.astype(np.float32)
+    scaled = np.array(boxes, np.float64)
+    scaled[:, :4] = scaled[:, :4] * scale + np.array([left, top] * 2)
+    return scaled.astype(np.float32)
 
 
 def check_boxes(boxes: np.ndarray, shape: tuple[int, int], classes: int) -> np.ndarray:
@@ -98,8 +99,11 @@ def fill_boxes(
     """
     mask = np.zeros((classes, height, width), np.uint8)
     for x1, y1, x2, y2, kind in boxes:
-        left, top = (min(max(round(low), 0), side - 1) for low, side in ((x1, width), (y1, height)))
-        mask[int(kind), top : max(round(y2), top + 1), left : max(round(x2), left + 1)] = 1
+        left = min(max(round(x1), 0), width - 1)
+        top = min(max(round(y1), 0), height - 1)
+        right = max(round(x2), left + 1)
+        bottom = max(round(y2), top + 1)
+        mask[int(kind), top:bottom, left:right] = 1
     return mask
 
 
@@ -118,8 +122,9 @@ def box_store(
     DataError naming the image (`on_error="stop"`) or leaves the image out ("skip").
     """
     shapes = image_shapes(index, root, progress)
-    found: dict[str, np.ndarray] = {}
-    skipped, clipped = [], 0
+    on_square: dict[str, np.ndarray] = {}
+    skipped = []
+    clipped = 0
     for (_, row), shape in zip(index.iterrows(), shapes, strict=True):
         try:
             if shape == (0, 0):
@@ -135,14 +140,14 @@ def box_store(
             skipped.append(Skipped(str(row["image_id"]), str(row["path"]), str(error)))
             continue
         clipped += int((inside != boxes).any(axis=1).sum())
-        found[str(row["image_id"])] = _ordered(to_square(inside, shape, size))
+        on_square[str(row["image_id"])] = _ordered(to_square(inside, shape, size))
     if clipped:
         _logger.warning(
             "dataset '%s': %d boxes reach over the edge of their image and are clipped",
             dataset.name,
             clipped,
         )
-    return BoxStore(found, tuple(skipped))
+    return BoxStore(on_square, tuple(skipped))
 
 
 def _ordered(boxes: np.ndarray) -> np.ndarray:

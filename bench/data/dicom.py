@@ -168,9 +168,9 @@ def _check_pixel_data(header: pydicom.Dataset) -> None:
         return
     if "Rows" in header or not len(header):  # pydicom drops all elements where a file ends in one
         raise ValueError("it ends before its pixels")
-    what = f" ({header.SOPClassUID.name})" if header.get("SOPClassUID") else ""
+    kind = f" ({header.SOPClassUID.name})" if header.get("SOPClassUID") else ""
     raise DataError(
-        f"it is a DICOM file without an image{what}.", "Check the table, or use --on-error skip."
+        f"it is a DICOM file without an image{kind}.", "Check the table, or use --on-error skip."
     )
 
 
@@ -285,7 +285,8 @@ def _scale_range(
     grey = to_uint8(values, keep=None if padding is None else ~padding)
     if made.photometric == "MONOCHROME1":
         as_stored = values is stored and stored.dtype == np.uint8
-        grey = np.uint8((1 << made.bits) - 1 if as_stored else 255) - grey
+        white = (1 << made.bits) - 1 if as_stored else 255
+        grey = np.uint8(white) - grey
     return grey if padding is None else np.where(padding, np.uint8(0), grey)
 
 
@@ -334,7 +335,9 @@ def _padding(stored: np.ndarray, header: pydicom.Dataset, made: Layout) -> np.nd
         return None
     first = _in_container(number(header, "PixelPaddingValue"), made)
     last = _in_container(number(header, "PixelPaddingRangeLimit", first), made)
-    mask = (stored >= min(first, last)) & (stored <= max(first, last))
+    lowest = min(first, last)
+    highest = max(first, last)
+    mask = (stored >= lowest) & (stored <= highest)
     return mask if mask.any() and not mask.all() else None
 
 

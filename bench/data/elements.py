@@ -38,27 +38,27 @@ def number(
             raise DataError(f"it lacks {element(keyword)}.", LEAVE_OUT)
         return default
     try:
-        found = float(value)
+        figure = float(value)
     except (TypeError, ValueError, OverflowError):
-        found = math.nan
-    if not math.isfinite(found):
+        figure = math.nan
+    if not math.isfinite(figure):
         raise DataError(
             f"its {element(keyword)} is '{_short(value)}'; one finite number was expected.",
             LEAVE_OUT,
         )
-    if keyword == "RescaleSlope" and found == 0:
+    if keyword == "RescaleSlope" and figure == 0:
         raise DataError(f"its {element(keyword)} is 0, which leaves no picture.", LEAVE_OUT)
-    return found
+    return figure
 
 
 def integer(header: pydicom.Dataset, keyword: str, default: int | None = None) -> int:
     """Return the one whole number of an element, as `number` does."""
-    found = number(header, keyword, default)
-    if found != int(found):
+    figure = number(header, keyword, default)
+    if figure != int(figure):
         raise DataError(
-            f"its {element(keyword)} is {found:g}; a whole number was expected.", LEAVE_OUT
+            f"its {element(keyword)} is {figure:g}; a whole number was expected.", LEAVE_OUT
         )
-    return int(found)
+    return int(figure)
 
 
 def text(header: pydicom.Dataset, keyword: str) -> str:

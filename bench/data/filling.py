@@ -48,8 +48,9 @@ class Plan:
     def __init__(
         self, items: Sequence[Item], known: Known, states: list[bytes] | None = None
     ) -> None:
-        self.items, self.known = items, known
-        self.keys = [_hash("\0".join(item.paths).encode() + b"\0\0" + item.extra) for item in items]
+        self.items = items
+        self.known = known
+        self.keys = [_item_key(item) for item in items]
         self.states = states or [_state(item.paths) for item in items]
         self.records = [
             known.find(key, state) for key, state in zip(self.keys, self.states, strict=True)
@@ -70,8 +71,10 @@ class Plan:
         self.missing = [number for number, record in enumerate(self.records) if record is None]
 
 
-def _hash(data: bytes) -> bytes:
-    return hashlib.blake2b(data, digest_size=16).digest()
+def _item_key(item: Item) -> bytes:
+    """Return a hash of what an item is made of: the names of its files and its other content."""
+    names = "\0".join(item.paths).encode()
+    return hashlib.blake2b(names + b"\0\0" + item.extra, digest_size=16).digest()
 
 
 def _state(paths: tuple[str, ...]) -> bytes:
@@ -94,13 +97,11 @@ class Filler:
     def __init__(
         self, folder: Path, shape: tuple[int, ...], plan: Plan, decode: Decode, on_error: OnError
     ) -> None:
-        self.folder, self.shape, self.plan, self.decode, self.on_error = (
-            folder,
-            shape,
-            plan,
-            decode,
-            on_error,
-        )
+        self.folder = folder
+        self.shape = shape
+        self.plan = plan
+        self.decode = decode
+        self.on_error = on_error
         self.slot_bytes = int(np.prod(shape))
         self.slots = dict(plan.known.slots)
         self.checksums = plan.known.checksums | {0: zlib.crc32(bytes(self.slot_bytes))}
@@ -127,7 +128,8 @@ class Filler:
         return tuple(self.skipped)
 
     def _check_space(self, count: int) -> None:
-        needed, free = count * self.slot_bytes, shutil.disk_usage(self.folder).free
+        needed = count * self.slot_bytes
+        free = shutil.disk_usage(self.folder).free
         if needed > free:
             message = (
                 f"the cache of {count} images needs {needed / 1e9:.1f} GB in {self.folder}, "
@@ -143,8 +145,9 @@ class Filler:
         try:
             blobs = _blobs(item)
             content = _content(blobs, item.extra)
-            known = self.plan.known.sound_slot(content) is not None
-            return number, content, None if known else self._decoded(number, blobs), None
+            if self.plan.known.sound_slot(content) is not None:
+                return number, content, None, None
+            return number, content, self._decoded(number, blobs), None
         except DataError as error:
             return number, b"", None, error
 
@@ -158,10 +161,9 @@ class Filler:
                 f"{type(error).__name__}: {error}."
             ) from error
         if pixels.shape != self.shape or pixels.dtype != np.uint8:
-            found = f"{pixels.dtype} {list(pixels.shape)}"
             raise DataError(
-                f"image '{item.id}' ({_first(item)}) decodes to {found}; uint8 "
-                f"{list(self.shape)} was expected."
+                f"image '{item.id}' ({_first(item)}) decodes to {pixels.dtype} "
+                f"{list(pixels.shape)}; uint8 {list(self.shape)} was expected."
             )
         return pixels
 
@@ -213,8 +215,8 @@ def _blobs(item: Item) -> tuple[bytes, ...]:
 
 def _content(blobs: tuple[bytes, ...], extra: bytes) -> bytes:
     digest = hashlib.blake2b(digest_size=16)
-    for part in (*blobs, extra):
-        digest.update(len(part).to_bytes(8, "little") + part)
+    for content in (*blobs, extra):
+        digest.update(len(content).to_bytes(8, "little") + content)
     return digest.digest()
 
 

@@ -24,18 +24,17 @@ def to_uint8(values: np.ndarray, keep: np.ndarray | None = None) -> np.ndarray:
     if values.dtype == np.uint8:
         return values
     counted = values if keep is None else values[keep]
-    low, high = counted.min(), counted.max()
+    low = counted.min()
+    high = counted.max()
     if high == low:
         return np.zeros(values.shape, np.uint8)
     clipped = values if keep is None else np.clip(values, low, high)
     if values.dtype.kind in "iu" and int(high) - int(low) < 1 << 16:
         steps = np.arange(int(high) - int(low) + 1)
-        return np.rint(steps * (255.0 / steps[-1])).astype(np.uint8)[
-            clipped.astype(np.int64) - int(low)
-        ]
-    return np.rint(
-        (clipped.astype(np.float64) - float(low)) * (255.0 / (float(high) - float(low)))
-    ).astype(np.uint8)
+        greys = np.rint(steps * (255.0 / steps[-1])).astype(np.uint8)
+        return greys[clipped.astype(np.int64) - int(low)]
+    scale = 255.0 / (float(high) - float(low))
+    return np.rint((clipped.astype(np.float64) - float(low)) * scale).astype(np.uint8)
 
 
 def luma(colour: np.ndarray) -> np.ndarray:

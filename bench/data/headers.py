@@ -83,9 +83,14 @@ def _head(stream: BinaryIO) -> bytes:
     return head
 
 
+_YEARS = {"M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
+
+
 def parse_age(text: str) -> float:
     """Return a DICOM age ("045Y", "006M", "51") in years; NaN where there is none."""
-    digits, unit = text.strip().rstrip("YMWDymwd"), text.strip()[-1:].upper()
+    text = text.strip()
+    digits = text.rstrip("YMWDymwd")
+    unit = text[-1:].upper()
     if not digits.isdigit():
         return float("nan")
-    return int(digits) * {"M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}.get(unit, 1.0)
+    return int(digits) * _YEARS.get(unit, 1.0)

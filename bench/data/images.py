@@ -60,10 +60,10 @@ def decode_image(
         raise DataError(f"file {path} is empty.", "Download it again.")
     decoder = _decoder(data[:132])
     if decoder is None:
-        found = next((name for start, name in _OTHER_TYPES if data.startswith(start)), "")
+        other = next((name for start, name in _OTHER_TYPES if data.startswith(start)), "")
+        instead = f" (it is {other})" if other else ""
         raise DataError(
-            f"image {path} is neither DICOM, JPEG nor PNG{f' (it is {found})' if found else ''}.",
-            "Check the download.",
+            f"image {path} is neither DICOM, JPEG nor PNG{instead}.", "Check the download."
         )
     try:
         image = decoder(data, path, voi_lut, scaling)
@@ -137,7 +137,8 @@ def resize_pad(image: np.ndarray, size: int, interpolation: Interpolation = "are
     if (new_height, new_width) != (height, width):
         image = cv2.resize(image, (new_width, new_height), interpolation=_flag(interpolation))
     padded = np.zeros((size, size), image.dtype)
-    top, left = (size - new_height) // 2, (size - new_width) // 2
+    top = (size - new_height) // 2
+    left = (size - new_width) // 2
     padded[top : top + new_height, left : left + new_width] = image
     return padded
 
@@ -151,7 +152,7 @@ def resize_pad_mask(
     covers the pixel's sample.
     """
     if mask.ndim == 3:
-        return np.stack([resize_pad_mask(one, size, interpolation) for one in mask])
+        return np.stack([resize_pad_mask(of_class, size, interpolation) for of_class in mask])
     binary = (mask > 0).astype(np.uint8)
     if interpolation == "nearest":
         return resize_pad(binary, size, "nearest")

@@ -4,6 +4,7 @@ left out and listed."""
 from __future__ import annotations
 
 import traceback
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -60,10 +61,11 @@ def naming(
         raise
     except Exception as error:  # a plug-in's code raises anything; where it did is what helps
         frames = traceback.extract_tb(error.__traceback__)
-        homes = (
-            {_file_of(dataset)} if annotation is None else {_file_of(dataset), _file_of(annotation)}
-        )
-        frame = next((each for each in reversed(frames) if each.filename in homes), frames[-1])
+        homes = {_file_of(dataset)}
+        if annotation is not None:
+            homes.add(_file_of(annotation))
+        inside = [frame for frame in frames if frame.filename in homes]
+        frame = (inside or frames)[-1]
         reason = " ".join(str(error).split())[:200]
         title = f"dataset '{dataset.name}'"
         title += f", annotation '{annotation.name}'" if annotation is not None else ""
@@ -94,22 +96,24 @@ def _at_fault(index: pd.DataFrame, faults: Sequence[Skipped]) -> pd.Series:
 def _per_image(faults: Sequence[Skipped], index: pd.DataFrame) -> Iterator[Skipped]:
     """Yield one entry per image that a fault leaves out; a fault whose image is not in the index
     any more stands for itself."""
-    images: dict[str, list[str]] = {}
-    for column in (name for name in _NAMES if name in index) if faults else ():
+    if not faults:
+        return
+    images: dict[str, list[str]] = defaultdict(list)
+    for column in [name for name in _NAMES if name in index]:
         for name, image in zip(index[column].astype(str), index["image_id"], strict=True):
-            images.setdefault(name, []).append(str(image))
+            images[name].append(str(image))
     seen = set()
-    for each in faults:
-        for image in dict.fromkeys(images.get(each.id, [each.id])):
-            if (image, each.reason) not in seen:
-                seen.add((image, each.reason))
-                yield replace(each, id=image)
+    for skipped in faults:
+        for image in dict.fromkeys(images.get(skipped.id, [skipped.id])):
+            if (image, skipped.reason) not in seen:
+                seen.add((image, skipped.reason))
+                yield replace(skipped, id=image)
 
 
 def _say(dataset: Dataset, index: pd.DataFrame, root: Path, progress: Progress) -> None:
     for title, key in (("left out", "dropped"), ("without counterpart", "unmatched")):
         counts = index.attrs.get(key, {}).items()
-        parts = [f"{count} {what}" for what, count in counts if count]
+        parts = [f"{count} {reason}" for reason, count in counts if count]
         if parts:
             progress.say(f"{dataset.name}: {title}: {', '.join(parts)}.")
     with naming(dataset, "counts"):

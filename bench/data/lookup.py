@@ -64,7 +64,9 @@ def _signed(first: int, values: np.ndarray, header: pydicom.Dataset) -> int:
     """Return the value that the first entry stands for with its sign, where it was written without
     and the values have one."""
     negative = header.get("PixelRepresentation") == 1 or float(values.min()) < 0
-    return first - _WORD if negative and first >= _WORD // 2 else first
+    if negative and first >= _WORD // 2:
+        return first - _WORD
+    return first
 
 
 def _table(

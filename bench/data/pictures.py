@@ -33,7 +33,8 @@ def decode_picture(data: bytes, path: object, voi_lut: bool, scaling: Scaling) -
     """Return the grey values [H, W] of a PNG or JPEG; see `bench.data.images.read_image`."""
     pixels = _png(data) if data.startswith(PNG) else _jpeg(data)
     if scaling == "mgca" and pixels.dtype != np.uint8:
-        return np.rint(pixels * (255.0 / max(float(pixels.max()), 1.0))).astype(np.uint8)
+        scale = 255.0 / max(float(pixels.max()), 1.0)
+        return np.rint(pixels * scale).astype(np.uint8)
     return to_uint8(pixels)
 
 

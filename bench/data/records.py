@@ -42,8 +42,16 @@ class Record(NamedTuple):
     def pack(self) -> bytes:
         """Return the 64 bytes of the record, its own CRC-32 last."""
         version = 0 if self.pixels is None else _WITH_CHECKSUM
-        body = self.key + self.state + self.content + self.slot.to_bytes(8, "little")
-        body += version.to_bytes(4, "little") + (self.pixels or 0).to_bytes(4, "little") + bytes(4)
+        fields = (
+            self.key,
+            self.state,
+            self.content,
+            self.slot.to_bytes(8, "little"),
+            version.to_bytes(4, "little"),
+            (self.pixels or 0).to_bytes(4, "little"),
+            bytes(4),
+        )
+        body = b"".join(fields)
         return body + zlib.crc32(body).to_bytes(4, "little")
 
 
@@ -102,14 +110,9 @@ class Records:
         data = self.path.read_bytes() if file_state(self.path) else b""
         size = _LAYOUT.itemsize
         rows = np.frombuffer(data[: len(data) // size * size], _LAYOUT)
-        sound = np.array(
-            [
-                zlib.crc32(data[start : start + size - 4])
-                for start in range(0, len(rows) * size, size)
-            ],
-            np.uint32,
-        )
-        whole = rows[sound == rows["check"]]
+        starts = range(0, len(rows) * size, size)
+        checks = [zlib.crc32(data[start : start + size - 4]) for start in starts]
+        whole = rows[np.array(checks, np.uint32) == rows["check"]]
         names = ("key", "state", "content", "slot", "version", "pixels")
         columns = (whole[name].tolist() for name in names)
         records = [
@@ -129,6 +132,7 @@ class Records:
                 file.seek(whole)
 
             def append(records: list[Record]) -> None:
+                """Write records; they are on the disk when this returns."""
                 file.write(b"".join(record.pack() for record in records))
                 file.flush()
                 os.fsync(file.fileno())

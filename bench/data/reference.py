@@ -55,7 +55,9 @@ class TrainedKind(TaskKind):
     ) -> pd.DataFrame | None:
         """Return None for the default split, or under a reference protocol that reference's own,
         its leaks counted in a warning."""
-        return None if protocol == "default" else reference_split(index, task, protocol, seed)
+        if protocol == "default":
+            return None
+        return reference_split(index, task, protocol, seed)
 
     def subset(
         self, train: pd.DataFrame, fraction: float, task: TaskSpec, protocol: str, seed: int

@@ -61,15 +61,14 @@ def resolve_root(
     progress = progress or Silent()
     if data == "demo":
         return demo_root(dataset, demo, workers=workers, progress=progress, make=make)
-    given = data_root or (
-        Path(os.environ["PLACE_BENCH_DATA"]) if os.environ.get("PLACE_BENCH_DATA") else None
-    )
-    found = find_dataset(dataset, given) if given else None
-    if found:
-        return DataRoot(found, data_kind(found))
+    variable = os.environ.get("PLACE_BENCH_DATA")
+    root = data_root or (Path(variable) if variable else None)
+    folder = find_dataset(dataset, root) if root else None
+    if folder:
+        return DataRoot(folder, data_kind(folder))
     if data == "real" or data_root or not dataset.has_demo:
-        raise _missing(dataset, given)
-    where = f"not found under {given} ($PLACE_BENCH_DATA)" if given else "no data root is set"
+        raise _missing(dataset, root)
+    where = f"not found under {root} ($PLACE_BENCH_DATA)" if root else "no data root is set"
     progress.say(f"{dataset.name}: {where}; using rendered demo data, which says nothing clinical.")
     return demo_root(dataset, demo, workers=workers, progress=progress, make=make)
 
@@ -189,7 +188,8 @@ def demo_root(
         raise DataError(
             f"dataset '{dataset.name}' has no demo.", f"How to get it: {dataset.how_to_get}"
         )
-    demo, out = demo or DemoSize(), out or demo_path(dataset, demo)
+    demo = demo or DemoSize()
+    out = out or demo_path(dataset, demo)
     if not make and not is_demo(out):
         studies = demo.studies or dataset.demo_studies
         raise NotMadeError(f"{studies} demo studies of {dataset.name} are rendered first")
@@ -215,9 +215,9 @@ def _check_same(dataset: Dataset, out: Path, demo: DemoSize) -> None:
     there = read_demo_card(out)
     stated = {name: there[name] for name in asked if name in there}
     if any(asked[name] != value for name, value in stated.items()):
-        wanted = {name: asked[name] for name in stated}
+        instead_of = {name: asked[name] for name in stated}
         raise DataError(
-            f"{out} holds another demo ({_listed(stated)}); asked for was {_listed(wanted)}.",
+            f"{out} holds another demo ({_listed(stated)}); asked for was {_listed(instead_of)}.",
             "Choose another --out, or render over it with --force.",
         )
 

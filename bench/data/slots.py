@@ -140,11 +140,11 @@ def store_faults(folder: Path) -> list[str]:
         faults.append(f"cache file {journal.path} has {broken} damaged records.")
     if file_state(journal.path) is None and slots.count() > 1:
         faults.append(f"cache file {journal.path} is missing.")
-    wanted = set(known.slots.values())
-    lost = slots.lost(wanted, known)
+    listed = set(known.slots.values())
+    lost = slots.lost(listed, known)
     if lost:
         faults.append(
-            f"cache file {slots.path}: {len(lost)} of {len(wanted | {0})} decoded arrays are "
+            f"cache file {slots.path}: {len(lost)} of {len(listed | {0})} decoded arrays are "
             "damaged."
         )
     if known.unchecked - lost:

@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -40,10 +41,10 @@ class SplitLists:
     def apply(self, index: pd.DataFrame) -> pd.DataFrame:
         """Return the images of the lists with `split` filled; without a val.txt it is drawn from
         the training patients."""
-        place = {image: split for split, images in self.members.items() for image in images}
-        split = index["image_id"].astype(str).map(place)
-        chosen = index[split.notna()].assign(split=split.dropna())
-        return chosen if set(self.members) == {"test"} else default_split(chosen)
+        split_of = {image: split for split, images in self.members.items() for image in images}
+        splits = index["image_id"].astype(str).map(split_of)
+        listed = index[splits.notna()].assign(split=splits.dropna())
+        return listed if set(self.members) == {"test"} else default_split(listed)
 
     def subset(self, train: pd.DataFrame, fraction: float) -> pd.DataFrame | None:
         """Return the training rows of the list of one label fraction, or None where there is no
@@ -94,12 +95,12 @@ def find_lists(root: Path, index: pd.DataFrame, official: Sequence[str] = ()) ->
     if not files:
         return None
     reader = _Reader(index)
-    found = {path: reader.read(path) for path in files.values()}
-    members = {name: found[files[f"{name}.txt"]] for name in SPLITS if f"{name}.txt" in files}
+    images = {name: reader.read(path) for name, path in files.items()}
+    members = {split: images[f"{split}.txt"] for split in SPLITS if f"{split}.txt" in files}
     fractions = {
-        float(m[1]) / 100: found[path]
-        for name, path in files.items()
-        if (m := _FRACTION.match(name))
+        float(percent[1]) / 100: images[name]
+        for name in files
+        if (percent := _FRACTION.match(name))
     }
     if members:
         _check_members(members, files, set(index["split"]) == {"test"})
@@ -108,7 +109,11 @@ def find_lists(root: Path, index: pd.DataFrame, official: Sequence[str] = ()) ->
     listed = frozenset().union(*members.values())
     left_out = len(index) - len(listed) if members else 0
     return SplitLists(
-        tuple(files.values()), members, dict(sorted(fractions.items())), reader.unknown, left_out
+        files=tuple(files.values()),
+        members=members,
+        fractions=dict(sorted(fractions.items())),
+        unknown=reader.unknown,
+        left_out=left_out,
     )
 
 
@@ -116,15 +121,13 @@ def _files(root: Path, official: Sequence[str]) -> dict[str, Path]:
     """Return the lists of the first folder that has any, by name: train, val, test, then the
     fractions."""
     for folder in FOLDERS:
-        lists = sorted(name for name in entries(root / folder) if name.lower().endswith(".txt"))
-        own = {plain_suffix(name): root / folder / name for name in lists}
-        wanted = [
-            name
-            for name in (*(f"{split}.txt" for split in SPLITS), *filter(_FRACTION.match, own))
-            if name in own
-        ]
-        if chosen := {name: own[name] for name in wanted if folder or name not in official}:
-            return chosen
+        names = sorted(name for name in entries(root / folder) if name.lower().endswith(".txt"))
+        texts = {plain_suffix(name): root / folder / name for name in names}
+        lists = [f"{split}.txt" for split in SPLITS if f"{split}.txt" in texts]
+        lists += filter(_FRACTION.match, texts)
+        files = {name: texts[name] for name in lists if folder or name not in official}
+        if files:
+            return files
     return {}
 
 
@@ -145,24 +148,24 @@ class _Reader:
     def read(self, path: Path) -> frozenset[str]:
         """Return the images of one list; a first line of words alone that names none is its
         header."""
-        found: dict[str, int] = {}
-        for place, (number, line) in enumerate(read_lines(path)):
+        line_of: dict[str, int] = {}
+        for position, (number, line) in enumerate(read_lines(path)):
             image = self._image(line, f"list {path}, line {number}")
             if image is None:
-                self.unknown += place > 0 or not _is_header(line)
-            elif image in found:
+                self.unknown += position > 0 or not _is_header(line)
+            elif image in line_of:
                 raise DataError(
-                    f"list {path} names '{image}' twice (lines {found[image]} and {number}).",
+                    f"list {path} names '{image}' twice (lines {line_of[image]} and {number}).",
                     "Remove one.",
                 )
             else:
-                found[image] = number
-        if not found:
+                line_of[image] = number
+        if not line_of:
             raise DataError(
                 f"list {path} names no image of this dataset.",
                 "One image id, path or file name a line is expected.",
             )
-        return frozenset(found)
+        return frozenset(line_of)
 
     def _image(self, line: str, where: str) -> str | None:
         """Return the image that a line names, None where it names none."""
@@ -198,23 +201,22 @@ def _tails(path: str) -> Iterator[str]:
 def _check_members(
     members: Mapping[str, frozenset[str]], files: Mapping[str, Path], only_test: bool
 ) -> None:
-    missing = [name for name in ("test", *(() if only_test else ("train",))) if name not in members]
+    required = ("test",) if only_test else ("test", "train")
+    missing = [name for name in required if name not in members]
     if missing:
         folder = next(iter(files.values())).parent
         raise DataError(
             f"{folder} has {', '.join(files)} but no {missing[0]}.txt.",
             "Add it, or take the lists away.",
         )
-    names = list(members)
-    for i, one in enumerate(names):
-        for other in names[i + 1 :]:
-            shared = members[one] & members[other]
-            if shared:
-                message = (
-                    f"{len(shared)} images stand in {files[f'{one}.txt']} and {other}.txt, e.g. "
-                    f"'{min(shared)}'."
-                )
-                raise SplitLeakError(message, "An image belongs to one list.")
+    for first, second in combinations(members, 2):
+        shared = members[first] & members[second]
+        if shared:
+            message = (
+                f"{len(shared)} images stand in {files[f'{first}.txt']} and {second}.txt, e.g. "
+                f"'{min(shared)}'."
+            )
+            raise SplitLeakError(message, "An image belongs to one list.")
 
 
 def _check_fractions(

@@ -100,8 +100,9 @@ def _sizes(count: int, shares: list[float]) -> list[int]:
     """Divide `count` in proportion to `shares` by largest remainder."""
     exact = np.array(shares, float) / sum(shares) * count
     sizes = np.floor(exact + 1e-9).astype(int)
-    for place in np.argsort(sizes - exact, kind="stable")[: count - int(sizes.sum())]:
-        sizes[place] += 1
+    left = count - int(sizes.sum())
+    largest_remainders = np.argsort(sizes - exact, kind="stable")[:left]
+    sizes[largest_remainders] += 1
     return sizes.tolist()
 
 
@@ -161,11 +162,12 @@ def label_subset(
             "the training split is empty, no label fraction can be drawn.", "Check the split."
         )
     unit = "image_id" if by == "image" else "patient_id"
-    kept: set[str] = set()
+    drawn: set[str] = set()
     for number, units in enumerate(_strata(train, unit, stratify)):
         order = np.random.default_rng([seed, number]).permutation(units)
-        kept.update(order[: max(1, int(np.floor(fraction * len(order) + 0.5)))].tolist())
-    return train[train[unit].astype(str).isin(kept)]
+        count = max(1, int(np.floor(fraction * len(order) + 0.5)))
+        drawn.update(order[:count].tolist())
+    return train[train[unit].astype(str).isin(drawn)]
 
 
 def check_leaks(index: pd.DataFrame, *, allow: bool = False) -> str:
@@ -176,8 +178,8 @@ def check_leaks(index: pd.DataFrame, *, allow: bool = False) -> str:
     split, its leaks included) return the same sentence as a warning to be kept with the result.
     """
     columns = {"patient_id": "patients", "image_id": "images", "path": "files"}
-    found = [_leak(index, column, what) for column, what in columns.items()]
-    message = "; ".join(sentence for sentence in found if sentence)
+    leaks = [_leak(index, column, name) for column, name in columns.items()]
+    message = "; ".join(leak for leak in leaks if leak)
     if message and not allow:
         raise SplitLeakError(f"the split leaks: {message}.", "Split by patient.")
     return f"this published split leaks: {message}." if message else ""

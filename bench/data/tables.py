@@ -39,9 +39,9 @@ def find_file(folder: Path, *names: str) -> Path | None:
             if path.exists():
                 return path
     for name in names:
-        wanted = Path(name).name.lower()
+        lower = Path(name).name.lower()
         for path in _visible((folder / name).parent):
-            if path.name.lower() in (wanted, f"{wanted}.gz"):
+            if path.name.lower() in (lower, f"{lower}.gz"):
                 return path
     return None
 
@@ -82,16 +82,16 @@ def read_table(
     """
     text = _whole_text(path)
     parser = _Parser(text, path, key, multiline=bool(texts))
-    chosen = [*columns, *(name for name in optional if name in parser.header)]
-    places = _places(parser.header, chosen, path)
+    names = [*columns, *(name for name in optional if name in parser.header)]
+    positions = _positions(parser.header, names, path)
     if _is_plain(text):
-        table = _read_plain(text, places)
+        table = _read_plain(text, positions)
     else:
-        single = [place for name, place in zip(chosen, places, strict=True) if name not in texts]
-        table = _from_rows(list(parser.rows(single)), places)
+        single = [at for name, at in zip(names, positions, strict=True) if name not in texts]
+        table = _from_rows(list(parser.rows(single)), positions)
     if table.empty:
         raise DataError(f"table {path} has no rows.", "Download it again.")
-    table = table.set_axis(chosen, axis=1)
+    table = table.set_axis(names, axis=1)
     if not key or not parser.faulty:
         return table
     return table[~table[key].isin(parser.faulty)]
@@ -114,35 +114,42 @@ def _is_plain(text: str) -> bool:
     return same and commas > 0 and len(lines) > 1
 
 
-def _read_plain(text: str, places: Sequence[int]) -> pd.DataFrame:
-    """Return the columns at `places` of a plain table, by the fast parser."""
+def _read_plain(text: str, positions: Sequence[int]) -> pd.DataFrame:
+    """Return the columns at `positions` of a plain table, by the fast parser."""
     import pandas as pd
 
     table = pd.read_csv(
         io.StringIO(text),
         header=None,
         skiprows=1,
-        usecols=sorted(set(places)),
+        usecols=sorted(set(positions)),
         dtype=str,
         na_filter=False,
         quoting=csv.QUOTE_NONE,
     )
     table.index = pd.RangeIndex(2, len(table) + 2, name="line")
-    return table[list(places)].apply(lambda values: values.str.strip())
+    return table[list(positions)].apply(lambda values: values.str.strip())
 
 
-def _from_rows(rows: Sequence[tuple[int, list[str]]], places: Sequence[int]) -> pd.DataFrame:
-    """Return the columns at `places` of rows with their lines."""
+def _from_rows(rows: Sequence[tuple[int, list[str]]], positions: Sequence[int]) -> pd.DataFrame:
+    """Return the columns at `positions` of rows with their lines."""
     import pandas as pd
 
     lines = pd.Index([line for line, _ in rows], name="line")
-    values = {place: [fields[place].strip() for _, fields in rows] for place in places}
+    values = {at: [fields[at].strip() for _, fields in rows] for at in positions}
     return pd.DataFrame(values, index=lines, dtype=str)
 
 
 def read_columns(path: Path) -> list[str]:
     """Return the names in the header of a CSV (plain or .gz)."""
     return _Parser(read_text(path), path, "", multiline=False).header
+
+
+def _stray_sign(text: str, multiline: bool) -> str:
+    """Return what a field with a stray quote holds, "" where the text has no quote."""
+    if '"' not in text:
+        return ""
+    return "\n" if multiline else '"'
 
 
 class _Parser:
@@ -152,7 +159,7 @@ class _Parser:
         self.path = path
         self.multiline = multiline
         self._records = _records(text, path) if multiline else _lines(text)
-        self._sign = "" if '"' not in text else "\n" if multiline else '"'
+        self._sign = _stray_sign(text, multiline)
         self.header = [name.strip() for name in next((row for _, row in self._records), [])]
         self.faulty: set[str] = set()
         self._key = self.header.index(key) if key in self.header else -1
@@ -160,12 +167,13 @@ class _Parser:
     def rows(self, single: Sequence[int]) -> Iterator[tuple[int, list[str]]]:
         """Yield the line and the fields of every sound row: as many as the header has, and no sign
         of a stray quote in the `single` ones."""
-        width, sign = len(self.header), self._sign
+        width = len(self.header)
+        sign = self._sign
         for line, fields in self._records:
             if len(fields) != width:
                 reason = f"{len(fields)} fields; {width} were expected, as in the header"
                 self._fault(line, fields, reason)
-            elif sign and any(sign in fields[place] for place in single):
+            elif sign and any(sign in fields[at] for at in single):
                 where = "a value runs over several lines: " if self.multiline else ""
                 self._fault(line, fields, f"{where}a stray quote")
             else:
@@ -212,8 +220,8 @@ def _records(text: str, path: Path) -> Iterator[tuple[int, list[str]]]:
         ) from error
 
 
-def _places(header: Sequence[str], chosen: Sequence[str], path: Path) -> list[int]:
-    """Return where the columns `chosen` stand; raise DataError for one that is missing or twice."""
+def _positions(header: Sequence[str], names: Sequence[str], path: Path) -> list[int]:
+    """Return where the columns `names` stand; raise DataError for one that is missing or twice."""
     listed = ", ".join(header) or "none"
     twice = next((name for name in header if name and header.count(name) > 1), None)
     if twice is not None:
@@ -221,13 +229,13 @@ def _places(header: Sequence[str], chosen: Sequence[str], path: Path) -> list[in
             f"table {path} has the column '{twice[:60]}' twice.",
             f"Columns found: {listed[:300]}. Download it again.",
         )
-    missing = next((name for name in chosen if name not in header), None)
+    missing = next((name for name in names if name not in header), None)
     if missing is not None:
         raise DataError(
             f"table {path} lacks the column '{missing}'.",
             f"Columns found: {listed[:300]}. Download it again.",
         )
-    return [header.index(name) for name in chosen]
+    return [header.index(name) for name in names]
 
 
 def check_rows(
@@ -302,17 +310,17 @@ def remember(
         {"path": list(files), "state": [_state(f"{root}/{file}") for file in files]}, dtype=object
     )
     store = _store(root, name, columns)
-    kept = _load(store, columns)
-    facts = now.merge(kept, on=["path", "state"], how="left", indicator=True)
+    before = _load(store, columns)
+    facts = now.merge(before, on=["path", "state"], how="left", indicator=True)
     missing = facts.index[facts["_merge"] == "left_only"]
     if len(missing):
         files_to_read = facts.loc[missing, "path"].tolist()
         fresh = _read_all(files_to_read, read, root, name, workers, progress or default_progress())
-        unread = [place for place, row in zip(missing, fresh, strict=True) if row is None]
-        sound = [place for place, row in zip(missing, fresh, strict=True) if row is not None]
+        unread = [row for row, values in zip(missing, fresh, strict=True) if values is None]
+        sound = [values for values in fresh if values is not None]
         if sound:
-            facts.loc[sound, list(columns)] = [
-                [row[column] for column in columns] for row in fresh if row is not None
+            facts.loc[missing.difference(unread), list(columns)] = [
+                [values[column] for column in columns] for values in sound
             ]
         facts = facts.drop(index=unread)
         _save(store, facts.drop(columns="_merge"))
@@ -336,14 +344,14 @@ def _load(store: Path, columns: Sequence[str]) -> pd.DataFrame:
     """Return the kept facts; none where there are none, or where they are not what was written."""
     import pandas as pd
 
-    wanted = ["path", "state", *columns]
+    names = ["path", "state", *columns]
     table = _sound_table(store)
     if table is not None:
         facts = pd.read_csv(io.BytesIO(table), dtype=object, keep_default_na=False)
-        return facts[wanted].drop_duplicates("path")
+        return facts[names].drop_duplicates("path")
     if os.path.lexists(store):
         _logger.warning("cache file %s is damaged: what it held is read again.", store)
-    return pd.DataFrame(columns=wanted, dtype=object)
+    return pd.DataFrame(columns=names, dtype=object)
 
 
 def _sound_table(store: Path) -> bytes | None:
@@ -356,7 +364,9 @@ def _sound_table(store: Path) -> bytes | None:
 
 def facts_faults(store: Path) -> list[str]:
     """Return one sentence where a facts file of the cache is damaged."""
-    return [] if _sound_table(store) is not None else [f"cache file {store} is damaged."]
+    if _sound_table(store) is None:
+        return [f"cache file {store} is damaged."]
+    return []
 
 
 def _save(store: Path, facts: pd.DataFrame) -> None:
@@ -382,6 +392,7 @@ def _read_all(
     skipped."""
 
     def attempt(file: str) -> Mapping[str, str] | DataError:
+        """Return what is in a file, or the error that its reading raised."""
         try:
             return read(root / file)
         except DataError as error:

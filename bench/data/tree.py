@@ -36,7 +36,8 @@ class Tree:
         if os.path.lexists(f"{self._home}/{path}"):
             return path
         folder, slash, name = path.rpartition("/")
-        return f"{folder}{slash}{self._listing(folder).get(plain_suffix(name), name)}"
+        name_on_disk = self._listing(folder).get(plain_suffix(name), name)
+        return f"{folder}{slash}{name_on_disk}"
 
     def is_file(self, path: str) -> bool:
         """Say whether a file is there."""

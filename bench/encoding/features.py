@@ -24,7 +24,7 @@ from bench.core.errors import DataError, NotApplicableError
 from bench.core.hashing import digest
 from bench.core.paths import cache_home
 from bench.core.storage import held
-from bench.encoding.shelf import Shelf
+from bench.encoding.feature_store import FeatureStore
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +47,8 @@ def to_input(images: np.ndarray, spec: InputSpec, device: str = "cpu") -> torch.
     Brought to a square of `spec.resize` (the subset is square and padded already; `spec.fit`),
     centre-cropped to `spec.size`, normalised.
     """
-    return normalise(centre_crop(resize(to_grey(images, device), spec), spec.size), spec)
+    resized = resize(to_grey(images, device), spec)
+    return normalise(centre_crop(resized, spec.size), spec)
 
 
 def to_grey(images: np.ndarray, device: str = "cpu") -> torch.Tensor:
@@ -67,8 +68,8 @@ def resize(grey: torch.Tensor, spec: InputSpec) -> torch.Tensor:
         return _resize(grey, spec)
     import torch
 
-    parts = [content(image, square=spec.fit == "shortest") for image in grey]
-    return torch.cat([_resize(part[None], spec) for part in parts])
+    radiographs = [content(image, square=spec.fit == "shortest") for image in grey]
+    return torch.cat([_resize(radiograph[None], spec) for radiograph in radiographs])
 
 
 def content(image: torch.Tensor, *, square: bool) -> torch.Tensor:
@@ -81,13 +82,14 @@ def content(image: torch.Tensor, *, square: bool) -> torch.Tensor:
     borders = [_border(image.amax(dim)) for dim in (2, 1)]
     side = 0 if sum(borders[0]) >= sum(borders[1]) else 1
     start, end = borders[side]
-    found = image.narrow(1 + side, start, image.shape[1 + side] - start - end)
+    radiograph = image.narrow(1 + side, start, image.shape[1 + side] - start - end)
     if not square:
-        return found
-    short = min(found.shape[1:])
-    top = (found.shape[1] - short) // 2
-    left = (found.shape[2] - short) // 2
-    return found[:, top : top + short, left : left + short]
+        return radiograph
+    _, height, width = radiograph.shape
+    short = min(height, width)
+    top = (height - short) // 2
+    left = (width - short) // 2
+    return radiograph[:, top : top + short, left : left + short]
 
 
 def _border(profile: torch.Tensor) -> tuple[int, int]:
@@ -131,7 +133,8 @@ def centre_crop(grey: torch.Tensor, size: int) -> torch.Tensor:
 def normalise(grey: torch.Tensor, spec: InputSpec) -> torch.Tensor:
     """Return grey images [n, 1, H, W] in 0..1 as [n, channels, H, W], mean and deviation as the
     encoder was trained with."""
-    mean, std = (grey.new_tensor(values)[None, :, None, None] for values in (spec.mean, spec.std))
+    mean = grey.new_tensor(spec.mean)[None, :, None, None]
+    std = grey.new_tensor(spec.std)[None, :, None, None]
     return (grey.expand(-1, spec.channels, -1, -1) - mean) / std
 
 
@@ -139,12 +142,12 @@ def weights_hash(module: torch.nn.Module) -> str:
     """Return a hash of every parameter and buffer, their names and types included."""
     import torch
 
-    found = hashlib.blake2b(digest_size=16)
+    content_hash = hashlib.blake2b(digest_size=16)
     for name, tensor in sorted(module.state_dict().items()):
         flat = tensor.detach().cpu().contiguous().reshape(-1)
-        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        found.update(flat.view(torch.uint8).numpy().data)
-    return found.hexdigest()
+        content_hash.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        content_hash.update(flat.view(torch.uint8).numpy().data)
+    return content_hash.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -177,49 +180,44 @@ class FeatureCache:
         if not len(subset):
             return Tokens(np.empty((0, 1, self.backbone.patch_dim), np.float16), None)
         if not self.context.data_key:
-            return Tokens(
-                np.concatenate(list(self._encode(subset, np.arange(len(subset)), what))), None
-            )
-        return Tokens(self._kept(subset, what), subset.index["image_id"].astype(str).to_numpy())
+            return Tokens(self._encode(subset, np.arange(len(subset)), what), None)
+        ids = subset.index["image_id"].astype(str).to_numpy()
+        return Tokens(self._filled_store(subset, what), ids)
 
     def get(self, subset: Subset, what: What) -> np.ndarray:
         """Return the features of every row of `subset`; only images not seen before are read."""
         if not len(subset):
             return np.empty((0, self.backbone.pooled_dim), np.float32)
         if not self.context.data_key:
-            return np.concatenate(list(self._encode(subset, np.arange(len(subset)), what))).astype(
-                np.float32
-            )
-        return self._kept(subset, what).read(subset.index["image_id"].astype(str).tolist())
+            features = self._encode(subset, np.arange(len(subset)), what)
+            return features.astype(np.float32)
+        ids = subset.index["image_id"].astype(str).tolist()
+        return self._filled_store(subset, what).read(ids)
 
-    def _kept(self, subset: Subset, what: What) -> Shelf:
-        """Return the shelf that holds every row of `subset`, filled where something was missing."""
+    def _filled_store(self, subset: Subset, what: What) -> FeatureStore:
+        """Return the store that holds every row of `subset`, filled where something was missing."""
         ids = subset.index["image_id"].astype(str).tolist()
         folder = self._folder(subset, what)
-        shelf = Shelf(folder)
-        if shelf.missing(ids) or shelf.unsound:
+        store = FeatureStore(folder)
+        if store.missing(ids) or store.unsound:
             make_folder(folder)
             clear_place(folder / "lock")
             with held(folder / "lock"):
                 # read again under the lock: another process may have made them meanwhile
-                shelf = Shelf(folder)
-                shelf.missing(ids)
-                shelf.mend(self.context.progress)
-                self._fill(shelf, subset, ids, what)
-        return shelf
+                store = FeatureStore(folder)
+                store.missing(ids)
+                store.mend(self.context.progress)
+                self._fill(store, subset, ids, what)
+        return store
 
     def _folder(self, subset: Subset, what: What) -> Path:
         facts: dict[str, Any] = {
             "weights": weights_hash(self.backbone.module),
             "encoder": self.context.encoder_key,
             "what": what,
-        }
-        facts |= {
             "input": asdict(self.backbone.input),
             "size": subset.image_store.shape[-1],
             "data": self.context.data_key,
-        }
-        facts |= {
             "architecture": self.backbone.architecture,
             "precision": self.precision,
             "version": VERSION,
@@ -231,17 +229,20 @@ class FeatureCache:
         """Return the arithmetic the encoder runs in."""
         return "bf16" if self.context.device.startswith("cuda") else "fp32"
 
-    def _fill(self, kept: Shelf, subset: Subset, ids: list[str], what: What) -> None:
-        first = {image: row for row, image in reversed(list(enumerate(ids)))}
-        rows = np.array(sorted({first[image] for image in kept.missing(ids)}), np.int64)
+    def _fill(self, store: FeatureStore, subset: Subset, ids: list[str], what: What) -> None:
+        """Encode what `store` lacks of the images `ids` of `subset`, a file at a time."""
+        first_row = {image: row for row, image in reversed(list(enumerate(ids)))}
+        missing = np.array(sorted({first_row[image] for image in store.missing(ids)}), np.int64)
         size = PART if what in ("pooled", "embedding") else TOKENS_PART
-        for start in range(0, len(rows), size):
-            part = rows[start : start + size]
-            kept.add(
-                [ids[row] for row in part], np.concatenate(list(self._encode(subset, part, what)))
-            )
+        for start in range(0, len(missing), size):
+            rows = missing[start : start + size]
+            store.add([ids[row] for row in rows], self._encode(subset, rows, what))
 
-    def _encode(self, subset: Subset, rows: np.ndarray, what: What) -> Iterator[np.ndarray]:
+    def _encode(self, subset: Subset, rows: np.ndarray, what: What) -> np.ndarray:
+        """Return half-precision features of `rows`, float16 [n, ...]."""
+        return np.concatenate(list(self._batches(subset, rows, what)))
+
+    def _batches(self, subset: Subset, rows: np.ndarray, what: What) -> Iterator[np.ndarray]:
         """Yield half-precision features of `rows`, a batch at a time."""
         import torch
 
@@ -253,12 +254,11 @@ class FeatureCache:
         with self.context.progress.track(title, total=len(rows)) as advance, torch.inference_mode():
             for start in range(0, len(rows), BATCH):
                 batch = rows[start : start + BATCH]
-                pixels = to_input(
-                    subset.images(np.resize(batch, BATCH)), self.backbone.input, self.context.device
-                )
+                images = subset.images(np.resize(batch, BATCH))
+                pixels = to_input(images, self.backbone.input, self.context.device)
                 with torch.autocast("cuda", torch.bfloat16, enabled=cuda):
-                    found = _read(self.backbone, pixels, what)
-                yield _half(found[: len(batch)].float().cpu().numpy(), self.backbone)
+                    features = _read(self.backbone, pixels, what)
+                yield _half(features[: len(batch)].float().cpu().numpy(), self.backbone)
                 advance(len(batch))
         module.train(training)
 
@@ -282,20 +282,16 @@ def _read(backbone: Backbone, pixels: torch.Tensor, what: What) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Tokens of some images, on a shelf (`ids` names them) or in memory: `tokens[rows]` is float32
-    [n, N, D]."""
+    """Tokens of some images, in a feature store (`ids` names them) or in memory: `tokens[rows]` is
+    float32 [n, N, D]."""
 
-    store: Shelf | np.ndarray
+    store: FeatureStore | np.ndarray
     ids: np.ndarray | None
 
     def __len__(self) -> int:
-        return len(
-            self.store
-            if isinstance(self.store, np.ndarray)
-            else self.ids
-            if self.ids is not None
-            else ()
-        )
+        if isinstance(self.store, np.ndarray):
+            return len(self.store)
+        return 0 if self.ids is None else len(self.ids)
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
         """Return the tokens of `rows`."""
@@ -305,13 +301,11 @@ class Tokens:
 
 
 def _half(features: np.ndarray, backbone: Backbone) -> np.ndarray:
-    if (
-        not np.isfinite(features).all()
-        or np.abs(features).max(initial=0) > np.finfo(np.float16).max
-    ):
+    largest = np.finfo(np.float16).max
+    if not np.isfinite(features).all() or np.abs(features).max(initial=0) > largest:
         raise DataError(
             f"encoder '{backbone.name}'{weights_named(backbone)} gives features that are not "
-            f"finite or beyond {np.finfo(np.float16).max:.0f}.",
+            f"finite or beyond {largest:.0f}.",
             "Check its weights.",
         )
     return features.astype(np.float16)

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     import torch
 
 Score = Callable[["torch.Tensor", Sequence[str]], "torch.Tensor"]
-IMAGES, TEXTS = 128, 256
-"""Images and texts scored together; the method's own score encodes both again for every block."""
+IMAGES = 128
+"""Images scored together; the method's own score encodes them again for every block of texts."""
+TEXTS = 256
+"""Texts scored together; the method's own score encodes them again for every block of images."""
 
 
 def need_text_side(backbone: Backbone, what: str) -> ImageTextEncoder:
@@ -54,29 +56,29 @@ def similarity_matrix(
     NotApplicableError where the backbone has no such part.
     """
     if which == "global":
-        found = _global(backbone, subset, texts, context)
+        scores = _cosines(backbone, subset, texts, context)
     else:
-        found = _own(backbone, _score(backbone, which), subset, texts, context)
-    if not np.isfinite(found).all():
+        scores = _method_scores(backbone, _score(backbone, which), subset, texts, context)
+    if not np.isfinite(scores).all():
         raise DataError(
             f"backbone '{backbone.name}'{weights_named(backbone)} gives scores that are not "
             "finite.",
             "Check its weights.",
         )
-    return found
+    return scores
 
 
-def _global(
+def _cosines(
     backbone: ImageTextEncoder, subset: Subset, texts: Sequence[str], context: CellContext
 ) -> np.ndarray:
     import torch
 
     images = FeatureCache(backbone, context).embeddings(subset).astype(np.float64)
     with torch.inference_mode():
-        blocks = [
-            backbone.embed_texts(list(texts[i : i + TEXTS])).double().cpu().numpy()
-            for i in range(0, len(texts), TEXTS)
-        ]
+        blocks = []
+        for start in range(0, len(texts), TEXTS):
+            block = backbone.embed_texts(list(texts[start : start + TEXTS]))
+            blocks.append(block.double().cpu().numpy())
     return (images @ np.concatenate(blocks).T).astype(np.float32)
 
 
@@ -91,7 +93,7 @@ def _score(backbone: ImageTextEncoder, which: str) -> Score:
     return backbone.local_similarity
 
 
-def _own(
+def _method_scores(
     backbone: ImageTextEncoder,
     score: Score,
     subset: Subset,
@@ -100,7 +102,7 @@ def _own(
 ) -> np.ndarray:
     import torch
 
-    found = np.empty((len(subset), len(texts)), np.float32)
+    scores = np.empty((len(subset), len(texts)), np.float32)
     title = f"image-text scores of {backbone.name}"
     with context.progress.track(title, total=len(subset)) as advance, torch.inference_mode():
         for start in range(0, len(subset), IMAGES):
@@ -108,6 +110,7 @@ def _own(
             pixels = to_input(subset.images(rows), backbone.input, context.device)
             for first in range(0, len(texts), TEXTS):
                 block = list(texts[first : first + TEXTS])
-                found[rows, first : first + len(block)] = score(pixels, block).float().cpu().numpy()
+                columns = slice(first, first + len(block))
+                scores[rows, columns] = score(pixels, block).float().cpu().numpy()
             advance(len(rows))
-    return found
+    return scores

@@ -145,8 +145,8 @@ def _seen(table: Table) -> list[str]:
     unknown = []
     for name in sorted(table.rows):
         record = table.newest(name)
-        images = record.get("seen:images")
-        patients = record.get("seen:patients")
+        images = record.get("seen:images", 0)
+        patients = record.get("seen:patients", 0)
         if images == UNKNOWN:
             unknown.append(escape(name))
         elif images or patients:

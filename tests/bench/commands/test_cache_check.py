@@ -12,7 +12,7 @@ from bench.commands.cache_check import verify_caches
 from bench.core.paths import cache_home
 from bench.data.cache import Item, open_store
 from bench.data.tables import remember
-from bench.encoding.shelf import Shelf
+from bench.encoding.feature_store import FeatureStore
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +25,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     (tmp_path / "a.txt").write_text("a")
     remember(["a.txt"], lambda _: {"v": "1"}, root=tmp_path, name="facts", columns=["v"])
-    Shelf(cache_home() / "features" / "f").add(["a"], np.ones((1, 9), np.float16))
+    FeatureStore(cache_home() / "features" / "f").add(["a"], np.ones((1, 9), np.float16))
     return cache_home()
 
 

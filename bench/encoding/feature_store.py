@@ -32,13 +32,14 @@ class _Card:
 
     @property
     def array_path(self) -> Path:
+        """Return the file of the part's features."""
         return self.path.with_suffix(".npy")
 
     def text(self) -> str:
         """Return the JSON of the card, with a checksum of its own."""
         facts = {
             "version": _VERSION,
-            "shelf": self.path.parent.name,
+            "shelf": self.path.parent.name,  # the name that cards of before have
             "ids": list(self.ids),
             "dtype": "float16",
             "shape": list(self.shape),
@@ -47,7 +48,7 @@ class _Card:
         return json.dumps(facts | {"check": _check(facts)})
 
 
-class Shelf:
+class FeatureStore:
     """The kept features of one folder: pairs of `<part>.npy` (float16 [n, D], memory-mapped) and
     `<part>.json` (image ids, shape, hash).
 
@@ -59,7 +60,7 @@ class Shelf:
         self._damaged: list[Path] = []
         self._cards: list[_Card] = []
         self._arrays: dict[int, np.ndarray] = {}
-        self._place: dict[str, tuple[int, int]] = {}
+        self._position: dict[str, tuple[int, int]] = {}
         for path in sorted(folder.glob("*.json")):
             card = _read_card(path)
             if card is None:
@@ -69,7 +70,8 @@ class Shelf:
 
     def _take(self, card: _Card) -> None:
         number = len(self._cards)
-        self._place |= {image: (number, row) for row, image in enumerate(card.ids)}
+        for row, image in enumerate(card.ids):
+            self._position[image] = (number, row)
         self._cards.append(card)
 
     @property
@@ -79,8 +81,8 @@ class Shelf:
 
     def missing(self, ids: list[str]) -> list[str]:
         """Return those of `ids` that are not kept, or in a part that is damaged."""
-        self._check({self._place[image][0] for image in ids if image in self._place})
-        return [image for image in ids if image not in self._place]
+        self._check({self._position[image][0] for image in ids if image in self._position})
+        return [image for image in ids if image not in self._position]
 
     def _check(self, numbers: set[int]) -> None:
         """Open the parts of these numbers, leaving out what is damaged."""
@@ -91,8 +93,10 @@ class Shelf:
                 self._arrays[number] = array
                 continue
             self._damaged.append(card.path)
-            self._place = {
-                image: place for image, place in self._place.items() if place[0] != number
+            self._position = {
+                image: (part, row)
+                for image, (part, row) in self._position.items()
+                if part != number
             }
 
     def mend(self, progress: Progress) -> None:
@@ -145,10 +149,12 @@ class Shelf:
                 f"kept features {self.folder} lack {len(missing)} images, e.g. '{missing[0]}'.",
                 "Run it again; they are made then.",
             )
-        parts, rows = np.array([self._place[image] for image in ids]).T
-        features = np.empty((len(ids), *self._arrays[int(parts[0])].shape[1:]), np.float32)
-        for part in np.unique(parts):
-            features[parts == part] = self._arrays[int(part)][rows[parts == part]]
+        numbers, rows = np.array([self._position[image] for image in ids]).T
+        shape = self._arrays[int(numbers[0])].shape[1:]
+        features = np.empty((len(ids), *shape), np.float32)
+        for number in np.unique(numbers):
+            in_part = numbers == number
+            features[in_part] = self._arrays[int(number)][rows[in_part]]
         return features
 
     def faults(self) -> list[str]:
@@ -226,6 +232,8 @@ def _fits(array: Any, card: _Card) -> bool:
     finite."""
     if not isinstance(array, np.ndarray) or array.dtype != np.float16 or array.ndim < 2:
         return False
+    if len(array) != len(card.ids):
+        return False
     if not card.digest:
-        return len(array) == len(card.ids) and bool(np.isfinite(array).all())
-    return array.shape == card.shape and len(array) == len(card.ids)
+        return bool(np.isfinite(array).all())
+    return array.shape == card.shape

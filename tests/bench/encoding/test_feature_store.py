@@ -13,8 +13,8 @@ import pytest
 
 from bench.contracts import Subset
 from bench.core.errors import DataError
+from bench.encoding.feature_store import FeatureStore
 from bench.encoding.features import FeatureCache
-from bench.encoding.shelf import Shelf
 from tests.tasks.fakes import Encoder, Said, context, subset, task
 
 
@@ -106,7 +106,7 @@ def test_damage_between_two_reads_is_made_again_and_said(
     ]
     _, images_seen = _pooled(tmp_path, data, again)
     assert (again.lines, images_seen) == ([], 0)
-    assert Shelf(path.parent).faults() == []
+    assert FeatureStore(path.parent).faults() == []
 
 
 def test_damage_that_keeps_the_modification_time_is_seen(tmp_path: Path) -> None:
@@ -122,31 +122,31 @@ def test_damage_that_keeps_the_modification_time_is_seen(tmp_path: Path) -> None
 
 def test_a_part_of_another_folder_is_not_read(tmp_path: Path) -> None:
     for name, value in (("one", 1), ("two", 2)):
-        Shelf(tmp_path / name).add(["a"], np.full((1, 3), value, np.float16))
+        FeatureStore(tmp_path / name).add(["a"], np.full((1, 3), value, np.float16))
     shutil.copytree(tmp_path / "two", tmp_path / "one", dirs_exist_ok=True)
-    assert Shelf(tmp_path / "one").missing(["a"]) == ["a"]
+    assert FeatureStore(tmp_path / "one").missing(["a"]) == ["a"]
     with pytest.raises(DataError, match="one lack 1 images, e.g. 'a'"):
-        Shelf(tmp_path / "one").read(["a"])
+        FeatureStore(tmp_path / "one").read(["a"])
 
 
 def test_a_half_written_part_is_not_seen(tmp_path: Path) -> None:
-    Shelf(tmp_path).add(["a"], np.ones((1, 2), np.float16))
+    FeatureStore(tmp_path).add(["a"], np.ones((1, 2), np.float16))
     np.save(tmp_path / "torn.npy", np.zeros((1, 2), np.float16))
-    shelf = Shelf(tmp_path)
-    assert shelf.missing(["a", "b"]) == ["b"]
-    np.testing.assert_array_equal(shelf.read(["a", "a"]), np.ones((2, 2), np.float32))
+    store = FeatureStore(tmp_path)
+    assert store.missing(["a", "b"]) == ["b"]
+    np.testing.assert_array_equal(store.read(["a", "a"]), np.ones((2, 2), np.float32))
 
 
 def test_only_the_damaged_part_is_made_again(tmp_path: Path) -> None:
     for image in "abc":
-        Shelf(tmp_path).add([image], np.full((1, 2), ord(image), np.float16))
+        FeatureStore(tmp_path).add([image], np.full((1, 2), ord(image), np.float16))
     _flip(sorted(tmp_path.glob("*.npy"))[1])
-    shelf = Shelf(tmp_path)
-    (lost,) = shelf.missing(list("abc"))
+    store = FeatureStore(tmp_path)
+    (lost,) = store.missing(list("abc"))
     others = sorted({*"abc"} - {lost})
-    np.testing.assert_array_equal(shelf.read(others)[:, 0], [ord(image) for image in others])
+    np.testing.assert_array_equal(store.read(others)[:, 0], [ord(image) for image in others])
     said = Said()
-    shelf.mend(said)
+    store.mend(said)
     assert len(said.lines) == 1
     assert len(list(tmp_path.iterdir())) == 4
 
