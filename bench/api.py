@@ -355,7 +355,7 @@ def load_backbone(
     no checkpoint yet is pre-trained first; `progress` shows it.
     """
     encoder_settings = {key: str(value) for key, value in (settings or {}).items()}
-    wanted = PretrainRequest(
+    request = PretrainRequest(
         name,
         profile=profile,
         architecture=architecture,
@@ -364,9 +364,9 @@ def load_backbone(
         data="demo" if profile == "demo" else "real",
         checkpoint=Path(checkpoint) if checkpoint else None,
     )
-    check_encoder(wanted)
-    encoder = resolve_encoder(wanted, progress or Silent())
-    use_threads(wanted.threads)
+    check_encoder(request)
+    encoder = resolve_encoder(request, progress or Silent())
+    use_threads(request.threads)
     built = BackboneRequest(
         profile, encoder.architecture, seed, encoder.checkpoint, encoder_settings
     )
@@ -400,7 +400,7 @@ def load_dataset(
         dataset,
         root.path,
         size=size,
-        annotations=[each for _, each in ANNOTATIONS.items() if each.offered(dataset)],
+        annotations=[kind for _, kind in ANNOTATIONS.items() if kind.offered(dataset)],
         on_error=on_error,
         workers=workers,
         progress=silent,

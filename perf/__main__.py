@@ -48,14 +48,19 @@ def _text(value: Any) -> str:
 
 def section(name: str, rows: Sequence[dict[str, Any]]) -> str:
     """Return one module's section of the results file."""
-    title = (importlib.import_module(f"perf.{name}").__doc__ or name).strip().splitlines()[0]
+    about = importlib.import_module(f"perf.{name}").__doc__ or name
+    title = about.strip().splitlines()[0]
     return f"## {name}\n\n{title}\n\n{table(rows)}\n"
 
 
 def merge(path: Path, sections: dict[str, str]) -> str:
     """Return the results file with the sections just measured put in place of their old ones."""
-    old = path.read_text(encoding="utf-8").split("\n## ")[1:] if path.is_file() else []
-    known = {part.split("\n", 1)[0]: f"## {part.rstrip()}\n" for part in old} | sections
+    before = path.read_text(encoding="utf-8").split("\n## ")[1:] if path.is_file() else []
+    merged = {}
+    for text in before:
+        name, _ = text.split("\n", 1)
+        merged[name] = f"## {text.rstrip()}\n"
+    merged.update(sections)
     facts = provenance()
     head = (
         "# How fast it is\n\nEach line compares place-bench with the usual way of doing the same, "
@@ -66,19 +71,20 @@ def merge(path: Path, sections: dict[str, str]) -> str:
         f"{facts['version:python']}, "
         f"torch {facts['version:torch']}.\n"
     )
-    return "\n".join([head, *(known[name] for name in sorted(known))])
+    return "\n".join([head, *(merged[name] for name in sorted(merged))])
 
 
 def main() -> None:
     """Run the named perf (default: all) and write the results file."""
     parser = argparse.ArgumentParser(prog="python -m perf", description=__doc__)
     parser.add_argument("names", nargs="*", help=f"default: all of {', '.join(names())}")
-    chosen = parser.parse_args().names or names()
-    progress, sections = default_progress(), {}
-    unknown = set(chosen) - set(names())
+    modules = parser.parse_args().names or names()
+    progress = default_progress()
+    sections = {}
+    unknown = set(modules) - set(names())
     if unknown:
         sys.exit(f"unknown benchmark {', '.join(sorted(unknown))}; known: {', '.join(names())}")
-    for name in chosen:
+    for name in modules:
         progress.say(f"benchmark {name}")
         rows = importlib.import_module(f"perf.{name}").run()
         sections[name] = section(name, rows)

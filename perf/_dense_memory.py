@@ -31,10 +31,10 @@ def segmentation_step(images: int) -> None:
     from tasks.segmentation.settings import PRESETS
 
     backbone = BACKBONES.get("random").build(BackboneRequest("paper", "vit"))
-    model = build_segmentor(
-        backbone, 1, replace(PRESETS["benchx"]["paper"], batch_size=images), 0
-    ).train()
-    pixels, masks = torch.randn(images, 3, 512, 512), torch.zeros(images, 1, 512, 512)
+    settings = replace(PRESETS["benchx"]["paper"], batch_size=images)
+    model = build_segmentor(backbone, 1, settings, 0).train()
+    pixels = torch.randn(images, 3, 512, 512)
+    masks = torch.zeros(images, 1, 512, 512)
     masks[:, :, 100:200, 100:200] = 1
     batch = pack(pixels, masks)
     losses = model(**batch, mode="loss")
@@ -70,10 +70,9 @@ def main() -> None:
         return
     for number, name in enumerate(CASES):
         command = [sys.executable, "-m", "perf._dense_memory", str(number)]
-        found = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[
-            -1
-        ]
-        print(f"{name}: {found} GB (limit {LIMIT_GB:g})")
+        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        gigabytes = output.split()[-1]
+        print(f"{name}: {gigabytes} GB (limit {LIMIT_GB:g})")
 
 
 if __name__ == "__main__":

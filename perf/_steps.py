@@ -24,6 +24,7 @@ def step_row(
         maps = model.backbone(images)
 
     def step(inputs: Any) -> float:
+        """Run one step forward and backward; return its loss."""
         torch.manual_seed(0)
         model.zero_grad()
         loss, _ = model.parse_losses(model(**batch(inputs), mode="loss"))

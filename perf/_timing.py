@@ -12,14 +12,21 @@ def timed(function: Callable[[], Any], repeats: int = 1) -> tuple[float, Any]:
     seconds = []
     for _ in range(repeats):
         start = time.perf_counter()
-        found = function()
+        result = function()
         seconds.append(time.perf_counter() - start)
-    return min(seconds), found
+    return min(seconds), result
 
 
 def row(
     name: str, size: str, usual_s: float, ours_s: float, equal: bool, wanted: float | str
 ) -> dict[str, Any]:
     """Return a row of the results file."""
-    times = {"usual_s": usual_s, "ours_s": ours_s, "ratio": usual_s / ours_s}
-    return {"name": name, "size": size, **times, "equal": equal, "wanted": wanted}
+    return {
+        "name": name,
+        "size": size,
+        "usual_s": usual_s,
+        "ours_s": ours_s,
+        "ratio": usual_s / ours_s,
+        "equal": equal,
+        "wanted": wanted,
+    }

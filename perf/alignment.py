@@ -22,9 +22,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from backbones.shared.alignment.kernels import attention_pooled_similarity, symmetric_info_nce
+from perf._timing import row
 
-REGIONS, WORDS, CHANNELS, THREADS = 361, 25, 768, 2
-POOLED_SIZES, CONTRAST_SIZES = (4, 8, 16, 32), (2048, 4096, 8192, 16384)
+REGIONS = 361
+WORDS = 25
+CHANNELS = 768
+THREADS = 2
+POOLED_SIZES = (4, 8, 16, 32)
+CONTRAST_SIZES = (2048, 4096, 8192, 16384)
 TAU = 0.07
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -38,17 +43,20 @@ def caption_loop(text: Tensor, regions: Tensor) -> Tensor:
         over_words = torch.bmm(regions, query.transpose(1, 2)).softmax(dim=2)
         over_regions = (4 * over_words.transpose(1, 2).contiguous()).softmax(dim=2)
         context = torch.bmm(over_regions, regions)
-        columns.append((5 * F.cosine_similarity(query, context, dim=2)).exp().sum(dim=1).log())
+        of_words = 5 * F.cosine_similarity(query, context, dim=2)
+        columns.append(of_words.exp().sum(dim=1).log())
     return 10 * torch.stack(columns)
 
 
 def _local_loss(similarity: Loss, text: Tensor, regions: Tensor) -> Tensor:
-    scores, target = similarity(text, regions), torch.arange(len(text))
+    scores = similarity(text, regions)
+    target = torch.arange(len(text))
     return F.cross_entropy(scores, target) + F.cross_entropy(scores.T, target)
 
 
 def _plain_contrast(queries: Tensor, keys: Tensor) -> Tensor:
-    logits, target = queries @ keys.T / TAU, torch.arange(len(queries))
+    logits = queries @ keys.T / TAU
+    target = torch.arange(len(queries))
     return F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)
 
 
@@ -104,35 +112,33 @@ def run() -> list[dict[str, Any]]:
             _row("pooled", ("loop", "chunked"), batch, 3.0 if batch == 32 else "")
             for batch in POOLED_SIZES
         ]
-        bounded = [
-            _row("pooled", ("loop", "nothing kept"), batch, "") for batch in POOLED_SIZES[-1:]
-        ]
+        bounded = [_row("pooled", ("loop", "nothing kept"), POOLED_SIZES[-1], "")]
         tiled = [
             _row("contrast", ("plain", "tiled"), batch, 0.83 if batch == 8192 else "")
             for batch in CONTRAST_SIZES
         ]
-        chosen = [_row("contrast", ("plain", "by size"), batch, "") for batch in CONTRAST_SIZES]
-        return pooled + bounded + tiled + chosen
+        by_size = [_row("contrast", ("plain", "by size"), batch, "") for batch in CONTRAST_SIZES]
+        return pooled + bounded + tiled + by_size
     finally:
         torch.set_num_threads(threads)
 
 
 def _row(family: str, forms: tuple[str, str], batch: int, wanted: float | str) -> dict[str, Any]:
-    losses, inputs = FAMILIES[family][0], FAMILIES[family][1](batch)
-    usual, ours = _interleaved([losses[form] for form in forms], inputs)
-    megabytes = [_peak_megabytes(family, form, batch) for form in forms]
-    return {
-        "name": (
-            f"{'attention-pooled similarity' if family == 'pooled' else 'InfoNCE'}, {forms[1]} "
-            f"against {forms[0]}"
-        ),
-        "size": f"B={batch}; peak {megabytes[0]:.0f} -> {megabytes[1]:.0f} MB",
-        "usual_s": usual[0],
-        "ours_s": ours[0],
-        "ratio": usual[0] / ours[0],
-        "equal": all(_close(a, b) for a, b in zip(usual[1], ours[1], strict=True)),
-        "wanted": wanted,
-    }
+    losses, make_inputs = FAMILIES[family]
+    usual, ours = forms
+    timings = _interleaved([losses[usual], losses[ours]], make_inputs(batch))
+    (usual_s, usual_values), (ours_s, our_values) = timings
+    operation = "attention-pooled similarity" if family == "pooled" else "InfoNCE"
+    usual_mb = _peak_megabytes(family, usual, batch)
+    ours_mb = _peak_megabytes(family, ours, batch)
+    return row(
+        f"{operation}, {ours} against {usual}",
+        f"B={batch}; peak {usual_mb:.0f} -> {ours_mb:.0f} MB",
+        usual_s,
+        ours_s,
+        all(_close(a, b) for a, b in zip(usual_values, our_values, strict=True)),
+        wanted,
+    )
 
 
 def _interleaved(
@@ -187,12 +193,11 @@ def reset_peak() -> None:
 
 def resident(field: str) -> float:
     """Return a field of the process's memory status in MB; ru_maxrss would include the parent's."""
-    found = re.search(
-        rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8")
-    )
-    if found is None:
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    kilobytes = re.search(rf"{field}:\s+(\d+) kB", status)
+    if kilobytes is None:
         raise OSError(f"/proc/self/status has no {field}")
-    return int(found.group(1)) / 1024
+    return int(kilobytes.group(1)) / 1024
 
 
 if __name__ == "__main__":

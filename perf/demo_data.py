@@ -26,9 +26,11 @@ from tasks.demo.writers import manifest
 STUDIES = {"siim": 40, "mimic_cxr": 120}
 """A tenth of what the demo writes by default."""
 WANTED_SECONDS = 90.0
-PIXELS, MAP = 128, 32
+PIXELS = 128
+MAP = 32
 SHARE_OF_TRAINING = 0.7
-EPOCHS, BATCH = 24, 32
+EPOCHS = 24
+BATCH = 32
 
 
 def _written(workers: int) -> tuple[float, str]:
@@ -46,16 +48,17 @@ def _written(workers: int) -> tuple[float, str]:
 
 def run() -> list[dict[str, Any]]:
     """Return one row: a tenth of the default demo, written by one process and by two."""
-    (one, first), (two, second) = _written(1), _written(2)
+    one_s, bytes_of_one = _written(1)
+    two_s, bytes_of_two = _written(2)
     size = " + ".join(f"{count} {name}" for name, count in STUDIES.items())
     return [
         {
             "name": "write the demo",
             "size": size,
-            "usual_s": one,
-            "ours_s": two,
-            "ratio": one / two,
-            "equal": first == second,
+            "usual_s": one_s,
+            "ours_s": two_s,
+            "ratio": one_s / two_s,
+            "equal": bytes_of_one == bytes_of_two,
         }
     ]
 
@@ -105,6 +108,7 @@ def network(findings: int) -> Any:
     from torch import nn
 
     def block(before: int, after: int, stride: int) -> Any:
+        """Return a convolution with its normalisation, from `before` channels to `after`."""
         convolution = nn.Conv2d(before, after, 3, stride, 1, bias=False)
         return nn.Sequential(convolution, nn.BatchNorm2d(after), nn.ReLU())
 
@@ -146,35 +150,32 @@ def network_auroc(
 
     torch.manual_seed(0)
     x = (torch.from_numpy(images).float() / 255 - 0.5)[:, None] / 0.25
-    target, truth = torch.from_numpy(masks).float() / 255, torch.from_numpy(labels).float()
+    target = torch.from_numpy(masks).float() / 255
+    truth = torch.from_numpy(labels).float()
     net = network(labels.shape[1])
     steps = EPOCHS * (train // BATCH)
     optimizer = torch.optim.AdamW(net.parameters(), 3e-3, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)
-    order = torch.cat(
-        [torch.randperm(train)[: train // BATCH * BATCH] for _ in range(EPOCHS)]
-    ).view(-1, BATCH)
-    for rows in order:
-        shift = torch.randint(-2, 3, (2,)) * (PIXELS // MAP)
-        moved, wanted = (
-            torch.roll(part[rows], (shift // unit).tolist(), (2, 3))
-            for part, unit in ((x, 1), (target, PIXELS // MAP))
+    whole_batches = train // BATCH * BATCH
+    order = torch.cat([torch.randperm(train)[:whole_batches] for _ in range(EPOCHS)])
+    for rows in order.view(-1, BATCH):
+        cells = torch.randint(-2, 3, (2,))
+        shifted = torch.roll(x[rows], (cells * (PIXELS // MAP)).tolist(), (2, 3))
+        shifted_target = torch.roll(target[rows], cells.tolist(), (2, 3))
+        logits = maps(net, shifted)
+        pixel_loss = functional.binary_cross_entropy_with_logits(
+            logits, shifted_target, pos_weight=torch.tensor(4.0)
         )
-        logits = maps(net, moved)
-        pixels = functional.binary_cross_entropy_with_logits(
-            logits, wanted, pos_weight=torch.tensor(4.0)
-        )
-        loss = pixels + 0.3 * functional.binary_cross_entropy_with_logits(
-            image_score(logits), truth[rows]
-        )
+        image_loss = functional.binary_cross_entropy_with_logits(image_score(logits), truth[rows])
         optimizer.zero_grad()
-        loss.backward()
+        (pixel_loss + 0.3 * image_loss).backward()
         optimizer.step()
         schedule.step()
         advance(1)
     net.eval()
     with torch.no_grad():
-        scores = torch.cat([image_score(maps(net, part)) for part in x[train:].split(64)]).numpy()
+        batches = [image_score(maps(net, batch)) for batch in x[train:].split(64)]
+    scores = torch.cat(batches).numpy()
     return [float(roc_auc_score(labels[train:, n], scores[:, n])) for n in range(labels.shape[1])]
 
 
@@ -183,16 +184,17 @@ def difficulty(studies: int, workers: int) -> list[dict[str, Any]]:
     network."""
     progress = default_progress()
     examples = manifest.run(example, studies, workers, progress, "rendering")
-    images, masks, labels = (np.stack(part) for part in zip(*examples, strict=True))
+    images, masks, labels = (np.stack(arrays) for arrays in zip(*examples, strict=True))
     train = int(SHARE_OF_TRAINING * studies)
     linear = linear_auroc(images, labels, train)
     with progress.track("training", total=EPOCHS * (train // BATCH)) as advance:
         learned = network_auroc(images, masks, labels, train, partial(advance))
-    columns = zip(PATHOLOGY, labels.mean(0), linear, learned, strict=True)
-    return [
-        {"finding": name, "share": share, "linear": a, "network": b}
-        for name, share, a, b in columns
-    ]
+    rows = []
+    for number, name in enumerate(PATHOLOGY):
+        share = labels[:, number].mean()
+        row = {"finding": name, "share": share}
+        rows.append({**row, "linear": linear[number], "network": learned[number]})
+    return rows
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,10 @@ from tasks.detection.metrics import COCO, RATES, Ranked, average_precision, froc
 
 SIZES = (100, 300, 1000, 3000)
 BOXES = 10
-WANTED_MAP, WANTED_FROC = 3.0, 20.0
-BATCH, SIZE = 8, 224
+WANTED_MAP = 3.0
+WANTED_FROC = 20.0
+BATCH = 8
+SIZE = 224
 HEADS = (
     ("fcos", "resnet"),
     ("yolov3", "resnet"),
@@ -34,53 +37,44 @@ def case(images: int, seed: int = 0) -> tuple[Lists, Lists]:
     """Return true boxes [g, 5] and detections [k, 6] of one class per image: some near, some
     anywhere."""
     rng = np.random.default_rng(seed)
-    truth, found = [], []
+    truth = []
+    detections = []
     for _ in range(images):
         low = rng.uniform(0, 700, (rng.integers(0, 4), 2))
         boxes = np.concatenate([low, low + rng.uniform(60, 300, low.shape)], axis=1)
-        far = rng.uniform(0, 700, (BOXES, 2))
+        low = rng.uniform(0, 700, (BOXES, 2))
         near = np.repeat(boxes, 2, axis=0) + rng.normal(0, 25, (2 * len(boxes), 4))
-        corners = np.concatenate(
-            [near, np.concatenate([far, far + rng.uniform(60, 300, far.shape)], axis=1)]
-        )
+        anywhere = np.concatenate([low, low + rng.uniform(60, 300, low.shape)], axis=1)
+        corners = np.concatenate([near, anywhere])
         corners[:, 2:] = np.maximum(corners[:, 2:], corners[:, :2] + 1)
         truth.append(np.column_stack([boxes, np.zeros(len(boxes))]).astype(np.float32))
-        scores = rng.random(len(corners))
-        found.append(np.column_stack([corners, np.zeros(len(corners)), scores]).astype(np.float32))
-    return truth, found
+        columns = [corners, np.zeros(len(corners)), rng.random(len(corners))]
+        detections.append(np.column_stack(columns).astype(np.float32))
+    return truth, detections
 
 
 # ---------------------------------------------------------------------------------------------- mAP
+def _coco_boxes(images: Lists) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
+    """Yield every box of some images as COCO's files have it, and its columns behind the box."""
+    for number, boxes in enumerate(images, 1):
+        for box in boxes.astype(float):
+            x1, y1, x2, y2 = box[:4].tolist()
+            corners = [x1, y1, x2 - x1, y2 - y1]
+            yield {"image_id": number, "category_id": 1, "bbox": corners}, box[4:]
+
+
 def usual_map(truth: Lists, found: Lists) -> float:
     """Return mAP over COCO's thresholds from pycocotools, files in memory."""
     from pycocotools import coco
     from pycocotools.cocoeval import COCOeval
 
-    rows = [
-        (image, *box.astype(float).tolist())
-        for image, boxes in enumerate(truth, 1)
-        for box in boxes
-    ]
-    results = [
-        (image, *box.astype(float).tolist())
-        for image, boxes in enumerate(found, 1)
-        for box in boxes
-    ]
-    annotations = [
-        {
-            "id": k,
-            "image_id": i,
-            "category_id": 1,
-            "bbox": [a, b, c - a, d - b],
-            "area": (c - a) * (d - b),
-            "iscrowd": 0,
-        }
-        for k, (i, a, b, c, d, _) in enumerate(rows, 1)
-    ]
-    detections = [
-        {"image_id": i, "category_id": 1, "bbox": [a, b, c - a, d - b], "score": s}
-        for i, a, b, c, d, _, s in results
-    ]
+    annotations = []
+    for number, (entry, _) in enumerate(_coco_boxes(truth), 1):
+        _, _, width, height = entry["bbox"]
+        annotations.append({**entry, "id": number, "area": width * height, "iscrowd": 0})
+    detections = []
+    for entry, (_, score) in _coco_boxes(found):
+        detections.append({**entry, "score": float(score)})
     data = coco.COCO()
     images = [{"id": k + 1, "width": 1024, "height": 1024} for k in range(len(truth))]
     data.dataset = {
@@ -92,7 +86,8 @@ def usual_map(truth: Lists, found: Lists) -> float:
     with contextlib.redirect_stdout(io.StringIO()):
         data.createIndex()
         evaluation = COCOeval(data, data.loadRes(detections), "bbox")
-        evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
+        evaluation.params.areaRng = [[0, 1e10]]
+        evaluation.params.areaRngLbl = ["all"]
         evaluation.evaluate()
         evaluation.accumulate()
     return float(evaluation.eval["precision"][:, :, 0, 0, -1].mean())
@@ -100,16 +95,14 @@ def usual_map(truth: Lists, found: Lists) -> float:
 
 def ranked(truth: Lists, found: Lists) -> Ranked:
     """Return the detections by falling score with their hits, as the metrics want them."""
-    ours, theirs = pack_boxes(found, scored=True), pack_boxes(truth, scored=False)
-    image, rank = np.nonzero(ours.classes == 0)
-    score = ours.scores[image, rank]
+    detections = pack_boxes(found, scored=True)
+    true_boxes = pack_boxes(truth, scored=False)
+    image, rank = np.nonzero(detections.classes == 0)
+    score = detections.scores[image, rank]
+    bits = match(detections, true_boxes)[image, rank]
     order = np.argsort(-score, kind="stable")
-    return Ranked(
-        image[order],
-        match(ours, theirs)[image, rank][order],
-        score[order],
-        (theirs.classes == 0).sum(axis=1),
-    )
+    true_count = (true_boxes.classes == 0).sum(axis=1)
+    return Ranked(image[order], bits[order], score[order], true_count)
 
 
 def our_map(truth: Lists, found: Lists) -> float:
@@ -118,12 +111,12 @@ def our_map(truth: Lists, found: Lists) -> float:
 
 
 def _map_row(images: int) -> dict[str, Any]:
-    truth, found = case(images)
-    usual_s, expected = timed(lambda: usual_map(truth, found))
-    ours_s, value = timed(lambda: our_map(truth, found), repeats=2)
+    truth, detections = case(images)
+    usual_s, expected = timed(lambda: usual_map(truth, detections))
+    ours_s, value = timed(lambda: our_map(truth, detections), repeats=2)
     equal = abs(expected - value) < 1e-6
-    wanted = WANTED_MAP if images == SIZES[-1] else ""
-    return row("COCO mAP against pycocotools", f"{images} images", usual_s, ours_s, equal, wanted)
+    target = WANTED_MAP if images == SIZES[-1] else ""
+    return row("COCO mAP against pycocotools", f"{images} images", usual_s, ours_s, equal, target)
 
 
 # --------------------------------------------------------------------------------------------- FROC
@@ -132,36 +125,33 @@ def usual_froc(data: Ranked, weights: np.ndarray) -> np.ndarray:
     time."""
     from tasks.detection.metrics import FROC_IOU, hits
 
-    hit, values = hits(data.bits, FROC_IOU), []
-    for own in weights:
-        repeats = own[data.image]
-        flags, scores = np.repeat(hit, repeats), np.repeat(data.score, repeats)
+    is_hit = hits(data.bits, FROC_IOU)
+    values: list[list[float]] = []
+    for counts in weights:
+        repeats = counts[data.image]
+        hit = np.repeat(is_hit, repeats)
+        scores = np.repeat(data.score, repeats)
         order = np.argsort(-scores, kind="stable")
-        false, found = (
-            np.cumsum(~flags[order]) / own.sum(),
-            np.cumsum(flags[order]) / (own @ data.truth),
-        )
+        false_per_image = np.cumsum(~hit[order]) / counts.sum()
+        sensitivity = np.cumsum(hit[order]) / (counts @ data.truth)
         edges = np.append(np.diff(scores[order]) != 0, True)
-        points = list(zip(false[edges], found[edges], strict=True))
-        values.append(
-            [
-                max((s for rate, s in points if rate <= limit + 1e-12), default=0.0)
-                for limit in RATES
-            ]
-        )
+        values.append([])
+        for limit in RATES:
+            within = edges & (false_per_image <= limit + 1e-12)
+            values[-1].append(float(sensitivity[within].max(initial=0.0)))
     return np.array(values)
 
 
 def _froc_row(images: int, resamples: int = 100) -> dict[str, Any]:
     data = ranked(*case(images, seed=1))
-    weights = np.random.default_rng(0).multinomial(
-        images, np.full(images, 1 / images), size=resamples
-    )
+    uniform = np.full(images, 1 / images)
+    weights = np.random.default_rng(0).multinomial(images, uniform, size=resamples)
     usual_s, expected = timed(lambda: usual_froc(data, weights))
     ours_s, value = timed(lambda: froc(data, weights), repeats=2)
-    wanted = WANTED_FROC if images == SIZES[-1] else ""
+    equal = bool(np.allclose(expected, value))
+    target = WANTED_FROC if images == SIZES[-1] else ""
     size = f"{images} images, {resamples} resamples"
-    return row("FROC, resampled", size, usual_s, ours_s, bool(np.allclose(expected, value)), wanted)
+    return row("FROC, resampled", size, usual_s, ours_s, equal, target)
 
 
 # ------------------------------------------------------------------------------------ training step
@@ -177,6 +167,7 @@ def _step_row(head: str, family: str) -> dict[str, Any]:
     targets = samples([np.array([[40, 60, 120, 150, 0]], np.float32)] * BATCH, SIZE)
 
     def batch(inputs: Any) -> dict[str, Any]:
+        """Return what the detector takes."""
         return {"inputs": inputs, "data_samples": targets}
 
     return step_row(f"step of {head} on {backbone.architecture}", detector, images, batch)

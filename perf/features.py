@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pandas as pd
 from bench.contracts import BACKBONES, BackboneRequest, CellContext, Subset, TaskSpec
 from bench.core.progress import Silent
 from bench.encoding.features import FeatureCache
+from perf._timing import row, timed
 
 SIDE = 144
 
@@ -22,7 +22,9 @@ class _Counting:
     """An image store that counts the images read from it."""
 
     def __init__(self, images: np.ndarray) -> None:
-        self.images, self.shape, self.read = images, images.shape, 0
+        self.images = images
+        self.shape = images.shape
+        self.read = 0
 
     def __getitem__(self, rows: Any) -> np.ndarray:
         self.read += len(rows)
@@ -50,16 +52,13 @@ def _row(n: int, folder: Path) -> dict[str, Any]:
     context = CellContext(
         task, None, folder, "cpu", 0, "demo", Silent(), data_key=f"random pixels, {n}"
     )
-    store = _Counting(np.random.default_rng(n).integers(0, 255, (n, SIDE, SIDE), dtype=np.uint8))
+    images = np.random.default_rng(n).integers(0, 255, (n, SIDE, SIDE), dtype=np.uint8)
+    store = _Counting(images)
     index = pd.DataFrame({"image_id": [f"image {i}" for i in range(n)]})
     subset = Subset(index, np.arange(n), store)  # type: ignore[arg-type]
-    seconds, found = [], []
-    for _ in range(2):
-        start, read = time.perf_counter(), store.read
-        found.append(FeatureCache(backbone, context).pooled(subset))
-        seconds.append(time.perf_counter() - start)
-    same = np.array_equal(*found) and store.read == read
-    return {"name": f"features of {backbone.architecture}, second run", "size": f"{n} images",
-    "usual_s": seconds[0],
-            "ours_s": seconds[1], "ratio": seconds[0] / seconds[1], "equal": bool(same),
-            "wanted": ""}  # fmt: skip
+    first_s, features = timed(lambda: FeatureCache(backbone, context).pooled(subset))
+    read = store.read
+    second_s, again = timed(lambda: FeatureCache(backbone, context).pooled(subset))
+    same = np.array_equal(features, again) and store.read == read
+    name = f"features of {backbone.architecture}, second run"
+    return row(name, f"{n} images", first_s, second_s, bool(same), "")

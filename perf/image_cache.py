@@ -16,6 +16,7 @@ from PIL import Image
 
 from bench.data.cache import Item, Store, open_store
 from bench.data.images import decode_image, read_image, resize_pad
+from perf._timing import row
 
 SIZES = (256, 512, 1024, 2048)
 STORE = 224
@@ -61,6 +62,7 @@ def _decoding(folder: Path, kind: str, size: int) -> dict[str, Any]:
     items = [Item(path.stem, (str(path),)) for path in paths]
 
     def decode(number: int, blobs: tuple[bytes, ...]) -> np.ndarray:
+        """Return one file decoded, at the side of the store."""
         return resize_pad(decode_image(blobs[0], paths[number]), STORE)
 
     store = open_store(
@@ -75,15 +77,9 @@ def _decoding(folder: Path, kind: str, size: int) -> dict[str, Any]:
     ours = _seconds(lambda: _epoch(store), 30)
     for path in paths:
         path.unlink()
-    wanted = WANTED_DECODING if size == CLAIMED_SIZE and kind.startswith("DICOM") else ""
-    return _row(
-        f"{kind}: decode each epoch",
-        size,
-        usual,
-        ours,
-        bool((store.pixels[store.positions] == fresh).all()),
-        wanted,
-    )
+    equal = bool((store.pixels[store.positions] == fresh).all())
+    ratio = WANTED_DECODING if size == CLAIMED_SIZE and kind.startswith("DICOM") else ""
+    return row(f"{kind}: decode each epoch", str(size), usual, ours, equal, ratio)
 
 
 def _copying(count: int) -> dict[str, Any]:
@@ -92,6 +88,7 @@ def _copying(count: int) -> dict[str, Any]:
     items = [Item(str(number), (), number.to_bytes(4, "little")) for number in range(count)]
 
     def decode(number: int, blobs: tuple[bytes, ...]) -> np.ndarray:
+        """Return noise that is an image's own."""
         return np.random.default_rng(number).integers(0, 255, (STORE, STORE), dtype=np.uint8)
 
     store = open_store(items, decode, (STORE, STORE), name="copy", key_parts={})
@@ -102,15 +99,10 @@ def _copying(count: int) -> dict[str, Any]:
         (store.pixels[store.positions[number]] == decode(number, ())).all()
         for number in range(0, count, 50)
     )
-    wanted = WANTED_COPY if count == COPY_COUNTS[-1] else ""
-    return _row(
-        f"plain page-cache copy of {STORE} px images",
-        count,
-        copy,
-        _seconds(lambda: _epoch(store), 10),
-        equal,
-        wanted,
-    )
+    ours = _seconds(lambda: _epoch(store), 10)
+    ratio = WANTED_COPY if count == COPY_COUNTS[-1] else ""
+    name = f"plain page-cache copy of {STORE} px images"
+    return row(name, str(count), copy, ours, equal, ratio)
 
 
 def _epoch(store: Store) -> None:
@@ -127,20 +119,6 @@ def _seconds(work: Callable[[], Any], repeats: int) -> float:
         work()
         times.append(time.perf_counter() - start)
     return float(np.median(times))
-
-
-def _row(
-    name: str, size: int, usual: float, ours: float, equal: bool, wanted: float | str
-) -> dict[str, Any]:
-    return {
-        "name": name,
-        "size": size,
-        "usual_s": usual,
-        "ours_s": ours,
-        "ratio": usual / ours,
-        "equal": equal,
-        "wanted": wanted,
-    }
 
 
 # -------------------------------------------------------------------------------------------- files
@@ -188,12 +166,12 @@ def _dicom(pixels: np.ndarray, *, jpeg: bool) -> bytes:
     header.file_meta.MediaStorageSOPClassUID = header.SOPClassUID = ComputedRadiographyImageStorage
     header.file_meta.MediaStorageSOPInstanceUID = header.SOPInstanceUID = UID("1.2.3")
     header.Rows, header.Columns = pixels.shape
-    header.SamplesPerPixel, header.PhotometricInterpretation, header.PixelRepresentation = (
-        1,
-        "MONOCHROME2",
-        0,
-    )
-    header.BitsAllocated, header.BitsStored, header.HighBit = 8, 8, 7
+    header.SamplesPerPixel = 1
+    header.PhotometricInterpretation = "MONOCHROME2"
+    header.PixelRepresentation = 0
+    header.BitsAllocated = 8
+    header.BitsStored = 8
+    header.HighBit = 7
     header.PixelData = encapsulate([_content("JPEG", pixels)]) if jpeg else pixels.tobytes()
     header["PixelData"].VR = "OB"
     out = io.BytesIO()

@@ -27,7 +27,8 @@ from bench.core.registry import discover
 from perf.alignment import THREADS, reset_peak, resident
 
 METHODS = ("convirt", "place", "gloria", "mgca")
-BATCH, SIZES = 64, (16, 32, 64, 128)
+BATCH = 64
+SIZES = (16, 32, 64, 128)
 TEXT = (
     "no small left right pleural effusion pneumothorax consolidation heart lung normal size seen "
     "base apex is the in of"
@@ -96,7 +97,8 @@ class Step:
     def __init__(self, name: str, batch: int, recompute: str = "false") -> None:
         discover()
         recipe = Recipe(name, "demo", "resnet", 0, {"recompute": recompute})
-        settings, reports = recipe_settings(recipe), _reports(batch)
+        settings = recipe_settings(recipe)
+        reports = _reports(batch)
         self.method: VisionLanguageMethod = build_method(recipe, settings, reports)
         speed_up(self.method, settings)
         self.method.train()

@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from bench.metrics.ranking import auroc, rank
+from perf._timing import row
 from tasks.classification.linear import logistic_path, ridge_path
 
 VALIDATION = 1000
@@ -21,9 +22,9 @@ SIZES = ((1000, 256), (2000, 256), (4000, 256), (10000, 768))
 
 def run() -> list[dict[str, Any]]:
     """Return a row per kind of probe and size; equal: the best AUROC within 0.002."""
-    logistic_path(
-        *(part[:100] for part in _data(100, 8)), PENALTIES, exclusive=False
-    )  # imports and threads, not timed
+    x, y = _data(100, 8)
+    # once untimed, for the imports and threads
+    logistic_path(x[:100], y[:100], PENALTIES, exclusive=False)
     return [row for n, width in SIZES for row in _rows(n, width)]
 
 
@@ -40,11 +41,10 @@ def _rows(n: int, width: int) -> list[dict[str, Any]]:
     for name, (usual, ours) in pairs.items():
         usual_s, usual_best = _timed(usual, y[n:, 0])
         ours_s, ours_best = _timed(ours, y[n:, 0])
-        rows.append({"name": f"probe sweep, {name}",
-        "size": f"{n} x {width}, {len(PENALTIES)} penalties", "usual_s": usual_s,
-                     "ours_s": ours_s, "ratio": usual_s / ours_s,
-                     "equal": bool(abs(ours_best - usual_best) <= TOLERANCE),
-                     "wanted": 5 if n == SIZES[-1][0] else ""})  # fmt: skip
+        size = f"{n} x {width}, {len(PENALTIES)} penalties"
+        equal = bool(abs(ours_best - usual_best) <= TOLERANCE)
+        ratio = 5 if n == SIZES[-1][0] else ""
+        rows.append(row(f"probe sweep, {name}", size, usual_s, ours_s, equal, ratio))
     return rows
 
 
@@ -52,10 +52,12 @@ def _data(n: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Return correlated features and a noisy binary label, `n` to train on and the rest to choose
     by."""
     rng = np.random.default_rng(n)
-    mixing = np.linspace(2, 0.1, width)[:, None] * rng.normal(size=(width, width)) / np.sqrt(width)
+    strength = np.linspace(2, 0.1, width)[:, None]
+    mixing = strength * rng.normal(size=(width, width)) / np.sqrt(width)
     x = (rng.normal(size=(n + VALIDATION, width)) @ mixing).astype(np.float32)
-    logit = x @ rng.normal(size=width) / np.sqrt(width) * 2 + rng.normal(size=len(x))
-    return x, (logit > 1).astype(float)[:, None]
+    signal = x @ rng.normal(size=width) / np.sqrt(width) * 2
+    noise = rng.normal(size=len(x))
+    return x, (signal + noise > 1).astype(float)[:, None]
 
 
 def _timed(scores: Callable[[], np.ndarray], label: np.ndarray) -> tuple[float, float]:
@@ -77,8 +79,10 @@ def _sweep(x: np.ndarray, y: np.ndarray, n: int, logistic: bool) -> np.ndarray:
 
 
 def _one_by_one(fit: Callable[..., np.ndarray], x: np.ndarray, y: np.ndarray, n: int) -> np.ndarray:
-    mean, scale = x[:n].mean(axis=0), x[:n].std(axis=0)
-    train, val = (x[:n] - mean) / scale, (x[n:] - mean) / scale
+    mean = x[:n].mean(axis=0)
+    scale = x[:n].std(axis=0)
+    train = (x[:n] - mean) / scale
+    val = (x[n:] - mean) / scale
     return np.stack([fit(train, y[:n, 0], val, penalty) for penalty in PENALTIES])
 
 

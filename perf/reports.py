@@ -3,8 +3,6 @@ reports."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from perf._timing import row, timed
 from tasks.report_generation.decoder import ReportDecoder
 from tasks.report_generation.decoding import SearchOptions, search
 from tasks.report_generation.settings import ReportSettings
 from tasks.report_generation.vocabulary import END
 
-IMAGES, TOKENS, VOCABULARY, BEAM = 16, 98, 760, 3
+IMAGES = 16
+TOKENS = 98
+VOCABULARY = 760
+BEAM = 3
 LENGTHS = (15, 30, 60, 120)
 SETTINGS = ReportSettings(
     width=512, heads=8, layers=3, feedforward=512, dropout=0.0, max_words=max(LENGTHS)
@@ -36,7 +38,8 @@ class Prefix:
     def reorder(self, rows: Tensor) -> None:
         """Make hypothesis i what hypothesis `rows[i]` was."""
         self.ids = None if self.ids is None else self.ids[rows]
-        self.tokens, self.mask = self.tokens[rows], self.mask[rows]
+        self.tokens = self.tokens[rows]
+        self.mask = self.mask[rows]
 
     def keep(self, images: Tensor) -> None:
         """Drop all images but `images`."""
@@ -66,9 +69,8 @@ class Model:
         if self.cached:
             logits = self.decoder.step(ids, state)
         else:
-            state.ids = (
-                ids[:, None] if state.ids is None else torch.cat([state.ids, ids[:, None]], 1)
-            )
+            newest = ids[:, None]
+            state.ids = newest if state.ids is None else torch.cat([state.ids, newest], 1)
             logits = self.decoder(state.ids, state.tokens, state.mask)[:, -1]
         logits[:, END] = float("-inf")
         return logits
@@ -78,41 +80,38 @@ def _decoder() -> ReportDecoder:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         decoder = ReportDecoder(VOCABULARY, SETTINGS).eval()
-        decoder.out.weight.data.mul_(
-            8
-        )  # a decoder with opinions: no ties that arithmetic could turn
+        # a decoder with opinions: no ties that arithmetic could turn
+        decoder.out.weight.data.mul_(8)
         return decoder
-
-
-def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
-    start = time.perf_counter()
-    return work(), time.perf_counter() - start
 
 
 def decoding_row(length: int) -> dict[str, Any]:
     """Return one point of the curve of decoding time against length."""
-    decoder, generator = _decoder(), torch.Generator().manual_seed(1)
-    tokens, mask = (
-        torch.randn(IMAGES, TOKENS, SETTINGS.width, generator=generator),
-        torch.ones(IMAGES, TOKENS, dtype=torch.bool),
-    )
+    decoder = _decoder()
+    generator = torch.Generator().manual_seed(1)
+    tokens = torch.randn(IMAGES, TOKENS, SETTINGS.width, generator=generator)
+    mask = torch.ones(IMAGES, TOKENS, dtype=torch.bool)
     options = SearchOptions(beam=BEAM, limit=length)
-    found = [
-        _timed(lambda c=cached: search(Model(decoder, tokens, mask, c), {}, IMAGES, options))
-        for cached in (False, True)
-    ]  # type: ignore[misc]
-    (usual, usual_s), (ours, ours_s) = found
-    return {"name": "report decoding, cache against whole prefix",
-    "size": f"{IMAGES} images, beam {BEAM}, {length} words",
-            "usual_s": usual_s, "ours_s": ours_s, "ratio": usual_s / ours_s, "equal": usual == ours,
-            "wanted": 8 if length == 60 else ""}  # fmt: skip
+    whole_prefix = Model(decoder, tokens, mask, cached=False)
+    cached = Model(decoder, tokens, mask, cached=True)
+    usual_s, expected = timed(lambda: search(whole_prefix, {}, IMAGES, options))
+    ours_s, decoded = timed(lambda: search(cached, {}, IMAGES, options))
+    size = f"{IMAGES} images, beam {BEAM}, {length} words"
+    return row(
+        "report decoding, cache against whole prefix",
+        size,
+        usual_s,
+        ours_s,
+        expected == decoded,
+        8 if length == 60 else "",
+    )
 
 
 def reports(count: int, seed: int = 0) -> tuple[list[str], list[str]]:
     """Return invented hypotheses and references, drawn from a few dozen sentences of a radiograph's
     report."""
     rng = np.random.default_rng(seed)
-    places = ("left", "right", "bilateral")
+    sides = ("left", "right", "bilateral")
     findings = (
         "effusion",
         "atelectasis",
@@ -124,15 +123,13 @@ def reports(count: int, seed: int = 0) -> tuple[list[str], list[str]]:
         "scarring",
     )
     sentences = [
-        f"there is a {size} {place} {what} ."
+        f"there is a {size} {side} {finding} ."
         for size in ("small", "large")
-        for place in places
-        for what in findings
+        for side in sides
+        for finding in findings
     ]
-    sentences += [f"no {what} is seen ." for what in findings] + [
-        "the heart is normal in size .",
-        "the lungs are clear .",
-    ]
+    sentences += [f"no {finding} is seen ." for finding in findings]
+    sentences += ["the heart is normal in size .", "the lungs are clear ."]
     made = [
         [" ".join(rng.choice(sentences, rng.integers(4, 10))) for _ in range(count)]
         for _ in range(2)
@@ -147,15 +144,19 @@ def scoring_row(count: int) -> dict[str, Any]:
     from tasks.report_generation.metrics.scoring import count_all
 
     hypotheses, references = reports(count)
-    arrays, seconds = _timed(
-        lambda: count_all(hypotheses, references, frozenset(), ReportSettings(), label_reports)[0]
+    seconds, (arrays, *_) = timed(
+        lambda: count_all(hypotheses, references, frozenset(), ReportSettings(), label_reports)
     )
     allowed = 60 * count / 3000
     complete = {"bleu", "meteor", "cider", "named"} <= set(arrays)
-    return {"name": "scoring reports (usual: the 60 s allowed for 3,000)",
-    "size": f"{count} reports", "usual_s": allowed,
-            "ours_s": seconds, "ratio": allowed / seconds, "equal": complete,
-            "wanted": 1 if count == 3000 else ""}  # fmt: skip
+    return row(
+        "scoring reports (usual: the 60 s allowed for 3,000)",
+        f"{count} reports",
+        allowed,
+        seconds,
+        complete,
+        1 if count == 3000 else "",
+    )
 
 
 def run() -> list[dict[str, Any]]:

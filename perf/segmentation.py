@@ -9,7 +9,8 @@ import torch
 
 from perf._steps import step_row
 
-BATCH, SIZE = 8, 224
+BATCH = 8
+SIZE = 224
 HEADS = (
     ("unet", "resnet"),
     ("upernet", "resnet"),

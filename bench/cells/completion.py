@@ -45,8 +45,8 @@ def _complete(job: Job, record: Mapping[str, Any], store: ResultStore) -> bool:
     """Measure one result again where its kind can make what was missing."""
     if store.fault(record):
         return False
-    kept = store.load_predictions(record)
-    predictions = job.plan.kind.complete(kept, job.plan.settings)
+    incomplete = store.load_predictions(record)
+    predictions = job.plan.kind.complete(incomplete, job.plan.settings)
     if predictions is None:
         return False
     with store.claim(job.cell.key):

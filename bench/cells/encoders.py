@@ -197,9 +197,9 @@ def check_builds(spec: BackboneSpec, wanted: BackboneRequest) -> None:
 
 
 def _check_weights_file(spec: BackboneSpec, request: PretrainRequest) -> None:
-    wanted = _wanted(request)
-    spec.architecture(wanted)
-    weights = spec.weights_file(wanted) if spec.weights_file else None
+    build_request = _build_request(request)
+    spec.architecture(build_request)
+    weights = spec.weights_file(build_request) if spec.weights_file else None
     if weights is not None and not weights.is_file():
         raise CheckpointError(
             f"encoder '{spec.name}': weights file {weights} does not exist.", "Check its path."
@@ -347,40 +347,41 @@ def _only_checkpoint(spec: BackboneSpec, request: PretrainRequest) -> Path:
     name = spec.architecture(BackboneRequest(request.profile, request.architecture))
     method = _method_name(spec)
     folders = sorted((cache_home() / "checkpoints").glob(f"{method}-{name}-{request.profile}-*"))
-    found = [folder for folder in folders if trainer.is_complete(folder)]
-    if len(found) == 1:
-        return found[0]
+    complete = [folder for folder in folders if trainer.is_complete(folder)]
+    if len(complete) == 1:
+        return complete[0]
     command = f"place-bench pretrain {method} --profile {request.profile} --data-root FOLDER"
-    if not found:
+    if not complete:
         raise CheckpointError(
             f"there is no {request.profile} checkpoint of '{spec.name}' ({name}).",
             f"Train one with `{command}`, or give one with --checkpoint {spec.name}=FOLDER.",
         )
-    listed = ", ".join(str(folder) for folder in found)
+    listed = ", ".join(str(folder) for folder in complete)
     raise CheckpointError(
-        f"'{spec.name}' has {len(found)} checkpoints: {listed}.",
+        f"'{spec.name}' has {len(complete)} checkpoints: {listed}.",
         f"Choose with --checkpoint {spec.name}=FOLDER.",
     )
 
 
 def _as_declared(spec: BackboneSpec, request: PretrainRequest) -> EncoderRef:
-    wanted = _wanted(request)
-    content = _weights_digest(spec, wanted)  # first: it may fetch what says the architecture
+    build_request = _build_request(request)
+    content = _weights_digest(spec, build_request)  # first: it may fetch what says the architecture
     untrained = spec.seeded or bool(spec.baseline)
-    return EncoderRef(spec.architecture(wanted), None, content, untrained=untrained)
+    return EncoderRef(spec.architecture(build_request), None, content, untrained=untrained)
 
 
-def _wanted(request: PretrainRequest) -> BackboneRequest:
+def _build_request(request: PretrainRequest) -> BackboneRequest:
+    """Return what the encoder's builder will be asked for."""
     return BackboneRequest(
         request.profile, request.architecture, settings=dict(request.backbone_settings)
     )
 
 
-def _weights_digest(spec: BackboneSpec, wanted: BackboneRequest) -> str:
+def _weights_digest(spec: BackboneSpec, build_request: BackboneRequest) -> str:
     """Return the hash of the weights a declared encoder will read; "" for untrained ones."""
     if spec.weights_digest:
-        return spec.weights_digest(wanted)
-    weights = spec.weights_file(wanted) if spec.weights_file else None
+        return spec.weights_digest(build_request)
+    weights = spec.weights_file(build_request) if spec.weights_file else None
     return file_digest(weights) if weights and weights.is_file() else ""
 
 
@@ -389,19 +390,19 @@ def _given(spec: BackboneSpec, request: PretrainRequest, path: Path) -> EncoderR
         raise CheckpointError(
             f"checkpoint {path} does not exist.", "Give a checkpoint folder or a weights file."
         )
-    wanted = replace(_wanted(request), checkpoint=path)
+    build_request = replace(_build_request(request), checkpoint=path)
     if not spec.method:
-        _check_reads(spec, wanted, path)
+        _check_reads(spec, build_request, path)
     if Checkpoint.is_at(path):
         encoder = _described(path)
-        _check_trained(spec, wanted, encoder.architecture)
+        _check_trained(spec, build_request, encoder.architecture)
         return encoder
-    return EncoderRef(spec.architecture(wanted), path, file_digest(path), "")
+    return EncoderRef(spec.architecture(build_request), path, file_digest(path), "")
 
 
-def _check_reads(spec: BackboneSpec, wanted: BackboneRequest, path: Path) -> None:
+def _check_reads(spec: BackboneSpec, build_request: BackboneRequest, path: Path) -> None:
     """Raise SettingError where an encoder would not read the checkpoint that was given for it."""
-    other = spec.weights_file(wanted) if spec.weights_file else path
+    other = spec.weights_file(build_request) if spec.weights_file else path
     if spec.seeded or spec.baseline:
         raise SettingError(f"encoder '{spec.name}' is untrained: it reads no checkpoint.")
     if other != path:
@@ -411,14 +412,14 @@ def _check_reads(spec: BackboneSpec, wanted: BackboneRequest, path: Path) -> Non
         )
 
 
-def _check_trained(spec: BackboneSpec, wanted: BackboneRequest, trained: str) -> None:
+def _check_trained(spec: BackboneSpec, build_request: BackboneRequest, trained: str) -> None:
     """Raise SettingError where a checkpoint is of another architecture than was asked for; its
     family may be named too."""
-    asked = wanted.architecture
+    asked = build_request.architecture
     of_family = asked in FAMILIES and trained.startswith(asked)
-    if asked and not of_family and trained != spec.architecture(wanted):
+    if asked and not of_family and trained != spec.architecture(build_request):
         raise SettingError(
-            f"checkpoint {wanted.checkpoint} of '{spec.name}' is a {trained}, architecture "
+            f"checkpoint {build_request.checkpoint} of '{spec.name}' is a {trained}, architecture "
             f"'{asked}' was asked for.",
             "Leave --arch out.",
         )

@@ -16,7 +16,8 @@ from bench.core.errors import PlaceBenchError
 if TYPE_CHECKING:
     import pandas as pd
 
-_TABLE, _ARRAY = "table:", "array:"
+_TABLE = "table:"
+_ARRAY = "array:"
 _COLUMNS = ("image_id", "patient_id")
 _UNREADABLE = (
     OSError,
@@ -64,14 +65,9 @@ def unpack_predictions(content: bytes, path: Path) -> Predictions:
 
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            found = {name: file[name] for name in file.files}
-        extra = json.loads(str(found["extra"]))
-        arrays = {
-            name.removeprefix(_ARRAY): value
-            for name, value in found.items()
-            if name.startswith(_ARRAY)
-        }
-        return Predictions(_table(found), arrays, extra)
+            content_of = {name: file[name] for name in file.files}
+        extra = json.loads(str(content_of["extra"]))
+        return Predictions(_table(content_of), _under(_ARRAY, content_of), extra)
     except _UNREADABLE as error:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise PlaceBenchError(
@@ -80,12 +76,19 @@ def unpack_predictions(content: bytes, path: Path) -> Predictions:
         ) from error
 
 
-def _table(found: dict[str, Any]) -> pd.DataFrame:
+def _under(prefix: str, content_of: dict[str, Any]) -> dict[str, Any]:
+    """Return the entries whose name begins with `prefix`, without it."""
+    return {
+        name.removeprefix(prefix): value
+        for name, value in content_of.items()
+        if name.startswith(prefix)
+    }
+
+
+def _table(content_of: dict[str, Any]) -> pd.DataFrame:
     import pandas as pd
 
-    columns = {
-        name.removeprefix(_TABLE): value for name, value in found.items() if name.startswith(_TABLE)
-    }
+    columns = _under(_TABLE, content_of)
     missing = [name for name in _COLUMNS if name not in columns]
     if missing:
         raise KeyError(f"no column {missing[0]}")

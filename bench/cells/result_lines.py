@@ -15,7 +15,8 @@ from bench.core.errors import StorageError
 from bench.core.files import read_file
 
 _MADE_AGAIN = "The next run of its task makes it again."
-_VERSION_FIELD, _CHECK_FIELD = "version:record", "checksum"
+_VERSION_FIELD = "version:record"
+_CHECK_FIELD = "checksum"
 _VERSION = 2
 """Version of a record; version 1 had neither this field nor a checksum."""
 _NUMBER = (int, float)
@@ -65,7 +66,8 @@ def pack_line(record: Mapping[str, Any]) -> bytes:
     """Return the line of a record, its version and checksum added."""
     facts = {name: value for name, value in record.items() if name != _CHECK_FIELD}
     facts[_VERSION_FIELD] = _VERSION
-    return _text(facts | {_CHECK_FIELD: record_checksum(facts)}).encode() + b"\n"
+    facts[_CHECK_FIELD] = record_checksum(facts)
+    return _text(facts).encode() + b"\n"
 
 
 def record_checksum(record: Mapping[str, Any]) -> str:

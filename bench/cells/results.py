@@ -135,8 +135,9 @@ class ResultStore:
     def finished(self, keys: Iterable[str] | None = None) -> dict[str, dict[str, Any]]:
         """Return the records (of `keys`, else all) whose predictions are whole."""
         records = self.records()
-        wanted = records if keys is None else [key for key in keys if key in records]
-        return {key: records[key] for key in wanted if not self.fault(records[key])}
+        if keys is not None:
+            records = {key: records[key] for key in keys if key in records}
+        return {key: record for key, record in records.items() if not self.fault(record)}
 
     def predictions_path(self, key: str) -> Path:
         """Return where the predictions of a cell are kept."""
@@ -181,17 +182,17 @@ def _ends_clean(file: Any) -> bool:
 @functools.cache
 def provenance() -> dict[str, str]:
     """Return git revision, package versions, interpreter and platform of this process."""
-    found = {
+    facts = {
         "git_revision": git_revision(),
         "version:python": platform.python_version(),
         "platform": platform.machine(),
     }
     for package in _PACKAGES:
         try:
-            found[f"version:{package}"] = importlib.metadata.version(package)
+            facts[f"version:{package}"] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            found[f"version:{package}"] = "absent"
-    return found
+            facts[f"version:{package}"] = "absent"
+    return facts
 
 
 @functools.cache
@@ -201,6 +202,7 @@ def git_revision() -> str:
     here = Path(__file__).resolve().parent
 
     def git(*words: str) -> str:
+        """Return what git prints for a command on this checkout."""
         return subprocess.run(
             ["git", "-C", str(here), *words], capture_output=True, text=True, check=True, timeout=20
         ).stdout.strip()

@@ -83,10 +83,11 @@ def run_cell(
         with watch.phase("score"):
             scores = score(plan, predictions)
     record = _record(cell, plan, encoder, subsets, predictions, scores, watch.seconds, device)
-    record |= {f"encoder:{name}": value for name, value in _account(backbone).items()}
-    record = store.finish(record, predictions)
+    for name, value in _account(backbone).items():
+        record[f"encoder:{name}"] = value
+    finished = store.finish(record, predictions)
     shutil.rmtree(work_dir, ignore_errors=True)
-    return record
+    return finished
 
 
 def _account(backbone: ImageEncoder | None) -> dict[str, Any]:
@@ -99,9 +100,13 @@ def _account(backbone: ImageEncoder | None) -> dict[str, Any]:
 
 
 def _subsets(cell: Cell, plan: TaskPlan) -> dict[str, Subset]:
-    parts = {name: plan.index[plan.index["split"] == name] for name in ("train", "val", "test")}
-    parts["train"] = plan.training_rows(cell.label_fraction, cell.protocol, cell.seed)
-    return {name: plan.prepared.subset(rows) for name, rows in parts.items()}
+    split = plan.index["split"]
+    rows = {
+        "train": plan.training_rows(cell.label_fraction, cell.protocol, cell.seed),
+        "val": plan.index[split == "val"],
+        "test": plan.index[split == "test"],
+    }
+    return {name: plan.prepared.subset(of_split) for name, of_split in rows.items()}
 
 
 def encoder_seed(cell: Cell) -> int:
@@ -171,39 +176,52 @@ def _record(
     seconds: Mapping[str, float],
     device: str,
 ) -> dict[str, Any]:
-    facts = {
-        k: v
-        for k, v in asdict(cell).items()
-        if k not in ("settings", "data_hash", "split_hash", "checkpoint_hash")
-    }
-    record: dict[str, Any] = {
+    return {
         "key": cell.key,
         "status": "done",
         "title": cell.title,
         "time": _now(),
-        **facts,
-    }
-    record |= {
-        "hash:data": cell.data_hash,
-        "hash:split": cell.split_hash,
+        **_cell_facts(cell),
         "hash:test": plan.test_hash,
-    }
-    record |= {
-        "hash:checkpoint": cell.checkpoint_hash,
-        "settings_id": settings_id(cell),
         "pretrained_on": encoder.pretrained_on,
+        **{f"n:{name}": len(subset) for name, subset in subsets.items()},
+        **_split_facts(plan),
+        "skipped_images": len(plan.prepared.skipped),
+        "skipped_list": plan.skipped_list,
+        "device": device,
+        "threads": use_threads(),
+        **provenance(),
+        **_seen(plan, encoder),
+        "cautions": list(plan.dataset.cautions(subsets["test"].index)),
+        **{f"seconds:{name}": round(value, 3) for name, value in seconds.items()},
+        **measured(predictions, scores),
     }
-    record |= {f"setting:{name}": value for name, value in cell.settings.items()}
-    record |= {f"n:{name}": len(subset) for name, subset in subsets.items()}
-    record |= {"split_source": plan.split_source, "duplicates_across_splits": plan.twins}
+
+
+def _cell_facts(cell: Cell) -> dict[str, Any]:
+    """Return the fields of a record that say which cell it is of."""
+    facts = asdict(cell)
+    settings = facts.pop("settings")
+    return {
+        "hash:data": facts.pop("data_hash"),
+        "hash:split": facts.pop("split_hash"),
+        "hash:checkpoint": facts.pop("checkpoint_hash"),
+        **facts,
+        "settings_id": settings_id(cell),
+        **{f"setting:{name}": value for name, value in settings.items()},
+    }
+
+
+def _split_facts(plan: TaskPlan) -> dict[str, Any]:
+    """Return the fields of a record that say where its split is from."""
+    facts: dict[str, Any] = {
+        "split_source": plan.split_source,
+        "duplicates_across_splits": plan.twins,
+    }
     if plan.lists:
-        record |= {"split_unknown_lines": plan.lists.unknown, "split_left_out": plan.lists.left_out}
-    record |= {"skipped_images": len(plan.prepared.skipped), "skipped_list": plan.skipped_list}
-    record |= {"device": device, "threads": use_threads(), **provenance()}
-    record |= _seen(plan, encoder)
-    record["cautions"] = list(plan.dataset.cautions(subsets["test"].index))
-    record |= {f"seconds:{name}": round(value, 3) for name, value in seconds.items()}
-    return record | measured(predictions, scores)
+        facts["split_unknown_lines"] = plan.lists.unknown
+        facts["split_left_out"] = plan.lists.left_out
+    return facts
 
 
 def measured(predictions: Predictions, scores: Sequence[Score]) -> dict[str, Any]:
@@ -211,12 +229,10 @@ def measured(predictions: Predictions, scores: Sequence[Score]) -> dict[str, Any
     themselves."""
     fields = {f"fit:{name}": value for name, value in predictions.extra.items()}
     for item in scores:
-        fields |= {
-            f"metric:{item.metric}": _json(item.value),
-            f"n:{item.metric}": item.n,
-            f"low:{item.metric}": _json(item.low),
-            f"high:{item.metric}": _json(item.high),
-        }
+        fields[f"metric:{item.metric}"] = _json(item.value)
+        fields[f"n:{item.metric}"] = item.n
+        fields[f"low:{item.metric}"] = _json(item.low)
+        fields[f"high:{item.metric}"] = _json(item.high)
     return fields
 
 

@@ -96,14 +96,15 @@ def count_seen(
     import numpy as np
 
     with np.load(path, allow_pickle=False) as file:
-        seen_images, seen_patients = file["images"], file["patients"]
-    numbers = np.array([_number(digest) for digest in image_digests.values()], np.uint64)
+        seen_images = file["images"]
+        seen_patients = file["patients"]
+    test_images = np.array([_number(digest) for digest in image_digests.values()], np.uint64)
     test_patients = _patient_digests(patients, dataset)
     return SeenCount(
-        int(np.isin(numbers, seen_images).sum()),
-        int(np.isin(test_patients, seen_patients).sum()),
-        len(numbers),
-        len(test_patients),
+        images=int(np.isin(test_images, seen_images).sum()),
+        patients=int(np.isin(test_patients, seen_patients).sum()),
+        test_images=len(test_images),
+        test_patients=len(test_patients),
     )
 
 

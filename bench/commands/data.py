@@ -26,13 +26,12 @@ from bench.data.roots import (
 def locate(dataset: Dataset, data_root: Path | None) -> DataRoot | None:
     """Return where a dataset is now, real files first, then a demo already rendered; None where
     there is neither."""
-    given = data_root or (
-        Path(os.environ["PLACE_BENCH_DATA"]) if os.environ.get("PLACE_BENCH_DATA") else None
-    )
-    found = find_dataset(dataset, given) if given else None
-    if found is None and dataset.has_demo and not data_root and is_demo(demo_path(dataset)):
-        found = demo_path(dataset)
-    return DataRoot(found, data_kind(found)) if found else None
+    variable = os.environ.get("PLACE_BENCH_DATA")
+    root = data_root or (Path(variable) if variable else None)
+    folder = find_dataset(dataset, root) if root else None
+    if folder is None and dataset.has_demo and not data_root and is_demo(demo_path(dataset)):
+        folder = demo_path(dataset)
+    return DataRoot(folder, data_kind(folder)) if folder else None
 
 
 def list_command(data_root: Path | None) -> None:
@@ -126,14 +125,12 @@ def make_demo_command(
         dataset = DATASETS.get(name)
         if not dataset.has_demo:
             raise PlaceBenchError(f"dataset '{name}' has no demo.", dataset.how_to_get)
-        wanted = DemoSize(studies or 0, size or DemoSize.size, seed)
-        print(
-            demo_root(
-                dataset,
-                wanted,
-                out=out / name if out else None,
-                workers=workers,
-                progress=progress,
-                force=force,
-            ).path
+        root = demo_root(
+            dataset,
+            DemoSize(studies or 0, size or DemoSize.size, seed),
+            out=out / name if out else None,
+            workers=workers,
+            progress=progress,
+            force=force,
         )
+        print(root.path)

@@ -73,25 +73,23 @@ def _operators() -> Check:
             reason,
             "Run `make setup`; segmentation and detection need the mm packages.",
         )
-    found = (
-        "compiled mmcv"
-        if mmcv_is_compiled()
-        else "pure-Python stand-ins (segmentation and one-stage detection work)"
-    )
-    return Check("mm operators", "ready", found)
+    if mmcv_is_compiled():
+        return Check("mm operators", "ready", "compiled mmcv")
+    stand_ins = "pure-Python stand-ins (segmentation and one-stage detection work)"
+    return Check("mm operators", "ready", stand_ins)
 
 
 def _decoders() -> Check:
     from bench.data.codecs import ALL_DECODERS, readable
 
     able, unable = readable()
-    found = f"uncompressed, {', '.join(able)}"
+    codings = f"uncompressed, {', '.join(able)}"
     if not unable:
-        return Check("DICOM pixels", "ready", f"{found} are read")
+        return Check("DICOM pixels", "ready", f"{codings} are read")
     return Check(
         "DICOM pixels",
         "ready",
-        f"{found} are read; no decoder for {', '.join(unable)}",
+        f"{codings} are read; no decoder for {', '.join(unable)}",
         f"Where your images are compressed so: `{ALL_DECODERS}`.",
     )
 
@@ -165,15 +163,17 @@ def _datasets(data_root: Path | None) -> Iterator[Check]:
             continue
         if root is not None and root.kind == "real":
             real.append(name)
+        elif root or dataset.has_demo:
+            rendered.append(name)
         else:
-            (rendered if root or dataset.has_demo else absent).append(name)
-    found = [
+            absent.append(name)
+    groups = [
         f"real files: {', '.join(real) or 'none'}",
         f"rendered when needed: {', '.join(rendered) or 'none'}",
         f"only with their files: {', '.join(absent) or 'none'}",
     ]
     action = "How to get one: place-bench data info NAME"
-    yield Check("data", "ready", "; ".join(found), action)
+    yield Check("data", "ready", "; ".join(groups), action)
 
 
 def doctor_command(data_root: Path | None) -> int:
@@ -182,11 +182,11 @@ def doctor_command(data_root: Path | None) -> int:
     from rich.table import Table
     from rich.text import Text
 
-    found = list(checks(data_root))
+    results = list(checks(data_root))
     table = Table(header_style="bold")
     for column in ("check", "state", "found", "next action"):
         table.add_column(column, overflow="fold")
-    for check in found:
+    for check in results:
         table.add_row(
             Text(check.name),
             Text(check.level, style=_STYLES[check.level]),
@@ -194,6 +194,6 @@ def doctor_command(data_root: Path | None) -> int:
             Text(check.action),
         )
     Console().print(table)
-    blocked = sum(check.level == "blocked" for check in found)
+    blocked = sum(check.level == "blocked" for check in results)
     print(f"{blocked} blocked. " + ("" if blocked else "Next: place-bench run siim_seg"))
     return 2 if blocked else 0

@@ -35,7 +35,9 @@ from bench.data.roots import resolve_root
 
 Records = Mapping[str, Mapping[str, Any]]
 WIDTH = 80
-DONE, OPEN, MAYBE = "has a result", "would run", "has a result if its data is the same"
+DONE = "has a result"
+OPEN = "would run"
+MAYBE = "has a result if its data is the same"
 
 
 @dataclass(frozen=True)

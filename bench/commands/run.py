@@ -88,9 +88,11 @@ def export_command(
 
     check_out(out)
     encoder = resolve_encoder(request, default_progress())
-    wanted = BackboneRequest(request.profile, request.architecture, checkpoint=encoder.checkpoint)
+    build_request = BackboneRequest(
+        request.profile, request.architecture, checkpoint=encoder.checkpoint
+    )
     path = export_config(
-        framework, request.method, wanted, out, head, native=native, overwrite=overwrite
+        framework, request.method, build_request, out, head, native=native, overwrite=overwrite
     )
     print(path)
     runner = "from mmengine.config import Config; from mmengine.runner import Runner"
@@ -101,22 +103,22 @@ def leaderboard_command(names: Sequence[str], metric: str, results: Path) -> Non
     """Write and print the tables of the named tasks, or of all that have results."""
     check_results(results)
     store = ResultStore(results)
-    chosen = expand_tasks(names) if names else _tasks_of(store)
-    if not chosen:
+    tasks = expand_tasks(names) if names else _tasks_of(store)
+    if not tasks:
         raise PlaceBenchError(
             f"no results in {store.path}.", "Run a task first, e.g. `place-bench run siim_seg`."
         )
     views = Views(store)
     with views.locked():
-        found = {name: views.write_tables(name, metric) for name in chosen}
-        tables = {name: page.tables for name, page in found.items() if page.tables}
-        overviews = views.write_overview(tables, metric) if len(chosen) > 1 else []
-    for page in found.values():
+        pages = {task: views.write_tables(task, metric) for task in tasks}
+        tables = {task: page.tables for task, page in pages.items() if page.tables}
+        overviews = views.write_overview(tables, metric) if len(tasks) > 1 else []
+    for page in pages.values():
         for text in (*map(to_markdown, page.tables), *_left_out(page)):
             print(text)
     for overview in overviews:
         print(overview_markdown(overview))
-    without = [name for name in chosen if name not in tables and (names or not tables)]
+    without = [task for task in tasks if task not in tables and (names or not tables)]
     if without:
         raise PlaceBenchError(
             f"task '{without[0]}' has no results in {store.path}.",

@@ -38,7 +38,8 @@ class PyramidBackbone(BaseModule):
     ) -> None:
         super().__init__()
         self.levels = None if levels is None else tuple(levels)
-        self.frozen, self.fixed = frozen, frozen and batchnorm == "eval"
+        self.frozen = frozen
+        self.fixed = frozen and batchnorm == "eval"
         self.batchnorm = batchnorm
         encoder = backbone if self.fixed else copy.deepcopy(backbone)
         encoder.module.requires_grad_(not frozen)

@@ -281,6 +281,7 @@ def _masks(root: str, size: int, classes: Sequence[str]) -> dict[str, Any]:
     palette = [[0, 0, 0], *([255 - 40 * k, 40 * k % 255, 0] for k in range(len(classes)))]
 
     def examples(split: str) -> dict[str, Any]:
+        """Return the config of one split's images and masks."""
         files = {"img_path": "images", "seg_map_path": "masks"}
         return {
             "type": "BaseSegDataset",
@@ -302,6 +303,7 @@ def _masks(root: str, size: int, classes: Sequence[str]) -> dict[str, Any]:
 
 def _boxes(root: str, size: int, classes: Sequence[str]) -> dict[str, Any]:
     def examples(split: str) -> dict[str, Any]:
+        """Return the config of one split's images and boxes."""
         return {
             "type": "CocoDataset",
             "data_root": root,

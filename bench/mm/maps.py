@@ -40,7 +40,8 @@ class MapSource:
     def chunks(self, size: int) -> Iterator[np.ndarray]:
         """Yield the rows in order, `size` at a time."""
         for start in range(0, len(self), size):
-            yield np.arange(start, min(start + size, len(self)))
+            end = min(start + size, len(self))
+            yield np.arange(start, end)
 
 
 def encode_maps(

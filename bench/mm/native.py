@@ -28,7 +28,8 @@ def timm_vit(backbone: Backbone) -> VisionTransformer:
     has a layer that mmsegmentation's lacks."""
     from timm.models.vision_transformer import VisionTransformer
 
-    models = [part for part in backbone.module.modules() if isinstance(part, VisionTransformer)]
+    modules = backbone.module.modules()
+    models = [module for module in modules if isinstance(module, VisionTransformer)]
     if not models:
         raise SettingError(
             f"encoder '{backbone.name}' ({backbone.architecture}) is not a ViT of timm.",
@@ -36,10 +37,10 @@ def timm_vit(backbone: Backbone) -> VisionTransformer:
         )
     lacking = [name for name in mmseg_state(models[0]) if name not in _expected(models[0])]
     if lacking or not _is_plain(models[0]):
-        what = f" ({', '.join(lacking[:3])})" if lacking else ""
+        names = f" ({', '.join(lacking[:3])})" if lacking else ""
         raise SettingError(
             f"encoder '{backbone.name}' has layers that mmsegmentation's VisionTransformer "
-            f"lacks{what}.",
+            f"lacks{names}.",
             "Leave --native out: the config then reads it through PlaceBenchBackbone.",
         )
     return models[0]

@@ -17,8 +17,9 @@ def _iou(box: np.ndarray, others: np.ndarray, offset: int) -> np.ndarray:
     width = np.minimum(x2, others[:, 2]) - np.maximum(x1, others[:, 0]) + offset
     height = np.minimum(y2, others[:, 3]) - np.maximum(y1, others[:, 1]) + offset
     inner = np.clip(width, 0, None) * np.clip(height, 0, None)
-    own = (others[:, 2] - others[:, 0] + offset) * (others[:, 3] - others[:, 1] + offset)
-    union = (x2 - x1 + offset) * (y2 - y1 + offset) + own - inner
+    area = (x2 - x1 + offset) * (y2 - y1 + offset)
+    other_area = (others[:, 2] - others[:, 0] + offset) * (others[:, 3] - others[:, 1] + offset)
+    union = area + other_area - inner
     return np.divide(inner, union, out=np.zeros_like(inner), where=union > 0)
 
 
@@ -31,9 +32,9 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
     for start in range(0, len(corners), _BLOCK):
         rows = start + np.flatnonzero(alive[start : start + _BLOCK])
         apart = _iou(corners[rows], corners, offset) <= iou_threshold
-        for row, own in zip(rows, apart, strict=True):
+        for row, apart_from_row in zip(rows, apart, strict=True):
             if alive[row]:
-                alive[row + 1 :] &= own[row + 1 :]
+                alive[row + 1 :] &= apart_from_row[row + 1 :]
     return order[torch.from_numpy(alive).to(order.device)]
 
 
@@ -52,19 +53,19 @@ def softnms(
 
     `method`: 0 hard, 1 linear, 2 gaussian. Boxes whose score falls under `min_score` are dropped.
     """
-    corners, left = boxes.detach().numpy(), scores.detach().numpy().copy()
-    kept: list[int] = []
-    rest = np.arange(len(left))
+    corners = boxes.detach().numpy()
+    decayed = scores.detach().numpy().copy()
+    selected: list[int] = []
+    rest = np.arange(len(decayed))
     while len(rest):
-        best = rest[left[rest].argmax()]
-        dets[len(kept)] = torch.from_numpy(np.append(corners[best], left[best]))
-        kept.append(int(best))
+        best = rest[decayed[rest].argmax()]
+        dets[len(selected)] = torch.from_numpy(np.append(corners[best], decayed[best]))
+        selected.append(int(best))
         rest = rest[rest != best]
-        left[rest] *= _decay(
-            _iou(corners[best], corners[rest], offset), iou_threshold, sigma, method
-        )
-        rest = rest[left[rest] >= min_score]
-    return torch.tensor(np.array(kept, dtype=np.int64))
+        overlap = _iou(corners[best], corners[rest], offset)
+        decayed[rest] *= _decay(overlap, iou_threshold, sigma, method)
+        rest = rest[decayed[rest] >= min_score]
+    return torch.tensor(np.array(selected, dtype=np.int64))
 
 
 def _decay(iou: np.ndarray, iou_threshold: float, sigma: float, method: int) -> np.ndarray:

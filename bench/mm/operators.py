@@ -42,6 +42,7 @@ class _StandIn(ModuleType):
 
 def _refusal(name: str) -> Callable[..., Tensor | None]:
     def refuse(*_args: object, **_kwargs: object) -> Tensor | None:
+        """Raise MissingDependencyError, naming the operator."""
         raise MissingDependencyError(
             f"operator '{name}' needs a compiled mmcv.",
             "Run `make setup-ops`, or choose a model without this operator.",

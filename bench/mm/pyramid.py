@@ -51,7 +51,7 @@ class SimplePyramid(BaseModule):
 
     def forward(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Return the levels from fine to coarse, of the last of `inputs` [B, C, h, w]."""
-        found = [level(inputs[-1]) for level in self.levels]
+        maps = [level(inputs[-1]) for level in self.levels]
         for _ in range(self.extra_levels):
-            found.append(max_pool2d(found[-1], 1, stride=2))
-        return tuple(found)
+            maps.append(max_pool2d(maps[-1], 1, stride=2))
+        return tuple(maps)

@@ -26,14 +26,13 @@ def roi_align_forward(
     5] = image, x1, y1, x2, y2."""
     _refuse_max(pool_mode)
     pixels = input.permute(0, 2, 3, 1).reshape(-1, input.shape[1]).to(_dtype(input))
-    size, bins = (input.shape[0], *input.shape[2:]), (aligned_height, aligned_width)
-    for rows, matrix in _matrices(
-        rois.to(pixels.dtype), size, bins, spatial_scale, sampling_ratio, aligned
-    ):
-        pooled = torch.sparse.mm(matrix, pixels)
-        output[rows] = (
-            pooled.reshape(-1, *bins, input.shape[1]).permute(0, 3, 1, 2).to(output.dtype)
-        )
+    batch, channels, height, width = input.shape
+    size = (batch, height, width)
+    bins = (aligned_height, aligned_width)
+    boxes = rois.to(pixels.dtype)
+    for rows, matrix in _matrices(boxes, size, bins, spatial_scale, sampling_ratio, aligned):
+        pooled = torch.sparse.mm(matrix, pixels).reshape(-1, *bins, channels)
+        output[rows] = pooled.permute(0, 3, 1, 2).to(output.dtype)
 
 
 def roi_align_backward(
@@ -45,16 +44,15 @@ def roi_align_backward(
     H, W]."""
     _refuse_max(pool_mode)
     batch, channels, height, width = grad_input.shape
-    bins, size = (aligned_height, aligned_width), (batch, height, width)
+    size = (batch, height, width)
+    bins = (aligned_height, aligned_width)
     total = grad_output.new_zeros(batch * height * width, channels, dtype=_dtype(grad_output))
-    for rows, matrix in _matrices(
-        rois.to(total.dtype), size, bins, spatial_scale, sampling_ratio, aligned
-    ):
+    boxes = rois.to(total.dtype)
+    for rows, matrix in _matrices(boxes, size, bins, spatial_scale, sampling_ratio, aligned):
         flat = grad_output[rows].permute(0, 2, 3, 1).reshape(-1, channels).to(total.dtype)
         total += torch.sparse.mm(matrix.t(), flat)
-    grad_input += (
-        total.reshape(batch, height, width, channels).permute(0, 3, 1, 2).to(grad_input.dtype)
-    )
+    gradient = total.reshape(batch, height, width, channels).permute(0, 3, 1, 2)
+    grad_input += gradient.to(grad_input.dtype)
 
 
 def _refuse_max(pool_mode: int) -> None:
@@ -87,10 +85,8 @@ def _matrices(
     while start < len(rois):
         stop = start + _chunk(grids[start:], bins)
         rows = slice(start, stop)
-        yield (
-            rows,
-            _matrix(rois[rows, 0].long(), corners[rows, :2], extent[rows], grids[rows], size, bins),
-        )
+        image = rois[rows, 0].long()
+        yield rows, _matrix(image, corners[rows, :2], extent[rows], grids[rows], size, bins)
         start = stop
 
 
@@ -117,25 +113,20 @@ def _matrix(
     size: tuple[int, int, int],
     bins: tuple[int, int],
 ) -> Tensor:
-    x, x_weight = _line(low[:, 0], extent[:, 0], grids[:, 0], size[2], bins[1])
-    y, y_weight = _line(low[:, 1], extent[:, 1], grids[:, 1], size[1], bins[0])
+    """Return the weight of every pixel in every bin of some rois, sparse [rows * h * w, B * H * W];
+    dense, its axes are (roi, bin row, bin column, sample row, sample column)."""
+    batch, height, width = size
+    x, x_weight = _line(low[:, 0], extent[:, 0], grids[:, 0], width, bins[1])
+    y, y_weight = _line(low[:, 1], extent[:, 1], grids[:, 1], height, bins[0])
     weight = y_weight[:, :, None, :, None] * x_weight[:, None, :, None, :]
-    pixel = (image[:, None, None] * size[1] + y)[:, :, None, :, None] * size[2] + x[
-        :, None, :, None, :
-    ]
-    bin_index = (
-        torch.arange(weight[..., 0, 0].numel(), device=weight.device)
-        .reshape(*weight.shape[:3], 1, 1)
-        .expand_as(pixel)
-    )
+    line = image[:, None, None] * height + y
+    pixel = line[:, :, None, :, None] * width + x[:, None, :, None, :]
+    bin_count = weight[..., 0, 0].numel()
+    bin_index = torch.arange(bin_count, device=weight.device).reshape(*weight.shape[:3], 1, 1)
     used = weight != 0
-    indices = torch.stack([bin_index[used], pixel[used]])
-    return torch.sparse_coo_tensor(
-        indices,
-        weight[used],
-        (weight[..., 0, 0].numel(), size[0] * size[1] * size[2]),
-        check_invariants=False,
-    )
+    indices = torch.stack([bin_index.expand_as(pixel)[used], pixel[used]])
+    shape = (bin_count, batch * height * width)
+    return torch.sparse_coo_tensor(indices, weight[used], shape, check_invariants=False)
 
 
 def _line(
@@ -143,18 +134,18 @@ def _line(
 ) -> tuple[Tensor, Tensor]:
     """Return the pixels and weights [n, bins, 2 * samples] of the samples of each bin along one
     axis of `length` pixels."""
-    most = max(1, int(grid.max()))
-    sample = torch.arange(most, device=low.device)
-    place = (sample + 0.5).to(low.dtype) / grid.clamp(min=1)[:, None]
-    at = (
-        low[:, None, None]
-        + (torch.arange(bins, device=low.device)[:, None] + place[:, None, :])
-        * (extent / bins)[:, None, None]
-    )
-    inside = (at >= -1) & (at <= length) & (sample < grid[:, None])[:, None, :]
-    at = at.clamp(min=0, max=length - 1)
-    left = at.floor().long()
-    share = at - left
-    weight = inside.to(low.dtype) / grid.clamp(min=1)[:, None, None]
-    pixels = torch.cat([left, (left + 1).clamp(max=length - 1)], dim=-1)
+    samples = grid.clamp(min=1)
+    sample = torch.arange(int(samples.max()), device=low.device)
+    within_bin = (sample + 0.5).to(low.dtype) / samples[:, None]
+    bin_number = torch.arange(bins, device=low.device)[:, None]
+    bin_length = (extent / bins)[:, None, None]
+    position = low[:, None, None] + (bin_number + within_bin[:, None, :]) * bin_length
+    exists = (sample < grid[:, None])[:, None, :]
+    inside = (position >= -1) & (position <= length) & exists
+    position = position.clamp(min=0, max=length - 1)
+    left = position.floor().long()
+    right = (left + 1).clamp(max=length - 1)
+    share = position - left
+    weight = inside.to(low.dtype) / samples[:, None, None]
+    pixels = torch.cat([left, right], dim=-1)
     return pixels, torch.cat([weight * (1 - share), weight * share], dim=-1)

@@ -134,26 +134,38 @@ def learning_rate(plan: TrainPlan, step: int, total: int, history: Sequence[floa
         return plan.lr * (step + (not plan.warmup_from_zero)) / rising
     if plan.schedule == "plateau":
         return max(plan.min_lr, plan.lr * plan.factor ** plateaus(history, plan))
+    if plan.schedule == "constant":
+        return plan.lr
     done = (step - rising) / max(1, total - rising)
-    fall = {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done))}[
-        plan.schedule
-    ]
-    return plan.min_lr + (plan.lr - plan.min_lr) * fall if plan.schedule != "constant" else plan.lr
+    falls = {"linear": 1 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done))}
+    return plan.min_lr + (plan.lr - plan.min_lr) * falls[plan.schedule]
 
 
 def plateaus(history: Sequence[float], plan: TrainPlan) -> int:
     """Return how often more than `plan.hold` values in a row were not better than the best before
     (by a ten-thousandth of it)."""
-    best, bad, drops = -math.inf, 0, 0
+    best = -math.inf
+    bad_in_a_row = 0
+    drops = 0
     for value in history:
         signed = value if plan.mode == "max" else -value
-        if signed > best + 1e-4 * abs(best) if math.isfinite(best) else math.isfinite(signed):
-            best, bad = signed, 0
+        if _is_better(signed, best):
+            best = signed
+            bad_in_a_row = 0
             continue
-        bad += 1
-        if bad > plan.hold:
-            bad, drops = 0, drops + 1
+        bad_in_a_row += 1
+        if bad_in_a_row > plan.hold:
+            bad_in_a_row = 0
+            drops += 1
     return drops
+
+
+def _is_better(value: float, best: float) -> bool:
+    """Say whether a value is above the best before by a ten-thousandth of it; the first finite one
+    is."""
+    if not math.isfinite(best):
+        return math.isfinite(value)
+    return value > best + 1e-4 * abs(best)
 
 
 def train(

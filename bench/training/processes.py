@@ -21,12 +21,12 @@ def join(device: str) -> str:
     import torch.distributed as dist
 
     cuda = device.startswith("cuda")
-    own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if cuda else device
     if cuda:
-        torch.cuda.set_device(own)
+        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        torch.cuda.set_device(device)
     if not dist.is_initialized():
         dist.init_process_group("nccl" if cuda else "gloo")
-    return own
+    return device
 
 
 def world_size() -> int:

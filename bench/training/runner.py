@@ -23,7 +23,8 @@ class NotFiniteError(Exception):
 
     def __init__(self, values: dict[str, float], samples: str) -> None:
         super().__init__(str(values))
-        self.values, self.samples = values, samples
+        self.values = values
+        self.samples = samples
 
 
 class Trainable(nn.Module):
@@ -31,7 +32,8 @@ class Trainable(nn.Module):
 
     def __init__(self, inner: Any, device: str) -> None:
         super().__init__()
-        self.inner, self.device = inner, device
+        self.inner = inner
+        self.device = device
 
     def forward(self, data: Any) -> dict[str, torch.Tensor]:
         """Return the losses of a batch, which is moved to the device."""
@@ -62,12 +64,14 @@ def _train_step(
     with optim_wrapper.optim_context(model):
         losses = model(data)
     total = torch.stack([value for name, value in losses.items() if "loss" in name]).sum()
-    parts = {"loss": total, **{name: value for name, value in losses.items() if name != "loss"}}
-    shown = processes.mean(torch.stack([value.detach().float() for value in parts.values()]))
-    if not bool(shown[0].isfinite()):
-        raise NotFiniteError(dict(zip(parts, shown.tolist(), strict=True)), trainable.samples(data))
+    named = {**losses, "loss": total}
+    names = ["loss", *(name for name in losses if name != "loss")]
+    means = processes.mean(torch.stack([named[name].detach().float() for name in names]))
+    if not bool(means[0].isfinite()):
+        values = dict(zip(names, means.tolist(), strict=True))
+        raise NotFiniteError(values, trainable.samples(data))
     optim_wrapper.update_params(total)
-    return dict(zip(parts, shown, strict=True))
+    return dict(zip(names, means, strict=True))
 
 
 def _to(data: Any, device: str) -> Any:

@@ -90,7 +90,8 @@ class _Epochs:
     dataset: tuple[()] = ()
 
     def __init__(self, loader: Loader, plan: TrainPlan) -> None:
-        self.loader, self.seed = loader, plan.seed
+        self.loader = loader
+        self.seed = plan.seed
         self.steps = plan.steps_per_epoch or len(loader)
         self.epoch = 0
 
@@ -151,13 +152,11 @@ class _EpochHook(Hook):
         title: str,
         evaluate: Evaluate | None,
     ) -> None:
-        self.model, self.batches, self.plan, self.work_dir, self.title = (
-            model,
-            batches,
-            plan,
-            work_dir,
-            title,
-        )
+        self.model = model
+        self.batches = batches
+        self.plan = plan
+        self.work_dir = work_dir
+        self.title = title
         self.evaluate = evaluate
         self.ema_hooks = [EMAHook(momentum=1 - plan.ema)] if plan.ema else []
         shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
@@ -215,9 +214,9 @@ class _EpochHook(Hook):
         if state is None:
             return None
         weights = state["state_dict"]
-        wanted = {name: value.shape for name, value in self.model.state_dict().items()}
+        expected = {name: value.shape for name, value in self.model.state_dict().items()}
         shapes = {name: getattr(value, "shape", None) for name, value in weights.items()}
-        return weights if shapes == wanted else None
+        return weights if shapes == expected else None
 
     def _own(self, path: Path, state: dict[str, Any]) -> None:
         if state["meta"].get("fingerprint") != self.fingerprint:
@@ -271,24 +270,26 @@ class _EpochHook(Hook):
     ) -> TrainingError:
         """Return the error that ends a training whose loss is not finite, naming step and
         samples."""
-        found = (
+        message = (
             f"{self.title}: the loss is {values} in epoch {epoch + 1}, step "
             f"{step % len(self.batches) + 1}"
         )
-        kept = f" The weights of epoch {epoch} are kept in {self.work_dir}." if self.curve else ""
-        return TrainingError(
-            f"{found}{f', samples {samples}' if samples else ''}.{kept}",
-            "Lower lr, set clip, or look at the data of that step.",
-        )
+        if samples:
+            message += f", samples {samples}"
+        message += "."
+        if self.curve:
+            message += f" The weights of epoch {epoch} are kept in {self.work_dir}."
+        return TrainingError(message, "Lower lr, set clip, or look at the data of that step.")
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Validate, keep the best weights, write the checkpoint and the curve."""
-        row: dict[str, float] = {"epoch": runner.epoch + 1}
-        row |= {f"train/{name}": total / len(self.batches) for name, total in self.sums.items()}
-        if self.evaluate and (
-            row["epoch"] % self.plan.val_every == 0 or row["epoch"] == self.plan.epochs
-        ):
-            row |= processes.agree(self._validate(runner) if processes.rank() == 0 else {})
+        epoch = runner.epoch + 1
+        row: dict[str, float] = {"epoch": epoch}
+        for name, total in self.sums.items():
+            row[f"train/{name}"] = total / len(self.batches)
+        if self.evaluate and (epoch % self.plan.val_every == 0 or epoch == self.plan.epochs):
+            values = self._validate(runner) if processes.rank() == 0 else {}
+            row.update(processes.agree(values))
         self.curve.append(row)
         runner.train_loop.stop_training = self._patience_is_over()
         self._save(runner)
@@ -318,17 +319,17 @@ class _EpochHook(Hook):
 
     # -------------------------------------------------------------------------------- best and stop
     def _history(self) -> list[tuple[int, float]]:
+        """Return the epochs with a monitored value, and that value."""
+        if not self.plan.monitor:
+            return []
         key = f"val/{self.plan.monitor}"
-        return (
-            [(int(row["epoch"]), row[key]) for row in self.curve if key in row]
-            if self.plan.monitor
-            else []
-        )
+        return [(int(row["epoch"]), row[key]) for row in self.curve if key in row]
 
     def _best(self) -> tuple[int, float] | None:
+        """Return the epoch of the best finite value, the earliest of equal ones, and that value."""
         finite = [(epoch, value) for epoch, value in self._history() if np.isfinite(value)]
         sign = 1 if self.plan.mode == "max" else -1
-        return max(finite, key=lambda item: (sign * item[1], -item[0])) if finite else None
+        return max(finite, key=lambda item: (sign * item[1], -item[0]), default=None)
 
     def _improves(self, value: float) -> bool:
         best = self._best()
@@ -337,10 +338,13 @@ class _EpochHook(Hook):
         return best is None or (value > best[1] if self.plan.mode == "max" else value < best[1])
 
     def _patience_is_over(self) -> bool:
-        history, best = self._history(), self._best()
+        history = self._history()
         if self.plan.patience is None or not history:
             return False
-        return sum(epoch > (best[0] if best else 0) for epoch, _ in history) >= self.plan.patience
+        best = self._best()
+        best_epoch = best[0] if best else 0
+        epochs_since = sum(epoch > best_epoch for epoch, _ in history)
+        return epochs_since >= self.plan.patience
 
     # -------------------------------------------------------------------------------------- writing
     def _save(self, runner: Runner) -> None:

@@ -15,7 +15,7 @@ from backbones.studies.look.lesions import GREYS, Lesions, find_lesions
 from backbones.studies.look.reading import Reading, query_maps, read, seen
 from backbones.studies.look.request import Look
 from bench.cells.encoders import encoder_request, resolve_encoder
-from bench.cells.engines.local import EncoderShelf, Job
+from bench.cells.engines.local import LoadedEncoder, Job
 from bench.cells.prepare import TaskPlan, make_cell, plan_task
 from bench.contracts import BACKBONES, DEMO_NOTE, Backbone, ImageTextEncoder, Progress, Subset
 from bench.core.errors import DataError
@@ -40,27 +40,27 @@ def run(look: Look, progress: Progress) -> Path:
     train, test = (
         plan.prepared.subset(plan.index[plan.index["split"] == name]) for name in ("train", "test")
     )
-    shelf = EncoderShelf(look.request)
+    loaded = LoadedEncoder(look.request)
     views = dict[tuple[int, int], View]()
     for name in look.request.backbones:
-        backbone = _load(name, plan, look, shelf, progress)
+        backbone = _load(name, plan, look, loaded, progress)
         seen_part = (backbone.input.resize, backbone.input.size)
         if seen_part not in views:
             views[seen_part] = View(_lesions(plan, train, test, backbone))
         lesions = views[seen_part].lesions
-        reading = read(backbone, test, lesions, look.prompts(lesions.names), shelf.device, progress)
+        reading = read(backbone, test, lesions, look.prompts(lesions.names), loaded.device, progress)
         views[seen_part].readings[name] = reading
-        _draw(backbone, test, lesions, reading, look, plan, shelf.device)
+        _draw(backbone, test, lesions, reading, look, plan, loaded.device)
     _draw_embeddings(list(views.values()), look, plan)
     return _write(views, look, plan)
 
 
 def _load(
-    name: str, plan: TaskPlan, look: Look, shelf: EncoderShelf, progress: Progress
+    name: str, plan: TaskPlan, look: Look, loaded: LoadedEncoder, progress: Progress
 ) -> ImageTextEncoder:
     request = look.request
     encoder = resolve_encoder(encoder_request(name, request), progress)
-    backbone = shelf.get(
+    backbone = loaded.get(
         Job(make_cell(plan, BACKBONES.get(name), encoder, 1.0, 0, request), plan, encoder)
     )
     return need_text_side(backbone, "looking for a finding")

@@ -68,12 +68,11 @@ def rename_rows(jobs: Sequence[Job], request: RunRequest) -> int:
 
 class _Session:
     def __init__(self, request: RunRequest, progress: Progress) -> None:
-        self.request, self.progress = request, progress
-        self.store, self.outcome, self.encoders = (
-            ResultStore(request.results),
-            CellOutcomes(),
-            EncoderShelf(request),
-        )
+        self.request = request
+        self.progress = progress
+        self.store = ResultStore(request.results)
+        self.outcome = CellOutcomes()
+        self.encoders = LoadedEncoder(request)
 
     def attempt(self, job: Job, *, wait: bool) -> bool:
         """Run or reuse one job; return False where another process holds it."""
@@ -123,32 +122,34 @@ class _Session:
 
 
 def _summary(record: dict[str, Any], metric: str) -> str:
-    value, low, high = (record.get(f"{part}:{metric}") for part in ("metric", "low", "high"))
-    seconds = sum(v for k, v in record.items() if k.startswith("seconds:"))
-    figure = (
-        "undefined"
-        if value is None or low is None or high is None
-        else f"{value:.3f} [{low:.3f}, {high:.3f}]"
-    )
+    value = record.get(f"metric:{metric}")
+    low = record.get(f"low:{metric}")
+    high = record.get(f"high:{metric}")
+    figure = "undefined"
+    if value is not None and low is not None and high is not None:
+        figure = f"{value:.3f} [{low:.3f}, {high:.3f}]"
+    seconds = sum(value for name, value in record.items() if name.startswith("seconds:"))
     return f"{metric} {figure} in {seconds:.0f} s"
 
 
-class EncoderShelf:
-    """Build each encoder once, keeping the last one only (several large ones would not fit)."""
+class LoadedEncoder:
+    """The encoder of the job at hand: built when another is asked for, and the one before let go
+    first (several large ones would not fit)."""
 
     def __init__(self, request: RunRequest) -> None:
         self.device = pick_device(request.device)
-        self._kept: tuple[object, ImageEncoder] | None = None
+        self._loaded: tuple[object, ImageEncoder] | None = None
 
     def get(self, job: Job) -> ImageEncoder:
         """Return the encoder of a job on the run's device."""
-        spec, seed = BACKBONES.get(job.cell.encoder_name), encoder_seed(job.cell)
+        spec = BACKBONES.get(job.cell.encoder_name)
+        seed = encoder_seed(job.cell)
         name = (spec.name, job.encoder, seed)
-        if self._kept is None or self._kept[0] != name:
-            self._kept = None
+        if self._loaded is None or self._loaded[0] != name:
+            self._loaded = None
             gc.collect()
-            self._kept = (name, self._build(spec, job, seed))
-        return self._kept[1]
+            self._loaded = (name, self._build(spec, job, seed))
+        return self._loaded[1]
 
     def check(self, jobs: Sequence[Job]) -> None:
         """Build the encoder of every job once, so that one that does not load stops a run at its
