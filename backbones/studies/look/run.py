@@ -15,7 +15,7 @@ from backbones.studies.look.lesions import GREYS, Lesions, find_lesions
 from backbones.studies.look.reading import Reading, query_maps, read, seen
 from backbones.studies.look.request import Look
 from bench.cells.encoders import encoder_request, resolve_encoder
-from bench.cells.engines.local import LoadedEncoder, Job
+from bench.cells.engines.local import Job, LoadedEncoder
 from bench.cells.prepare import TaskPlan, make_cell, plan_task
 from bench.contracts import BACKBONES, DEMO_NOTE, Backbone, ImageTextEncoder, Progress, Subset
 from bench.core.errors import DataError
