@@ -239,5 +239,5 @@ def test_a_picture_shows_images_in_the_order_of_the_predictions(store: ResultSto
     assert reversed_first == (shown[200:] == [names[records[0]["key"]]])
     assert (
         len(shown) == 201
-        and "is not in the picture: its images stand in another order" in progress.lines[0]
+        and "is not in the picture: its images are in another order" in progress.lines[0]
     )
