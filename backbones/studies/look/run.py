@@ -48,7 +48,9 @@ def run(look: Look, progress: Progress) -> Path:
         if seen_part not in views:
             views[seen_part] = View(_lesions(plan, train, test, backbone))
         lesions = views[seen_part].lesions
-        reading = read(backbone, test, lesions, look.prompts(lesions.names), loaded.device, progress)
+        reading = read(
+            backbone, test, lesions, look.prompts(lesions.names), loaded.device, progress
+        )
         views[seen_part].readings[name] = reading
         _draw(backbone, test, lesions, reading, look, plan, loaded.device)
     _draw_embeddings(list(views.values()), look, plan)
