@@ -178,21 +178,21 @@ def check_foreign_encoders(request: RunRequest) -> None:
         declared = BACKBONES.get(name.partition("?")[0])
         if spec.method or is_built_in(declared.build):
             continue
-        wanted = replace(
-            _wanted(encoder_request(name, request)), checkpoint=request.checkpoints.get(name)
+        build_request = replace(
+            _build_request(encoder_request(name, request)), checkpoint=request.checkpoints.get(name)
         )
         with importing(BACKBONES.plugin_of(declared.name), "failed", "Mend its encoder."):
-            check_builds(spec, wanted)
+            check_builds(spec, build_request)
 
 
-def check_builds(spec: BackboneSpec, wanted: BackboneRequest) -> None:
+def check_builds(spec: BackboneSpec, build_request: BackboneRequest) -> None:
     """Raise PlaceBenchError where a builder returns no encoder that heads can use."""
     import torch
 
     from bench.encoding.probe import check_encoder_gives
 
     with torch.random.fork_rng():
-        encoder = spec.build(replace(wanted, architecture=spec.architecture(wanted)))
+        encoder = spec.build(replace(build_request, architecture=spec.architecture(build_request)))
         check_encoder_gives(encoder)
 
 
