@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from tests.support.commands import place_bench
-from tests.tasks.datasets.fakes import write_siim
+from tests.support.pairs import TINY
+from tests.tasks.datasets.fakes import write_mimic, write_siim
 
 EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
 
@@ -94,3 +95,16 @@ def test_an_encoder_of_timm_in_one_file_reads_a_checkpoint_and_is_ranked(
 @pytest.mark.parametrize(("name", "lines"), [("encoder", 25), ("method", 60)])
 def test_a_how_to_example_is_short(name: str, lines: int) -> None:
     assert len((EXAMPLES / f"{name}.py").read_text(encoding="utf-8").splitlines()) <= lines
+
+
+def test_a_method_in_one_file_is_pretrained_on_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / "data" / "mimic_cxr").mkdir(parents=True)
+    write_mimic(tmp_path / "data" / "mimic_cxr", studies=20)
+    words = ("--plugin", str(EXAMPLES / "method.py"), "pretrain", "siglip", "--data", "real")
+    places = ("--data-root", str(tmp_path / "data"), "--out", str(tmp_path / "net"))
+    tiny = {**TINY, "epochs": "1", "scale": "5"}
+    changes = [word for key, value in tiny.items() for word in ("--set", f"{key}={value}")]
+    made = place_bench(*words, *places, *changes, cwd=tmp_path)
+    card = json.loads((tmp_path / "net" / "card.json").read_text())
+    assert made.stdout.strip().startswith(str(tmp_path / "net"))
+    assert card["method"] == "siglip" and card["settings"]["scale"] == 5.0
