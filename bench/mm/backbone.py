@@ -14,8 +14,9 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from bench.contracts import BACKBONES, Backbone, BackboneRequest, Profile
+from bench.contracts import BACKBONES, Backbone, BackboneRequest, ImageEncoder, Profile
 from bench.core.errors import SettingError
+from bench.encoding.beside import Beside
 from bench.mm.pyramid import SimplePyramid
 
 
@@ -47,7 +48,12 @@ class PyramidBackbone(BaseModule):
             encoder.module.eval()
         else:
             self.encoder_module = encoder.module
-        self.__dict__["encoder"] = encoder  # past nn.Module's registration
+        self.beside = Beside(encoder)
+
+    @property
+    def encoder(self) -> ImageEncoder:
+        """Return the encoder."""
+        return self.beside.encoder
 
     def forward(self, inputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Encode normalised images [B, 3, H, W]."""

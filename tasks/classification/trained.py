@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.contracts import Backbone, CellContext, InputSpec, Subset
+from bench.encoding.beside import Beside
 from bench.encoding.features import FeatureCache, normalise, resize, to_grey, to_input
 from bench.metrics.decision import log_softmax
 from bench.metrics.ranking import auroc, rank
@@ -41,11 +42,9 @@ class Network(nn.Module):
         self.tuned = settings.head == "finetune"
         self.exclusive = settings.mode == "multiclass"
         is_copied = self.tuned or settings.batchnorm == "train"
-        self._encoder = (
-            copy.deepcopy(backbone) if is_copied else backbone,
-        )  # in a tuple: not registered
+        self.beside = Beside(copy.deepcopy(backbone) if is_copied else backbone)
         if is_copied:
-            self.encoder = self._encoder[0].module.requires_grad_(self.tuned)
+            self.encoder = self.beside.encoder.module.requires_grad_(self.tuned)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.head = nn.Linear(backbone.pooled_dim, classes)
@@ -53,7 +52,7 @@ class Network(nn.Module):
     def encode(self, images: Tensor) -> Tensor:
         """Return pooled features [B, D] of normalised images."""
         with torch.set_grad_enabled(self.tuned and torch.is_grad_enabled()):
-            return self._encoder[0].features(images).pooled
+            return self.beside.encoder.features(images).pooled
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return logits [B, C] of images [B, 3, H, W] or features [B, D]."""

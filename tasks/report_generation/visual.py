@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.contracts import Backbone, CellContext, GivesObservations, InputSpec
+from bench.encoding.beside import Beside
 from bench.encoding.features import FeatureCache, Tokens, to_input
 from tasks.report_generation.data import Studies
 from tasks.report_generation.settings import ReportSettings
@@ -135,11 +136,9 @@ class VisualMemory(nn.Module):
     ) -> None:
         super().__init__()
         self.shape = shape
-        self.copied: tuple[Any, ...] = (
-            (copy.deepcopy(backbone),) if backbone is not None else ()
-        )  # in a tuple: not registered
-        if self.copied:
-            self.encoder: nn.Module = self.copied[0].module.requires_grad_(True)
+        self.beside = None if backbone is None else Beside(copy.deepcopy(backbone))
+        if self.beside is not None:
+            self.encoder: nn.Module = self.beside.encoder.module.requires_grad_(True)
         bare = settings.decoder == "r2gen"
         layers: list[nn.Module] = [] if bare else [nn.LayerNorm(shape.patch_dim)]
         layers += [nn.Linear(shape.patch_dim, settings.width)]
@@ -164,10 +163,13 @@ class VisualMemory(nn.Module):
         return tokens.flatten(1, 2), mask.flatten(1)
 
     def _encoded(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor | None]:
-        if not self.copied:
+        if self.beside is None:
             return batch["patches"], batch.get("observations")
         present = batch["present"]
         pixels = batch["pixels"][present]
-        extra = self.copied[0].observations(pixels) if self.extra is not None else None
-        patches = _scatter(self.copied[0].features(pixels).patches, present)
+        encoder = self.beside.encoder
+        extra = None
+        if self.extra is not None and isinstance(encoder, GivesObservations):
+            extra = encoder.observations(pixels)
+        patches = _scatter(encoder.features(pixels).patches, present)
         return patches, None if extra is None else _scatter(extra, present)

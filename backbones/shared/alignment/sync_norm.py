@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from bench.training.processes import world_size
 
@@ -32,9 +33,20 @@ class _Total(torch.autograd.Function):
         return total
 
 
-class _Synced(nn.modules.batchnorm._BatchNorm):
-    """Mixed into a BatchNorm: means and variances in training are over all processes, whatever each
-    one's number of rows."""
+class SyncedNorm(_BatchNorm):
+    """A BatchNorm in place of another, with its parameters and statistics: means and variances in
+    training are over all processes, whatever each one's number of rows."""
+
+    def __init__(self, norm: _BatchNorm) -> None:
+        super().__init__(
+            norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats
+        )
+        self.weight = norm.weight
+        self.bias = norm.bias
+        self.running_mean = norm.running_mean
+        self.running_var = norm.running_var
+        self.num_batches_tracked = norm.num_batches_tracked
+        self.train(norm.training)
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise [B, C, ...]."""
@@ -70,13 +82,14 @@ class _Synced(nn.modules.batchnorm._BatchNorm):
 
 
 def synchronise_norms(module: M) -> M:
-    """Return the module with every BatchNorm synchronised: torch's own on a GPU, this one
+    """Return the module with every BatchNorm inside synchronised: torch's own on a GPU, this one
     elsewhere. Alone: as it is."""
     if world_size() == 1:
         return module
     if next(module.parameters()).is_cuda:
         return nn.SyncBatchNorm.convert_sync_batchnorm(module)
-    for layer in module.modules():
-        if type(layer) in (nn.BatchNorm1d, nn.BatchNorm2d):
-            layer.__class__ = type(type(layer).__name__, (_Synced, type(layer)), {})
+    for parent in module.modules():
+        for name, child in parent.named_children():
+            if isinstance(child, _BatchNorm) and type(child) in (nn.BatchNorm1d, nn.BatchNorm2d):
+                setattr(parent, name, SyncedNorm(child))
     return module

@@ -1,13 +1,11 @@
-"""What every backbone is made of: an image encoder, its loaded form for the heads, and what frozen
-means."""
+"""What every backbone is made of: an image encoder and its loaded form for the heads."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from functools import cache
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -17,8 +15,6 @@ from backbones.shared.encoders.architectures import Architecture
 from backbones.shared.weights.coverage import Coverage
 from bench.contracts import Features, InputSpec
 from bench.core.errors import SettingError
-
-M = TypeVar("M", bound=nn.Module)
 
 
 class EncoderNetwork(nn.Module, ABC):
@@ -114,42 +110,3 @@ class LoadedBackbone:
     def features(self, images: torch.Tensor) -> Features:
         """Encode normalised images [B, 3, H, W]."""
         return self.encoder.features(images)
-
-
-# ----------------------------------------------------------------------------------------- freezing
-class _StaysInEval:
-    """Mixed into the class of a frozen module: `train()` from a parent changes nothing, so
-    BatchNorm keeps its statistics."""
-
-    def train(self, mode: bool = True) -> Any:
-        return self
-
-
-@cache
-def _frozen_class(cls: Any) -> type[nn.Module]:
-    return type(cls.__name__, (_StaysInEval, cls), {})
-
-
-def freeze(module: M) -> M:
-    """Freeze a module for good and return it: eval mode that `train()` cannot leave, no gradient,
-    BatchNorm statistics fixed."""
-    module.eval().requires_grad_(False)
-    if not isinstance(module, _StaysInEval):
-        module.__class__ = cast(type[M], _frozen_class(cast(Hashable, type(module))))
-    return module
-
-
-@contextmanager
-def frozen(module: M) -> Iterator[M]:
-    """Freeze a module for the length of a `with` block, and put class, mode and gradients back as
-    they were."""
-    cls, modes = type(module), {part: part.training for part in module.modules()}
-    gradients = {parameter: parameter.requires_grad for parameter in module.parameters()}
-    try:
-        yield freeze(module)
-    finally:
-        module.__class__ = cls
-        for part, training in modes.items():
-            part.training = training
-        for parameter, wanted in gradients.items():
-            parameter.requires_grad_(wanted)

@@ -1,15 +1,11 @@
-"""Image encoders: what heads may rely on, and that frozen means frozen."""
+"""Image encoders: what heads may rely on."""
 
 from __future__ import annotations
 
-import copy
-
 import pytest
 import torch
-from torch import nn
 
 from backbones.shared.encoders.architectures import ARCHITECTURES, resolve_architecture
-from backbones.shared.encoders.base import freeze, frozen
 from backbones.shared.encoders.image import build_encoder
 from bench.contracts import BACKBONES, BackboneRequest
 from bench.core.errors import NotApplicableError, SettingError, UnknownNameError
@@ -62,32 +58,6 @@ def test_same_seed_same_weights_and_the_global_generator_is_left_alone() -> None
     assert torch.equal(torch.rand(3), expected)
     assert all(torch.equal(value, second[name]) for name, value in first.items())
     assert any(not torch.equal(value, other[name]) for name, value in first.items())
-
-
-@pytest.mark.parametrize("way", ["for good", "for a while"])
-def test_frozen_batchnorm_keeps_its_statistics(way: str) -> None:
-    encoder = build_encoder(ARCHITECTURES["resnet_demo"])
-    parent = nn.Sequential(encoder, nn.Linear(256, 1))
-    before = copy.deepcopy(encoder.state_dict())
-
-    def use() -> None:
-        parent.train()
-        assert not encoder.training and parent[1].training
-        parent(torch.randn(2, 3, 64, 64)).sum().backward()
-
-    if way == "for good":
-        freeze(encoder)
-        use()
-        assert not copy.deepcopy(encoder).train().training
-    else:
-        with frozen(encoder):
-            use()
-        assert encoder.train().training and all(
-            parameter.requires_grad for parameter in encoder.parameters()
-        )
-    assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
-    assert all(parameter.grad is None for parameter in encoder.parameters())
-    assert isinstance(encoder, type(build_encoder(ARCHITECTURES["resnet_demo"])))
 
 
 def test_wrong_sizes_and_names_end_in_a_sentence() -> None:
