@@ -184,3 +184,7 @@ class GLoRIA(VisionLanguageMethod[GLoRIASettings]):
         else:
             local = self._local(words, mask, regions, "log_mean_exp").T / settings.word_scale
         return cosine, torch.where(mask.any(1), local, cosine)
+
+
+# Names that plug-ins of before import.
+Gloria = GLoRIA

@@ -41,3 +41,7 @@ class GLoRIASettings(MethodSettings):
 
 Settings = GLoRIASettings
 """Its name of before, for plug-ins."""
+
+
+Settings = GLoRIASettings
+"""The same, by the name that plug-ins of before import."""

@@ -219,3 +219,7 @@ def _patch_weights(model: Any, tokens: torch.Tensor) -> torch.Tensor:
         .mean(1)[:, 1:]
     )
     return clipped_weights(attention, torch.ones_like(attention, dtype=torch.bool))
+
+
+# Names that plug-ins of before import.
+Mgca = MGCA

@@ -261,3 +261,8 @@ class LoadedPLACE(LoadedLocalMethod):
     def query_weights(self, images: torch.Tensor, texts: Sequence[str]) -> torch.Tensor:
         """Return how much each observation counts for each text [B, T, K]; rows sum to one."""
         return self.method.query_weights(self.observations(images), self.method.encode_text(texts))
+
+
+# Names that plug-ins of before import.
+Place = PLACE
+LoadedPlace = LoadedPLACE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -72,3 +73,21 @@ def test_a_method_of_before_trains_and_is_used(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[4, 2]"
+
+
+@pytest.mark.parametrize(
+    ("module", "before", "now"),
+    [
+        ("backbones.place.model", "Place", "PLACE"),
+        ("backbones.place.model", "LoadedPlace", "LoadedPLACE"),
+        ("backbones.place.settings", "Settings", "PLACESettings"),
+        ("backbones.gloria.model", "Gloria", "GLoRIA"),
+        ("backbones.gloria.settings", "Settings", "GLoRIASettings"),
+        ("backbones.mgca.model", "Mgca", "MGCA"),
+        ("backbones.mgca.settings", "Settings", "MGCASettings"),
+        ("bench.contracts", "Backbone", "ImageEncoder"),
+    ],
+)
+def test_a_name_of_before_is_another_name_of_the_same(module: str, before: str, now: str) -> None:
+    imported = importlib.import_module(module)
+    assert getattr(imported, before) is getattr(imported, now)
