@@ -41,7 +41,3 @@ class GLoRIASettings(MethodSettings):
 
 Settings = GLoRIASettings
 """Its name of before, for plug-ins."""
-
-
-Settings = GLoRIASettings
-"""The same, by the name that plug-ins of before import."""

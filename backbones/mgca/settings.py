@@ -43,7 +43,3 @@ class MGCASettings(MethodSettings):
 
 Settings = MGCASettings
 """Its name of before, for plug-ins."""
-
-
-Settings = MGCASettings
-"""The same, by the name that plug-ins of before import."""

@@ -70,7 +70,3 @@ class PLACESettings(MethodSettings):
 
 Settings = PLACESettings
 """Its name of before, for plug-ins."""
-
-
-Settings = PLACESettings
-"""The same, by the name that plug-ins of before import."""
