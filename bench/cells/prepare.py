@@ -280,9 +280,9 @@ def plan_task(name: str, request: RunRequest, progress: Progress, *, make: bool 
     except DataError as error:
         where = f"dataset '{dataset.name}' in {root.path}, {len(rows)} images"
         raise type(error)(f"{where}: {error.args[0]}", error.hint) from error
-    whole, test = split_hash(index), split_hash(index[index["split"] == "test"])
+    whole_hash = split_hash(index)
     if lists and lists.fractions:
-        whole = digest([whole, lists.digest()])
+        whole_hash = digest([whole_hash, lists.digest()])
     twins = _twins(prepared, index)
     if twins:
         progress.say(
@@ -290,20 +290,20 @@ def plan_task(name: str, request: RunRequest, progress: Progress, *, make: bool 
             "another split."
         )
     return TaskPlan(
-        task,
-        kind,
-        dataset,
-        root,
-        settings,
-        index,
-        prepared,
-        whole,
-        test,
-        prepared.content_hash,
-        source,
-        lists,
-        twins,
-        skipped_list,
+        task=task,
+        kind=kind,
+        dataset=dataset,
+        root=root,
+        settings=settings,
+        index=index,
+        prepared=prepared,
+        split_hash=whole_hash,
+        test_hash=split_hash(index[index["split"] == "test"]),
+        data_hash=prepared.content_hash,
+        split_source=source,
+        lists=lists,
+        twins=twins,
+        skipped_list=skipped_list,
     )
 
 
@@ -325,11 +325,10 @@ def _list_skipped(prepared: Prepared, request: RunRequest, progress: Progress) -
 def _twins(prepared: Prepared, index: pd.DataFrame) -> int:
     """Return how many images have the same file content as another image in another split."""
     content = index["image_id"].astype(str).map(prepared.digests())
-    groups = index.groupby(content)
-    several = (groups["image_id"].transform("nunique") > 1) & (
-        groups["split"].transform("nunique") > 1
-    )
-    return int(index.loc[several, "image_id"].nunique())
+    same_file = index.groupby(content)
+    names = same_file["image_id"].transform("nunique")
+    splits = same_file["split"].transform("nunique")
+    return int(index.loc[(names > 1) & (splits > 1), "image_id"].nunique())
 
 
 def _split(
@@ -345,31 +344,29 @@ def _split(
     from bench.data.reference import split_for
     from bench.data.splits import check_leaks
 
-    own = lists is not None and bool(lists.members)
-    index = (
-        lists.apply(images) if lists and own else split_for(kind, images, task, request.protocol)
-    )
-    if (
-        request.protocol == "default"
-    ):  # a published procedure may leak: it is repeated as it was, and its kind says so
+    listed = lists is not None and bool(lists.members)
+    if lists and listed:
+        index = lists.apply(images)
+    else:
+        index = split_for(kind, images, task, request.protocol)
+    if request.protocol == "default":
         check_leaks(index)
-    elif own and (leaks := check_leaks(index, allow=True)):
-        progress.say(f"{task.name}, protocol {request.protocol}: {leaks}")
-    source = (
-        request.protocol
-        if request.protocol != "default"
-        else "official"
-        if images["split"].any()
-        else "drawn by patient"
-    )
-    return (
-        index,
-        f"lists: {lists.names}"
-        if lists and own
-        else f"{source}; {lists.names}"
-        if lists
-        else source,
-    )
+    elif listed:  # a published split may leak: it is repeated as it was, and its kind says so
+        leaks = check_leaks(index, allow=True)
+        if leaks:
+            progress.say(f"{task.name}, protocol {request.protocol}: {leaks}")
+    return index, _split_source(images, lists, request.protocol)
+
+
+def _split_source(images: pd.DataFrame, lists: SplitLists | None, protocol: str) -> str:
+    """Return in words where a split comes from."""
+    if lists and lists.members:
+        return f"lists: {lists.names}"
+    if protocol != "default":
+        source = protocol
+    else:
+        source = "official" if images["split"].any() else "drawn by patient"
+    return f"{source}; {lists.names}" if lists else source
 
 
 def make_cell(
