@@ -139,3 +139,65 @@ def test_no_test_imports_another_test_module() -> None:
         if name.startswith("tests.") and name.rpartition(".")[2].startswith("test_")
     }
     assert not borrowed
+
+
+SUBJECTS = {
+    "backbones/external/test_packages.py": "backbones/external/encoder.py",
+    "backbones/external/test_timm_and_file.py": "backbones/external/timm_models.py",
+    "backbones/shared/alignment/kernels/test_gpu.py": "backbones/shared/alignment/kernels",
+    "backbones/shared/alignment/kernels/test_triton.py": "backbones/shared/alignment/kernels",
+    "backbones/shared/alignment/test_losses.py": "backbones/shared/alignment",
+    "backbones/shared/alignment/test_parity.py": "backbones/shared/alignment",
+    "backbones/shared/pretraining/test_distributed.py": "backbones/shared/pretraining/trainer.py",
+    "backbones/shared/pretraining/test_example_method.py": "docs/examples/method.py",
+    "backbones/shared/pretraining/test_switches.py": "backbones/shared/pretraining/settings.py",
+    "backbones/studies/look/test_grounding.py": "backbones/shared/pretraining/vision_language.py",
+    "backbones/test_methods.py": "backbones/shared/pretraining/vision_language.py",
+    "bench/cells/engines/test_early.py": "bench/cells/engines/local.py",
+    "bench/contracts/test_abilities.py": "bench/contracts/backbones.py",
+    "bench/core/test_schemes.py": "bench/core/registry.py",
+    "bench/data/test_pixels.py": "bench/data/dicom.py",
+    "bench/data/test_random_dicoms.py": "bench/data/dicom.py",
+    "bench/data/test_second_decoder.py": "bench/data/codecs.py",
+    "bench/encoding/test_tokens.py": "bench/encoding/features.py",
+    "bench/metrics/test_decision_paired.py": "bench/metrics/decision.py",
+    "bench/metrics/test_exact.py": "bench/metrics/weights.py",
+    "bench/metrics/test_metrics.py": "bench/metrics/ranking.py",
+    "tasks/classification/test_run.py": "tasks/classification/kind.py",
+    "tasks/datasets/test_every_dataset.py": "tasks/datasets",
+    "tasks/demo/test_boxed_layouts.py": "tasks/datasets/demos",
+    "tasks/demo/test_labelled_layouts.py": "tasks/datasets/demos",
+    "tasks/demo/test_layouts.py": "tasks/datasets/demos",
+    "tasks/report_generation/test_completion.py": "tasks/report_generation/kind.py",
+    "tasks/report_generation/test_labeler_cases.py": "tasks/report_generation/labeler",
+    "tasks/report_generation/test_r2gen.py": "tasks/report_generation/decoder.py",
+}
+"""What a test file is about whose name is not that of its module: a second file of a module, or one
+of several modules together."""
+WHOLE = ("damage", "recorded")
+"""Folders whose tests are about the whole, like those at the top of `tests`."""
+
+
+def stands_for(test: str) -> list[str]:
+    """Return the modules and packages that a test file may be about by its name and place."""
+    folder, _, name = test.rpartition("/")
+    module = name.removeprefix("test_").removesuffix(".py")
+    return [f"{folder}/{module}.py", f"{folder}/_{module}.py", f"{folder}/{module}"]
+
+
+def test_files_of_tests_stand_where_their_modules_stand() -> None:
+    tests = [path.relative_to(ROOT / "tests") for path in files("tests")]
+    named = [path for path in tests if path.name.startswith("test_") and len(path.parts) > 1]
+    mirrored = [path.as_posix() for path in named if path.parts[0] not in WHOLE]
+    without = [
+        test
+        for test in mirrored
+        if test not in SUBJECTS and not any((ROOT / each).exists() for each in stands_for(test))
+    ]
+    assert not without, "rename them after their module, or say in SUBJECTS what they are about"
+
+
+def test_the_subjects_of_other_test_files_exist() -> None:
+    for test, subject in SUBJECTS.items():
+        assert (ROOT / "tests" / test).is_file() and (ROOT / subject).exists(), test
+        assert not any((ROOT / each).is_file() for each in stands_for(test)), f"{test}: no need"

@@ -130,7 +130,7 @@ def test_resumed_run_equals_uninterrupted(
 def test_kill_minus_9_loses_at_most_the_epoch(tmp_path: Path) -> None:
     script = (
         "import os, signal, sys\nsys.path[:0] = [sys.argv[2]]\nfrom pathlib import "
-        "Path\nimport test_training as t\n"
+        "Path\nimport test_trainer as t\n"
         "class Dies(t.Killing):\n"
         "    def batches(self, generator):\n"
         "        try:\n            yield from super().batches(generator)\n"

@@ -1,0 +1,98 @@
+"""The page over many tasks: mean ranks and scores of encoders that have a value in every task."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+
+import pytest
+
+from bench import contracts
+from bench.cells.results import ResultStore
+from bench.contracts import TaskSpec
+from bench.report.leaderboard import Table, build
+from bench.report.overview import build_overviews, overview_csv, overview_markdown, overview_pages
+from tests.support.results import add
+
+
+@pytest.fixture(autouse=True)
+def _second_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task in which a lower value is the better one."""
+    contracts.TASKS.names()
+    task = TaskSpec("other", "fake", "none", "Another", "mean_rank")
+    monkeypatch.setitem(contracts.TASKS._items, "other", task)
+
+
+def filled(store: ResultStore, task: str, values: Mapping[str, float], **facts: str) -> None:
+    for name, value in values.items():
+        add(store, name, value, task=task, **facts)
+
+
+def tables(store: ResultStore) -> dict[str, list[Table]]:
+    return {name: build(store, name)[0] for name in ("fake_task", "other")}
+
+
+def test_ranks_and_scores_are_means_over_tasks_each_in_its_own_direction(
+    store: ResultStore,
+) -> None:
+    filled(store, "fake_task", {"a": 0.8, "b": 0.6, "c": 0.2})
+    filled(store, "other", {"a": 3.0, "b": 1.0, "c": 5.0})
+    (overview,) = build_overviews(tables(store))
+    standings = {each.name: (each.rank.value, each.score.value) for each in overview.standings}
+    assert list(standings) == ["b (net)", "a (net)", "c (net)"]
+    assert standings["a (net)"] == pytest.approx(((1 + 2) / 2, (1 + 0.5) / 2))
+    assert standings["b (net)"] == pytest.approx(((2 + 1) / 2, (2 / 3 + 1) / 2))
+    assert standings["c (net)"] == pytest.approx((3, 0))
+    assert all(each.rank.low <= each.rank.value <= each.rank.high for each in overview.standings)
+
+
+def test_equal_encoders_share_rank_and_half_the_score(store: ResultStore) -> None:
+    filled(store, "fake_task", {"a": 0.5, "b": 0.5})
+    filled(store, "other", {"a": 2.0, "b": 2.0})
+    (overview,) = build_overviews(tables(store))
+    assert [(each.rank.value, each.score.value) for each in overview.standings] == [(1.5, 0.5)] * 2
+
+
+def test_who_lacks_a_task_has_values_and_no_rank(store: ResultStore) -> None:
+    filled(store, "fake_task", {"a": 0.8, "b": 0.6, "partial | x": 0.9})
+    filled(store, "other", {"a": 3.0, "b": 1.0})
+    (overview,) = build_overviews(tables(store))
+    assert overview.left_out == ["partial | x (net)"]
+    page = overview_markdown(overview)
+    row = next(line for line in page.splitlines() if line.startswith("| partial"))
+    assert row.startswith(r"| partial \| x (net) | 0.900 [") and row.endswith("| n/a |")
+    assert r"because a task is missing: partial \| x (net)." in page
+    rows = list(csv.DictReader(overview_csv([overview]).splitlines()))
+    assert [row["encoder"] for row in rows] == ["a (net)", "b (net)"]
+    assert rows[0]["tasks"] == "fake_task other" and float(rows[0]["rank"]) == 1.5
+
+
+def test_one_task_makes_no_overview_and_protocols_are_kept_apart(store: ResultStore) -> None:
+    filled(store, "fake_task", {"a": 0.8, "b": 0.6})
+    filled(store, "other", {"a": 3.0, "b": 1.0}, protocol="mgca")
+    assert build_overviews(tables(store)) == []
+    filled(store, "other", {"a": 3.0, "b": 1.0})
+    (overview,) = build_overviews(tables(store))
+    assert overview.facts["protocol"] == "default"
+
+
+def test_of_several_tables_of_a_task_the_one_with_most_rows_counts(store: ResultStore) -> None:
+    filled(store, "fake_task", {"a": 0.8, "b": 0.6}, settings_id="few")
+    filled(store, "fake_task", {"a": 0.1, "b": 0.2, "c": 0.3}, settings_id="many")
+    filled(store, "other", {"a": 3.0, "b": 1.0, "c": 2.0})
+    assert len(tables(store)["fake_task"]) == 2
+    (overview,) = build_overviews(tables(store))
+    assert overview.values["fake_task"]["c (net)"].value == pytest.approx(0.3)
+    assert not overview.left_out
+
+
+def test_demo_and_real_data_have_pages_of_their_own(store: ResultStore) -> None:
+    for kind in ("demo", "real"):
+        filled(store, "fake_task", {"a": 0.8, "b": 0.6}, data_kind=kind)
+        filled(store, "other", {"a": 3.0, "b": 1.0}, data_kind=kind)
+    pages = overview_pages(build_overviews(tables(store)))
+    assert sorted(pages) == [
+        "overview.csv", "overview.demo.csv", "overview.demo.md", "overview.md"
+    ]  # fmt: skip
+    assert "says nothing clinical" in pages["overview.demo.md"]
+    assert "says nothing clinical" not in pages["overview.md"]

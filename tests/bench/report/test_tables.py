@@ -1,0 +1,81 @@
+"""Tables as text: what a reader and a program find in them."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+
+from bench.cells.results import ResultStore
+from bench.report.leaderboard import Table, build
+from bench.report.tables import (
+    comparison,
+    csv_text,
+    differences_csv,
+    escape,
+    share,
+    to_csv,
+    to_markdown,
+    to_rows,
+)
+from tests.support.results import add
+
+
+@pytest.fixture
+def table(store: ResultStore) -> Table:
+    """Three encoders, of which two are equal; one of them has two seeds."""
+    for name, mean in (("a", 0.7), ("b", 0.5), ("c", 0.5)):
+        add(store, name, mean)
+    add(store, "a", 0.9, seed=1)
+    (built,) = build(store, "fake_task")[0]
+    return built
+
+
+def test_a_row_is_the_mean_over_seeds_and_the_best_is_bold(table: Table) -> None:
+    lines = to_markdown(table).splitlines()
+    assert lines[0] == "### A fake task" and "**" in lines[4]
+    rows = [line for line in lines if line.startswith(("| a", "| b", "| c"))][:3]
+    assert rows[0].startswith("| a (net) | **0.800") and rows[0].endswith("| 2 | 200 |")
+    assert rows[1].startswith("| b (net) | 0.500") and rows[1].endswith("| 1 | 200 |")
+
+
+def test_rows_for_programs_have_six_digits_and_say_who_ties(table: Table) -> None:
+    rows = {row["encoder"]: row for row in to_rows(table)}
+    assert rows["a (net)"]["value"] == "0.800000" and rows["a (net)"]["seeds"] == 2
+    assert float(rows["a (net)"]["seed_sd"]) == pytest.approx(0.2 / 2**0.5, abs=1e-6)
+    assert [rows[f"{name} (net)"]["best"] for name in "abc"] == [True, False, False]
+    assert [rows[f"{name} (net)"]["tied_with_best"] for name in "abc"] == [True, False, False]
+    assert rows["b (net)"]["tie_group"] == rows["c (net)"]["tie_group"] == 1
+    read = list(csv.DictReader(to_csv([table]).splitlines()))
+    assert [row["encoder"] for row in read] == list(table.rows)
+    assert {row["split_hash"] for row in read} == {""} and {row["n_images"] for row in read} == {
+        "200"
+    }
+
+
+def test_a_comparison_shows_the_pairs_of_the_rows_that_were_named(table: Table) -> None:
+    whole = comparison(table, [])
+    assert whole.count("| a (net) | ") == 2 and "| b (net) | c (net) | +0.000" in whole
+    some = comparison(table, ["a (net)", "c (net)"])
+    assert "| a (net) | c (net) | +0.300 [+0.300, +0.300] |" in some and "b (net)" not in some
+
+
+def test_differences_for_programs_have_the_better_first(table: Table) -> None:
+    rows = list(csv.DictReader(differences_csv([table]).splitlines()))
+    pairs = {(row["better"], row["worse"]): float(row["value"]) for row in rows}
+    assert pairs[("a (net)", "b (net)")] == pytest.approx(0.3)
+    assert len(pairs) == 3 and min(pairs.values()) == pytest.approx(0)
+    assert all(float(row["p"]) <= float(row["p_holm"]) for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("fraction", "text"), [(1.0, "100%"), (0.1, "10%"), (0.01, "1%"), (0.005, "0.5%")]
+)
+def test_a_share_has_the_digits_it_needs(fraction: float, text: str) -> None:
+    assert share(fraction) == text
+
+
+def test_names_stand_in_a_table_as_they_are() -> None:
+    assert escape("a|b<c>") == r"a\|b&lt;c>"
+    assert csv_text([{"task": "a,b", "n": 1}]) == 'task,n\n"a,b",1\n'
+    assert csv_text([]) == "task\n"
