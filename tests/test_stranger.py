@@ -94,3 +94,13 @@ def test_a_dry_run_says_which_cells_have_a_result(strangers_data: Path, tmp_path
     shutil.rmtree(tmp_path / "cache")
     unknown = place_bench(*words, "--dry-run", cwd=tmp_path).stdout
     assert "2 cells (has a result if its data is the same: 2)" in unknown
+
+
+def test_a_task_of_texts_refuses_a_strangers_encoder_before_any_data_is_read(
+    tmp_path: Path,
+) -> None:
+    words = ("run", "mimic5x200_zs", "mimic5x200_ret", "--backbones", "stranger_net")
+    refused = place_bench("--plugin", str(EXAMPLE), *words, code=2, cwd=tmp_path)
+    said = " ".join(refused.stderr.split())
+    assert "'mimic5x200_zs' needs a text encoder, backbone 'stranger_net' has none." in said
+    assert not (tmp_path / "cache" / "images").exists()

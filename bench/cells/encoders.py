@@ -10,20 +10,24 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from bench.cells.prepare import EncoderRef, RunRequest, backbone_names
+from bench.cells.prepare import EncoderRef, RunRequest, backbone_names, entrants, expand_tasks
 from bench.cells.seen import check_seen
 from bench.contracts import (
     BACKBONES,
     DATASETS,
     FAMILIES,
+    KINDS,
+    TASKS,
     BackboneRequest,
     BackboneSpec,
+    ImageEncoder,
     OnError,
     PairData,
     Profile,
     Progress,
     Recipe,
     Subset,
+    TaskSpec,
     Trainer,
 )
 from bench.core.checkpoints import Checkpoint
@@ -31,6 +35,7 @@ from bench.core.declaring import importing, is_built_in
 from bench.core.errors import (
     CheckpointError,
     DataError,
+    NotApplicableError,
     NotMadeError,
     PlaceBenchError,
     SettingError,
@@ -172,7 +177,13 @@ def check_encoder(request: PretrainRequest) -> None:
 
 def check_foreign_encoders(request: RunRequest) -> None:
     """Raise PlaceBenchError where an encoder from outside the project does not build, or gives what
-    heads cannot use: it is built and tried on two images before any image of a task is decoded."""
+    heads cannot use: it is built and tried on two images before any image of a task is decoded.
+
+    Raise NotApplicableError where all tasks compare texts, and no row is an encoder that may read
+    them.
+    """
+    tasks = [TASKS.get(name) for name in expand_tasks(request.tasks)]
+    refusals: dict[str, NotApplicableError | None] = {}
     for name in backbone_names(request):
         spec = BACKBONES.get(name)
         declared = BACKBONES.get(name.partition("?")[0])
@@ -182,11 +193,29 @@ def check_foreign_encoders(request: RunRequest) -> None:
             _build_request(encoder_request(name, request)), checkpoint=request.checkpoints.get(name)
         )
         with importing(BACKBONES.plugin_of(declared.name), "failed", "Mend its encoder."):
-            check_builds(spec, build_request)
+            refusals[name] = _text_refusal(check_builds(spec, build_request), tasks)
+    rows = {row for task in tasks for row in entrants(task, request)}
+    if rows and all(refusals.get(row) for row in rows):
+        raise next(filter(None, refusals.values()))
 
 
-def check_builds(spec: BackboneSpec, build_request: BackboneRequest) -> None:
-    """Raise PlaceBenchError where a builder returns no encoder that heads can use."""
+def _text_refusal(encoder: ImageEncoder, tasks: Sequence[TaskSpec]) -> NotApplicableError | None:
+    """Return why an encoder can do none of the tasks, which all compare texts; None where it can do
+    one."""
+    from bench.encoding.similarity import need_text_side
+
+    if not all(KINDS.get(task.kind).compares_texts for task in tasks):
+        return None
+    try:
+        need_text_side(encoder, f"task '{tasks[0].name}'")
+    except NotApplicableError as refusal:
+        return refusal
+    return None
+
+
+def check_builds(spec: BackboneSpec, build_request: BackboneRequest) -> ImageEncoder:
+    """Return the encoder of a builder; raise PlaceBenchError where it is none that heads can
+    use."""
     import torch
 
     from bench.encoding.probe import check_encoder_gives
@@ -194,6 +223,7 @@ def check_builds(spec: BackboneSpec, build_request: BackboneRequest) -> None:
     with torch.random.fork_rng():
         encoder = spec.build(replace(build_request, architecture=spec.architecture(build_request)))
         check_encoder_gives(encoder)
+    return encoder
 
 
 def _check_weights_file(spec: BackboneSpec, request: PretrainRequest) -> None:

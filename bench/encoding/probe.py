@@ -36,19 +36,13 @@ def check_encoder_gives(encoder: ImageEncoder, device: str = "cpu") -> None:
 def encoder_faults(encoder: ImageEncoder, device: str = "cpu") -> Iterator[PlaceBenchError]:
     """Yield what an encoder lacks, and what it gives for two images (and two texts) that heads
     could not use. Its weights, its mode and the random numbers of the process stay as they are."""
-    title = f"encoder '{getattr(encoder, 'name', type(encoder).__name__)}'"
-    missing = [name for name in _ATTRIBUTES if not hasattr(encoder, name)]
-    if missing:
-        yield PlaceBenchError(
-            f"{title} lacks {', '.join(missing)}.",
-            "bench.contracts.ImageEncoder says what each is.",
-        )
-        return
-    faults = list(_attribute_faults(title, encoder))
+    faults = list(attribute_faults(encoder))
     yield from faults
     if faults:
         return
     import torch
+
+    title = _title(encoder)
 
     training = encoder.module.training
     encoder.module.eval()
@@ -57,9 +51,22 @@ def encoder_faults(encoder: ImageEncoder, device: str = "cpu") -> Iterator[Place
     encoder.module.train(training)
 
 
-def _attribute_faults(title: str, encoder: Any) -> Iterator[PlaceBenchError]:
+def _title(encoder: object) -> str:
+    return f"encoder '{getattr(encoder, 'name', type(encoder).__name__)}'"
+
+
+def attribute_faults(encoder: Any) -> Iterator[PlaceBenchError]:
+    """Yield what an encoder lacks or says of itself that cannot be, without using it."""
     from torch import nn
 
+    title = _title(encoder)
+    missing = [name for name in _ATTRIBUTES if not hasattr(encoder, name)]
+    if missing:
+        yield PlaceBenchError(
+            f"{title} lacks {', '.join(missing)}.",
+            "bench.contracts.ImageEncoder says what each is.",
+        )
+        return
     if encoder.family not in FAMILIES:
         yield _fault(title, f"family is {encoder.family!r}", f"Choose {' or '.join(FAMILIES)}.")
     if not isinstance(encoder.input, InputSpec):

@@ -9,7 +9,7 @@ import torch
 
 from bench.cells.loading import load_encoder
 from bench.contracts import BackboneRequest, BackboneSpec, InputSpec
-from bench.core.errors import SettingError
+from bench.core.errors import PlaceBenchError, SettingError
 
 
 class Net:
@@ -48,13 +48,14 @@ def test_another_architecture_than_the_one_that_is_named_is_refused() -> None:
 def test_a_family_that_no_head_knows_is_refused() -> None:
     net = Net()
     net.family = "swin"
-    with pytest.raises(SettingError, match="'net' is of the family 'swin'. .* resnet or vit"):
+    with pytest.raises(PlaceBenchError, match="'net': family is 'swin'. Choose resnet or vit"):
         load(net)
 
 
 @pytest.mark.parametrize("name", ["name", "family", "module", "pooled_dim", "pyramid_strides"])
 def test_an_attribute_that_is_lacking_is_named(name: str) -> None:
-    with pytest.raises(SettingError, match=f"backbone 'net' lacks {name}\\."):
+    title = "Partial" if name == "name" else "net"
+    with pytest.raises(PlaceBenchError, match=f"encoder '{title}' lacks {name}\\."):
         load(without(name))
 
 
