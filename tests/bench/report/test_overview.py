@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ def _second_task(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(contracts.TASKS._items, "other", task)
 
 
-def filled(store: ResultStore, task: str, values: Mapping[str, float], **facts: str) -> None:
+def filled(store: ResultStore, task: str, values: Mapping[str, float], **facts: Any) -> None:
     for name, value in values.items():
         add(store, name, value, task=task, **facts)
 

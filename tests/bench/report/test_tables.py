@@ -5,9 +5,6 @@ from __future__ import annotations
 import csv
 
 import pytest
-
-from bench.cells.results import ResultStore
-from bench.report.leaderboard import Table, build
 from bench.report.tables import (
     comparison,
     csv_text,
@@ -18,6 +15,9 @@ from bench.report.tables import (
     to_markdown,
     to_rows,
 )
+
+from bench.cells.results import ResultStore
+from bench.report.leaderboard import Table, build
 from tests.support.results import add
 
 
