@@ -15,7 +15,12 @@ from bench.core.progress import Silent
 from tests.recorded.cells import RUNS, write_data
 
 RECORDED = Path(__file__).with_name("data_keys.json")
-PROTOCOLS = dict.fromkeys(RUNS, ("default",)) | {"siim_cls": ("default", "mgca")}
+PROTOCOLS = {
+    **dict.fromkeys(RUNS, ("default",)),
+    "siim_cls": ("default", "mgca"),
+    "siim_seg": ("default", "mgca"),
+    "object_cxr_det": ("default", "mgca"),
+}
 """Under `mgca` files are read with another scaling."""
 
 
