@@ -247,7 +247,7 @@ def time_left(tasks: Sequence[PlannedTask]) -> list[str]:
     sentences = []
     if known:
         sentences.append(
-            f"Time: about {in_words(sum(known))} for {_count(len(known))}, by earlier results of "
+            f"Time: {_roughly(sum(known))} for {_count(len(known))}, by earlier results of "
             "this folder."
         )
     if unknown:
@@ -293,10 +293,16 @@ def _by_state(cells: Sequence[PlannedCell]) -> str:
     return ", ".join(_group(state, group) for state, group in groups.items())
 
 
+def _roughly(seconds: float) -> str:
+    """Return a duration that is known from earlier ones: "about 20 s", "under 1 s"."""
+    words = in_words(seconds)
+    return words if words.startswith("under") else f"about {words}"
+
+
 def _group(state: str, cells: Sequence[PlannedCell]) -> str:
     seeds = ", ".join(str(cell.seed) for cell in cells)
     seconds = cells[0].seconds
-    each = f", about {in_words(seconds)}{' each' * (len(cells) > 1)}" if seconds is not None else ""
+    each = f", {_roughly(seconds)}{' each' * (len(cells) > 1)}" if seconds is not None else ""
     return f"{state} (seed{'s' * (len(cells) > 1)} {seeds}{each})"
 
 

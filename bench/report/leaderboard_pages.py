@@ -232,8 +232,10 @@ def comparison(table: Table, among: Collection[str]) -> str:
     lines = [*_head(table), ""]
     titles = table_row(["better", "against", "difference", "p (Holm)"])
     for column in table.columns:
-        lines += [f"{share(column.fraction)} of labels:", "", titles, table_rule(4)]
-        for pair in column.differences(among):
+        pairs = column.differences(among)
+        lines += [f"{share(column.fraction)} of labels:", ""]
+        lines += [titles, table_rule(4)] if pairs else ["There are no two encoders to compare."]
+        for pair in pairs:
             lines.append(table_row([escape(pair.one), *_difference_cells(pair)]))
         lines.append("")
     return "\n".join(lines)

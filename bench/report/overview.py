@@ -125,13 +125,18 @@ def overview_markdown(overview: Overview) -> str:
     lines = [f"### Overview of {len(overview.values)} tasks", ""]
     if facts["data_kind"] == "demo":
         lines += [f"**{DEMO_NOTE}**", ""]
-    lines += [table_row(["encoder", "mean rank", "mean normalised score"]), table_rule(3)]
+    if overview.standings:
+        lines += [table_row(["encoder", "mean rank", "mean normalised score"]), table_rule(3)]
+    else:
+        lines.append("Ranks need two encoders that have a value in every task.")
     for standing in overview.standings:
         cells = [escape(standing.name), standing.rank.text, standing.score.text]
         lines.append(table_row(cells))
     titles = [f"{name} ({metric})" for name, metric in overview.metrics.items()]
     lines += ["", table_row(["encoder", *titles]), table_rule(len(titles) + 1)]
-    for name in [standing.name for standing in overview.standings] + list(overview.left_out):
+    ranked = [standing.name for standing in overview.standings]
+    every = sorted({name for estimates in overview.values.values() for name in estimates})
+    for name in [*ranked, *(name for name in every if name not in ranked)]:
         cells = [_value(estimates, name) for estimates in overview.values.values()]
         lines.append(table_row([escape(name), *cells]))
     lines += ["", _legend(overview)]

@@ -121,3 +121,12 @@ def test_a_dry_run_leaves_no_trace(store: ResultStore, tmp_path: Path) -> None:
 def test_json_without_a_dry_run_is_refused(store: ResultStore) -> None:
     with pytest.raises(SettingError, match="--json is for a dry run.*Add --dry-run"):
         run_command(asked(store.root), dry_run=False, as_json=True)
+
+
+def test_a_time_below_a_second_is_said_as_such(
+    store: ResultStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    timed(store, 0.1)
+    print_plan(plan_run(asked(store.root)))
+    page = capsys.readouterr().out
+    assert "would run (seeds 0, 1, under 1 s each)" in page and "about under" not in page

@@ -68,6 +68,16 @@ def test_who_lacks_a_task_has_values_and_no_rank(store: ResultStore) -> None:
     assert rows[0]["tasks"] == "fake_task other" and float(rows[0]["rank"]) == 1.5
 
 
+def test_one_encoder_has_values_and_no_rank(store: ResultStore) -> None:
+    filled(store, "fake_task", {"a": 0.8})
+    filled(store, "other", {"a": 3.0})
+    (overview,) = build_overviews(tables(store))
+    page = overview_markdown(overview)
+    assert "Ranks need two encoders" in page and "mean rank" not in page
+    row = next(line for line in page.splitlines() if line.startswith("| a (net)"))
+    assert row.startswith("| a (net) | 0.800 [") and "3.000 [" in row
+
+
 def test_one_task_makes_no_overview_and_protocols_are_kept_apart(store: ResultStore) -> None:
     filled(store, "fake_task", {"a": 0.8, "b": 0.6})
     filled(store, "other", {"a": 3.0, "b": 1.0}, protocol="mgca")

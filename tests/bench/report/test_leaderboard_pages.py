@@ -5,19 +5,12 @@ from __future__ import annotations
 import csv
 
 import pytest
-from bench.report.tables import (
-    comparison,
-    csv_text,
-    differences_csv,
-    escape,
-    share,
-    to_csv,
-    to_markdown,
-    to_rows,
-)
 
 from bench.cells.results import ResultStore
+from bench.report.csv_files import csv_text, differences_csv, to_csv, to_rows
 from bench.report.leaderboard import Table, build
+from bench.report.leaderboard_pages import comparison, to_markdown
+from bench.report.markdown import escape, share
 from tests.support.results import add
 
 
@@ -58,6 +51,11 @@ def test_a_comparison_shows_the_pairs_of_the_rows_that_were_named(table: Table) 
     assert whole.count("| a (net) | ") == 2 and "| b (net) | c (net) | +0.000" in whole
     some = comparison(table, ["a (net)", "c (net)"])
     assert "| a (net) | c (net) | +0.300 [+0.300, +0.300] |" in some and "b (net)" not in some
+
+
+def test_a_comparison_of_one_row_says_that_there_is_nothing_to_compare(table: Table) -> None:
+    alone = comparison(table, ["a (net)"])
+    assert "no two encoders to compare" in alone and "| better |" not in alone
 
 
 def test_differences_for_programs_have_the_better_first(table: Table) -> None:
