@@ -30,10 +30,12 @@ def current_plugin() -> str:
 
 def is_built_in(code: object) -> bool:
     """Tell whether a function or class belongs to this project, and not to a plug-in or a
-    notebook."""
+    notebook; of a function that is named by its place, what it names."""
     while isinstance(code, partial):
         code = code.func
-    return getattr(code, "__module__", "").partition(".")[0] in ("backbones", "bench", "tasks")
+    place = getattr(code, "function", None)
+    module = place if isinstance(place, str) else getattr(code, "__module__", "")
+    return module.partition(":")[0].partition(".")[0] in ("backbones", "bench", "tasks")
 
 
 def check_name(kind: str, name: object) -> None:
