@@ -3,13 +3,54 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
+from bench.commands.cli import app
 from tests.support.commands import place_bench
 
 HEAVY = ("torch", "pandas", "numpy", "mmengine", "timm", "transformers")
+
+
+def every_command(command: Any = None, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the words of every command and group of commands, from the whole line on."""
+    command = command or typer.main.get_command(app)
+    yield words
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from every_command(inner, (*words, name))
+
+
+def test_every_command_is_known_here() -> None:
+    some = {("run",), ("list",), ("settings",), ("data", "info"), ("results", "verify")}
+    assert some <= set(every_command())
+
+
+def test_help_of_every_command_imports_nothing_heavy(tmp_path: Path) -> None:
+    """One process asks for the help of every command, one after the other."""
+    code = (
+        "import json, sys\nfrom bench.commands.cli import main\n"
+        "for words in json.loads(sys.argv[1]):\n"
+        "    sys.argv = ['place-bench', *words, '--help']\n"
+        "    try:\n        main()\n"
+        "    except SystemExit as stop:\n        assert not stop.code, words\n"
+        f"    found = [name for name in {HEAVY} if name in sys.modules]\n"
+        "    assert not found, (words, found)\n"
+    )
+    commands = sorted(every_command())
+    done = subprocess.run(
+        [sys.executable, "-c", code, json.dumps(commands)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("Usage: ") == len(commands)
 
 
 @pytest.mark.parametrize(
@@ -18,9 +59,6 @@ HEAVY = ("torch", "pandas", "numpy", "mmengine", "timm", "transformers")
         ["list", "tasks"],
         ["list", "backbones"],
         ["list", "datasets", "--json"],
-        ["--help"],
-        ["run", "--help"],
-        ["settings", "--help"],
         ["settings"],
         ["settings", "siim_seg", "--protocol", "mgca"],
         ["settings", "classification", "--json"],
@@ -29,7 +67,7 @@ HEAVY = ("torch", "pandas", "numpy", "mmengine", "timm", "transformers")
         ["settings", "--markdown"],
     ],
 )
-def test_listing_and_help_import_nothing_heavy(words: list[str], tmp_path: Path) -> None:
+def test_listings_import_nothing_heavy(words: list[str], tmp_path: Path) -> None:
     code = (
         "import sys\nsys.argv = ['place-bench', *sys.argv[1:]]\nfrom bench.commands.cli "
         "import main\n"

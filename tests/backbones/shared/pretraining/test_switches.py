@@ -198,14 +198,15 @@ def test_a_batch_of_one_is_scored(method: str) -> None:
 def test_compile_without_a_compiler_says_what_to_install(
     pairs: PairData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import torch._dynamo
     import torch._inductor.config as inductor
 
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
-    monkeypatch.setattr(inductor.cpp, "cxx", (None, "no-such-compiler"))
-    with pytest.raises(
-        SettingError,
-        match=r"compile=true: torch.compile does not work here .*Install a C\+\+ compiler",
-    ):
+    said = r"compile=true: torch.compile does not work here .*Install a C\+\+ compiler"
+    torch._dynamo.reset()  # what another test compiled would be taken from memory
+    # Torch's own patch: a namespace of its settings loses what `monkeypatch` puts back into it.
+    without_compiler = inductor.patch({"cpp.cxx": (None, "no-such-compiler")})
+    with without_compiler, pytest.raises(SettingError, match=said):
         pretrain(recipe("convirt", compile="true"), pairs, progress=Silent(), out=tmp_path / "out")
     assert not (tmp_path / "out" / "model.safetensors").exists()
 
