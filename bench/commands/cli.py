@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from bench.commands.arguments.check import check
 from bench.commands.arguments.common import DataRootOption, ResultsOption
 from bench.commands.arguments.data import data_app
 from bench.commands.arguments.export import export
@@ -114,6 +115,7 @@ def compare(
 
 
 app.command()(export)
+app.command()(check)
 
 
 @app.command()

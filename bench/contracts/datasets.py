@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from bench.contracts.annotations import Annotation, V
 from bench.contracts.common import DataKind, Progress
 from bench.contracts.declared import dataset_faults, made
-from bench.core.errors import DataError
+from bench.core.declaring import refuse
+from bench.core.errors import DataError, PlaceBenchError
 from bench.core.registry import Registry
 
 if TYPE_CHECKING:
@@ -148,8 +149,12 @@ class Dataset(ABC):
 def dataset(cls: type[Dataset]) -> type[Dataset]:
     """Decorate a Dataset subclass: registers one instance under `cls.name`; raise PlaceBenchError
     naming what it lacks."""
-    made_dataset = made(cls, "dataset")
-    DATASETS.add(made_dataset.name, made_dataset)
+    try:
+        instance = made(cls, "dataset")
+    except PlaceBenchError as fault:
+        refuse(fault)
+        return cls
+    DATASETS.add(instance.name, instance)
     return cls
 
 

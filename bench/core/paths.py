@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from bench.core.errors import StorageError
@@ -32,6 +34,19 @@ def cache_home() -> Path:
             "there is no folder for caches: HOME is not set and this user has no home.", CACHE_HINT
         ) from error
     return shared / "place-bench"
+
+
+@contextmanager
+def cache_in(folder: Path) -> Iterator[None]:
+    """Keep caches in `folder` for as long as the context is open."""
+    before = os.environ.get("PLACE_BENCH_CACHE")
+    os.environ["PLACE_BENCH_CACHE"] = str(folder)
+    try:
+        yield
+    finally:
+        del os.environ["PLACE_BENCH_CACHE"]
+        if before is not None:
+            os.environ["PLACE_BENCH_CACHE"] = before
 
 
 def results_home() -> Path:

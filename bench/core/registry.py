@@ -219,13 +219,14 @@ def load_plugins(paths: Sequence[Path]) -> None:
     try:
         for path in paths:
             load_plugin(path)
-            _check_registered(str(Path(path).resolve()))
+            check_registered(str(Path(path).resolve()))
     finally:
         _state["loading"] = False
     check_plugins()
 
 
-def _check_registered(plugin: str) -> None:
+def check_registered(plugin: str) -> None:
+    """Refuse a plug-in that registers nothing."""
     if not any(registry.registered(plugin) for registry in _registries):
         refuse(
             PlaceBenchError(

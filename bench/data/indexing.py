@@ -66,7 +66,7 @@ def naming(
             homes.add(_file_of(annotation))
         inside = [frame for frame in frames if frame.filename in homes]
         frame = (inside or frames)[-1]
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:200].rstrip(".")
         title = f"dataset '{dataset.name}'"
         title += f", annotation '{annotation.name}'" if annotation is not None else ""
         raise DataError(

@@ -147,8 +147,12 @@ class Plugin:
     def run(self, *words: str) -> tuple[int, str]:
         """Return the exit code of the command line with the plug-in, and what it said on both
         streams."""
+        return self.run_alone("--plugin", str(self.file), *words)
+
+    def run_alone(self, *words: str) -> tuple[int, str]:
+        """Do the same without naming the plug-in."""
         argv = sys.argv
-        sys.argv = ["place-bench", "--plugin", str(self.file), *words]
+        sys.argv = ["place-bench", *words]
         try:
             main()
         except SystemExit as stop:
