@@ -142,13 +142,10 @@ class Nih(Rendered):
         its own."""
         labels = index[[f"label:{name}" for name in self.label_names]]
         counts = {"images": len(index), "patients": index["patient_id"].nunique()}
-        counts |= {
-            f"images of {name}": int((index["split"] == split).sum())
-            for name, split in LISTS.items()
-        }
-        counts |= {
-            str(name).removeprefix("label:"): int(count) for name, count in labels.sum().items()
-        }
+        for name, split in LISTS.items():
+            counts[f"images of {name}"] = int((index["split"] == split).sum())
+        for name, count in labels.sum().items():
+            counts[str(name).removeprefix("label:")] = int(count)
         counts[NO_FINDING] = int((labels.sum(axis=1) == 0).sum())
         return compare(root, counts, PUBLISHED_COUNTS)
 

@@ -156,13 +156,9 @@ def _annotated_images(table: Path) -> pd.DataFrame:
     runs: dict[str, list[tuple[int, str]]] = {}
     for line, image, run in rows.itertuples(name=None):
         runs.setdefault(image, []).append((line - HEADER_LINES, run))
-    return pd.DataFrame(
-        {
-            "image_id": list(runs),
-            "rle": [tuple(run for _, run in pairs) for pairs in runs.values()],
-            "csv_rows": [tuple(row for row, _ in pairs) for pairs in runs.values()],
-        }
-    )
+    codes = [tuple(run for _, run in pairs) for pairs in runs.values()]
+    lines = [tuple(row for row, _ in pairs) for pairs in runs.values()]
+    return pd.DataFrame({"image_id": list(runs), "rle": codes, "csv_rows": lines})
 
 
 def _stage(table: Path) -> str:

@@ -334,11 +334,13 @@ def _boxes(
         if name in FINDINGS:
             x1, y1, x2, y2 = (number(corner) for corner in corners)
             boxes_of[image].append(((x1, y1, x2, y2, FINDINGS.index(name)), line, reader))
-    parts: dict[str, list[Any]] = {
-        name: [tuple(entry[column] for entry in boxes_of[image]) for image in images]
-        for column, name in enumerate(("boxes", "lines", "readers"))
-    }
-    return {**parts, "any_finding": [int(image in seen) for image in images]}
+    columns: dict[str, list[Any]] = {"boxes": [], "lines": [], "readers": [], "any_finding": []}
+    for image in images:
+        columns["boxes"].append(tuple(box for box, _, _ in boxes_of[image]))
+        columns["lines"].append(tuple(line for _, line, _ in boxes_of[image]))
+        columns["readers"].append(tuple(reader for _, _, reader in boxes_of[image]))
+        columns["any_finding"].append(int(image in seen))
+    return columns
 
 
 def _check_row(where: str, name: str, corners: list[str]) -> None:

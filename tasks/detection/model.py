@@ -117,15 +117,19 @@ def _pyramid(
             "type": "SimplePyramid",
             "in_channels": backbone.pyramid_channels[-1],
             "extra_levels": extra,
+            "scales": [patch / stride for stride in strides],
         }
-        neck |= {"scales": [patch / stride for stride in strides]}
     else:
         start = next(
             level for level, stride in enumerate(backbone.pyramid_strides) if stride >= finest
         )
         strides = list(backbone.pyramid_strides[start:])
-        neck = {"type": "FPN", "in_channels": list(backbone.pyramid_channels), "start_level": start}
-        neck |= {"num_outs": len(strides) + extra}
+        neck = {
+            "type": "FPN",
+            "in_channels": list(backbone.pyramid_channels),
+            "start_level": start,
+            "num_outs": len(strides) + extra,
+        }
     neck["out_channels"] = settings.channels
     return neck, strides + [strides[-1] * 2 ** (k + 1) for k in range(extra)]
 

@@ -41,13 +41,11 @@ class Readout:
         rows = zip(labels, self.temperatures, self.thresholds, strict=True)
         entries: dict[str, Any] = {}
         for label, temperature, threshold in rows:
-            entries |= {
-                f"temperature:{label}": temperature,
-                f"threshold:{label}": float(sigmoid(np.array(threshold / temperature))),
-            }
-        return entries | (
-            {"not_decided_on_validation": ", ".join(self.unread)} if self.unread else {}
-        )
+            entries[f"temperature:{label}"] = temperature
+            entries[f"threshold:{label}"] = float(sigmoid(np.array(threshold / temperature)))
+        if self.unread:
+            entries["not_decided_on_validation"] = ", ".join(self.unread)
+        return entries
 
 
 def choose(scores: np.ndarray, values: np.ndarray, settings: ReadoutSettings) -> Readout:
@@ -155,11 +153,11 @@ def table(
         "patient_id": index["patient_id"].to_numpy(),
     }
     for name, matrix in matrices.items():
-        columns |= {
-            f"{name}:{label}": matrix[:, c].astype(float) for c, label in enumerate(settings.labels)
-        }
+        for c, label in enumerate(settings.labels):
+            columns[f"{name}:{label}"] = matrix[:, c].astype(float)
     if settings.subgroups:
-        columns |= {f"group:{name}": group for name, group in groups(index).items()}
+        for name, group in groups(index).items():
+            columns[f"group:{name}"] = group
     return pd.DataFrame(columns)
 
 
@@ -167,19 +165,16 @@ def counts(found: pd.DataFrame, settings: ReadoutSettings) -> dict[str, Any]:
     """Return what the result states beside the metrics: positives per class, undefined classes,
     sizes of subgroups."""
     facts: dict[str, Any] = {"mode": settings.mode}
-    facts |= {
-        f"positives:{label}": int((found[f"label:{label}"] == 1).sum()) for label in settings.labels
-    }
+    for label in settings.labels:
+        facts[f"positives:{label}"] = int((found[f"label:{label}"] == 1).sum())
     one_valued = [
         label for label in settings.labels if found[f"label:{label}"].dropna().nunique() < 2
     ]
     if one_valued:
         facts["undefined_on_test"] = ", ".join(one_valued)
     for column in (name for name in found if name.startswith("group:")):
-        sizes = found[column].value_counts()
-        facts |= {
-            f"n@{column.removeprefix('group:')}={value}": int(n)
-            for value, n in sizes.items()
-            if value
-        }
+        group = column.removeprefix("group:")
+        for value, size in found[column].value_counts().items():
+            if value:
+                facts[f"n@{group}={value}"] = int(size)
     return facts

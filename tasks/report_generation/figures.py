@@ -121,7 +121,8 @@ def _sentences(text: str, named: np.ndarray, other: np.ndarray, alone: str) -> l
     lines: list[Line] = []
     for sentence in split_sentences(text)[:SENTENCES_SHOWN]:
         here = _named_in(sentence) & named
-        colour = PLAIN if not here.any() else MATCHED if (here & other).any() else alone
+        matched = MATCHED if (here & other).any() else alone
+        colour = matched if here.any() else PLAIN
         lines += [(line, colour) for line in textwrap.wrap(sentence + ".", WIDTH)]
     if len(split_sentences(text)) > SENTENCES_SHOWN:
         lines.append(("(cut for the picture)", PLAIN))
@@ -132,13 +133,9 @@ def _named_in(sentence: str) -> np.ndarray:
     from tasks.report_generation.labeler.rules import label_sentence
 
     named = np.zeros(DISEASE, bool)
-    named[
-        [
-            observation
-            for observation, status in label_sentence(sentence)
-            if status in (POSITIVE, UNCERTAIN)
-        ]
-    ] = True
+    for observation, status in label_sentence(sentence):
+        if status in (POSITIVE, UNCERTAIN):
+            named[observation] = True
     return named
 
 

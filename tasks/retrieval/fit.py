@@ -154,5 +154,6 @@ def _evaluate(
             values |= label_values(
                 table, pairs.kind_of, worth, settings.ks, whole_k=settings.batch is not None
             )
-        columns |= {f"{name}_{metric}": value for metric, value in values.items()}
+        for metric, value in values.items():
+            columns[f"{name}_{metric}"] = value
     return columns

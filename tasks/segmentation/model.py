@@ -75,16 +75,16 @@ def segmentor_config(
         "backbone": backbone,
         "frozen": settings.frozen,
         "batchnorm": settings.batchnorm,
+        "levels": parts.pop("levels", None),
     }
-    adapter["levels"] = parts.pop("levels", None)
     common: dict[str, Any] = {
         "num_classes": classes,
         "out_channels": classes,
         "threshold": 0.5,
         "dropout_ratio": 0.0,
         "init_cfg": None,
+        "norm_cfg": {"type": "BN"},
     }
-    common |= {"norm_cfg": {"type": "BN"}}
     for head, weight in (("decode_head", 1.0), ("auxiliary_head", settings.auxiliary_weight)):
         if head in parts:
             loss = {
@@ -174,8 +174,8 @@ def _upernet(backbone: Backbone, settings: SegmentationSettings) -> dict[str, An
             "type": "Feature2Pyramid",
             "embed_dim": channels[-1],
             "rescales": [4, 2, 1, 0.5],
+            "norm_cfg": {"type": "BN"},
         }
-        parts["neck"] |= {"norm_cfg": {"type": "BN"}}
     return parts
 
 

@@ -43,10 +43,7 @@ class Lesions:
         names_of_image: list[set[str]] = [set() for _ in range(images)]
         for row, kind in zip(self.rows, self.classes, strict=True):
             names_of_image[row].add(self.names[kind])
-        return [
-            min(present) if len(present) == 1 else SEVERAL if present else NONE
-            for present in names_of_image
-        ]
+        return [_label(present) for present in names_of_image]
 
     def examples(self, count: int) -> list[int]:
         """Return `count` pairs: the most frequent findings in turn, each time the next image not
@@ -65,6 +62,12 @@ class Lesions:
         """Return the findings that the test images have, most frequent first."""
         counts = np.bincount(self.classes, minlength=len(self.names))
         return [int(kind) for kind in np.argsort(-counts, kind="stable") if counts[kind]]
+
+
+def _label(names: set[str]) -> str:
+    if not names:
+        return NONE
+    return min(names) if len(names) == 1 else SEVERAL
 
 
 def outlines(subset: Subset, row: int, classes: int, spec: InputSpec) -> np.ndarray:

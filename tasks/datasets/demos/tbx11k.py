@@ -90,8 +90,7 @@ def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
     study = study_of(job.seed, number)
     rendering = render(study, job.size)
     boxes = _boxes(study, rendering.boxes)
-    sick = any(study.has(name) for name in PATHOLOGY)
-    kind = TYPES[2] if boxes else TYPES[1] if sick else TYPES[0]
+    kind = _type_of(study, boxes)
     name = f"{LETTERS[kind]}{number + 1:04d}.png"
     write_png(job.out / FILES / name, rendering.image)
     facts = f"{name},{job.size},{job.size},{'val' if number % 5 == 4 else 'train'}"
@@ -102,6 +101,13 @@ def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
         "rows": [f'{facts},"{_text(box)}",{tail}' for box in boxes] or [f"{facts},none,{tail}"],
         "truth": [manifest.truth(name, rendering, study.findings, study.view)],
     }
+
+
+def _type_of(study: Study, boxes: list[Box]) -> str:
+    healthy, sick, tuberculous = TYPES
+    if boxes:
+        return tuberculous
+    return sick if any(study.has(name) for name in PATHOLOGY) else healthy
 
 
 def _boxes(study: Study, boxes: dict[str, list[Box]]) -> list[Box]:

@@ -56,11 +56,12 @@ def render(study: Study, size: int, view: str = "") -> Rendering:
         for name, masks in parts.items()
         if (visible := [mask for mask in masks if mask.sum() > 3])
     }
+    boxes = {name: [_box(mask) for mask in masks] for name, masks in parts.items()}
     return Rendering(
         image=np.round(image * 255).astype(np.uint8),
         masks={name: np.maximum.reduce(masks) for name, masks in parts.items()},
         parts=parts,
-        boxes={name: [_box(mask) for mask in masks] for name, masks in parts.items()},
+        boxes=boxes,
         lungs=_place(body.lungs(), x, y),
         ratio=_cardiothoracic_ratio(body),
     )

@@ -55,7 +55,9 @@ class Finding:
     def difficulty(self) -> str:
         """Return easy, medium or hard, from size and contrast."""
         ease = 0.5 * self.amount + 0.5 * self.contrast
-        return "easy" if ease > 0.62 else "medium" if ease > 0.35 else "hard"
+        if ease > 0.62:
+            return "easy"
+        return "medium" if ease > 0.35 else "hard"
 
 
 @dataclass(frozen=True)

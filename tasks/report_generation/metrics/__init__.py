@@ -25,10 +25,10 @@ def statistics(predictions: Predictions) -> dict[str, Statistic]:
         arrays["named"].astype(bool), arrays["reference_named"].astype(bool)
     )
     if "bleu" in arrays:
-        functions |= {
-            f"bleu{order}": captions.bleu(arrays["bleu"], order) for order in (1, 2, 3, 4)
-        }
-        functions |= {name: partial(weighted_mean, arrays[name]) for name in ("rouge_l", "cider")}
+        for order in (1, 2, 3, 4):
+            functions[f"bleu{order}"] = captions.bleu(arrays["bleu"], order)
+        for name in ("rouge_l", "cider"):
+            functions[name] = partial(weighted_mean, arrays[name])
     if "meteor" in arrays:
         functions["meteor"] = captions.meteor(arrays["meteor"])
     functions |= language.language_statistics(arrays["language"])

@@ -45,22 +45,22 @@ def language_counts(
         if not np.isin(row, (POSITIVE, UNCERTAIN)).any()
     }
     times = Counter(hypotheses)
-    return np.array(
-        [
+    rows = []
+    for text, reference, sentences in zip(hypotheses, references, parts, strict=True):
+        copied = [sentence for sentence in sentences if sentence in training]
+        rows.append(
             (
                 len(" ".join(sentences).split()),
                 len(" ".join(split_sentences(reference)).split()),
                 len(sentences),
                 sum(sentence in normal for sentence in sentences),
-                sum(sentence in normal and sentence in training for sentence in sentences),
-                sum(sentence in training for sentence in sentences),
+                sum(sentence in normal for sentence in copied),
+                len(copied),
                 times[text] > 1,
                 not sentences,
             )
-            for text, reference, sentences in zip(hypotheses, references, parts, strict=True)
-        ],
-        float,
-    ).reshape(len(hypotheses), len(COLUMNS))
+        )
+    return np.array(rows, float).reshape(len(hypotheses), len(COLUMNS))
 
 
 def ngram_numbers(hypotheses: Sequence[str], order: int) -> np.ndarray:

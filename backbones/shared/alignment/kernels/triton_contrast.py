@@ -23,6 +23,8 @@ from torch.autograd.function import once_differentiable
 from backbones.shared.alignment.kernels.tiled import finite_sums
 
 MAX_WIDTH = 1024
+_BLOCKS = ((128, 64), (512, 32), (MAX_WIDTH, 16))
+"""Widths up to which a block has so many rows and keys."""
 
 
 @triton.jit
@@ -262,12 +264,12 @@ def _settings(rows: Tensor) -> dict[str, Any]:
     """Return blocks that keep a program's rows, keys and gradient in registers and shared
     memory."""
     depth = max(triton.next_power_of_2(rows.shape[1]), 16)
-    block_m, block_n = (64, 64) if depth <= 128 else (32, 32) if depth <= 512 else (16, 16)
+    block = next(size for limit, size in _BLOCKS if depth <= limit)
     exact = rows.dtype == torch.float32 and not torch.backends.cuda.matmul.allow_tf32
     precision = "ieee" if exact else "tf32"
     return {
-        "BLOCK_M": block_m,
-        "BLOCK_N": block_n,
+        "BLOCK_M": block,
+        "BLOCK_N": block,
         "BLOCK_D": depth,
         "PRECISION": precision,
         "num_stages": 2 if depth <= 128 else 1,
