@@ -85,7 +85,8 @@ def features_of(maps: Sequence[torch.Tensor], pooled: torch.Tensor, height: int)
     by_stride = {height // item.shape[2]: item for item in maps}
     pyramid = [by_stride[stride] for stride in sorted(by_stride) if stride >= 4][-4:]
     local = by_stride.get(16, pyramid[-1])
-    return Features(pooled, tokens(local), (local.shape[2], local.shape[3]), tuple(pyramid))
+    grid = (local.shape[2], local.shape[3])
+    return Features(pooled, tokens(local), grid, tuple(pyramid))
 
 
 def outputs_of(network: nn.Module, size: int) -> list[torch.Tensor]:

@@ -64,7 +64,8 @@ class HubMaps(nn.Module):
         maps = getattr(outputs, "reshaped_hidden_states", None) or outputs.hidden_states
         if maps[-1].ndim == 4:
             only_pooled_maps(self.pool)
-            return features_of(maps, self._pooler(outputs, maps[-1].mean((2, 3))), images.shape[2])
+            pooled = self._pooler(outputs, maps[-1].mean((2, 3)))
+            return features_of(maps, pooled, images.shape[2])
         return self._tokens(outputs, images)
 
     def _tokens(self, outputs: Any, images: torch.Tensor) -> Features:

@@ -72,7 +72,8 @@ class OpenClipMaps(nn.Module):
         prefixes = outputs.get("image_intermediates_prefix") or [None]
         first = prefixes[-1][:, 0] if prefixes[-1] is not None else None
         pooled = pool_tokens(self.pool, pooled, first, patches)
-        return Features(pooled, patches, (pyramid[-1].shape[2], pyramid[-1].shape[3]), pyramid)
+        grid = (pyramid[-1].shape[2], pyramid[-1].shape[3])
+        return Features(pooled, patches, grid, pyramid)
 
 
 class OpenClipDual(DualEncoder):

@@ -91,7 +91,8 @@ class TimmMaps(nn.Module):
         patches = last[:, self.prefix :] if last.ndim == 3 else tokens(maps[-1])
         first = last[:, 0] if last.ndim == 3 and self.prefix else None
         pooled = pool_tokens(self.pool, pooled, first, patches)
-        return Features(pooled, patches, (maps[-1].shape[2], maps[-1].shape[3]), tuple(maps))
+        grid = (maps[-1].shape[2], maps[-1].shape[3])
+        return Features(pooled, patches, grid, tuple(maps))
 
     def _is_plain(self) -> bool:
         """Tell whether all blocks work on one grid, as in a ViT; then four of them make the

@@ -58,10 +58,12 @@ class CrossAttention(nn.Module):
             functional.linear(x, w, b).unflatten(2, (attention.num_heads, -1)).transpose(1, 2)
             for x, w, b in zip(inputs, weights, biases, strict=True)
         )
-        won = (query @ key.transpose(2, 3) / query.shape[-1] ** 0.5).float().softmax(2)
+        scores = query @ key.transpose(2, 3) / query.shape[-1] ** 0.5
+        won = scores.float().softmax(2)
         won = won if mask is None else won * mask[:, None, None]
         maps = won / won.sum(3, keepdim=True).clamp(min=1e-6)
-        read = attention.out_proj((maps.to(value.dtype) @ value).transpose(1, 2).flatten(2))
+        read = (maps.to(value.dtype) @ value).transpose(1, 2).flatten(2)
+        read = attention.out_proj(read)
         return queries + read, maps.mean(1)
 
 

@@ -62,10 +62,11 @@ def pcma_sentence_loss(
     )
     logits = similarity[mask]
     ignored = matches[mask]
-    report_of = torch.arange(len(keys), device=keys.device)[:, None].expand_as(keys)[mask]
+    numbers = torch.arange(len(keys), device=keys.device)
+    report_of = numbers[:, None].expand_as(keys)[mask]
     if not len(report_of):
         return (sentences.sum() + observations.sum()) * 0.0
-    belongs = report_of[:, None] == torch.arange(len(keys), device=keys.device)
+    belongs = report_of[:, None] == numbers
     to_image = score_info_nce(logits, belongs, ignored)
     to_text = score_info_nce(logits.T, belongs.T, ignored.T)
     return (to_image + to_text) / 2

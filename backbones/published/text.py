@@ -58,9 +58,10 @@ class Pieces:
             for text in texts
         ]
         width = pad_to or max((len(row) for row in rows), default=0) + 2
-        pad = self.table[PAD]
-        filled = [[self.table[START], *row, self.table[END]] for row in rows]
-        return torch.tensor([[*row, *[pad] * (width - len(row))] for row in filled])
+        ids = torch.full((len(rows), width), self.table[PAD])
+        for number, row in enumerate(rows):
+            ids[number, : len(row) + 2] = torch.tensor([self.table[START], *row, self.table[END]])
+        return ids
 
 
 class TextSide(nn.Module):

@@ -26,9 +26,10 @@ def random_crop(grey: Tensor, size: int, rng: np.random.Generator) -> Tensor:
     """Cut a window of `size` anywhere, one per image (MGCA, GLoRIA)."""
     room = grey.shape[-1] - size + 1
     top, left = rng.integers(0, room, (2, len(grey))).tolist()
-    return torch.stack(
-        [grey[i, :, top[i] : top[i] + size, left[i] : left[i] + size] for i in range(len(grey))]
-    )
+    windows = []
+    for image, y, x in zip(grey, top, left, strict=True):
+        windows.append(image[:, y : y + size, x : x + size])
+    return torch.stack(windows)
 
 
 def jitter(grey: Tensor, size: int, rng: np.random.Generator) -> Tensor:
@@ -39,12 +40,14 @@ def jitter(grey: Tensor, size: int, rng: np.random.Generator) -> Tensor:
     """
     images = random_crop(grey, size, rng)
     n = len(grey)
-    strength = np.where(rng.random(n) < 0.8, rng.uniform(0.6, 1.4, (2, n)), 1.0)
+    is_changed = rng.random(n) < 0.8
+    strength = np.where(is_changed, rng.uniform(0.6, 1.4, (2, n)), 1.0)
     brightness, contrast = (images.new_tensor(values)[:, None, None, None] for values in strength)
     images = (images * brightness).clamp(0, 1)
     middle = images.mean(dim=(1, 2, 3), keepdim=True)
     images = (middle + (images - middle) * contrast).clamp(0, 1)
-    sigma = np.where(rng.random(n) < 0.5, rng.uniform(0.1, 2.0, n), 0.0)
+    is_blurred = rng.random(n) < 0.5
+    sigma = np.where(is_blurred, rng.uniform(0.1, 2.0, n), 0.0)
     return _flip(_blur(images, sigma), rng)
 
 
@@ -61,10 +64,8 @@ def _blur(images: Tensor, sigma: np.ndarray) -> Tensor:
 
 
 def _flip(images: Tensor, rng: np.random.Generator) -> Tensor:
-    mirrored = torch.from_numpy(rng.random(len(images)) < 0.5).to(images.device)[
-        :, None, None, None
-    ]
-    return torch.where(mirrored, images.flip(-1), images)
+    mirrored = torch.from_numpy(rng.random(len(images)) < 0.5).to(images.device)
+    return torch.where(mirrored[:, None, None, None], images.flip(-1), images)
 
 
 def resized_crop(grey: Tensor, size: int, rng: np.random.Generator) -> Tensor:
@@ -73,17 +74,19 @@ def resized_crop(grey: Tensor, size: int, rng: np.random.Generator) -> Tensor:
     n = len(grey)
     area = rng.uniform(0.08, 1.0, n)
     aspect = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3), n))
-    width, height = (np.minimum(1.0, np.sqrt(area * shape)) for shape in (aspect, 1 / aspect))
-    x, y = (rng.uniform(-1, 1, n) * (1 - side) for side in (width, height))
+    width = np.minimum(1.0, np.sqrt(area * aspect))
+    height = np.minimum(1.0, np.sqrt(area * (1 / aspect)))
+    x = rng.uniform(-1, 1, n) * (1 - width)
+    y = rng.uniform(-1, 1, n) * (1 - height)
     zero = np.zeros(n)
-    theta = np.stack([np.stack([width, zero, x], 1), np.stack([zero, height, y], 1)], axis=1)
-    grid = functional.affine_grid(grey.new_tensor(theta), [n, 1, size, size], align_corners=False)
-    return _flip(
-        functional.grid_sample(
-            grey, grid, mode="bilinear", padding_mode="border", align_corners=False
-        ),
-        rng,
+    across = np.stack([width, zero, x], 1)
+    down = np.stack([zero, height, y], 1)
+    theta = grey.new_tensor(np.stack([across, down], axis=1))
+    grid = functional.affine_grid(theta, [n, 1, size, size], align_corners=False)
+    windows = functional.grid_sample(
+        grey, grid, mode="bilinear", padding_mode="border", align_corners=False
     )
+    return _flip(windows, rng)
 
 
 _AUGMENTATIONS: Mapping[str, Callable[[Tensor, int, np.random.Generator], Tensor]] = {

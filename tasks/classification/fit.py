@@ -184,21 +184,15 @@ def _pulls(scores: np.ndarray, values: np.ndarray, which: list[int]) -> np.ndarr
     """Return the influence of every image [n] on the mean AUROC of some classes."""
     pulls = np.zeros(len(values))
     for c in which:
-        labelled_rows = ~np.isnan(values[:, c])
-        pulls[labelled_rows] += influence(scores[labelled_rows, c], values[labelled_rows, c]) / len(
-            which
-        )
+        rows = ~np.isnan(values[:, c])
+        pulls[rows] += influence(scores[rows, c], values[rows, c]) / len(which)
     return pulls
 
 
 def _auroc(score: np.ndarray, value: np.ndarray) -> float:
-    labelled_rows = ~np.isnan(value)
-    return float(
-        auroc(
-            rank(score[labelled_rows], value[labelled_rows]),
-            np.ones((1, int(labelled_rows.sum())), np.int64),
-        )[0]
-    )
+    rows = ~np.isnan(value)
+    once_each = np.ones((1, int(rows.sum())), np.int64)
+    return float(auroc(rank(score[rows], value[rows]), once_each)[0])
 
 
 def _ridge(

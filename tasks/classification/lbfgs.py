@@ -100,10 +100,11 @@ def _search(
     new_gradient = gradient.copy()
     tried = np.arange(len(x))
     for _ in range(HALVINGS):
-        attempt = objective(x[tried] + length[tried, None] * direction[tried], which[tried])
-        good = attempt[0] <= value[tried] + ARMIJO * length[tried] * slope[tried]
-        new_value[tried[good]] = attempt[0][good]
-        new_gradient[tried[good]] = attempt[1][good]
+        point = x[tried] + length[tried, None] * direction[tried]
+        value_there, gradient_there = objective(point, which[tried])
+        good = value_there <= value[tried] + ARMIJO * length[tried] * slope[tried]
+        new_value[tried[good]] = value_there[good]
+        new_gradient[tried[good]] = gradient_there[good]
         tried = tried[~good]
         if not len(tried):
             break

@@ -52,9 +52,8 @@ def basis(features: np.ndarray) -> Basis:
     matrix of the images."""
     mean = features.mean(axis=0, dtype=np.float64)
     scale = features.std(axis=0, dtype=np.float64)
-    scale[scale < 1e-6 * max(1e-12, scale.max(initial=0.0))] = (
-        np.inf
-    )  # a constant feature says nothing
+    constant = scale < 1e-6 * max(1e-12, scale.max(initial=0.0))
+    scale[constant] = np.inf  # it says nothing
     x = ((features - mean) / scale).astype(np.float32)
     if len(x) >= x.shape[1]:
         values, vectors = np.linalg.eigh(_moments(x) / len(x))
@@ -68,8 +67,11 @@ def basis(features: np.ndarray) -> Basis:
 
 def _moments(x: np.ndarray) -> np.ndarray:
     """Return x' x in float64 from blocks of rows."""
-    blocks = (x[start : start + 8192].astype(np.float64) for start in range(0, len(x), 8192))
-    return sum((block.T @ block for block in blocks), np.zeros((x.shape[1], x.shape[1])))
+    moments = np.zeros((x.shape[1], x.shape[1]))
+    for start in range(0, len(x), 8192):
+        block = x[start : start + 8192].astype(np.float64)
+        moments = moments + block.T @ block
+    return moments
 
 
 def ridge_path(features: np.ndarray, targets: np.ndarray, penalties: np.ndarray) -> Path:
@@ -104,9 +106,11 @@ def _same_gaps(labelled: np.ndarray) -> list[list[int]]:
 
 def _ridge(space: Basis, y: np.ndarray, penalties: np.ndarray) -> Path:
     middle = y.mean(axis=0)
-    moment = space.vectors.T @ (space.x.T.astype(np.float64) @ (y - middle)) / len(y)
+    product = space.x.T.astype(np.float64) @ (y - middle)
+    moment = space.vectors.T @ product / len(y)
     coefficients = moment[None] / (space.values[None, :, None] + penalties[:, None, None])
-    return space.path(coefficients, np.broadcast_to(middle, (len(penalties), y.shape[1])))
+    bias = np.broadcast_to(middle, (len(penalties), y.shape[1]))
+    return space.path(coefficients, bias)
 
 
 @dataclass(frozen=True)
@@ -136,7 +140,8 @@ def logistic_path(
         space, targets, np.asarray(penalties, dtype=float)
     )
     solution = minimise(losses, np.zeros(losses.shape), steps=steps)
-    return Fit(space.path(*losses.coefficients(solution.x)), int((~solution.converged).sum()))
+    path = space.path(*losses.coefficients(solution.x))
+    return Fit(path, unconverged=int((~solution.converged).sum()))
 
 
 def nearest_neighbours(
@@ -158,17 +163,17 @@ def nearest_neighbours(
     most = min(int(max(neighbours)), len(bank))
     logits = np.empty((len(neighbours), len(asked), targets.shape[1]))
     for start in range(0, len(asked), 1024):
-        cosine = asked[start : start + 1024] @ bank.T
+        block = slice(start, start + 1024)
+        cosine = asked[block] @ bank.T
         order = np.argsort(-cosine, axis=1, kind="stable")[:, :most]
         near = np.take_along_axis(cosine, order, axis=1)
         weight = np.exp((near - near[:, :1]) / temperature)[:, :, None]
         votes = targets[order]
-        yes, no = (np.cumsum(np.where(votes == value, weight, 0.0), axis=1) for value in (1, 0))
+        yes = np.cumsum(np.where(votes == 1, weight, 0.0), axis=1)
+        no = np.cumsum(np.where(votes == 0, weight, 0.0), axis=1)
         for level, k in enumerate(neighbours):
             last = min(int(k), most) - 1
-            logits[level, start : start + 1024] = np.log(yes[:, last] + 0.5) - np.log(
-                no[:, last] + 0.5
-            )
+            logits[level, block] = np.log(yes[:, last] + 0.5) - np.log(no[:, last] + 0.5)
     return logits
 
 

@@ -69,7 +69,8 @@ def draw_attention(
     if maps is None:
         return None
     maps = maps.cpu()
-    figure, axes = _figure(len(images), shown + 2, (1.5 * (shown + 2), 1.62 * len(images)))
+    columns = shown + 2
+    figure, axes = _figure(len(images), columns, (1.5 * columns, 1.62 * len(images)))
     for number, (image, heats) in enumerate(zip(images, maps, strict=True)):
         order = heats.flatten(1).max(1).values.argsort(descending=True)[:shown]
         panels = [
@@ -138,7 +139,8 @@ def draw_grounding(examples: Sequence[Example], out: Path, title: str) -> Path:
     columns = 1 + max(len(example.heats) for example in examples)
     beside = min(len(examples), max(1, PANELS // columns))
     lines = -(-len(examples) // beside)
-    figure, axes = _figure(lines, columns * beside, (1.7 * columns * beside, 1.85 * lines + 0.3))
+    panels = columns * beside
+    figure, axes = _figure(lines, panels, (1.7 * panels, 1.85 * lines + 0.3))
     figure.suptitle(title, fontsize=9)
     for axis in axes.flat:
         axis.set_axis_off()
@@ -150,7 +152,8 @@ def draw_grounding(examples: Sequence[Example], out: Path, title: str) -> Path:
 def _draw_example(row: np.ndarray, example: Example) -> None:
     _panel(row[0], example.image, None, example.asked)
     for number, (name, mask) in enumerate(example.outlines.items()):
-        _outline(row[0], mask, COLOURS[(number - 1) % len(COLOURS)] if number else TRUTH, name)
+        colour = COLOURS[(number - 1) % len(COLOURS)] if number else TRUTH
+        _outline(row[0], mask, colour, name)
     for axis, (name, heat) in zip(row[1:], example.heats.items(), strict=False):
         _panel(axis, example.image, heat, name)
         _outline(axis, example.outlines[example.asked], TRUTH)

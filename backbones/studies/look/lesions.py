@@ -78,7 +78,8 @@ def outlines(subset: Subset, row: int, classes: int, spec: InputSpec) -> np.ndar
         stored = subset.get(Masks)[[row]][0]
     else:
         stored = fill_boxes(subset.get(Boxes)[row], side, side, classes)
-    return (centre_crop(resize(255 * to_grey(stored), spec), spec.size)[:, 0] >= 0.5).numpy()
+    seen = centre_crop(resize(255 * to_grey(stored), spec), spec.size)
+    return (seen[:, 0] >= 0.5).numpy()
 
 
 def find_lesions(train: Subset, test: Subset, names: Sequence[str], spec: InputSpec) -> Lesions:

@@ -37,7 +37,8 @@ def peaks(maps: np.ndarray, size: int) -> np.ndarray:
     The first of equal cells counts, in reading order.
     """
     height, width = maps.shape[1:]
-    cells = np.stack(np.unravel_index(maps.reshape(len(maps), -1).argmax(1), (height, width)), 1)
+    largest = maps.reshape(len(maps), -1).argmax(1)
+    cells = np.stack(np.unravel_index(largest, (height, width)), 1)
     return ((cells + 0.5) * size / (height, width)).astype(np.int64)
 
 

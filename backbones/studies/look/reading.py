@@ -63,7 +63,8 @@ def read(
             }
             advance(len(rows))
     means = {name: total / len(test) for name, total in cosines.items()}
-    return Reading(torch.cat(embeddings).numpy(), torch.cat(maps).numpy() if maps else None, means)
+    class_maps = torch.cat(maps).numpy() if maps else None
+    return Reading(torch.cat(embeddings).numpy(), class_maps, means)
 
 
 def _cosines(backbone: Backbone, pixels: torch.Tensor) -> dict[str, np.ndarray]:
