@@ -48,11 +48,12 @@ class BoxRows:
         import pandas as pd
 
         images = sorted(self._facts)
-        boxes = [{box: line for box, line in self._boxes[image].items() if box} for image in images]
-        facts = {
-            name: [self._facts[image][column] for image in images]
-            for column, name in enumerate(names)
-        }
+        boxes = []
+        for image in images:
+            boxes.append({box: line for box, line in self._boxes[image].items() if box})
+        facts = {}
+        for column, name in enumerate(names):
+            facts[name] = [self._facts[image][column] for image in images]
         return pd.DataFrame(
             {
                 "image_id": images,
@@ -123,18 +124,15 @@ def box_results(dataset: Dataset, index: pd.DataFrame, root: Path) -> list[Check
             faults.append(error.args[0])
             continue
         far = [row["columns"], row["rows"]]
-        beyond += int(((boxes[:, :2] < 0) | (boxes[:, 2:4] > far)).any(axis=1).sum())
-    results = (
-        [CheckResult("error", f"{len(faults)} images have an impossible box, e.g. {faults[0]}")]
-        if faults
-        else []
-    )
+        is_beyond = (boxes[:, :2] < 0) | (boxes[:, 2:4] > far)
+        beyond += int(is_beyond.any(axis=1).sum())
+    results = []
+    if faults:
+        message = f"{len(faults)} images have an impossible box, e.g. {faults[0]}"
+        results.append(CheckResult("error", message))
     if beyond:
-        results.append(
-            CheckResult(
-                "warning", f"{beyond} boxes reach beyond their image and are cut at its edge."
-            )
-        )
+        message = f"{beyond} boxes reach beyond their image and are cut at its edge."
+        results.append(CheckResult("warning", message))
     return results
 
 
@@ -144,8 +142,11 @@ def overlap(one: Sequence[float], other: Sequence[float]) -> float:
     down = min(one[3], other[3]) - max(one[1], other[1])
     if across <= 0 or down <= 0:
         return 0.0
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
-    return across * down / (sum(areas) - across * down)
+    return across * down / (_area(one) + _area(other) - across * down)
+
+
+def _area(box: Sequence[float]) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])
 
 
 def merge_boxes(boxes: Sequence[tuple[Box, str]], least: float = 0.4) -> list[Box]:
@@ -158,19 +159,22 @@ def merge_boxes(boxes: Sequence[tuple[Box, str]], least: float = 0.4) -> list[Bo
     """
     groups: list[list[tuple[Box, str]]] = []
     for box, reader in boxes:
-        fits = [
-            (overlap(_mean(group), box), group_number)
-            for group_number, group in enumerate(groups)
-            if group[0][0][4] == box[4] and all(other != reader for _, other in group)
-        ]
-        best, group_number = max(fits, key=lambda fit: (fit[0], -fit[1]), default=(0.0, -1))
-        if best >= least:
-            groups[group_number].append((box, reader))
+        open_groups = [group for group in groups if _may_join(group, box, reader)]
+        best = max(open_groups, key=lambda group: overlap(_mean(group), box), default=None)
+        if best is not None and overlap(_mean(best), box) >= least:
+            best.append((box, reader))
         else:
             groups.append([(box, reader)])
     return [_mean(group) for group in groups]
 
 
+def _may_join(group: Sequence[tuple[Box, str]], box: Box, reader: str) -> bool:
+    """Say whether a group is of a box's class and has no box of its reader."""
+    first, _ = group[0]
+    return first[4] == box[4] and all(other != reader for _, other in group)
+
+
 def _mean(group: Sequence[tuple[Box, str]]) -> Box:
-    x1, y1, x2, y2 = (sum(box[side] for box, _ in group) / len(group) for side in range(4))
-    return (x1, y1, x2, y2, group[0][0][4])
+    boxes = [box for box, _ in group]
+    x1, y1, x2, y2 = (sum(box[side] for box in boxes) / len(boxes) for side in range(4))
+    return (x1, y1, x2, y2, boxes[0][4])

@@ -76,7 +76,8 @@ def _sound(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Return the rows whose path, view and age can be; each other row is a fault."""
     from bench.data.tables import check_rows
 
-    wrong = ~table["Path"].str.split("/", n=1).str[-1].str.match(_PATH)
+    inside = table["Path"].str.split("/", n=1).str[-1]
+    wrong = ~inside.str.match(_PATH)
     table = check_rows(
         table, wrong, path, lambda row: f"Path '{row['Path']}' is not that of an image"
     )
@@ -136,12 +137,11 @@ def mgca_split(index: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     import pandas as pd
 
     train = index[index["split"] == "train"].reset_index(drop=True)
-    rest = train.drop(draw(train[train["view"].isin(FRONTAL)], FIVE, LABELS).index)
-    rows = np.random.RandomState(seed).choice(
-        len(rest), size=min(VALIDATION, len(rest) // 5), replace=False
-    )
-    val = rest.iloc[rows]
+    frontal = train[train["view"].isin(FRONTAL)]
+    rest = train.drop(draw(frontal, FIVE, LABELS).index)
+    count = min(VALIDATION, len(rest) // 5)
+    rows = np.random.RandomState(seed).choice(len(rest), size=count, replace=False)
+    val = rest.iloc[rows].assign(split="val")
     left = rest.drop(rows, errors="ignore")
-    return pd.concat(
-        [left, val.assign(split="val"), index[index["split"] == "test"]], ignore_index=True
-    )
+    test = index[index["split"] == "test"]
+    return pd.concat([left, val, test], ignore_index=True)

@@ -56,11 +56,15 @@ def pairwise_iou(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     empty."""
     ours = ours[..., :, None, :].astype(np.float64)
     theirs = theirs[..., None, :, :].astype(np.float64)
-    sides = np.minimum(ours[..., 2:], theirs[..., 2:]) - np.maximum(ours[..., :2], theirs[..., :2])
-    inner = sides.clip(min=0).prod(axis=-1)
-    areas = [(boxes[..., 2:] - boxes[..., :2]).prod(axis=-1) for boxes in (ours, theirs)]
-    union = areas[0] + areas[1] - inner
+    far = np.minimum(ours[..., 2:], theirs[..., 2:])
+    near = np.maximum(ours[..., :2], theirs[..., :2])
+    inner = (far - near).clip(min=0).prod(axis=-1)
+    union = _areas(ours) + _areas(theirs) - inner
     return np.divide(inner, union, out=np.zeros_like(inner), where=union > 0)
+
+
+def _areas(boxes: np.ndarray) -> np.ndarray:
+    return (boxes[..., 2:] - boxes[..., :2]).prod(axis=-1)
 
 
 def match(found: Boxes, truth: Boxes, ious: np.ndarray = IOUS) -> np.ndarray:

@@ -68,7 +68,8 @@ def confident(data: Ranked, confidence: float) -> Ranked:
 def _last_of_ties(score: np.ndarray) -> np.ndarray:
     """Return the places in falling scores [D] where the next score is lower: the ends of the
     steps."""
-    return np.flatnonzero(np.append(score[1:] != score[:-1], True)[: len(score)])
+    is_last = np.append(score[1:] != score[:-1], True)
+    return np.flatnonzero(is_last[: len(score)])
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,8 @@ def average_recall(data: Ranked, weights: np.ndarray, levels: Sequence[int] = CO
     """Return the recall with every detection kept, the mean over `IOUS[levels]` [R]."""
     n = len(data.truth)
     share = [np.bincount(data.image, hits(data.bits, level), minlength=n) for level in levels]
-    sums = weighted_sums(np.stack([np.mean(share, axis=0), data.truth], axis=1), weights)
+    hits_and_boxes = np.stack([np.mean(share, axis=0), data.truth], axis=1)
+    sums = weighted_sums(hits_and_boxes, weights)
     return ratio(sums[:, 0], sums[:, 1])
 
 
@@ -167,8 +169,10 @@ def froc_curve(data: Ranked, weights: np.ndarray) -> tuple[np.ndarray, np.ndarra
     false_positives = np.cumsum(counted * ~hit, axis=1)[:, last]
     true_positives = np.cumsum(counted * hit, axis=1)[:, last]
     start = np.zeros((len(weights), 1))
+    boxes = weights @ data.truth
     rate = ratio(np.hstack([start, false_positives]), weights.sum(axis=1, keepdims=True))
-    return rate, ratio(np.hstack([start, true_positives]), (weights @ data.truth)[:, None])
+    sensitivity = ratio(np.hstack([start, true_positives]), boxes[:, None])
+    return rate, sensitivity
 
 
 def _froc_block(data: Ranked, weights: np.ndarray, rates: Sequence[float]) -> np.ndarray:

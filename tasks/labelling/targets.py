@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+_TAKEN_FOR = {"ones": 1.0, "zeros": 0.0, "ignore": np.nan}
+"""What each policy makes of an uncertain label."""
+
+
 @dataclass(frozen=True)
 class Labelled:
     """Images with their targets [n, C]."""
@@ -68,7 +72,8 @@ def targets(index: pd.DataFrame, settings: TargetSettings) -> np.ndarray:
     blank = np.isnan(values)
     for c, word in enumerate(settings.uncertain):
         policy = word.rpartition("=")[2]
-        values[values[:, c] == -1, c] = {"ones": 1.0, "zeros": 0.0, "ignore": np.nan}[policy]
+        uncertain = values[:, c] == -1
+        values[uncertain, c] = _TAKEN_FOR[policy]
     if settings.blank == "zeros":
         values[blank] = 0.0
     if settings.mode == "multiclass":
@@ -119,4 +124,5 @@ def few_shot(values: np.ndarray, shots: int, mode: Mode, seed: int) -> np.ndarra
     members = [values[order, c] == 1 for c in range(values.shape[1])]
     if mode != "multiclass":
         members.append(~(values[order] == 1).any(axis=1))
-    return np.unique(np.concatenate([order[np.flatnonzero(member)[:shots]] for member in members]))
+    rows = [order[np.flatnonzero(member)[:shots]] for member in members]
+    return np.unique(np.concatenate(rows))

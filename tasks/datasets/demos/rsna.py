@@ -13,7 +13,7 @@ import numpy as np
 from bench.contracts import Progress
 from tasks.datasets.rsna import CLASSES_TABLE, COLUMNS, DETAILS, FILES, MAPPING, TABLE
 from tasks.demo.beam.render import LEAST_SIDE, Box, render
-from tasks.demo.body.patient import PATHOLOGY, RATES, Study
+from tasks.demo.body.patient import PATHOLOGY, RATES, Finding, Study
 from tasks.demo.reports.visits import study_of
 from tasks.demo.writers import manifest
 from tasks.demo.writers.dicom import dicom_bytes, uids
@@ -61,10 +61,10 @@ def write(
 
 def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, int]:
     """Write the tables; return their counts."""
-    shuffled = [written[n] for n in np.random.default_rng(seed).permutation(len(written))]
-    manifest.write_table(
-        out / TABLE, ",".join(COLUMNS), [row for study in shuffled for row in study["rows"]]
-    )
+    order = np.random.default_rng(seed).permutation(len(written))
+    shuffled = [written[number] for number in order]
+    rows = [row for study in shuffled for row in study["rows"]]
+    manifest.write_table(out / TABLE, ",".join(COLUMNS), rows)
     details = [f"{study['image']},{study['class']}" for study in shuffled for _ in study["rows"]]
     manifest.write_table(out / CLASSES_TABLE, "patientId,class", details)
     mapping = [{"subset_img_id": study["image"], "img_id": study["nih"]} for study in shuffled]
@@ -92,12 +92,12 @@ def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
     name = image_name(job.seed, number)
     path = job.out / FILES / f"{name}.dcm"
     if not path.is_file():
+        names = uids("rsna", job.seed, number)
         header = _header(study, name)
-        manifest.write_bytes(
-            path,
-            dicom_bytes(rendering.image, uids("rsna", job.seed, number), header, jpeg=JPEG_QUALITY),
-        )
-    boxes = [box for box in rendering.boxes.get("consolidation", []) if min(box[2:]) >= LEAST_SIDE]
+        content = dicom_bytes(rendering.image, names, header, jpeg=JPEG_QUALITY)
+        manifest.write_bytes(path, content)
+    opacities = rendering.boxes.get("consolidation", [])
+    boxes = [box for box in opacities if min(box[2:]) >= LEAST_SIDE]
     return {
         "image": name,
         "nih": f"{study.patient.number + 1:08d}_{study.order:03d}.png",
@@ -110,17 +110,15 @@ def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
 def _plain(study: Study) -> Study:
     """Return the study with its opacities large and plain enough, in the order they were of size
     and plainness."""
-    findings = [
-        replace(
-            finding,
-            amount=_from(LEAST_AMOUNT, finding.amount),
-            contrast=_from(LEAST_CONTRAST, finding.contrast),
-        )
-        if finding.name == "consolidation"
-        else finding
-        for finding in study.findings
-    ]
-    return replace(study, findings=tuple(findings))
+    return replace(study, findings=tuple(map(_plainer, study.findings)))
+
+
+def _plainer(finding: Finding) -> Finding:
+    if finding.name != "consolidation":
+        return finding
+    amount = _from(LEAST_AMOUNT, finding.amount)
+    contrast = _from(LEAST_CONTRAST, finding.contrast)
+    return replace(finding, amount=amount, contrast=contrast)
 
 
 def _from(least: float, share: float) -> float:

@@ -119,8 +119,9 @@ def _pieces(mask: np.ndarray) -> list[np.ndarray]:
 
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     areas = stats[1:, cv2.CC_STAT_AREA]
-    numbers = [n + 1 for n in range(count - 1) if areas[n] >= 12 or areas[n] == areas.max()]
-    return [(labels == n).astype(np.uint8) for n in numbers]
+    least = min(12, areas.max(initial=0))
+    large = [number for number in range(1, count) if areas[number - 1] >= least]
+    return [(labels == number).astype(np.uint8) for number in large]
 
 
 def _header(seed: int, study: Study, number: int, patient: str) -> Mapping[str, Any]:

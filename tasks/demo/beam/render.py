@@ -106,7 +106,8 @@ def _line_integral(body: Body, study: Study) -> np.ndarray:
 
 
 def _place(mask: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return (cv2.remap(mask.astype(np.float32), x, y, cv2.INTER_LINEAR) > 0.5).astype(np.uint8)
+    share = cv2.remap(mask.astype(np.float32), x, y, cv2.INTER_LINEAR)
+    return (share > 0.5).astype(np.uint8)
 
 
 def _box(mask: np.ndarray) -> Box:
@@ -114,7 +115,8 @@ def _box(mask: np.ndarray) -> Box:
 
 
 def _cardiothoracic_ratio(body: Body) -> float:
-    heart, lungs = (np.flatnonzero(mask.any(0)) for mask in (heart_outline(body), body.lungs()))
+    heart = np.flatnonzero(heart_outline(body).any(0))
+    lungs = np.flatnonzero(body.lungs().any(0))
     if not len(lungs) or not len(heart):
         return 0.0
     return float((heart[-1] - heart[0]) / (lungs[-1] - lungs[0]))
