@@ -26,7 +26,7 @@ def find_weights(request: BackboneRequest) -> Path | None:
 
 def check_settings(request: BackboneRequest) -> None:
     """Raise SettingError for a setting that the encoder does not have."""
-    unknown = sorted(set(request.settings) - {each.name for each in fields(ImageNetSettings)})
+    unknown = sorted(set(request.settings) - {field.name for field in fields(ImageNetSettings)})
     if unknown:
         raise SettingError(
             f"backbone 'imagenet' has no setting '{unknown[0]}'.", "It has: weights."

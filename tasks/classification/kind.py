@@ -66,7 +66,7 @@ class ClassificationKind(TrainedKind):
                 train, fraction, seed=seed, stratify=columns[0] if columns else None
             )
         classes = train[columns].fillna(0).to_numpy(dtype=float).argmax(axis=1)
-        kept = label_subset(
+        sample = label_subset(
             train.assign(**{"label:": classes}), fraction, seed=seed, stratify="label:"
         )
-        return train.loc[kept.index]
+        return train.loc[sample.index]

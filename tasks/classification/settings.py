@@ -241,10 +241,10 @@ def resolve(
         raise UnknownNameError(
             f"unknown protocol '{protocol}' of classification.", suggest(protocol, PRESETS)
         )
-    given = ClassificationSettings(**task_values(task))
+    stated = ClassificationSettings(**task_values(task))
     if "mode" in overrides:  # what a protocol does may depend on it
-        given = override(given, {"mode": overrides["mode"]})
-    preset = PRESETS[protocol](given)
+        stated = override(stated, {"mode": overrides["mode"]})
+    preset = PRESETS[protocol](stated)
     finetuned = protocol == "default" and overrides.get("head") == "finetune"
     if finetuned:
         preset = _finetuned(preset)

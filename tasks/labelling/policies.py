@@ -31,7 +31,8 @@ class LabelOptions:
 
 def task_values(task: TaskSpec) -> dict[str, Any]:
     """Return what the options of a task set: labels, mode, uncertain policy, views."""
-    options, labels = task.options, task_labels(task)
+    options = task.options
+    labels = task_labels(task)
     mode = options.get("mode", "binary" if len(labels) == 1 else "multilabel")
     if mode not in MODES or (mode == "binary") != (len(labels) == 1):
         raise SettingError(
@@ -66,13 +67,13 @@ def task_labels(task: TaskSpec) -> tuple[str, ...]:
 def expand_policies(words: Sequence[str], labels: Sequence[str]) -> tuple[str, ...]:
     """Return one `class=policy` per label; a policy alone is for all, a class not named gets
     zeros."""
-    chosen = dict.fromkeys(labels, "zeros")
+    policy_of = dict.fromkeys(labels, "zeros")
     for word in words:
         name, _, policy = word.rpartition("=")
-        if policy not in POLICIES or (name and name not in chosen):
+        if policy not in POLICIES or (name and name not in policy_of):
             raise SettingError(
                 f"uncertain policy '{word}'.",
                 f"Write class=policy, policies {', '.join(POLICIES)}, classes {', '.join(labels)}.",
             )
-        chosen |= {name: policy} if name else dict.fromkeys(labels, policy)
-    return tuple(f"{name}={policy}" for name, policy in chosen.items())
+        policy_of |= {name: policy} if name else dict.fromkeys(labels, policy)
+    return tuple(f"{name}={policy}" for name, policy in policy_of.items())

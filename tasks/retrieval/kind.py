@@ -42,7 +42,7 @@ class RetrievalKind(UntrainedKind):
 
     def metric_names(self, task: TaskSpec, settings: RetrievalSettings) -> tuple[str, ...]:
         """Return the metrics of these settings."""
-        own = [f"r@{k}" for k in settings.ks] + ["mean_rank", "median_rank"]
+        of_reports = [f"r@{k}" for k in settings.ks] + ["mean_rank", "median_rank"]
         worth = ("p", "hit", "ndcg") if settings.labels else ()
-        shared = [f"{name}@{k}" for name in worth for k in settings.ks]
-        return tuple(f"{side}_{name}" for side in ("i2t", "t2i") for name in own + shared)
+        of_labels = [f"{name}@{k}" for name in worth for k in settings.ks]
+        return tuple(f"{side}_{name}" for side in ("i2t", "t2i") for name in of_reports + of_labels)

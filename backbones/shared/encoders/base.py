@@ -69,7 +69,9 @@ class EncoderNetwork(nn.Module, ABC):
 def _statistics_fixed(module: nn.Module) -> Iterator[None]:
     """Keep the running statistics of every BatchNorm as they are: a second forward pass must not
     move them again."""
-    norms = [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+    norms = [
+        layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)
+    ]
     momenta = [norm.momentum for norm in norms]
     try:
         for norm in norms:
@@ -94,8 +96,10 @@ class LoadedBackbone:
         self.architecture = facts.name
         self.family: Literal["resnet", "vit"] = facts.family
         self.input: InputSpec = facts.input
-        self.pooled_dim, self.patch_dim = facts.pooled_dim, facts.patch_dim
-        self.pyramid_channels, self.pyramid_strides = facts.pyramid_channels, facts.pyramid_strides
+        self.pooled_dim = facts.pooled_dim
+        self.patch_dim = facts.patch_dim
+        self.pyramid_channels = facts.pyramid_channels
+        self.pyramid_strides = facts.pyramid_strides
         self.module.eval()
 
     @property

@@ -49,7 +49,7 @@ def embed(head: nn.Module, vectors: torch.Tensor, mask: torch.Tensor | None = No
     if mask is None:
         return head(rows).float().unflatten(0, vectors.shape[:-1])
     if head.training and len(rows) < 2 and world_size() == 1:
-        layers = [part for part in head.modules() if isinstance(part, nn.Linear)]
+        layers = [layer for layer in head.modules() if isinstance(layer, nn.Linear)]
         return vectors.new_zeros(
             *mask.shape,
             layers[-1].out_features if layers else vectors.shape[-1],
