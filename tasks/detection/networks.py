@@ -66,20 +66,18 @@ class MaskedYOLOHead(YOLOV3Head):
         )
         target, mask, background = self._targets(truth, level, outputs)
         x, y, confidence = (outputs[..., channel].sigmoid() for channel in (0, 1, 4))
-        xy = binary_cross_entropy(x * mask, target[..., 0] * mask) + binary_cross_entropy(
-            y * mask, target[..., 1] * mask
-        )
-        wh = mse_loss(outputs[..., 2] * mask, target[..., 2] * mask) + mse_loss(
-            outputs[..., 3] * mask, target[..., 3] * mask
-        )
+        x_loss = binary_cross_entropy(x * mask, target[..., 0] * mask)
+        y_loss = binary_cross_entropy(y * mask, target[..., 1] * mask)
+        width_loss = mse_loss(outputs[..., 2] * mask, target[..., 2] * mask)
+        height_loss = mse_loss(outputs[..., 3] * mask, target[..., 3] * mask)
         conf = binary_cross_entropy(confidence * mask, mask)
         conf = conf + 0.5 * binary_cross_entropy(
             confidence * background, torch.zeros_like(background)
         )
         classes = outputs[..., 5:].sigmoid() * mask[..., None]
         return {
-            "xy": 2.5 * xy,
-            "wh": 2.5 * wh,
+            "xy": 2.5 * (x_loss + y_loss),
+            "wh": 2.5 * (width_loss + height_loss),
             "conf": conf,
             "cls": binary_cross_entropy(classes, target[..., 5:]),
         }
@@ -101,9 +99,8 @@ class MaskedYOLOHead(YOLOV3Head):
             overlap = _shape_iou(size, anchors)
             box, anchor = (overlap > self.ignore_iou).nonzero(as_tuple=True)
             background[image, anchor, row[box], column[box]] = 0
-            for k, best in enumerate(
-                overlap.argmax(dim=1).tolist()
-            ):  # of two boxes in one place the later counts
+            # of two boxes in one place the later counts
+            for k, best in enumerate(overlap.argmax(dim=1).tolist()):
                 cell = (image, best, int(row[k]), int(column[k]))
                 mask[cell] = 1
                 target[cell] = 0
@@ -123,7 +120,8 @@ class MaskedYOLOHead(YOLOV3Head):
             for maps in pred_maps
         ]
         objectness = torch.cat([maps[:, :, 4].flatten(1) for maps in shaped], dim=1)
-        floor = objectness.topk(min(cfg.nms_pre, objectness.shape[1]), dim=1).values[:, -1]
+        count = min(cfg.nms_pre, objectness.shape[1])
+        floor = objectness.topk(count, dim=1).values[:, -1]
         read = [self._readable(maps, floor) for maps in shaped]
         maps = [level.reshape(len(level), -1, *level.shape[3:]) for level in read]
         cfg = type(cfg)({**cfg, "nms_pre": objectness.shape[1] * self.num_classes})
@@ -145,6 +143,7 @@ def _shape_iou(size: Tensor, anchors: Tensor) -> Tensor:
     """Return the IoU [n, A] of sizes [n, 2] and anchors [A, 2] laid on one corner, counting both
     end pixels (+1)."""
     inner = torch.minimum(size[:, None], anchors[None]) + 1
-    areas = [(sides + 1).prod(dim=-1) for sides in (size[:, None], anchors[None])]
+    areas = (size[:, None] + 1).prod(dim=-1)
+    anchor_areas = (anchors[None] + 1).prod(dim=-1)
     common = inner.prod(dim=-1)
-    return common / (areas[0] + areas[1] - common + 1e-16)
+    return common / (areas + anchor_areas - common + 1e-16)

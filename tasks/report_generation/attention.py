@@ -28,7 +28,8 @@ def example_rows(named: np.ndarray) -> np.ndarray:
     """Return up to EXAMPLES reports to show: from those that name most observations to those that
     name none."""
     order = np.argsort(-named.sum(axis=1), kind="stable")
-    places = np.linspace(0, len(order) - 1, min(EXAMPLES, len(order))).round().astype(int)
+    count = min(EXAMPLES, len(order))
+    places = np.linspace(0, len(order) - 1, count).round().astype(int)
     return order[np.unique(places)]
 
 
@@ -37,15 +38,10 @@ def look(
 ) -> dict[str, np.ndarray]:
     """Return arrays `look:rows` [e], `look:words` [e, T] (blank behind the end) and `look:maps`
     float16 [e, T, images, h, w]."""
-    looks = [item for item in writer.looks(studies, rows, [texts[row] for row in rows]) if item[0]]
+    looks = writer.looks(studies, rows, [texts[row] for row in rows])
+    looks = [(words, maps) for words, maps in looks if words]
     if len(looks) < len(rows):
-        rows = np.array(
-            [
-                row
-                for row, text in zip(rows, (texts[row] for row in rows), strict=True)
-                if text.split()
-            ]
-        )
+        rows = np.array([row for row in rows if texts[row].split()])
     if not looks:
         return {}
     longest = max(len(words) for words, _ in looks)

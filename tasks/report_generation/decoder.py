@@ -148,7 +148,8 @@ class ReportDecoder(nn.Module):
 
 def _sinusoid(length: int, width: int) -> Tensor:
     """Return fixed positions [length, width] (Vaswani et al. 2017)."""
-    angle = torch.arange(length)[:, None] / 10000 ** (torch.arange(0, width, 2) / width)
+    wavelength = 10000 ** (torch.arange(0, width, 2) / width)
+    angle = torch.arange(length)[:, None] / wavelength
     return torch.stack([angle.sin(), angle.cos()], 2).flatten(1)
 
 

@@ -56,7 +56,8 @@ class ConstantReport:
         parts = [split_sentences(text) for text in texts]
         counts = Counter(sentence for sentences in parts for sentence in set(sentences))
         ranked = sorted(counts, key=lambda sentence: (-counts[sentence], sentence))
-        commonest = ranked[: max(1, round(float(np.mean([len(sentences) for sentences in parts]))))]
+        length = float(np.mean([len(sentences) for sentences in parts]))
+        commonest = ranked[: max(1, round(length))]
         return cls(f" {STOP} ".join(commonest) + f" {STOP}")
 
     def write(self, studies: Studies) -> list[str]:

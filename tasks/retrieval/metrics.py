@@ -72,11 +72,11 @@ def label_values(
         rows = slice(start, start + step)
         block = _block(scores[rows], kind_of[rows], worth, most)
         for k in ks:
-            cut = min(k, items) - 1
-            shares = (block.hits[:, min(k, items) - 1], block.miss[:, min(k, items) - 1])
-            metrics[f"p@{k}"][rows] = shares[0] / (k if whole_k else min(k, items))
-            metrics[f"hit@{k}"][rows] = 1 - shares[1]
-            metrics[f"ndcg@{k}"][rows] = ratio(block.dcg[:, cut], ideal[kind_of[rows], cut])
+            taken = min(k, items)
+            last = taken - 1
+            metrics[f"p@{k}"][rows] = block.hits[:, last] / (k if whole_k else taken)
+            metrics[f"hit@{k}"][rows] = 1 - block.miss[:, last]
+            metrics[f"ndcg@{k}"][rows] = ratio(block.dcg[:, last], ideal[kind_of[rows], last])
     return metrics
 
 
@@ -103,11 +103,12 @@ def _block(scores: np.ndarray, kind_of: np.ndarray, worth: Relevance, most: int)
     top, values = _top(scores, most)
     relevant = worth.relevant[kind_of[:, None], top]
     hits = np.cumsum(relevant, axis=1).astype(float)
-    dcg = np.cumsum(worth.gain[kind_of[:, None], top] * _discounts(most), axis=1)
+    gain = worth.gain[kind_of[:, None], top]
+    dcg = np.cumsum(gain * _discounts(most), axis=1)
     block = _Block(hits, (hits == 0).astype(float), dcg)
-    tied = (values[:, 1:] == values[:, :-1]).any(axis=1) | (
-        (scores == values[:, -1:]).sum(axis=1) > 1
-    )
+    tied_inside = (values[:, 1:] == values[:, :-1]).any(axis=1)
+    tied_at_the_end = (scores == values[:, -1:]).sum(axis=1) > 1
+    tied = tied_inside | tied_at_the_end
     for row in np.flatnonzero(tied):
         kind = kind_of[row]
         exact = _expected(scores[row], worth.relevant[kind], worth.gain[kind], most)
@@ -138,17 +139,18 @@ def _expected(
     """
     order = np.argsort(-scores, kind="stable")
     ranked = scores[order]
-    starts = np.flatnonzero(np.append(True, ranked[1:] != ranked[:-1]))
+    is_first = np.append(True, ranked[1:] != ranked[:-1])
+    starts = np.flatnonzero(is_first)
     sizes = np.diff(np.append(starts, len(ranked)))
     of_group = np.add.reduceat(relevant[order].astype(int), starts)
     hits = np.repeat(of_group / sizes, sizes)[:most].cumsum()
-    mean_gain = np.repeat(np.add.reduceat(gain[order], starts) / sizes, sizes)[:most]
+    gain_of_group = np.add.reduceat(gain[order], starts)
+    mean_gain = np.repeat(gain_of_group / sizes, sizes)[:most]
     miss = np.zeros(most)
     for start, size, count in zip(starts, sizes, of_group, strict=True):
         end = min(start + size, most)
-        miss[start:end] = [
-            comb(size - count, taken) / comb(size, taken) for taken in range(1, end - start + 1)
-        ]
+        draws = range(1, end - start + 1)
+        miss[start:end] = [comb(size - count, taken) / comb(size, taken) for taken in draws]
         if count or end == most:
             break  # a relevant one is found in this group for certain, once all of it is taken
     return hits, miss, (mean_gain * _discounts(most)).cumsum()
@@ -164,7 +166,8 @@ def own_values(
     that such a one is among the first k, `rank` its expected place (from 1), both over all orders
     of ties.
     """
-    metrics = {"rank": np.empty(len(scores)), **{f"r@{k}": np.empty(len(scores)) for k in ks}}
+    names = ("rank", *(f"r@{k}" for k in ks))
+    metrics = {name: np.empty(len(scores)) for name in names}
     step = max(1, BLOCK // scores.shape[1])
     for start in range(0, len(scores), step):
         rows = slice(start, start + step)
@@ -176,15 +179,18 @@ def own_values(
         good = (equal & mine).sum(axis=1)
         metrics["rank"][rows] = above + (tied + 1) / (good + 1)
         for k in ks:
-            metrics[f"r@{k}"][rows] = 1 - _none_taken(tied, good, np.clip(k - above, 0, tied))
+            taken = np.clip(k - above, 0, tied)
+            metrics[f"r@{k}"][rows] = 1 - _none_taken(tied, good, taken)
     return metrics
 
 
 def _none_taken(size: np.ndarray, good: np.ndarray, taken: np.ndarray) -> np.ndarray:
     """Return the chance that `taken` of `size` draws without return hold none of the `good`."""
     chance = np.ones(len(size))
-    for i in np.flatnonzero(taken):
-        chance[i] = comb(int(size[i] - good[i]), int(taken[i])) / comb(int(size[i]), int(taken[i]))
+    for row in np.flatnonzero(taken):
+        draws = int(taken[row])
+        without = comb(int(size[row] - good[row]), draws)
+        chance[row] = without / comb(int(size[row]), draws)
     return chance
 
 

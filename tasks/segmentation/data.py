@@ -38,10 +38,10 @@ def scale_rotate(images: Tensor, masks: Tensor, rng: np.random.Generator) -> tup
     zero = np.zeros(n)
     cosine = np.cos(angle) / zoom
     sine = np.sin(angle) / zoom
-    theta = np.stack([np.stack([cosine, -sine, zero], -1), np.stack([sine, cosine, zero], -1)], 1)
-    grid = torch.nn.functional.affine_grid(
-        torch.from_numpy(theta).float(), list(images.shape), align_corners=False
-    )
+    across = np.stack([cosine, -sine, zero], -1)
+    down = np.stack([sine, cosine, zero], -1)
+    theta = torch.from_numpy(np.stack([across, down], 1)).float()
+    grid = torch.nn.functional.affine_grid(theta, list(images.shape), align_corners=False)
     return _sample(images, grid, "bilinear"), _sample(masks, grid, "nearest")
 
 

@@ -196,15 +196,11 @@ class Validation:
             segmentor, self.source, self.settings.batch_size, self.device
         ):
             masks = self.source.subset.get(Masks)[rows]
-            classes = range(masks.shape[1])
-            counts.append(
-                np.stack(
-                    [
-                        operating.threshold_counts(probabilities[:, c], masks[:, c], thresholds)
-                        for c in classes
-                    ]
-                )
-            )
+            per_class = [
+                operating.threshold_counts(probabilities[:, c], masks[:, c], thresholds)
+                for c in range(masks.shape[1])
+            ]
+            counts.append(np.stack(per_class))
             targets.append(masks.sum(axis=(2, 3), dtype=np.int64).T)
         return np.concatenate(counts, axis=1), np.concatenate(targets, axis=1)
 

@@ -55,9 +55,11 @@ def threshold_counts(
     above = np.searchsorted(
         thresholds.astype(np.float32), probabilities.reshape(n, -1), side="left"
     )
-    key = (np.arange(n)[:, None] * 2 + target.reshape(n, -1).astype(np.int64)) * bins + above
+    image_and_truth = np.arange(n)[:, None] * 2 + target.reshape(n, -1).astype(np.int64)
+    key = image_and_truth * bins + above
     histogram = np.bincount(key.ravel(), minlength=n * 2 * bins).reshape(n, 2, bins)
-    at_least = histogram[:, :, ::-1].cumsum(axis=-1)[:, :, ::-1][:, :, 1:]
+    from_above = histogram[:, :, ::-1].cumsum(axis=-1)
+    at_least = from_above[:, :, ::-1][:, :, 1:]
     return np.stack([at_least[:, 1], at_least.sum(axis=1)], axis=-1)
 
 
@@ -70,14 +72,12 @@ def choose(
     per image.
     """
     weights = np.ones((1, len(target)))
-    candidates = [
-        Choice(
-            OperatingPoint(float(t), float(a)), *_figures(counts[:, k], target, pixels, a, weights)
-        )
-        for k, t in enumerate(thresholds)
-        for a in areas
-    ]
-    return max(candidates, key=lambda choice: choice.score)
+    choices = []
+    for k, threshold in enumerate(thresholds):
+        for area in areas:
+            figures = _figures(counts[:, k], target, pixels, area, weights)
+            choices.append(Choice(OperatingPoint(float(threshold), float(area)), *figures))
+    return max(choices, key=lambda choice: choice.score)
 
 
 def _figures(
@@ -102,4 +102,5 @@ def apply(probabilities: np.ndarray, points: tuple[OperatingPoint, ...]) -> np.n
     threshold = np.array([point.threshold for point in points], dtype=np.float32)[:, None, None]
     smallest = np.array([point.min_area for point in points]) * np.prod(probabilities.shape[-2:])
     masks = probabilities > threshold
-    return masks & (masks.sum(axis=(-2, -1)) >= smallest)[..., None, None]
+    large_enough = masks.sum(axis=(-2, -1)) >= smallest
+    return masks & large_enough[..., None, None]

@@ -139,7 +139,8 @@ def prompt_set(label: str) -> tuple[str, ...]:
             f"there is no prompt set for '{label}'.",
             f"Sets: {', '.join(SETS)}; or use prompts=ensemble.",
         )
-    return tuple(" ".join(word for word in words if word) for words in product(*SETS[label]))
+    combinations = product(*SETS[label])
+    return tuple(" ".join(filter(None, words)) for words in combinations)
 
 
 def phrase(label: str) -> str:
@@ -161,18 +162,13 @@ def build(kind: str, label: str, count: int | None, rng: np.random.Generator) ->
     """
     if kind == "sets":
         every = prompt_set(label)
-        numbers = (
-            range(len(every))
-            if count is None
-            else sorted(rng.permutation(len(every))[:count].tolist())
-        )
-        return ClassPrompts(tuple(every[i] for i in numbers))
-    positive = tuple(
-        sentence(template, label) for template in (TEMPLATES[:1] if kind == "single" else TEMPLATES)
+        if count is None:
+            return ClassPrompts(every)
+        numbers = sorted(rng.permutation(len(every))[:count].tolist())
+        return ClassPrompts(tuple(every[number] for number in numbers))
+    templates = TEMPLATES[:1] if kind == "single" else TEMPLATES
+    negations = NEGATIVE_TEMPLATES if kind == "pairs" else ()
+    return ClassPrompts(
+        tuple(sentence(template, label) for template in templates),
+        tuple(sentence(template, label) for template in negations),
     )
-    negative = (
-        tuple(sentence(template, label) for template in NEGATIVE_TEMPLATES)
-        if kind == "pairs"
-        else ()
-    )
-    return ClassPrompts(positive, negative)

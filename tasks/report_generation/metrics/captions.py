@@ -59,7 +59,9 @@ def meteor(statistics: np.ndarray) -> Statistic:
     both. As in the program, a report that equals its reference has no fragments.
     """
     table = np.asarray(statistics, float).copy()
-    table[(table[:, 21:23] == table[:, 0:2]).all(axis=1) & (table[:, 20] == 1), 20] = 0
+    all_matched = (table[:, 21:23] == table[:, 0:2]).all(axis=1)
+    equal = all_matched & (table[:, 20] == 1)
+    table[equal, 20] = 0
     return lambda weights: _meteor(weighted_sums(table, weights))
 
 
@@ -70,9 +72,8 @@ def _meteor(sums: np.ndarray) -> np.ndarray:
     stages = sums[:, 4:20].reshape(-1, 4, 2, 2)
     content = stages[:, :, 0]
     function = stages[:, :, 1]
-    weighed = np.einsum(
-        "s,rsk->rk", np.array(METEOR_STAGES), DELTA * content + (1 - DELTA) * function
-    )
+    words = DELTA * content + (1 - DELTA) * function
+    weighed = np.einsum("s,rsk->rk", np.array(METEOR_STAGES), words)
     sizes = DELTA * (lengths - functions) + (1 - DELTA) * functions
     precision = ratio(weighed[:, 0], sizes[:, 0], 0.0)
     recall = ratio(weighed[:, 1], sizes[:, 1], 0.0)

@@ -34,28 +34,29 @@ def clinical_statistics(hypothesis: np.ndarray, reference: np.ndarray) -> dict[s
     What divides by nothing counts as 0, as the field does (scikit-learn's zero_division=0): an
     observation that neither text names has F1 0, and so has a report in which neither names any.
     """
-    parts = np.concatenate(
-        [hypothesis & reference, hypothesis & ~reference, ~hypothesis & reference], axis=1
-    )
+    matched = hypothesis & reference
+    invented = hypothesis & ~reference
+    missed = ~hypothesis & reference
+    parts = np.concatenate([matched, invented, missed], axis=1)
     counts = Once(lambda weights: weighted_sums(parts, weights).reshape(len(weights), 3, -1))
     functions: dict[str, Statistic] = {}
     for suffix, observations in (("", FOURTEEN), ("_abnormal", ABNORMAL), ("_5", FIVE)):
         for number, score in enumerate(("precision", "recall", "f1")):
             functions[f"ce_{score}_micro{suffix}"] = _pooled(counts, observations, number)
             functions[f"ce_{score}_macro{suffix}"] = _averaged(counts, observations, number)
-    functions |= {
-        f"ce_{name}_example": partial(weighted_mean, values)
-        for name, values in _per_example(hypothesis, reference).items()
-    }
-    return functions | {
-        f"ce_f1:{name}": _single(counts, number) for number, name in enumerate(OBSERVATIONS)
-    }
+    for name, values in _per_example(hypothesis, reference).items():
+        functions[f"ce_{name}_example"] = partial(weighted_mean, values)
+    for number, name in enumerate(OBSERVATIONS):
+        functions[f"ce_f1:{name}"] = _single(counts, number)
+    return functions
 
 
 def _scores(
     tp: np.ndarray, fp: np.ndarray, fn: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return ratio(tp, tp + fp, 0.0), ratio(tp, tp + fn, 0.0), ratio(2 * tp, 2 * tp + fp + fn, 0.0)
+    precision = ratio(tp, tp + fp, 0.0)
+    recall = ratio(tp, tp + fn, 0.0)
+    return precision, recall, ratio(2 * tp, 2 * tp + fp + fn, 0.0)
 
 
 def _pooled(counts: Once[np.ndarray], chosen: tuple[int, ...], place: int) -> Statistic:

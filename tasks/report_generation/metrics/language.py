@@ -110,11 +110,15 @@ def distinct(grams: np.ndarray, reports: int) -> Statistic:
 
     def block(weights: np.ndarray) -> np.ndarray:
         """Return how many different n-grams the resampled reports hold, [R]."""
-        return np.asarray(((weights > 0).astype(float) @ there) > 0).sum(axis=1).astype(float)
+        times = (weights > 0).astype(float) @ there
+        return np.asarray(times > 0).sum(axis=1).astype(float)
 
-    return lambda weights: ratio(
-        in_blocks(block, weights, max(1, different)), weighted_sums(totals[:, None], weights)[:, 0]
-    )
+    def share(weights: np.ndarray) -> np.ndarray:
+        """Return the different n-grams by all, [R]."""
+        counts = in_blocks(block, weights, max(1, different))
+        return ratio(counts, weighted_sums(totals[:, None], weights)[:, 0])
+
+    return share
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> Statistic:
