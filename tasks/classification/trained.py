@@ -155,14 +155,15 @@ def logits(network: Network, inputs: Source, device: str, batch: int = 64) -> np
 
 
 def train_head(
-    backbone: Backbone, known: Labelled, held_out: Labelled, context: CellContext
+    backbone: Backbone, training: Labelled, validation: Labelled, context: CellContext
 ) -> tuple[Scorer, dict[str, Any]]:
     """Train the head (and with `head=finetune` a copy of the encoder); resume from
     `context.work_dir`."""
     settings: ClassificationSettings = context.settings
     cache = FeatureCache(backbone, context)
     sources = [
-        source(labelled.subset, labelled.values, cache, settings) for labelled in (known, held_out)
+        source(labelled.subset, labelled.values, cache, settings)
+        for labelled in (training, validation)
     ]
     network = Network(backbone, len(settings.labels), settings, context.seed).to(context.device)
     summary = _run(network, sources[0], sources[1], context)
@@ -177,17 +178,19 @@ def train_head(
     }
 
 
-def _run(network: Network, known: Source, held_out: Source, context: CellContext) -> TrainSummary:
+def _run(
+    network: Network, training: Source, validation: Source, context: CellContext
+) -> TrainSummary:
     settings: ClassificationSettings = context.settings
     monitored = settings.monitor != "none"
 
     def evaluate(model: nn.Module) -> dict[str, float]:
         """Return what the trainer watches on the validation images."""
-        return validate(network, held_out, settings, context.device)
+        return validate(network, validation, settings, context.device)
 
     return train(
         network,
-        Batches(known, settings, context.device),
+        Batches(training, settings, context.device),
         settings.plan(context.seed),
         context.work_dir,
         evaluate=evaluate if monitored else None,

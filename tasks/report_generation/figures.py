@@ -94,24 +94,18 @@ def _lines_of_row(predictions: Mapping[str, Predictions], row: int) -> list[list
         for name, method in predictions.items()
     }
     named_by_any = np.any(list(named_by.values()), axis=0)
-    texts = "reference" in first.table
-    reference = (
-        _sentences(str(first.table["reference"].iloc[row]), truth, named_by_any, MISSED)
-        if texts
-        else []
-    )
-    columns = [reference or _findings(truth, named_by_any, MISSED)]
+    if "reference" in first.table:
+        reference = str(first.table["reference"].iloc[row])
+        columns = [_sentences(reference, truth, named_by_any, MISSED)]
+    else:
+        columns = [_findings(truth, named_by_any, MISSED)]
     for name, method in predictions.items():
-        written = (
-            _sentences(str(method.table["hypothesis"].iloc[row]), named_by[name], truth, INVENTED)
-            if "hypothesis" in method.table
-            else None
-        )
-        columns.append(
-            _findings(named_by[name], truth, INVENTED)
-            if written is None
-            else written + _missed(truth & ~named_by[name])
-        )
+        named = named_by[name]
+        if "hypothesis" in method.table:
+            written = _sentences(str(method.table["hypothesis"].iloc[row]), named, truth, INVENTED)
+            columns.append(written + _missed(truth & ~named))
+        else:
+            columns.append(_findings(named, truth, INVENTED))
     return columns
 
 

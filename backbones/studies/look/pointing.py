@@ -56,26 +56,24 @@ def play(lesions: Lesions, maps: Mapping[str, np.ndarray | None]) -> Game:
     split.
     """
     size = lesions.masks.shape[-1]
-    values = {
+    hits_of: dict[str, np.ndarray] = {
         CHANCE: lesions.masks.mean(axis=(1, 2)),
         PRIOR: hits(lesions.masks, peaks(lesions.prior, size)[lesions.classes]),
-        **{
-            name: hits(lesions.masks, peaks(maps_of_method, size))
-            for name, maps_of_method in maps.items()
-            if maps_of_method is not None
-        },
     }
+    for name, heat in maps.items():
+        if heat is not None:
+            hits_of[name] = hits(lesions.masks, peaks(heat, size))
     weights = cluster_weights(lesions.patients)
     members = {lesions.names[kind]: [lesions.classes == kind] for kind in lesions.frequent()}
     if len(members) > 1:
-        members[MEAN] = [maps_of_method for groups in members.values() for maps_of_method in groups]
-    return {
-        finding: {
-            name: mean_estimate([_accuracy(maps_of_method, groups)], weights)
-            for name, maps_of_method in values.items()
+        members[MEAN] = [group for groups in members.values() for group in groups]
+    game: dict[str, dict[str, Estimate]] = {}
+    for finding, groups in members.items():
+        game[finding] = {
+            name: mean_estimate([_accuracy(values, groups)], weights)
+            for name, values in hits_of.items()
         }
-        for finding, groups in members.items()
-    }
+    return game
 
 
 def _accuracy(values: np.ndarray, groups: Sequence[np.ndarray]) -> Statistic:
