@@ -36,6 +36,26 @@ def _main_pieces(mask: np.ndarray, share: float) -> np.ndarray:
     return np.isin(labels, 1 + np.flatnonzero(areas >= share * areas.max()))
 
 
+_RETREATS = {
+    "apical": (8, 30),
+    "apicolateral": (32, 48),
+    "lateral": (82, 34),
+    "basal": (125, 24),
+}
+"""Direction from the hilum in which the lung retreats, in degrees from the apex, and its width."""
+
+
+def _bell(distance: np.ndarray, width: float) -> np.ndarray:
+    return np.exp(-((distance / width) ** 2))
+
+
+def _along_and_across(
+    dx: np.ndarray, dy: np.ndarray, cosine: float, sine: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return offsets along a direction and across it."""
+    return dx * cosine + dy * sine, -dx * sine + dy * cosine
+
+
 def _pneumothorax(body: Body, finding: Finding, rng: np.random.Generator) -> None:
     """Shrink the lung towards its hilum: vessels end at the pleural line, beyond it there is only
     air."""
@@ -48,7 +68,8 @@ def _pneumothorax(body: Body, finding: Finding, rng: np.random.Generator) -> Non
     qy = (hy + (y - hy) / (1 - retreat)).astype(np.float32)
     collapsed = cv2.remap(lung.astype(np.float32), qx, qy, cv2.INTER_LINEAR)
     space = lung & (collapsed < 0.5) & (body.air[side] > 12)
-    space = cv2.morphologyEx(space.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
+    square = np.ones((3, 3), np.uint8)
+    space = cv2.morphologyEx(space.astype(np.uint8), cv2.MORPH_OPEN, square) > 0
     outside = np.clip((1 - collapsed) * lung, 0, 1)
     vessels = cv2.remap(body.vessels[side], qx, qy, cv2.INTER_LINEAR) * (1 + 0.3 * retreat)
     body.vessels[side] = vessels * (1 - outside)
@@ -68,19 +89,17 @@ def _retreat(body: Body, finding: Finding, rng: np.random.Generator) -> np.ndarr
     hx, hy = body.view.points[f"hilum_{finding.side}"]
     x, y = grid()
     angle = np.rad2deg(np.arctan2((x - hx) * _outward(finding.side), hy - y))
-    centre = {"apical": 8, "apicolateral": 32, "lateral": 82, "basal": 125}[
-        finding.location
-    ] + rng.normal(0, 7)
-    spread = {"apical": 30, "apicolateral": 48, "lateral": 34, "basal": 24}[finding.location] * (
-        0.8 + 0.5 * finding.amount
-    )
+    direction, width = _RETREATS[finding.location]
+    centre = direction + rng.normal(0, 7)
+    spread = width * (0.8 + 0.5 * finding.amount)
     depth = 0.1 + 0.42 * finding.amount**1.2
-    waves = 1 + 0.1 * np.sin(np.deg2rad(angle * rng.uniform(2, 5) + rng.uniform(0, 360)))
-    retreat = depth * np.exp(-(((angle - centre) / spread) ** 2)) * waves
+    phase = angle * rng.uniform(2, 5) + rng.uniform(0, 360)
+    waves = 1 + 0.1 * np.sin(np.deg2rad(phase))
+    retreat = depth * _bell(angle - centre, spread) * waves
     if rng.random() < 0.25:
         second = centre + rng.choice([-1, 1]) * rng.uniform(70, 95)
-        retreat = np.maximum(retreat, 0.8 * depth * np.exp(-(((angle - second) / 16) ** 2)))
-    medial = np.where(angle < -8, np.exp(-(((angle + 8) / 12) ** 2)), 1.0)
+        retreat = np.maximum(retreat, 0.8 * depth * _bell(angle - second, 16))
+    medial = np.where(angle < -8, _bell(angle + 8, 12), 1.0)
     return np.clip(retreat * medial, 0, 0.6).astype(np.float32)
 
 
@@ -90,9 +109,8 @@ def _pleural_line(lung: np.ndarray, collapsed: np.ndarray, thickness: float) -> 
     inside = (collapsed > 0.5).astype(np.uint8)
     edge = cv2.morphologyEx(inside, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
     wall = cv2.erode(lung.astype(np.uint8), np.ones((5, 5), np.uint8))
-    return cv2.GaussianBlur(
-        np.bitwise_and(edge, wall).astype(np.float32), (0, 0), 0.8
-    ) * np.float32(thickness * 2.2)
+    line = np.bitwise_and(edge, wall).astype(np.float32)
+    return cv2.GaussianBlur(line, (0, 0), 0.8) * np.float32(thickness * 2.2)
 
 
 def _effusion(body: Body, finding: Finding, rng: np.random.Generator) -> None:
@@ -105,17 +123,16 @@ def _effusion(body: Body, finding: Finding, rng: np.random.Generator) -> None:
     wall = float(columns[0 if side == "right" else -1])
     inner = float(columns[-1 if side == "right" else 0])
     t = np.clip((x - wall) / (inner - wall), 0, 1)
-    bottom = float(np.flatnonzero((body.lung[side] & (np.abs(t - 0.1) < 0.1)).any(1))[-1])
+    lateral = body.lung[side] & (np.abs(t - 0.1) < 0.1)
+    bottom = float(np.flatnonzero(lateral.any(1))[-1])
     height = 16 + 150 * finding.amount**1.2
     sag = rng.uniform(0.8, 1.1) - 0.75 * finding.amount
-    level = (
-        bottom
-        - height * (1 - sag * (1 - (1 - t) ** 2.2) + 0.1 * finding.amount * t**4)
-        + 1.5 * noise(rng, 40)
-    )
+    meniscus = 1 - sag * (1 - (1 - t) ** 2.2) + 0.1 * finding.amount * t**4
+    level = bottom - height * meniscus + 1.5 * noise(rng, 40)
     blur = 3 + 5 * rng.random() + 4 * (1 - finding.contrast)
     share = _sigmoid((y - level) / blur)
-    veil = 0.12 * finding.amount * rng.random() * np.clip((y - SIZE * 0.3) / (0.3 * SIZE), 0, 1)
+    below = np.clip((y - SIZE * 0.3) / (0.3 * SIZE), 0, 1)
+    veil = 0.12 * finding.amount * rng.random() * below
     mask = body.lung[side] & (share > 0.5)
     body.fill(side, (0.72 + 0.25 * finding.contrast) * share + veil, pleural=True)
     body.add_mask("effusion", _main_pieces(mask, 0.5))
@@ -127,12 +144,11 @@ def _lobe_spot(
     """Return a random point (x, y) where the lobe is deep and the lung is seen."""
     path = body.lobe(lobe)
     side = lobe.split(maxsplit=1)[0]
-    room = cv2.erode(
-        (body.lung[side] & (path > share * path.max())).astype(np.uint8), np.ones((9, 9), np.uint8)
-    )
+    deep = body.lung[side] & (path > share * path.max())
+    room = cv2.erode(deep.astype(np.uint8), np.ones((9, 9), np.uint8))
     ys, xs = np.nonzero(room if room.any() else (path > 0.8 * path.max()))
-    n = int(rng.integers(len(xs)))
-    return float(xs[n]), float(ys[n])
+    pixel = int(rng.integers(len(xs)))
+    return float(xs[pixel]), float(ys[pixel])
 
 
 def _consolidation(body: Body, finding: Finding, rng: np.random.Generator) -> None:
@@ -143,8 +159,7 @@ def _consolidation(body: Body, finding: Finding, rng: np.random.Generator) -> No
     size = 12 + 34 * finding.amount
     turn = rng.uniform(0, np.pi)
     ratio = rng.uniform(0.6, 1)
-    u = (x - cx) * np.cos(turn) + (y - cy) * np.sin(turn)
-    v = -(x - cx) * np.sin(turn) + (y - cy) * np.cos(turn)
+    u, v = _along_and_across(x - cx, y - cy, np.cos(turn), np.sin(turn))
     r = np.sqrt(u**2 + (v / ratio) ** 2) / size
     cloud = _sigmoid((1 - r + 0.3 * noise(rng, 22) + 0.1 * noise(rng, 9)) * 5)
     path = cv2.GaussianBlur(body.lobe(lobe), (0, 0), 2)
@@ -153,9 +168,8 @@ def _consolidation(body: Body, finding: Finding, rng: np.random.Generator) -> No
         0.9 + 0.1 * noise(rng, 11) + 0.06 * noise(rng, 5)
     )
     share = np.clip(strength, 0.05, 0.9) * cloud * inside
-    body.fill(
-        finding.side, share * np.clip(1.2 * path / np.maximum(body.air[finding.side], 20), 0, 1.3)
-    )
+    depth = np.clip(1.2 * path / np.maximum(body.air[finding.side], 20), 0, 1.3)
+    body.fill(finding.side, share * depth)
     body.add_mask("consolidation", body.lung[finding.side] & (cloud * inside > 0.45))
 
 
@@ -176,21 +190,14 @@ def _atelectasis(body: Body, finding: Finding, rng: np.random.Generator) -> None
         bend = rng.normal(0, 0.004)
         t = np.linspace(-length / 2, length / 2, 12)
         line = np.stack([cx + t, cy + slope * t + bend * t * t], 1)
-        cv2.polylines(
-            canvas,
-            [np.round(line * 8).astype(np.int32)],
-            False,
-            (255,),
-            int(rng.integers(1, 4)),
-            cv2.LINE_AA,
-            3,
-        )
+        points = np.round(line * 8).astype(np.int32)
+        width = int(rng.integers(1, 4))
+        cv2.polylines(canvas, [points], False, (255,), width, cv2.LINE_AA, 3)
     canvas[~body.lung[side]] = 0
     band = cv2.GaussianBlur(canvas.astype(np.float32) / 255, (0, 0), 0.9)
     body.extra += band * np.float32(5 + 13 * finding.contrast)
-    body.add_mask(
-        "atelectasis", (cv2.dilate(canvas, np.ones((3, 3), np.uint8)) > 80) & body.lung[side]
-    )
+    thicker = cv2.dilate(canvas, np.ones((3, 3), np.uint8))
+    body.add_mask("atelectasis", (thicker > 80) & body.lung[side])
 
 
 def _basal_patch(body: Body, finding: Finding, rng: np.random.Generator, base: float) -> None:
@@ -201,7 +208,8 @@ def _basal_patch(body: Body, finding: Finding, rng: np.random.Generator, base: f
     size = 18 + 26 * finding.amount
     r = np.sqrt(((x - cx) / (1.5 * size)) ** 2 + ((y - base - 4) / (0.7 * size)) ** 2)
     streaks = cv2.GaussianBlur(noise(rng, 7), (0, 0), sigmaX=9, sigmaY=2)
-    share = _sigmoid((1 - r + 0.15 * noise(rng, 20)) * 5) * np.clip(0.8 + 0.4 * streaks, 0.3, 1.2)
+    cloud = _sigmoid((1 - r + 0.15 * noise(rng, 20)) * 5)
+    share = cloud * np.clip(0.8 + 0.4 * streaks, 0.3, 1.2)
     body.fill(side, (0.18 + 0.4 * finding.contrast) * share)
     body.add_mask("atelectasis", body.lung[side] & (r < 1))
 
@@ -214,12 +222,13 @@ def _edema(body: Body, finding: Finding, rng: np.random.Generator) -> None:
         hx, hy = body.view.points[f"hilum_{side}"]
         reach = 34 + 34 * finding.amount
         r = np.sqrt(((x - hx) / reach) ** 2 + ((y - hy - 14) / (1.6 * reach)) ** 2)
-        haze = np.exp(-(r**2)) * np.clip(1 + 0.35 * noise(rng, 24) + 0.3 * noise(rng, 9), 0.2, 2)
+        patches = np.clip(1 + 0.35 * noise(rng, 24) + 0.3 * noise(rng, 9), 0.2, 2)
+        haze = np.exp(-(r**2)) * patches
         wide = cv2.GaussianBlur(body.vessels[side], (0, 0), 1.6)
-        body.vessels[side] = (
-            body.vessels[side] * 0.75 + wide * (0.5 + 0.6 * finding.amount)
-        ).astype(np.float32)
-        body.fill(side, (0.08 + 0.25 * finding.amount) * (0.5 + 0.5 * finding.contrast) * haze)
+        vessels = body.vessels[side] * 0.75 + wide * (0.5 + 0.6 * finding.amount)
+        body.vessels[side] = vessels.astype(np.float32)
+        strength = (0.08 + 0.25 * finding.amount) * (0.5 + 0.5 * finding.contrast)
+        body.fill(side, strength * haze)
         body.add_mask("edema", body.lung[side] & (r < 1.1))
         if finding.amount > 0.4:
             body.extra += _kerley(body, side, rng)
@@ -229,9 +238,8 @@ def _kerley(body: Body, side: str, rng: np.random.Generator) -> np.ndarray:
     canvas = np.zeros((SIZE, SIZE), np.uint8)
     lung = body.lung[side]
     rows = np.flatnonzero(lung.any(1))
-    for row in np.linspace(
-        np.percentile(rows, 66), np.percentile(rows, 90), int(rng.integers(5, 10))
-    ):
+    high, low = np.percentile(rows, (66, 90))
+    for row in np.linspace(high, low, int(rng.integers(5, 10))):
         columns = np.flatnonzero(lung[int(row)])
         if len(columns) < 25:
             continue
@@ -248,13 +256,11 @@ def _cardiomegaly(body: Body, finding: Finding, rng: np.random.Generator) -> Non
 
 def heart_outline(body: Body) -> np.ndarray:
     """Return the heart without its appendages and veins, bool."""
-    half = (
-        cv2.resize(body.layers["heart"], (SIZE // 2, SIZE // 2), interpolation=cv2.INTER_AREA) > 25
-    ).astype(np.uint8)
-    opened = cv2.morphologyEx(
-        half, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (15, 15))
-    )
-    return cv2.resize(opened.astype(np.float32), (SIZE, SIZE), interpolation=cv2.INTER_LINEAR) > 0.5
+    half = (SIZE // 2, SIZE // 2)
+    small = cv2.resize(body.layers["heart"], half, interpolation=cv2.INTER_AREA) > 25
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (15, 15))
+    opened = cv2.morphologyEx(small.astype(np.uint8), cv2.MORPH_OPEN, disc).astype(np.float32)
+    return cv2.resize(opened, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR) > 0.5
 
 
 def _nodule(body: Body, finding: Finding, rng: np.random.Generator) -> None:
@@ -267,45 +273,38 @@ def _nodule(body: Body, finding: Finding, rng: np.random.Generator) -> None:
         rng.normal(0, 0.14 / n) * np.sin(n * angle + rng.uniform(0, 6.3)) for n in range(2, 8)
     )
     r = np.hypot(x - cx, y - cy) / (radius * (1 + lumps))
-    path = 2 * radius * PITCH * np.sqrt(np.clip(1 - r * r, 0, 1)) * (0.6 + 0.35 * finding.contrast)
+    thickness = 2 * radius * PITCH * np.sqrt(np.clip(1 - r * r, 0, 1))
+    path = thickness * (0.6 + 0.35 * finding.contrast)
     body.extra += cv2.GaussianBlur(path.astype(np.float32), (0, 0), 0.8)
     body.add_mask("nodule", (r < 1) & (body.air[finding.side] > 0))
 
 
 def nodule_diameter(finding: Finding) -> float:
     """Return a nodule's diameter in mm: 9 to 28 for a nodule, more for a mass."""
-    return (
-        9 + 30 * finding.amount if finding.kind == "nodule" else 31 + 60 * (finding.amount - 0.62)
-    )
+    if finding.kind == "nodule":
+        return 9 + 30 * finding.amount
+    return 31 + 60 * (finding.amount - 0.62)
 
 
 def _fracture(body: Body, finding: Finding, rng: np.random.Generator) -> None:
     """Break one rib: a dark gap across it, and a step between the ends."""
     line = body.view.ribs[f"{finding.side} {finding.location}"]
-    at = round(
-        len(line)
-        * (rng.uniform(0.25, 0.45) if finding.kind == "posterior" else rng.uniform(0.45, 0.7))
-    )
+    low, high = (0.25, 0.45) if finding.kind == "posterior" else (0.45, 0.7)
+    at = round(len(line) * rng.uniform(low, high))
     at = int(np.clip(at, 1, len(line) - 2))
     cx, cy = line[at]
     along = line[at + 1] - line[at - 1]
     along = along / max(float(np.hypot(*along)), 1e-6)
     x, y = grid()
-    u = (x - cx) * along[0] + (y - cy) * along[1]
-    v = -(x - cx) * along[1] + (y - cy) * along[0]
+    u, v = _along_and_across(x - cx, y - cy, *along)
     step = (1.6 + 3 * finding.amount) * rng.choice([-1, 1])
-    shift = step * _sigmoid(u / 0.5) * np.exp(-((u / 16) ** 2)) * np.exp(-((v / 14) ** 2))
-    gap = 1 - (0.5 + 0.4 * finding.contrast) * np.exp(-((u / 1.3) ** 2)) * (np.abs(v) < 9)
-    layer = (
-        "ribs_back"
-        if body.layers["ribs_back"][int(cy), int(cx)] > body.layers["ribs_front"][int(cy), int(cx)]
-        else "ribs_front"
-    )
+    shift = step * _sigmoid(u / 0.5) * _bell(u, 16) * _bell(v, 14)
+    gap = 1 - (0.5 + 0.4 * finding.contrast) * _bell(u, 1.3) * (np.abs(v) < 9)
+    layer = max(("ribs_front", "ribs_back"), key=lambda name: body.layers[name][int(cy), int(cx)])
     mx = (x + shift * along[1]).astype(np.float32)
     my = (y - shift * along[0]).astype(np.float32)
-    body.layers[layer] = (cv2.remap(body.layers[layer], mx, my, cv2.INTER_LINEAR) * gap).astype(
-        np.float32
-    )
+    broken = cv2.remap(body.layers[layer], mx, my, cv2.INTER_LINEAR) * gap
+    body.layers[layer] = broken.astype(np.float32)
     body.add_mask("fracture", (np.abs(u) < 11) & (np.abs(v) < 9))
 
 
