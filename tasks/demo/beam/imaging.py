@@ -66,14 +66,16 @@ def frame(study: Study, exposure: Exposure, size: int, view: str) -> tuple[np.nd
     v, u = (np.mgrid[0:size, 0:size].astype(np.float32) + 0.5) / size - 0.5
     a = np.deg2rad(exposure.angle)
     span = SIZE * exposure.zoom
-    x = (u * np.cos(a) - v * np.sin(a)) * span / study.patient.width
-    y = (u * np.sin(a) + v * np.cos(a)) * span / study.patient.height
-    bend = [
+    cosine = np.cos(a)
+    sine = np.sin(a)
+    x = (u * cosine - v * sine) * span / study.patient.width
+    y = (u * sine + v * cosine) * span / study.patient.height
+    bend_x, bend_y = (
         cv2.resize(noise(rng, 32, (64, 64)), (size, size), interpolation=cv2.INTER_CUBIC)
         for _ in range(2)
-    ]
-    x = x + SIZE * 0.51 + exposure.shift[0] + (2 + 8 * np.abs(u)) * bend[0]
-    y = y + SIZE * 0.5 + exposure.shift[1] + 5 * bend[1]
+    )
+    x = x + SIZE * 0.51 + exposure.shift[0] + (2 + 8 * np.abs(u)) * bend_x
+    y = y + SIZE * 0.5 + exposure.shift[1] + 5 * bend_y
     return x.astype(np.float32), y.astype(np.float32)
 
 
@@ -89,7 +91,8 @@ def expose(path: np.ndarray, exposure: Exposure) -> np.ndarray:
     primary = np.exp(-MU_WATER * (path - 0.00035 * path**2))
     glow = _blurred(primary, 64, 8)
     signal = primary + exposure.scatter * np.minimum(glow, 0.12)
-    signal = cv2.GaussianBlur(signal, (0, 0), max(exposure.blur * len(path) / 256, 0.2))
+    blur = max(exposure.blur * len(path) / 256, 0.2)
+    signal = cv2.GaussianBlur(signal, (0, 0), blur)
     grain = rng.standard_normal(path.shape, dtype=np.float32) / np.sqrt(exposure.photons)
     signal = signal * (1 + grain / np.sqrt(np.maximum(signal, 1e-3)))
     return _display(-np.log(np.maximum(signal, 1e-4)), exposure)
@@ -97,9 +100,8 @@ def expose(path: np.ndarray, exposure: Exposure) -> np.ndarray:
 
 def _blurred(image: np.ndarray, grid: int, sigma: float) -> np.ndarray:
     """Blur by `sigma` pixels of a coarse grid of `grid` pixels, at the image's own size."""
-    coarse = cv2.GaussianBlur(
-        cv2.resize(image, (grid, grid), interpolation=cv2.INTER_AREA), (0, 0), sigma
-    )
+    coarse = cv2.resize(image, (grid, grid), interpolation=cv2.INTER_AREA)
+    coarse = cv2.GaussianBlur(coarse, (0, 0), sigma)
     return cv2.resize(coarse, image.shape[::-1], interpolation=cv2.INTER_CUBIC)
 
 
@@ -108,14 +110,21 @@ def _display(density: np.ndarray, exposure: Exposure) -> np.ndarray:
     smooth = _blurred(density, 64, 64 / 11)
     fine = _blurred(density, 128, 128 / 40)
     edges = 0.2 * np.tanh((density - fine) / 0.2)
-    enhanced = density + exposure.detail * (0.6 * np.tanh(density - smooth) + 1.8 * edges)
-    centre = enhanced[size // 8 : -size // 8 : 2, size // 8 : -size // 8 : 2]
+    detail = 0.6 * np.tanh(density - smooth) + 1.8 * edges
+    enhanced = density + exposure.detail * detail
+    middle = slice(size // 8, -size // 8, 2)
+    centre = enhanced[middle, middle]
     low, high = np.percentile(centre, (3, 97))
     span = max(float(high - low), 0.3)
     value = (enhanced - low) / span * (1 + exposure.window[0]) + exposure.window[1]
-    curve = 1 / (1 + np.exp(-exposure.slope * (value - 0.52)))
-    ends = 1 / (1 + np.exp(-exposure.slope * (np.array([-0.12, 1.12]) - 0.52)))
-    return np.clip((curve - ends[0]) / (ends[1] - ends[0]), 0, 1).astype(np.float32)
+    curve = _film(value, exposure.slope)
+    black, white = _film(np.array([-0.12, 1.12]), exposure.slope)
+    return np.clip((curve - black) / (white - black), 0, 1).astype(np.float32)
+
+
+def _film(value: np.ndarray, slope: float) -> np.ndarray:
+    """Return the answer of a film, a sigmoid."""
+    return 1 / (1 + np.exp(-slope * (value - 0.52)))
 
 
 def finish(image: np.ndarray, exposure: Exposure, view: str) -> np.ndarray:

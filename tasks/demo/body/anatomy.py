@@ -47,7 +47,8 @@ class Body:
 
     def lobe(self, name: str) -> np.ndarray:
         """Return the path through one lobe ("right upper") in mm."""
-        return _remap(self.view.lobes[LOBES.index(name)], *self.frames[name.split(maxsplit=1)[0]])
+        side = name.split(maxsplit=1)[0]
+        return _remap(self.view.lobes[LOBES.index(name)], *self.frames[side])
 
     def lungs(self) -> np.ndarray:
         """Return both chest cavities as seen on the image (what the diaphragm hides left out),
@@ -75,9 +76,8 @@ def noise(
     rng: np.random.Generator, cell: float, shape: tuple[int, int] = (SIZE, SIZE)
 ) -> np.ndarray:
     """Return smooth noise of unit variance whose features are about `cell` pixels wide."""
-    coarse = rng.standard_normal((int(shape[0] / cell) + 4, int(shape[1] / cell) + 4)).astype(
-        np.float32
-    )
+    cells = (int(shape[0] / cell) + 4, int(shape[1] / cell) + 4)
+    coarse = rng.standard_normal(cells).astype(np.float32)
     return cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_CUBIC) * np.float32(1.3)
 
 
@@ -143,17 +143,15 @@ def _scale_heart(
     dx = (cx - x) * (1 - 1 / wide) - patient.heart_shift / PITCH
     dy = (cy - y) * (1 - 1 / tall)
     core = (_remap(before, x + dx, y + dy) > THIN).astype(np.uint8)
-    near = cv2.GaussianBlur(
-        cv2.dilate(core, np.ones((21, 21), np.uint8)).astype(np.float32), (0, 0), 9
-    )
+    around = cv2.dilate(core, np.ones((21, 21), np.uint8)).astype(np.float32)
+    near = cv2.GaussianBlur(around, (0, 0), 9)
     if view.name != "lateral":
         near *= np.clip((0.84 * SIZE - x) / 25, 0, 1)
     bent = (x + near * dx, y + near * dy)
     layers["heart"] = _remap(before, *bent)
     for side in SIDES:
-        air[side] = _remap(air[side], *bent) * (
-            1 - np.float32(patient.heart_depth) * np.minimum(layers["heart"] / 60, 1)
-        )
+        covered = np.float32(patient.heart_depth) * np.minimum(layers["heart"] / 60, 1)
+        air[side] = _remap(air[side], *bent) * (1 - covered)
 
 
 def _widen_vessels(
@@ -162,10 +160,10 @@ def _widen_vessels(
     """Scale the great vessels in width about the midline; they displace lung."""
     x, y = grid()
     before = layers["great_vessels"]
-    layers["great_vessels"] = _remap(
-        before, view.points["carina"][0] + (x - view.points["carina"][0]) / np.float32(scale), y
-    )
-    added = np.maximum(layers["great_vessels"] - THIN, 0) - np.maximum(before - THIN, 0)
+    middle = view.points["carina"][0]
+    scaled = _remap(before, middle + (x - middle) / np.float32(scale), y)
+    layers["great_vessels"] = scaled
+    added = np.maximum(scaled - THIN, 0) - np.maximum(before - THIN, 0)
     for side in SIDES:
         air[side] = _displaced(air[side], np.maximum(added, -THIN), 1.0)
 
@@ -184,15 +182,15 @@ def _lower_heart(
     layers["heart"] = _remap(before, x, y - np.float32(SINK))
     added = np.maximum(layers["heart"] - before, 0)
     for side in SIDES:
-        air[side] = _displaced(
-            air[side], added, cv2.GaussianBlur(seen[side].astype(np.float32), (0, 0), 1.5)
-        )
+        share = cv2.GaussianBlur(seen[side].astype(np.float32), (0, 0), 1.5)
+        air[side] = _displaced(air[side], added, share)
 
 
 def _displaced(air: np.ndarray, tissue: np.ndarray, share: np.ndarray | float) -> np.ndarray:
     """Return the air that is left where `tissue` (mm) takes its place; 2 mm stay, so that a lung
     keeps its outline."""
-    return np.where(air > 4, np.maximum(air - cv2.GaussianBlur(tissue, (0, 0), 2) * share, 2), air)
+    taken = cv2.GaussianBlur(tissue, (0, 0), 2) * share
+    return np.where(air > 4, np.maximum(air - taken, 2), air)
 
 
 def _shift_shoulders(layers: dict[str, np.ndarray], rng: np.random.Generator) -> None:
@@ -200,12 +198,11 @@ def _shift_shoulders(layers: dict[str, np.ndarray], rng: np.random.Generator) ->
     x, y = grid()
     side = np.tanh((x - SIZE / 2) / 25)
     for name, spread in (("shoulders", 9.0), ("clavicles", 4.0)):
-        moves = (0.6 * spread * rng.standard_normal((2, 2))).astype(np.float32)
-        dx = 0.4 * spread * side + np.where(x < SIZE / 2, moves[0, 0], moves[1, 0])
-        dy = np.where(x < SIZE / 2, moves[0, 1], moves[1, 1])
-        layers[name] = _remap(
-            layers[name], (x - dx).astype(np.float32), (y - dy).astype(np.float32)
-        )
+        right, left = (0.6 * spread * rng.standard_normal((2, 2))).astype(np.float32)
+        dx = 0.4 * spread * side + np.where(x < SIZE / 2, right[0], left[0])
+        dy = np.where(x < SIZE / 2, right[1], left[1])
+        sources = ((x - dx).astype(np.float32), (y - dy).astype(np.float32))
+        layers[name] = _remap(layers[name], *sources)
 
 
 def _visible(air: np.ndarray, side: str) -> np.ndarray:
@@ -216,12 +213,12 @@ def _visible(air: np.ndarray, side: str) -> np.ndarray:
     """
     deep = cv2.GaussianBlur(air, (0, 0), 1)
     reach = deep > np.maximum(0.42 * deep.max(0, keepdims=True), 6)
-    lowest = np.where(reach.any(0), SIZE - 1 - np.argmax(reach[::-1], axis=0), -1).astype(
-        np.float32
-    )
+    last = SIZE - 1 - np.argmax(reach[::-1], axis=0)
+    lowest = np.where(reach.any(0), last, -1).astype(np.float32)
     columns = np.flatnonzero((air > 6).any(0))
     if len(columns) and side:
-        edge = int(columns[0] + (0.68 if side == "right" else 0.32) * (columns[-1] - columns[0]))
+        share = 0.68 if side == "right" else 0.32
+        edge = int(columns[0] + share * (columns[-1] - columns[0]))
         inner = slice(edge, None) if side == "right" else slice(None, edge)
         lowest[inner] = np.minimum(lowest[inner], lowest[edge] + 5)
     lowest = cv2.GaussianBlur(lowest[None], (0, 0), 2)[0]
@@ -243,10 +240,10 @@ def _soft_tissue(body: Body, patient: Patient, rng: np.random.Generator) -> None
         cx = SIZE / 2 + sign * (62 + rng.normal(0, 4) + 6 * patient.breasts)
         cy = low + rng.normal(0, 3)
         down = y > cy
-        r = ((x - cx) / size) ** 2 + ((y - cy) / np.where(down, size * 0.62, size * 1.35)) ** 2
-        body.layers["body"] += (
-            26 * min(patient.breasts, 1.8) * np.sqrt(np.clip(1 - r, 0, 1))
-        ).astype(np.float32)
+        height = np.where(down, size * 0.62, size * 1.35)
+        r = ((x - cx) / size) ** 2 + ((y - cy) / height) ** 2
+        breast = 26 * min(patient.breasts, 1.8) * np.sqrt(np.clip(1 - r, 0, 1))
+        body.layers["body"] += breast.astype(np.float32)
 
 
 def _vary_vessels(body: Body, rng: np.random.Generator) -> None:
@@ -260,7 +257,8 @@ def _vary_vessels(body: Body, rng: np.random.Generator) -> None:
         tree = _tree(body, side, rng)
         inside = np.clip(body.air[side] / 40, 0, 1)
         texture = 1 + 0.02 * noise(rng, 5)
-        body.vessels[side] = (share * bent + (1.1 - share) * tree * inside).astype(np.float32)
+        mixed = share * bent + (1.1 - share) * tree * inside
+        body.vessels[side] = mixed.astype(np.float32)
         body.air[side] = body.air[side] * texture.astype(np.float32)
 
 
@@ -287,16 +285,13 @@ def vessel_tree(rng: np.random.Generator, hilum: tuple[float, float], outward: i
         widths.append(width)
         going = np.repeat(np.flatnonzero(width > 0.85), 2)
         minor = np.tile([False, True], len(going) // 2)
-        turn = (
-            np.where(minor, 1, -0.5)
-            * rng.uniform(0.25, 0.55, len(going))
-            * np.repeat(rng.choice([-1, 1], len(going) // 2), 2)
-        )
+        bend = np.where(minor, 1, -0.5) * rng.uniform(0.25, 0.55, len(going))
+        turn = bend * np.repeat(rng.choice([-1, 1], len(going) // 2), 2)
         at = line[going, -1]
         angle = angle[going] + turn
-        width = width[going] * np.where(
-            minor, rng.uniform(0.45, 0.75, len(going)), rng.uniform(0.72, 0.88, len(going))
-        )
+        thin = rng.uniform(0.45, 0.75, len(going))
+        thick = rng.uniform(0.72, 0.88, len(going))
+        width = width[going] * np.where(minor, thin, thick)
         length = length[going] * rng.uniform(0.72, 0.98, len(going))
     return _draw_tree(np.concatenate(lines), np.concatenate(widths))
 
@@ -305,25 +300,22 @@ def _branches(
     rng: np.random.Generator, at: np.ndarray, angle: np.ndarray, length: np.ndarray, outward: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the bent branches [n, 4, 2] that start `at` and the angles they end with."""
-    angles = angle[:, None] + rng.normal(0, 0.16, len(angle))[:, None] * np.arange(1, 4) / 3
-    steps = np.stack([outward * np.cos(angles), np.sin(angles)], 2) * length[:, None, None] / 3
-    return np.concatenate([at[:, None], at[:, None] + np.cumsum(steps, 1)], 1), angles[:, -1]
+    bends = rng.normal(0, 0.16, len(angle))
+    angles = angle[:, None] + bends[:, None] * np.arange(1, 4) / 3
+    directions = np.stack([outward * np.cos(angles), np.sin(angles)], 2)
+    steps = directions * length[:, None, None] / 3
+    start = at[:, None]
+    return np.concatenate([start, start + np.cumsum(steps, 1)], 1), angles[:, -1]
 
 
 def _draw_tree(lines: np.ndarray, widths: np.ndarray) -> np.ndarray:
     result = np.zeros((SIZE, SIZE), np.float32)
-    level = np.array([1, 2, 3, 4, 6, 8])[np.searchsorted([1.5, 2.5, 3.5, 5, 7], widths * 2)]
+    steps = np.searchsorted([1.5, 2.5, 3.5, 5, 7], widths * 2)
+    level = np.array([1, 2, 3, 4, 6, 8])[steps]
     pixels = np.round(lines * 8).astype(np.int32)
     for width in np.unique(level):
         canvas = np.zeros((SIZE, SIZE), np.uint8)
-        cv2.polylines(
-            canvas,
-            list(pixels[level == width]),
-            False,
-            (255,),
-            max(1, round(width / 2)),
-            cv2.LINE_AA,
-            3,
-        )
+        branches = list(pixels[level == width])
+        cv2.polylines(canvas, branches, False, (255,), max(1, round(width / 2)), cv2.LINE_AA, 3)
         result += canvas * np.float32(width / 2 / 255 * 0.75)
     return cv2.GaussianBlur(result, (0, 0), 0.7)

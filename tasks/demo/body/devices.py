@@ -19,7 +19,8 @@ Point = tuple[float, float]
 
 def add_device(body: Body, finding: Finding) -> None:
     """Draw one device; its mask is what was drawn."""
-    drawn = DRAWERS[finding.kind](body.view.points, finding, np.random.default_rng(finding.seed))
+    rng = np.random.default_rng(finding.seed)
+    drawn = DRAWERS[finding.kind](body.view.points, finding, rng)
     image = cv2.resize(drawn, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
     body.extra += image
     body.add_mask("device", image > 0.4)
@@ -34,28 +35,23 @@ def _curve(points: Sequence[Point], rng: np.random.Generator, sway: float = 1.5)
     control = np.array(points, float)
     control[1:-1] += rng.normal(0, sway, control[1:-1].shape)
     t = np.linspace(0, len(control) - 1, 24 * len(control))
-    padded = np.vstack([2 * control[0] - control[1], control, 2 * control[-1] - control[-2]])
+    before = 2 * control[0] - control[1]
+    behind = 2 * control[-1] - control[-2]
+    padded = np.vstack([before, control, behind])
     k = np.minimum(t.astype(int), len(control) - 2)
     f = (t - k)[:, None]
     a, b, c, d = (padded[k + n] for n in range(4))
-    return 0.5 * (
-        2 * b + (c - a) * f + (2 * a - 5 * b + 4 * c - d) * f**2 + (3 * b - a - 3 * c + d) * f**3
-    )
+    quadratic = 2 * a - 5 * b + 4 * c - d
+    cubic = 3 * b - a - 3 * c + d
+    return 0.5 * (2 * b + (c - a) * f + quadratic * f**2 + cubic * f**3)
 
 
 def _stroke(canvas: np.ndarray, line: np.ndarray, width: float, amount: float) -> None:
     """Add a line of `width` mm, `amount` mm of water thick."""
     mask = np.zeros(canvas.shape, np.uint8)
     pixels = max(1, round(width / PITCH * FINE))
-    cv2.polylines(
-        mask,
-        [np.round((line * FINE + 0.5) * 8).astype(np.int32)],
-        False,
-        (255,),
-        pixels,
-        cv2.LINE_AA,
-        3,
-    )
+    points = np.round((line * FINE + 0.5) * 8).astype(np.int32)
+    cv2.polylines(mask, [points], False, (255,), pixels, cv2.LINE_AA, 3)
     canvas += mask.astype(np.float32) * np.float32(amount / 255)
 
 
@@ -74,7 +70,8 @@ def _et_tube(points: dict[str, Point], finding: Finding, rng: np.random.Generato
     tip = tip_above_carina(finding) * 10 / PITCH
     share = max(0.05, 1 - tip / max(cy - ty, 1))
     end = (tx + share * (cx - tx), ty + share * (cy - ty))
-    line = _curve([(tx + rng.normal(0, 4), -10), (tx, ty * 0.5), (tx, ty), end], rng, 1)
+    mouth = (tx + rng.normal(0, 4), -10)
+    line = _curve([mouth, (tx, ty * 0.5), (tx, ty), end], rng, 1)
     canvas = _canvas()
     _stroke(canvas, line, 8, 1.6)
     _stroke(canvas, line + np.array([2.2, 0]), 1.2, 7)
@@ -108,13 +105,9 @@ def _central_line(
     entry = routes[finding.location]
     if finding.side == "left":
         entry.append((sx + 22, sy - 8))
+    width = 2.0 if finding.location != "picc" else 1.4
     canvas = _canvas()
-    _stroke(
-        canvas,
-        _curve([*entry, (sx, sy), tip], rng),
-        2.0 if finding.location != "picc" else 1.4,
-        4.5,
-    )
+    _stroke(canvas, _curve([*entry, (sx, sy), tip], rng), width, 4.5)
     return canvas
 
 
@@ -125,14 +118,13 @@ def _pacemaker(points: dict[str, Point], finding: Finding, rng: np.random.Genera
     cy = by + rng.uniform(40, 58)
     canvas = _canvas()
     shape = np.zeros((SIZE * FINE, SIZE * FINE), np.uint8)
-    box = cv2.boxPoints(
-        ((cx * FINE, cy * FINE), (36 * FINE, 30 * FINE), float(rng.uniform(-25, 25)))
-    )
+    centre = (cx * FINE, cy * FINE)
+    angle = float(rng.uniform(-25, 25))
+    box = cv2.boxPoints((centre, (36 * FINE, 30 * FINE), angle))
     cv2.fillPoly(shape, [np.round(box).astype(np.int32)], (255,), cv2.LINE_AA)
-    rounded = cv2.GaussianBlur(shape, (0, 0), 7)
-    canvas += (rounded > 127).astype(np.float32) * 22 + (
-        cv2.erode(shape, np.ones((13, 13))) > 127
-    ) * np.float32(14)
+    case = (cv2.GaussianBlur(shape, (0, 0), 7) > 127).astype(np.float32)
+    inside = cv2.erode(shape, np.ones((13, 13))) > 127
+    canvas += case * 22 + inside * np.float32(14)
     sx, sy = points["svc_top"]
     ax, ay = points["atrium"]
     px, py = points["apex"]
@@ -155,23 +147,24 @@ def _pacemaker(points: dict[str, Point], finding: Finding, rng: np.random.Genera
     return canvas
 
 
+_ELECTRODES = ((0.26, 0.25), (0.74, 0.25), (0.25, 0.72), (0.76, 0.7), (0.6, 0.6))
+"""Where electrodes are stuck on, as shares of the image."""
+
+
 def _ecg_leads(points: dict[str, Point], finding: Finding, rng: np.random.Generator) -> np.ndarray:
     canvas = _canvas()
-    for fx, fy in ((0.26, 0.25), (0.74, 0.25), (0.25, 0.72), (0.76, 0.7), (0.6, 0.6))[
-        : int(rng.integers(3, 6))
-    ]:
+    count = int(rng.integers(3, 6))
+    for fx, fy in _ELECTRODES[:count]:
         x = fx * SIZE + rng.normal(0, 12)
         y = fy * SIZE + rng.normal(0, 12)
         _disc(canvas, (x, y), 4.5, 3, 2.2)
         _disc(canvas, (x, y), 1.8, 9)
-        end = (
-            (x + rng.normal(0, 60), SIZE + 20)
-            if fy > 0.5 or rng.random() < 0.5
-            else (x + np.sign(fx - 0.5) * 120, y - 90)
-        )
-        _stroke(
-            canvas, _curve([(x, y), (0.5 * (x + end[0]), 0.5 * (y + end[1])), end], rng, 14), 1.0, 3
-        )
+        if fy > 0.5 or rng.random() < 0.5:
+            end: tuple[float, float] = (x + rng.normal(0, 60), SIZE + 20)
+        else:
+            end = (x + np.sign(fx - 0.5) * 120, y - 90)
+        middle = (0.5 * (x + end[0]), 0.5 * (y + end[1]))
+        _stroke(canvas, _curve([(x, y), middle, end], rng, 14), 1.0, 3)
     return canvas
 
 
@@ -201,7 +194,8 @@ def _chest_tube(points: dict[str, Point], finding: Finding, rng: np.random.Gener
     start = (SIZE / 2 + sign * 165, SIZE * rng.uniform(0.6, 0.72))
     wall = (SIZE / 2 + sign * 112, start[1] - rng.uniform(4, 20))
     tip = (x + sign * rng.uniform(0, 20), y + rng.uniform(20, 55))
-    line = _curve([start, wall, (SIZE / 2 + sign * 92, 0.5 * (wall[1] + tip[1])), tip], rng, 4)
+    turn = (SIZE / 2 + sign * 92, 0.5 * (wall[1] + tip[1]))
+    line = _curve([start, wall, turn, tip], rng, 4)
     canvas = _canvas()
     _stroke(canvas, line, 8, 2)
     _stroke(canvas, line + np.array([2.4, 0]), 1.3, 7)
@@ -216,10 +210,9 @@ def _sternal_wires(
     for n in range(int(rng.integers(4, 7))):
         y = points["carina"][1] - 42 + 21 * n + rng.normal(0, 2)
         t = np.linspace(0, 2 * np.pi, 30)
-        loop = np.stack(
-            [x + rng.normal(0, 1) + 6.5 * np.sin(t), y + 3.2 * np.cos(t) + 1.2 * np.sin(2 * t)], 1
-        )
-        _stroke(canvas, loop, 1.0, 8)
+        across = x + rng.normal(0, 1) + 6.5 * np.sin(t)
+        down = y + 3.2 * np.cos(t) + 1.2 * np.sin(2 * t)
+        _stroke(canvas, np.stack([across, down], 1), 1.0, 8)
     return canvas
 
 
@@ -229,13 +222,8 @@ def _buttons(points: dict[str, Point], finding: Finding, rng: np.random.Generato
     radius = rng.uniform(3.5, 6)
     hole = rng.random() < 0.5
     for n in range(int(rng.integers(1, 5))):
-        _disc(
-            canvas,
-            (x + rng.normal(0, 4), SIZE * 0.22 + 52 * n + rng.normal(0, 4)),
-            radius,
-            rng.uniform(5, 16),
-            0.5 * radius * hole,
-        )
+        centre = (x + rng.normal(0, 4), SIZE * 0.22 + 52 * n + rng.normal(0, 4))
+        _disc(canvas, centre, radius, rng.uniform(5, 16), 0.5 * radius * hole)
     return canvas
 
 
