@@ -93,6 +93,10 @@ DECLARED: dict[str, tuple[list[tuple[str, str]], str]] = {
         [('"Lesions", "map"', '"Lesions", "map", options={"labels": ("ill",)}')],
         "task 'mine_det' has an option 'labels', which detection does not have",
     ),
+    "a label of no column": (
+        [('"uncertain": "zeros"', '"labels": ("il",)')],
+        "task 'mine_cls' has the label 'il', which dataset 'mine' does not have. Did you mean ill",
+    ),
     "an unknown policy": ([('"zeros"}', '"zeroes"}')], "options: setting 'uncertain' is 'zeroes'"),
     "presets of no protocol": (
         [('{"mgca": {', '{"mgcaa": {')],

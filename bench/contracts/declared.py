@@ -183,10 +183,12 @@ def task_faults_together(task: TaskSpec) -> Iterator[PlaceBenchError]:
         yield from unknown
         return
     kind = KINDS.get(task.kind)
-    faults = list(option_faults(task, kind)) or list(preset_faults(task, kind))
+    dataset = DATASETS.get(task.dataset)
+    faults = [*option_faults(task, kind), *label_faults(task, dataset)]
+    faults = faults or list(preset_faults(task, kind))
     yield from faults
     if not faults:
-        yield from need_faults(task, kind, DATASETS.get(task.dataset))
+        yield from need_faults(task, kind, dataset)
 
 
 def need_faults(task: TaskSpec, kind: TaskKind, dataset: Dataset) -> Iterator[PlaceBenchError]:
@@ -203,6 +205,20 @@ def need_faults(task: TaskSpec, kind: TaskKind, dataset: Dataset) -> Iterator[Pl
                 f"task '{task.name}' is {kind.name}, which needs {each.name}, and dataset "
                 f"'{dataset.name}' has none.",
                 f"{each.hint} Or choose another kind.".strip(),
+            )
+
+
+def label_faults(task: TaskSpec, dataset: Dataset) -> Iterator[PlaceBenchError]:
+    """Yield the labels of a task that its dataset, which names its own, does not have."""
+    labels = task.options.get("labels", ())
+    if not dataset.label_names or not isinstance(labels, (tuple, list)):
+        return
+    for label in labels:
+        if label not in dataset.label_names:
+            yield SettingError(
+                f"task '{task.name}' has the label {label!r}, which dataset '{dataset.name}' does "
+                "not have.",
+                suggest(str(label), dataset.label_names),
             )
 
 

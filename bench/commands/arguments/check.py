@@ -16,7 +16,7 @@ def check(
 
     What it registers is tried: its declarations, against each other and everything else; the index
     of each dataset, on its own demo where it has `make_demo`; each encoder, on two images and two
-    texts; each pre-training method, for one epoch of 16 rendered squares with a report; the head
+    texts; each pre-training method, for one epoch of 12 squares with a report; the head
     and the metrics of each task, on such squares with the labels, masks and boxes that its dataset
     names. Nothing is kept.
 
