@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.contracts import Annotation, Body, Scaling, TaskSpec
@@ -39,9 +39,9 @@ class ClassificationKind(TrainedKind):
     lower_is_better = ("brier*", "ece*")
     options = LabelOptions
     settings = staticmethod(resolve)
-    fit = Body("tasks.classification.fit:fit")
-    predict = Body("tasks.classification.fit:predict")
-    statistics = Body("bench.metrics.classification:score")
+    fit: Callable[..., Any] = Body("tasks.classification.fit:fit")
+    predict: Callable[..., Any] = Body("tasks.classification.fit:predict")
+    statistics: Callable[..., Any] = Body("bench.metrics.classification:score")
 
     def needs(self, settings: ClassificationSettings) -> tuple[Annotation[Any], ...]:
         """Return the labels."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from bench.contracts import Annotation, Body, NoOptions, Scaling, TaskSpec
@@ -42,10 +42,10 @@ class DetectionKind(TrainedKind):
         "frequent_boxes": Body("tasks.detection.fit:fit_frequent")
     }
     options = NoOptions
-    fit = Body("tasks.detection.fit:fit")
-    predict = Body("tasks.detection.fit:predict")
-    statistics = Body("tasks.detection.metrics:score")
-    figure = Body("tasks.detection.figures:draw_predictions")
+    fit: Callable[..., Any] = Body("tasks.detection.fit:fit")
+    predict: Callable[..., Any] = Body("tasks.detection.fit:predict")
+    statistics: Callable[..., Any] = Body("tasks.detection.metrics:score")
+    figure: Callable[..., Any] = Body("tasks.detection.figures:draw_predictions")
 
     def needs(self, settings: DetectionSettings) -> tuple[Annotation[Any], ...]:
         """Return the boxes."""

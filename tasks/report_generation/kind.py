@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.contracts import Annotation, Body, TaskKind, TaskSpec
@@ -64,11 +64,11 @@ class ReportGenerationKind(TaskKind):
     lower_is_better = ("repeated_reports", "normal_copied", "copied_sentences", "empty*")
     options = ReportOptions
     settings = staticmethod(resolve)
-    fit = Body("tasks.report_generation.fit:fit")
-    predict = Body("tasks.report_generation.fit:predict")
-    statistics = Body("tasks.report_generation.metrics:score")
-    complete = Body("tasks.report_generation.fit:complete")
-    figure = Body("tasks.report_generation.figures:draw_reports")
+    fit: Callable[..., Any] = Body("tasks.report_generation.fit:fit")
+    predict: Callable[..., Any] = Body("tasks.report_generation.fit:predict")
+    statistics: Callable[..., Any] = Body("tasks.report_generation.metrics:score")
+    complete: Callable[..., Any] = Body("tasks.report_generation.fit:complete")
+    figure: Callable[..., Any] = Body("tasks.report_generation.figures:draw_reports")
 
     def needs(self, settings: ReportSettings) -> tuple[Annotation[Any], ...]:
         """Return the reports."""

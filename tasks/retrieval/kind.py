@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from bench.contracts import Annotation, Body, Scaling, TaskSpec
@@ -32,9 +32,9 @@ class RetrievalKind(UntrainedKind):
     options = RetrievalOptions
     compares_texts = True
     settings = staticmethod(resolve)
-    fit = Body("tasks.retrieval.fit:fit")
-    predict = Body("tasks.retrieval.fit:predict")
-    statistics = Body("tasks.retrieval.metrics:score")
+    fit: Callable[..., Any] = Body("tasks.retrieval.fit:fit")
+    predict: Callable[..., Any] = Body("tasks.retrieval.fit:predict")
+    statistics: Callable[..., Any] = Body("tasks.retrieval.metrics:score")
 
     def needs(self, settings: RetrievalSettings) -> tuple[Annotation[Any], ...]:
         """Return the reports."""

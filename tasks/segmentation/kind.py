@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from bench.contracts import Annotation, Body, NoOptions, Scaling, TaskSpec
@@ -53,10 +53,10 @@ class SegmentationKind(TrainedKind):
     }
     lower_is_better = ("hd95*",)
     options = NoOptions
-    fit = Body("tasks.segmentation.fit:fit")
-    predict = Body("tasks.segmentation.fit:predict")
-    statistics = Body("tasks.segmentation.metrics:score")
-    figure = Body("tasks.segmentation.figures:draw_predictions")
+    fit: Callable[..., Any] = Body("tasks.segmentation.fit:fit")
+    predict: Callable[..., Any] = Body("tasks.segmentation.fit:predict")
+    statistics: Callable[..., Any] = Body("tasks.segmentation.metrics:score")
+    figure: Callable[..., Any] = Body("tasks.segmentation.figures:draw_predictions")
 
     def needs(self, settings: SegmentationSettings) -> tuple[Annotation[Any], ...]:
         """Return the masks."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from bench.contracts import Annotation, Body, Scaling, TaskSpec
@@ -25,9 +25,9 @@ class ZeroShotKind(UntrainedKind):
     options = LabelOptions
     compares_texts = True
     settings = staticmethod(resolve)
-    fit = Body("tasks.zero_shot.fit:fit")
-    predict = Body("tasks.zero_shot.fit:predict")
-    statistics = Body("bench.metrics.classification:score")
+    fit: Callable[..., Any] = Body("tasks.zero_shot.fit:fit")
+    predict: Callable[..., Any] = Body("tasks.zero_shot.fit:predict")
+    statistics: Callable[..., Any] = Body("bench.metrics.classification:score")
 
     def needs(self, settings: ZeroShotSettings) -> tuple[Annotation[Any], ...]:
         """Return the labels."""
