@@ -420,6 +420,22 @@ def test_a_wrong_encoder_is_refused_before_an_image_is_decoded(wrong: str, plugi
     assert not (plugin.folder / "results" / "results.jsonl").exists()
 
 
+def test_weights_that_do_not_load_are_a_failed_cell_where_these_are_skipped(
+    plugin: Plugin,
+) -> None:
+    plugin.write(
+        (
+            "    return Net()",
+            "    from bench.core.errors import CheckpointError\n"
+            '    raise CheckpointError("no weights.", "Get them.")',
+        )
+    )
+    words = ("run", "mine_mean", "--backbones", "mine_net,random", *RUN)
+    assert "no weights. Get them." in refused(plugin, "no weights", *words)
+    code, said = plugin.run(*words, "--on-error", "skip")
+    assert code == 1 and "1 cell(s) run, 0 had a result, 1 failed" in said, said
+
+
 # ------------------------------------------------------------------------------------------- kinds
 KINDS: dict[str, tuple[tuple[str, str], str]] = {
     "an image missing": (

@@ -192,8 +192,12 @@ def check_foreign_encoders(request: RunRequest) -> None:
         build_request = replace(
             _build_request(encoder_request(name, request)), checkpoint=request.checkpoints.get(name)
         )
-        with importing(BACKBONES.plugin_of(declared.name), "failed", "Mend its encoder."):
-            refusals[name] = _text_refusal(check_builds(spec, build_request), tasks)
+        try:
+            with importing(BACKBONES.plugin_of(declared.name), "failed", "Mend its encoder."):
+                refusals[name] = _text_refusal(check_builds(spec, build_request), tasks)
+        except CheckpointError:  # weights are a cell's own, and cells may be skipped
+            if request.on_error == "stop":
+                raise
     rows = {row for task in tasks for row in entrants(task, request)}
     if rows and all(refusals.get(row) for row in rows):
         raise next(filter(None, refusals.values()))
