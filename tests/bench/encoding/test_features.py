@@ -14,7 +14,14 @@ import torch
 from bench.contracts import InputSpec
 from bench.core.errors import DataError
 from bench.data.images import resize_pad
-from bench.encoding.features import FeatureCache, resize, to_grey, to_input, weights_hash
+from bench.encoding.features import (
+    FeatureCache,
+    centre_crop,
+    resize,
+    to_grey,
+    to_input,
+    weights_hash,
+)
 from tests.tasks.fakes import Encoder, context, subset, task
 
 
@@ -128,7 +135,7 @@ def test_images_reach_the_encoder_resized_cropped_normalised() -> None:
     whole = to_input(images, InputSpec(size=20, resize=20))
     assert whole[0, 0, 0, 0] == -1 and whole.mean() == pytest.approx(-0.5)
     with pytest.raises(DataError, match="images of 20 px cannot be cropped to 24 px"):
-        to_input(images, InputSpec(size=24, resize=20))
+        centre_crop(torch.zeros(1, 1, 20, 20), 24)
 
 
 def _padded(height: int, width: int, side: int = 64) -> np.ndarray:
