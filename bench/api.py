@@ -25,11 +25,11 @@ from bench.cells.prepare import (
     backbone_names,
     check_request,
     check_rows,
-    entrants,
     expand_tasks,
     left_out,
     make_cell,
     plan_task,
+    table_rows,
 )
 from bench.cells.results import ResultStore
 from bench.cells.seen import check_unseen
@@ -210,7 +210,7 @@ def run_request(request: RunRequest, progress: Progress) -> Outcome:
 
 
 def _has_rows(task: str, request: RunRequest) -> bool:
-    return bool(entrants(TASKS.get(task), request))
+    return bool(table_rows(TASKS.get(task), request))
 
 
 def _tally(planned: int, cells: CellOutcomes) -> str:
@@ -229,7 +229,7 @@ def _tally(planned: int, cells: CellOutcomes) -> str:
 
 def _jobs(plan: TaskPlan, request: RunRequest, progress: Progress) -> list[Job]:
     jobs = []
-    for name in entrants(plan.task, request):
+    for name in table_rows(plan.task, request):
         spec = BACKBONES.get(name)
         encoder = resolve_encoder(encoder_request(name, request), progress)
         seen = check_unseen(plan, name, encoder, allowed=request.allow_seen)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from bench.cells.prepare import EncoderRef, RunRequest, backbone_names, entrants, expand_tasks
+from bench.cells.prepare import EncoderRef, RunRequest, backbone_names, expand_tasks, table_rows
 from bench.cells.seen import check_seen
 from bench.contracts import (
     BACKBONES,
@@ -198,7 +198,7 @@ def check_foreign_encoders(request: RunRequest) -> None:
         except CheckpointError:  # weights are a cell's own, and cells may be skipped
             if request.on_error == "stop":
                 raise
-    rows = {row for task in tasks for row in entrants(task, request)}
+    rows = {row for task in tasks for row in table_rows(task, request)}
     if rows and all(refusals.get(row) for row in rows):
         raise next(filter(None, refusals.values()))
 

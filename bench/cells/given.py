@@ -67,15 +67,16 @@ def check_predictions(kind: TaskKind, predictions: Predictions, test: Subset) ->
 
 def _check_order(title: str, images: list[str], test: Subset, left_out: int) -> None:
     present = set(images)
-    wanted = test.index["image_id"].astype(str).tolist()
-    missing = [image for image in wanted if image not in present]
+    test_images = test.index["image_id"].astype(str).tolist()
+    missing = [image for image in test_images if image not in present]
     if len(missing) != left_out:
+        example = (missing or test_images)[0]
         raise PlaceBenchError(
-            f"the predictions of {title} lack {len(missing)} of {len(wanted)} test images, e.g. "
-            f"'{(missing or wanted)[0]}', and its extra['left_out'] is {left_out}.",
+            f"the predictions of {title} lack {len(missing)} of {len(test_images)} test images, "
+            f"e.g. '{example}', and its extra['left_out'] is {left_out}.",
             "Give a row per image of the test subset, or count those that are left out.",
         )
-    ordered = [image for image in wanted if image in present]
+    ordered = [image for image in test_images if image in present]
     if images != ordered:
         row = next(row for row, image in enumerate(images) if image != ordered[row])
         raise PlaceBenchError(

@@ -93,7 +93,7 @@ class TaskPlan:
     data_hash: str = ""
     split_source: str = ""
     lists: SplitLists | None = None
-    twins: int = 0
+    duplicates: int = 0
     """Images whose very file also stands under another name in another split."""
     skipped_list: str = ""
     """Where, in the results folder, stands what was left out of the data; "" where nothing was."""
@@ -166,14 +166,17 @@ def expand_tasks(names: Sequence[str]) -> list[str]:
     for name, task in TASKS.items():
         for group in task.groups:
             groups.setdefault(group, []).append(name)
-    found: list[str] = []
+    tasks: list[str] = []
     for name in names:
-        if name not in TASKS and name not in groups:
+        if name in TASKS:
+            tasks.append(name)
+        elif name in groups:
+            tasks += groups[name]
+        else:
             raise UnknownNameError(
                 f"unknown task '{name}'.", suggest(name, [*TASKS.names(), *groups])
             )
-        found += groups[name] if name not in TASKS else [name]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(tasks))
 
 
 def backbone_names(request: RunRequest) -> list[str]:
@@ -181,7 +184,7 @@ def backbone_names(request: RunRequest) -> list[str]:
     return list(request.backbones) or [name for name, spec in BACKBONES.items() if spec.default]
 
 
-def entrants(task: TaskSpec, request: RunRequest) -> list[str]:
+def table_rows(task: TaskSpec, request: RunRequest) -> list[str]:
     """Return the rows of a task's table: the encoders that it can have, then the kind's
     baselines."""
     baselines = [baseline_row(name) for name in KINDS.get(task.kind).baselines]
@@ -199,7 +202,7 @@ def left_out(task: TaskSpec, request: RunRequest) -> list[str]:
 def check_rows(request: RunRequest) -> None:
     """Raise NotApplicableError where no task of a request can have any of its rows."""
     tasks = [TASKS.get(name) for name in expand_tasks(request.tasks)]
-    if any(entrants(task, request) for task in tasks):
+    if any(table_rows(task, request) for task in tasks):
         return
     for name in backbone_names(request):
         reason = _reason_against(name, tasks[0], request)
@@ -215,13 +218,13 @@ def _reason_against(name: str, task: TaskSpec, request: RunRequest) -> NotApplic
         return NotApplicableError(
             f"task '{task.name}' has no row {name}.", f"Its rows without an encoder: {rows}."
         )
-    wanted = BackboneRequest(
+    build_request = BackboneRequest(
         request.profile,
         request.architecture,
         checkpoint=request.checkpoints.get(name),
         settings=request.scoped("backbone"),
     )
-    lacking = spec.why_no_text(wanted) if kind.compares_texts else ""
+    lacking = spec.why_no_text(build_request) if kind.compares_texts else ""
     if lacking:
         return NotApplicableError(
             f"task '{task.name}' needs a text encoder, backbone '{name}' has none: {lacking}.",
@@ -283,10 +286,10 @@ def plan_task(name: str, request: RunRequest, progress: Progress, *, make: bool 
     whole_hash = split_hash(index)
     if lists and lists.fractions:
         whole_hash = digest([whole_hash, lists.digest()])
-    twins = _twins(prepared, index)
-    if twins:
+    duplicates = _duplicate_images(prepared, index)
+    if duplicates:
         progress.say(
-            f"{task.name}: {twins} images have the same file as one of another name in "
+            f"{task.name}: {duplicates} images have the same file as one of another name in "
             "another split."
         )
     return TaskPlan(
@@ -302,7 +305,7 @@ def plan_task(name: str, request: RunRequest, progress: Progress, *, make: bool 
         data_hash=prepared.content_hash,
         split_source=source,
         lists=lists,
-        twins=twins,
+        duplicates=duplicates,
         skipped_list=skipped_list,
     )
 
@@ -322,7 +325,7 @@ def _list_skipped(prepared: Prepared, request: RunRequest, progress: Progress) -
     return str(path.relative_to(request.results))
 
 
-def _twins(prepared: Prepared, index: pd.DataFrame) -> int:
+def _duplicate_images(prepared: Prepared, index: pd.DataFrame) -> int:
     """Return how many images have the same file content as another image in another split."""
     content = index["image_id"].astype(str).map(prepared.digests())
     same_file = index.groupby(content)

@@ -216,7 +216,7 @@ def _split_facts(plan: TaskPlan) -> dict[str, Any]:
     """Return the fields of a record that say where its split is from."""
     facts: dict[str, Any] = {
         "split_source": plan.split_source,
-        "duplicates_across_splits": plan.twins,
+        "duplicates_across_splits": plan.duplicates,
     }
     if plan.lists:
         facts["split_unknown_lines"] = plan.lists.unknown

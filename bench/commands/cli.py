@@ -55,8 +55,9 @@ def _common(
 ) -> None:
     from bench.core.registry import load_plugins
 
-    named = os.environ.get("PLACE_BENCH_PLUGINS", "")
-    load_plugins([*(plugin or []), *(Path(part) for part in named.split(os.pathsep) if part)])
+    variable = os.environ.get("PLACE_BENCH_PLUGINS", "")
+    in_variable = [Path(path) for path in variable.split(os.pathsep) if path]
+    load_plugins([*(plugin or []), *in_variable])
 
 
 @app.command("list")

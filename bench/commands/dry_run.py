@@ -15,13 +15,13 @@ from bench.cells.prepare import (
     EncoderRef,
     RunRequest,
     TaskPlan,
-    entrants,
     expand_tasks,
     head_settings,
     left_out,
     make_cell,
     plan_task,
     settings_hash,
+    table_rows,
 )
 from bench.cells.results import ResultStore
 from bench.cells.seen import check_unseen
@@ -107,7 +107,7 @@ def plan_run(request: RunRequest) -> list[PlannedTask]:
 
 
 def _planned(task: TaskSpec, request: RunRequest, folder: _Folder) -> PlannedTask:
-    names = entrants(task, request)
+    names = table_rows(task, request)
     where, plan, made_first = _data(task, request) if names else ("", None, "")
     return PlannedTask(
         task=task.name,
@@ -135,7 +135,9 @@ def _planned_row(
 ) -> PlannedRow:
     """Return the cells of an encoder. Raise as a run would for test images that it was pre-trained
     on."""
-    encoder, made_first, caution = None, "", ""
+    encoder = None
+    made_first = ""
+    caution = ""
     try:
         encoder = resolve_encoder(encoder_request(name, request), Silent(), make=False)
     except NotMadeError as error:
@@ -242,13 +244,13 @@ def print_json(tasks: Sequence[PlannedTask]) -> None:
 def time_left(tasks: Sequence[PlannedTask]) -> list[str]:
     """Return the sentences about the time of the cells that would run."""
     expected = [cell.seconds for cell in _cells(tasks) if cell.state == OPEN]
-    known = [seconds for seconds in expected if seconds is not None]
-    unknown = len(expected) - len(known)
+    estimates = [seconds for seconds in expected if seconds is not None]
+    unknown = len(expected) - len(estimates)
     sentences = []
-    if known:
+    if estimates:
         sentences.append(
-            f"Time: {_roughly(sum(known))} for {_count(len(known))}, by earlier results of "
-            "this folder."
+            f"Time: {_roughly(sum(estimates))} for {_count(len(estimates))}, by earlier results "
+            "of this folder."
         )
     if unknown:
         sentences.append(
@@ -300,10 +302,14 @@ def _roughly(seconds: float) -> str:
 
 
 def _group(state: str, cells: Sequence[PlannedCell]) -> str:
-    seeds = ", ".join(str(cell.seed) for cell in cells)
+    several = len(cells) > 1
+    words = "seeds " if several else "seed "
+    words += ", ".join(str(cell.seed) for cell in cells)
     seconds = cells[0].seconds
-    each = f", {_roughly(seconds)}{' each' * (len(cells) > 1)}" if seconds is not None else ""
-    return f"{state} (seed{'s' * (len(cells) > 1)} {seeds}{each})"
+    if seconds is not None:
+        words += f", {_roughly(seconds)}"
+        words += " each" if several else ""
+    return f"{state} ({words})"
 
 
 def _print(text: str, indent: int) -> None:
@@ -311,12 +317,11 @@ def _print(text: str, indent: int) -> None:
     left out."""
     if not text:
         return
-    first, rest = " " * indent, " " * (indent + 4)
     lines = textwrap.wrap(
         text,
         WIDTH,
-        initial_indent=first,
-        subsequent_indent=rest,
+        initial_indent=" " * indent,
+        subsequent_indent=" " * (indent + 4),
         break_long_words=False,
         break_on_hyphens=False,
     )

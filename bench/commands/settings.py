@@ -31,7 +31,9 @@ from bench.core.naming import split_name
 from bench.core.settings import override
 
 Subject = Literal["task", "kind", "method", "encoder"]
-_SET, _IMPLIED, _BY_TASK = "--set", "follows from --set", "the task"
+_SET = "--set"
+_IMPLIED = "follows from --set"
+_BY_TASK = "the task"
 _FEW = 3
 """Settings that a title names; of more it says how many."""
 _LONG = 8
@@ -95,8 +97,8 @@ def sheet(asked: Asked) -> Sheet:
         return _of_kind(asked)
     if asked.name in BACKBONES or asked.name in BACKBONES.schemes():
         return _of_backbone(asked)
-    known = [*TASKS.names(), *KINDS.names(), *BACKBONES.names(), *BACKBONES.schemes()]
-    near = difflib.get_close_matches(asked.name, known, n=3, cutoff=0.4)
+    names = [*TASKS.names(), *KINDS.names(), *BACKBONES.names(), *BACKBONES.schemes()]
+    near = difflib.get_close_matches(asked.name, names, n=3, cutoff=0.4)
     nearest = f"Did you mean {' or '.join(near)}? " if near else ""
     raise UnknownNameError(
         f"there is no task, kind of task, method or encoder '{asked.name}'.",
@@ -128,16 +130,18 @@ def _of_kind(asked: Asked) -> Sheet:
 
 
 def _head_layers(kind: TaskKind, task: TaskSpec, asked: Asked) -> list[_Layer]:
-    protocol, profile, changes = asked.protocol, asked.profile, dict(_unscoped(asked, ""))
+    protocol = asked.protocol
+    profile = asked.profile
+    changes = dict(_unscoped(asked, ""))
     protocols = kind.protocols()
     plain = "default" if "default" in protocols else protocols[0]
-    own = dict(task.presets.get(protocol, {}))
+    of_task = dict(task.presets.get(protocol, {}))
     return [
         _Layer(_BY_TASK, kind.settings(task, plain, "paper", {})),
         _Layer(f"protocol {protocol}", kind.settings(task, protocol, "paper", {})),
         _Layer(f"profile {profile}", kind.settings(task, protocol, profile, {})),
-        _Layer(f"{task.name} under {protocol}", kind.settings(task, protocol, profile, own)),
-        _Layer(_SET, kind.settings(task, protocol, profile, {**own, **changes})),
+        _Layer(f"{task.name} under {protocol}", kind.settings(task, protocol, profile, of_task)),
+        _Layer(_SET, kind.settings(task, protocol, profile, {**of_task, **changes})),
     ]
 
 
@@ -172,10 +176,11 @@ def _of_method(spec: BackboneSpec, asked: Asked) -> Sheet:
     if not isinstance(trainer, GivesSettings):
         return Sheet(asked, "method", title, (), "pretrain.")
     changes = _unscoped(asked, "pretrain.")
-    given = Recipe(split_name(spec.name)[1], asked.profile)
+    plain = Recipe(split_name(spec.name)[1], asked.profile)
+    changed = dataclasses.replace(plain, settings=dict(changes))
     layers = [
-        _Layer(f"profile {asked.profile}", trainer.recipe_settings(given)),
-        _Layer(_SET, trainer.recipe_settings(dataclasses.replace(given, settings=dict(changes)))),
+        _Layer(f"profile {asked.profile}", trainer.recipe_settings(plain)),
+        _Layer(_SET, trainer.recipe_settings(changed)),
     ]
     return Sheet(asked, "method", title, _rows(layers, changes), "pretrain.")
 
@@ -207,7 +212,8 @@ def _rows(layers: Sequence[_Layer], changes: Mapping[str, str]) -> tuple[Row, ..
     last = layers[-1].settings
     rows = []
     for setting in explain(type(last)):
-        before, origin = setting.default, ""
+        before = setting.default
+        origin = ""
         for layer in layers:
             value = getattr(layer.settings, setting.name)
             if value != before:
@@ -232,24 +238,25 @@ def settings_command(asked: Asked, *, as_json: bool = False, markdown: bool = Fa
         for line in names_shown():
             print(line)
         return
-    found = sheet(asked)
+    settings = sheet(asked)
     if as_json:
-        print(json.dumps(record(found), indent=2, ensure_ascii=False))
+        print(json.dumps(record(settings), indent=2, ensure_ascii=False))
         return
-    for line in lines(found, max(40, shutil.get_terminal_size((80, 24)).columns)):
+    width = max(40, shutil.get_terminal_size((80, 24)).columns)
+    for line in lines(settings, width):
         print(line)
 
 
-def record(found: Sheet) -> dict[str, Any]:
+def record(sheet: Sheet) -> dict[str, Any]:
     """Return a sheet with JSON values."""
-    asked = found.asked
-    of_task = found.subject in ("task", "kind")
+    asked = sheet.asked
+    of_task = sheet.subject in ("task", "kind")
     return {
         "name": asked.name,
-        "subject": found.subject,
+        "subject": sheet.subject,
         "protocol": asked.protocol if of_task else None,
-        "profile": asked.profile if found.subject != "encoder" else None,
-        "scope": found.scope,
+        "profile": asked.profile if sheet.subject != "encoder" else None,
+        "scope": sheet.scope,
         "settings": [
             {
                 **flatten(row.setting),
@@ -257,20 +264,20 @@ def record(found: Sheet) -> dict[str, Any]:
                 "changed_by": row.origin,
                 **({"by_task": dict(row.by_task)} if row.by_task else {}),
             }
-            for row in found.rows
+            for row in sheet.rows
         ],
     }
 
 
-def lines(found: Sheet, width: int) -> Iterator[str]:
+def lines(sheet: Sheet, width: int) -> Iterator[str]:
     """Yield what a person reads: a title, then every setting with its value, meaning and range."""
-    yield from textwrap.wrap(f"{found.asked.name}: {found.title}.", width)
-    if not found.rows:
+    yield from textwrap.wrap(f"{sheet.asked.name}: {sheet.title}.", width)
+    if not sheet.rows:
         yield "It declares none."
         return
-    yield from textwrap.wrap(_changed(found.rows), width)
-    yield from textwrap.wrap(f"Change one with {_how_to_set(found)}.", width)
-    for row in found.rows:
+    yield from textwrap.wrap(_changed(sheet.rows), width)
+    yield from textwrap.wrap(f"Change one with {_how_to_set(sheet)}.", width)
+    for row in sheet.rows:
         yield ""
         yield from _entry(row, width)
 
@@ -307,29 +314,22 @@ def _changed(rows: Sequence[Row]) -> str:
             names.setdefault(row.origin, []).append(row.setting.name)
     if not names:
         return "All have their defaults."
-    parts = [
-        f"{origin} ({', '.join(changed) if len(changed) <= _FEW else f'{len(changed)} settings'})"
-        for origin, changed in names.items()
-    ]
-    return f"Changed from the defaults by: {', '.join(parts)}."
+    causes = []
+    for origin, changed in names.items():
+        count = f"{len(changed)} settings"
+        causes.append(f"{origin} ({', '.join(changed) if len(changed) <= _FEW else count})")
+    return f"Changed from the defaults by: {', '.join(causes)}."
 
 
-def _how_to_set(found: Sheet) -> str:
-    name, profile = found.asked.name, found.asked.profile
-    if found.subject == "method":
-        other = "" if profile == "demo" else f" --profile {profile}"
-        return f"`place-bench pretrain {name}{other} --set KEY=VALUE`"
-    if found.subject == "encoder":
+def _how_to_set(sheet: Sheet) -> str:
+    asked = sheet.asked
+    profile = "" if asked.profile == "demo" else f" --profile {asked.profile}"
+    if sheet.subject == "method":
+        return f"`place-bench pretrain {asked.name}{profile} --set KEY=VALUE`"
+    if sheet.subject == "encoder":
         return "`--set backbone.KEY=VALUE`, or in its name, NAME?KEY=VALUE"
-    protocol = found.asked.protocol
-    words = [
-        "place-bench run",
-        name,
-        *([f"--protocol {protocol}"] if protocol != "default" else []),
-        *([f"--profile {profile}"] if profile != "demo" else []),
-        "--set KEY=VALUE",
-    ]
-    return f"`{' '.join(words)}`"
+    protocol = "" if asked.protocol == "default" else f" --protocol {asked.protocol}"
+    return f"`place-bench run {asked.name}{protocol}{profile} --set KEY=VALUE`"
 
 
 def displayed(value: Any) -> str:
@@ -338,7 +338,7 @@ def displayed(value: Any) -> str:
         return "nothing"
     if not isinstance(value, tuple):
         return shown(value)
-    words = [shown(each) for each in value]
+    words = [shown(entry) for entry in value]
     if len(words) > _LONG:
         return f"{words[0]}, {words[1]}, ..., {words[-1]} ({len(words)} values)"
     return ", ".join(words)
@@ -363,7 +363,7 @@ def names_shown() -> Iterable[str]:
         "encoders": [*encoders, *filter(settings_of_scheme, BACKBONES.schemes())],
     }
     yield "Name one of these, or a task of `place-bench list tasks`:"
-    for what, names in listed.items():
+    for title, names in listed.items():
         yield from textwrap.wrap(
-            f"{what}: {', '.join(names)}", 80, initial_indent="  ", subsequent_indent="    "
+            f"{title}: {', '.join(names)}", 80, initial_indent="  ", subsequent_indent="    "
         )

@@ -91,7 +91,7 @@ def _methods() -> list[str]:
     values = {name: _values(name) for name in names}
     if not names:
         return []
-    shared = set.intersection(*(set(own) for own in values.values()))
+    shared = set.intersection(*map(set, values.values()))
     base = min(names, key=lambda name: len(values[name]))
     every = [row for row in sheets[base] if row.setting.name in shared]
     lines = [
@@ -105,20 +105,21 @@ def _methods() -> list[str]:
     ]
     blocks = [f"### Every method\n\n{_table(['setting', 'value', 'otherwise', 'meaning'], lines)}"]
     for name in names:
-        own = [row for row in sheets[name] if row.setting.name not in shared]
         lines = [
             [f"`{row.setting.name}`", values[name][row.setting.name], _explained(row)]
-            for row in own
+            for row in sheets[name]
+            if row.setting.name not in shared
         ]
-        table = _table(["setting", "value", "meaning"], lines) if own else "Nothing beside.\n"
+        table = _table(["setting", "value", "meaning"], lines) if lines else "Nothing beside.\n"
         blocks.append(f"### {name}\n\n{table}")
     return blocks
 
 
 def _otherwise(key: str, base: str, values: Mapping[str, Mapping[str, str]]) -> str:
     """Return the methods whose value of a shared setting is another one."""
+    usual = values[base][key]
     return ", ".join(
-        f"{name}: {own[key]}" for name, own in values.items() if own[key] != values[base][key]
+        f"{name}: {settings[key]}" for name, settings in values.items() if settings[key] != usual
     )
 
 
@@ -135,8 +136,8 @@ def _encoders() -> list[str]:
     blocks = []
     for settings_type, names in named.items():
         lines = [
-            [f"`{each.name}`", displayed(each.default), _explained(Row(each, each.default))]
-            for each in explain(settings_type)
+            [f"`{field.name}`", displayed(field.default), _explained(Row(field, field.default))]
+            for field in explain(settings_type)
         ]
         blocks.append(
             f"### {', '.join(names)}\n\n{_table(['setting', 'default', 'meaning'], lines)}"
@@ -151,6 +152,8 @@ def _explained(row: Row) -> str:
 
 def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     rows = [head, ["---"] * len(head), *lines]
-    return "".join(
-        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |\n" for row in rows
-    )
+    text = ""
+    for row in rows:
+        cells = [cell.replace("|", r"\|") for cell in row]
+        text += f"| {' | '.join(cells)} |\n"
+    return text

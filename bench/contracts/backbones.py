@@ -283,9 +283,11 @@ def configured(spec: BackboneSpec, name: str, settings: Mapping[str, str]) -> Ba
     settings = {key: value for key, value in settings.items() if key != LABEL}
 
     def extended(request: BackboneRequest) -> BackboneRequest:
+        """Return the request with the settings in the name added."""
         return replace(request, settings={**request.settings, **settings})
 
     def build(request: BackboneRequest) -> ImageEncoder:
+        """Build the encoder with the settings in the name."""
         return spec.build(extended(request))
 
     find = spec.weights_file
@@ -321,8 +323,10 @@ def backbone(
     def decorate(
         build: Callable[[BackboneRequest], ImageEncoder],
     ) -> Callable[[BackboneRequest], ImageEncoder]:
+        """Register the builder and return it as it is."""
         check_keywords(f"backbone '{name}'", meta, BackboneSpec, beside=("name", "build"))
-        meta.setdefault("title", " ".join((build.__doc__ or name).strip().split("\n\n")[0].split()))
+        first_paragraph = (build.__doc__ or name).strip().split("\n\n")[0]
+        meta.setdefault("title", " ".join(first_paragraph.split()))
         BACKBONES.add(name, BackboneSpec(name=name, build=build, **meta))
         return build
 

@@ -30,6 +30,7 @@ def _declare(baseline: str) -> BackboneSpec:
     name = baseline_row(baseline)
 
     def build(request: BackboneRequest) -> NoReturn:
+        """Raise NotApplicableError: there is nothing to build."""
         raise NotApplicableError(
             f"{name} has no encoder.", "It is a row of the tasks that name it."
         )

@@ -56,16 +56,16 @@ def dataset_faults(name: str, dataset: Dataset) -> Iterator[PlaceBenchError]:
     """Yield what a dataset lacks, or says of itself that cannot be."""
     title = f"dataset '{name}'"
     yield from _same_name(title, name, dataset)
-    missing = [each for each in _DATASET_TEXTS if not hasattr(dataset, each)]
-    missing += [each for each in ("index", "validate") if not hasattr(dataset, each)]
+    attributes = (*_DATASET_TEXTS, "index", "validate")
+    missing = [attribute for attribute in attributes if not hasattr(dataset, attribute)]
     if missing:
         yield PlaceBenchError(
             f"{title} lacks {_listed(missing)}.", 'Set it in the class, e.g. title = "...".'
         )
-    for each in _DATASET_TEXTS:
-        yield from _no_text(title, dataset, each)
-    for each in _DATASET_TUPLES:
-        yield from _no_names(title, each, getattr(dataset, each, ()))
+    for attribute in _DATASET_TEXTS:
+        yield from _no_text(title, dataset, attribute)
+    for attribute in _DATASET_TUPLES:
+        yield from _no_names(title, attribute, getattr(dataset, attribute, ()))
     yield from _dataset_methods(title, dataset)
 
 
@@ -95,26 +95,28 @@ def backbone_faults(name: str, spec: BackboneSpec) -> Iterator[PlaceBenchError]:
     title = f"backbone '{name}'"
     yield from _same_name(title, name, spec)
     yield from _no_text(title, spec, "title")
-    for each in ("build", "architecture"):
-        yield from _not_callable(title, each, getattr(spec, each))
-    for each in ("weights_file", "weights_digest", "same_as", "check", "why_no_text"):
-        if getattr(spec, each) is not None:
-            yield from _not_callable(title, each, getattr(spec, each))
-    for each in ("licence", "citation", "source", "method", "trainer", "pretrain_on"):
-        if not isinstance(getattr(spec, each), str):
-            yield _wrong(title, each, getattr(spec, each), "text")
+    for attribute in ("build", "architecture"):
+        yield from _not_callable(title, attribute, getattr(spec, attribute))
+    for attribute in ("weights_file", "weights_digest", "same_as", "check", "why_no_text"):
+        function = getattr(spec, attribute)
+        if function is not None:
+            yield from _not_callable(title, attribute, function)
+    for attribute in ("licence", "citation", "source", "method", "trainer", "pretrain_on"):
+        text = getattr(spec, attribute)
+        if not isinstance(text, str):
+            yield _wrong(title, attribute, text, "text")
 
 
 def kind_faults(name: str, kind: TaskKind) -> Iterator[PlaceBenchError]:
     """Yield what a kind of task lacks, or says of itself that cannot be."""
     title = f"task kind '{name}'"
     yield from _same_name(title, name, kind)
-    methods = ("settings", "protocols", "fit", "predict", "statistics")
-    missing = [each for each in ("metrics", *methods) if not hasattr(kind, each)]
+    attributes = ("metrics", "settings", "protocols", "fit", "predict", "statistics")
+    missing = [attribute for attribute in attributes if not hasattr(kind, attribute)]
     if missing:
         yield PlaceBenchError(f"{title} lacks {_listed(missing)}.", "Add it to the class.")
-    for each in ("metrics", "lower_is_better"):
-        yield from _no_names(title, each, getattr(kind, each, ()))
+    for attribute in ("metrics", "lower_is_better"):
+        yield from _no_names(title, attribute, getattr(kind, attribute, ()))
     yield from _no_fits(title, getattr(kind, "baselines", {}))
     if not _whole(kind.evaluator_version):
         yield _wrong(
@@ -126,14 +128,14 @@ def task_faults(name: str, task: TaskSpec) -> Iterator[PlaceBenchError]:
     """Yield what is wrong with the types and ranges in the declaration of a task."""
     title = f"task '{name}'"
     yield from _same_name(title, name, task)
-    for each in _TASK_TEXTS:
-        yield from _no_text(title, task, each)
+    for attribute in _TASK_TEXTS:
+        yield from _no_text(title, task, attribute)
     yield from _no_names(title, "groups", task.groups)
     if not isinstance(task.fractions, Sequence) or isinstance(task.fractions, str):
         yield _wrong(title, "fractions", task.fractions, "a tuple of numbers, such as (0.1, 1.0)")
     elif not task.fractions or not all(map(_fraction, task.fractions)):
-        wanted = "numbers above 0 and at most 1, such as (0.1, 1.0)"
-        yield _wrong(title, "fractions", task.fractions, wanted)
+        expected = "numbers above 0 and at most 1, such as (0.1, 1.0)"
+        yield _wrong(title, "fractions", task.fractions, expected)
     if not isinstance(task.options, Mapping):
         yield _wrong(title, "options", task.options, "a dict")
     if not isinstance(task.presets, Mapping):
@@ -147,8 +149,8 @@ def check_input(spec: InputSpec) -> None:
         if not _whole(getattr(spec, name)):
             raise _wrong("InputSpec", name, getattr(spec, name), "a whole number, 1 or more")
     if spec.resize < spec.size:
-        wanted = f"at least its size, {spec.size}: the image is cropped from it"
-        raise _wrong("InputSpec", "resize", spec.resize, wanted)
+        expected = f"at least its size, {spec.size}: the image is cropped from it"
+        raise _wrong("InputSpec", "resize", spec.resize, expected)
     for name in ("mean", "std"):
         values = getattr(spec, name)
         if not isinstance(values, Sequence) or len(values) not in (1, spec.channels):
@@ -156,8 +158,8 @@ def check_input(spec: InputSpec) -> None:
                 "InputSpec", name, values, f"one number for each of {spec.channels} channels"
             )
         if not all(_number(value) and (name == "mean" or value > 0) for value in values):
-            wanted = "finite numbers" if name == "mean" else "finite numbers above 0"
-            raise _wrong("InputSpec", name, values, wanted)
+            expected = "finite numbers" if name == "mean" else "finite numbers above 0"
+            raise _wrong("InputSpec", name, values, expected)
     hints = field_hints(type(spec))
     for name in ("interpolation", "fit"):
         options = get_args(hints[name])
@@ -199,12 +201,12 @@ def need_faults(task: TaskSpec, kind: TaskKind, dataset: Dataset) -> Iterator[Pl
     if list(kind_faults_together(kind)):
         return
     settings = kind.settings(task, "default", "demo", task.presets.get("default", {}))
-    for each in needs_of(kind, settings):
-        if not each.in_index and not each.offered(dataset):
+    for annotation in needs_of(kind, settings):
+        if not annotation.in_index and not annotation.offered(dataset):
             yield PlaceBenchError(
-                f"task '{task.name}' is {kind.name}, which needs {each.name}, and dataset "
+                f"task '{task.name}' is {kind.name}, which needs {annotation.name}, and dataset "
                 f"'{dataset.name}' has none.",
-                f"{each.hint} Or choose another kind.".strip(),
+                f"{annotation.hint} Or choose another kind.".strip(),
             )
 
 
@@ -242,8 +244,8 @@ def option_faults(task: TaskSpec, kind: TaskKind) -> Iterator[PlaceBenchError]:
     hints = field_hints(kind.options)
     for name, value in task.options.items():
         if name not in hints:
-            what = f"{title} has an option '{name}', which {kind.name} does not have."
-            yield SettingError(what, suggest(str(name), hints))
+            message = f"{title} has an option '{name}', which {kind.name} does not have."
+            yield SettingError(message, suggest(str(name), hints))
             continue
         try:
             check_value(name, tuple(value) if isinstance(value, list) else value, hints[name])
@@ -287,7 +289,7 @@ def preset_faults(task: TaskSpec, kind: TaskKind) -> Iterator[PlaceBenchError]:
 def gives(names: Iterator[str] | set[str] | Sequence[str], metric: str) -> bool:
     """Tell whether `metric` is one of `names` (patterns), or one of a class (`name:class`) or
     subgroup (`name@sex=F`) of it."""
-    patterns = [pattern for name in names for pattern in (name, f"{name}:*", f"{name}@*")]
+    patterns = [f"{name}{ending}" for name in names for ending in ("", ":*", "@*")]
     return any(fnmatchcase(metric, pattern) for pattern in patterns)
 
 
@@ -325,9 +327,11 @@ def check_keywords(
 
 
 def _same_name(title: str, name: str, item: Any) -> Iterator[PlaceBenchError]:
-    own = getattr(item, "name", name)
-    if own != name:
-        yield PlaceBenchError(f"{title} calls itself {own!r}.", "Register it under its own name.")
+    stated = getattr(item, "name", name)
+    if stated != name:
+        yield PlaceBenchError(
+            f"{title} calls itself {stated!r}.", "Register it under its own name."
+        )
 
 
 def _no_text(title: str, item: Any, attribute: str) -> Iterator[PlaceBenchError]:
@@ -342,21 +346,20 @@ def _no_names(title: str, attribute: str, value: object) -> Iterator[PlaceBenchE
     if isinstance(value, str) or not isinstance(value, Sequence):
         yield _wrong(title, attribute, value, f'a tuple, such as {attribute} = ("a",)')
         return
-    for each in value:
-        if not (isinstance(each, str) and each):
-            yield _wrong(title, attribute, value, "a tuple of texts")
-            return
+    if not all(isinstance(name, str) and name for name in value):
+        yield _wrong(title, attribute, value, "a tuple of texts")
+        return
     if len(set(value)) < len(value):
         yield _wrong(title, attribute, value, "a tuple that names each once")
 
 
 def _no_fits(title: str, baselines: object) -> Iterator[PlaceBenchError]:
     """Yield a fault where rows without an encoder are no functions by name."""
-    wanted = 'a dict of functions, such as {"prior_mask": fit_prior}'
+    expected = 'a dict of functions, such as {"prior_mask": fit_prior}'
     if not baselines:  # an empty tuple too, as kinds of before have it
         return
     if not isinstance(baselines, Mapping):
-        yield _wrong(title, "baselines", baselines, wanted)
+        yield _wrong(title, "baselines", baselines, expected)
         return
     for name, fit in baselines.items():
         if not callable(fit):
@@ -368,10 +371,11 @@ def _not_callable(title: str, attribute: str, value: object) -> Iterator[PlaceBe
         yield _wrong(title, attribute, value, "a function of a BackboneRequest")
 
 
-def _wrong(title: str, attribute: str, value: object, wanted: str) -> SettingError:
-    shown = repr(value)
-    shown = shown if len(shown) <= 60 else f"{shown[:60]}..."
-    return SettingError(f"{title}: {attribute} is {shown}.", f"It must be {wanted}.")
+def _wrong(title: str, attribute: str, value: object, expected: str) -> SettingError:
+    text = repr(value)
+    if len(text) > 60:
+        text = f"{text[:60]}..."
+    return SettingError(f"{title}: {attribute} is {text}.", f"It must be {expected}.")
 
 
 def _listed(names: Sequence[str]) -> str:

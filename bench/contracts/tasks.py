@@ -282,11 +282,10 @@ def needs_of(kind: TaskKind, settings: Any) -> tuple[Annotation[Any], ...]:
     if isinstance(needs, str):
         return () if needs == "images" else (ANNOTATIONS.get(needs),)
     annotations = needs(settings)
-    wrong = (
-        [annotations]
-        if not isinstance(annotations, tuple)
-        else [each for each in annotations if not isinstance(each, Annotation)]
-    )
+    if isinstance(annotations, tuple):
+        wrong = [entry for entry in annotations if not isinstance(entry, Annotation)]
+    else:
+        wrong = [annotations]
     if wrong:
         raise PlaceBenchError(
             f"task kind '{kind.name}' needs {wrong[0]!r}, which is no tuple of annotations.",

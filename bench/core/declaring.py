@@ -114,7 +114,7 @@ def _located(fault: PlaceBenchError, line: int) -> PlaceBenchError:
 def _line_in(error: BaseException) -> int:
     """Return the last line of the plug-in's file that an error went through; 0 where it did not."""
     frames = traceback.extract_tb(error.__traceback__)
-    lines = [each.lineno or 0 for each in frames if each.filename == _plugin.get()]
+    lines = [frame.lineno or 0 for frame in frames if frame.filename == _plugin.get()]
     return lines[-1] if lines else 0
 
 

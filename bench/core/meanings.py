@@ -34,20 +34,26 @@ def explain(settings: type[Any]) -> tuple[Explained, ...]:
     raise SettingError for a class that is none."""
     if not dataclasses.is_dataclass(settings):
         raise SettingError(f"the settings {settings.__name__} are not a dataclass.")
-    hints, told = field_hints(settings), meanings(settings)
-    fields = sorted(dataclasses.fields(settings), key=lambda each: _depth(settings, each.name))
+    hints = field_hints(settings)
+    meaning = meanings(settings)
+    fields = sorted(dataclasses.fields(settings), key=lambda field: _depth(settings, field.name))
     return tuple(
-        Explained(each.name, _default(each), allowed(hints[each.name]), told.get(each.name, ""))
-        for each in fields
+        Explained(
+            name=field.name,
+            default=_default(field),
+            allowed=allowed(hints[field.name]),
+            meaning=meaning.get(field.name, ""),
+        )
+        for field in fields
     )
 
 
 def _depth(settings: type[Any], name: str) -> int:
     """Return how far up among the bases of a class a field was first declared."""
-    places = [
-        place for place, cls in enumerate(settings.__mro__) if name in inspect.get_annotations(cls)
+    depths = [
+        depth for depth, cls in enumerate(settings.__mro__) if name in inspect.get_annotations(cls)
     ]
-    return max(places, default=0)
+    return max(depths, default=0)
 
 
 def meanings(settings: type[Any]) -> dict[str, str]:
@@ -98,8 +104,10 @@ def _class_node(cls: type[Any]) -> ast.ClassDef | None:
         tree = _tree(module) if module else None
     except (OSError, TypeError, SyntaxError):  # made by code, in a console, or of a changed file
         return None
-    wanted = cls.__qualname__.replace("<locals>.", "")
-    nodes = [node for name, node in _classes(tree, "") if name == wanted] if tree else []
+    if tree is None:
+        return None
+    path = cls.__qualname__.replace("<locals>.", "")
+    nodes = [node for name, node in _classes(tree, "") if name == path]
     return nodes[-1] if nodes else None
 
 
@@ -129,35 +137,40 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 # ---------------------------------------------------------------------------------- what it may be
 def allowed(hint: Any, ranges: tuple[Any, ...] = ()) -> str:
     """Return what a field of this type may be, in words."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    origin = typing.get_origin(hint)
+    arguments = typing.get_args(hint)
     if origin is typing.Annotated:
         return allowed(arguments[0], (*ranges, *hint.__metadata__))
     if origin in (typing.Union, types.UnionType):
-        kinds = [allowed(each, ranges) for each in arguments if each is not type(None)]
-        return ", or ".join([*kinds, *(["none"] if type(None) in arguments else [])])
+        kinds = [allowed(member, ranges) for member in arguments if member is not type(None)]
+        if type(None) in arguments:
+            kinds.append("none")
+        return ", or ".join(kinds)
     if origin is typing.Literal:
-        return _one_of([shown(each) for each in arguments])
+        return _one_of([shown(value) for value in arguments])
     if origin is tuple:
         return _several(arguments, ranges)
     if hint is bool:
         return "true or false"
     if hint in (int, float):
-        limits = [str(each) for each in ranges if isinstance(each, Range)]
-        return ", ".join(["a whole number" if hint is int else "a number", *limits])
+        number = "a whole number" if hint is int else "a number"
+        limits = [str(limit) for limit in ranges if isinstance(limit, Range)]
+        return ", ".join([number, *limits])
     return "text" if hint is str else getattr(hint, "__name__", str(hint))
 
 
 def _one_of(words: list[str]) -> str:
-    return " or ".join([*([", ".join(words[:-1])] if len(words) > 1 else []), words[-1]])
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _several(arguments: tuple[Any, ...], ranges: tuple[Any, ...]) -> str:
     """Return what a tuple may hold; its values are separated by commas."""
-    each = allowed(arguments[0])
+    of_one = allowed(arguments[0])
     lengths = [str(length) for length in ranges if isinstance(length, Length)]
     if Ellipsis not in arguments:
         lengths = [str(len(arguments))]
     count = lengths[0] if lengths else "any number of"
-    if each == "text":
+    if of_one == "text":
         return f"{count} words, separated by commas"
-    return f"{count} values, separated by commas, each {each}"
+    return f"{count} values, separated by commas, each {of_one}"

@@ -123,10 +123,12 @@ def check_value(key: str, value: Any, hint: Any) -> None:
     """Raise SettingError where `value` is not of the type `hint` or outside a Range or Length
     beside it."""
     hint, ranges = _plain(hint)
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    origin = typing.get_origin(hint)
+    arguments = typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        if not (value is None and type(None) in arguments):
-            _check_union(key, value, [each for each in arguments if each is not type(None)])
+        members = [member for member in arguments if member is not type(None)]
+        if value is not None or len(members) == len(arguments):
+            _check_union(key, value, members)
     elif origin is typing.Literal:
         if value not in arguments:
             raise _no_choice(key, value, arguments)
@@ -137,9 +139,9 @@ def check_value(key: str, value: Any, hint: Any) -> None:
     elif origin is Mapping:
         if not isinstance(value, Mapping):
             raise _wrong_type(key, value, dict)
-        for name, each in value.items():
+        for name, entry in value.items():
             check_value(key, name, arguments[0])
-            check_value(key, each, arguments[1])
+            check_value(key, entry, arguments[1])
     elif hint in (bool, str) and not isinstance(value, hint):
         raise _wrong_type(key, value, hint)
 
@@ -173,8 +175,8 @@ def _check_tuple(key: str, value: Any, arguments: tuple[Any, ...], ranges: tuple
         arguments = (arguments[0],) * len(value)
     elif len(value) != len(arguments):
         raise _wrong_length(key, value, str(len(arguments)))
-    for each, hint in zip(value, arguments, strict=True):
-        check_value(key, each, hint)
+    for entry, hint in zip(value, arguments, strict=True):
+        check_value(key, entry, hint)
 
 
 def _check_number(key: str, value: Any, hint: type, ranges: tuple[Any, ...]) -> None:
@@ -182,14 +184,15 @@ def _check_number(key: str, value: Any, hint: type, ranges: tuple[Any, ...]) -> 
     if not isinstance(value, allowed) or isinstance(value, bool):
         raise _wrong_type(key, value, hint)
     finite = isinstance(value, int) or math.isfinite(value)
-    limits: list[Range | None] = [each for each in ranges if isinstance(each, Range)]
+    limits: list[Range | None] = [limit for limit in ranges if isinstance(limit, Range)]
     for limit in limits or [None]:
         if finite and (limit is None or value in limit):
             continue
-        kind = "whole" if hint is int else "finite"
-        wanted = f"{kind} number" if limit is None else f"{kind} number, {limit}"
-        shown = _shown(f"{value:g}" if isinstance(value, float) else value)
-        raise SettingError(f"setting '{key}' is {shown}.", f"It must be a {wanted}.")
+        expected = "whole number" if hint is int else "finite number"
+        if limit is not None:
+            expected += f", {limit}"
+        text = _shown(f"{value:g}" if isinstance(value, float) else value)
+        raise SettingError(f"setting '{key}' is {text}.", f"It must be a {expected}.")
 
 
 def _wrong_type(key: str, value: Any, hint: type) -> SettingError:
@@ -259,11 +262,13 @@ def _value(key: str, value: Any, hint: Any) -> Any:
 
 def _parse(key: str, text: str, hint: Any) -> Any:
     hint, _ = _plain(hint)
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    origin = typing.get_origin(hint)
+    arguments = typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         if text.lower() in ("none", "") and type(None) in arguments:
             return None
-        return _parse(key, text, next(a for a in arguments if a is not type(None)))
+        members = [member for member in arguments if member is not type(None)]
+        return _parse(key, text, members[0])
     if origin is typing.Literal:
         return _choice(key, text, arguments)
     if origin is tuple:
@@ -303,8 +308,9 @@ def _boolean(key: str, text: str) -> bool:
 def parse_list(text: str, kind: Callable[[str], S], option: str) -> tuple[S, ...]:
     """Parse `0.1,1.0` into a tuple without repeats; raise SettingError naming the option on a word
     of another type."""
+    words = [word.strip() for word in text.split(",") if word.strip()]
     try:
-        return tuple(dict.fromkeys(kind(part.strip()) for part in text.split(",") if part.strip()))
+        return tuple(dict.fromkeys(map(kind, words)))
     except ValueError as error:
         raise SettingError(
             f"{option} '{text}' is not a comma-separated list: {error}.",

@@ -135,9 +135,9 @@ class StoredMasks(Stored[MaskRows]):
         source = self.source
         items = mask_items(source.index, source.root)
         slots = dict(zip(items, self.store.positions.tolist(), strict=True))
-        wanted = mask_items(rows, source.root)
-        if all(item in slots for item in wanted):
-            positions = np.array([slots[item] for item in wanted], np.int64)
+        row_items = mask_items(rows, source.root)
+        if all(item in slots for item in row_items):
+            positions = np.array([slots[item] for item in row_items], np.int64)
             return MaskRows(self.store.pixels, positions, source.dataset.mask_classes)
         scattered = mask_store(
             source.dataset, rows, source.root, source.size, workers=source.workers
@@ -217,9 +217,10 @@ class StoredBoxes(Stored[BoxRows]):
         from bench.data.boxes import box_store
         from bench.data.masks import mask_items
 
-        source, store = self.source, self.store
-        known = set(mask_items(source.index, source.root))
-        if not known.issuperset(mask_items(rows, source.root)):
+        source = self.source
+        store = self.store
+        stored = set(mask_items(source.index, source.root))
+        if not stored.issuperset(mask_items(rows, source.root)):
             store = box_store(source.dataset, rows, source.root, source.size)
         lists = tuple(store.boxes[image] for image in rows["image_id"].astype(str))
         return BoxRows(lists, source.dataset.box_classes)

@@ -61,16 +61,16 @@ def _check_columns(dataset: Dataset, index: pd.DataFrame) -> None:
             f"the index of dataset '{dataset.name}' has the column '{twice[0]}' twice.",
             "Rename one of the two.",
         )
-    wanted = [*NEEDED, *(f"label:{name}" for name in dataset.label_names)]
+    required = [*NEEDED, *(f"label:{name}" for name in dataset.label_names)]
     if dataset.has_reports:
-        wanted.append("report")
-    missing = [name for name in wanted if name not in index]
+        required.append("report")
+    missing = [name for name in required if name not in index]
     if missing:
         columns = "column" if len(missing) == 1 else "columns"
         listed = ", ".join(f"'{name}'" for name in missing)
         raise DataError(
             f"the index of dataset '{dataset.name}' lacks the {columns} {listed}.",
-            f"Needed: {', '.join(wanted)}.",
+            f"Needed: {', '.join(required)}.",
         )
 
 
@@ -119,7 +119,7 @@ _MASKS = 'Write a tuple of paths, such as ("masks/a.png",).'
 
 
 def _texts(value: object) -> bool:
-    return isinstance(value, (tuple, list)) and all(isinstance(each, str) for each in value)
+    return isinstance(value, (tuple, list)) and all(isinstance(text, str) for text in value)
 
 
 def _refuse(rows: pd.DataFrame, column: str, dataset: Dataset, hint: str) -> None:

@@ -53,6 +53,7 @@ def image_store(
     ]
 
     def decode(number: int, blobs: tuple[bytes, ...]) -> np.ndarray:
+        """Return the image in a file, grey uint8 [size, size]."""
         image = decode_image(blobs[0], items[number].paths[0], voi_lut=voi_lut, scaling=scaling)
         return resize_pad(image, size, interpolation)
 
@@ -108,7 +109,7 @@ class Prepared:
         left_out = rows["image_id"].isin({item.id for item in self.skipped})
         rows = rows[~left_out].reset_index(drop=True)
         positions = self._image_positions(rows)
-        values = {type(each): self._values(each, stored, rows) for each, stored in self.annotations}
+        values = {type(kind): self._values(kind, stored, rows) for kind, stored in self.annotations}
         return Subset(rows, positions, self.image_store.pixels, values)
 
     def _values(self, annotation: Annotation[Any], stored: Stored[Any], rows: pd.DataFrame) -> Any:

@@ -97,12 +97,12 @@ def mask_items(index: pd.DataFrame, root: Path) -> list[Item]:
     home = os.path.realpath(root)
     contents = _private_contents(index)
     files = index["mask_paths"] if "mask_paths" in index else [()] * len(index)
-    return [
-        Item(str(image), tuple(f"{home}/{each}" for each in (path, *masks)), extra)
-        for image, path, masks, extra in zip(
-            index["image_id"].tolist(), index["path"].tolist(), files, contents, strict=True
-        )
-    ]
+    items = []
+    columns = (index["image_id"].tolist(), index["path"].tolist(), files, contents)
+    for image, path, masks, extra in zip(*columns, strict=True):
+        paths = tuple(f"{home}/{file}" for file in (path, *masks))
+        items.append(Item(str(image), paths, extra))
+    return items
 
 
 def _private_contents(index: pd.DataFrame) -> Iterator[bytes]:
@@ -139,8 +139,9 @@ def _checked(
         message = f"masks of dataset '{dataset.name}' have shape {list(mask.shape)}."
         raise DataError(message, f"Return [{len(dataset.mask_classes)}, H, W], one per class.")
     height, width = mask.shape[1:]
-    known = bool(stored["height"])  # else the header does not read: decoding the image says so
-    if known and (stored["height"], stored["width"]) != (str(height), str(width)):
+    if not stored["height"]:  # the header does not read: decoding the image says so
+        return mask
+    if (stored["height"], stored["width"]) != (str(height), str(width)):
         raise DataError(
             f"dataset '{dataset.name}': the mask of {image} has {width} x {height} px, "
             f"the image {stored['width']} x {stored['height']}.",

@@ -94,9 +94,9 @@ class FeatureStore:
                 continue
             self._damaged.append(card.path)
             self._position = {
-                image: (part, row)
-                for image, (part, row) in self._position.items()
-                if part != number
+                image: (card_number, row)
+                for image, (card_number, row) in self._position.items()
+                if card_number != number
             }
 
     def mend(self, progress: Progress) -> None:

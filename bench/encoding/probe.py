@@ -72,22 +72,23 @@ def attribute_faults(encoder: Any) -> Iterator[PlaceBenchError]:
     if not isinstance(encoder.input, InputSpec):
         yield _fault(title, f"input is {encoder.input!r}", "Give an InputSpec.")
     if not isinstance(encoder.module, nn.Module):
-        what = f"module is a {type(encoder.module).__name__}"
-        yield _fault(title, what, "Give the torch.nn.Module that holds its parameters.")
+        problem = f"module is a {type(encoder.module).__name__}"
+        yield _fault(title, problem, "Give the torch.nn.Module that holds its parameters.")
     if not callable(encoder.features):
         yield _fault(title, "features is not a method", "Write features(self, images).")
     for name in ("pooled_dim", "patch_dim"):
         if not _counts([getattr(encoder, name)]):
-            what = f"{name} is {getattr(encoder, name)!r}"
-            yield _fault(title, what, "It must be a whole number, 1 or more.")
+            problem = f"{name} is {getattr(encoder, name)!r}"
+            yield _fault(title, problem, "It must be a whole number, 1 or more.")
     for name in ("pyramid_channels", "pyramid_strides"):
         if not _counts(getattr(encoder, name)):
-            what = f"{name} is {getattr(encoder, name)!r}"
-            yield _fault(title, what, "It must be a tuple of whole numbers.")
-    lengths = [len(getattr(encoder, name, ())) for name in ("pyramid_channels", "pyramid_strides")]
-    if lengths[0] != lengths[1]:
-        what = f"pyramid_channels has {lengths[0]} entries and pyramid_strides {lengths[1]}"
-        yield _fault(title, what, "Both have one per map.")
+            problem = f"{name} is {getattr(encoder, name)!r}"
+            yield _fault(title, problem, "It must be a tuple of whole numbers.")
+    channels = len(getattr(encoder, "pyramid_channels", ()))
+    strides = len(getattr(encoder, "pyramid_strides", ()))
+    if channels != strides:
+        problem = f"pyramid_channels has {channels} entries and pyramid_strides {strides}"
+        yield _fault(title, problem, "Both have one per map.")
 
 
 def _output_faults(title: str, encoder: ImageEncoder, device: str) -> Iterator[PlaceBenchError]:
@@ -99,10 +100,9 @@ def _output_faults(title: str, encoder: ImageEncoder, device: str) -> Iterator[P
     features = encoder.features(images)
     missing = [name for name in ("pooled", "patches", "grid") if not hasattr(features, name)]
     if missing:
-        what = f"features() returns {type(features).__name__} without {', '.join(missing)}"
-        yield _fault(
-            title, what, "Return bench.contracts.Features(pooled, patches, grid, pyramid)."
-        )
+        problem = f"features() returns {type(features).__name__} without {', '.join(missing)}"
+        hint = "Return bench.contracts.Features(pooled, patches, grid, pyramid)."
+        yield _fault(title, problem, hint)
         return
     yield from _feature_faults(title, encoder, features)
     try:
@@ -124,8 +124,8 @@ def _feature_faults(
     shape = (2, count, encoder.patch_dim)
     yield from _tensor_faults(title, f"patches, grid {grid},", features.patches, shape)
     if len(features.pyramid) != len(encoder.pyramid_channels):
-        what = f"pyramid has {len(features.pyramid)} maps"
-        yield _fault(title, what, f"pyramid_channels names {len(encoder.pyramid_channels)}.")
+        problem = f"pyramid has {len(features.pyramid)} maps"
+        yield _fault(title, problem, f"pyramid_channels names {len(encoder.pyramid_channels)}.")
         return
     for number in range(len(features.pyramid)):
         yield from _map_faults(title, encoder, number, features.pyramid[number])
@@ -163,8 +163,8 @@ def _tensor_faults(
     if not isinstance(value, torch.Tensor):
         yield _fault(title, f"{name} is a {type(value).__name__}", "Give a torch.Tensor.")
     elif tuple(value.shape) != shape:
-        what = f"{name} has shape {list(value.shape)} for two images of its input size"
-        yield _fault(title, what, f"{list(shape)} is expected.")
+        problem = f"{name} has shape {list(value.shape)} for two images of its input size"
+        yield _fault(title, problem, f"{list(shape)} is expected.")
     elif not value.is_floating_point():
         yield _fault(title, f"{name} is of type {value.dtype}", "Give floating point numbers.")
     elif not bool(torch.isfinite(value).all()):
@@ -174,8 +174,8 @@ def _tensor_faults(
 def _counts(values: Any) -> bool:
     if not isinstance(values, Sequence) or isinstance(values, str):
         return False
-    return all(isinstance(each, int) and each >= 1 for each in values)
+    return all(isinstance(value, int) and value >= 1 for value in values)
 
 
-def _fault(title: str, what: str, hint: str) -> PlaceBenchError:
-    return PlaceBenchError(f"{title}: {what}.", hint)
+def _fault(title: str, problem: str, hint: str) -> PlaceBenchError:
+    return PlaceBenchError(f"{title}: {problem}.", hint)

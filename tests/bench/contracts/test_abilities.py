@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from bench.api import check_run
-from bench.cells.prepare import RunRequest, entrants, left_out
+from bench.cells.prepare import RunRequest, left_out, table_rows
 from bench.contracts import (
     BACKBONES,
     TASKS,
@@ -139,7 +139,7 @@ def test_a_task_of_texts_refuses_an_encoder_of_images_before_any_data_is_read(ta
         ):
             check_run(request)
     both = RunRequest((task,), ("random", "convirt"))
-    assert entrants(TASKS.get(task), both) == ["convirt"]
+    assert table_rows(TASKS.get(task), both) == ["convirt"]
     assert [reason.split("'")[3] for reason in left_out(TASKS.get(task), both)] == ["random"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.cells.prepare import RunRequest, check_rows, entrants, left_out
+from bench.cells.prepare import RunRequest, check_rows, left_out, table_rows
 from bench.contracts import BACKBONES, KINDS, TASKS, BackboneRequest, Body
 from bench.core.errors import NotApplicableError
 
@@ -15,11 +15,11 @@ def test_a_kinds_baselines_stand_behind_the_encoders(monkeypatch: pytest.MonkeyP
     kind = KINDS.get(SIIM.kind)
     request = RunRequest(("siim_seg",), ("random",))
     monkeypatch.setattr(kind, "baselines", {})
-    assert entrants(SIIM, request) == ["random"]
+    assert table_rows(SIIM, request) == ["random"]
     monkeypatch.setattr(kind, "baselines", {"a": len, "b": len})
-    assert entrants(SIIM, request) == ["random", "baseline:a", "baseline:b"]
+    assert table_rows(SIIM, request) == ["random", "baseline:a", "baseline:b"]
     named = RunRequest(("siim_seg",), ("baseline:b", "random"))
-    assert entrants(SIIM, named) == ["baseline:b", "random", "baseline:a"]
+    assert table_rows(SIIM, named) == ["baseline:b", "random", "baseline:a"]
 
 
 def test_a_baseline_has_no_encoder() -> None:
@@ -39,7 +39,7 @@ def test_every_baseline_of_a_kind_is_a_function() -> None:
 
 def test_another_kinds_baseline_is_left_out_before_any_data_is_read() -> None:
     request = RunRequest(("siim_seg",), ("baseline:constant_report", "random"))
-    assert entrants(SIIM, request) == ["random", "baseline:prior_mask"]
+    assert table_rows(SIIM, request) == ["random", "baseline:prior_mask"]
     (reason,) = left_out(SIIM, request)
     assert reason.startswith("task 'siim_seg' has no row baseline:constant_report. ")
     assert "baseline:prior_mask" in reason
