@@ -6,9 +6,9 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-from tests.support.stranger import strangers_data
+from tests.support.example_plugin import example_data
 
-__all__ = ["strangers_data"]
+__all__ = ["example_data"]
 
 os.environ.setdefault("PLACE_BENCH_THREADS", "1")
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -9,17 +9,17 @@ import cv2
 import numpy as np
 
 from tests.support.commands import place_bench
-from tests.support.stranger import EXAMPLE
+from tests.support.example_plugin import EXAMPLE
 
 
-def test_plugin_file_runs_and_is_not_run_twice(strangers_data: Path, tmp_path: Path) -> None:
+def test_plugin_file_runs_and_is_not_run_twice(example_data: Path, tmp_path: Path) -> None:
     words = [
         "run",
         "stranger_seg",
         "--backbones",
         "stranger_net",
         "--data-root",
-        str(strangers_data),
+        str(example_data),
         "--set",
         "epochs=2",
     ]
@@ -47,16 +47,16 @@ def test_plugin_file_runs_and_is_not_run_twice(strangers_data: Path, tmp_path: P
 
 
 def test_a_mask_of_another_size_stops_the_run_and_can_be_left_out(
-    strangers_data: Path, tmp_path: Path
+    example_data: Path, tmp_path: Path
 ) -> None:
-    cv2.imwrite(str(strangers_data / "stranger" / "masks" / "3.png"), np.zeros((48, 40), np.uint8))
+    cv2.imwrite(str(example_data / "stranger" / "masks" / "3.png"), np.zeros((48, 40), np.uint8))
     words = [
         "run",
         "stranger_seg",
         "--backbones",
         "stranger_net",
         "--data-root",
-        str(strangers_data),
+        str(example_data),
         "--set",
         "epochs=1",
     ]
@@ -77,11 +77,11 @@ def test_entry_point_is_found(tmp_path: Path) -> None:
     assert "stranger_seg" in [row["name"] for row in json.loads(listed.stdout)]
 
 
-def test_a_dry_run_says_which_cells_have_a_result(strangers_data: Path, tmp_path: Path) -> None:
+def test_a_dry_run_says_which_cells_have_a_result(example_data: Path, tmp_path: Path) -> None:
     words = ["--plugin", str(EXAMPLE), "run", "stranger_seg", "--backbones", "stranger_net"]
-    words += ["--data-root", str(strangers_data), "--set", "epochs=1"]
+    words += ["--data-root", str(example_data), "--set", "epochs=1"]
     before = place_bench(*words, "--dry-run", cwd=tmp_path).stdout
-    assert f"real data: {strangers_data / 'stranger'}" in " ".join(before.split())
+    assert f"real data: {example_data / 'stranger'}" in " ".join(before.split())
     assert "its images are decoded first" in before and "2 cells (would run: 2)" in before
     assert not (tmp_path / "results").exists() and not (tmp_path / "cache" / "images").exists()
     place_bench(*words, cwd=tmp_path)

@@ -165,7 +165,7 @@ def score_task(
         )
         for result in results
     }
-    weights = cluster_weights(results[0].reference["patient_id"].tolist(), RESAMPLES)
+    weights = cluster_weights(results[0].images["patient_id"].tolist(), RESAMPLES)
     return {
         name: mean_estimate([statistics[job.cell.key] for job in row], weights)
         for name, row in jobs.items()

@@ -37,8 +37,8 @@ from bench.core.errors import DataError, NotMadeError
 from bench.core.paths import cache_home
 from bench.core.progress import Silent
 from bench.core.storage import held, write_atomically, writing
-from bench.data.filling import Decode, Filler, Item, Plan, Skipped
-from bench.data.records import Records
+from bench.data.filling import Decode, Filler, Inventory, Item, Skipped
+from bench.data.records import Journal
 from bench.data.slots import Slots, about_key, mend
 
 __all__ = ["Decode", "Item", "Skipped", "Store", "data_hash", "open_store"]
@@ -101,46 +101,46 @@ def open_store(
     if not make:
         return _as_it_is(folder, slots, items)
     _create(folder, about, slots, progress)
-    plan = _checked_plan(items, folder, slots)
+    inventory = _checked_inventory(items, folder, slots)
     skipped: tuple[Skipped, ...] = ()
-    if plan.missing or plan.known.unsound:
+    if inventory.missing or inventory.journal.unsound:
         with _exclusive(folder, progress):
             mend(folder, slots, progress)
-            plan = _checked_plan(items, folder, slots)
+            inventory = _checked_inventory(items, folder, slots)
             for _ in range(_ROUNDS):
-                if len(plan.missing) == len(skipped):
+                if len(inventory.missing) == len(skipped):
                     break
-                _say_lost(plan, slots, progress)
-                filler = Filler(folder, shape, plan, decode, on_error)
+                _say_lost(inventory, slots, progress)
+                filler = Filler(folder, shape, inventory, decode, on_error)
                 skipped = filler.fill(workers, progress, name)
-                plan = _checked_plan(items, folder, slots, plan.states)
-    return _assemble(folder, slots, items, plan, skipped)
+                inventory = _checked_inventory(items, folder, slots, inventory.states)
+    return _assemble(folder, slots, items, inventory, skipped)
 
 
 def _as_it_is(folder: Path, slots: Slots, items: Sequence[Item]) -> Store:
     """Return the store without making or comparing anything; raise NotMadeError where some of it is
     not there."""
-    plan = Plan(items, Records(folder / "records.bin").load())
-    plan.leave_out(frozenset(plan.slots - set(range(slots.count()))))
-    if plan.missing or not slots.count():
-        raise NotMadeError(f"{len(plan.missing)} of {len(items)} images are decoded first")
-    return _assemble(folder, slots, items, plan, ())
+    inventory = Inventory(items, Journal(folder / "records.bin").load())
+    inventory.leave_out(frozenset(inventory.slots - set(range(slots.count()))))
+    if inventory.missing or not slots.count():
+        raise NotMadeError(f"{len(inventory.missing)} of {len(items)} images are decoded first")
+    return _assemble(folder, slots, items, inventory, ())
 
 
-def _checked_plan(
+def _checked_inventory(
     items: Sequence[Item], folder: Path, slots: Slots, states: list[bytes] | None = None
-) -> Plan:
+) -> Inventory:
     """Return what is known of `items`; those whose slot is damaged are missing."""
-    plan = Plan(items, Records(folder / "records.bin").load(), states)
-    plan.leave_out(slots.lost(plan.slots, plan.known))
-    return plan
+    inventory = Inventory(items, Journal(folder / "records.bin").load(), states)
+    inventory.leave_out(slots.lost(inventory.slots, inventory.journal))
+    return inventory
 
 
-def _say_lost(plan: Plan, slots: Slots, progress: Progress) -> None:
-    if plan.known.lost:
+def _say_lost(inventory: Inventory, slots: Slots, progress: Progress) -> None:
+    lost = len(inventory.journal.lost)
+    if lost:
         progress.say(
-            f"cache file {slots.path} is damaged: {len(plan.known.lost)} of its decoded arrays are "
-            "made again."
+            f"cache file {slots.path} is damaged: {lost} of its decoded arrays are made again."
         )
 
 
@@ -151,7 +151,8 @@ def begun(name: str) -> bool:
 
 def _named(name: str, shape: tuple[int, ...], key_parts: dict[str, Any]) -> tuple[Path, bytes]:
     """Return the folder of a store and the text of its `about.json`."""
-    about = json.dumps({"shape": list(shape), **key_parts}, sort_keys=True).encode()
+    facts = {"shape": list(shape), **key_parts}
+    about = json.dumps(facts, sort_keys=True).encode()
     return cache_home() / "images" / f"{name}-{about_key(about)}", about
 
 
@@ -187,21 +188,19 @@ def _assemble(
     folder: Path,
     slots: Slots,
     items: Sequence[Item],
-    plan: Plan,
+    inventory: Inventory,
     skipped: tuple[Skipped, ...],
 ) -> Store:
     left_out = {item.id for item in skipped}
-    lost = [
-        plan.items[number].id for number in plan.missing if plan.items[number].id not in left_out
-    ]
+    missing = [inventory.items[number].id for number in inventory.missing]
+    lost = [image for image in missing if image not in left_out]
     if lost:
         raise DataError(
             f"cache {folder} lost {len(lost)} images, e.g. '{lost[0]}'.",
             "Do not change files while they are read.",
         )
-    positions = np.array(
-        [-1 if record is None else record.slot for record in plan.records], np.int64
-    )
-    digests = tuple("" if record is None else record.content.hex() for record in plan.records)
+    slot_numbers = [-1 if record is None else record.slot for record in inventory.records]
+    positions = np.array(slot_numbers, np.int64)
+    digests = tuple("" if record is None else record.content.hex() for record in inventory.records)
     ids = tuple(item.id for item in items)
     return Store(folder, ids, slots.map(), positions, digests, skipped)

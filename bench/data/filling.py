@@ -20,7 +20,7 @@ from bench.core.errors import DataError, PlaceBenchError
 from bench.core.files import read_file
 from bench.core.machine import flush_to_disk
 from bench.data.faults import Skipped
-from bench.data.records import Known, Record, Records
+from bench.data.records import Journal, JournalContent, Record
 
 BATCH = 64
 """Decoded arrays that are put on disk together: what a kill costs at most, per worker thread."""
@@ -41,19 +41,19 @@ Decode = Callable[[int, tuple[bytes, ...]], np.ndarray]
 corrupt file."""
 
 
-class Plan:
+class Inventory:
     """What is known of every item: its key, its state on disk, its record; `missing` lists those to
     hash or decode."""
 
     def __init__(
-        self, items: Sequence[Item], known: Known, states: list[bytes] | None = None
+        self, items: Sequence[Item], journal: JournalContent, states: list[bytes] | None = None
     ) -> None:
         self.items = items
-        self.known = known
+        self.journal = journal
         self.keys = [_item_key(item) for item in items]
         self.states = states or [_state(item.paths) for item in items]
         self.records = [
-            known.find(key, state) for key, state in zip(self.keys, self.states, strict=True)
+            journal.find(key, state) for key, state in zip(self.keys, self.states, strict=True)
         ]
         self.missing = [number for number, record in enumerate(self.records) if record is None]
 
@@ -64,7 +64,7 @@ class Plan:
 
     def leave_out(self, lost: frozenset[int]) -> None:
         """Count the items that stand in `lost` slots among the missing."""
-        self.known.lost = lost
+        self.journal.lost = lost
         self.records = [
             None if record is None or record.slot in lost else record for record in self.records
         ]
@@ -95,16 +95,21 @@ class Filler:
     """Hash, decode and append the missing items of one store; the lock is held."""
 
     def __init__(
-        self, folder: Path, shape: tuple[int, ...], plan: Plan, decode: Decode, on_error: OnError
+        self,
+        folder: Path,
+        shape: tuple[int, ...],
+        inventory: Inventory,
+        decode: Decode,
+        on_error: OnError,
     ) -> None:
         self.folder = folder
         self.shape = shape
-        self.plan = plan
+        self.inventory = inventory
         self.decode = decode
         self.on_error = on_error
         self.slot_bytes = int(np.prod(shape))
-        self.slots = dict(plan.known.slots)
-        self.checksums = plan.known.checksums | {0: zlib.crc32(bytes(self.slot_bytes))}
+        self.slots = dict(inventory.journal.slots)
+        self.checksums = inventory.journal.checksums | {0: zlib.crc32(bytes(self.slot_bytes))}
         written = (folder / "pixels.u8").stat().st_size // self.slot_bytes
         # behind all that was ever written: where records are lost, a reader may hold their slots
         self.next_slot = max(1, written, max(self.slots.values(), default=0) + 1)
@@ -114,13 +119,13 @@ class Filler:
     def fill(self, workers: int, progress: Progress, name: str) -> tuple[Skipped, ...]:
         """Put every missing item on disk; return those skipped. Raise DataError for a corrupt one
         where errors stop."""
-        missing = self.plan.missing
+        missing = self.inventory.missing
         self._check_space(len(missing))
-        records = Records(self.folder / "records.bin")
+        journal = Journal(self.folder / "records.bin")
         with (
             progress.track(f"decoding {name}", total=len(missing)) as advance,
             (self.folder / "pixels.u8").open("r+b") as pixels,
-            records.appending() as append,
+            journal.appending() as append,
         ):
             for batch in _batched_results(self._read, missing, workers):
                 self._commit(batch, pixels, append)
@@ -141,18 +146,18 @@ class Filler:
 
     def _read(self, number: int) -> tuple[int, bytes, np.ndarray | None, DataError | None]:
         """Hash one item and decode it unless its content is known (in a thread)."""
-        item = self.plan.items[number]
+        item = self.inventory.items[number]
         try:
             blobs = _blobs(item)
             content = _content(blobs, item.extra)
-            if self.plan.known.sound_slot(content) is not None:
+            if self.inventory.journal.sound_slot(content) is not None:
                 return number, content, None, None
             return number, content, self._decoded(number, blobs), None
         except DataError as error:
             return number, b"", None, error
 
     def _decoded(self, number: int, blobs: tuple[bytes, ...]) -> np.ndarray:
-        item = self.plan.items[number]
+        item = self.inventory.items[number]
         try:
             pixels = self.decode(number, blobs)
         except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
@@ -174,11 +179,11 @@ class Filler:
         for number, content, decoded, error in batch:
             if error is None:
                 slot = self._slot(content, decoded, pixels)
-                key = self.plan.keys[number]
-                state = self.plan.states[number]
+                key = self.inventory.keys[number]
+                state = self.inventory.states[number]
                 records.append(Record(key, state, content, slot, self.checksums[slot]))
             elif self.on_error == "skip":
-                item = self.plan.items[number]
+                item = self.inventory.items[number]
                 self.skipped.append(Skipped(item.id, _first(item), str(error)))
         flush_to_disk(pixels)
         append(records)

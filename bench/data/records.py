@@ -55,7 +55,7 @@ class Record(NamedTuple):
         return body + zlib.crc32(body).to_bytes(4, "little")
 
 
-class Known:
+class JournalContent:
     """What a journal says: the last record of each item, the slot of each content, the checksum of
     each slot.
 
@@ -98,13 +98,13 @@ class Known:
         return None if slot in self.lost else slot
 
 
-class Records:
+class Journal:
     """A journal file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def load(self) -> Known:
+    def load(self) -> JournalContent:
         """Read the whole records; one that is damaged or cut short is left out (its item is decoded
         again)."""
         data = self.path.read_bytes() if file_state(self.path) else b""
@@ -119,7 +119,7 @@ class Records:
             Record(key, state, content, slot, pixels if version == _WITH_CHECKSUM else None)
             for key, state, content, slot, version, pixels in zip(*columns, strict=True)
         ]
-        return Known(records, len(rows) - len(records), torn=len(data) % size > 0)
+        return JournalContent(records, len(rows) - len(records), torn=len(data) % size > 0)
 
     @contextmanager
     def appending(self) -> Iterator[Callable[[list[Record]], None]]:

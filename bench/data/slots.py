@@ -13,7 +13,7 @@ import numpy as np
 from bench.contracts import Progress
 from bench.core.checked import Checked, clear_place, file_state
 from bench.core.storage import write_atomically
-from bench.data.records import Known, Records
+from bench.data.records import Journal, JournalContent
 
 _CHECKED = Checked()
 
@@ -51,7 +51,7 @@ class Slots:
         pixels = self.map()
         return {number: zlib.crc32(pixels[number]) for number in inside}
 
-    def lost(self, wanted: Iterable[int], known: Known) -> frozenset[int]:
+    def lost(self, wanted: Iterable[int], content: JournalContent) -> frozenset[int]:
         """Return those of the `wanted` slots, and of slot 0, that do not hold what was written.
 
         A slot without a checksum is taken as it is.
@@ -60,15 +60,15 @@ class Slots:
         state = file_state(self.path)
         if state is None:
             return numbers
-        right = self._right(known)
+        right = self._right(content)
         due = numbers - _CHECKED.parts(self.path, state)
         checksums = self.checksums(sorted(due))
         sound = {number for number, value in checksums.items() if right.get(number, value) == value}
         _CHECKED.add(self.path, state, frozenset(sound & right.keys()))
         return due - sound
 
-    def _right(self, known: Known) -> Mapping[int, int]:
-        return known.checksums | {0: zlib.crc32(bytes(self.slot_bytes))}
+    def _right(self, content: JournalContent) -> Mapping[int, int]:
+        return content.checksums | {0: zlib.crc32(bytes(self.slot_bytes))}
 
 
 def mend(folder: Path, slots: Slots, progress: Progress) -> None:
@@ -77,13 +77,13 @@ def mend(folder: Path, slots: Slots, progress: Progress) -> None:
     Damaged records are taken out of the journal, records of an earlier version get the checksums of
     their slots. Slot 0 is made again; other lost slots are left to whoever decodes.
     """
-    journal = Records(folder / "records.bin")
+    journal = Journal(folder / "records.bin")
     for path in (journal.path, slots.path):
         if clear_place(path):
             progress.say(f"cache file {path} was not a regular file: what it held is made again.")
     _restore_slot_0(slots, progress)
-    known = journal.load()
-    broken = known.damaged + known.torn
+    content = journal.load()
+    broken = content.damaged + content.torn
     if broken:
         progress.say(
             f"cache file {journal.path} has {broken} damaged records: what they stood for is made "
@@ -91,19 +91,19 @@ def mend(folder: Path, slots: Slots, progress: Progress) -> None:
         )
     if file_state(journal.path) is None and slots.count() > 1:
         progress.say(f"cache file {journal.path} is gone: what it listed is made again.")
-    if known.unchecked:
+    if content.unchecked:
         progress.say(
-            f"cache {folder} was made without checksums: {len(known.unchecked)} decoded arrays are "
-            "taken as they are and given theirs."
+            f"cache {folder} was made without checksums: {len(content.unchecked)} decoded arrays "
+            "are taken as they are and given theirs."
         )
-    if broken or known.unchecked:
-        write_atomically(journal.path, _sound_journal(slots, known))
+    if broken or content.unchecked:
+        write_atomically(journal.path, _sound_journal(slots, content))
 
 
 def _restore_slot_0(slots: Slots, progress: Progress) -> None:
     """Make slot 0, which all empty arrays share, all zero where it is not."""
     there = file_state(slots.path) is not None
-    if there and 0 not in slots.lost((), Known(())):
+    if there and 0 not in slots.lost((), JournalContent(())):
         return
     if there:
         progress.say(f"cache file {slots.path} is damaged: its empty array is made again.")
@@ -111,16 +111,16 @@ def _restore_slot_0(slots: Slots, progress: Progress) -> None:
         pixels.write(bytes(slots.slot_bytes))
 
 
-def _sound_journal(slots: Slots, known: Known) -> bytes:
+def _sound_journal(slots: Slots, content: JournalContent) -> bytes:
     """Return the journal with a checksum in every record; left out are those whose slot is not in
     the file, or holds zeros (an earlier version's reader would not have written them)."""
-    fresh = slots.checksums(sorted(known.unchecked))
+    fresh = slots.checksums(sorted(content.unchecked))
     empty = zlib.crc32(bytes(slots.slot_bytes))
     written = {number: value for number, value in fresh.items() if number == 0 or value != empty}
-    checksums = written | known.checksums
+    checksums = written | content.checksums
     return b"".join(
         record._replace(pixels=checksums[record.slot]).pack()
-        for record in known.records
+        for record in content.records
         if record.slot in checksums
     )
 
@@ -132,24 +132,24 @@ def store_faults(folder: Path) -> list[str]:
     if shape is None:
         return [f"cache file {about} is missing or damaged."]
     slots = Slots(folder / "pixels.u8", shape)
-    journal = Records(folder / "records.bin")
-    known = journal.load()
+    journal = Journal(folder / "records.bin")
+    content = journal.load()
     faults = []
-    if known.damaged or known.torn:
-        broken = known.damaged + known.torn
+    if content.damaged or content.torn:
+        broken = content.damaged + content.torn
         faults.append(f"cache file {journal.path} has {broken} damaged records.")
     if file_state(journal.path) is None and slots.count() > 1:
         faults.append(f"cache file {journal.path} is missing.")
-    listed = set(known.slots.values())
-    lost = slots.lost(listed, known)
+    listed = set(content.slots.values())
+    lost = slots.lost(listed, content)
     if lost:
         faults.append(
             f"cache file {slots.path}: {len(lost)} of {len(listed | {0})} decoded arrays are "
             "damaged."
         )
-    if known.unchecked - lost:
+    if content.unchecked - lost:
         faults.append(
-            f"cache {folder}: {len(known.unchecked - lost)} decoded arrays have no checksum yet; "
+            f"cache {folder}: {len(content.unchecked - lost)} decoded arrays have no checksum yet; "
             "they are given one when the cache is next used."
         )
     return faults

@@ -270,7 +270,7 @@ def _name(record: Record) -> str:
 def _table(task: TaskSpec, kind: TaskKind, metric: str, results: Sequence[Aligned]) -> Table:
     records = [result.record for result in results]
     names = row_names(records)
-    first = results[0].reference
+    first = results[0].images
     weights = cluster_weights(first["patient_id"].tolist())
     columns = []
     for fraction in sorted({float(record["label_fraction"]) for record in records}):

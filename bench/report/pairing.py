@@ -29,16 +29,16 @@ class Result:
 
 @dataclass(frozen=True)
 class Aligned:
-    """A result of the images in `reference`; its own row r is row `order[r]` there (None: it has
-    the rows of the reference in their order)."""
+    """A result of the images in `images`, which all results of a table share; its own row r is row
+    `order[r]` there (None: it has these rows in their order)."""
 
     record: Mapping[str, Any]
     predictions: Predictions
-    reference: pd.DataFrame
+    images: pd.DataFrame
     order: np.ndarray | None
 
     def in_order(self, statistic: Statistic) -> Statistic:
-        """Return a statistic of this result as a function of weights in the reference's order."""
+        """Return a statistic of this result as a function of weights in the order of `images`."""
         order = self.order
         if order is None:
             return statistic
@@ -67,7 +67,7 @@ def align(results: Sequence[Result]) -> tuple[list[Aligned], list[str]]:
     images = counts.most_common(1)[0][0]  # of equal counts the one that comes first
     first = next(number for number, ids in enumerate(rows) if frozenset(ids) == images)
     number_of = {row: number for number, row in enumerate(rows[first])}
-    reference = results[first].predictions.table
+    table = results[first].predictions.table
     aligned = []
     reasons = []
     for result, ids in zip(results, rows, strict=True):
@@ -75,7 +75,7 @@ def align(results: Sequence[Result]) -> tuple[list[Aligned], list[str]]:
             reasons.append(_reason(result, ids, images))
             continue
         order = None if ids == rows[first] else np.array([number_of[row] for row in ids])
-        aligned.append(Aligned(result.record, result.predictions, reference, order))
+        aligned.append(Aligned(result.record, result.predictions, table, order))
     return aligned, reasons
 
 

@@ -19,9 +19,9 @@ from bench.data.filling import _content
 from bench.data.splits import default_split
 from bench.report import csv_files, leaderboard, leaderboard_pages
 from tests.support.commands import place_bench
+from tests.support.example_plugin import EXAMPLE
 from tests.support.pairs import make_subset, recipe
 from tests.support.results import add
-from tests.support.stranger import EXAMPLE
 
 
 def _radiographs(root: Path) -> dict[str, bytes]:

@@ -14,8 +14,8 @@ from bench.cells.results import ResultStore
 from bench.contracts import BACKBONES
 from bench.core.naming import absolute_name, identity, join_name, short_name, split_name
 from tests.support.commands import place_bench
+from tests.support.example_plugin import EXAMPLE
 from tests.support.results import add
-from tests.support.stranger import EXAMPLE
 
 
 @pytest.mark.parametrize(
@@ -79,14 +79,14 @@ def test_encoders_of_one_label_are_two_rows_with_a_mark(store: ResultStore) -> N
 
 
 def test_one_file_under_three_spellings_is_one_row_and_can_be_renamed(
-    strangers_data: Path, tmp_path: Path
+    example_data: Path, tmp_path: Path
 ) -> None:
     import timm
 
     torch.manual_seed(0)
     weights = tmp_path / "net.pth"
     torch.save(timm.create_model("test_resnet", num_classes=0).state_dict(), weights)
-    words = ["--plugin", str(EXAMPLE), "run", "stranger_seg", "--data-root", str(strangers_data)]
+    words = ["--plugin", str(EXAMPLE), "run", "stranger_seg", "--data-root", str(example_data)]
     words += ["--set", "epochs=1"]
     spellings = [
         "file:net.pth?arch=test_resnet",

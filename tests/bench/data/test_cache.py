@@ -22,7 +22,7 @@ import pytest
 from bench.core.errors import DataError, NotMadeError, PlaceBenchError
 from bench.data.cache import Decode, Item, Store, data_hash, open_store
 from bench.data.images import decode_image, resize_pad
-from bench.data.records import Records
+from bench.data.records import Journal
 from bench.data.slots import store_faults
 from tests.tasks.fakes import Said
 
@@ -317,7 +317,7 @@ def test_damage_that_keeps_the_modification_time_is_seen(tmp_path: Path) -> None
 
 def _without_checksums(store: Store) -> None:
     """Write the journal as it was before records had checksums of their slots."""
-    journal = Records(store.folder / "records.bin")
+    journal = Journal(store.folder / "records.bin")
     records = [record._replace(pixels=None).pack() for record in journal.load().records]
     journal.path.write_bytes(b"".join(records))
 

@@ -10,7 +10,7 @@ from bench.cells.encoders import check_encoder, encoder_request
 from bench.cells.prepare import RunRequest
 from bench.core.errors import CheckpointError, PlaceBenchError
 from tests.support.commands import place_bench
-from tests.support.stranger import EXAMPLE
+from tests.support.example_plugin import EXAMPLE
 from tests.tasks.datasets.fakes import write_siim
 
 
@@ -51,10 +51,10 @@ def test_a_damaged_card_is_said_before_any_data_is_read(tmp_path: Path) -> None:
 
 
 def test_weights_that_do_not_load_stop_the_run_before_its_first_cell(
-    strangers_data: Path, tmp_path: Path
+    example_data: Path, tmp_path: Path
 ) -> None:
     torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "net.pth")
-    words = ["--plugin", str(EXAMPLE), "run", "stranger_seg", "--data-root", str(strangers_data)]
+    words = ["--plugin", str(EXAMPLE), "run", "stranger_seg", "--data-root", str(example_data)]
     words += ["--backbones", "random,file:net.pth?arch=test_resnet", "--set", "epochs=1"]
     stopped = place_bench(*words, code=2, cwd=tmp_path)
     assert "net.pth" in stopped.stderr and "stranger_seg | random" not in stopped.stderr

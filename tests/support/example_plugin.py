@@ -11,7 +11,7 @@ EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "stranger.py"
 
 
 @pytest.fixture
-def strangers_data(tmp_path: Path) -> Path:
+def example_data(tmp_path: Path) -> Path:
     """24 grey images of 12 patients, each with a bright square lesion, and the list of them."""
     root = tmp_path / "data" / "stranger"
     for folder in ("images", "masks"):
