@@ -139,12 +139,10 @@ def _disk() -> Check:
     while not os.path.lexists(folder):
         folder = folder.parent
     free = shutil.disk_usage(folder).free / 2**30
-    level: Level = "ready" if free > 10 else "warning" if free > 1 else "blocked"
-    action = (
-        ""
-        if level == "ready"
-        else f"Free some space, or set PLACE_BENCH_CACHE to another disk (now {cache_home()})."
-    )
+    if free > 10:
+        return Check("disk for caches", "ready", f"{free:.0f} GiB free", "")
+    level: Level = "warning" if free > 1 else "blocked"
+    action = f"Free some space, or set PLACE_BENCH_CACHE to another disk (now {cache_home()})."
     return Check("disk for caches", level, f"{free:.0f} GiB free", action)
 
 

@@ -273,7 +273,7 @@ def _cells(tasks: Iterable[PlannedTask]) -> list[PlannedCell]:
 
 
 def _count(cells: int) -> str:
-    return f"{cells} cell{'s' * (cells != 1)}"
+    return "1 cell" if cells == 1 else f"{cells} cells"
 
 
 def _print_row(row: PlannedRow) -> None:

@@ -59,10 +59,10 @@ def _depth(settings: type[Any], name: str) -> int:
 def meanings(settings: type[Any]) -> dict[str, str]:
     """Return the string under each field of a class or of those it is based on; a field that a
     subclass only gives another default keeps what its base says."""
-    told: dict[str, str] = {}
+    meaning: dict[str, str] = {}
     for cls in reversed(settings.__mro__):
-        told |= _strings_under_fields(cls)
-    return told
+        meaning.update(_strings_under_fields(cls))
+    return meaning
 
 
 def shown(value: Any) -> str:

@@ -190,7 +190,10 @@ def held(
     `on_wait` is called once where it has to be waited for. The file's mode follows the umask; one
     that another user left and that cannot be written is replaced unless it is held.
     """
-    lock = _acquired(path, 1.0 if wait and on_wait else -1.0 if wait else 0.0)
+    seconds = 0.0
+    if wait:
+        seconds = 1.0 if on_wait else -1.0  # -1: as long as it takes
+    lock = _acquired(path, seconds)
     if lock is None and wait:
         if on_wait:
             on_wait()

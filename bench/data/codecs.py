@@ -93,7 +93,8 @@ def first_frame(header: pydicom.Dataset, samples: int, bits: int) -> tuple[np.nd
     syntax = str(header.file_meta.TransferSyntaxUID)
     options: dict[str, Any] = {"index": 0}
     if syntax in NATIVE:
-        options |= {"raw": True, "correct_unused_bits": False}
+        options["raw"] = True
+        options["correct_unused_bits"] = False
     else:
         plugins = _needed_plugins(syntax, bits, samples)
         if syntax != _RLE:
@@ -101,7 +102,8 @@ def first_frame(header: pydicom.Dataset, samples: int, bits: int) -> tuple[np.nd
             _require_size(header)
         bound_pillow()
         if syntax == _BASELINE:  # its samples are bytes, whatever the header allocates
-            options |= {"bits_allocated": 8, "bits_stored": 8}
+            options["bits_allocated"] = 8
+            options["bits_stored"] = 8
         elif syntax == _RLE:
             options["correct_unused_bits"] = False
         return _by_the_first_able(header, syntax, plugins, options)

@@ -75,8 +75,9 @@ def mask_store(
         "what": "mask",
         "interpolation": interpolation,
         "dataset": dataset.name,
+        "version": dataset.version,
+        "classes": list(dataset.mask_classes),
     }
-    parts |= {"version": dataset.version, "classes": list(dataset.mask_classes)}
     name = f"{Path(root).resolve().name}-masks-{size}"
     shape = (len(dataset.mask_classes), size, size)
     return open_store(

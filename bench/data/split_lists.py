@@ -152,7 +152,8 @@ class _Reader:
         for position, (number, line) in enumerate(read_lines(path)):
             image = self._image(line, f"list {path}, line {number}")
             if image is None:
-                self.unknown += position > 0 or not _is_header(line)
+                if position > 0 or not _is_header(line):
+                    self.unknown += 1
             elif image in line_of:
                 raise DataError(
                     f"list {path} names '{image}' twice (lines {line_of[image]} and {number}).",

@@ -97,5 +97,6 @@ def unlisted(root: Path, paths: Iterable[str], depth: int = 2) -> int:
     for parent in parents:
         for name in entries(root / parent):
             is_data = "." not in name or name.lower().endswith(SUFFIXES)
-            count += is_data and f"{parent}/{name}".lower() not in named
+            if is_data and f"{parent}/{name}".lower() not in named:
+                count += 1
     return count

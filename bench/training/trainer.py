@@ -197,15 +197,18 @@ class _EpochHook(Hook):
 
     def _is_whole(self, state: dict[str, Any]) -> bool:
         """Say whether a checkpoint has all the parts that a resumed run reads."""
-        meta = state.get("meta")
-        parts = ["state_dict", "optimizer", *(["ema_state_dict"] if self.ema_hooks else [])]
-        return (
-            isinstance(meta, dict)
-            and all(isinstance(meta.get(name), int) for name in ("epoch", "iter"))
-            and isinstance(meta.get("curve"), list)
-            and all(isinstance(row, dict) and "epoch" in row for row in meta["curve"])
-            and all(isinstance(state.get(name), dict) for name in parts)
-        )
+        parts = ["state_dict", "optimizer", "meta"]
+        if self.ema_hooks:
+            parts.append("ema_state_dict")
+        if not all(isinstance(state.get(name), dict) for name in parts):
+            return False
+        meta = state["meta"]
+        if not all(isinstance(meta.get(name), int) for name in ("epoch", "iter")):
+            return False
+        curve = meta.get("curve")
+        if not isinstance(curve, list):
+            return False
+        return all(isinstance(row, dict) and "epoch" in row for row in curve)
 
     def _best_weights(self) -> dict[str, Any] | None:
         """Return the weights of the best validation; None where they are lost or of another
