@@ -250,6 +250,7 @@ class TaskKind(ABC):
 
         Weights of one give the point estimate. The engine makes one shared, patient-clustered
         weight matrix, so that intervals and paired tests of all backbones use the same resamples.
+        A metric of fewer images than the test set has is a `bench.metrics.weights.OnSomeImages`.
         """
 
     def complete(self, predictions: Predictions, settings: Any) -> Predictions | None:
