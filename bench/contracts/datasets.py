@@ -75,8 +75,8 @@ class Dataset(ABC):
         cleaned impression + findings), `findings`, `impression`, one column `label:<name>`
         (0/1/-1/NaN) per entry of `label_names`; a dataset may keep further private columns its
         `mask` reads, and names the files of an image's masks in `mask_paths` (tuple of str,
-        relative to `root`): the cache sees them change. `attrs["dropped"]` may count what is left
-        out by intent, `attrs["unmatched"]` what of tables and files has no counterpart. Raise
+        relative to `root`): the cache sees them change. `bench.data.notes.note` may count beside
+        the index what is left out by intent and what of tables and files has no counterpart. Raise
         DataError naming the file for a missing file or column, a duplicate or an impossible value;
         a fault of single rows may go to `bench.data.faults.fault` instead, which raises it, or
         lists it and returns where the user skips faults.

@@ -15,6 +15,7 @@ from bench.contracts import Annotation, Dataset, OnError, Progress
 from bench.core.errors import DataError, PlaceBenchError
 from bench.data.faults import Skipped, collecting
 from bench.data.index_checks import checked
+from bench.data.notes import note, notes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,8 +33,8 @@ def read_index(
 
     Every image has an id of its own, a patient, and a path inside `root`, in the spelling it has on
     disk. With `on_error="skip"` what is at fault is listed and left out; else the first fault
-    raises DataError. What the dataset itself leaves out (`attrs["dropped"]`), what has no
-    counterpart (`attrs["unmatched"]`), and counts other than the published ones are said.
+    raises DataError. What the dataset notes beside its index (`bench.data.notes`) is said, and so
+    are counts other than the published ones.
     """
     root = Path(root)
     with collecting(on_error) as faults:
@@ -44,6 +45,8 @@ def read_index(
     if left.empty:
         reason = f", e.g. {faults[0].path}: {faults[0].reason}" if faults else "."
         raise DataError(f"no image is left: {len(faults)} were skipped{reason}", "Check the data.")
+    noted = notes(made)
+    note(left, left_out=noted.left_out, unmatched=noted.unmatched, facts=noted.facts)
     if progress is not None:
         _say(dataset, left, root, progress)
     return left, tuple(_per_image(faults, index))
@@ -111,9 +114,9 @@ def _per_image(faults: Sequence[Skipped], index: pd.DataFrame) -> Iterator[Skipp
 
 
 def _say(dataset: Dataset, index: pd.DataFrame, root: Path, progress: Progress) -> None:
-    for title, key in (("left out", "dropped"), ("without counterpart", "unmatched")):
-        counts = index.attrs.get(key, {}).items()
-        parts = [f"{count} {reason}" for reason, count in counts if count]
+    noted = notes(index)
+    for title, counts in (("left out", noted.left_out), ("without counterpart", noted.unmatched)):
+        parts = [f"{count} {reason}" for reason, count in counts.items() if count]
         if parts:
             progress.say(f"{dataset.name}: {title}: {', '.join(parts)}.")
     with naming(dataset, "counts"):

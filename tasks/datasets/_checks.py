@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bench.contracts import CheckResult
 from bench.core.errors import DataError
+from bench.data.notes import notes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,10 +63,11 @@ def demo_counts(root: Path) -> dict[str, int]:
 
 def dropped_results(index: pd.DataFrame) -> list[CheckResult]:
     """Say what an index leaves out by intent, and what of tables and files has no counterpart."""
-    dropped = index.attrs.get("dropped", {}).items()
-    unmatched = index.attrs.get("unmatched", {}).items()
+    noted = notes(index)
+    left_out = noted.left_out.items()
+    unmatched = noted.unmatched.items()
     return [
-        *(CheckResult("ok", f"{count} {name} are left out.") for name, count in dropped if count),
+        *(CheckResult("ok", f"{count} {name} are left out.") for name, count in left_out if count),
         *(CheckResult("warning", f"{count} {name}.") for name, count in unmatched if count),
     ]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bench.core.errors import DataError
 from bench.data.faults import fault
+from bench.data.notes import note
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +57,8 @@ def locate(
     """Return `images` with the `path` of each: that of its file name in `names`.
 
     Raise DataError with the count and the first image that has no file; where faults are skipped
-    each is listed and left out. `attrs["unmatched"]` counts the files that no image has.
+    each is listed and left out. The notes (`unmatched`) count the files that no
+    image has.
     """
     from bench.data.tree import plain_suffix
 
@@ -70,5 +72,5 @@ def locate(
             )
             fault(DataError(message, f"How to get them: {how_to_get}"), image, folder)
     located = images[there].assign(path=[files[name] for name in plain if name in files])
-    located.attrs["unmatched"] = {UNLISTED: len(set(files) - set(plain))}
+    note(located, unmatched={UNLISTED: len(set(files) - set(plain))})
     return located

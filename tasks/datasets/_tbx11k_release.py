@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import DataError
 from bench.data.faults import fault
+from bench.data.notes import note, notes
 from bench.data.text import read_json
 from tasks.datasets._boxes import Box
 
@@ -59,8 +60,11 @@ def read_release(root: Path, how_to_get: str) -> pd.DataFrame:
     boxed = index[~boxless].reset_index(drop=True)
     boxed["label:Tuberculosis"] = (boxed["image_type"] == "tb").astype(int)
     boxed = boxed.assign(patient_id=boxed["image_id"], split="")
-    boxed.attrs["dropped"] = {"images of tuberculosis without a box": int(boxless.sum())}
-    boxed.attrs["unmatched"] = images.attrs["unmatched"]
+    note(
+        boxed,
+        left_out={"images of tuberculosis without a box": int(boxless.sum())},
+        unmatched=notes(images).unmatched,
+    )
     return boxed
 
 
@@ -86,7 +90,7 @@ def _located(root: Path, listed: dict[str, str], how_to_get: str) -> pd.DataFram
             locate(images, names, files, table=table, folder=root / FILES, how_to_get=how_to_get)
         )
     images = pd.concat(located, ignore_index=True)
-    images.attrs["unmatched"] = {UNLISTED: len(files) - len(images)}
+    note(images, unmatched={UNLISTED: len(files) - len(images)})
     return images
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.contracts import CheckResult, TaskSpec, dataset, task
+from bench.data.notes import note
 from tasks.datasets._checks import compare, dropped_results, file_results
 from tasks.datasets._chexpert import FOLDERS, FRONTAL, LABELS, MARKER, ROWS, TRAIN_ROWS, UNCERTAIN
 from tasks.datasets._files import UNLISTED_PATIENTS
@@ -53,9 +54,8 @@ class Chexpert(Rendered):
         from tasks.datasets._chexpert import SPLITS, read_split
 
         index = pd.concat([read_split(root, name) for name in SPLITS], ignore_index=True)
-        index.attrs["unmatched"] = {
-            UNLISTED_PATIENTS: unlisted(root, index.drop_duplicates("patient_id")["path"])
-        }
+        patients = index.drop_duplicates("patient_id")
+        note(index, unmatched={UNLISTED_PATIENTS: unlisted(root, patients["path"])})
         return index
 
     def counts(self, index: pd.DataFrame, root: Path) -> list[CheckResult]:

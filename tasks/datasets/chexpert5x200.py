@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.contracts import CheckResult, Progress, TaskSpec, dataset, task
+from bench.data.notes import note, notes
 from tasks.datasets._checks import compare, demo_counts, file_results
 from tasks.datasets._chexpert import FOLDERS, FRONTAL, LABELS, MARKER, PLUS, ROWS, TRAIN_ROWS
 from tasks.datasets._exclusive import EIGHT, FIVE
@@ -55,8 +56,11 @@ class _Exclusive(Rendered):
         else:
             rows = _exclusive.draw(images, self.label_names, LABELS)
             index = read_reports(root, _exclusive.as_test_set(rows, self.label_names, LABELS))
-        index.attrs["whole"] = {ROWS: len(table)}
-        index.attrs["unmatched"] = {UNLISTED_PATIENTS: unlisted(root, table["path"])}
+        note(
+            index,
+            unmatched={UNLISTED_PATIENTS: unlisted(root, table["path"])},
+            facts={ROWS: len(table)},
+        )
         return index
 
     def cautions(self, test: pd.DataFrame) -> tuple[str, ...]:
@@ -99,7 +103,7 @@ class _Exclusive(Rendered):
         from tasks.datasets._exclusive import class_results
 
         return [
-            *compare(root, index.attrs["whole"], {ROWS: TRAIN_ROWS}, partly=True),
+            *compare(root, notes(index).facts, {ROWS: TRAIN_ROWS}, partly=True),
             *class_results(index, self.label_names, demo=bool(demo_counts(root))),
         ]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from bench.contracts import CheckResult, Dataset, TaskSpec, dataset, task
 from bench.core.errors import DataError
 from bench.data.faults import fault
+from bench.data.notes import note
 from tasks.datasets._checks import dropped_results, file_results
 
 if TYPE_CHECKING:
@@ -87,13 +88,14 @@ class CovidSeg(Dataset):
         except DataError as error:
             raise DataError(f"{root / 'structure.csv'}: {error.args[0]}", error.hint) from error
         reasons = unusable[unusable != ""].value_counts()
-        usable.attrs["dropped"] = {
-            f"images with {why}": int(count) for why, count in reasons.items()
-        }
-        usable.attrs["unmatched"] = {
-            UNLISTED: unlisted(root, images["path"]),
-            "masks on disk without a row in the table": unlisted(root, masks),
-        }
+        note(
+            usable,
+            left_out={f"images with {why}": int(count) for why, count in reasons.items()},
+            unmatched={
+                UNLISTED: unlisted(root, images["path"]),
+                "masks on disk without a row in the table": unlisted(root, masks),
+            },
+        )
         return usable
 
     def counts(self, index: pd.DataFrame, root: Path) -> list[CheckResult]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.contracts import CheckResult, Progress, TaskSpec, dataset, task
+from bench.data.notes import note
 from tasks.datasets._checks import compare, dropped_results, file_results
 from tasks.datasets._rendered import Rendered
 
@@ -52,7 +53,7 @@ class _Covidx(Rendered):
             for split, name, folder in self.lists
         ]
         index = with_classes(pd.concat(parts, ignore_index=True), self.label_names)
-        index.attrs["unmatched"] = {UNLISTED: unlisted(root, index["path"])}
+        note(index, unmatched={UNLISTED: unlisted(root, index["path"])})
         return index
 
     def counts(self, index: pd.DataFrame, root: Path) -> list[CheckResult]:

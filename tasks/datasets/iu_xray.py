@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from bench.contracts import CheckResult, TaskSpec, dataset, task
 from bench.core.errors import DataError
 from bench.data.faults import fault
+from bench.data.notes import note, notes
 from tasks.datasets._checks import compare, dropped_results, file_results
 from tasks.datasets._rendered import Rendered
 
@@ -87,7 +88,7 @@ class IuXray(Rendered):
             **studies["split"].value_counts().to_dict(),
             "studies": len(studies),
             "images": len(index),
-            NO_IMAGE: index.attrs.get("dropped", {}).get(NO_IMAGE, 0),
+            NO_IMAGE: notes(index).left_out.get(NO_IMAGE, 0),
         }
         return compare(root, counts, PUBLISHED_COUNTS[_layout(root)])
 
@@ -119,9 +120,8 @@ def _from_annotation(root: Path) -> pd.DataFrame:
     from tasks.datasets._r2gen import read_index
 
     index = read_index(root)
-    index.attrs["unmatched"] = {
-        "studies on disk without an entry": unlisted(root, index["path"], depth=2)
-    }
+    unentered = unlisted(root, index["path"], depth=2)
+    note(index, unmatched={"studies on disk without an entry": unentered})
     return index
 
 
@@ -143,8 +143,11 @@ def _from_xml(root: Path) -> pd.DataFrame:
         raise DataError(f"no report in {root / XML_FOLDER} names an image.", "Download it again.")
     table = pd.DataFrame(rows).assign(split="", view="")
     index = table.assign(**report_columns(table["impression"], table["findings"]))
-    index.attrs["dropped"] = {NO_IMAGE: sum(not report.images for report in reports)}
-    index.attrs["unmatched"] = {UNLISTED: unlisted(root, index["path"], depth=base.count("/") + 1)}
+    note(
+        index,
+        left_out={NO_IMAGE: sum(not report.images for report in reports)},
+        unmatched={UNLISTED: unlisted(root, index["path"], depth=base.count("/") + 1)},
+    )
     return index
 
 
@@ -217,8 +220,11 @@ def _from_kaggle(root: Path) -> pd.DataFrame:
         **report_columns(rows["impression"], rows["findings"]),
     )
     index = index.drop(columns="filename")
-    index.attrs["dropped"] = {NO_IMAGE: int((~reports["uid"].isin(images["uid"])).sum())}
-    index.attrs["unmatched"] = {UNLISTED: unlisted(root, index["path"], depth=base.count("/") + 1)}
+    note(
+        index,
+        left_out={NO_IMAGE: int((~reports["uid"].isin(images["uid"])).sum())},
+        unmatched={UNLISTED: unlisted(root, index["path"], depth=base.count("/") + 1)},
+    )
     return index
 
 

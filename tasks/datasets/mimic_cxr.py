@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from bench.contracts import CheckResult, TaskSpec, dataset, task
 from bench.core.errors import DataError
+from bench.data.notes import note, notes
 from tasks.datasets._checks import compare, dropped_results, file_results
 from tasks.datasets._chexpert import LABELS, UNCERTAIN
 from tasks.datasets._files import UNLISTED_PATIENTS
@@ -76,9 +77,9 @@ class MimicCxr(Rendered):
         """Return one row per image of `views` whose study has an impression or findings; its report
         is that of the study.
 
-        What was left out is counted in `attrs["dropped"]`: images of other views, of studies
+        The notes count what was left out (`left_out`): images of other views, of studies
         without report text, and of studies whose text stands in no section that is read (a warning
-        says so); what the tables hold together in `attrs["whole"]`. Raise DataError for a missing
+        says so); and what the tables hold together (`facts`). Raise DataError for a missing
         table or column, an unknown split, a doubled dicom_id, or where no report is found at all.
         """
         images = _images(root)
@@ -97,25 +98,27 @@ class MimicCxr(Rendered):
                 "report text."
             )
             raise DataError(message, f"How to get the reports: {self.how_to_get}")
-        reported = _with_labels(reported, root, self.label_names)
-        reported.attrs["dropped"] = {
-            "images of another view": len(images) - len(framed),
-            "images without report text": len(silent) - len(unread),
-            "images whose report has neither findings nor impression": len(unread),
-        }
-        unlabelled = reported.attrs.pop("unlabelled", {})
-        reported.attrs["unmatched"] = {**images.attrs["unmatched"], **unlabelled}
-        reported.attrs["whole"] = {
-            "images": len(images),
-            "studies": images["study_id"].nunique(),
-            "patients": images["patient_id"].nunique(),
-        }
+        reported, unlabelled = _with_labels(reported, root, self.label_names)
+        note(
+            reported,
+            left_out={
+                "images of another view": len(images) - len(framed),
+                "images without report text": len(silent) - len(unread),
+                "images whose report has neither findings nor impression": len(unread),
+            },
+            unmatched={**notes(images).unmatched, **unlabelled},
+            facts={
+                "images": len(images),
+                "studies": images["study_id"].nunique(),
+                "patients": images["patient_id"].nunique(),
+            },
+        )
         return reported
 
     def counts(self, index: pd.DataFrame, root: Path) -> list[CheckResult]:
         """Compare what the tables hold with the published counts, or a demo's with its own; say
         where there are no labels."""
-        results = compare(root, index.attrs["whole"], PUBLISHED_COUNTS)
+        results = compare(root, notes(index).facts, PUBLISHED_COUNTS)
         if not _chexpert(root):
             message = f"{root / TABLE.format('chexpert')} is missing: the index has no labels."
             results.append(CheckResult("warning", message))
@@ -160,8 +163,8 @@ class MimicCxr(Rendered):
 
 
 def _images(root: Path) -> pd.DataFrame:
-    """Return every image of the metadata table with its official split; `attrs["unmatched"]` counts
-    those of one table alone."""
+    """Return every image of the metadata table with its official split; the notes (`unmatched`)
+    count those of one table alone."""
     from bench.data.tables import check_rows, find_table, read_table, require_filled, require_unique
     from bench.data.tree import unlisted
 
@@ -188,11 +191,15 @@ def _images(root: Path) -> pd.DataFrame:
         split=rows["split"].map(SPLITS),
         view=_view(rows),
     )
-    images.attrs["unmatched"] = {
-        f"images of {path.name} that are not in {split_path.name}": len(metadata) - len(rows),
-        f"images of {split_path.name} that are not in {path.name}": len(splits) - len(rows),
-        UNLISTED_PATIENTS: unlisted(root, images.drop_duplicates("patient_id")["path"], depth=3),
-    }
+    patients = images.drop_duplicates("patient_id")
+    note(
+        images,
+        unmatched={
+            f"images of {path.name} that are not in {split_path.name}": len(metadata) - len(rows),
+            f"images of {split_path.name} that are not in {path.name}": len(splits) - len(rows),
+            UNLISTED_PATIENTS: unlisted(root, patients["path"], depth=3),
+        },
+    )
     return images
 
 
@@ -291,25 +298,24 @@ def _chexpert(root: Path) -> Path | None:
     return find_file(root, TABLE.format("chexpert"))
 
 
-def _with_labels(index: pd.DataFrame, root: Path, names: tuple[str, ...]) -> pd.DataFrame:
+def _with_labels(
+    index: pd.DataFrame, root: Path, names: tuple[str, ...]
+) -> tuple[pd.DataFrame, dict[str, int]]:
     """Join the CheXpert labels (1, 0, -1 uncertain, NaN not mentioned) of each study, where the
-    table is there."""
+    table is there; return with it how many images have none, by the reason."""
     from bench.data.tables import read_table, require_unique
     from tasks.datasets._labels import read_labels
 
     path = _chexpert(root)
     if path is None:
-        return index.assign(**{f"label:{name}": float("nan") for name in names})
+        return index.assign(**{f"label:{name}": float("nan") for name in names}), {}
     table = read_table(path, ("study_id", *names), key="study_id")
     table = require_unique(table, "study_id", path)
     labels = read_labels(table, names, path, key="study_id")
     labels = labels.set_axis(table.loc[labels.index, "study_id"]).reindex(index["study_id"])
     labelled = index.assign(**{column: labels[column].to_numpy() for column in labels})
-    unlabelled = f"images whose study is not in {path.name}: they have no labels"
-    labelled.attrs["unlabelled"] = {
-        unlabelled: int((~index["study_id"].isin(table["study_id"])).sum())
-    }
-    return labelled
+    reason = f"images whose study is not in {path.name}: they have no labels"
+    return labelled, {reason: int((~index["study_id"].isin(table["study_id"])).sum())}
 
 
 task(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.contracts import CheckResult, Dataset, TaskSpec, dataset, task
+from bench.data.notes import note
 from tasks.datasets._checks import compare, dropped_results, file_results
 
 if TYPE_CHECKING:
@@ -38,9 +39,8 @@ class MimicCxrR2Gen(Dataset):
         from tasks.datasets._r2gen import read_index
 
         index = read_index(root, image_is_study=True)
-        index.attrs["unmatched"] = {
-            "patients on disk without an entry": unlisted(root, index["path"], depth=3)
-        }
+        unentered = unlisted(root, index["path"], depth=3)
+        note(index, unmatched={"patients on disk without an entry": unentered})
         return index
 
     def counts(self, index: pd.DataFrame, root: Path) -> list[CheckResult]:

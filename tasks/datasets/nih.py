@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from bench.contracts import CheckResult, TaskSpec, dataset, task
 from bench.core.errors import DataError
 from bench.data.faults import fault
+from bench.data.notes import note, notes
 from tasks.datasets._checks import compare, dropped_results, file_results
 from tasks.datasets._dicom import OLDEST
 from tasks.datasets._rendered import Rendered
@@ -121,7 +122,7 @@ class Nih(Rendered):
             folder=root / "images*",
             how_to_get=self.how_to_get,
         )
-        unmatched = images.attrs["unmatched"]
+        unmatched = notes(images).unmatched
         images = _in_a_list(images, official, table)
         age = images["Patient Age"].map(parse_age)
         index = images.assign(
@@ -134,7 +135,7 @@ class Nih(Rendered):
             **_mrm(root, images["image_id"]),
         )
         stray = {"images of the lists that are not in the table": without_row}
-        index.attrs["unmatched"] = {**unmatched, **stray}
+        note(index, unmatched={**unmatched, **stray})
         return index.drop(columns=list(COLUMNS)).reset_index(drop=True)
 
     def counts(self, index: pd.DataFrame, root: Path) -> list[CheckResult]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.contracts import CheckResult, TaskSpec, dataset, task
+from bench.data.notes import note, notes
 from tasks.datasets._boxes import box_results, checked_boxes
 from tasks.datasets._checks import compare, dropped_results, file_results
 from tasks.datasets._rendered import Rendered
@@ -76,9 +77,8 @@ class ObjectCxr(Rendered):
             if folder != "test" or find_file(root, "test.csv") is not None
         ]
         index = pd.concat(parts, ignore_index=True)
-        index.attrs["unmatched"] = {
-            UNLISTED: sum(images.attrs["unmatched"][UNLISTED] for images in parts)
-        }
+        strays = sum(notes(images).unmatched[UNLISTED] for images in parts)
+        note(index, unmatched={UNLISTED: strays})
         files = index["path"].tolist()
         shapes = remember(
             files, read_shape, root=root, name="image-shapes-v1", columns=("height", "width")

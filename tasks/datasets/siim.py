@@ -61,8 +61,8 @@ class Siim(Rendered):
 
         The patient is the DICOM PatientID (the study where it is blank). Images of the tree without
         a row in the table have no annotation: they are left out (37 in the real stage 1) and
-        counted in `attrs["unmatched"]`. Raise DataError for a table without its columns, an image
-        of the table without a file, or a blank run length.
+        counted in the notes (`unmatched`). Raise DataError for a table without its columns, an
+        image of the table without a file, or a blank run length.
         """
         from bench.data.tables import find_table
         from tasks.datasets._dicom import header_columns

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bench.contracts import CheckResult, TaskSpec, dataset, task
 from bench.core.errors import DataError
 from bench.data.faults import fault
+from bench.data.notes import note, notes
 from tasks.datasets._boxes import Box, box_results, checked_boxes, filled_mask, merge_boxes, number
 from tasks.datasets._checks import compare, dropped_results, file_results
 from tasks.datasets._rendered import Rendered
@@ -119,11 +120,15 @@ class Vindr(Rendered):
         parts = [_part(root, split) for split in _splits(root)]
         index = pd.concat(parts, ignore_index=True)
         _check_apart(index, root)
-        index.attrs["unmatched"] = {
-            count_name: sum(images.attrs["unmatched"][count_name] for images in parts)
-            for count_name in (UNLISTED, BOXLESS)
-        }
-        index.attrs["rows"] = sum(images.attrs["rows"] for images in parts)
+        noted = [notes(images) for images in parts]
+        note(
+            index,
+            unmatched={
+                count_name: sum(counts.unmatched[count_name] for counts in noted)
+                for count_name in (UNLISTED, BOXLESS)
+            },
+            facts={"rows": sum(counts.facts["rows"] for counts in noted)},
+        )
         headers = header_columns(root, index["path"].tolist(), "vindr-headers-v1")
         return index.assign(
             patient_id=index["image_id"],
@@ -134,7 +139,7 @@ class Vindr(Rendered):
         """Compare images and readings with the published counts, or a demo's with its own."""
         if _is_kaggle(root):
             counts = {"images": len(index), "readings": int(index["readings"].sum())}
-            counts["rows"] = index.attrs["rows"]
+            counts["rows"] = notes(index).facts["rows"]
             return compare(root, counts, PUBLISHED_COUNTS_KAGGLE, "published by Kaggle")
         parts = {split: index[index["split"] == split] for split in SPLITS}
         counts = {f"images of {split}": len(images) for split, images in parts.items()}
@@ -244,8 +249,12 @@ def _part(root: Path, split: str) -> pd.DataFrame:
     rows = _annotations(table)
     boxes = _boxes(rows, table, labels, images["image_id"], located["image_id"])
     described = located.assign(split="" if kaggle else split, **boxes)
-    described.attrs["unmatched"][BOXLESS] = len(_statements(statements) - _statements(rows))
-    described.attrs["rows"] = len(rows)
+    boxless = len(_statements(statements) - _statements(rows))
+    note(
+        described,
+        unmatched={**notes(described).unmatched, BOXLESS: boxless},
+        facts={"rows": len(rows)},
+    )
     return described
 
 

@@ -14,7 +14,9 @@ from bench.contracts import CheckResult, Dataset
 from bench.core.errors import DataError
 from bench.core.progress import Silent
 from bench.data.faults import Skipped, write_list
+from bench.data.index_checks import checked
 from bench.data.indexing import naming, read_index
+from bench.data.notes import Notes, note, notes
 
 
 class Toy(Dataset):
@@ -49,6 +51,33 @@ class Broken(Toy):
 
     def index(self, root: Path) -> pd.DataFrame:
         return pd.DataFrame(self.columns).loc["no such row"]
+
+
+COUNTS = Notes({"of another view": 2}, {"rows too many": 1}, {"rows": 7})
+
+
+class Noted(Toy):
+    """Notes counts, compares a fact in `counts`."""
+
+    def index(self, root: Path) -> pd.DataFrame:
+        index = super().index(root)
+        note(index, left_out=COUNTS.left_out, unmatched=COUNTS.unmatched, facts=COUNTS.facts)
+        return index
+
+    def counts(self, index: pd.DataFrame, root: Path) -> list[CheckResult]:
+        return [CheckResult("error", f"rows: {notes(index).facts['rows']} found, 9 expected.")]
+
+
+class Older(Toy):
+    """A plug-in of before: writes the entries of `attrs`, and reads one in `counts`."""
+
+    def index(self, root: Path) -> pd.DataFrame:
+        index = super().index(root)
+        index.attrs["dropped"] = {"of another view": 2}
+        return index
+
+    def counts(self, index: pd.DataFrame, root: Path) -> list[CheckResult]:
+        return [CheckResult("error", f"dropped: {index.attrs['dropped']['of another view']}.")]
 
 
 @dataclass
@@ -116,6 +145,38 @@ def test_counts_that_disagree_are_said(tmp_path: Path) -> None:
         "toy: without counterpart: 1 rows too many.",
         "toy: images: 3 found, 9 expected.",
     ]
+
+
+def test_notes_outlive_a_step_that_drops_attrs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def joined(dataset: Toy, index: object, root: Path) -> pd.DataFrame:
+        rows = checked(dataset, index, root)
+        return pd.DataFrame(rows.to_dict("list"))
+
+    monkeypatch.setattr("bench.data.indexing.checked", joined)
+    index, _ = read_index(Noted(), tmp_path)
+    assert notes(index) == COUNTS
+
+
+def test_what_is_noted_is_said_and_compared(tmp_path: Path) -> None:
+    listener = Listener()
+    index, skipped = read_index(Noted(patient_id=["p", "", "r"]), tmp_path, "skip", listener)
+    assert len(index) == 2
+    assert len(skipped) == 1
+    assert notes(index) == COUNTS
+    assert listener.said == [
+        "toy: left out: 2 of another view.",
+        "toy: without counterpart: 1 rows too many.",
+        "toy: rows: 7 found, 9 expected.",
+    ]
+
+
+def test_a_plug_in_of_before_writes_and_reads_attrs(tmp_path: Path) -> None:
+    listener = Listener()
+    index, _ = read_index(Older(), tmp_path, "stop", listener)
+    assert notes(index).left_out == {"of another view": 2}
+    assert listener.said == ["toy: left out: 2 of another view.", "toy: dropped: 2."]
 
 
 def test_what_a_plug_in_raises_names_its_file_and_line(tmp_path: Path) -> None:

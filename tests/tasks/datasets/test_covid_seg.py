@@ -10,6 +10,7 @@ import pytest
 from bench.core.errors import DataError
 from bench.data.annotations import Masks
 from bench.data.loading import prepare
+from bench.data.notes import notes
 from bench.data.splits import check_leaks
 from tasks.datasets.covid_seg import CovidSeg
 from tests.tasks.datasets.fakes import write_covid
@@ -27,7 +28,7 @@ def root(tmp_path: Path) -> Path:
 def test_index(root: Path) -> None:
     index = COVID.index(root)
     assert len(index) == 10
-    assert index.attrs["dropped"] == {
+    assert notes(index).left_out == {
         "images with no lung outline": 1,
         "images with a lung or opacity mask file absent": 1,
     }

@@ -20,6 +20,7 @@ from bench.core.errors import DataError
 from bench.data.annotations import Boxes, Masks
 from bench.data.indexing import read_index
 from bench.data.loading import prepare
+from bench.data.notes import notes
 from tasks.datasets._chexpert import PLUS
 from tests.tasks.datasets.every_fake import FAKES, dataset_of
 from tests.tasks.fakes import Said
@@ -131,7 +132,7 @@ def test_hidden_files_of_macos_are_not_counted(fake: str, root: Path) -> None:
     shutil.copytree(root, root / "__MACOSX")
     after = index_of(fake, root)
     pd.testing.assert_frame_equal(after, before)
-    assert after.attrs == before.attrs
+    assert notes(after) == notes(before)
 
 
 @every
@@ -144,7 +145,7 @@ def test_extensions_in_capitals_are_found(fake: str, root: Path) -> None:
     assert after["path"].str.contains(r"\.(?:JPG|PNG|DCM|DICOM)$").all()
     same = [name for name in before if name not in ("path", "mask_paths", "structures", "table")]
     pd.testing.assert_frame_equal(after[same], before[same])
-    assert after.attrs["unmatched"] == before.attrs["unmatched"] if before.attrs else True
+    assert notes(after).unmatched == notes(before).unmatched
     dataset = dataset_of(fake)
     masks = [each for each in (Masks(),) if each.offered(dataset)]
     assert len(prepare(dataset, root, size=16, annotations=masks).index) == len(before)

@@ -10,6 +10,7 @@ import pytest
 
 from bench.contracts import TASKS
 from bench.core.errors import DataError
+from bench.data.notes import notes
 from bench.data.splits import check_leaks, default_split
 from tasks.datasets._openi import read_report
 from tasks.datasets.demos import iu_xray as demo
@@ -111,8 +112,8 @@ def test_reports_without_an_image_are_known(tmp_path: Path) -> None:
     path = tmp_path / "ecgen-radiology" / "3.xml"
     path.write_text(path.read_text().replace('<parentImage id="CXR3_IM-1"/>', ""))
     index = IuXray().index(tmp_path)
-    assert index.attrs["dropped"] == {"reports without an image": 1}
-    assert index.attrs["unmatched"] == {"images on disk without a row in the table": 1}
+    assert notes(index).left_out == {"reports without an image": 1}
+    assert notes(index).unmatched == {"images on disk without a row in the table": 1}
     messages = [each.message for each in IuXray().validate(tmp_path)]
     assert "reports without an image: 1 found, 104 expected (published)." in messages
     assert "studies: 7 found, 3851 expected (published)." in messages

@@ -11,6 +11,7 @@ import pytest
 
 from bench.core.errors import DataError
 from bench.data.loading import prepare
+from bench.data.notes import notes
 from bench.data.roots import resolve_root
 from bench.data.splits import check_leaks, default_split
 from tasks.datasets.mimic_cxr import MimicCxr
@@ -37,7 +38,7 @@ def test_index(root: Path) -> None:
     index = MIMIC.index(root)
     assert len(index) == 7  # 16 images: 8 lateral, 1 without text
     assert set(index["view"]) == {"PA", "AP"}
-    assert index.attrs["dropped"] == {
+    assert notes(index).left_out == {
         "images of another view": 8,
         "images without report text": 1,
         "images whose report has neither findings nor impression": 0,
@@ -97,7 +98,7 @@ def test_sectioned_table_is_used_where_present(one: Path) -> None:
         ]
         csv.writer(file).writerows(rows)
     index = MIMIC.index(one)
-    assert index.attrs["dropped"]["images whose report has neither findings nor impression"] == 1
+    assert notes(index).left_out["images whose report has neither findings nor impression"] == 1
     assert index["report"].tolist() == ["Fine."]
 
 
@@ -114,7 +115,7 @@ def test_a_report_without_a_known_section_is_counted_and_said(
     path.write_text("\n TECHNIQUE:  AP.\n \n Clear lungs.\n")
     index = MIMIC.index(one)
     assert "50000001" not in set(index["study_id"])
-    assert index.attrs["dropped"]["images whose report has neither findings nor impression"] == 1
+    assert notes(index).left_out["images whose report has neither findings nor impression"] == 1
     assert "1 images are left out, since the report of their study has text" in caplog.text
     assert "study 50000001" in caplog.text
     path.write_text("\n FINDINGS/IMPRESSION:  Clear lungs.\n")

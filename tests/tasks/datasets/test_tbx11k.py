@@ -14,6 +14,7 @@ from PIL import Image
 from bench.core.errors import DataError
 from bench.data.annotations import Masks
 from bench.data.loading import prepare
+from bench.data.notes import notes
 from bench.data.roots import resolve_root
 from tasks.datasets.tbx11k import Tbx11k
 from tests.support.published import reference_split, reference_subset
@@ -66,7 +67,7 @@ def test_first_release(release: Path) -> None:
         "sick_but_no_tb": 4,
         "tb": 2,
     }
-    assert index.attrs["dropped"] == {"images of tuberculosis without a box": 1}
+    assert notes(index).left_out == {"images of tuberculosis without a box": 1}
     row = row_of(release, "tb1.png")
     assert (row["path"], row["split"]) == ("imgs/tb/tb1.png", "")
     assert TBX.boxes(row, release).tolist() == [[2, 3, 12, 15, 0]]
