@@ -52,6 +52,7 @@ from bench.core.naming import short_name
 from bench.core.paths import check_cache, check_results, tidy_caches
 from bench.core.progress import Silent
 from bench.core.registry import suggest
+from bench.metrics.intervals import IntervalMethod
 from bench.report.csv_files import to_rows
 from bench.report.leaderboard import Table, build
 from bench.report.views import Page, Views
@@ -287,13 +288,14 @@ def compare(
     *,
     metric: str = "",
     results: str | Path = "results",
+    intervals: IntervalMethod = "standard",
 ) -> pd.DataFrame:
     """Return every paired difference of a task's rows (all, or those named) at every label
     fraction: better minus worse, 95% interval, p and p corrected by Holm for the pairs shown."""
     import pandas as pd
 
     rows = []
-    for table in tables_of(task, metric, Path(results))[0]:
+    for table in tables_of(task, metric, Path(results), intervals)[0]:
         among = [row for name in _names(backbones) for row in rows_named(table, name)]
         for column in table.columns:
             for difference in column.differences(among):
@@ -314,11 +316,13 @@ def compare(
     return pd.DataFrame(rows)
 
 
-def tables_of(task: str, metric: str, results: Path) -> tuple[list[Table], list[str]]:
+def tables_of(
+    task: str, metric: str, results: Path, intervals: IntervalMethod = "standard"
+) -> tuple[list[Table], list[str]]:
     """Return the tables of a task and what was left out; raise PlaceBenchError where it has
     none."""
     store = ResultStore(results)
-    tables, left_out = build(store, expand_tasks([task])[0], metric)
+    tables, left_out = build(store, expand_tasks([task])[0], metric, intervals)
     if not tables:
         raise PlaceBenchError(
             f"task '{task}' has no results in {store.path}.", f"Run `place-bench run {task}`."

@@ -25,17 +25,14 @@ from bench.core.errors import PlaceBenchError, SettingError
 from bench.core.progress import default_progress
 from bench.core.settings import parse_list, parse_pairs
 from bench.core.storage import write_atomically
-from bench.metrics.bootstrap import Estimate, cluster_weights, difference, mean_estimate
-from bench.metrics.paired import holm, paired_p_value
-from bench.report.leaderboard import statistic_of
+from bench.metrics.bootstrap import Estimate, cluster_weights
+from bench.metrics.paired import compare, holm
+from bench.report.leaderboard import row_estimate
 from bench.report.pairing import Result, align
 
 ALONE = "ITA"
 WHOLE = "PLACE"
 CERTAIN = 0.05
-RESAMPLES = 10_000
-"""So many resamples that a p-value can stay below 0.05 when it is corrected for every difference of
-the table."""
 VARIANTS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "ITA": ("place", {"lambda_pcma": "0", "lambda_cce": "0"}),
     "ITA+PCMA": ("place", {"lambda_cce": "0"}),
@@ -134,7 +131,8 @@ def score_task(
     column: str, trained: Mapping[str, Trained], study: Study, progress: Progress
 ) -> dict[str, Estimate]:
     """Return every variant's score by a column, "task" (its main metric) or "task:metric": mean
-    over the seeds, interval by resampling patients. Two columns of one task share its cells."""
+    over the seeds, with an interval that holds the noise of patients and of training. Two columns
+    of one task share its cells."""
     task, _, asked = column.partition(":")
     request = RunRequest(
         (task,), device=study.device, profile=study.profile, results=study.results, data=study.data
@@ -159,17 +157,13 @@ def score_task(
     if others:
         raise PlaceBenchError(others[0])
     metric = asked or plan.task.main_metric
-    statistics = {
-        str(result.record["key"]): result.in_order(
-            statistic_of(plan.kind, plan.task, metric, result.predictions)
-        )
-        for result in results
-    }
-    weights = cluster_weights(results[0].images["patient_id"].tolist(), RESAMPLES)
-    return {
-        name: mean_estimate([statistics[job.cell.key] for job in row], weights)
-        for name, row in jobs.items()
-    }
+    by_key = {str(result.record["key"]): result for result in results}
+    weights = cluster_weights(results[0].images["patient_id"].tolist())
+    estimates = {}
+    for name, row in jobs.items():
+        seeds = [by_key[job.cell.key] for job in row]
+        estimates[name] = row_estimate(plan.kind, plan.task, metric, seeds, weights)
+    return estimates
 
 
 def _jobs(
@@ -200,7 +194,7 @@ def table(trained: Mapping[str, Trained], scores: Mapping[str, Mapping[str, Esti
             pair = _pair(estimates, name)
             if pair is not None:
                 pairs[task, name] = pair
-    p_values = [paired_p_value(row.resampled, other.resampled) for row, other in pairs.values()]
+    p_values = [compare(row, other)[2] for row, other in pairs.values()]
     corrected = dict(zip(pairs, holm(p_values), strict=True))
     heads = ["variant", "lr", "V-POR cosine"]
     for task in scores:
@@ -231,7 +225,7 @@ def _pair(estimates: Mapping[str, Estimate], name: str) -> tuple[Estimate, Estim
 def _difference(pair: tuple[Estimate, Estimate] | None, p: float) -> str:
     if pair is None:
         return ""
-    low, high = difference(*pair)
+    low, high, _, _ = compare(*pair)
     text = f"{pair[0].value - pair[1].value:+.3f} [{low:+.3f}, {high:+.3f}]"
     text = f"**{text}**" if low > 0 or high < 0 else text
     return f"{text} \\*" if p < CERTAIN else text
@@ -256,7 +250,7 @@ def _head(study: Study) -> str:
         "choose from "
         f"{', '.join(study.rates)}; shared changes {dict(study.shared) or 'none'}; labels "
         f"{study.fraction:g}. Value: mean over "
-        "the seeds with the 95% interval under resampling of patients. Difference: of a "
+        "the seeds with the 95% interval, of patients and of training. Difference: of a "
         "switch (PLACE, ...) to PLACE, of all "
         "else to ITA, paired over patients; bold where its interval leaves 0 out, \\* where "
         f"its p-value is below {CERTAIN:g} "

@@ -131,7 +131,7 @@ def check_request(request: RunRequest) -> None:
         task = TASKS.get(name)
         for fault in task_faults_together(task):
             raise fault
-        _check_metric(task, head_settings(task, request))
+        _check_metric(task, request.protocol, head_settings(task, request))
     names = backbone_names(request)
     for name in names:
         spec = BACKBONES.get(name)
@@ -148,14 +148,17 @@ def check_request(request: RunRequest) -> None:
             )
 
 
-def _check_metric(task: TaskSpec, settings: Any) -> None:
-    """Raise SettingError where the main metric of a task is none that its kind will give."""
-    names = KINDS.get(task.kind).metric_names(task, settings)
-    if names and not gives(names, task.main_metric):
+def _check_metric(task: TaskSpec, protocol: str, settings: Any) -> None:
+    """Raise SettingError where the metric that a task is ranked by is none that its kind will
+    give."""
+    kind = KINDS.get(task.kind)
+    names = kind.metric_names(task, settings)
+    metric = kind.metric_of(task, protocol)
+    if names and not gives(names, metric):
         raise SettingError(
-            f"the main metric of task '{task.name}' is '{task.main_metric}', which {task.kind} "
+            f"the main metric of task '{task.name}' is '{metric}', which {task.kind} "
             "does not give with these settings.",
-            suggest(task.main_metric, names),
+            suggest(metric, names),
         )
 
 

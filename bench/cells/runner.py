@@ -33,7 +33,8 @@ from bench.core.declaring import importing
 from bench.core.hashing import digest
 from bench.core.machine import use_threads
 from bench.core.storage import writing
-from bench.metrics.bootstrap import cluster_weights, interval, point
+from bench.metrics.basis import patient_freedom
+from bench.metrics.bootstrap import cluster_weights, estimate_of, point
 from bench.metrics.weights import images_counted
 
 
@@ -150,19 +151,25 @@ def score(plan: TaskPlan, predictions: Predictions) -> list[Score]:
     All intervals come before all values: metrics that share a part keep it for one matrix of
     weights at a time.
     """
-    weights = cluster_weights(predictions.table["patient_id"].tolist())
+    patients = predictions.table["patient_id"].to_numpy(dtype=str)
+    weights = cluster_weights(patients.tolist())
     images = weights.shape[1]
     statistics = plan.kind.statistics(predictions, plan.task)
-    intervals = {}
+    resampled = {}
     for metric, statistic in statistics.items():
         values = statistic(weights)
         check_values(plan.kind, metric, values, len(weights))
-        intervals[metric] = interval(values)
+        resampled[metric] = values
     scores = []
     for metric, statistic in statistics.items():
+        basis = plan.kind.basis(predictions, metric)
+        freedom = patient_freedom(basis, metric, resampled, patients)
         value = point(statistic, images)
-        low, high = intervals[metric]
-        scores.append(Score(metric, value, low, high, images_counted(statistic, images)))
+        estimate = estimate_of(resampled[metric], [value], freedom=freedom, scale=basis.scale)
+        counted = images_counted(statistic, images)
+        scores.append(
+            Score(metric, value, estimate.low, estimate.high, counted, estimate.undefined)
+        )
     return scores
 
 
@@ -233,6 +240,8 @@ def measured(predictions: Predictions, scores: Sequence[Score]) -> dict[str, Any
         fields[f"n:{item.metric}"] = item.n
         fields[f"low:{item.metric}"] = _json(item.low)
         fields[f"high:{item.metric}"] = _json(item.high)
+        if item.undefined:
+            fields[f"undefined:{item.metric}"] = round(item.undefined, 4)
     return fields
 
 

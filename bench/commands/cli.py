@@ -12,7 +12,13 @@ from typing import Annotated
 import typer
 
 from bench.commands.arguments.check import check
-from bench.commands.arguments.common import DataRootOption, ResultsOption
+from bench.commands.arguments.common import (
+    DataRootOption,
+    Intervals,
+    IntervalsOption,
+    JsonOption,
+    ResultsOption,
+)
 from bench.commands.arguments.data import data_app
 from bench.commands.arguments.export import export
 from bench.commands.arguments.pretrain import pretrain
@@ -85,12 +91,13 @@ def leaderboard(
     metric: Annotated[
         str, typer.Option(help="Metric to rank by. Default: the task's main metric.")
     ] = "",
+    intervals: IntervalsOption = Intervals.standard,
     results: ResultsOption = Path("results"),
 ) -> None:
     """Write and show the tables of all results; nothing is run."""
     from bench.commands.run import leaderboard_command
 
-    leaderboard_command(tuple(tasks or ()), metric, results)
+    leaderboard_command(tuple(tasks or ()), metric, results, intervals.value)
 
 
 @app.command()
@@ -103,6 +110,7 @@ def compare(
     metric: Annotated[
         str, typer.Option(help="Metric to compare by. Default: the task's main metric.")
     ] = "",
+    intervals: IntervalsOption = Intervals.standard,
     results: ResultsOption = Path("results"),
 ) -> None:
     """Say which encoders really differ: the difference of every pair, with its 95% interval and its
@@ -112,7 +120,30 @@ def compare(
     """
     from bench.commands.run import compare_command
 
-    compare_command(task, tuple(encoders or ()), metric, results)
+    compare_command(task, tuple(encoders or ()), metric, results, intervals.value)
+
+
+@app.command()
+def power(
+    task: Annotated[str, typer.Argument(help="A task that has results.")],
+    difference: Annotated[
+        float, typer.Option(min=1e-6, help="A difference to find, in units of the metric.")
+    ] = 0.03,
+    metric: Annotated[
+        str, typer.Option(help="Metric to compare by. Default: the task's main metric.")
+    ] = "",
+    as_json: JsonOption = False,
+    results: ResultsOption = Path("results"),
+) -> None:
+    """Say how small a difference between two encoders a test set shows, and how many test patients
+    another difference needs.
+
+    Shown means: with 80 % probability, two-sided at the 5 % level, paired, patients as clusters;
+    from the results made so far. Example: `place-bench power siim_seg --difference 0.05`
+    """
+    from bench.commands.power import power_command
+
+    power_command(task, difference, metric, results, as_json=as_json)
 
 
 app.command()(export)

@@ -22,6 +22,7 @@ from bench.contracts import BackboneRequest, Progress
 from bench.core.errors import PlaceBenchError, SettingError
 from bench.core.paths import check_cache, check_out, check_results, tidy_caches
 from bench.core.progress import default_progress
+from bench.metrics.intervals import IntervalMethod
 from bench.report.leaderboard import build
 from bench.report.leaderboard_pages import comparison, to_markdown
 from bench.report.overview import overview_markdown
@@ -99,7 +100,9 @@ def export_command(
     print(f"Train: python -c \"{runner}; Runner.from_cfg(Config.fromfile('{path}')).train()\"")
 
 
-def leaderboard_command(names: Sequence[str], metric: str, results: Path) -> None:
+def leaderboard_command(
+    names: Sequence[str], metric: str, results: Path, intervals: IntervalMethod = "standard"
+) -> None:
     """Write and print the tables of the named tasks, or of all that have results."""
     check_results(results)
     store = ResultStore(results)
@@ -110,7 +113,7 @@ def leaderboard_command(names: Sequence[str], metric: str, results: Path) -> Non
         )
     views = Views(store)
     with views.locked():
-        pages = {task: views.write_tables(task, metric) for task in tasks}
+        pages = {task: views.write_tables(task, metric, intervals) for task in tasks}
         tables = {task: page.tables for task, page in pages.items() if page.tables}
         overviews = views.write_overview(tables, metric) if len(tasks) > 1 else []
     for page in pages.values():
@@ -136,10 +139,16 @@ def _tasks_of(store: ResultStore) -> list[str]:
     return sorted({str(record["task"]) for record in records})
 
 
-def compare_command(name: str, encoders: Sequence[str], metric: str, results: Path) -> None:
+def compare_command(
+    name: str,
+    encoders: Sequence[str],
+    metric: str,
+    results: Path,
+    intervals: IntervalMethod = "standard",
+) -> None:
     """Print the paired differences of a task's rows; a row is named as in the table, or by its
     encoder's name alone."""
-    tables, left_out = tables_of(name, metric, results)
+    tables, left_out = tables_of(name, metric, results, intervals)
     for reason in left_out:
         default_progress().say(f"Left out: {reason}")
     for table in tables:

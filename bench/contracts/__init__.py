@@ -48,6 +48,7 @@ from bench.contracts.pretraining import GivesSettings, MethodSpec, Recipe, Train
 from bench.contracts.tasks import (
     KINDS,
     TASKS,
+    Basis,
     Body,
     CellContext,
     NoOptions,
@@ -71,6 +72,7 @@ __all__ = [
     "Backbone",
     "BackboneRequest",
     "BackboneSpec",
+    "Basis",
     "Body",
     "Cache",
     "CellContext",

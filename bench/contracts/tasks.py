@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from bench.contracts.annotations import ANNOTATIONS, Annotation
 from bench.contracts.backbones import Backbone
@@ -106,14 +106,30 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Score:
-    """One metric of one cell with its 95% interval (bootstrap clustered by patient), `n` images it
-    was computed on."""
+    """One metric of one cell with its 95% interval (bootstrap clustered by patient), the `n` images
+    it was computed on, and the share of resamples in which it is undefined."""
 
     metric: str
     value: float
     low: float
     high: float
     n: int
+    undefined: float = 0.0
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What a metric stands on, for its interval.
+
+    `scale` "share": a ratio between 0 and 1 that is lopsided near them (AUROC, F1, Dice over all
+    pixels); "mean": a mean over images, and all else. `labels` [n], or [n, K] for a mean over the
+    K `classes`: 1 for an image with what is looked for, 0 for one without, NaN for one that does
+    not count; None where every image counts alike.
+    """
+
+    scale: Literal["mean", "share"] = "mean"
+    labels: np.ndarray | None = None
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -181,6 +197,9 @@ class TaskKind(ABC):
     trained: bool = True
     """Whether its head is fitted to the training images; then the number of threads decides its
     last digits and belongs to the cell."""
+    published_metrics: ClassVar[Mapping[str, str]] = {}
+    """Protocol -> the metric that its published tables rank by, where that is not a task's
+    `main_metric`."""
     scaling: ClassVar[Mapping[str, Scaling]] = {}
     """Protocol -> how its published code reads image files, where that is not "range"."""
 
@@ -198,6 +217,10 @@ class TaskKind(ABC):
                 f"unknown protocol '{protocol}' of {self.name}.", suggest(protocol, self.presets)
             )
         return override(self.presets[protocol][profile], overrides)
+
+    def metric_of(self, task: TaskSpec, protocol: str) -> str:
+        """Return the metric that a task is ranked by under a protocol."""
+        return self.published_metrics.get(protocol, task.main_metric)
 
     def needs(self, settings: Any) -> tuple[Annotation[Any], ...]:
         """Return what these settings read beside the images, e.g. `(Masks(),)` of
@@ -252,6 +275,10 @@ class TaskKind(ABC):
         weight matrix, so that intervals and paired tests of all backbones use the same resamples.
         A metric of fewer images than the test set has is a `bench.metrics.weights.OnSomeImages`.
         """
+
+    def basis(self, predictions: Predictions, metric: str) -> Basis:
+        """Return what one of the `statistics` stands on; by default a mean over all images."""
+        return Basis()
 
     def complete(self, predictions: Predictions, settings: Any) -> Predictions | None:
         """Return kept predictions with what was missing when they were made (`extra` says so under

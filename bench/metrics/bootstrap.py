@@ -8,6 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bench.metrics.intervals import (
+    IntervalMethod,
+    Scale,
+    Spread,
+    interval_of,
+    standard_error,
+    training_error,
+)
+
 Statistic = Callable[[np.ndarray], np.ndarray]
 RESAMPLES = 1000
 
@@ -51,32 +60,75 @@ def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value, its 95% interval, and the resampled values behind it [R] for paired comparisons."""
+    """The mean of a metric over seeds, its 95% interval, and what both come from.
+
+    `resampled` [R]: its values under resampling of patients, the same resamples for every row of a
+    table; `seeds`: the value of each seed; `spread`: its standard error, of patients and of
+    training.
+    """
 
     value: float
     low: float
     high: float
     resampled: np.ndarray
+    spread: Spread
+    seeds: tuple[float, ...] = ()
 
     @property
     def text(self) -> str:
-        """Return `0.712 [0.690, 0.733]`."""
+        """Return `0.712 [0.690, 0.733]`; `0.712 [no interval]` where there is none."""
+        if np.isnan(self.low):
+            return f"{self.value:.3f} [no interval]"
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
+    @property
+    def seed_sd(self) -> float:
+        """Return the standard deviation over seeds; NaN for one seed."""
+        if len(self.seeds) < 2 or np.isnan(self.seeds).any():
+            return float("nan")
+        return float(np.std(self.seeds, ddof=1))
 
-def mean_estimate(statistics: Sequence[Statistic], weights: np.ndarray) -> Estimate:
-    """Return the mean of one statistic over seeds: every seed sees the same resample, so that the
-    interval is of the mean."""
-    n = weights.shape[1]
-    values = np.mean([point(statistic, n) for statistic in statistics])
+    @property
+    def undefined(self) -> float:
+        """Return the share of resamples in which the metric has no value."""
+        return float(np.isnan(self.resampled).mean()) if len(self.resampled) else 0.0
+
+
+def estimate_of(
+    resampled: np.ndarray,
+    seeds: Sequence[float],
+    *,
+    freedom: float,
+    scale: Scale = "mean",
+    method: IntervalMethod = "standard",
+) -> Estimate:
+    """Return the estimate of a metric whose mean over seeds has the values `resampled` [R].
+
+    `freedom`: the number of patients that it stands on, less one. `method` "percentile" gives the
+    plain percentile interval of the resamples, as tables had it before: of patients alone.
+    """
+    value = float(np.mean(seeds))
+    training, training_freedom = training_error(np.asarray(seeds, dtype=float))
+    spread = Spread(standard_error(resampled), freedom, training, training_freedom)
+    if method == "percentile":
+        low, high = interval(resampled)
+    else:
+        low, high = interval_of(value, resampled, spread, scale=scale)
+    return Estimate(value, low, high, resampled, spread, tuple(float(seed) for seed in seeds))
+
+
+def mean_estimate(
+    statistics: Sequence[Statistic],
+    weights: np.ndarray,
+    *,
+    freedom: float,
+    scale: Scale = "mean",
+    method: IntervalMethod = "standard",
+) -> Estimate:
+    """Return the mean of one statistic over seeds: every seed sees the same resamples."""
+    values = [point(statistic, weights.shape[1]) for statistic in statistics]
     resampled = np.mean([statistic(weights) for statistic in statistics], axis=0)
-    return Estimate(float(values), *interval(resampled), resampled)
-
-
-def difference(one: Estimate, other: Estimate) -> tuple[float, float]:
-    """Return the 95% interval of the paired difference one - other (both estimated on the same
-    resamples)."""
-    return interval(one.resampled - other.resampled)
+    return estimate_of(resampled, values, freedom=freedom, scale=scale, method=method)
 
 
 def ranked(estimates: Mapping[str, Estimate], *, lower_is_better: bool = False) -> list[str]:
@@ -91,44 +143,3 @@ def ranked(estimates: Mapping[str, Estimate], *, lower_is_better: bool = False) 
         return bool(np.isnan(value)), sign * value, name
 
     return sorted(estimates, key=order)
-
-
-def differ(one: Estimate, other: Estimate) -> bool:
-    """Return whether the 95% interval of the paired difference leaves 0 out; an undefined one does
-    not tell."""
-    low, high = difference(one, other)
-    return low > 0 or high < 0
-
-
-def tie_groups(
-    estimates: Mapping[str, Estimate], *, lower_is_better: bool = False
-) -> dict[str, int]:
-    """Return the group of every name: that of the first group, from the best down, whose leader it
-    does not differ from.
-
-    A name that differs from every leader so far leads the next group; group 0 are the ties with the
-    best. Names with an undefined value belong to no group.
-    """
-    groups: dict[str, int] = {}
-    leaders: list[str] = []
-    for name in ranked(estimates, lower_is_better=lower_is_better):
-        if np.isnan(estimates[name].value):
-            continue
-        tied = [
-            group
-            for group, leader in enumerate(leaders)
-            if not differ(estimates[leader], estimates[name])
-        ]
-        if tied:
-            groups[name] = tied[0]
-        else:
-            groups[name] = len(leaders)
-            leaders.append(name)
-    return groups
-
-
-def tied_with_best(estimates: Mapping[str, Estimate], *, lower_is_better: bool = False) -> set[str]:
-    """Return the names whose paired difference to the best has an interval containing 0 (the best
-    itself included)."""
-    order = ranked(estimates, lower_is_better=lower_is_better)
-    return {name for name in order if not differ(estimates[order[0]], estimates[name])}

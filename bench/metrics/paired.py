@@ -3,13 +3,22 @@ many comparisons."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 
-from bench.metrics.bootstrap import Estimate, difference
+from bench.metrics.bootstrap import Estimate, interval
+from bench.metrics.intervals import (
+    FEWEST_POSITIVE,
+    IntervalMethod,
+    Spread,
+    difference_spread,
+    t_interval,
+    t_p_value,
+)
 
 
 def paired_p_value(one: np.ndarray, other: np.ndarray) -> float:
@@ -44,8 +53,8 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Difference:
-    """One paired comparison: value of `one` minus value of `other`, 95% interval, p-value and
-    Holm-corrected p-value."""
+    """One paired comparison: value of `one` minus value of `other`, the 95% interval of this pair
+    alone, its p-value, and the p-value corrected by Holm for all comparisons made with it."""
 
     one: str
     other: str
@@ -54,16 +63,49 @@ class Difference:
     high: float
     p: float
     p_holm: float
+    spread: Spread
+
+    @property
+    def differs(self) -> bool:
+        """Return whether the two differ after correction, at the 5% level."""
+        return self.p_holm < ALPHA
 
 
-def all_differences(estimates: Mapping[str, Estimate]) -> list[Difference]:
+ALPHA = 0.05
+"""The rate at which one table of equal encoders says that some pair differs."""
+
+
+def compare(
+    one: Estimate, other: Estimate, method: IntervalMethod = "standard"
+) -> tuple[float, float, float, Spread]:
+    """Return the 95% interval of the paired difference one - other, its p-value and its spread.
+
+    Student's t from the standard error of the difference, of patients (both on the same resamples)
+    and of training; "percentile": from the resamples alone, of which the p-value can be no smaller
+    than 2 / (R + 1).
+    """
+    gap = one.resampled - other.resampled
+    spread = difference_spread(one.spread, other.spread, gap)
+    value = one.value - other.value
+    if method == "percentile":
+        return (*interval(gap), paired_p_value(one.resampled, other.resampled), spread)
+    if not spread.patient_freedom >= FEWEST_POSITIVE - 1:
+        return math.nan, math.nan, math.nan, spread
+    return (*t_interval(value, spread), t_p_value(value, spread), spread)
+
+
+def all_differences(
+    estimates: Mapping[str, Estimate], method: IntervalMethod = "standard"
+) -> list[Difference]:
     """Compare every pair of `estimates` (all of the same resamples); the correction is over all
     pairs."""
     pairs = list(combinations(estimates, 2))
-    p_values = [paired_p_value(estimates[a].resampled, estimates[b].resampled) for a, b in pairs]
+    compared = [compare(estimates[one], estimates[other], method) for one, other in pairs]
+    corrected = holm([p for _, _, p, _ in compared])
     differences = []
-    for (a, b), p, corrected in zip(pairs, p_values, holm(p_values), strict=True):
-        value = estimates[a].value - estimates[b].value
-        low, high = difference(estimates[a], estimates[b])
-        differences.append(Difference(a, b, value, low, high, p, float(corrected)))
+    for (one, other), (low, high, p, spread), p_holm in zip(
+        pairs, compared, corrected, strict=True
+    ):
+        value = estimates[one].value - estimates[other].value
+        differences.append(Difference(one, other, value, low, high, p, float(p_holm), spread))
     return differences

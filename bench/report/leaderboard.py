@@ -6,16 +6,17 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
-from statistics import stdev
 from typing import Any
 
 import numpy as np
 
 from bench.cells.results import AGAIN, PREDICTIONS, ResultStore
-from bench.contracts import KINDS, TASKS, Predictions, TaskKind, TaskSpec
+from bench.contracts import BACKBONES, KINDS, TASKS, Predictions, TaskKind, TaskSpec
 from bench.core.errors import PlaceBenchError, UnknownNameError
 from bench.core.hashing import digest
+from bench.core.naming import split_name
 from bench.core.registry import suggest
+from bench.metrics.basis import patient_freedom
 from bench.metrics.bootstrap import (
     Estimate,
     Statistic,
@@ -23,8 +24,9 @@ from bench.metrics.bootstrap import (
     mean_estimate,
     point,
     ranked,
-    tie_groups,
 )
+from bench.metrics.intervals import IntervalMethod, Scale
+from bench.metrics.letters import compact_letters
 from bench.metrics.paired import Difference, all_differences
 from bench.report.pairing import Aligned, Result, align
 
@@ -55,31 +57,50 @@ _CELL = (
 
 @dataclass(frozen=True)
 class Column:
-    """One column: every row's estimate at one label fraction, its tie group (0 holds the best), and
-    its seeds.
+    """One column: every row's estimate at one label fraction, and every pair of rows compared.
 
-    `seed_sd` is the standard deviation over seeds, apart from the interval, which is of the mean
-    under resampling of patients.
+    `letters`: two rows share a letter exactly where their comparison, corrected for all pairs of
+    the column, does not tell them apart; the best row has `a`.
     """
 
     fraction: float
     estimates: Mapping[str, Estimate]
-    groups: Mapping[str, int]
-    seeds: Mapping[str, int]
-    seed_sd: Mapping[str, float]
     order: Sequence[str]
+    pairs: Sequence[Difference]
+    letters: Mapping[str, str]
+    method: IntervalMethod = "standard"
+
+    @property
+    def defined(self) -> list[str]:
+        """Return the rows that have a value, best first."""
+        return [name for name in self.order if not np.isnan(self.estimates[name].value)]
 
     @property
     def best(self) -> str:
         """Return the row with the best value; "" where no value is defined."""
-        return self.order[0] if self.groups else ""
+        return next(iter(self.defined), "")
+
+    @property
+    def tied(self) -> set[str]:
+        """Return the rows that do not differ from the best, itself included."""
+        apart = {pair.other for pair in self.pairs if pair.one == self.best and pair.differs}
+        return set(self.defined) - apart
+
+    def seed_count(self, row: str) -> int:
+        """Return how many seeds stand behind a row; 0 where it has no value here."""
+        return len(self.estimates[row].seeds) if row in self.estimates else 0
 
     def differences(self, among: Collection[str] = ()) -> list[Difference]:
         """Return every paired difference (of the rows `among`), better minus worse, with p-values
         corrected for their number."""
-        defined = [name for name in self.order if name in self.groups]
-        rows = [name for name in defined if not among or name in among]
-        return all_differences({name: self.estimates[name] for name in rows})
+        if not among:
+            return list(self.pairs)
+        rows = [name for name in self.defined if name in among]
+        return all_differences({name: self.estimates[name] for name in rows}, self.method)
+
+    def beats(self, one: str, other: str) -> bool:
+        """Return whether `one` is better than `other` beyond the corrected comparison."""
+        return any(pair.differs for pair in self.pairs if (pair.one, pair.other) == (one, other))
 
 
 @dataclass(frozen=True)
@@ -104,6 +125,24 @@ class Table:
         every = {name for column in self.columns for name in column.estimates}
         return at_largest + sorted(every.difference(at_largest))
 
+    @property
+    def floor(self) -> list[str]:
+        """Return the rows to beat: those that look at no image, and encoders that were never
+        trained."""
+        return [row for row in self.rows if _is_floor(self.newest(row))]
+
+    @property
+    def above_floor(self) -> list[str]:
+        """Return the rows that are better than every row of the floor, beyond the corrected
+        comparison at the largest label fraction; all others where there is no floor."""
+        floor = self.floor
+        column = self.columns[-1]
+        return [
+            row
+            for row in column.defined
+            if row not in floor and all(column.beats(row, lower) for lower in floor)
+        ]
+
     def records_of(self, row: str) -> list[Record]:
         """Return the results behind one row, oldest first."""
         return [record for record in self.records if self.names[str(record["key"])] == row]
@@ -120,6 +159,14 @@ class Table:
     def coverage(self, row: str) -> float:
         """Return how much of a row's encoder came from its file, 0 to 1."""
         return _coverage(self.encoder(row))
+
+
+def _is_floor(record: Record) -> bool:
+    name = str(record.get("source") or record.get("backbone", ""))
+    if name.startswith("baseline:"):
+        return True
+    method = split_name(name)[1]
+    return method in BACKBONES and BACKBONES.get(method).seeded
 
 
 def _coverage(record: Record) -> float:
@@ -171,31 +218,45 @@ def gather(store: ResultStore, task_name: str) -> Gathered:
     return Gathered(aligned, faults, outdated)
 
 
-def build(store: ResultStore, task_name: str, metric: str = "") -> tuple[list[Table], list[str]]:
+def build(
+    store: ResultStore,
+    task_name: str,
+    metric: str = "",
+    intervals: IntervalMethod = "standard",
+) -> tuple[list[Table], list[str]]:
     """Return the tables of a task, and a sentence for every result that was left out and every cell
     that failed."""
     task = TASKS.get(task_name)
     kind = KINDS.get(task.kind)
     gathered = gather(store, task_name)
-    tables = [_table(task, kind, metric or task.main_metric, group) for group in gathered.groups]
+    tables = [
+        _table(task, kind, metric or _metric_of(kind, task, group), group, intervals)
+        for group in gathered.groups
+    ]
     left_out = [*gathered.faults, *gathered.outdated, *failed_cells(store, task_name)]
     return tables, left_out
 
 
+def _metric_of(kind: TaskKind, task: TaskSpec, results: Sequence[Aligned]) -> str:
+    """Return the metric that results of one protocol are ranked by."""
+    return kind.metric_of(task, str(results[0].record["protocol"]))
+
+
 def _disagreement(result: Result, task: TaskSpec, kind: TaskKind) -> str:
     """Say where a record that has no hash of its predictions holds another value than they give."""
-    recorded = result.record.get(f"metric:{task.main_metric}")
+    metric = kind.metric_of(task, str(result.record["protocol"]))
+    recorded = result.record.get(f"metric:{metric}")
     if recorded is None:
         return ""
     try:
-        statistic = statistic_of(kind, task, task.main_metric, result.predictions)
+        statistic = statistic_of(kind, task, metric, result.predictions)
         value = point(statistic, len(result.predictions.table))
     except (LookupError, ValueError, TypeError, AttributeError) as error:
         return f"its predictions do not fit the task ({type(error).__name__}: {error}). {AGAIN}"
     if np.isclose(value, recorded, rtol=1e-6, atol=1e-6):
         return ""
     return (
-        f"its predictions give {task.main_metric} {value:.6f}, its record says {recorded:.6f}. "
+        f"its predictions give {metric} {value:.6f}, its record says {recorded:.6f}. "
         "Run it again with --force."
     )
 
@@ -267,20 +328,28 @@ def _name(record: Record) -> str:
     return " ".join(words)
 
 
-def _table(task: TaskSpec, kind: TaskKind, metric: str, results: Sequence[Aligned]) -> Table:
+def _table(
+    task: TaskSpec,
+    kind: TaskKind,
+    metric: str,
+    results: Sequence[Aligned],
+    method: IntervalMethod,
+) -> Table:
     records = [result.record for result in results]
     names = row_names(records)
     first = results[0].images
     weights = cluster_weights(first["patient_id"].tolist())
     columns = []
     for fraction in sorted({float(record["label_fraction"]) for record in records}):
-        statistics: dict[str, list[Statistic]] = defaultdict(list)
+        seeds: dict[str, list[Aligned]] = defaultdict(list)
         for result in results:
             if result.record["label_fraction"] == fraction:
-                row = names[str(result.record["key"])]
-                statistic = statistic_of(kind, task, metric, result.predictions)
-                statistics[row].append(result.in_order(statistic))
-        columns.append(_column(fraction, statistics, weights, lower=lower_is_better(kind, metric)))
+                seeds[names[str(result.record["key"])]].append(result)
+        estimates = {
+            name: row_estimate(kind, task, metric, of_row, weights, method)
+            for name, of_row in seeds.items()
+        }
+        columns.append(column(fraction, estimates, lower_is_better(kind, metric), method))
     notes = {}
     for record in records:
         if record.get("pretrained_on"):
@@ -298,24 +367,48 @@ def _table(task: TaskSpec, kind: TaskKind, metric: str, results: Sequence[Aligne
     )
 
 
-def _column(
-    fraction: float,
-    statistics: Mapping[str, Sequence[Statistic]],
+def row_estimate(
+    kind: TaskKind,
+    task: TaskSpec,
+    metric: str,
+    seeds: Sequence[Aligned],
     weights: np.ndarray,
-    *,
+    method: IntervalMethod = "standard",
+) -> Estimate:
+    """Return the estimate of one row from its results, one per seed."""
+    statistics = []
+    freedoms = []
+    scale: Scale = "mean"
+    for result in seeds:
+        of_result = {
+            name: result.in_order(statistic)
+            for name, statistic in kind.statistics(result.predictions, task).items()
+        }
+        if metric not in of_result:
+            raise _no_metric(task, metric, of_result)
+        statistics.append(of_result[metric])
+        basis = kind.basis(result.predictions, metric)
+        parts = [f"{metric}:{name}" for name in basis.classes]
+        resampled = {name: of_result[name](weights) for name in parts if name in of_result}
+        patients = result.predictions.table["patient_id"].to_numpy(dtype=str)
+        freedoms.append(patient_freedom(basis, metric, resampled, patients))
+        scale = basis.scale
+    return mean_estimate(statistics, weights, freedom=min(freedoms), scale=scale, method=method)
+
+
+def column(
+    fraction: float,
+    estimates: Mapping[str, Estimate],
     lower: bool,
+    method: IntervalMethod = "standard",
 ) -> Column:
-    """Return a column from the statistics of every row, one per seed."""
-    estimates = {name: mean_estimate(seeds, weights) for name, seeds in statistics.items()}
-    spreads = {name: _spread(seeds, weights.shape[1]) for name, seeds in statistics.items()}
-    return Column(
-        fraction=fraction,
-        estimates=estimates,
-        groups=tie_groups(estimates, lower_is_better=lower),
-        seeds={name: len(seeds) for name, seeds in statistics.items()},
-        seed_sd=spreads,
-        order=ranked(estimates, lower_is_better=lower),
-    )
+    """Return the column of some rows: ranked, every pair compared, lettered."""
+    order = ranked(estimates, lower_is_better=lower)
+    defined = [name for name in order if not np.isnan(estimates[name].value)]
+    pairs = all_differences({name: estimates[name] for name in defined}, method)
+    differing = {frozenset((pair.one, pair.other)) for pair in pairs if pair.differs}
+    letters = compact_letters(defined, differing)
+    return Column(fraction, estimates, order, pairs, letters, method)
 
 
 def statistic_of(
@@ -325,20 +418,14 @@ def statistic_of(
     is none of the task."""
     statistics = kind.statistics(predictions, task)
     if metric not in statistics:
-        raise UnknownNameError(
-            f"task '{task.name}' has no metric '{metric}'.", suggest(metric, statistics)
-        )
+        raise _no_metric(task, metric, statistics)
     return statistics[metric]
+
+
+def _no_metric(task: TaskSpec, metric: str, names: Collection[str]) -> UnknownNameError:
+    return UnknownNameError(f"task '{task.name}' has no metric '{metric}'.", suggest(metric, names))
 
 
 def lower_is_better(kind: TaskKind, metric: str) -> bool:
     """Return whether the smallest value of a metric is its best."""
     return any(fnmatch(metric, pattern) for pattern in kind.lower_is_better)
-
-
-def _spread(statistics: Sequence[Any], n: int) -> float:
-    """Return the standard deviation of a metric over seeds; NaN for one seed."""
-    values = [point(statistic, n) for statistic in statistics]
-    if len(values) < 2 or np.isnan(values).any():
-        return float("nan")
-    return stdev(values)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-import string
 from collections.abc import Collection, Sequence
 
 from bench.cells.seen import UNKNOWN, SeenCount
 from bench.contracts import DEMO_NOTE, KINDS
+from bench.metrics.intervals import FEW_POSITIVE, FEWEST_POSITIVE
 from bench.metrics.paired import Difference
 from bench.report.csv_files import differences_csv, to_csv
 from bench.report.leaderboard import Column, Record, Table, lower_is_better
 from bench.report.literature import literature_markdown
 from bench.report.markdown import escape, share, table_row, table_rule
+from bench.report.power import power_lines
 
 PARTLY = "†"
 """Marks a row whose encoder has weights that no file gave."""
@@ -34,7 +35,7 @@ def pages(task_name: str, tables: Sequence[Table], left_out: Sequence[str]) -> d
 
 
 def to_markdown(table: Table) -> str:
-    """Return the table as it stands in a README: best in bold, letters of the tie groups, paired
+    """Return the table as it stands in a README: best in bold, letters of what differs, paired
     differences, other metrics."""
     lines = [
         *_head(table),
@@ -42,6 +43,7 @@ def to_markdown(table: Table) -> str:
         *_body(table),
         "",
         *_foot(table),
+        *power_lines(table),
         *_differences(table),
         *_others(table),
     ]
@@ -54,12 +56,21 @@ def to_markdown(table: Table) -> str:
 
 
 def _head(table: Table) -> list[str]:
-    measure = (
-        f"`{table.task.name}`: {table.metric}, mean over seeds [95% interval, bootstrap over "
-        "patients]"
-    )
+    measure = f"`{table.task.name}`: {table.metric}, mean over seeds [95% interval]"
     demo = ["", f"**{DEMO_NOTE}**"] if table.facts["data_kind"] == "demo" else []
-    return [f"### {table.task.title}", "", measure, *demo]
+    return [f"### {table.task.title}", "", *_nothing_above(table), measure, *demo]
+
+
+def _nothing_above(table: Table) -> list[str]:
+    """Return the first line of a table in which no encoder is better than what looks at nothing."""
+    floor = table.floor
+    if not floor or table.above_floor or set(floor) == set(table.rows):
+        return []
+    rows = " and ".join(escape(row) for row in floor)
+    return [
+        f"**No encoder is shown to be better than {rows} here: this table ranks nobody.**",
+        "",
+    ]
 
 
 def _body(table: Table) -> list[str]:
@@ -68,7 +79,7 @@ def _body(table: Table) -> list[str]:
     for name in table.rows:
         mark = f" {PARTLY}" if table.coverage(name) < 1 else ""
         values = [_cell(column, name) for column in table.columns]
-        seeds = max(column.seeds.get(name, 0) for column in table.columns)
+        seeds = max(column.seed_count(name) for column in table.columns)
         cells = [escape(name) + mark, *values, str(seeds), str(table.test_images)]
         lines.append(table_row(cells))
     return lines
@@ -81,19 +92,15 @@ def _fraction_titles(table: Table) -> list[str]:
 def _cell(column: Column, name: str) -> str:
     if name not in column.estimates:
         return "n/a"
-    if name not in column.groups:
+    if name not in column.letters:
         return "undefined"
-    text = column.estimates[name].text
-    spread = column.seed_sd[name]
-    if not math.isnan(spread):
-        text += f" ±{spread:.3f}"
+    estimate = column.estimates[name]
+    text = estimate.text
+    if not math.isnan(estimate.seed_sd):
+        text += f" ±{estimate.seed_sd:.3f}"
     if name == column.best:
         text = f"**{text}**"
-    return f"{text} {_letter(column.groups[name])}"
-
-
-def _letter(group: int) -> str:
-    return string.ascii_lowercase[group] if group < 26 else str(group)
+    return f"{text} {column.letters[name]}"
 
 
 def _foot(table: Table) -> list[str]:
@@ -101,18 +108,51 @@ def _foot(table: Table) -> list[str]:
     legend = (
         f"Data: {facts['data_kind']}. Protocol: {facts['protocol']}. Profile: {facts['profile']}. "
         f"Test set: {table.test_images} images of {table.test_patients} patients. **Bold**: "
-        "best of the column. Letters: rows with `a` cannot be told apart from the best row (the "
-        "95% interval of their paired difference contains 0); of the other rows, the best and "
-        "those that cannot be told apart from it carry `b`, and so on."
+        "best of the column. Letters: two rows of a column differ exactly where they have no "
+        "letter in common (p below 0.05 after Holm's correction for all pairs of the column)."
     )
-    several = any(count > 1 for column in table.columns for count in column.seeds.values())
-    sd = [" ±: standard deviation over seeds, which is no part of the interval."] if several else []
     notes = [
         f"{escape(name)} was pre-trained on {escape(note)}."
         for name, note in sorted(table.notes.items())
     ]
     remarks = [*_weights(table), *_seen(table), *_cautions(table)]
-    return ["".join([legend, *sd]), *notes, *remarks]
+    return [" ".join([legend, *_of_training(table), *_few_positives(table)]), *notes, *remarks]
+
+
+def _of_training(table: Table) -> list[str]:
+    """Say what the intervals know of the noise of training a head."""
+    if not KINDS.get(table.task.kind).trained:
+        return []
+    counts = {len(each.seeds) for column in table.columns for each in column.estimates.values()}
+    sentences = []
+    if max(counts) > 1:
+        sentences.append(
+            "±: standard deviation over seeds; the intervals hold it, as the noise of training."
+        )
+    if min(counts) == 1:
+        rows = "some rows have" if max(counts) > 1 else "there is"
+        sentences.append(
+            f"**The noise of training is not included where {rows} one seed: another seed may "
+            "give another order.**"
+        )
+    return sentences
+
+
+def _few_positives(table: Table) -> list[str]:
+    """Warn where intervals stand on few patients."""
+    estimates = [each for column in table.columns for each in column.estimates.values()]
+    fewest = min((each.spread.patient_freedom + 1 for each in estimates), default=math.inf)
+    if fewest >= FEW_POSITIVE:
+        return []
+    if fewest < FEWEST_POSITIVE:
+        return [
+            f"**{table.metric} stands on fewer than {FEWEST_POSITIVE} patients with a positive: "
+            "there is no interval.**"
+        ]
+    return [
+        f"**Few positives: {table.metric} stands on about {fewest:.0f} patients, its intervals "
+        "are rough.**"
+    ]
 
 
 def _weights(table: Table) -> list[str]:
@@ -174,12 +214,12 @@ def _differences(table: Table) -> list[str]:
     if not to_best:
         return []
     head = (
-        f"Paired differences to {escape(column.best)} at {share(column.fraction)} of labels (p "
-        "corrected for all pairs by Holm):"
+        f"Paired differences to {escape(column.best)} at {share(column.fraction)} of labels "
+        "[95% interval of this pair alone], p as it is and corrected by Holm for all pairs:"
     )
-    titles = table_row(["against", "difference", "p (Holm)"])
+    titles = table_row(["against", "difference", "p", "p (Holm)"])
     rows = [table_row(_difference_cells(pair)) for pair in to_best]
-    return ["", head, "", titles, table_rule(3), *rows]
+    return ["", head, "", titles, table_rule(4), *rows]
 
 
 def _others(table: Table) -> list[str]:
@@ -223,18 +263,25 @@ def _mean(records: Sequence[Record], metric: str) -> str:
 
 def _difference_cells(pair: Difference) -> list[str]:
     value = f"{pair.value:+.3f} [{pair.low:+.3f}, {pair.high:+.3f}]"
-    return [escape(pair.other), value, f"{pair.p_holm:.3f}"]
+    return [escape(pair.other), value, p_text(pair.p), p_text(pair.p_holm)]
+
+
+def p_text(p: float) -> str:
+    """Return a p-value as it is written: three digits, `<0.001` below, `-` where there is none."""
+    if math.isnan(p):
+        return "-"
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def comparison(table: Table, among: Collection[str]) -> str:
     """Return every paired difference of the rows `among` (none named: of all), per label fraction,
     as Markdown."""
     lines = [*_head(table), ""]
-    titles = table_row(["better", "against", "difference", "p (Holm)"])
+    titles = table_row(["better", "against", "difference", "p", "p (Holm)"])
     for column in table.columns:
         pairs = column.differences(among)
         lines += [f"{share(column.fraction)} of labels:", ""]
-        lines += [titles, table_rule(4)] if pairs else ["There are no two encoders to compare."]
+        lines += [titles, table_rule(5)] if pairs else ["There are no two encoders to compare."]
         for pair in pairs:
             lines.append(table_row([escape(pair.one), *_difference_cells(pair)]))
         lines.append("")

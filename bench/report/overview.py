@@ -1,5 +1,4 @@
-"""One page over many tasks: where every encoder ranks, and how far it is between the worst and the
-best."""
+"""One page over many tasks: against how many of the others an encoder wins, ties and loses."""
 
 from __future__ import annotations
 
@@ -7,12 +6,10 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from bench.contracts import DEMO_NOTE, KINDS
-from bench.metrics.bootstrap import Estimate, interval
+from bench.contracts import DEMO_NOTE
+from bench.metrics.bootstrap import Estimate
 from bench.report.csv_files import csv_text
-from bench.report.leaderboard import Table, lower_is_better
+from bench.report.leaderboard import Table
 from bench.report.markdown import escape, table_row, table_rule
 
 COMMON = ("data_kind", "protocol", "profile")
@@ -20,12 +17,13 @@ COMMON = ("data_kind", "protocol", "profile")
 
 @dataclass(frozen=True)
 class Standing:
-    """One encoder: `rank` and `score` are means over the tasks with 95% intervals (patients of
-    every test set resampled)."""
+    """One encoder against the others: in how many image sets it wins, ties and loses, each set
+    counting one: the mean over its tasks and over the other encoders."""
 
     name: str
-    rank: Estimate
-    score: Estimate
+    wins: float
+    ties: float
+    losses: float
 
 
 @dataclass(frozen=True)
@@ -33,8 +31,9 @@ class Overview:
     """Encoders over tasks of one data kind, protocol and profile; `values`: task -> encoder ->
     estimate at the largest fraction.
 
-    Ranks and scores are over the encoders in `standings`, which have a defined value in every task;
-    `left_out` lack some.
+    `standings` are of the encoders that have a value in every task; `left_out` lack some.
+    `image_sets`: the tasks that count, those of the same test images together; `uncounted`: tasks
+    in which no encoder is better than the floor.
     """
 
     facts: Mapping[str, str]
@@ -42,6 +41,8 @@ class Overview:
     values: Mapping[str, Mapping[str, Estimate]]
     standings: Sequence[Standing]
     left_out: Sequence[str]
+    image_sets: Sequence[Sequence[str]]
+    uncounted: Sequence[str]
 
 
 def build_overviews(tables: Mapping[str, Sequence[Table]]) -> list[Overview]:
@@ -67,56 +68,52 @@ def _overview(facts: Mapping[str, str], tables: Mapping[str, Table]) -> Overview
     values = {name: _defined(table) for name, table in tables.items()}
     counts = Counter(encoder for estimates in values.values() for encoder in estimates)
     complete = [encoder for encoder in sorted(counts) if counts[encoder] == len(tables)]
+    uncounted = [name for name, table in tables.items() if table.floor and not table.above_floor]
+    sets: dict[str, list[str]] = defaultdict(list)
+    for name, table in tables.items():
+        if name not in uncounted:
+            sets[str(table.facts["hash:test"])].append(name)
+    image_sets = list(sets.values())
     return Overview(
         facts=facts,
         metrics={name: table.metric for name, table in tables.items()},
         values=values,
-        standings=_standings(complete, values, tables) if len(complete) > 1 else [],
+        standings=_standings(complete, tables, image_sets) if len(complete) > 1 else [],
         left_out=[encoder for encoder in sorted(counts) if counts[encoder] < len(tables)],
+        image_sets=image_sets,
+        uncounted=uncounted,
     )
 
 
 def _defined(table: Table) -> dict[str, Estimate]:
     column = table.columns[-1]
-    return {name: column.estimates[name] for name in column.groups}
+    return {name: column.estimates[name] for name in column.defined}
 
 
 def _standings(
-    names: Sequence[str], values: Mapping[str, Mapping[str, Estimate]], tables: Mapping[str, Table]
+    names: Sequence[str], tables: Mapping[str, Table], image_sets: Sequence[Sequence[str]]
 ) -> list[Standing]:
-    from scipy.stats import rankdata
-
-    ranks = []
-    scores = []
-    for task, estimates in values.items():
-        kind = KINDS.get(tables[task].task.kind)
-        sign = -1 if lower_is_better(kind, tables[task].metric) else 1
-        points = sign * np.array([[estimates[name].value] for name in names])
-        resampled = sign * np.stack([estimates[name].resampled for name in names])
-        both = np.concatenate([points, resampled], axis=1)
-        ranks.append(rankdata(-both, axis=0, nan_policy="propagate"))
-        scores.append(_scores(both))
-    mean_ranks = np.nanmean(np.stack(ranks), axis=0)
-    mean_scores = np.nanmean(np.stack(scores), axis=0)
-    standings = [
-        Standing(name, _estimate(rank), _estimate(score))
-        for name, rank, score in zip(names, mean_ranks, mean_scores, strict=True)
-    ]
-    return sorted(standings, key=lambda s: (s.rank.value, -s.score.value, s.name))
+    standings = [_standing(name, names, tables, image_sets) for name in names]
+    return sorted(standings, key=lambda s: (s.losses - s.wins, s.name))
 
 
-def _scores(values: np.ndarray) -> np.ndarray:
-    """Return (value - worst) / (best - worst) [n, R]; one half for all where they are equal."""
-    worst = values.min(0)
-    spread = values.max(0) - worst
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(spread == 0, 0.5, (values - worst) / spread)
-
-
-def _estimate(row: np.ndarray) -> Estimate:
-    """Return the estimate of a row: its value, then its resampled values."""
-    low, high = interval(row[1:])
-    return Estimate(float(row[0]), low, high, row[1:])
+def _standing(
+    name: str,
+    names: Sequence[str],
+    tables: Mapping[str, Table],
+    image_sets: Sequence[Sequence[str]],
+) -> Standing:
+    others = [other for other in names if other != name]
+    wins = 0.0
+    losses = 0.0
+    for tasks in image_sets:
+        columns = [tables[task].columns[-1] for task in tasks]
+        comparisons = len(others) * len(columns)
+        won = sum(column.beats(name, other) for column in columns for other in others)
+        lost = sum(column.beats(other, name) for column in columns for other in others)
+        wins += won / comparisons
+        losses += lost / comparisons
+    return Standing(name, wins, len(image_sets) - wins - losses, losses)
 
 
 def overview_markdown(overview: Overview) -> str:
@@ -126,13 +123,14 @@ def overview_markdown(overview: Overview) -> str:
     if facts["data_kind"] == "demo":
         lines += [f"**{DEMO_NOTE}**", ""]
     if overview.standings:
-        lines += [table_row(["encoder", "mean rank", "mean normalised score"]), table_rule(3)]
+        lines += [table_row(["encoder", "wins", "ties", "losses"]), table_rule(4)]
     else:
-        lines.append("Ranks need two encoders that have a value in every task.")
+        lines.append("Wins and losses need two encoders that have a value in every task.")
     for standing in overview.standings:
-        cells = [escape(standing.name), standing.rank.text, standing.score.text]
+        shares = [standing.wins, standing.ties, standing.losses]
+        cells = [escape(standing.name), *(f"{share:.1f}" for share in shares)]
         lines.append(table_row(cells))
-    titles = [f"{name} ({metric})" for name, metric in overview.metrics.items()]
+    titles = [_title(overview, name) for name in overview.metrics]
     lines += ["", table_row(["encoder", *titles]), table_rule(len(titles) + 1)]
     ranked = [standing.name for standing in overview.standings]
     every = sorted({name for estimates in overview.values.values() for name in estimates})
@@ -147,18 +145,28 @@ def _value(estimates: Mapping[str, Estimate], name: str) -> str:
     return estimates[name].text if name in estimates else "n/a"
 
 
+def _title(overview: Overview, task: str) -> str:
+    mark = " ✗" if task in overview.uncounted else ""
+    return f"{task} ({overview.metrics[task]}){mark}"
+
+
 def _legend(overview: Overview) -> str:
     facts = overview.facts
-    text = (
-        f"Data: {facts['data_kind']}. Protocol: {facts['protocol']}. Profile: "
-        f"{facts['profile']}. Each task counts at its largest label fraction, and of several "
-        "tables of a task the one with most rows counts. Rank 1 is the best; the normalised score "
-        "is 0 for the worst encoder of a task and 1 for the best. Both are means over all tasks, "
-        "for the encoders that have a value in every task [95% interval, patients of every test "
-        "set drawn again]."
-    )
-    missing = ", ".join(escape(name) for name in overview.left_out)
-    return text + (f" Without a rank, because a task is missing: {missing}." if missing else "")
+    sentences = [
+        f"Data: {facts['data_kind']}. Protocol: {facts['protocol']}. Profile: {facts['profile']}.",
+        "Every task at its largest label fraction; of a task with several tables, the one with "
+        "most rows.",
+        "An encoder wins against another in a task where it is better beyond the comparison "
+        "corrected for all pairs of that task's table; where neither wins they tie.",
+        f"Each of the {len(overview.image_sets)} sets of test images has one vote, whatever the "
+        "number of tasks on it: the mean over its tasks and over the other encoders.",
+    ]
+    if overview.uncounted:
+        sentences.append("✗: no encoder is shown to be better than the floor; not counted.")
+    if overview.left_out:
+        missing = ", ".join(escape(name) for name in overview.left_out)
+        sentences.append(f"Not compared, for want of some tasks: {missing}.")
+    return " ".join(sentences)
 
 
 def overview_csv(overviews: Sequence[Overview]) -> str:
@@ -168,21 +176,15 @@ def overview_csv(overviews: Sequence[Overview]) -> str:
         for standing in overview.standings:
             row = {
                 "encoder": standing.name,
-                **_numbers("rank", standing.rank),
-                **_numbers("score", standing.score),
+                "wins": f"{standing.wins:.6f}",
+                "ties": f"{standing.ties:.6f}",
+                "losses": f"{standing.losses:.6f}",
+                "image_sets": len(overview.image_sets),
                 "tasks": " ".join(overview.values),
                 **overview.facts,
             }
             rows.append(row)
     return csv_text(rows)
-
-
-def _numbers(name: str, estimate: Estimate) -> dict[str, str]:
-    return {
-        name: f"{estimate.value:.6f}",
-        f"{name}_low": f"{estimate.low:.6f}",
-        f"{name}_high": f"{estimate.high:.6f}",
-    }
 
 
 def overview_pages(overviews: Sequence[Overview]) -> dict[str, str]:

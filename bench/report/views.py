@@ -18,6 +18,7 @@ from bench.cells.results import ResultStore, git_revision
 from bench.contracts import DEMO_NOTE, KINDS, TASKS, Progress
 from bench.core.hashing import digest
 from bench.core.storage import held, write_atomically, writing
+from bench.metrics.intervals import IntervalMethod
 from bench.report.leaderboard import Table, build
 from bench.report.leaderboard_pages import pages
 from bench.report.overview import Overview, build_overviews, overview_pages
@@ -54,11 +55,15 @@ class Views:
                 shutil.rmtree(folder, ignore_errors=True)
             yield
 
-    def write_tables(self, task: str, metric: str = "") -> Page:
+    def write_tables(
+        self, task: str, metric: str = "", intervals: IntervalMethod = "standard"
+    ) -> Page:
         """Write `<task>.md`, `<task>.csv` and `<task>.differences.csv`; demo results go to
         `<task>.demo.*` once real ones exist."""
         made_from = self.made_from(task, metric)
-        tables, left_out = build(self.store, task, metric)
+        if intervals != "standard":
+            made_from = digest([made_from, intervals])
+        tables, left_out = build(self.store, task, metric, intervals)
         self._write(task, made_from, pages(task, tables, left_out))
         return Page(tables, left_out)
 

@@ -42,6 +42,7 @@ class ClassificationKind(TrainedKind):
     fit: Callable[..., Any] = Body("tasks.classification.fit:fit")
     predict: Callable[..., Any] = Body("tasks.classification.fit:predict")
     statistics: Callable[..., Any] = Body("bench.metrics.classification:score")
+    basis: Callable[..., Any] = Body("bench.metrics.classification_basis:classification_basis")
 
     def needs(self, settings: ClassificationSettings) -> tuple[Annotation[Any], ...]:
         """Return the labels."""

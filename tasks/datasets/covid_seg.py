@@ -269,7 +269,7 @@ task(
         kind="segmentation",
         dataset="covid_seg",
         title="Lung and opacity segmentation on 44 real radiographs",
-        main_metric="dice_per_image",
+        main_metric="dice_global",
         groups=("segmentation",),
         fractions=(1.0,),
     )

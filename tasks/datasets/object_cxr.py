@@ -225,7 +225,7 @@ task(
         kind="segmentation",
         dataset="object_cxr",
         title="Foreign object segmentation (Object-CXR)",
-        main_metric="dice_per_image",
+        main_metric="dice_global",
         groups=("segmentation",),
     )
 )

@@ -276,7 +276,7 @@ task(
         kind="segmentation",
         dataset="rsna",
         title="Pneumonia segmentation, filled boxes (RSNA)",
-        main_metric="dice_per_image",
+        main_metric="dice_global",
         groups=("segmentation",),
         presets={"mgca": {"batch_size": "16"}},
     )

@@ -203,7 +203,7 @@ task(
         kind="segmentation",
         dataset="siim",
         title="Pneumothorax segmentation (SIIM-ACR)",
-        main_metric="dice_per_image",
+        main_metric="dice_global",
         groups=("segmentation",),
         fractions=(0.1, 1.0),
         presets={"mgca": {"batch_size": "8"}},

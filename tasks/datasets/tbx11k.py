@@ -190,7 +190,7 @@ task(
         kind="segmentation",
         dataset="tbx11k",
         title="Tuberculosis segmentation, filled boxes (TBX11K)",
-        main_metric="dice_per_image",
+        main_metric="dice_global",
         groups=("segmentation",),
     )
 )

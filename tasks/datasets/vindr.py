@@ -386,7 +386,7 @@ task(
         kind="segmentation",
         dataset="vindr",
         title="Where any of 14 findings is, filled boxes (VinDr-CXR)",
-        main_metric="dice_per_image",
+        main_metric="dice_global",
         groups=("segmentation",),
     )
 )

@@ -45,6 +45,7 @@ class DetectionKind(TrainedKind):
     fit: Callable[..., Any] = Body("tasks.detection.fit:fit")
     predict: Callable[..., Any] = Body("tasks.detection.fit:predict")
     statistics: Callable[..., Any] = Body("tasks.detection.metrics:score")
+    basis: Callable[..., Any] = Body("tasks.detection.basis:basis")
     figure: Callable[..., Any] = Body("tasks.detection.figures:draw_predictions")
 
     def needs(self, settings: DetectionSettings) -> tuple[Annotation[Any], ...]:

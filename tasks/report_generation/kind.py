@@ -67,6 +67,7 @@ class ReportGenerationKind(TaskKind):
     fit: Callable[..., Any] = Body("tasks.report_generation.fit:fit")
     predict: Callable[..., Any] = Body("tasks.report_generation.fit:predict")
     statistics: Callable[..., Any] = Body("tasks.report_generation.metrics:score")
+    basis: Callable[..., Any] = Body("tasks.report_generation.basis:basis")
     complete: Callable[..., Any] = Body("tasks.report_generation.fit:complete")
     figure: Callable[..., Any] = Body("tasks.report_generation.figures:draw_reports")
 

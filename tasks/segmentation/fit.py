@@ -17,7 +17,7 @@ from bench.training.plan import TrainSummary, train
 from tasks.segmentation import operating
 from tasks.segmentation.boundary import boundary_scores
 from tasks.segmentation.data import Source, TrainBatches, encode, load_masks, pack
-from tasks.segmentation.metrics import BOUNDARY, batch_mean_weights, count_pixels
+from tasks.segmentation.metrics import BOUNDARY, batch_mean_weights, count_pixels, image_scores
 from tasks.segmentation.model import build_segmentor, head_name
 from tasks.segmentation.prior import learn_prior
 from tasks.segmentation.settings import SegmentationSettings
@@ -224,15 +224,19 @@ def predict(segmenter: Segmenter, test: Subset, context: CellContext) -> Predict
     counts = []
     edges = []
     packed = []
+    scores = []
     with context.progress.track("predicting", total=len(test)) as advance:
         for rows, probabilities in segmenter.probabilities(source, context.device):
             masks = operating.apply(probabilities, segmenter.points)
             truth = test.get(Masks)[rows]
             counts.append(count_pixels(masks, truth))
             edges.append(boundary_scores(masks, truth))
+            scores.append(image_scores(probabilities))
             packed.append(np.packbits(masks, axis=-1))
             advance(len(rows))
     table = _table(test, np.concatenate(counts), np.concatenate(edges), segmenter.classes, context)
+    for c, name in enumerate(segmenter.classes):
+        table[f"score:{name}"] = np.concatenate(scores)[:, c]
     return Predictions(table, {"masks": np.concatenate(packed)}, dict(segmenter.facts))
 
 

@@ -22,6 +22,7 @@ METRICS = (
     "dice_small",
     "dice_medium",
     "dice_large",
+    "image_auroc",
     "image_sensitivity",
     "image_specificity",
     "hd95",
@@ -39,15 +40,19 @@ class SegmentationKind(TrainedKind):
     evaluator_version = 2
     scaling: ClassVar[Mapping[str, Scaling]] = {"mgca": "mgca", "gloria": "mgca"}
     metrics = (
-        "dice_per_image",
-        "dice_positive",
         "dice_global",
+        "dice_positive",
+        "image_auroc",
+        "image_specificity",
+        "dice_per_image",
         "mdice",
         "surface_dice",
         "hd95",
         "image_sensitivity",
-        "image_specificity",
     )
+    published_metrics: ClassVar[Mapping[str, str]] = {
+        protocol: "dice_per_image" for protocol in PRESETS if protocol != "default"
+    }
     baselines: ClassVar[Mapping[str, Body]] = {
         "prior_mask": Body("tasks.segmentation.fit:fit_prior")
     }
@@ -56,6 +61,7 @@ class SegmentationKind(TrainedKind):
     fit: Callable[..., Any] = Body("tasks.segmentation.fit:fit")
     predict: Callable[..., Any] = Body("tasks.segmentation.fit:predict")
     statistics: Callable[..., Any] = Body("tasks.segmentation.metrics:score")
+    basis: Callable[..., Any] = Body("tasks.segmentation.basis:basis")
     figure: Callable[..., Any] = Body("tasks.segmentation.figures:draw_predictions")
 
     def needs(self, settings: SegmentationSettings) -> tuple[Annotation[Any], ...]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from bench.contracts import Predictions, TaskSpec
 from bench.metrics import counting
+from bench.metrics.ranking import auroc, rank
 from bench.metrics.weights import Statistic, mean_of_defined, mean_of_known, ratio
 
 if TYPE_CHECKING:
@@ -153,6 +154,18 @@ VARIANTS: dict[str, Callable[[Counts, np.ndarray], np.ndarray]] = {
 BOUNDARY = ("hd95", "surface_dice")
 
 
+BRIGHTEST = 0.01
+"""Share of an image's pixels, those of highest probability, whose mean is the image's score."""
+
+
+def image_scores(probabilities: np.ndarray) -> np.ndarray:
+    """Return how sure an image is to hold a lesion [n, C]: the mean of the highest 1% of its
+    probabilities [n, C, H, W]."""
+    flat = probabilities.reshape(*probabilities.shape[:2], -1)
+    count = max(1, round(BRIGHTEST * flat.shape[2]))
+    return np.partition(flat, -count, axis=2)[:, :, -count:].mean(axis=2)
+
+
 def batch_mean_weights(n: int, batch_size: int) -> np.ndarray:
     """Return the weight of each of `n` images in a mean of batch means [n] (MGCA, GLoRIA): a short
     last batch weighs more."""
@@ -171,7 +184,8 @@ def statistics(table: pd.DataFrame) -> Mapping[str, Statistic]:
     and `<variant>:<class>`.
 
     `table` has columns `tp:<class>`, `pred:<class>`, `target:<class>`, `pixels`, the boundary
-    scores `hd95:<class>` and `surface_dice:<class>` (NaN without a true mask), and under a
+    scores `hd95:<class>` and `surface_dice:<class>` (NaN without a true mask), `score:<class>`
+    (`image_scores`; results of before 2026-11 have none, and no `image_auroc`), and under a
     reference protocol `batch_weight`.
     """
     labels = [name.removeprefix("tp:") for name in map(str, table) if name.startswith("tp:")]
@@ -181,6 +195,9 @@ def statistics(table: pd.DataFrame) -> Mapping[str, Statistic]:
         functions |= _named(
             name, labels, [partial(function, class_counts) for class_counts in counts]
         )
+    if all(f"score:{label}" in table for label in labels):
+        aurocs = [_image_auroc(table, label) for label in labels]
+        functions |= _named("image_auroc", labels, aurocs)
     for name in BOUNDARY:
         functions |= _named(
             name,
@@ -188,6 +205,13 @@ def statistics(table: pd.DataFrame) -> Mapping[str, Statistic]:
             [partial(mean_of_known, table[f"{name}:{label}"].to_numpy(float)) for label in labels],
         )
     return functions
+
+
+def _image_auroc(table: pd.DataFrame, label: str) -> Statistic:
+    """Return how well the images with a lesion are told from those without."""
+    lesion = table[f"target:{label}"].to_numpy() > 0
+    ranking = rank(table[f"score:{label}"].to_numpy(dtype=float), lesion)
+    return partial(auroc, ranking)
 
 
 def _named(name: str, labels: list[str], functions: list[Statistic]) -> dict[str, Statistic]:

@@ -28,6 +28,7 @@ class ZeroShotKind(UntrainedKind):
     fit: Callable[..., Any] = Body("tasks.zero_shot.fit:fit")
     predict: Callable[..., Any] = Body("tasks.zero_shot.fit:predict")
     statistics: Callable[..., Any] = Body("bench.metrics.classification:score")
+    basis: Callable[..., Any] = Body("bench.metrics.classification_basis:classification_basis")
 
     def needs(self, settings: ZeroShotSettings) -> tuple[Annotation[Any], ...]:
         """Return the labels."""

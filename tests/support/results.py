@@ -10,7 +10,7 @@ import pytest
 
 from bench import contracts
 from bench.cells.results import ResultStore
-from bench.contracts import Predictions, TaskSpec
+from bench.contracts import Basis, Predictions, TaskSpec
 from bench.core.hashing import digest
 
 
@@ -19,6 +19,14 @@ class _FakeKind:
     evaluator_version = 1
     metrics = ("score", "mean_rank", "nothing", "never_measured")
     lower_is_better = ("*_rank",)
+
+    trained = True
+
+    def metric_of(self, task: TaskSpec, protocol: str) -> str:
+        return task.main_metric
+
+    def basis(self, predictions: Predictions, metric: str) -> Basis:
+        return Basis()
 
     def statistics(self, predictions: Predictions, task: TaskSpec) -> dict[str, Any]:
         values = predictions.table["value"].to_numpy()

@@ -10,14 +10,9 @@ from typing import Any
 import numpy as np
 
 from backbones.studies.look.lesions import Lesions
-from bench.metrics.bootstrap import (
-    Estimate,
-    Statistic,
-    cluster_weights,
-    differ,
-    difference,
-    mean_estimate,
-)
+from bench.metrics.bootstrap import Estimate, Statistic, cluster_weights, mean_estimate
+from bench.metrics.intervals import combined_freedom, standard_error
+from bench.metrics.paired import compare
 from bench.metrics.weights import mean_of_defined, weighted_mean
 from bench.report.markdown import escape
 
@@ -70,10 +65,21 @@ def play(lesions: Lesions, maps: Mapping[str, np.ndarray | None]) -> Game:
     game: dict[str, dict[str, Estimate]] = {}
     for finding, groups in members.items():
         game[finding] = {
-            name: mean_estimate([_accuracy(values, groups)], weights)
-            for name, values in hits_of.items()
+            name: _estimate(values, groups, lesions, weights) for name, values in hits_of.items()
         }
     return game
+
+
+def _estimate(
+    values: np.ndarray, groups: Sequence[np.ndarray], lesions: Lesions, weights: np.ndarray
+) -> Estimate:
+    """Return the mean over findings of the mean over a finding's outlines, with its interval."""
+    patients = np.asarray(lesions.patients)
+    freedoms = np.array([len(np.unique(patients[group])) - 1.0 for group in groups])
+    of_groups = [standard_error(_within(values, group, weights)) for group in groups]
+    freedom = combined_freedom(np.square(of_groups), freedoms)
+    accuracy = _accuracy(values, groups)
+    return mean_estimate([accuracy], weights, freedom=freedom, scale="share")
 
 
 def _accuracy(values: np.ndarray, groups: Sequence[np.ndarray]) -> Statistic:
@@ -124,9 +130,10 @@ def _cell(found: Mapping[str, Estimate], name: str) -> str:
 def against(estimates: Mapping[str, Estimate], name: str, other: str = PRIOR) -> int:
     """Return 1 where a method is better than another, -1 where it is worse, 0 where the paired
     interval contains 0."""
-    first = estimates[name]
-    second = estimates[other]
-    return int(np.sign(first.value - second.value)) if differ(first, second) else 0
+    low, high, _, _ = compare(estimates[name], estimates[other])
+    if low > 0:
+        return 1
+    return -1 if high < 0 else 0
 
 
 def verdict(game: Game, name: str) -> str:
@@ -152,7 +159,7 @@ def _compared(estimates: Mapping[str, Estimate], name: str, other: str) -> str:
     sign = against(estimates, name, other)
     article = "the " if other == PRIOR else ""
     margin = estimates[name].value - estimates[other].value
-    low, high = difference(estimates[name], estimates[other])
+    low, high, _, _ = compare(estimates[name], estimates[other])
     return f"{words[sign]} {article}{other} ({margin:+.3f} [{low:+.3f}, {high:+.3f}])"
 
 

@@ -110,7 +110,8 @@ class _Session:
             self._fail(job, error)
             return
         self.outcome.done.append(record)
-        self.progress.say(f"    {_summary(record, job.plan.task.main_metric)}")
+        metric = job.plan.kind.metric_of(job.plan.task, job.cell.protocol)
+        self.progress.say(f"    {_summary(record, metric)}")
 
     def _fail(self, job: Job, error: PlaceBenchError) -> None:
         record = failure(job.cell, error)

@@ -24,6 +24,13 @@ class DataChoice(StrEnum):
     demo = "demo"
 
 
+class Intervals(StrEnum):
+    """How intervals and p-values are made."""
+
+    standard = "standard"
+    percentile = "percentile"
+
+
 class ErrorPolicy(StrEnum):
     """What a bad file or a failed cell does."""
 
@@ -55,6 +62,14 @@ DeviceOption = Annotated[str, typer.Option(help="Where to compute: auto, cpu, cu
 ArchOption = Annotated[
     str, typer.Option("--arch", help="Encoder architecture: resnet or vit. Default: the profile's.")
 ]
+IntervalsOption = Annotated[
+    Intervals,
+    typer.Option(
+        help="How intervals and p-values are made: as docs/statistics.md says, or from percentiles "
+        "of the resamples, as before."
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 ResultsOption = Annotated[
     Path,
     typer.Option(

@@ -16,12 +16,12 @@ from bench.cells.prepare import EncoderRef
 from bench.contracts import Progress
 from bench.core.errors import PlaceBenchError, SettingError
 from bench.core.progress import Silent
-from bench.metrics.bootstrap import Estimate
+from bench.metrics.bootstrap import Estimate, estimate_of
 
 
 def estimate(value: float) -> Estimate:
     resampled = value + np.linspace(-0.01, 0.01, 50)
-    return Estimate(value, value - 0.01, value + 0.01, resampled)
+    return estimate_of(resampled, [value], freedom=49)
 
 
 def test_every_variant_is_a_possible_setting() -> None:
@@ -80,7 +80,8 @@ def test_all_variants_get_the_same_choices(tmp_path: Path, monkeypatch: pytest.M
     assert all(r.settings["epochs"] == "4" for r in asked) and len(asked) == 15
     rows = table.splitlines()[-3:]
     assert rows[0].startswith("| ITA | 3e-3 | 0.25 | 0.500 [0.490, 0.510] |  |")
-    assert "| **+0.100 [+0.100, +0.100]** |" in rows[1] and "| +0.000 [+0.000, +0.000] |" in rows[2]
+    assert "| **+0.100 [+0.100, +0.100]** \\* |" in rows[1]
+    assert "| +0.000 [+0.000, +0.000] |" in rows[2]
     assert "says nothing clinical" in table
 
 
@@ -115,21 +116,21 @@ def test_a_switch_is_compared_with_place_and_a_part_with_ita() -> None:
 
 
 def test_a_star_needs_more_than_an_interval_without_zero() -> None:
-    shift = np.random.default_rng(0).normal(size=ablation.RESAMPLES)
+    """The difference of the first is 2.3 standard errors, that of the second 5."""
+    shift = np.random.default_rng(0).normal(size=1000)
     scores = {
-        "ITA": Estimate(0.5, 0.5, 0.5, 0 * shift),
-        "GLoRIA": Estimate(0.7, 0.6, 0.8, 2.3 + shift),
+        "ITA": estimate_of(0 * shift, [0.0], freedom=400),
+        "GLoRIA": estimate_of(2.3 + shift, [2.3], freedom=400),
+        "MGCA": estimate_of(5 + shift, [5.0], freedom=400),
     }
-    scores["MGCA"] = Estimate(
-        0.9, 0.8, 1.0, 5 + shift
-    )  # the former is 2.3 standard errors from 0, this one 5
     scores |= {f"PLACE, {n}": scores["GLoRIA"] for n in range(8)} | {"PLACE": scores["ITA"]}
     trained = {name: ablation.Trained({}, "1e-3", None) for name in scores}
     rows = {
         row.split("|")[1].strip(): row
         for row in ablation.table(trained, {"siim_seg": scores}).splitlines()[2:]
     }
-    assert rows["GLoRIA"].count("**") == 2 and "\\*" not in rows["GLoRIA"]
+    assert rows["GLoRIA"].count("**") == 2
+    assert "\\*" not in rows["GLoRIA"]
     assert "** \\* |" in rows["MGCA"]
 
 

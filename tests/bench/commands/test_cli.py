@@ -90,7 +90,7 @@ def test_json_listing_is_complete(tmp_path: Path) -> None:
         row["name"]: row
         for row in json.loads(place_bench("list", "tasks", "--json", cwd=tmp_path).stdout)
     }
-    assert tasks["siim_seg"]["metric"] == "dice_per_image"
+    assert tasks["siim_seg"]["metric"] == "dice_global"
     backbones = {
         row["name"]: row
         for row in json.loads(place_bench("list", "backbones", "--json", cwd=tmp_path).stdout)

@@ -6,20 +6,19 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.metrics.bootstrap import (
-    Estimate,
     cluster_weights,
-    difference,
+    estimate_of,
     interval,
     mean_estimate,
     point,
     ranked,
-    tie_groups,
-    tied_with_best,
 )
+from bench.metrics.paired import compare
 
 
 def _mean_of(values: np.ndarray) -> Callable[..., Any]:
@@ -62,17 +61,22 @@ def test_the_draw_is_the_same_for_all_methods_and_order_of_patients_does_not_mat
     np.testing.assert_array_equal(weights, turned[:, ::-1])
 
 
-def test_ties_use_the_paired_difference() -> None:
+def test_differences_are_paired() -> None:
+    """b is worse than a by a constant: a tiny but certain difference, which overlapping intervals
+    would hide."""
     rng = np.random.default_rng(2)
     base = rng.normal(size=200)
     weights = cluster_weights([str(i) for i in range(200)])
-    # b is worse than a by a constant: a tiny but certain difference, which overlapping intervals
-    # would hide.
     values = {"a": base, "b": base - 0.01, "c": rng.permutation(base) - 0.02}
-    found = {name: mean_estimate([_mean_of(v)], weights) for name, v in values.items()}
-    low, high = difference(found["a"], found["b"])
-    assert np.isclose(low, 0.01) and np.isclose(high, 0.01)
-    assert tied_with_best(found) == {"a", "c"}
+    estimates = {
+        name: mean_estimate([_mean_of(of_row)], weights, freedom=199)
+        for name, of_row in values.items()
+    }
+    low, high, p, _ = compare(estimates["a"], estimates["b"])
+    assert np.isclose(low, 0.01)
+    assert np.isclose(high, 0.01)
+    assert p < 1e-6
+    assert compare(estimates["a"], estimates["c"])[2] > 0.05
 
 
 def test_undefined_resamples_are_left_out() -> None:
@@ -81,26 +85,30 @@ def test_undefined_resamples_are_left_out() -> None:
     assert point(_mean_of(np.arange(4.0)), 4) == 1.5
 
 
-def test_tie_groups_start_at_their_leaders() -> None:
-    noise = np.random.default_rng(3).normal(scale=0.01, size=500)
-    own = np.random.default_rng(4).normal(scale=0.05, size=500)
-    samples = {
-        "best": 0.9 + noise,
-        "near": 0.89 + noise + own,
-        "mid": 0.7 + noise,
-        "last": 0.2 + noise,
+def test_a_mean_over_seeds_knows_the_noise_of_training() -> None:
+    weights = cluster_weights([str(i) for i in range(50)])
+    base = np.random.default_rng(6).normal(size=50)
+    seeds = [_mean_of(base + shift) for shift in (0.0, 0.2, 0.4)]
+    estimate = mean_estimate(seeds, weights, freedom=49)
+    assert estimate.value == pytest.approx(base.mean() + 0.2)
+    assert estimate.seed_sd == pytest.approx(0.2)
+    assert estimate.spread.training == pytest.approx(0.2 / np.sqrt(3))
+    alone = mean_estimate(seeds[:1], weights, freedom=49)
+    assert alone.spread.training == 0
+    assert estimate.high - estimate.low > alone.high - alone.low
+
+
+def test_the_percentile_interval_stays_a_named_option() -> None:
+    weights = cluster_weights([str(i) for i in range(50)])
+    values = np.random.default_rng(7).normal(size=50)
+    estimate = mean_estimate([_mean_of(values)], weights, freedom=49, method="percentile")
+    assert (estimate.low, estimate.high) == interval(_mean_of(values)(weights))
+
+
+def test_undefined_values_come_last_in_both_directions() -> None:
+    values = {"low": 0.2, "high": 0.9, "none": float("nan")}
+    estimates = {
+        name: estimate_of(np.full(9, value), [value], freedom=8) for name, value in values.items()
     }
-    found = {name: Estimate(float(v.mean()), *interval(v), v) for name, v in samples.items()}
-    samples["wide"] = (
-        0.65 + noise + 40 * own
-    )  # worse than mid, and yet it does not differ from the best
-    assert (
-        tie_groups({n: Estimate(float(v.mean()), *interval(v), v) for n, v in samples.items()})[
-            "wide"
-        ]
-        == 0
-    )
-    found["none"] = Estimate(float("nan"), float("nan"), float("nan"), np.full(500, np.nan))
-    assert tie_groups(found) == {"best": 0, "near": 0, "mid": 1, "last": 2}
-    assert tie_groups(found, lower_is_better=True) == {"last": 0, "mid": 1, "near": 2, "best": 2}
-    assert ranked(found)[-1] == ranked(found, lower_is_better=True)[-1] == "none"
+    assert ranked(estimates) == ["high", "low", "none"]
+    assert ranked(estimates, lower_is_better=True) == ["low", "high", "none"]

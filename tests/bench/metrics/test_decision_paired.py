@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from hypothesis.strategies._internal.core import DataObject
 from scipy.optimize import minimize_scalar
+from scipy.stats import t
 from sklearn.metrics import f1_score, log_loss
 
 from bench.core.errors import DataError
-from bench.metrics.bootstrap import Estimate, interval
+from bench.metrics.bootstrap import estimate_of
 from bench.metrics.decision import (
     best_score,
     choose_threshold,
@@ -111,15 +112,28 @@ def test_paired_p_value_and_differences() -> None:
     assert paired_p_value(better, base) == pytest.approx(2 / 1000)
     assert paired_p_value(base, base) == 1.0
     assert np.isnan(paired_p_value(np.array([np.nan]), np.array([1.0])))
-    found = all_differences(
-        {
-            n: Estimate(float(v.mean()), *interval(v), v)
-            for n, v in (("a", better), ("b", base), ("c", base))
-        }
-    )
-    assert [(d.one, d.other) for d in found] == [("a", "b"), ("a", "c"), ("b", "c")]
-    assert (
-        found[0].low > 0
-        and found[0].p_holm == pytest.approx(3 * 2 / 1000)
-        and found[2].p_holm == 1.0
-    )
+
+
+def test_differences_of_all_pairs_are_corrected_for_their_number() -> None:
+    rng = np.random.default_rng(0)
+    base = rng.normal(0.7, 0.05, 999)
+    better = base + rng.normal(0.05, 0.02, 999)
+    estimates = {
+        name: estimate_of(values, [float(values.mean())], freedom=99)
+        for name, values in (("a", better), ("b", base), ("c", base))
+    }
+    first, second, third = all_differences(estimates)
+    assert [(d.one, d.other) for d in (first, second, third)] == [
+        ("a", "b"),
+        ("a", "c"),
+        ("b", "c"),
+    ]
+    expected = 2 * t.sf(first.value / (better - base).std(ddof=1), 99)
+    assert first.p == pytest.approx(expected)
+    assert first.p_holm == pytest.approx(3 * expected)
+    assert first.differs
+    assert first.low > 0
+    assert third.p_holm == 1.0
+    assert not third.differs
+    counted = all_differences(estimates, "percentile")[0]
+    assert counted.p == paired_p_value(better, base)

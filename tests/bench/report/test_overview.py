@@ -1,10 +1,9 @@
-"""The page over many tasks: mean ranks and scores of encoders that have a value in every task."""
+"""The page over many tasks: wins, ties and losses of encoders that have a value in every task."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
-from typing import Any
 
 import pytest
 
@@ -24,34 +23,39 @@ def _second_task(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(contracts.TASKS._items, "other", task)
 
 
-def filled(store: ResultStore, task: str, values: Mapping[str, float], **facts: Any) -> None:
+def filled(
+    store: ResultStore,
+    task: str,
+    values: Mapping[str, float],
+    named: Mapping[str, str] | None = None,
+    **facts: str,
+) -> None:
     for name, value in values.items():
-        add(store, name, value, task=task, **facts)
+        add(store, name, value, {"task": task, **(named or {}), **facts})
 
 
 def tables(store: ResultStore) -> dict[str, list[Table]]:
     return {name: build(store, name)[0] for name in ("fake_task", "other")}
 
 
-def test_ranks_and_scores_are_means_over_tasks_each_in_its_own_direction(
-    store: ResultStore,
-) -> None:
+def test_wins_are_counted_in_each_tasks_own_direction(store: ResultStore) -> None:
     filled(store, "fake_task", {"a": 0.8, "b": 0.6, "c": 0.2})
-    filled(store, "other", {"a": 3.0, "b": 1.0, "c": 5.0})
+    filled(store, "other", {"a": 3.0, "b": 1.0, "c": 5.0}, {"hash:test": "other images"})
     (overview,) = build_overviews(tables(store))
-    standings = {each.name: (each.rank.value, each.score.value) for each in overview.standings}
-    assert list(standings) == ["b (net)", "a (net)", "c (net)"]
-    assert standings["a (net)"] == pytest.approx(((1 + 2) / 2, (1 + 0.5) / 2))
-    assert standings["b (net)"] == pytest.approx(((2 + 1) / 2, (2 / 3 + 1) / 2))
-    assert standings["c (net)"] == pytest.approx((3, 0))
-    assert all(each.rank.low <= each.rank.value <= each.rank.high for each in overview.standings)
+    standings = {each.name: (each.wins, each.ties, each.losses) for each in overview.standings}
+    assert standings == {
+        "a (net)": (1.5, 0, 0.5),
+        "b (net)": (1.5, 0, 0.5),
+        "c (net)": (0, 0, 2),
+    }
 
 
-def test_equal_encoders_share_rank_and_half_the_score(store: ResultStore) -> None:
+def test_equal_encoders_tie(store: ResultStore) -> None:
     filled(store, "fake_task", {"a": 0.5, "b": 0.5})
     filled(store, "other", {"a": 2.0, "b": 2.0})
     (overview,) = build_overviews(tables(store))
-    assert [(each.rank.value, each.score.value) for each in overview.standings] == [(1.5, 0.5)] * 2
+    standings = [(each.wins, each.ties, each.losses) for each in overview.standings]
+    assert standings == [(0, 1, 0), (0, 1, 0)]
 
 
 def test_who_lacks_a_task_has_values_and_no_rank(store: ResultStore) -> None:
@@ -62,10 +66,10 @@ def test_who_lacks_a_task_has_values_and_no_rank(store: ResultStore) -> None:
     page = overview_markdown(overview)
     row = next(line for line in page.splitlines() if line.startswith("| partial"))
     assert row.startswith(r"| partial \| x (net) | 0.900 [") and row.endswith("| n/a |")
-    assert r"because a task is missing: partial \| x (net)." in page
+    assert r"for want of some tasks: partial \| x (net)." in page
     rows = list(csv.DictReader(overview_csv([overview]).splitlines()))
     assert [row["encoder"] for row in rows] == ["a (net)", "b (net)"]
-    assert rows[0]["tasks"] == "fake_task other" and float(rows[0]["rank"]) == 1.5
+    assert rows[0]["tasks"] == "fake_task other" and float(rows[0]["wins"]) == 0.5
 
 
 def test_one_encoder_has_values_and_no_rank(store: ResultStore) -> None:
@@ -73,7 +77,8 @@ def test_one_encoder_has_values_and_no_rank(store: ResultStore) -> None:
     filled(store, "other", {"a": 3.0})
     (overview,) = build_overviews(tables(store))
     page = overview_markdown(overview)
-    assert "Ranks need two encoders" in page and "mean rank" not in page
+    assert "Wins and losses need two encoders" in page
+    assert "| encoder | wins" not in page
     row = next(line for line in page.splitlines() if line.startswith("| a (net)"))
     assert row.startswith("| a (net) | 0.800 [") and "3.000 [" in row
 

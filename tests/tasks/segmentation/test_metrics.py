@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from sklearn.metrics import roc_auc_score
 
 from bench.contracts import TaskSpec
 from tasks.segmentation import SegmentationKind, metrics
@@ -17,6 +18,7 @@ from tasks.segmentation.metrics import (
     batch_mean_weights,
     count_pixels,
     image_dice,
+    image_scores,
     statistics,
 )
 from tests.tasks.fakes import base_names
@@ -44,6 +46,9 @@ def _table(
         f"{part}:{name}": edges[:, c, k]
         for c, name in enumerate(classes)
         for k, part in enumerate(metrics.BOUNDARY)
+    }
+    columns |= {
+        f"score:{name}": image_scores(pred.astype(float))[:, c] for c, name in enumerate(classes)
     }
     return pd.DataFrame({"pixels": np.full(len(pred), pred.shape[-1] * pred.shape[-2]), **columns})
 
@@ -117,6 +122,7 @@ def test_one_class_has_no_suffix() -> None:
     assert set(statistics(_table(masks, masks, ("pneumothorax",)))) == {
         *metrics.VARIANTS,
         *metrics.BOUNDARY,
+        "image_auroc",
     }
 
 
@@ -201,3 +207,27 @@ def test_the_metrics_named_beforehand_are_those_that_are_given(protocol: str) ->
     task = TaskSpec("t", "segmentation", "d", "T", "dice_global")
     named = kind.metric_names(task, kind.settings(task, protocol, "demo", {}))
     assert base_names(statistics(table)) == set(named)
+
+
+def test_an_image_is_scored_by_its_most_probable_hundredth() -> None:
+    probabilities = np.zeros((2, 1, 20, 20), np.float32)
+    probabilities[0, 0, 3, :4] = [0.9, 0.8, 0.7, 0.6]
+    probabilities[1, 0, 5, 5] = 1.0
+    assert image_scores(probabilities).ravel() == pytest.approx([0.75, 0.25])
+
+
+def test_image_auroc_is_that_of_scikit_learn_and_missing_in_results_of_before() -> None:
+    rng = np.random.default_rng(5)
+    target = (rng.random((30, 2, 4, 4)) < 0.1) * (rng.random((30, 2, 1, 1)) < 0.5)
+    table = _table((rng.random(target.shape) < 0.2).astype(np.uint8), target.astype(np.uint8))
+    for name in ("lung", "opacity"):
+        table[f"score:{name}"] = rng.random(30)
+    ones = np.ones((1, 30), np.int64)
+    values = []
+    for name in ("lung", "opacity"):
+        lesion = table[f"target:{name}"] > 0
+        values.append(roc_auc_score(lesion, table[f"score:{name}"]))
+        assert statistics(table)[f"image_auroc:{name}"](ones)[0] == pytest.approx(values[-1])
+    assert statistics(table)["image_auroc"](ones)[0] == pytest.approx(np.mean(values))
+    before = table.drop(columns=["score:lung", "score:opacity"])
+    assert "image_auroc" not in statistics(before)
