@@ -13,11 +13,11 @@ from bench.cells.encoders import (
     PretrainRequest,
     check_encoder,
     check_encoder_settings,
-    check_foreign_encoders,
     encoder_request,
     resolve_encoder,
 )
 from bench.cells.engines.local import CellOutcomes, Job, pick_device, rename_rows, run_jobs
+from bench.cells.foreign import check_foreign_encoders
 from bench.cells.loading import load_encoder
 from bench.cells.prepare import (
     RunRequest,

@@ -10,32 +10,26 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from bench.cells.prepare import EncoderRef, RunRequest, backbone_names, expand_tasks, table_rows
+from bench.cells.prepare import EncoderRef, RunRequest, backbone_names
 from bench.cells.seen import check_seen
 from bench.contracts import (
     BACKBONES,
     DATASETS,
     FAMILIES,
-    KINDS,
-    TASKS,
     BackboneRequest,
     BackboneSpec,
-    ImageEncoder,
     OnError,
     PairData,
     Profile,
     Progress,
     Recipe,
     Subset,
-    TaskSpec,
     Trainer,
 )
 from bench.core.checkpoints import Checkpoint
-from bench.core.declaring import importing, is_built_in
 from bench.core.errors import (
     CheckpointError,
     DataError,
-    NotApplicableError,
     NotMadeError,
     PlaceBenchError,
     SettingError,
@@ -175,63 +169,8 @@ def check_encoder(request: PretrainRequest) -> None:
         _check_weights_file(spec, request)
 
 
-def check_foreign_encoders(request: RunRequest) -> None:
-    """Raise PlaceBenchError where an encoder from outside the project does not build, or gives what
-    heads cannot use: it is built and tried on two images before any image of a task is decoded.
-
-    Raise NotApplicableError where all tasks compare texts, and no row is an encoder that may read
-    them.
-    """
-    tasks = [TASKS.get(name) for name in expand_tasks(request.tasks)]
-    refusals: dict[str, NotApplicableError | None] = {}
-    for name in backbone_names(request):
-        spec = BACKBONES.get(name)
-        declared = BACKBONES.get(name.partition("?")[0])
-        if spec.method or is_built_in(declared.build):
-            continue
-        build_request = replace(
-            _build_request(encoder_request(name, request)), checkpoint=request.checkpoints.get(name)
-        )
-        try:
-            with importing(BACKBONES.plugin_of(declared.name), "failed", "Mend its encoder."):
-                refusals[name] = _text_refusal(check_builds(spec, build_request), tasks)
-        except CheckpointError:  # weights are a cell's own, and cells may be skipped
-            if request.on_error == "stop":
-                raise
-    rows = {row for task in tasks for row in table_rows(task, request)}
-    if rows and all(refusals.get(row) for row in rows):
-        raise next(filter(None, refusals.values()))
-
-
-def _text_refusal(encoder: ImageEncoder, tasks: Sequence[TaskSpec]) -> NotApplicableError | None:
-    """Return why an encoder can do none of the tasks, which all compare texts; None where it can do
-    one."""
-    from bench.encoding.similarity import need_text_side
-
-    if not all(KINDS.get(task.kind).compares_texts for task in tasks):
-        return None
-    try:
-        need_text_side(encoder, f"task '{tasks[0].name}'")
-    except NotApplicableError as refusal:
-        return refusal
-    return None
-
-
-def check_builds(spec: BackboneSpec, build_request: BackboneRequest) -> ImageEncoder:
-    """Return the encoder of a builder; raise PlaceBenchError where it is none that heads can
-    use."""
-    import torch
-
-    from bench.encoding.probe import check_encoder_gives
-
-    with torch.random.fork_rng():
-        encoder = spec.build(replace(build_request, architecture=spec.architecture(build_request)))
-        check_encoder_gives(encoder)
-    return encoder
-
-
 def _check_weights_file(spec: BackboneSpec, request: PretrainRequest) -> None:
-    build_request = _build_request(request)
+    build_request = build_request_of(request)
     spec.architecture(build_request)
     weights = spec.weights_file(build_request) if spec.weights_file else None
     if weights is not None and not weights.is_file():
@@ -398,13 +337,13 @@ def _only_checkpoint(spec: BackboneSpec, request: PretrainRequest) -> Path:
 
 
 def _as_declared(spec: BackboneSpec, request: PretrainRequest) -> EncoderRef:
-    build_request = _build_request(request)
+    build_request = build_request_of(request)
     content = _weights_digest(spec, build_request)  # first: it may fetch what says the architecture
     untrained = spec.seeded or bool(spec.baseline)
     return EncoderRef(spec.architecture(build_request), None, content, untrained=untrained)
 
 
-def _build_request(request: PretrainRequest) -> BackboneRequest:
+def build_request_of(request: PretrainRequest) -> BackboneRequest:
     """Return what the encoder's builder will be asked for."""
     return BackboneRequest(
         request.profile, request.architecture, settings=dict(request.backbone_settings)
@@ -424,7 +363,7 @@ def _given(spec: BackboneSpec, request: PretrainRequest, path: Path) -> EncoderR
         raise CheckpointError(
             f"checkpoint {path} does not exist.", "Give a checkpoint folder or a weights file."
         )
-    build_request = replace(_build_request(request), checkpoint=path)
+    build_request = replace(build_request_of(request), checkpoint=path)
     if not spec.method:
         _check_reads(spec, build_request, path)
     if Checkpoint.is_at(path):
