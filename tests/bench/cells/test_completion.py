@@ -11,7 +11,7 @@ import pytest
 
 from bench.cells.completion import complete_results
 from bench.cells.results import ResultStore
-from bench.contracts import Predictions
+from bench.contracts import Basis, Predictions
 from bench.core.progress import Silent
 
 REASON = "bleu is missing: the counter was not found. Install it."
@@ -38,6 +38,9 @@ class CountingKind:
             return None
         arrays = {**predictions.arrays, "bleu": np.full(len(predictions.table), 0.5)}
         return Predictions(predictions.table, arrays, {"epochs": 3})
+
+    def basis(self, predictions: Predictions, metric: str) -> Basis:
+        return Basis()
 
     def statistics(self, predictions: Predictions, task: Any) -> dict[str, Any]:
         names = ("f1", "bleu")

@@ -118,7 +118,7 @@ def test_what_could_not_be_trained_is_refused_where_it_is_declared(
     ("network", "message"),
     [
         ("backbones.nowhere.model:Net", "there is no module backbones.nowhere.model"),
-        ("backbones.place.model:Place", "backbones.place.model has no Place"),
+        ("backbones.place.model:Plaice", "backbones.place.model has no Plaice"),
         ("backbones.place.settings:Settings", "is not a subclass of VisionLanguageMethod"),
     ],
 )
