@@ -9,6 +9,7 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -55,7 +56,7 @@ def detection_step() -> None:
     model.parse_losses(losses)[0].backward()
 
 
-CASES = {
+CASES: dict[str, Callable[[], None]] = {
     "UPerNet on ViT-B/16, 512 px, 2 images": partial(segmentation_step, 2),
     "UPerNet on ViT-B/16, 512 px, 8 images": partial(segmentation_step, 8),
     "YOLOv3 on ResNet-50, 224 px, 16 images": detection_step,

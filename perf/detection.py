@@ -157,12 +157,14 @@ def _froc_row(images: int, resamples: int = 100) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------ training step
 def _step_row(head: str, family: str) -> dict[str, Any]:
     from bench.contracts import BACKBONES, BackboneRequest
+    from bench.core.settings import override
     from tasks.detection.data import samples
     from tasks.detection.model import build_detector
     from tasks.detection.settings import DetectionSettings
 
     backbone = BACKBONES.get("random").build(BackboneRequest("paper", family))
-    detector = build_detector(backbone, 1, DetectionSettings(head=head, image_size=SIZE), 0)
+    settings = override(DetectionSettings(image_size=SIZE), {"head": head})
+    detector = build_detector(backbone, 1, settings, 0)
     images = torch.randn(BATCH, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
     targets = samples([np.array([[40, 60, 120, 150, 0]], np.float32)] * BATCH, SIZE)
 

@@ -23,12 +23,14 @@ HEADS = (
 
 def _step(head: str, family: str) -> dict[str, Any]:
     from bench.contracts import BACKBONES, BackboneRequest
+    from bench.core.settings import override
     from tasks.segmentation.data import pack
     from tasks.segmentation.model import build_segmentor
     from tasks.segmentation.settings import SegmentationSettings
 
     backbone = BACKBONES.get("random").build(BackboneRequest("paper", family))
-    model = build_segmentor(backbone, 1, SegmentationSettings(head=head, image_size=SIZE), 0)
+    settings = override(SegmentationSettings(image_size=SIZE), {"head": head})
+    model = build_segmentor(backbone, 1, settings, 0)
     images = torch.randn(BATCH, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
     masks = torch.zeros(BATCH, 1, SIZE, SIZE)
     masks[:, :, 60:150, 40:120] = 1

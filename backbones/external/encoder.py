@@ -3,6 +3,7 @@ Backbone."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
@@ -183,13 +184,13 @@ class DualBackbone(ExternalBackbone):
         return self.embed_images(images) @ self.embed_texts(texts).T
 
 
-class DualEncoder(nn.Module):
+class DualEncoder(nn.Module, ABC):
     """A module that holds both encoders and gives un-normalised embeddings."""
 
+    @abstractmethod
     def image_embedding(self, images: torch.Tensor) -> torch.Tensor:
         """Return image embeddings [B, d]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def text_embedding(self, texts: list[str]) -> torch.Tensor:
         """Return text embeddings [T, d]."""
-        raise NotImplementedError

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -64,7 +65,7 @@ class Pieces:
         return ids
 
 
-class TextSide(nn.Module):
+class TextSide(nn.Module, ABC):
     """A text encoder with the projections of both sides."""
 
     max_tokens: int
@@ -86,17 +87,17 @@ class TextSide(nn.Module):
         """Return the text as the method reads it."""
         return cleaned(text)
 
-    def embed_images(self, found: Features) -> torch.Tensor:
+    @abstractmethod
+    def embed_images(self, features: Features) -> torch.Tensor:
         """Return L2-normalised image embeddings [B, d]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
         """Return L2-normalised text embeddings [T, d]."""
-        raise NotImplementedError
 
-    def similarity(self, found: Features, texts: Sequence[str]) -> torch.Tensor:
+    def similarity(self, features: Features, texts: Sequence[str]) -> torch.Tensor:
         """Return the image-text score [B, T]: the cosine."""
-        return self.embed_images(found) @ self.embed_texts(texts).T
+        return self.embed_images(features) @ self.embed_texts(texts).T
 
 
 class GloriaText(TextSide):
@@ -134,21 +135,21 @@ class GloriaText(TextSide):
         scored = (position > 0) & (position < real.sum(1, keepdim=True) - 1)
         return words, scored, words.mean(1)
 
-    def embed_images(self, found: Features) -> torch.Tensor:
+    def embed_images(self, features: Features) -> torch.Tensor:
         """Return L2-normalised global image embeddings [B, d]."""
-        return nn.functional.normalize(self.global_embedder(found.pooled), dim=1)
+        return nn.functional.normalize(self.global_embedder(features.pooled), dim=1)
 
     def embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
         """Return L2-normalised sentence embeddings [T, d]."""
         return nn.functional.normalize(self.words(texts)[2], dim=1)
 
-    def similarity(self, found: Features, texts: Sequence[str]) -> torch.Tensor:
+    def similarity(self, features: Features, texts: Sequence[str]) -> torch.Tensor:
         """Return the mean of the global cosine and 5 times the best word's cosine with what it
         attends to, [B, T] (zero-shot score); the former alone for a text without a word.
         """
         words, mask, sentences = self.words(texts)
-        regions = self.local_embedder(found.patches)
-        cosine = self.embed_images(found) @ nn.functional.normalize(sentences, dim=1).T
+        regions = self.local_embedder(features.patches)
+        cosine = self.embed_images(features) @ nn.functional.normalize(sentences, dim=1).T
         local = attention_pooled_similarity(words, regions, text_mask=mask, aggregate="max").T
         return (torch.where(mask.any(1), local, cosine) + cosine) / 2
 
@@ -166,9 +167,9 @@ class MgcaText(TextSide):
         self.image_head = _mgca_head(state, "img_encoder_q.global_embed.head.", path)
         self.text_head = _mgca_head(state, "text_encoder_q.global_embed.head.", path)
 
-    def embed_images(self, found: Features) -> torch.Tensor:
+    def embed_images(self, features: Features) -> torch.Tensor:
         """Return L2-normalised image embeddings [B, 128]."""
-        return nn.functional.normalize(self.image_head(found.pooled), dim=1)
+        return nn.functional.normalize(self.image_head(features.pooled), dim=1)
 
     def embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
         """Return L2-normalised report embeddings [T, 128]."""
@@ -197,9 +198,9 @@ class MedClipText(TextSide):
         """Return the text as it is: MedCLIP does not clean it."""
         return text
 
-    def embed_images(self, found: Features) -> torch.Tensor:
+    def embed_images(self, features: Features) -> torch.Tensor:
         """Return L2-normalised image embeddings [B, 512]."""
-        return nn.functional.normalize(self.image_projection(found.pooled), dim=1)
+        return nn.functional.normalize(self.image_projection(features.pooled), dim=1)
 
     def embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
         """Return L2-normalised text embeddings [T, 512]; each text alone, so that its neighbours'

@@ -117,15 +117,13 @@ def check_encoder_settings(request: RunRequest) -> None:
 
 
 def _check_backbone(spec: BackboneSpec, request: RunRequest) -> None:
-    asked = BackboneRequest(
-        request.profile, request.architecture, settings=request.scoped("backbone")
-    )
+    build_request = request.build_request()
     if spec.check is not None:
-        spec.check(asked)
-    elif spec.method and asked.settings:
+        spec.check(build_request)
+    elif spec.method and build_request.settings:
+        name = next(iter(build_request.settings))
         raise SettingError(
-            f"--set backbone.{next(iter(asked.settings))}: '{spec.name}' takes its settings from "
-            "its checkpoint.",
+            f"--set backbone.{name}: '{spec.name}' takes its settings from its checkpoint.",
             "Use --set pretrain.key=value.",
         )
 
@@ -170,7 +168,7 @@ def check_encoder(request: PretrainRequest) -> None:
 
 
 def _check_weights_file(spec: BackboneSpec, request: PretrainRequest) -> None:
-    build_request = build_request_of(request)
+    build_request = _build_request(request)
     spec.architecture(build_request)
     weights = spec.weights_file(build_request) if spec.weights_file else None
     if weights is not None and not weights.is_file():
@@ -337,13 +335,13 @@ def _only_checkpoint(spec: BackboneSpec, request: PretrainRequest) -> Path:
 
 
 def _as_declared(spec: BackboneSpec, request: PretrainRequest) -> EncoderRef:
-    build_request = build_request_of(request)
+    build_request = _build_request(request)
     content = _weights_digest(spec, build_request)  # first: it may fetch what says the architecture
     untrained = spec.seeded or bool(spec.baseline)
     return EncoderRef(spec.architecture(build_request), None, content, untrained=untrained)
 
 
-def build_request_of(request: PretrainRequest) -> BackboneRequest:
+def _build_request(request: PretrainRequest) -> BackboneRequest:
     """Return what the encoder's builder will be asked for."""
     return BackboneRequest(
         request.profile, request.architecture, settings=dict(request.backbone_settings)
@@ -363,7 +361,7 @@ def _given(spec: BackboneSpec, request: PretrainRequest, path: Path) -> EncoderR
         raise CheckpointError(
             f"checkpoint {path} does not exist.", "Give a checkpoint folder or a weights file."
         )
-    build_request = replace(build_request_of(request), checkpoint=path)
+    build_request = replace(_build_request(request), checkpoint=path)
     if not spec.method:
         _check_reads(spec, build_request, path)
     if Checkpoint.is_at(path):

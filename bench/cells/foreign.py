@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bench.cells.encoders import build_request_of, encoder_request
 from bench.cells.prepare import RunRequest, backbone_names, expand_tasks, table_rows
 from bench.contracts import (
     BACKBONES,
@@ -34,13 +33,11 @@ def check_foreign_encoders(request: RunRequest) -> None:
         declared = BACKBONES.get(name.partition("?")[0])
         if spec.method or is_built_in(declared.build):
             continue
-        build_request = replace(
-            build_request_of(encoder_request(name, request)),
-            checkpoint=request.checkpoints.get(name),
-        )
         try:
             with importing(BACKBONES.plugin_of(declared.name), "failed", "Mend its encoder."):
-                refusals[name] = _text_refusal(check_builds(spec, build_request), tasks)
+                refusals[name] = _text_refusal(
+                    check_builds(spec, request.build_request(name)), tasks
+                )
         except CheckpointError:  # weights are a cell's own, and cells may be skipped
             if request.on_error == "stop":
                 raise

@@ -64,6 +64,16 @@ class RunRequest:
     workers: int = 2
     threads: int = field(default_factory=default_threads)
 
+    def build_request(self, name: str = "") -> BackboneRequest:
+        """Return what the builder of an encoder is asked for, of a named one with its
+        checkpoint."""
+        return BackboneRequest(
+            self.profile,
+            self.architecture,
+            checkpoint=self.checkpoints.get(name),
+            settings=self.scoped("backbone"),
+        )
+
     def scoped(self, scope: str) -> dict[str, str]:
         """Return the settings of one scope: `backbone.x=1`, `pretrain.x=1`, or (scope "") those of
         the head."""
@@ -134,12 +144,7 @@ def check_request(request: RunRequest) -> None:
         _check_metric(task, request.protocol, head_settings(task, request))
     names = backbone_names(request)
     for name in names:
-        spec = BACKBONES.get(name)
-        spec.architecture(
-            BackboneRequest(
-                request.profile, request.architecture, settings=request.scoped("backbone")
-            )
-        )
+        BACKBONES.get(name).architecture(request.build_request())
     for name in request.checkpoints:
         if name not in names:
             raise SettingError(
@@ -221,13 +226,7 @@ def _reason_against(name: str, task: TaskSpec, request: RunRequest) -> NotApplic
         return NotApplicableError(
             f"task '{task.name}' has no row {name}.", f"Its rows without an encoder: {rows}."
         )
-    build_request = BackboneRequest(
-        request.profile,
-        request.architecture,
-        checkpoint=request.checkpoints.get(name),
-        settings=request.scoped("backbone"),
-    )
-    lacking = spec.why_no_text(build_request) if kind.compares_texts else ""
+    lacking = spec.why_no_text(request.build_request(name)) if kind.compares_texts else ""
     if lacking:
         return NotApplicableError(
             f"task '{task.name}' needs a text encoder, backbone '{name}' has none: {lacking}.",

@@ -35,6 +35,7 @@ from bench.core.machine import use_threads
 from bench.core.storage import writing
 from bench.metrics.basis import patient_freedom
 from bench.metrics.bootstrap import cluster_weights, estimate_of, point
+from bench.metrics.intervals import patient_numbers
 from bench.metrics.weights import images_counted
 
 
@@ -151,8 +152,9 @@ def score(plan: TaskPlan, predictions: Predictions) -> list[Score]:
     All intervals come before all values: metrics that share a part keep it for one matrix of
     weights at a time.
     """
-    patients = predictions.table["patient_id"].to_numpy(dtype=str)
-    weights = cluster_weights(patients.tolist())
+    names = predictions.table["patient_id"].tolist()
+    patients = patient_numbers(names)
+    weights = cluster_weights(names)
     images = weights.shape[1]
     statistics = plan.kind.statistics(predictions, plan.task)
     resampled = {}

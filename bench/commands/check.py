@@ -122,8 +122,8 @@ class _Trial:
     def encoders(self) -> Iterator[Line]:
         for name in _names(BACKBONES, self.plugin):
             spec = BACKBONES.get(name)
-            part = "one epoch, then features" if spec.method else "features"
-            yield from self._lines(f"backbone {name}", part, partial(self._encoder, spec))
+            tried = "one epoch, then features" if spec.method else "features"
+            yield from self._lines(f"backbone {name}", tried, partial(self._encoder, spec))
 
     def tasks(self) -> Iterator[Line]:
         kinds = set(_names(KINDS, self.plugin))
@@ -189,12 +189,15 @@ class _Trial:
         from bench.api import run
 
         kind = KINDS.get(task.kind)
-        own = [name for name in _names(BACKBONES, self.plugin) if not BACKBONES.get(name).method]
+        encoders = [_untrained()]
+        for name in _names(BACKBONES, self.plugin):
+            if not BACKBONES.get(name).method:
+                encoders.append(name)
         settings = kind.settings(task, "default", "demo", {})
         with _squares(self.folder, DATASETS.get(task.dataset), task) as squares:
             tiny = replace(task, name=f"{task.name}{_TINY}", dataset=squares.name, groups=())
             TASKS.add(tiny.name, tiny)
-            for encoder in [_untrained(), *own]:
+            for encoder in encoders:
                 outcome = run(
                     tiny.name,
                     encoder,

@@ -11,7 +11,7 @@ from bench.contracts import DATASETS, TASKS, CheckResult, Dataset
 from bench.core.errors import DataError, PlaceBenchError
 from bench.core.paths import check_cache, check_out
 from bench.core.progress import default_progress
-from bench.data.indexing import naming
+from bench.data.indexing import naming, read_index
 from bench.data.roots import (
     DataRoot,
     DemoSize,
@@ -85,12 +85,19 @@ def verify_command(names: Sequence[str], data_root: Path | None) -> int:
 
 
 def _findings(dataset: Dataset, root: Path) -> list[CheckResult]:
-    """Return what a validation finds; what stops it is its one finding."""
+    """Return what a validation finds, and what a run would refuse in the index, where that is not
+    said yet."""
     try:
         with naming(dataset, "validate"):
-            return dataset.validate(root)
+            results = dataset.validate(root)
     except PlaceBenchError as error:
-        return [CheckResult("error", str(error))]
+        results = [CheckResult("error", str(error))]
+    try:
+        read_index(dataset, root)
+    except PlaceBenchError as error:
+        if str(error) not in [result.message for result in results]:
+            results = [*results, CheckResult("error", str(error))]
+    return results
 
 
 def path_command(name: str, data_root: Path | None) -> None:

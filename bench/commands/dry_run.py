@@ -26,7 +26,7 @@ from bench.cells.prepare import (
 from bench.cells.results import ResultStore
 from bench.cells.seen import check_unseen
 from bench.cells.timings import Timings, Workload, in_words
-from bench.contracts import BACKBONES, DATASETS, KINDS, TASKS, BackboneRequest, TaskSpec
+from bench.contracts import BACKBONES, DATASETS, KINDS, TASKS, TaskSpec
 from bench.core.errors import NotMadeError
 from bench.core.hashing import flatten
 from bench.core.naming import absolute_name
@@ -175,10 +175,7 @@ def _architecture(row: _Row, request: RunRequest) -> str:
     """Return the architecture of an encoder, of one that is not there yet the one it will have."""
     if row.encoder:
         return row.encoder.architecture
-    asked = BackboneRequest(
-        request.profile, request.architecture, settings=request.scoped("backbone")
-    )
-    return BACKBONES.get(row.name).architecture(asked)
+    return BACKBONES.get(row.name).architecture(request.build_request())
 
 
 def _state(row: _Row, fraction: float, seed: int, request: RunRequest, records: Records) -> str:

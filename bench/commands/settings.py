@@ -4,7 +4,6 @@ means. Imports no torch and no pandas."""
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import shutil
 import textwrap
@@ -28,6 +27,7 @@ from bench.core.errors import PlaceBenchError, SettingError, UnknownNameError
 from bench.core.hashing import flatten
 from bench.core.meanings import Explained, explain, shown
 from bench.core.naming import split_name
+from bench.core.registry import nearest
 from bench.core.settings import override
 
 Subject = Literal["task", "kind", "method", "encoder"]
@@ -98,11 +98,10 @@ def sheet(asked: Asked) -> Sheet:
     if asked.name in BACKBONES or asked.name in BACKBONES.schemes():
         return _of_backbone(asked)
     names = [*TASKS.names(), *KINDS.names(), *BACKBONES.names(), *BACKBONES.schemes()]
-    near = difflib.get_close_matches(asked.name, names, n=3, cutoff=0.4)
-    nearest = f"Did you mean {' or '.join(near)}? " if near else ""
     raise UnknownNameError(
         f"there is no task, kind of task, method or encoder '{asked.name}'.",
-        f"{nearest}`place-bench settings` and `place-bench list tasks` say what there is.",
+        f"{nearest(asked.name, names)}`place-bench settings` and `place-bench list tasks` say what "
+        "there is.",
     )
 
 

@@ -7,7 +7,7 @@ import csv
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.contracts import Dataset, Finding, Progress, TaskSpec
+from bench.contracts import CheckResult, Dataset, Progress, TaskSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,7 +68,7 @@ class Squares(Dataset):
             labels[f"label:{name}"] = values.astype(float)
         return labels
 
-    def validate(self, root: Path) -> list[Finding]:
+    def validate(self, root: Path) -> list[CheckResult]:
         """Return nothing to say."""
         return []
 

@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     _attribute = property
 else:
 
-    class _attribute:  # noqa: N801
+    class _Attribute:
         """What a property says to a type checker; a class derived from a protocol may set it."""
 
         def __init__(self, declared: Callable[[Any], Any]) -> None:
@@ -76,6 +76,8 @@ else:
 
         def __get__(self, instance: object, owner: type | None = None) -> Any:
             raise AttributeError(f"{owner.__name__ if owner else 'encoder'} has no '{self.name}'")
+
+    _attribute = _Attribute
 
 
 @runtime_checkable

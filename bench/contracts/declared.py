@@ -11,7 +11,7 @@ import inspect
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, get_args
 
 from bench.core.errors import PlaceBenchError, SettingError, UnknownNameError
 from bench.core.registry import suggest
@@ -386,11 +386,11 @@ def _whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
-def _number(value: object) -> bool:
+def _number(value: object) -> TypeGuard[float]:
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         return False
     return math.isfinite(value)
 
 
 def _fraction(value: object) -> bool:
-    return _number(value) and 0 < value <= 1  # type: ignore[operator]
+    return _number(value) and 0 < value <= 1

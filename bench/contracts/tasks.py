@@ -117,17 +117,20 @@ class Score:
     undefined: float = 0.0
 
 
+Scale = Literal["mean", "share"]
+"""How a metric is spread. "share": a ratio between 0 and 1 that is lopsided near them (AUROC,
+average precision, F1, Dice over all pixels). "mean": a mean over images, and everything else."""
+
+
 @dataclass(frozen=True)
 class Basis:
     """What a metric stands on, for its interval.
 
-    `scale` "share": a ratio between 0 and 1 that is lopsided near them (AUROC, F1, Dice over all
-    pixels); "mean": a mean over images, and all else. `labels` [n], or [n, K] for a mean over the
-    K `classes`: 1 for an image with what is looked for, 0 for one without, NaN for one that does
-    not count; None where every image counts alike.
+    `labels` [n], or [n, K] for a mean over the K `classes`: 1 for an image with what is looked for,
+    0 for one without, NaN for one that does not count; None where every image counts alike.
     """
 
-    scale: Literal["mean", "share"] = "mean"
+    scale: Scale = "mean"
     labels: np.ndarray | None = None
     classes: tuple[str, ...] = ()
 

@@ -33,8 +33,8 @@ def is_built_in(code: object) -> bool:
     notebook; of a function that is named by its place, what it names."""
     while isinstance(code, partial):
         code = code.func
-    place = getattr(code, "function", None)
-    module = place if isinstance(place, str) else getattr(code, "__module__", "")
+    named = getattr(code, "function", None)
+    module = named if isinstance(named, str) else getattr(code, "__module__", "")
     return module.partition(":")[0].partition(".")[0] in ("backbones", "bench", "tasks")
 
 

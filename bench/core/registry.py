@@ -163,13 +163,16 @@ def parse_query(name: str, query: str) -> dict[str, str]:
     return settings
 
 
-def suggest(name: str, known: object) -> str:
-    """Return 'Did you mean ...?' with the nearest of `known`, or the list of all."""
-    options = sorted(str(option) for option in known)  # type: ignore[attr-defined]
+def suggest(name: str, options: Iterable[object]) -> str:
+    """Return 'Did you mean ...?' with the nearest of `options`, and the list of all."""
+    names = sorted(str(option) for option in options)
+    return f"{nearest(name, names)}Known: {', '.join(names) or 'none'}."
+
+
+def nearest(name: str, options: Sequence[str]) -> str:
+    """Return 'Did you mean ...? ' with the nearest of `options`; "" where none is near."""
     near = difflib.get_close_matches(name, options, n=3, cutoff=0.4)
-    if near:
-        return f"Did you mean {' or '.join(near)}? Known: {', '.join(options)}."
-    return f"Known: {', '.join(options) or 'none'}."
+    return f"Did you mean {' or '.join(near)}? " if near else ""
 
 
 _state = {"discovered": False, "loading": False}

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from bench.contracts import Annotation, Cache, Dataset, Skipped, Source, Stored, annotation
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bench.data.boxes import BoxStore
-    from bench.data.cache import Store
+    from bench.data.cache import Item, Store
 
 FACTS = ("age", "findings", "impression", "patient_id", "report", "scanner", "sex", "view")
 """Columns of an index beside its labels that decide a result."""
@@ -133,16 +134,22 @@ class StoredMasks(Stored[MaskRows]):
         from bench.data.masks import mask_items, mask_store
 
         source = self.source
-        items = mask_items(source.index, source.root)
-        slots = dict(zip(items, self.store.positions.tolist(), strict=True))
         row_items = mask_items(rows, source.root)
-        if all(item in slots for item in row_items):
-            positions = np.array([slots[item] for item in row_items], np.int64)
+        if all(item in self._slots for item in row_items):
+            positions = np.array([self._slots[item] for item in row_items], np.int64)
             return MaskRows(self.store.pixels, positions, source.dataset.mask_classes)
         scattered = mask_store(
             source.dataset, rows, source.root, source.size, workers=source.workers
         )
         return MaskRows(scattered.pixels, scattered.positions, source.dataset.mask_classes)
+
+    @cached_property
+    def _slots(self) -> dict[Item, int]:
+        """Return where the mask of every row of the index stands, by what it is made from."""
+        from bench.data.masks import mask_items
+
+        items = mask_items(self.source.index, self.source.root)
+        return dict(zip(items, self.store.positions.tolist(), strict=True))
 
 
 # ------------------------------------------------------------------------------------------- boxes
@@ -219,11 +226,17 @@ class StoredBoxes(Stored[BoxRows]):
 
         source = self.source
         store = self.store
-        stored = set(mask_items(source.index, source.root))
-        if not stored.issuperset(mask_items(rows, source.root)):
+        if not self._items.issuperset(mask_items(rows, source.root)):
             store = box_store(source.dataset, rows, source.root, source.size)
         lists = tuple(store.boxes[image] for image in rows["image_id"].astype(str))
         return BoxRows(lists, source.dataset.box_classes)
+
+    @cached_property
+    def _items(self) -> frozenset[Item]:
+        """Return what the boxes of every row of the index are made from."""
+        from bench.data.masks import mask_items
+
+        return frozenset(mask_items(self.source.index, self.source.root))
 
 
 # ----------------------------------------------------------------------- columns of the index

@@ -16,12 +16,14 @@ def patient_freedom(
     """Return the degrees of freedom of a metric's standard error under resampling of patients: one
     fewer than the patients behind it.
 
-    A mean over classes has those of its classes combined (Satterthwaite): a rare class, which
-    spreads most, decides. `resampled`: the values [R] of the metric and, where it has them, of its
-    classes (`metric:class`); `patients` [n] in the order of `basis.labels`.
+    A mean over classes has those of its classes combined (Satterthwaite), but no more than all
+    patients give: a rare class, which spreads most, decides. `resampled`: the values [R] of the
+    metric and, where it has them, of its classes (`metric:class`); `patients` [n]: their numbers
+    (`patient_numbers`), in the order of `basis.labels`.
     """
+    most = float(patients.max(initial=-1))
     if basis.labels is None:
-        return len(np.unique(patients)) - 1.0
+        return most
     labels = basis.labels if basis.labels.ndim == 2 else basis.labels[:, None]
     freedoms = np.array([patients_behind(column, patients) - 1.0 for column in labels.T])
     of_classes = [f"{metric}:{name}" for name in basis.classes]
@@ -31,4 +33,4 @@ def patient_freedom(
     if not usable.any():
         return float(freedoms.max())
     errors = np.array([standard_error(resampled[name]) for name in of_classes])
-    return combined_freedom(np.square(errors)[usable], freedoms[usable])
+    return min(most, combined_freedom(np.square(errors)[usable], freedoms[usable]))

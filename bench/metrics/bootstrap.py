@@ -125,9 +125,12 @@ def mean_estimate(
     scale: Scale = "mean",
     method: IntervalMethod = "standard",
 ) -> Estimate:
-    """Return the mean of one statistic over seeds: every seed sees the same resamples."""
-    values = [point(statistic, weights.shape[1]) for statistic in statistics]
+    """Return the mean of one statistic over seeds: every seed sees the same resamples.
+
+    Resamples come before values: metrics that share a part keep it for one matrix of weights.
+    """
     resampled = np.mean([statistic(weights) for statistic in statistics], axis=0)
+    values = [point(statistic, weights.shape[1]) for statistic in statistics]
     return estimate_of(resampled, values, freedom=freedom, scale=scale, method=method)
 
 

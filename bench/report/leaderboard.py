@@ -25,7 +25,7 @@ from bench.metrics.bootstrap import (
     point,
     ranked,
 )
-from bench.metrics.intervals import IntervalMethod, Scale
+from bench.metrics.intervals import IntervalMethod, Scale, patient_numbers
 from bench.metrics.letters import compact_letters
 from bench.metrics.paired import Difference, all_differences
 from bench.report.pairing import Aligned, Result, align
@@ -390,7 +390,7 @@ def row_estimate(
         basis = kind.basis(result.predictions, metric)
         parts = [f"{metric}:{name}" for name in basis.classes]
         resampled = {name: of_result[name](weights) for name in parts if name in of_result}
-        patients = result.predictions.table["patient_id"].to_numpy(dtype=str)
+        patients = patient_numbers(result.predictions.table["patient_id"].tolist())
         freedoms.append(patient_freedom(basis, metric, resampled, patients))
         scale = basis.scale
     return mean_estimate(statistics, weights, freedom=min(freedoms), scale=scale, method=method)

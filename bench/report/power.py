@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from bench.contracts import KINDS
-from bench.metrics.paired import Difference
 from bench.metrics.power import PairDesign, patients_needed, smallest_difference
 from bench.report.leaderboard import Column, Table
 
@@ -19,15 +19,34 @@ DIFFERENCE = 0.03
 
 @dataclass(frozen=True)
 class PairPower:
-    """One pair of encoders: the smallest difference that this test set shows with 80 % power, alone
-    and among all pairs, and the test patients that `difference` would need, alone and among all."""
+    """The power of the comparison of two encoders: as it was made, `alone`, and `among_all` pairs
+    of the column, for which p-values are corrected."""
 
     one: str
     other: str
-    smallest: float
-    smallest_corrected: float
-    patients: float
-    patients_corrected: float
+    alone: PairDesign
+    among_all: PairDesign
+    difference: float
+
+    @cached_property
+    def smallest(self) -> float:
+        """Return the smallest difference that this test set shows with 80% probability."""
+        return smallest_difference(self.alone)
+
+    @property
+    def smallest_corrected(self) -> float:
+        """Return the same after correction for all pairs."""
+        return smallest_difference(self.among_all)
+
+    @property
+    def patients(self) -> float:
+        """Return how many test patients `difference` needs."""
+        return patients_needed(self.alone, self.difference)
+
+    @property
+    def patients_corrected(self) -> float:
+        """Return the same after correction for all pairs."""
+        return patients_needed(self.among_all, self.difference)
 
 
 @dataclass(frozen=True)
@@ -35,7 +54,6 @@ class ColumnPower:
     """The power of one column of a table: every pair of encoders, and `typical`, the pair in the
     middle."""
 
-    fraction: float
     difference: float
     pairs: Sequence[PairPower]
     comparisons: int
@@ -61,21 +79,12 @@ def column_power(table: Table, column: Column, difference: float) -> ColumnPower
     if not chosen:
         return None
     comparisons = len(column.pairs)
-    pairs = [_pair_power(pair, table.test_patients, comparisons, difference) for pair in chosen]
-    return ColumnPower(column.fraction, difference, pairs, comparisons)
-
-
-def _pair_power(pair: Difference, patients: int, comparisons: int, difference: float) -> PairPower:
-    alone = PairDesign(pair.spread, patients)
-    among_all = PairDesign(pair.spread, patients, comparisons)
-    return PairPower(
-        one=pair.one,
-        other=pair.other,
-        smallest=smallest_difference(alone),
-        smallest_corrected=smallest_difference(among_all),
-        patients=patients_needed(alone, difference),
-        patients_corrected=patients_needed(among_all, difference),
-    )
+    pairs = []
+    for pair in chosen:
+        alone = PairDesign(pair.spread, table.test_patients)
+        among_all = replace(alone, comparisons=comparisons)
+        pairs.append(PairPower(pair.one, pair.other, alone, among_all, difference))
+    return ColumnPower(difference, pairs, comparisons)
 
 
 def power_lines(table: Table) -> list[str]:

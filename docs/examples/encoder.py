@@ -21,5 +21,5 @@ class MyResNet:
 
     def features(self, images: torch.Tensor) -> Features:
         """Return pooled features [B, D], patches [B, N, D] and maps, from fine to coarse."""
-        *_, last = maps = self.module(images)[1:]
-        return Features(last.mean((2, 3)), last.flatten(2).mT, tuple(last.shape[2:]), tuple(maps))
+        maps = tuple(self.module(images)[1:])
+        return Features(maps[-1].mean((2, 3)), maps[-1].flatten(2).mT, maps[-1].shape[2:], maps)

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.contracts import Progress
 from tasks.datasets._chexpert import COLUMNS, LABELS
 from tasks.datasets.demos import exclusive
 from tasks.demo.beam.render import render
@@ -31,29 +31,6 @@ CHEXPERT_RATES = {
     "cardiomegaly": 0.3,
 }
 SEXES = {"M": "Male", "F": "Female"}
-
-
-def write(
-    out: Path,
-    *,
-    studies: int,
-    size: int,
-    seed: int,
-    workers: int = 2,
-    progress: Progress | None = None,
-) -> None:
-    """Write `studies` studies at `size` px into `out`, as `manifest.write` says."""
-    manifest.write(
-        "chexpert",
-        _write_study,
-        _tables,
-        out,
-        studies=studies,
-        size=size,
-        seed=seed,
-        workers=workers,
-        progress=progress,
-    )
 
 
 def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, int]:
@@ -147,3 +124,7 @@ def image_row(image_id: str, study: Study, view: str, labels: Mapping[str, int])
     )
     values = ["" if (value := labels.get(label)) is None else f"{value:.1f}" for label in LABELS]
     return ",".join(map(str, (*facts, *values)))
+
+
+write = partial(manifest.write, "chexpert", _write_study, _tables)
+"""Write `studies` studies at `size` px into `out`, as `manifest.write` says."""

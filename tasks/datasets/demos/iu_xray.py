@@ -6,12 +6,12 @@ import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.contracts import Progress
 from tasks.demo.beam.render import render
 from tasks.demo.body.patient import Study, sample_study
 from tasks.demo.reports.report import Report, write_report
@@ -19,29 +19,6 @@ from tasks.demo.writers import manifest
 from tasks.demo.writers.files import write_png
 
 VIEWS = ("PA", "LL")
-
-
-def write(
-    out: Path,
-    *,
-    studies: int,
-    size: int,
-    seed: int,
-    workers: int = 2,
-    progress: Progress | None = None,
-) -> None:
-    """Write `studies` studies at `size` px into `out`, as `manifest.write` says."""
-    manifest.write(
-        "iu_xray",
-        _write_study,
-        _tables,
-        out,
-        studies=studies,
-        size=size,
-        seed=seed,
-        workers=workers,
-        progress=progress,
-    )
 
 
 def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, int]:
@@ -103,3 +80,7 @@ def _write_image(job: manifest.Job, study: Study, file: str, view: str) -> dict[
     rendering = render(study, job.size, view)
     write_png(job.out / "images" / file, rendering.image)
     return manifest.truth(file, rendering, study.findings, view)
+
+
+write = partial(manifest.write, "iu_xray", _write_study, _tables)
+"""Write `studies` studies at `size` px into `out`, as `manifest.write` says."""

@@ -3,13 +3,13 @@ official lists."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from bench.contracts import Progress
 from tasks.datasets.nih import LISTS, NO_FINDING, Nih
 from tasks.demo.beam.render import render
 from tasks.demo.body.patient import RATES, Finding, Study
@@ -40,29 +40,6 @@ KINDS = {
     "opacity": ("Infiltration",),
     "mass": ("Mass",),
 }
-
-
-def write(
-    out: Path,
-    *,
-    studies: int,
-    size: int,
-    seed: int,
-    workers: int = 2,
-    progress: Progress | None = None,
-) -> None:
-    """Write `studies` studies at `size` px into `out`, as `manifest.write` says."""
-    manifest.write(
-        "nih",
-        _write_study,
-        _tables,
-        out,
-        studies=studies,
-        size=size,
-        seed=seed,
-        workers=workers,
-        progress=progress,
-    )
 
 
 def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, int]:
@@ -139,3 +116,7 @@ def _row(image: str, patient: int, labels: list[str], study: Study, size: int) -
 def _stored(image: np.ndarray, number: int) -> np.ndarray:
     """Return the image as it is stored: one in 40 as RGBA, as in the real files."""
     return cv2.cvtColor(image, cv2.COLOR_GRAY2BGRA) if number % 40 == 17 else image
+
+
+write = partial(manifest.write, "nih", _write_study, _tables)
+"""Write `studies` studies at `size` px into `out`, as `manifest.write` says."""

@@ -4,13 +4,13 @@ rectangles, ellipses and polygons."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from bench.contracts import Progress
 from tasks.datasets._shapes import ELLIPSE, POLYGON, RECTANGLE
 from tasks.demo.beam.render import render
 from tasks.demo.body.foreign import add_objects
@@ -21,29 +21,6 @@ from tasks.demo.writers.files import write_jpeg
 STREAM = 14
 COLUMNS = {"train": "image_name", "dev": "image_name", "test": "image_path"}
 Point = tuple[int, int]
-
-
-def write(
-    out: Path,
-    *,
-    studies: int,
-    size: int,
-    seed: int,
-    workers: int = 2,
-    progress: Progress | None = None,
-) -> None:
-    """Write `studies` images at `size` px into `out`, as `manifest.write` says."""
-    manifest.write(
-        "object_cxr",
-        _write_study,
-        _tables,
-        out,
-        studies=studies,
-        size=size,
-        seed=seed,
-        workers=workers,
-        progress=progress,
-    )
 
 
 def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, int]:
@@ -118,3 +95,7 @@ def _annotation(mask: np.ndarray, rng: np.random.Generator) -> str:
 
 def _text(kind: str, points: Sequence[Point]) -> str:
     return " ".join([kind, *(str(value) for point in points for value in point)])
+
+
+write = partial(manifest.write, "object_cxr", _write_study, _tables)
+"""Write `studies` images at `size` px into `out`, as `manifest.write` says."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.contracts import Progress
 from tasks.datasets.rsna import CLASSES_TABLE, COLUMNS, DETAILS, FILES, MAPPING, TABLE
 from tasks.demo.beam.render import LEAST_SIDE, Box, render
 from tasks.demo.body.patient import PATHOLOGY, RATES, Finding, Study
@@ -34,29 +34,6 @@ LEAST_AMOUNT = 0.35
 LEAST_CONTRAST = 0.6
 """Opacities start at this size and plainness: from smaller and fainter ones no detector learnt
 anything at 128 px."""
-
-
-def write(
-    out: Path,
-    *,
-    studies: int,
-    size: int,
-    seed: int,
-    workers: int = 2,
-    progress: Progress | None = None,
-) -> None:
-    """Write `studies` studies at `size` px into `out`, as `manifest.write` says."""
-    manifest.write(
-        "rsna",
-        _write_study,
-        _tables,
-        out,
-        studies=studies,
-        size=size,
-        seed=seed,
-        workers=workers,
-        progress=progress,
-    )
 
 
 def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, int]:
@@ -151,3 +128,7 @@ def _header(study: Study, name: str) -> dict[str, str]:
         "SeriesDescription": f"view: {study.view}",
         "PhotometricInterpretation": "MONOCHROME2",
     }
+
+
+write = partial(manifest.write, "rsna", _write_study, _tables)
+"""Write `studies` studies at `size` px into `out`, as `manifest.write` says."""

@@ -4,12 +4,12 @@ included."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.contracts import Progress
 from tasks.datasets._rle import encode_rle
 from tasks.demo.beam.render import render
 from tasks.demo.body.patient import RATES, Study, sample_patient
@@ -30,29 +30,6 @@ SIIM_RATES = {
     "cardiomegaly": 0.14,
 }
 """Pneumothorax in about 22% of the images, as in stage 1; the others as distractors."""
-
-
-def write(
-    out: Path,
-    *,
-    studies: int,
-    size: int,
-    seed: int,
-    workers: int = 2,
-    progress: Progress | None = None,
-) -> None:
-    """Write `studies` studies at `size` px into `out`, as `manifest.write` says."""
-    manifest.write(
-        "siim",
-        _write_study,
-        _tables,
-        out,
-        studies=studies,
-        size=size,
-        seed=seed,
-        workers=workers,
-        progress=progress,
-    )
 
 
 def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, int]:
@@ -136,3 +113,7 @@ def _header(seed: int, study: Study, number: int, patient: str) -> Mapping[str, 
         "SeriesDescription": f"view: {study.view}",
         "PhotometricInterpretation": "MONOCHROME1" if inverted else "MONOCHROME2",
     }
+
+
+write = partial(manifest.write, "siim", _write_study, _tables)
+"""Write `studies` studies at `size` px into `out`, as `manifest.write` says."""

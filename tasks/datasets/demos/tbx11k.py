@@ -4,12 +4,12 @@ per box."""
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.contracts import Progress
 from tasks.datasets.tbx11k import FILES, TABLE, TYPES
 from tasks.demo.beam.render import LEAST_SIDE, Box, render
 from tasks.demo.body.patient import PATHOLOGY, RATES, Finding, Study, sample_study
@@ -21,29 +21,6 @@ HEADER = "fname,image_height,image_width,source,bbox,target,tb_type,image_type"
 TB_SHARE = 0.2
 HEALTHY_SHARE = 0.35
 LETTERS = dict(zip(TYPES, ("h", "s", "tb"), strict=True))
-
-
-def write(
-    out: Path,
-    *,
-    studies: int,
-    size: int,
-    seed: int,
-    workers: int = 2,
-    progress: Progress | None = None,
-) -> None:
-    """Write `studies` images at `size` px into `out`, as `manifest.write` says."""
-    manifest.write(
-        "tbx11k",
-        _write_study,
-        _tables,
-        out,
-        studies=studies,
-        size=size,
-        seed=seed,
-        workers=workers,
-        progress=progress,
-    )
 
 
 def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, int]:
@@ -134,3 +111,7 @@ def _text(box: Box) -> str:
             for name, value in zip(("xmin", "ymin", "width", "height"), box, strict=True)
         }
     )
+
+
+write = partial(manifest.write, "tbx11k", _write_study, _tables)
+"""Write `studies` images at `size` px into `out`, as `manifest.write` says."""

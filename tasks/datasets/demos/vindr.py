@@ -4,12 +4,12 @@ train, a consensus in test."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.contracts import Progress
 from tasks.datasets.vindr import BOXES, CORNERS, FINDINGS, LABELS, NO_FINDING, OTHERS, SPLITS
 from tasks.demo.beam.render import LEAST_SIDE, Rendering, render
 from tasks.demo.body.patient import RATES, Finding, Study
@@ -35,29 +35,6 @@ BITS = 12
 Mark = tuple[str, float, tuple[int, int, int, int]]
 """What can be marked on an image: its class, how often a reader sees it, and its box x, y, width,
 height."""
-
-
-def write(
-    out: Path,
-    *,
-    studies: int,
-    size: int,
-    seed: int,
-    workers: int = 2,
-    progress: Progress | None = None,
-) -> None:
-    """Write `studies` studies of `size` px height into `out`, as `manifest.write` says."""
-    manifest.write(
-        "vindr",
-        _write_study,
-        _tables,
-        out,
-        studies=studies,
-        size=size,
-        seed=seed,
-        workers=workers,
-        progress=progress,
-    )
 
 
 def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, int]:
@@ -193,3 +170,7 @@ def _dicom(image: np.ndarray, study: Study, key: tuple[int, int]) -> bytes:
         header,
         bits=BITS,
     )
+
+
+write = partial(manifest.write, "vindr", _write_study, _tables)
+"""Write `studies` studies of `size` px height into `out`, as `manifest.write` says."""

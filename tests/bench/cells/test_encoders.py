@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,8 +62,8 @@ def test_a_test_set_with_reports_is_nothing_to_train_on(
         resolve_encoder(wanted, Silent())
 
 
-def given(name: str, folder: Path, **asked: str) -> PretrainRequest:
-    return PretrainRequest(name, checkpoint=folder, **asked)  # type: ignore[arg-type]
+def given(name: str, folder: Path, **asked: Any) -> PretrainRequest:
+    return PretrainRequest(name, checkpoint=folder, **asked)
 
 
 def test_an_architecture_is_not_written_over_that_of_a_checkpoint(tmp_path: Path) -> None:

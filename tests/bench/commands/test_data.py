@@ -43,6 +43,20 @@ def test_an_unforeseen_error_of_a_dataset_is_one_line(
     assert "ERROR   dataset 'covid_seg': validate() fails in" in out and "siim: real files" in out
 
 
+def test_what_a_run_would_refuse_in_the_index_is_found_too(
+    data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The dataset's own validation says nothing of it; each fault is said once."""
+    dataset = DATASETS.get("siim")
+    read = dataset.index
+    monkeypatch.setattr(type(dataset), "validate", lambda *_: [])
+    monkeypatch.setattr(type(dataset), "index", lambda _, root: read(root).assign(split="tset"))
+    assert verify_command(["siim"], data) == 2
+    out = capsys.readouterr().out
+    assert out.count("ERROR") == 1
+    assert "split is 'tset'" in out
+
+
 def test_wrong_counts_are_an_error_and_right_ones_are_not(
     data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

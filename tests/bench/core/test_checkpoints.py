@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -62,9 +63,9 @@ def test_weights_of_something_else_beside_a_card_are_weights_alone(folder: Path)
     ],
 )
 def test_files_that_are_not_those_of_the_card_are_named(
-    damage: object, message: str, folder: Path
+    damage: Callable[[Path], object], message: str, folder: Path
 ) -> None:
-    damage(folder)  # type: ignore[operator]
+    damage(folder)
     with pytest.raises(CheckpointError, match=message):
         Checkpoint.open(folder)
 

@@ -9,8 +9,9 @@ import pytest
 from bench.contracts import KINDS, TASKS, Basis, Predictions
 from bench.metrics.basis import patient_freedom
 from bench.metrics.classification_basis import classification_basis
+from bench.metrics.intervals import patient_numbers
 
-PATIENTS = np.array(["p", "p", "q", "r", "s", "t"])
+PATIENTS = patient_numbers(["p", "p", "q", "r", "s", "t"])
 
 
 def freedom(basis: Basis, resampled: dict[str, np.ndarray] | None = None) -> float:
@@ -37,6 +38,17 @@ def test_a_mean_over_classes_is_decided_by_the_class_that_spreads_most() -> None
     resampled = {"m:a": rng.normal(size=500), "m:b": 1e-6 * rng.normal(size=500)}
     assert freedom(basis, resampled) == pytest.approx(1, rel=1e-3)
     assert freedom(basis) == 1
+
+
+def test_classes_share_their_patients() -> None:
+    """Two even classes of ten patients have no more degrees of freedom than ten patients give."""
+    patients = patient_numbers([str(number) for number in range(10)])
+    labels = np.stack([[1, 0] * 5, [0, 1] * 5], axis=1).astype(float)
+    rng = np.random.default_rng(1)
+    resampled = {f"m:{name}": rng.normal(size=500) for name in "abc"}
+    three = np.concatenate([labels, labels[:, :1]], axis=1)
+    basis = Basis("share", three, ("a", "b", "c"))
+    assert patient_freedom(basis, "m", resampled, patients) == 9
 
 
 TABLE = pd.DataFrame(
