@@ -175,6 +175,13 @@ def test_the_page_of_a_kind_names_its_tasks_protocols_metrics_and_baselines(kind
         assert metric_is_explained(metric, page), metric
 
 
+def test_the_page_of_statistics_says_what_a_constant_answer_gets_in_every_main_metric() -> None:
+    page = text_of(DOCS / "statistics.md")
+    for name in TASKS.names():
+        task = TASKS.get(name)
+        assert f"`{KINDS.get(task.kind).metric_of(task, 'default')}`" in page, name
+
+
 def metric_is_explained(metric: str, page: str) -> bool:
     """Say whether a page names a metric, or its family: `i2t_p@5` is `p@K` in both directions."""
     family = re.sub(r"@\d+$", "@K", re.sub(r"^(i2t|t2i)_", "", metric))

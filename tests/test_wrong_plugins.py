@@ -110,6 +110,14 @@ DECLARED: dict[str, tuple[list[tuple[str, str]], str]] = {
         [('"batch_size": "8"', '"batch_size": "eight"')],
         "presets of 'mgca': setting 'batch_size' wants int, found 'eight'",
     ),
+    "a published metric of no protocol": (
+        [('presets={"mgca": {"batch_size": "8"}}', 'published_metrics={"mgcaa": "auroc"}')],
+        "'mine_cls' has a published metric of protocol 'mgcaa'.* Did you mean mgca",
+    ),
+    "a published metric that is none": (
+        [('presets={"mgca": {"batch_size": "8"}}', 'published_metrics={"mgca": "aurok"}')],
+        "main metric of task 'mine_cls' is 'aurok'.* Did you mean auroc",
+    ),
     "presets that are none": ([('{"batch_size": "8"}', '"batch_size"')], "presets.'mgca'. is"),
     "an unknown metric": (
         [('main_metric="auroc"', 'main_metric="aurocc"')],

@@ -140,6 +140,9 @@ def task_faults(name: str, task: TaskSpec) -> Iterator[PlaceBenchError]:
         yield _wrong(title, "options", task.options, "a dict")
     if not isinstance(task.presets, Mapping):
         yield _wrong(title, "presets", task.presets, 'a dict, such as {"mgca": {"epochs": "5"}}')
+    if not isinstance(task.published_metrics, Mapping):
+        expected = 'a dict, such as {"mgca": "accuracy"}'
+        yield _wrong(title, "published_metrics", task.published_metrics, expected)
 
 
 def check_input(spec: InputSpec) -> None:
@@ -267,6 +270,14 @@ def preset_faults(task: TaskSpec, kind: TaskKind) -> Iterator[PlaceBenchError]:
         if not isinstance(changes, Mapping):
             yield _wrong(title, f"presets['{protocol}']", changes, "a dict of settings")
             return
+    for protocol in task.published_metrics:
+        if protocol not in kind.protocols():
+            yield SettingError(
+                f"{title} has a published metric of protocol '{protocol}', which {task.kind} does "
+                "not have.",
+                suggest(str(protocol), kind.protocols()),
+            )
+            return
     names: set[str] = set()
     for protocol in kind.protocols():
         changes = task.presets.get(protocol, {})
@@ -279,11 +290,13 @@ def preset_faults(task: TaskSpec, kind: TaskKind) -> Iterator[PlaceBenchError]:
                 return
             continue  # of a protocol that the task says nothing of: said where it is asked for
         names |= set(kind.metric_names(task, settings))
-    if names and not gives(names, task.main_metric):
-        yield SettingError(
-            f"the main metric of {title} is '{task.main_metric}', which {task.kind} does not give.",
-            suggest(task.main_metric, names),
-        )
+    metrics = dict.fromkeys([task.main_metric, *task.published_metrics.values()])
+    for metric in metrics:
+        if names and not gives(names, metric):
+            yield SettingError(
+                f"the main metric of {title} is '{metric}', which {task.kind} does not give.",
+                suggest(metric, names),
+            )
 
 
 def gives(names: Iterator[str] | set[str] | Sequence[str], metric: str) -> bool:

@@ -39,6 +39,8 @@ class TaskSpec:
 
     `groups` are names that run many tasks at once. `presets` gives, per protocol, setting values of
     this dataset that differ from the kind's preset (e.g. {"mgca": {"batch_size": "8"}}).
+    `published_metrics`: protocol -> the metric that its published tables of this task rank by,
+    where that is not `main_metric`.
     """
 
     name: str
@@ -50,6 +52,7 @@ class TaskSpec:
     fractions: tuple[float, ...] = (0.1, 1.0)
     options: Mapping[str, Any] = field(default_factory=dict)
     presets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    published_metrics: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -223,7 +226,8 @@ class TaskKind(ABC):
 
     def metric_of(self, task: TaskSpec, protocol: str) -> str:
         """Return the metric that a task is ranked by under a protocol."""
-        return self.published_metrics.get(protocol, task.main_metric)
+        published = {**self.published_metrics, **task.published_metrics}
+        return published.get(protocol, task.main_metric)
 
     def needs(self, settings: Any) -> tuple[Annotation[Any], ...]:
         """Return what these settings read beside the images, e.g. `(Masks(),)` of

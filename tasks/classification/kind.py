@@ -28,6 +28,7 @@ class ClassificationKind(TrainedKind):
         "auroc",
         "auprc",
         "accuracy",
+        "balanced_accuracy",
         "f1",
         "sensitivity",
         "specificity",

@@ -24,6 +24,9 @@ METRICS = (
     "froc_2",
     "froc_4",
     "froc_8",
+    "image_auroc",
+    "image_sensitivity",
+    "image_specificity",
     "rsna_score",
 )
 """All that `statistics` gives, without those of single classes."""
@@ -37,7 +40,17 @@ class DetectionKind(TrainedKind):
     presets = PRESETS
     evaluator_version = 2
     scaling: ClassVar[Mapping[str, Scaling]] = {"mgca": "mgca"}
-    metrics = ("map_rsna", "map", "ap50", "ar", "froc")
+    metrics = (
+        "map_rsna",
+        "map",
+        "ap50",
+        "ar",
+        "froc",
+        "froc_1",
+        "image_auroc",
+        "image_sensitivity",
+        "image_specificity",
+    )
     baselines: ClassVar[Mapping[str, Body]] = {
         "frequent_boxes": Body("tasks.detection.fit:fit_frequent")
     }

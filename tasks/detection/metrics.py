@@ -14,6 +14,8 @@ from functools import partial
 import numpy as np
 
 from bench.contracts import Predictions, TaskSpec
+from bench.metrics import counting
+from bench.metrics.ranking import auroc, rank
 from bench.metrics.weights import (
     Once,
     Statistic,
@@ -190,6 +192,31 @@ def _froc_block(data: Ranked, weights: np.ndarray, rates: Sequence[float]) -> np
     return ratio(reached, (weights @ data.truth)[:, None])
 
 
+# ---------------------------------------------------------------------------------------- per image
+DECISIONS: dict[str, Callable[[counting.Confusion], np.ndarray]] = {
+    "image_sensitivity": counting.sensitivity,
+    "image_specificity": counting.specificity,
+}
+"""What is said of whole images: any detection of at least the confidence chosen on validation
+(`extra["confidence"]`) marks an image."""
+
+
+def surest_detection(data: Ranked) -> np.ndarray:
+    """Return the highest score of the detections in each image [n]; minus infinity without any."""
+    surest = np.full(len(data.truth), -np.inf)
+    np.maximum.at(surest, data.image, data.score)
+    return surest
+
+
+def _decided(
+    share: Callable[[counting.Confusion], np.ndarray],
+    marked: np.ndarray,
+    truth: np.ndarray,
+    weights: np.ndarray,
+) -> np.ndarray:
+    return share(counting.confusion(marked, truth, weights))
+
+
 # --------------------------------------------------------------------------------------- statistics
 def score(predictions: Predictions, task: TaskSpec) -> Mapping[str, Statistic]:
     """Return the metrics of what was kept of the test images."""
@@ -240,6 +267,14 @@ def _functions(
     yield "froc", [partial(_mean_of, once, range(len(RATES))) for once in sensitivity]
     for number, rate in enumerate(RATES):
         yield f"froc_{rate:g}", [partial(_mean_of, once, (number,)) for once in sensitivity]
+    truth = [detections.truth > 0 for detections in data]
+    surest = [surest_detection(detections) for detections in data]
+    yield "image_auroc", [partial(auroc, rank(*each)) for each in zip(surest, truth, strict=True)]
+    confidence = predictions.extra.get("confidence", 0.0)
+    marked = [scores >= confidence for scores in surest]
+    for name, share in DECISIONS.items():
+        decisions = zip(marked, truth, strict=True)
+        yield name, [partial(_decided, share, *each) for each in decisions]
     if predictions.extra.get("mgca_filter"):
         yield "map_mgca", [partial(map_mgca, detections) for detections in data]
 

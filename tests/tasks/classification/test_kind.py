@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn import metrics as sk
 
-from bench.contracts import Predictions, Subset, TaskSpec
+from bench.contracts import TASKS, Predictions, Subset, TaskSpec
 from bench.core.errors import DataError
 from bench.metrics.bootstrap import cluster_weights, point
 from tasks.classification import ClassificationKind
@@ -126,6 +127,23 @@ def test_multiclass_statistics_equal_scikit_learn(tmp_path: Path) -> None:
     assert statistics["f1"] == pytest.approx(sk.f1_score(true, pred, average="macro"))
     assert statistics["mcc"] == pytest.approx(sk.matthews_corrcoef(true, pred))
     np.testing.assert_allclose(found.table["prob:a"] + found.table["prob:c"], 1)
+
+
+def test_the_most_frequent_class_for_every_image_wins_accuracy_and_not_balanced_accuracy() -> None:
+    labels = np.repeat([0, 1, 2], [20, 5, 5])
+    table = pd.DataFrame({"image_id": range(30), "patient_id": [str(n) for n in range(30)]})
+    for number, name in enumerate("abc"):
+        table[f"label:{name}"] = (labels == number).astype(float)
+        table[f"score:{name}"] = table[f"prob:{name}"] = [0.6, 0.2, 0.2][number]
+        table[f"pred:{name}"] = float(number == 0)
+    predictions = Predictions(table, {}, {"mode": "multiclass"})
+    statistics = {name: point(f, 30) for name, f in KIND.statistics(predictions, task()).items()}
+    assert statistics["accuracy"] == pytest.approx(20 / 30)
+    assert statistics["balanced_accuracy"] == pytest.approx(1 / 3)
+    assert statistics["auroc"] == 0.5
+    covidx = TASKS.get("covidx_cls")
+    assert KIND.metric_of(covidx, "default") == "balanced_accuracy"
+    assert {KIND.metric_of(covidx, name) for name in ("mgca", "gloria", "benchx")} == {"accuracy"}
 
 
 def test_a_class_with_one_value_is_undefined_and_said(tmp_path: Path) -> None:

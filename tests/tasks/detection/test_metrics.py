@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from bench.contracts import TaskSpec
 from bench.metrics.bootstrap import point
 from tasks.detection import DetectionKind
+from tasks.detection.basis import basis
 from tasks.detection.matching import IOUS, hits, match, pack_boxes, pairwise_iou
 from tasks.detection.metrics import (
     RATES,
@@ -317,12 +318,115 @@ def test_a_class_without_truth_is_left_out_of_the_mean() -> None:
     assert values["map"] == pytest.approx(1.0) and np.isnan(values["map:b"])
 
 
+NO_BOX = np.zeros((0, 5), np.float32)
+NO_DETECTION = np.zeros((0, 6), np.float32)
+
+
 def test_no_detection_is_zero_and_no_truth_is_undefined() -> None:
-    empty, truth = np.zeros((0, 6), np.float32), [np.array([HIT], np.float32)]
-    values = statistics(as_predictions(truth, [empty], ("a",)))
-    assert {point(f, 1) for f in values.values()} == {0.0}
-    nothing = statistics(as_predictions([np.zeros((0, 5), np.float32)], [empty], ("a",)))
-    assert all(np.isnan(point(f, 1)) for f in nothing.values())
+    truth = [np.array([HIT], np.float32)]
+    values = {
+        name: point(f, 1)
+        for name, f in statistics(as_predictions(truth, [NO_DETECTION], ("a",))).items()
+    }
+    of_healthy_images = {name: values.pop(name) for name in ("image_auroc", "image_specificity")}
+    assert set(values.values()) == {0.0}
+    assert np.isnan(list(of_healthy_images.values())).all()
+    nothing = {
+        name: point(f, 1)
+        for name, f in statistics(as_predictions([NO_BOX], [NO_DETECTION], ("a",))).items()
+    }
+    assert nothing.pop("image_specificity") == 1.0
+    assert np.isnan(list(nothing.values())).all()
+
+
+# ---------------------------------------------------------------------------------- constant answers
+def _lesions(images: int = 300, size: int = 224) -> list[np.ndarray]:
+    """Boxes that lie about one place, in one image of four."""
+    rng = np.random.default_rng(0)
+    truth = []
+    for number in range(images):
+        middle = rng.normal((75, 120), 25)
+        half = rng.uniform(15, 35, 2)
+        corners = np.concatenate([middle - half, middle + half]).clip(0, size)
+        truth.append(NO_BOX if number % 4 else np.array([[*corners, 0]], np.float32))
+    return truth
+
+
+def _constant(answer: np.ndarray) -> dict[str, float]:
+    """Return the metrics of the same detections in every image."""
+    truth = _lesions()
+    extra = {"confidence": 0.5, "mgca_filter": True}
+    predictions = as_predictions(truth, [answer] * len(truth), ("a",), extra)
+    return {name: point(f, len(truth)) for name, f in statistics(predictions).items()}
+
+
+def test_silence_gets_nothing_but_the_specificity_of_saying_nothing() -> None:
+    """Three quarters of the images have no box; none of them counts as a success of AP."""
+    values = _constant(NO_DETECTION)
+    assert values.pop("image_auroc") == 0.5
+    assert values.pop("image_specificity") == 1.0
+    assert np.isnan(values.pop("map_mgca"))
+    assert set(values.values()) == {0.0}
+
+
+def test_the_whole_image_as_one_box_is_no_detection() -> None:
+    values = _constant(np.array([[0, 0, 224, 224, 0, 0.9]], np.float32))
+    assert values["map_rsna"] == values["ap40"] == values["froc_1"] == 0.0
+    assert (values["image_auroc"], values["image_specificity"]) == (0.5, 0.0)
+
+
+def test_one_box_at_the_usual_place_wins_froc_at_one_and_not_average_precision() -> None:
+    """One false alarm an image is allowed: whatever stands once in every image is free. That is why
+    no table is sorted by `froc_1`."""
+    boxes = np.concatenate(_lesions())
+    values = _constant(np.array([[*boxes[:, :4].mean(axis=0), 0, 0.9]], np.float32))
+    assert values["froc_1"] > 0.2
+    assert values["froc_0.5"] == 0.0
+    assert values["map_rsna"] < 0.05 and values["ap40"] < 0.1
+    assert (values["image_auroc"], values["image_specificity"]) == (0.5, 0.0)
+
+
+def test_decisions_per_image_are_made_at_the_confidence_of_validation() -> None:
+    truth = [np.array([HIT], np.float32)] * 2 + [NO_BOX] * 2
+    scores = (0.9, 0.4, 0.6, 0.2)
+    found = [np.array([[*MISS, score]], np.float32) for score in scores]
+    predictions = as_predictions(truth, found, ("a",), {"confidence": 0.5})
+    values = {name: point(f, 4) for name, f in statistics(predictions).items()}
+    assert values["image_auroc"] == 0.75
+    assert (values["image_sensitivity"], values["image_specificity"]) == (0.5, 0.5)
+
+
+def test_detections_per_image_stand_on_images_with_or_without_a_box() -> None:
+    truth = [np.array([HIT], np.float32)] * 2 + [NO_BOX] * 2
+    predictions = as_predictions(truth, [NO_DETECTION] * 4, ("a",))
+    labels = {
+        "image_auroc": [1, 1, 0, 0],
+        "image_sensitivity": [1, 1, np.nan, np.nan],
+        "image_specificity": [np.nan, np.nan, 1, 1],
+        "map_rsna": [1, 1, np.nan, np.nan],
+    }
+    for name, expected in labels.items():
+        of_metric = basis(predictions, name)
+        assert of_metric.labels is not None
+        np.testing.assert_array_equal(of_metric.labels[:, 0], expected)
+    scales = {name: basis(predictions, name).scale for name in labels}
+    assert scales == {
+        "image_auroc": "share",
+        "image_sensitivity": "mean",
+        "image_specificity": "mean",
+        "map_rsna": "share",
+    }
+
+
+def test_ten_equal_scores_are_one_step_with_the_value_of_that_step() -> None:
+    """Ten images with one box each; at score .9 four detections hit and six miss: precision .4 up
+    to recall .4, whatever the order of the images."""
+    truth = [np.array([HIT], np.float32)] * 10
+    found = [np.array([[*(HIT if k < 4 else MISS), 0.9]], np.float32) for k in range(10)]
+    for order in (range(10), range(9, -1, -1)):
+        predictions = as_predictions(truth, [found[k] for k in order], ("a",))
+        value = point(statistics(predictions)["map_rsna"], 10)
+        assert value == pytest.approx(0.4 * 41 / 101)
 
 
 def test_more_than_a_hundred_detections_are_cut_by_score() -> None:

@@ -51,6 +51,14 @@ def cases(draw: Callable[..., Any]) -> tuple[np.ndarray, ...]:
     )
 
 
+def test_the_same_score_for_every_pair_gets_the_share_of_a_class() -> None:
+    """Five classes of ten: whatever is found, a fifth of it is right."""
+    kind_of = np.repeat(np.arange(5), 10)
+    worth = relevance(np.eye(5), kind_of, np.arange(50), 50)
+    values = label_values(np.zeros((50, 50)), kind_of, worth, (10,))
+    np.testing.assert_allclose(values["p@10"], 0.2)
+
+
 def overlap(a: np.ndarray, b: np.ndarray) -> float:
     both, either = ((a == 1) & (b == 1)).sum(), ((a == 1) | (b == 1)).sum()
     return both / either if either else 1.0
