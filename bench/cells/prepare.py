@@ -119,6 +119,16 @@ class TaskPlan:
             return listed
         return subset_for(self.kind, train, fraction, self.task, protocol, seed)
 
+    def validation_rows(self, fraction: float, seed: int) -> pd.DataFrame:
+        """Return the validation images: all, or with `validation=fraction` as large a share of
+        their patients as of the training labels."""
+        from bench.data.reference import validation_for
+
+        val = self.index[self.index["split"] == "val"]
+        if getattr(self.settings, "validation", "all") == "all":
+            return val
+        return validation_for(val, fraction, seed)
+
 
 def check_request(request: RunRequest) -> None:
     """Raise on an unknown name, scope, fraction or protocol before any data is touched."""

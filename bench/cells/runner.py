@@ -105,7 +105,7 @@ def _subsets(cell: Cell, plan: TaskPlan) -> dict[str, Subset]:
     split = plan.index["split"]
     rows = {
         "train": plan.training_rows(cell.label_fraction, cell.protocol, cell.seed),
-        "val": plan.index[split == "val"],
+        "val": plan.validation_rows(cell.label_fraction, cell.seed),
         "test": plan.index[split == "test"],
     }
     return {name: plan.prepared.subset(of_split) for name, of_split in rows.items()}

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from bench.core.errors import CheckpointError
 from bench.core.files import open_regular
+from bench.core.settings import keyed
 
 
 def file_sha256(path: Path) -> str:
@@ -50,8 +51,11 @@ def digest(value: Any, length: int = 16) -> str:
 
 
 def flatten(settings: Any) -> dict[str, Any]:
-    """Return a settings dataclass as a flat dict with JSON values."""
+    """Return a settings dataclass as a flat dict with JSON values, as it stands in keys
+    (`keyed`)."""
+    names = keyed(settings)
     return {
         key: list(value) if isinstance(value, tuple) else value
         for key, value in dataclasses.asdict(settings).items()
+        if key in names
     }

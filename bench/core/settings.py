@@ -100,6 +100,25 @@ class CheckedSettings:
         check_fields(self)
 
 
+_LATER = "later"
+
+
+def later(default: Any) -> Any:
+    """Return the default of a setting that came after results had been kept: at this value it
+    stands in no key, so that those results are still found."""
+    return dataclasses.field(default=default, metadata={_LATER: True})
+
+
+def keyed(settings: Any) -> dict[str, Any]:
+    """Return the fields of a settings dataclass that belong into a key: all but those of `later`
+    that have their default."""
+    return {
+        field.name: getattr(settings, field.name)
+        for field in dataclasses.fields(settings)
+        if not (field.metadata.get(_LATER) and getattr(settings, field.name) == field.default)
+    }
+
+
 def check_fields(settings: Any) -> None:
     """Raise SettingError for a field of a dataclass whose value is not of its type or outside its
     range, naming key, value and range."""

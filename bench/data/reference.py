@@ -104,6 +104,21 @@ def split_for(
     return default_split(index, seed=0) if split is None else split
 
 
+def validation_for(val: pd.DataFrame, fraction: float, seed: int) -> pd.DataFrame:
+    """Return the validation rows of the patients that one label fraction leaves: nested, stratified
+    on the first label, all of them at 1."""
+    from bench.data.splits import label_subset
+
+    if val.empty:
+        return val
+    return label_subset(val, fraction, seed, first_label(val), by="patient")
+
+
+def first_label(rows: pd.DataFrame) -> str | None:
+    """Return the first `label:` column, None where there is none."""
+    return next((name for name in map(str, rows.columns) if name.startswith("label:")), None)
+
+
 def subset_for(
     kind: TaskKind, train: pd.DataFrame, fraction: float, task: TaskSpec, protocol: str, seed: int
 ) -> pd.DataFrame:
@@ -114,5 +129,4 @@ def subset_for(
     rows = kind.subset(train, fraction, task, protocol, seed)
     if rows is not None:
         return rows
-    labels = [name for name in train.columns if str(name).startswith("label:")]
-    return label_subset(train, fraction, seed=seed, stratify=labels[0] if labels else None)
+    return label_subset(train, fraction, seed=seed, stratify=first_label(train))

@@ -116,7 +116,8 @@ def _foot(table: Table) -> list[str]:
         for name, note in sorted(table.notes.items())
     ]
     remarks = [*_weights(table), *_seen(table), *_cautions(table)]
-    return [" ".join([legend, *_of_training(table), *_few_positives(table)]), *notes, *remarks]
+    sentences = [legend, *_of_training(table), *_of_validation(table), *_few_positives(table)]
+    return [" ".join(sentences), *notes, *remarks]
 
 
 def _of_training(table: Table) -> list[str]:
@@ -136,6 +137,19 @@ def _of_training(table: Table) -> list[str]:
             "give another order.**"
         )
     return sentences
+
+
+def _of_validation(table: Table) -> list[str]:
+    """Say what a head that had a share of the labels was chosen on."""
+    fewest = min(column.fraction for column in table.columns)
+    if fewest == 1 or not KINDS.get(table.task.kind).trained:
+        return []
+    if any(record.get("setting:validation") == "fraction" for record in table.records):
+        return ["Below 100% the validation labels are cut by the same share, by patient."]
+    return [
+        "Below 100% of labels, epochs, penalties and thresholds are still chosen on all "
+        "validation labels."
+    ]
 
 
 def _few_positives(table: Table) -> list[str]:

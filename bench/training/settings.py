@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.core.settings import CheckedSettings, Count, Decay, Rate, Share
+from bench.core.settings import CheckedSettings, Count, Decay, Rate, Share, later
 from bench.training.plan import TrainPlan
 
 
@@ -43,3 +43,12 @@ class TrainingSettings(CheckedSettings):
             patience=self.patience,
             seed=seed,
         )
+
+
+@dataclass(frozen=True)
+class HeadSettings(TrainingSettings):
+    """Base of the settings of a head that is trained on a share of the labels."""
+
+    validation: Literal["all", "fraction"] = later("all")
+    """Which validation images epochs, penalties and thresholds are chosen on: all, whatever the
+    label fraction, or (fraction) those of the same share of the validation patients."""

@@ -21,7 +21,7 @@ from bench.core.settings import (
     override,
 )
 from bench.training.plan import TrainPlan
-from bench.training.settings import TrainingSettings
+from bench.training.settings import HeadSettings
 from tasks.labelling.policies import expand_policies, task_values
 from tasks.labelling.settings import Mode, Strict, Threshold
 
@@ -30,7 +30,7 @@ PENALTIES = tuple(10.0 ** (power / 2) for power in range(-10, 7))
 
 
 @dataclass(frozen=True)
-class ClassificationSettings(TrainingSettings):
+class ClassificationSettings(HeadSettings):
     """How a classifier is trained and read out."""
 
     head: Literal["logistic", "ridge", "knn", "linear", "finetune"] = "logistic"

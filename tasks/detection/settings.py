@@ -18,11 +18,11 @@ from bench.core.settings import (
     Side,
 )
 from bench.training.plan import TrainPlan
-from bench.training.settings import TrainingSettings
+from bench.training.settings import HeadSettings
 
 
 @dataclass(frozen=True)
-class DetectionSettings(TrainingSettings):
+class DetectionSettings(HeadSettings):
     """How a detector is trained and read out."""
 
     head: Literal["auto", "fcos", "yolov3", "faster_rcnn", "vitdet"] = "auto"

@@ -26,7 +26,7 @@ from bench.core.settings import (
     override,
 )
 from bench.training.plan import TrainPlan
-from bench.training.settings import TrainingSettings
+from bench.training.settings import HeadSettings
 
 Cleaning = Literal["plain", "iu", "mimic"]
 Text = Literal["findings", "impression", "report"]
@@ -42,7 +42,7 @@ class ReportOptions:
 
 
 @dataclass(frozen=True)
-class ReportSettings(TrainingSettings):
+class ReportSettings(HeadSettings):
     """How reports are written and scored."""
 
     text: Text = "findings"

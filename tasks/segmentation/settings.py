@@ -19,11 +19,11 @@ from bench.core.settings import (
     Width,
 )
 from bench.training.plan import TrainPlan
-from bench.training.settings import TrainingSettings
+from bench.training.settings import HeadSettings
 
 
 @dataclass(frozen=True)
-class SegmentationSettings(TrainingSettings):
+class SegmentationSettings(HeadSettings):
     """How a segmentation head is trained and read out."""
 
     head: Literal["auto", "unet", "setr_pup", "upernet", "linear"] = "auto"

@@ -24,6 +24,7 @@ from bench.cells.prepare import (
 from bench.cells.results import ResultStore
 from bench.contracts import BACKBONES, TASKS, Profile
 from bench.core.errors import SettingError
+from bench.core.hashing import flatten
 from bench.core.progress import Silent
 from bench.data.images import read_image
 from tests.tasks.datasets.fakes import write_siim
@@ -196,6 +197,50 @@ def test_no_thread_trains_nothing() -> None:
 @pytest.mark.parametrize("profile", ["demo", "paper"])
 def test_every_task_has_a_main_metric_that_its_kind_gives(name: str, profile: Profile) -> None:
     check_request(RunRequest((name,), ("random",), profile=profile))
+
+
+def test_all_validation_images_choose_whatever_the_label_fraction(
+    two_orders: tuple[Path, Path],
+) -> None:
+    plan, _ = planned("siim_cls", two_orders[0])
+    val = plan.index[plan.index["split"] == "val"]
+    assert plan.validation_rows(0.1, 0)["image_id"].tolist() == val["image_id"].tolist()
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """Return a folder of enough data for a share of the validation patients."""
+    write_siim(tmp_path / "many" / "siim", images=90)
+    return tmp_path / "many"
+
+
+def test_validation_labels_can_be_cut_by_the_label_fraction(many: Path) -> None:
+    """Nested, by patient, drawn by the seed; a key of its own."""
+    plan, request = planned("siim_cls", many, settings={"validation": "fraction"})
+    val = plan.index[plan.index["split"] == "val"]
+    small, large, whole = (set(plan.validation_rows(f, 0)["image_id"]) for f in (0.1, 0.5, 1.0))
+    assert small < large < whole == set(val["image_id"])
+    patients = val.groupby("patient_id")["image_id"].agg(set)
+    assert all(images <= large or not images & large for images in patients)
+    usual, _ = planned("siim_cls", many)
+    assert cell_of(plan, request).key != cell_of(usual, request).key
+    (cut,) = [
+        name for name in cell_of(plan, request).settings if name not in flatten(usual.settings)
+    ]
+    assert cut == "validation"
+
+
+def test_a_cell_is_fitted_on_the_validation_images_of_its_fraction(
+    many: Path, tmp_path: Path
+) -> None:
+    settings = {"validation": "fraction"}
+    plan, request = planned("siim_cls", many, results=tmp_path / "r", settings=settings)
+    encoder = EncoderRef("resnet_demo")
+    cell = make_cell(plan, BACKBONES.get("random"), encoder, 0.5, 0, request)
+    assert not run_jobs([Job(cell, plan, encoder)], request, Silent()).failed
+    (record,) = ResultStore(request.results).records().values()
+    assert record["n:val"] == len(plan.validation_rows(0.5, 0)) < len(plan.validation_rows(1, 0))
+    assert record["setting:validation"] == "fraction"
 
 
 def test_threads_belong_to_a_cell_whose_head_is_trained(two_orders: tuple[Path, Path]) -> None:

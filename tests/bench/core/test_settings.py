@@ -11,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.core.errors import SettingError
+from bench.core.hashing import flatten
 from bench.core.settings import (
     Betas,
     CheckedSettings,
     Length,
     Range,
     field_hints,
+    later,
     override,
     parse_list,
     parse_pairs,
@@ -32,6 +34,17 @@ class Example:
     head: Literal["unet", "setr_pup"] = "unet"
     patience: int | None = None
     scales: tuple[float, ...] = (1.0,)
+
+
+@dataclass(frozen=True)
+class Longer(Example):
+    added: int = later(3)
+
+
+def test_a_setting_that_came_later_stands_in_keys_only_where_it_is_set() -> None:
+    assert flatten(Longer()) == flatten(Example())
+    assert flatten(override(Longer(), {"added": "4"})) == {**flatten(Example()), "added": 4}
+    assert override(Longer(), {"added": "4"}).added == 4
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False), st.integers(), st.booleans())

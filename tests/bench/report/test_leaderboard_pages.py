@@ -46,6 +46,22 @@ def test_rows_for_programs_have_six_digits_and_say_who_ties(table: Table) -> Non
     }
 
 
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({}, "thresholds are still chosen on all validation labels."),
+        ({"setting:validation": "fraction"}, "cut by the same share, by patient."),
+    ],
+)
+def test_a_table_of_fewer_labels_says_on_which_validation_labels_heads_were_chosen(
+    store: ResultStore, fields: dict[str, str], sentence: str
+) -> None:
+    add(store, "a", 0.7, fields)
+    assert "validation labels" not in to_markdown(build(store, "fake_task")[0][0])
+    add(store, "a", 0.6, fields, fraction=0.1)
+    assert sentence in to_markdown(build(store, "fake_task")[0][0])
+
+
 def test_a_comparison_shows_the_pairs_of_the_rows_that_were_named(table: Table) -> None:
     whole = comparison(table, [])
     assert whole.count("| a (net) | ") == 2 and "| b (net) | c (net) | +0.000" in whole
