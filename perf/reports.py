@@ -140,7 +140,7 @@ def reports(count: int, seed: int = 0) -> tuple[list[str], list[str]]:
 def scoring_row(count: int) -> dict[str, Any]:
     """Return the seconds of all metrics of `count` reports, clinical ones included; the ratio is to
     the 60 s of 3,000."""
-    from tasks.report_generation.labeler.rules import label_reports
+    from bench.text.rules import label_reports
     from tasks.report_generation.metrics.scoring import count_all
 
     hypotheses, references = reports(count)

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = (
     ("core",),
     ("contracts",),
-    ("data", "metrics", "training"),
+    ("data", "metrics", "text", "training"),
     ("encoding",),
     ("cells", "mm"),
     ("report",),
@@ -163,13 +163,13 @@ SUBJECTS = {
     "bench/metrics/test_decision_paired.py": "bench/metrics/decision.py",
     "bench/metrics/test_exact.py": "bench/metrics/weights.py",
     "bench/metrics/test_metrics.py": "bench/metrics/ranking.py",
+    "bench/text/test_cases.py": "bench/text/rules.py",
     "tasks/classification/test_run.py": "tasks/classification/kind.py",
     "tasks/datasets/test_every_dataset.py": "tasks/datasets",
     "tasks/demo/test_boxed_layouts.py": "tasks/datasets/demos",
     "tasks/demo/test_labelled_layouts.py": "tasks/datasets/demos",
     "tasks/demo/test_layouts.py": "tasks/datasets/demos",
     "tasks/report_generation/test_completion.py": "tasks/report_generation/kind.py",
-    "tasks/report_generation/test_labeler_cases.py": "tasks/report_generation/labeler",
     "tasks/report_generation/test_r2gen.py": "tasks/report_generation/decoder.py",
 }
 """What a test file is about whose name is not that of its module: a second file of a module, or one

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable
 
-from tasks.datasets._lines import close_lines
+from bench.text.lines import close_lines
 
 _HEADER = re.compile(r"(?:^|\n) *([A-Z][A-Z ()/,-]*):(?=\s)")
 _SECTION_OF = {

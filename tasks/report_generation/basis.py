@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bench.contracts import Basis, Predictions
-from tasks.report_generation.labeler import OBSERVATIONS
+from bench.text.observations import OBSERVATIONS
 from tasks.report_generation.metrics.clinical import ABNORMAL, FIVE, FOURTEEN
 
 

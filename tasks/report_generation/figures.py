@@ -12,9 +12,9 @@ import numpy as np
 
 from bench.contracts import Predictions, Subset, TaskSpec
 from bench.report.pictures import as_it_is, save, wrapped
+from bench.text.observations import OBSERVATIONS, POSITIVE, UNCERTAIN
 from tasks.report_generation.attention import example_rows
 from tasks.report_generation.cleaning import split_sentences
-from tasks.report_generation.labeler import OBSERVATIONS, POSITIVE, UNCERTAIN
 
 MATCHED = "#127a3a"
 MISSED = "#c77700"
@@ -124,7 +124,7 @@ def _sentences(text: str, named: np.ndarray, other: np.ndarray, alone: str) -> l
 
 
 def _named_in(sentence: str) -> np.ndarray:
-    from tasks.report_generation.labeler.rules import label_sentence
+    from bench.text.rules import label_sentence
 
     named = np.zeros(DISEASE, bool)
     for observation, status in label_sentence(sentence):

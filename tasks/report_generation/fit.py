@@ -11,9 +11,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from bench.contracts import Backbone, CellContext, Predictions, Subset
+from bench.text.observations import OBSERVATIONS
 from tasks.report_generation.cleaning import STOP, split_sentences
 from tasks.report_generation.data import Studies, group_studies, require_studies
-from tasks.report_generation.labeler import OBSERVATIONS, make_labeler
+from tasks.report_generation.labeler import make_labeler
 from tasks.report_generation.metrics import java
 from tasks.report_generation.metrics.counting import caption_counts
 from tasks.report_generation.metrics.scoring import count_all

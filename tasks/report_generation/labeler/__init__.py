@@ -6,23 +6,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from bench.text.observations import (
+    MAIN,
+    NEGATIVE,
+    OBSERVATIONS,
+    POSITIVE,
+    UNCERTAIN,
+    UNMENTIONED,
+)
 from tasks.report_generation.settings import ReportSettings
 
 if TYPE_CHECKING:
     import numpy as np
 
-OBSERVATIONS = (
-    "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema",
-    "Consolidation", "Pneumonia",
-    "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other", "Fracture",
-    "Support Devices", "No Finding",
-)  # fmt: skip
-MAIN = ("Cardiomegaly", "Edema", "Consolidation", "Atelectasis", "Pleural Effusion")
-"""The five competition observations of CheXpert."""
-POSITIVE = 1
-NEGATIVE = 0
-UNCERTAIN = -1
-UNMENTIONED = -2
+__all__ = [
+    "MAIN",
+    "NEGATIVE",
+    "OBSERVATIONS",
+    "POSITIVE",
+    "UNCERTAIN",
+    "UNMENTIONED",
+    "Labeler",
+    "make_labeler",
+]
 
 
 class Labeler(Protocol):
@@ -40,6 +46,6 @@ def make_labeler(settings: ReportSettings, device: str = "cpu") -> Labeler:
         from tasks.report_generation.labeler.chexbert import CheXbert
 
         return CheXbert.load(settings.chexbert, device)
-    from tasks.report_generation.labeler.rules import label_reports
+    from bench.text.rules import label_reports
 
     return label_reports

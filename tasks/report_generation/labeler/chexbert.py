@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from bench.core.errors import CheckpointError
 from bench.core.words import cut_words
-from tasks.report_generation.labeler import NEGATIVE, OBSERVATIONS, POSITIVE, UNCERTAIN, UNMENTIONED
+from bench.text.observations import NEGATIVE, OBSERVATIONS, POSITIVE, UNCERTAIN, UNMENTIONED
 
 ORDER = (
     "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema",

@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from bench.core.errors import DataError
+from bench.text.observations import OBSERVATIONS, POSITIVE, UNCERTAIN
+from bench.text.rules import label_reports
 from tasks.datasets._openi import OpenIReport, parse_report
-from tasks.report_generation.labeler import OBSERVATIONS, POSITIVE, UNCERTAIN, Labeler
-from tasks.report_generation.labeler.rules import label_reports
+from tasks.report_generation.labeler import Labeler
 
 ARCHIVE = "NLMCXR_reports.tgz"
 TERMS: dict[str, tuple[str, ...]] = {

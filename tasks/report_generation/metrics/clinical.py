@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from bench.metrics.weights import Once, Statistic, ratio, weighted_mean, weighted_sums
-from tasks.report_generation.labeler import MAIN, OBSERVATIONS, POSITIVE, UNCERTAIN
+from bench.text.observations import MAIN, OBSERVATIONS, POSITIVE, UNCERTAIN
 
 FIVE = tuple(OBSERVATIONS.index(name) for name in MAIN)
 FOURTEEN = tuple(range(len(OBSERVATIONS)))

@@ -9,8 +9,9 @@ from functools import partial
 import numpy as np
 
 from bench.metrics.weights import Statistic, in_blocks, ratio, weighted_mean, weighted_sums
+from bench.text.observations import POSITIVE, UNCERTAIN
 from tasks.report_generation.cleaning import split_sentences
-from tasks.report_generation.labeler import POSITIVE, UNCERTAIN, Labeler
+from tasks.report_generation.labeler import Labeler
 
 COLUMNS = (
     "words",

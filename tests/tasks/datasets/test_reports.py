@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.datasets._lines import close_lines
+from bench.text.lines import close_lines
 from tasks.datasets._reports import (
     clean_text,
     has_unread_text,

@@ -5,13 +5,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
-from tasks.report_generation.cleaning import sentences
-from tasks.report_generation.labeler import NEGATIVE, OBSERVATIONS, POSITIVE, UNCERTAIN, UNMENTIONED
-from tasks.report_generation.labeler import mentions as words
+from bench.text import mentions as words
+from bench.text.observations import (
+    DISEASES,
+    NEGATIVE,
+    NO_FINDING,
+    OBSERVATIONS,
+    POSITIVE,
+    UNCERTAIN,
+    UNMENTIONED,
+)
+from bench.text.sentences import sentences
 
 _NEGATION = re.compile(rf"\b(?:{words.NEGATIONS})\b")
 _PSEUDO = re.compile(rf"\b(?:{words.PSEUDO_NEGATIONS})\b")
@@ -30,11 +39,7 @@ _NEXT_STATEMENT = re.compile(rf" (?={words.SIZES}\b)(?!.*\b(?:or|nor)\b)")
 _REACH_AFTER = 60
 """Characters behind a mention within which it may still be negated or doubted."""
 _RANK = {POSITIVE: 3, UNCERTAIN: 2, NEGATIVE: 1}
-_DISEASE = [
-    place
-    for place, name in enumerate(OBSERVATIONS)
-    if name not in ("Support Devices", "No Finding")
-]
+_DISEASE = [OBSERVATIONS.index(name) for name in DISEASES]
 
 
 def label_reports(texts: Sequence[str]) -> np.ndarray:
@@ -61,22 +66,42 @@ def _label(text: str) -> np.ndarray:
             ):
                 statuses[observation] = status
     if not np.isin(statuses[_DISEASE], (POSITIVE, UNCERTAIN)).any():
-        statuses[OBSERVATIONS.index("No Finding")] = POSITIVE
+        statuses[OBSERVATIONS.index(NO_FINDING)] = POSITIVE
     return statuses
 
 
 @lru_cache(maxsize=200_000)
 def label_sentence(sentence: str) -> tuple[tuple[int, int], ...]:
     """Return (place in OBSERVATIONS, status) of everything a cleaned sentence mentions."""
-    mentions: list[tuple[int, int]] = []
-    for name, pattern in words.MENTION_PATTERNS.items():
-        matches = _without_heading(list(pattern.finditer(sentence)), sentence)
-        statuses = {_status(sentence, match.start(), match.end()) for match in matches}
-        mentions += [
+    labels: list[tuple[int, int]] = []
+    for name in words.MENTION_PATTERNS:
+        statuses = {mention.status for mention in mentions_of(sentence, name)}
+        labels += [
             (OBSERVATIONS.index(name), status)
-            for status in sorted(_whole(sentence, name, statuses))
+            for status in sorted(whole_status(sentence, name, statuses))
         ]
-    return tuple(mentions)
+    return tuple(labels)
+
+
+@dataclass(frozen=True)
+class Mention:
+    """One mention of an observation in a cleaned sentence: `sentence[start:end]`, and what is said
+    of it."""
+
+    name: str
+    start: int
+    end: int
+    status: int
+
+
+def mentions_of(sentence: str, name: str) -> list[Mention]:
+    """Return the mentions of one observation by its names, in order."""
+    pattern = words.MENTION_PATTERNS[name]
+    matches = _without_heading(list(pattern.finditer(sentence)), sentence)
+    return [
+        Mention(name, match.start(), match.end(), _status(sentence, match.start(), match.end()))
+        for match in matches
+    ]
 
 
 def _without_heading(matches: list[re.Match[str]], sentence: str) -> list[re.Match[str]]:
@@ -87,7 +112,7 @@ def _without_heading(matches: list[re.Match[str]], sentence: str) -> list[re.Mat
     return matches[1:] if _HEADED.match(sentence, matches[0].end()) else matches
 
 
-def _whole(sentence: str, name: str, own: set[int]) -> set[int]:
+def whole_status(sentence: str, name: str, own: set[int]) -> set[int]:
     """Return what a sentence says of an observation, also where it does so without its name:
     normal, or at the border."""
     if name in words.BORDERLINE_PATTERNS and words.BORDERLINE_PATTERNS[name].search(sentence):

@@ -7,128 +7,39 @@ Written for this project from radiology usage; the classes and their precedence 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
-_HEART = (
-    r"(?:heart(?: size)?|cardiac(?: size| silhouette| shadow| contours?)?|(?:cardiac|"
-    r"cardio) ?mediastinal (?:silhouette|contours?))"
-)
-_MEDIASTINUM = (
-    r"(?:cardio)?mediastin(?:um|al)(?: and hilar)?(?: silhouette| contours?| width| structures)?"
-)
-_BIG = r"(?:enlarged|large|increased in size|prominent|widened|dilated|wide)"
-_LINES = (
-    r"(?:(?:central|venous|picc|arterial|dialysis|subclavian|jugular|ij|femoral|support|"
-    r"monitoring|access|indwelling)(?: venous)?"
-    r" lines?|lines and tubes|tubes and lines|\w+ sided picc|picc)"
-)
+from bench.text.words import read_words
 
-MENTIONS: dict[str, tuple[str, ...]] = {
-    "Enlarged Cardiomediastinum": (
-        (
-            rf"(?:{_BIG}|widening of the|enlargement of the|prominence of the) (?:\w+ "
-            rf"){{0,2}}?(?:superior )?mediastin(?:um|al)"
-        ),
-        (
-            rf"(?<!cardio)mediastin(?:um|al)(?: \w+){{0,4}}? (?:is|are|appears?) (?:\w+ "
-            rf"){{0,2}}?{_BIG}"
-        ),
-        r"mediastinal (?:widening|enlargement|mass|lymphadenopathy)",
-    ),
-    "Cardiomegaly": (
-        r"cardiomegaly",
-        rf"{_HEART}(?: \w+){{0,5}}? (?<!not )(?<!atherosclerotic ){_BIG}",
-        rf"(?:{_BIG}|enlargement of the|prominence of the) (?:\w+ )?{_HEART}",
-        r"(?:cardiac|heart) enlargement",
-    ),
-    "Lung Opacity": (
-        r"(?<!nodular )opaci(?:ty|ties|fications?|fied)",
-        r"infiltrates?|infiltration",
-        r"air ?space disease",
-        r"(?:hazy|haziness|increased density|ground glass)",
-        (
-            r"(?:interstitial|reticular|reticulonodular|bronchovascular) "
-            r"(?:markings?|patterns?|prominence|"
-            r"thickening|disease|changes?)"
-        ),
-        (
-            r"(?:pulmonary|lung|interstitial) fibrosis|reticulation|interstitial lung "
-            r"disease|lung markings"
-        ),
-        (
-            r"(?:air ?space|alveolar|lobe|lung|basilar|hazy|patchy|streaky|linear|retrocardiac) "
-            r"(?:\w+ )?densit(?:y|ies)"
-        ),
-        r"(?:peribronchial|bronchial wall) (?:thickening|cuffing)",
-        r"(?<!pleural )(?<!pleural parenchymal )(?:scarring|scars)|(?:lung|lobe|parenchymal) scar",
-    ),
-    "Lung Lesion": (
-        r"(?<!calcified )(?:nodules?|nodular (?:opacit(?:y|ies)|densit(?:y|ies)|lesions?))",
-        r"(?<!mediastinal )(?<!soft tissue )mass(?:es)?(?! effect)",
-        r"neoplasms?|tumou?rs?|carcinoma|malignanc(?:y|ies)|metasta(?:sis|ses|tic)",
-        r"cavit(?:ary|ation) lesions?|lung lesions?",
-    ),
-    "Edema": (
-        r"edema",
-        r"(?:heart|cardiac) failure|chf",
-        r"(?:vascular|venous|pulmonary|central) congestion|congestive (?:changes?|failure)",
-        r"fluid overload|volume overload",
-    ),
-    "Consolidation": (r"consolidat(?:ions?|ive|ed)",),
-    "Pneumonia": (
-        r"pneumoni(?:as?|tis)|bronchopneumonia",
-        r"infecti(?:on|ous)(?: process(?:es)?| etiology)?",
-    ),
-    "Atelectasis": (
-        r"atelecta(?:sis|ses|tic)",
-        r"(?:lung|lobe|lobar|segmental|partial) collapse|collapse of the",
-    ),
-    "Pneumothorax": (r"(?:hydro)?pneumothora(?:x|ces|xes)",),
-    "Pleural Effusion": (
-        r"(?<!pericardial )effusions?",
-        r"pleural fluid|hydropneumothorax",
-        (
-            r"blunting of the (?:\w+ ){0,3}costophrenic|costophrenic (?:angles?|sulc\w+)(?: "
-            r"\w+){0,3} (?:blunted|blunting)"
-        ),
-    ),
-    "Pleural Other": (
-        r"pleural (?:\w+ )?(?:thickening|plaques?|scarring|scar|calcifications?|fibrosis)|"
-        r"fibrothorax|pleuroparenchymal",
-    ),
-    "Fracture": (r"fractures?|fractured",),
-    "Support Devices": (
-        r"pace ?makers?|pacers?|icd|defibrillator|pacing (?:leads?|wires?)",
-        (
-            r"catheters?|(?:endotracheal|nasogastric|orogastric|enteric|feeding|tracheostomy|"
-            r"chest|thoracostomy|ng|"
-            r"et|dobbhoff) tubes?"
-        ),
-        _LINES,
-        r"sternotomy|sternal wires?|(?:surgical|vascular|cholecystectomy) (?:clips?|staples?)|cabg",
-        r"(?:prosthe(?:sis|tic)|mechanical|valve) (?:valves?|replacement)|stents?|hardware",
-        r"spinal (?:stimulator|fixation|hardware|rods?|fusion)",
-        r"arthroplasty|stimulators?|tubing|prosthetic (?:right|left)? ?shoulder",
-        r"mediport|port ?a ?cath|(?:chest|infusion) port|devices?|drains?|intra ?aortic balloon",
-    ),
-}
+_FILE = "diseases.toml"
 
-NORMAL: dict[str, str] = {
-    "Cardiomegaly": (
-        rf"{_HEART}(?: \w+){{0,8}}? (?:normal|unremarkable|not enlarged|within (?:normal )?limits)|"
-        rf"normal (?:heart|cardiac)"
-    ),
-    "Enlarged Cardiomediastinum": (
-        rf"{_MEDIASTINUM}(?: \w+){{0,8}}? (?:normal|unremarkable|within (?:normal "
-        r")?limits|not widened)|"
-        rf"normal (?:cardio)?mediastinal"
-    ),
-}
+
+def _forms() -> dict[str, dict[str, Any]]:
+    """Return what stands in the list of each observation, its parts put in."""
+    lists = read_words(_FILE)
+    parts = lists.pop("parts")
+    return {name: _whole(entries, parts) for name, entries in lists.items()}
+
+
+def _whole(entries: Mapping[str, Any], parts: Mapping[str, str]) -> dict[str, Any]:
+    def put_in(form: str) -> str:
+        for name, part in parts.items():
+            form = form.replace(f"{{{name}}}", part)
+        return form
+
+    return {
+        key: put_in(value) if isinstance(value, str) else tuple(map(put_in, value))
+        for key, value in entries.items()
+    }
+
+
+_FORMS = _forms()
+MENTIONS: Mapping[str, tuple[str, ...]] = {name: form["forms"] for name, form in _FORMS.items()}
+NORMAL: Mapping[str, str] = {n: form["normal"] for n, form in _FORMS.items() if "normal" in form}
 """Statements that an observation is absent without naming it."""
-BORDERLINE: dict[str, str] = {
-    "Cardiomegaly": (
-        rf"{_HEART}(?: \w+){{0,6}}? (?:borderline|upper (?:limits?|range) of normal|top normal)|"
-        rf"borderline (?:\w+ )?{_HEART}"
-    ),
+BORDERLINE: Mapping[str, str] = {
+    name: form["borderline"] for name, form in _FORMS.items() if "borderline" in form
 }
 """Statements between the two."""
 

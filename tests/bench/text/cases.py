@@ -1,14 +1,7 @@
-"""Reports as they are written, and what they name: lists, lines, marks, doubt, negation and where
-it ends."""
+"""Reports as they are written, and what they name: lists, lines, marks, doubt, negation and where it
+ends."""
 
 from __future__ import annotations
-
-import pytest
-
-from tasks.datasets._reports import clean_text
-from tasks.report_generation.cleaning import clean
-from tasks.report_generation.labeler import OBSERVATIONS, POSITIVE, UNCERTAIN
-from tasks.report_generation.labeler.rules import label_reports
 
 SHORT = {
     "CM": "Cardiomegaly",
@@ -191,27 +184,3 @@ CASES = {
 }  # fmt: skip
 """Per kind: reports, and what they name (`?`: with doubt); "" is no finding."""
 FLAT = [(text, wanted) for cases in CASES.values() for text, wanted in cases]
-
-
-def _named(text: str) -> set[str]:
-    """Return what a report names, in the short names of the table."""
-    labels = dict(zip(OBSERVATIONS, label_reports([text])[0].tolist(), strict=True))
-    found = {
-        ("?" if labels[name] == UNCERTAIN else "") + short
-        for short, name in SHORT.items()
-        if labels[name] in (POSITIVE, UNCERTAIN)
-    }
-    nothing = not {name.removeprefix("?") for name in found} - {"SD"}
-    assert (labels["No Finding"] == POSITIVE) == nothing
-    return found
-
-
-@pytest.mark.parametrize(("text", "wanted"), FLAT)
-def test_reports_as_written(text: str, wanted: str) -> None:
-    assert _named(text) == set(wanted.split())
-
-
-@pytest.mark.parametrize(("text", "wanted"), FLAT)
-def test_reports_as_they_reach_the_metrics(text: str, wanted: str) -> None:
-    """Through the index and the cleaning of the task, which leave words and full stops."""
-    assert _named(clean(clean_text(text), "plain")) == set(wanted.split())

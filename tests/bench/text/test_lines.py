@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from tasks.datasets._lines import close_lines
+from bench.text.lines import close_lines
 from tasks.datasets._reports import clean_text
 
 
