@@ -24,7 +24,7 @@ from tasks.demo.body.patient import PATHOLOGY, sample_study
 from tasks.demo.writers import manifest
 
 STUDIES = {"siim": 40, "mimic_cxr": 120}
-"""A tenth of what the demo writes by default."""
+"""A few of what the demos have by default."""
 WANTED_SECONDS = 90.0
 PIXELS = 128
 MAP = 32
@@ -47,7 +47,7 @@ def _written(workers: int) -> tuple[float, str]:
 
 
 def run() -> list[dict[str, Any]]:
-    """Return one row: a tenth of the default demo, written by one process and by two."""
+    """Return one row: a small part of two demos, written by one process and by two."""
     one_s, bytes_of_one = _written(1)
     two_s, bytes_of_two = _written(2)
     size = " + ".join(f"{count} {name}" for name, count in STUDIES.items())

@@ -71,15 +71,19 @@ class SplitLists:
 
     @property
     def title(self) -> str:
-        """Return one line for people: which files, how many images, what they leave out."""
+        """Return one line for people: which files, how many images, what they leave out if
+        anything."""
         sizes = [f"{len(images)} {split}" for split, images in self.members.items()]
         sizes += [
             f"{len(images)} at {share:g} of labels" for share, images in self.fractions.items()
         ]
-        return (
-            f"split of the lists in {self.files[0].parent} ({self.names}): {', '.join(sizes)}; "
-            f"{self.unknown} lines name no image of the data, {self.left_out} images are in no list"
+        rest = (
+            f"; {self.unknown} lines name no image of the data, {self.left_out} images are in no "
+            "list"
         )
+        whole = not (self.unknown or self.left_out)
+        title = f"split of the lists in {self.files[0].parent} ({self.names}): {', '.join(sizes)}"
+        return title if whole else title + rest
 
 
 def find_lists(root: Path, index: pd.DataFrame, official: Sequence[str] = ()) -> SplitLists | None:

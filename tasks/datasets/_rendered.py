@@ -6,18 +6,18 @@ import importlib
 from pathlib import Path
 
 from bench.contracts import Dataset, Progress
+from tasks.demo.members import Demo
 
 
 class Rendered(Dataset):
     """Render the demo of a dataset in its native layout, by the writer of its name."""
 
     has_demo = True
+    demo: Demo
 
     def demo_version(self) -> int:
-        """Return the version of the renderer."""
-        from tasks.demo import RENDERER_VERSION
-
-        return RENDERER_VERSION
+        """Return the version of the demo's files."""
+        return self.demo.version
 
     def make_demo(
         self,

@@ -11,6 +11,7 @@ from tasks.datasets._checks import compare, dropped_results, file_results
 from tasks.datasets._chexpert import FOLDERS, FRONTAL, LABELS, MARKER, ROWS, TRAIN_ROWS, UNCERTAIN
 from tasks.datasets._files import UNLISTED_PATIENTS
 from tasks.datasets._rendered import Rendered
+from tasks.demo.members import Demo
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +40,8 @@ class Chexpert(Rendered):
     folders = FOLDERS
     marker = MARKER
     label_names = LABELS
-    demo_studies = 360
+    demo = Demo(stream=5, as_original=360, more_test=384, test_share=0.25, changes=1)
+    demo_studies = demo.studies
 
     def index(self, root: Path) -> pd.DataFrame:
         """Return one row per image, training rows first, both in file order; validation is drawn

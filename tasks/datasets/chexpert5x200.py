@@ -13,6 +13,7 @@ from tasks.datasets._chexpert import FOLDERS, FRONTAL, LABELS, MARKER, PLUS, ROW
 from tasks.datasets._exclusive import EIGHT, FIVE
 from tasks.datasets._files import UNLISTED_PATIENTS
 from tasks.datasets._rendered import Rendered
+from tasks.demo.members import Demo
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,6 +124,7 @@ class _Exclusive(Rendered):
         chexpert5x200.write(
             out,
             self.name,
+            self.demo,
             self.label_names,
             studies=studies,
             size=size,
@@ -146,7 +148,8 @@ class Chexpert5x200(_Exclusive):
     has_reports = True
     member_list = "chexpert_5x200.csv"
     how_to_get = _how_to_get(member_list)
-    demo_studies = 300
+    demo = Demo(stream=17, as_original=500, test_share=1, changes=1)
+    demo_studies = demo.studies
 
 
 @dataset
@@ -164,7 +167,8 @@ class Chexpert8x200(_Exclusive):
     has_reports = True
     member_list = "chexpert_8x200.csv"
     how_to_get = _how_to_get(member_list)
-    demo_studies = 270
+    demo = Demo(stream=18, as_original=460, test_share=1, changes=1)
+    demo_studies = demo.studies
 
 
 for _name, _labels in (("chexpert5x200", FIVE), ("chexpert8x200", EIGHT)):

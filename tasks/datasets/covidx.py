@@ -9,6 +9,7 @@ from bench.contracts import CheckResult, Progress, TaskSpec, dataset, task
 from bench.data.notes import note
 from tasks.datasets._checks import compare, dropped_results, file_results
 from tasks.datasets._rendered import Rendered
+from tasks.demo.members import Demo
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +29,6 @@ class _Covidx(Rendered):
         "Wang, Lin & Wong, COVID-Net, Scientific Reports 2020; Wu et al., COVIDx CXR-4, arXiv "
         "2311.17677"
     )
-    demo_studies = 360
     lists: tuple[tuple[str, str, str], ...] = ()
     """(split, list, folder of its images)"""
     words: tuple[tuple[str, str], ...] = ()
@@ -109,7 +109,8 @@ class _Covidx(Rendered):
         """Render a demo with COVIDx's lists."""
         from tasks.datasets.demos import covidx
 
-        layout = covidx.Layout(self.name, self.lists, {label: word for word, label in self.words})
+        words = {label: word for word, label in self.words}
+        layout = covidx.Layout(self.name, self.demo, self.lists, words)
         covidx.write(
             out, layout, studies=studies, size=size, seed=seed, workers=workers, progress=progress
         )
@@ -129,6 +130,8 @@ class Covidx(_Covidx):
     marker = "train_COVIDx9A.txt"
     official_lists = ("train.txt", "val.txt", "test.txt")
     label_names = ("Normal", "Pneumonia", "COVID-19")
+    demo = Demo(stream=22, as_original=360, more_test=880, test_share=0.25, changes=1)
+    demo_studies = demo.studies
     lists = (("train", "train_COVIDx9A.txt", "train"), ("test", "test_COVIDx9A.txt", "test"))
     words = (("normal", "Normal"), ("pneumonia", "Pneumonia"), ("COVID-19", "COVID-19"))
     published = (("test_COVIDx9A.txt", 400),)
@@ -162,6 +165,8 @@ class Covidx4(_Covidx):
     )
     folders = ("COVIDx-CXR4", "covidx-cxr-4", "COVIDx_CXR-4")
     label_names = ("COVID-19",)
+    demo = Demo(stream=24, as_original=360, more_test=880, test_share=0.25, changes=1)
+    demo_studies = demo.studies
     official_lists = ("train.txt", "val.txt", "test.txt")
     lists = (
         ("train", "train.txt", "train"),

@@ -12,6 +12,7 @@ from bench.data.faults import fault
 from bench.data.notes import note, notes
 from tasks.datasets._checks import compare, dropped_results, file_results
 from tasks.datasets._rendered import Rendered
+from tasks.demo.members import Demo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -62,7 +63,8 @@ class IuXray(Rendered):
     folders = ("IU-Xray", "iu-xray", "IU_XRay", "openi", "NLMCXR")
     marker = tuple(PUBLISHED_COUNTS)
     has_reports = True
-    demo_studies = 1000
+    demo = Demo(stream=16, as_original=1000, more_test=200, test_share=0.2, changes=1)
+    demo_studies = demo.studies
 
     def index(self, root: Path) -> pd.DataFrame:
         """Return one row per image, `study_id` joining the views of a study; `findings` is what

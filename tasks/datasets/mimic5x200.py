@@ -11,6 +11,7 @@ from tasks.datasets._checks import demo_counts, file_results
 from tasks.datasets._exclusive import FIVE
 from tasks.datasets._rendered import Rendered
 from tasks.datasets.mimic_cxr import MimicCxr
+from tasks.demo.members import Demo
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +36,8 @@ class Mimic5x200(Rendered):
     marker = MimicCxr.marker
     label_names = FIVE
     has_reports = True
-    demo_studies = 300
+    demo = Demo(stream=19, as_original=500, test_share=1, changes=1)
+    demo_studies = demo.studies
 
     def index(self, root: Path) -> pd.DataFrame:
         """Return the members, all of them test images, with exclusive labels; private column:
@@ -93,12 +95,13 @@ class Mimic5x200(Rendered):
         workers: int = 2,
         progress: Progress | None = None,
     ) -> None:
-        """Render a demo in the layout of MIMIC-CXR."""
+        """Render a demo in the layout of MIMIC-CXR, all of its patients held out from training."""
         from functools import partial
 
         from tasks.datasets.demos import exclusive, mimic_cxr
 
-        draw = partial(exclusive.drawn, classes=FIVE)
+        draw = partial(exclusive.drawn, self.demo, classes=FIVE)
+        layout = mimic_cxr.Layout(self.name, self.demo, draw, mimic_cxr.held_out)
         mimic_cxr.write(
             out,
             studies=studies,
@@ -106,8 +109,7 @@ class Mimic5x200(Rendered):
             seed=seed,
             workers=workers,
             progress=progress,
-            dataset=self.name,
-            draw=draw,
+            layout=layout,
         )
 
 

@@ -15,6 +15,7 @@ from tasks.datasets._checks import compare, dropped_results, file_results
 from tasks.datasets._chexpert import LABELS, UNCERTAIN
 from tasks.datasets._files import UNLISTED_PATIENTS
 from tasks.datasets._rendered import Rendered
+from tasks.demo.members import Demo
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,7 +69,8 @@ class MimicCxr(Rendered):
     marker = TABLE.format("metadata")
     label_names = tuple(sorted(LABELS))
     has_reports = True
-    demo_studies = 1200
+    demo = Demo(stream=3, as_original=1200, more_test=520, test_share=0.05)
+    demo_studies = demo.studies
 
     def __init__(self, views: tuple[str, ...] = ("PA", "AP")) -> None:
         self.views = views

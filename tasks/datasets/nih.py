@@ -13,6 +13,7 @@ from bench.data.notes import note, notes
 from tasks.datasets._checks import compare, dropped_results, file_results
 from tasks.datasets._dicom import OLDEST
 from tasks.datasets._rendered import Rendered
+from tasks.demo.members import Demo
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,7 +93,8 @@ class Nih(Rendered):
         "Pneumonia",
         "Pneumothorax",
     )
-    demo_studies = 400
+    demo = Demo(stream=12, as_original=400, more_test=510, test_share=0.25, changes=1)
+    demo_studies = demo.studies
 
     def index(self, root: Path) -> pd.DataFrame:
         """Return one row per image of the table; private columns, where MRM's lists are in `mrm/`:

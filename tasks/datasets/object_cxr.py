@@ -10,6 +10,7 @@ from bench.data.notes import note, notes
 from tasks.datasets._boxes import box_results, checked_boxes
 from tasks.datasets._checks import compare, dropped_results, file_results
 from tasks.datasets._rendered import Rendered
+from tasks.demo.members import Demo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +56,8 @@ class ObjectCxr(Rendered):
     mask_classes = ("foreign object",)
     box_classes = ("foreign object",)
     label_names = ("Foreign object",)
-    demo_studies = 300
+    demo = Demo(stream=14, as_original=300, more_test=340, test_share=0.2, changes=1)
+    demo_studies = demo.studies
 
     def index(self, root: Path) -> pd.DataFrame:
         """Return one row per image in the order of the tables; private columns: `annotation`,

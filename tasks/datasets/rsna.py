@@ -12,6 +12,7 @@ from bench.data.faults import fault
 from tasks.datasets._boxes import Box, BoxRows, box_results, checked_boxes, filled_mask, number
 from tasks.datasets._checks import compare, dropped_results, file_results
 from tasks.datasets._rendered import Rendered
+from tasks.demo.members import Demo
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,7 +70,8 @@ class Rsna(Rendered):
     label_names = ("Pneumonia",)
     mask_classes = ("pneumonia",)
     box_classes = ("pneumonia",)
-    demo_studies = 640
+    demo = Demo(stream=11, as_original=640, more_test=1560, changes=1)
+    demo_studies = demo.studies
 
     def index(self, root: Path) -> pd.DataFrame:
         """Return one row per image of the table, sorted by id; private columns: `boxes`, `lines`,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from bench.contracts import CheckResult, TaskSpec, dataset, task
 from tasks.datasets._checks import compare, dropped_results, file_results
 from tasks.datasets._rendered import Rendered
+from tasks.demo.members import Demo
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,7 +54,8 @@ class Siim(Rendered):
     marker = ("dicom-images-train", "stage_2_images")
     mask_classes = ("pneumothorax",)
     label_names = ("Pneumothorax",)
-    demo_studies = 400
+    demo = Demo(stream=1, as_original=400, more_test=1880, changes=1)
+    demo_studies = demo.studies
 
     def index(self, root: Path) -> pd.DataFrame:
         """Return one row per annotated image; private columns: `rle` and `csv_rows` (per mask, in

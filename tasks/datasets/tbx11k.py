@@ -13,6 +13,7 @@ from bench.data.faults import fault
 from tasks.datasets._boxes import Box, BoxRows, box_results, checked_boxes, filled_mask, number
 from tasks.datasets._checks import compare, dropped_results, file_results
 from tasks.datasets._rendered import Rendered
+from tasks.demo.members import Demo
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,7 +53,8 @@ class Tbx11k(Rendered):
     mask_classes = ("tuberculosis",)
     box_classes = ("tuberculosis",)
     label_names = ("Tuberculosis",)
-    demo_studies = 400
+    demo = Demo(stream=15, as_original=400, more_test=370, changes=1)
+    demo_studies = demo.studies
 
     def index(self, root: Path) -> pd.DataFrame:
         """Return one row per image, sorted by name; private columns: `boxes`, `lines`, `rows`,

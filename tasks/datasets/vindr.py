@@ -12,6 +12,7 @@ from bench.data.notes import note, notes
 from tasks.datasets._boxes import Box, box_results, checked_boxes, filled_mask, merge_boxes, number
 from tasks.datasets._checks import compare, dropped_results, file_results
 from tasks.datasets._rendered import Rendered
+from tasks.demo.members import Demo
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,7 +103,8 @@ class Vindr(Rendered):
     label_names = FINDINGS
     box_classes = FINDINGS
     mask_classes = ("finding",)
-    demo_studies = 400
+    demo = Demo(stream=13, as_original=400, more_test=340, test_share=0.25, changes=1)
+    demo_studies = demo.studies
 
     def index(self, root: Path) -> pd.DataFrame:
         """Return one row per image; private columns: `boxes`, `lines`, `readers` (per box),

@@ -9,9 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tasks.datasets._chexpert import COLUMNS, LABELS
+from tasks.datasets.chexpert import Chexpert
 from tasks.datasets.demos import exclusive
 from tasks.demo.beam.render import render
 from tasks.demo.body.patient import RATES, Study, sample_study
@@ -21,6 +20,7 @@ from tasks.demo.writers import manifest
 from tasks.demo.writers.files import write_jpeg
 from tasks.labelling.observations import FIVE
 
+DEMO = Chexpert.demo
 FOLDER = "CheXpert-v1.0-small"
 CHEXPERT_RATES = {
     **RATES,
@@ -51,9 +51,9 @@ def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, in
 def study_of(seed: int, number: int) -> Study:
     """Return study `number`: one in eight is a later visit of the patient before it, a quarter have
     one finding alone."""
-    rng = np.random.default_rng((seed, number, 5))
+    rng = DEMO.generator(seed, number)
     if _alone(seed, number):
-        study = exclusive.study_of(seed, number, FIVE)
+        study = exclusive.study_of(DEMO, seed, number, FIVE)
         return replace(study, patient=replace(study.patient, number=number))
     if number % 8 == 7:
         return sample_study(rng, number, CHEXPERT_RATES, previous=study_of(seed, number - 1))
@@ -63,28 +63,26 @@ def study_of(seed: int, number: int) -> Study:
 def report_of(seed: int, number: int, study: Study) -> Report:
     """Return the report of study `number`."""
     if _alone(seed, number):
-        return exclusive.report_of(seed, number, study, FIVE)
-    return write_report(study, np.random.default_rng((seed, number, 6)))
+        return exclusive.report_of(DEMO, seed, number, study, FIVE)
+    return write_report(study, DEMO.generator(seed, number, 4))
 
 
 def _alone(seed: int, number: int) -> bool:
     """Say whether a study is one of those that the 5x200 set is drawn from."""
-    return number % 8 != 7 and bool(np.random.default_rng((seed, number, 8)).random() < 0.25)
+    return number % 8 != 7 and bool(DEMO.generator(seed, number, 5).random() < 0.25)
 
 
-def folder_of(seed: int, study: Study) -> str:
-    """Return train, or valid for one patient in four."""
-    return (
-        "valid"
-        if np.random.default_rng((seed, study.patient.number, 7)).random() < 0.25
-        else "train"
-    )
+def folder_of(seed: int, first: int, studies: int) -> str:
+    """Return the folder of a patient, whose first study is number `first`: valid for one in four,
+    else train."""
+    original = "valid" if DEMO.generator(seed, first, 6).random() < 0.25 else "train"
+    return DEMO.split_of(first, studies, original, test="valid")
 
 
 def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
     """Write one study's images; return a row of a table and the ground truth of each."""
     study = study_of(job.seed, number)
-    folder = folder_of(job.seed, study)
+    folder = folder_of(job.seed, study.patient.number, job.studies)
     reported = report_of(job.seed, number, study).labels
     labels: Mapping[str, int] = reported if folder == "train" else true_labels(study)
     views = (study.view, "LL") if study.lateral else (study.view,)
@@ -95,18 +93,21 @@ def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
     return {"images": images, "truth": [image["truth"] for image in images]}
 
 
+def image_name(folder: str, patient: int, visit: int, view: str, place: int) -> str:
+    """Return the id of one image of a patient's visit, its path without an ending."""
+    kind = "lateral" if view == "LL" else "frontal"
+    return f"{folder}/patient{patient + 1:05d}/study{visit + 1}/view{place}_{kind}"
+
+
 def _write_image(
     job: manifest.Job, study: Study, folder: str, labels: Mapping[str, int], view: str, place: int
 ) -> dict[str, Any]:
-    kind = "lateral" if view == "LL" else "frontal"
-    image_id = (
-        f"{folder}/patient{study.patient.number + 1:05d}/study{study.order + 1}/view{place}_{kind}"
-    )
+    image_id = image_name(folder, study.patient.number, study.order, view, place)
     rendering = render(study, job.size, view)
     write_jpeg(job.out / f"{image_id}.jpg", rendering.image)
     return {
         "folder": folder,
-        "frontal": kind == "frontal",
+        "frontal": view != "LL",
         "row": image_row(image_id, study, view, labels),
         "truth": manifest.truth(image_id, rendering, study.findings, view),
     }
@@ -126,5 +127,5 @@ def image_row(image_id: str, study: Study, view: str, labels: Mapping[str, int])
     return ",".join(map(str, (*facts, *values)))
 
 
-write = partial(manifest.write, "chexpert", _write_study, _tables)
+write = partial(manifest.write, "chexpert", _write_study, _tables, version=DEMO.version)
 """Write `studies` studies at `size` px into `out`, as `manifest.write` says."""

@@ -15,6 +15,7 @@ from tasks.datasets._chexpert import COLUMNS, PLUS
 from tasks.datasets.demos import exclusive
 from tasks.datasets.demos.chexpert import image_row
 from tasks.demo.beam.render import render
+from tasks.demo.members import Demo
 from tasks.demo.writers import manifest
 from tasks.demo.writers.files import write_jpeg
 
@@ -32,6 +33,7 @@ PLUS_COLUMNS = (
 def write(
     out: Path,
     dataset: str,
+    demo: Demo,
     classes: Sequence[str],
     *,
     studies: int,
@@ -41,7 +43,7 @@ def write(
     progress: Progress | None = None,
 ) -> None:
     """Write `studies` studies at `size` px into `out`, as `manifest.write` says."""
-    study = partial(_write_study, tuple(classes))
+    study = partial(_write_study, demo, tuple(classes))
     manifest.write(
         dataset,
         study,
@@ -52,6 +54,7 @@ def write(
         seed=seed,
         workers=workers,
         progress=progress,
+        version=demo.version,
     )
 
 
@@ -64,9 +67,11 @@ def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, in
     return {"rows of train.csv": len(written)}
 
 
-def _write_study(classes: Sequence[str], job: manifest.Job, number: int) -> dict[str, Any]:
+def _write_study(
+    demo: Demo, classes: Sequence[str], job: manifest.Job, number: int
+) -> dict[str, Any]:
     """Write one frontal image; return its rows of the tables and its ground truth."""
-    study, report = exclusive.drawn(job.seed, number, classes)
+    study, report = exclusive.drawn(demo, job.seed, number, classes)
     patient = f"patient{number + 1:05d}"
     image_id = f"train/{patient}/study1/view1_frontal"
     rendering = render(study, job.size)

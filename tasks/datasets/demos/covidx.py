@@ -14,6 +14,7 @@ import numpy as np
 from bench.contracts import Progress
 from tasks.demo.beam.render import render
 from tasks.demo.body.patient import RATES, Finding, Study, sample_study
+from tasks.demo.members import Demo
 from tasks.demo.writers import manifest
 from tasks.demo.writers.files import write_png
 from tasks.demo.writers.ids import distinct
@@ -27,10 +28,11 @@ _BASE = {**dict.fromkeys(RATES, 0.0), "effusion": 0.1, "cardiomegaly": 0.15, "at
 
 @dataclass(frozen=True)
 class Layout:
-    """Which set is written: its name, (split, list, folder) of each list, and the word a list has
-    for each class."""
+    """Which set is written: its name, who is in it, (split, list, folder) of each list, and the
+    word a list has for each class."""
 
     name: str
+    demo: Demo
     lists: tuple[tuple[str, str, str], ...]
     words: Mapping[str, str]
 
@@ -58,6 +60,7 @@ def write(
         seed=seed,
         workers=workers,
         progress=progress,
+        version=layout.demo.version,
     )
 
 
@@ -71,17 +74,17 @@ def _tables(layout: Layout, out: Path, written: list[dict[str, Any]], seed: int)
     return counts
 
 
-def class_of(seed: int, number: int) -> str:
+def class_of(demo: Demo, seed: int, number: int) -> str:
     """Return the class of study `number`; the order within a block of three is drawn."""
     block, position = divmod(number, len(CLASSES))
-    return str(np.random.default_rng((seed, block, 21)).permutation(CLASSES)[position])
+    return str(demo.generator(seed, block, 1).permutation(CLASSES)[position])
 
 
-def study_of(seed: int, number: int) -> Study:
+def study_of(demo: Demo, seed: int, number: int) -> Study:
     """Return study `number`, of a patient of its own: devices and other findings in every class."""
-    rng = np.random.default_rng((seed, number, 22))
+    rng = demo.generator(seed, number)
     study = sample_study(rng, number, _BASE)
-    name = class_of(seed, number)
+    name = class_of(demo, seed, number)
     side = str(rng.choice(["right", "left"]))
     if name == "Pneumonia":
         return replace(
@@ -115,15 +118,16 @@ def _opacity(rng: np.random.Generator, side: str, amount: float) -> Finding:
     )
 
 
-def split_of(layout: Layout, seed: int, number: int) -> str:
+def split_of(layout: Layout, seed: int, number: int, studies: int) -> str:
     """Return the split of a study: about a quarter tests, where there is a list for it 15%
     validate."""
-    share = np.random.default_rng((seed, number, 23)).random()
+    share = layout.demo.generator(seed, number, 2).random()
     listed = [split for split, _, _ in layout.lists]
-    return next(
+    original = next(
         (name for name, (low, high) in SHARES.items() if name in listed and low <= share < high),
         "train",
     )
+    return layout.demo.split_of(number, studies, original)
 
 
 def patient_names(layout: str, seed: int, studies: int) -> tuple[str, ...]:
@@ -142,14 +146,14 @@ def _digits(start: int, stop: int, *parts: object) -> str:
 
 def _write_study(layout: Layout, job: manifest.Job, number: int) -> dict[str, Any]:
     """Write one image; return its line of a list and its ground truth."""
-    study = study_of(job.seed, number)
-    split = split_of(layout, job.seed, number)
+    study = study_of(layout.demo, job.seed, number)
+    split = split_of(layout, job.seed, number, job.studies)
     file = image_names(layout.name, job.seed, job.studies)[number]
     patient = patient_names(layout.name, job.seed, job.studies)[number]
     folder = next(folder for name, _, folder in layout.lists if name == split)
     rendering = render(study, job.size)
     write_png(job.out / folder / file, rendering.image)
-    word = layout.words.get(class_of(job.seed, number), "negative")
+    word = layout.words.get(class_of(layout.demo, job.seed, number), "negative")
     drawn = _digits(16, 18, layout.name, job.seed, number)
     source = SOURCES[int(drawn, 16) % len(SOURCES)]
     truth = [manifest.truth(f"{folder}/{file}", rendering, study.findings, study.view)]

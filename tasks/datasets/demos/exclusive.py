@@ -6,11 +6,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from bench.core.errors import DataError
 from tasks.datasets._chexpert import LABELS
 from tasks.demo.body.patient import RATES, Study, sample_study
+from tasks.demo.members import Demo
 from tasks.demo.reports.report import Report, write_report
 
 FINDING = {
@@ -27,23 +26,23 @@ FINDING = {
 TRIES = 400
 
 
-def drawn(seed: int, number: int, classes: Sequence[str]) -> tuple[Study, Report]:
-    """Return study `number` with its report."""
-    study = study_of(seed, number, classes)
-    return study, report_of(seed, number, study, classes)
+def drawn(demo: Demo, seed: int, number: int, classes: Sequence[str]) -> tuple[Study, Report]:
+    """Return study `number` of a demo with its report."""
+    study = study_of(demo, seed, number, classes)
+    return study, report_of(demo, seed, number, study, classes)
 
 
-def class_of(seed: int, number: int, classes: Sequence[str]) -> str:
+def class_of(demo: Demo, seed: int, number: int, classes: Sequence[str]) -> str:
     """Return the class of a study; "" (any findings) for one in each block of classes + 1. The
     order within a block is drawn."""
     block, position = divmod(number, len(classes) + 1)
-    return str(np.random.default_rng((seed, block, 11)).permutation([*classes, ""])[position])
+    return str(demo.generator(seed, block, 1).permutation([*classes, ""])[position])
 
 
-def study_of(seed: int, number: int, classes: Sequence[str]) -> Study:
+def study_of(demo: Demo, seed: int, number: int, classes: Sequence[str]) -> Study:
     """Return study `number`, each of a patient of its own."""
-    rng = np.random.default_rng((seed, number, 12, len(classes)))
-    name = class_of(seed, number, classes)
+    rng = demo.generator(seed, number, 2)
+    name = class_of(demo, seed, number, classes)
     if not name:
         return sample_study(rng, number)
     study = sample_study(rng, number, {other: float(other == FINDING[name]) for other in RATES})
@@ -56,12 +55,12 @@ def study_of(seed: int, number: int, classes: Sequence[str]) -> Study:
     return replace(study, findings=findings)
 
 
-def report_of(seed: int, number: int, study: Study, classes: Sequence[str]) -> Report:
+def report_of(demo: Demo, seed: int, number: int, study: Study, classes: Sequence[str]) -> Report:
     """Return a report whose labels are the study's class alone; raise DataError where none of many
     attempts is."""
-    name = class_of(seed, number, classes)
+    name = class_of(demo, seed, number, classes)
     for attempt in range(TRIES):
-        report = write_report(study, np.random.default_rng((seed, number, 13, attempt)))
+        report = write_report(study, demo.generator(seed, number, 3, attempt))
         if not name or _says_only(report, name):
             return report
     raise DataError(

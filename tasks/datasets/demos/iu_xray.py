@@ -10,14 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from tasks.datasets.iu_xray import IuXray
 from tasks.demo.beam.render import render
 from tasks.demo.body.patient import Study, sample_study
 from tasks.demo.reports.report import Report, write_report
 from tasks.demo.writers import manifest
 from tasks.demo.writers.files import write_png
 
+DEMO = IuXray.demo
 VIEWS = ("PA", "LL")
 
 
@@ -33,23 +33,22 @@ def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, in
 
 def study_of(seed: int, number: int) -> Study:
     """Return study `number`: an outpatient's only visit, upright, in two views."""
-    return replace(
-        sample_study(np.random.default_rng((seed, number, 5)), number), view="PA", lateral=True
-    )
+    return replace(sample_study(DEMO.generator(seed, number), number), view="PA", lateral=True)
 
 
 def report_of(study: Study, seed: int, number: int) -> Report:
     """Return the study's report; every one has findings."""
     reports = (
-        write_report(study, np.random.default_rng((seed, number, 6, attempt)))
+        write_report(study, DEMO.generator(seed, number, 1, attempt))
         for attempt in itertools.count()
     )
     return next(report for report in reports if report.findings)
 
 
-def _split(number: int) -> str:
+def split_of(number: int, studies: int) -> str:
     """Return the split of a study: 70 / 10 / 20 %, as the release has."""
-    return {3: "val", 6: "test", 9: "test"}.get(number % 10, "train")
+    original = {3: "val", 6: "test", 9: "test"}.get(number % 10, "train")
+    return DEMO.split_of(number, studies, original)
 
 
 def study_name(seed: int, number: int) -> str:
@@ -71,7 +70,7 @@ def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
         "id": name,
         "report": report,
         "image_path": files,
-        "split": _split(number),
+        "split": split_of(number, job.studies),
     }
     return {"entry": entry, "truth": truth}
 
@@ -82,5 +81,5 @@ def _write_image(job: manifest.Job, study: Study, file: str, view: str) -> dict[
     return manifest.truth(file, rendering, study.findings, view)
 
 
-write = partial(manifest.write, "iu_xray", _write_study, _tables)
+write = partial(manifest.write, "iu_xray", _write_study, _tables, version=DEMO.version)
 """Write `studies` studies at `size` px into `out`, as `manifest.write` says."""

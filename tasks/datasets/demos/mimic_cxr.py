@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ from bench.contracts import Progress
 from tasks.datasets.mimic_cxr import MimicCxr
 from tasks.demo.beam.render import render
 from tasks.demo.body.patient import Study, sample_study
+from tasks.demo.members import Demo
 from tasks.demo.reports.report import Report, write_report
 from tasks.demo.writers import manifest
 from tasks.demo.writers.files import write_jpeg
 from tasks.demo.writers.ids import distinct, eight_digits
 
+DEMO = MimicCxr.demo
 TABLE = "mimic-cxr-2.0.0-{}.csv.gz"
 METADATA = (
     "dicom_id,subject_id,study_id,PerformedProcedureStepDescription,ViewPosition,Rows,Columns,"
@@ -36,6 +39,20 @@ VISITS = (0, 1, 2, 3, 3, 4, 5, 5, 6, 6)
 
 Draw = Callable[[int, int], tuple[Study, Report]]
 """(seed, number) -> a study and its report."""
+PRETRAINING = (2025, 24_000)
+"""Seed and size of the demo that encoders are pre-trained on: a demo of another seed shares no id
+with it."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which set is written in this layout: its name, who is in it, its studies, and the split that
+    a patient has in the original."""
+
+    name: str
+    demo: Demo
+    draw: Draw
+    original: Callable[[int], str]
 
 
 def write(
@@ -46,17 +63,16 @@ def write(
     seed: int,
     workers: int = 2,
     progress: Progress | None = None,
-    dataset: str = "mimic_cxr",
-    draw: Draw | None = None,
+    layout: Layout | None = None,
 ) -> None:
     """Write `studies` studies at `size` px into `out`, as `manifest.write` says.
 
-    `dataset` and `draw` are for other sets of studies in this layout.
+    `layout` is for other sets of studies than that of MIMIC-CXR.
     """
-    study = partial(_write_study, draw or drawn)
+    layout = layout or Layout("mimic_cxr", DEMO, drawn, original_split)
     manifest.write(
-        dataset,
-        study,
+        layout.name,
+        partial(_write_study, layout),
         _tables,
         out,
         studies=studies,
@@ -64,6 +80,7 @@ def write(
         seed=seed,
         workers=workers,
         progress=progress,
+        version=layout.demo.version,
     )
 
 
@@ -93,7 +110,7 @@ def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, in
 
 def study_of(seed: int, number: int) -> Study:
     """Return study `number`; a later visit follows from the patient's earlier one."""
-    rng = np.random.default_rng((seed, number, 3))
+    rng = DEMO.generator(seed, number)
     block, position = divmod(number, len(VISITS))
     if position and VISITS[position] == VISITS[position - 1]:
         return sample_study(rng, number, previous=study_of(seed, number - 1))
@@ -108,12 +125,25 @@ def drawn(seed: int, number: int) -> tuple[Study, Report]:
 
 def subjects(seed: int, studies: int) -> tuple[str, ...]:
     """Return the id of every patient that a demo of so many studies may have."""
-    return distinct(eight_digits, (1, "subject", seed), studies + len(VISITS))
+    return _ids(1, "subject", seed, studies + len(VISITS))
 
 
 def study_names(seed: int, studies: int) -> tuple[str, ...]:
     """Return the id of every study."""
-    return distinct(eight_digits, (5, "study", seed), studies)
+    return _ids(5, "study", seed, studies)
+
+
+def _ids(first: int, what: str, seed: int, count: int) -> tuple[str, ...]:
+    return distinct(eight_digits, (first, what, seed), count, _not_free(first, what, seed))
+
+
+@lru_cache(maxsize=4)
+def _not_free(first: int, what: str, seed: int) -> frozenset[str]:
+    """Return the ids that a demo of this seed leaves to that of pre-training."""
+    seed_there, studies = PRETRAINING
+    if seed == seed_there:
+        return frozenset()
+    return frozenset(distinct(eight_digits, (first, what, seed_there), studies + len(VISITS)))
 
 
 def image_name(seed: int, number: int, view: str) -> str:
@@ -122,23 +152,32 @@ def image_name(seed: int, number: int, view: str) -> str:
     return "-".join(digest[n : n + 8] for n in range(0, 40, 8))
 
 
-def _split(patient: int) -> str:
+def original_split(patient: int) -> str:
     """Return the split of a patient: one in twenty validates, one in twenty tests."""
     return {3: "validate", 11: "test"}.get(patient % 20, "train")
 
 
-def _write_study(draw: Draw, job: manifest.Job, number: int) -> dict[str, Any]:
+def held_out(patient: int) -> str:
+    """Return the split of a patient of a set that nothing is trained on."""
+    return "test"
+
+
+def split_of(layout: Layout, patient: int, studies: int) -> str:
+    """Return the split of patient `patient` in a demo of so many studies."""
+    block, position = divmod(patient, len(set(VISITS)))
+    first = block * len(VISITS) + VISITS.index(position)
+    return layout.demo.split_of(first, studies, layout.original(patient))
+
+
+def _write_study(layout: Layout, job: manifest.Job, number: int) -> dict[str, Any]:
     """Write one study's images and report; return its rows of the tables."""
-    study, report = draw(job.seed, number)
+    study, report = layout.draw(job.seed, number)
     subject = subjects(job.seed, job.studies)[study.patient.number]
     name = study_names(job.seed, job.studies)[number]
-    folder = job.out / "files" / f"p{subject[:2]}" / f"p{subject}"
-    manifest.write_bytes(folder / f"s{name}.txt", report.text.encode())
+    split = split_of(layout, study.patient.number, job.studies)
+    manifest.write_bytes(folder_of(job.out, subject) / f"s{name}.txt", report.text.encode())
     views = (study.view, "LL") if study.lateral else (study.view,)
-    images = [
-        _write_image(job, study, number, view, (subject, name), folder / f"s{name}")
-        for view in views
-    ]
+    images = [_write_image(job, study, number, view, (subject, name), split) for view in views]
     truth = [image["truth"] for image in images]
     return {
         "patient": subject,
@@ -148,16 +187,21 @@ def _write_study(draw: Draw, job: manifest.Job, number: int) -> dict[str, Any]:
     }
 
 
+def folder_of(out: Path, subject: str) -> Path:
+    """Return the folder of a patient."""
+    return out / "files" / f"p{subject[:2]}" / f"p{subject}"
+
+
 def _write_image(
-    job: manifest.Job, study: Study, number: int, view: str, ids: Sequence[str], folder: Path
+    job: manifest.Job, study: Study, number: int, view: str, ids: Sequence[str], split: str
 ) -> dict[str, Any]:
     image_id = image_name(job.seed, number, view)
     rendering = render(study, job.size, view)
-    write_jpeg(folder / f"{image_id}.jpg", rendering.image)
     subject, name = ids
+    write_jpeg(folder_of(job.out, subject) / f"s{name}" / f"{image_id}.jpg", rendering.image)
     return {
         "metadata": _metadata(image_id, study, view, (subject, name), job.size),
-        "split": f"{image_id},{name},{subject},{_split(study.patient.number)}",
+        "split": f"{image_id},{name},{subject},{split}",
         "truth": manifest.truth(image_id, rendering, study.findings, view),
     }
 

@@ -17,7 +17,7 @@ from tasks.demo.reports.visits import study_of
 from tasks.demo.writers import manifest
 from tasks.demo.writers.files import write_png
 
-STREAM = 12
+DEMO = Nih.demo
 EVERY = 3
 """One study in three is a second visit."""
 TABLE = "Data_Entry_2017.csv"
@@ -75,9 +75,15 @@ def image_name(patient: int, visit: int) -> str:
     return f"{patient:08d}_{visit:03d}.png"
 
 
+def split_of(seed: int, first: int, studies: int) -> str:
+    """Return the split of a patient, whose first study is number `first`: one in four tests."""
+    drawn = int(manifest.digest("nih split", seed, first + 1)[:8], 16)
+    return DEMO.split_of(first, studies, "train" if drawn % 4 else "test")
+
+
 def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
     """Write one study's image; return its row of the table."""
-    study = study_of(job.seed, number, STREAM, RATES, EVERY)
+    study = study_of(job.seed, number, DEMO.stream, RATES, EVERY)
     patient = study.patient.number + 1
     image = image_name(patient, study.order)
     rendering = render(study, job.size)
@@ -90,9 +96,7 @@ def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
         "image": image,
         "patient": patient,
         "labels": labels,
-        "split": "test"
-        if int(manifest.digest("nih split", job.seed, patient)[:8], 16) % 4 == 0
-        else "train",
+        "split": split_of(job.seed, study.patient.number, job.studies),
         "row": _row(image, patient, labels, study, job.size),
         "truth": [manifest.truth(image, rendering, study.findings, study.view)],
     }
@@ -118,5 +122,5 @@ def _stored(image: np.ndarray, number: int) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_GRAY2BGRA) if number % 40 == 17 else image
 
 
-write = partial(manifest.write, "nih", _write_study, _tables)
+write = partial(manifest.write, "nih", _write_study, _tables, version=DEMO.version)
 """Write `studies` studies at `size` px into `out`, as `manifest.write` says."""

@@ -12,13 +12,14 @@ import cv2
 import numpy as np
 
 from tasks.datasets._shapes import ELLIPSE, POLYGON, RECTANGLE
+from tasks.datasets.object_cxr import ObjectCxr
 from tasks.demo.beam.render import render
 from tasks.demo.body.foreign import add_objects
 from tasks.demo.body.patient import RATES, sample_study
 from tasks.demo.writers import manifest
 from tasks.demo.writers.files import write_jpeg
 
-STREAM = 14
+DEMO = ObjectCxr.demo
 COLUMNS = {"train": "image_name", "dev": "image_name", "test": "image_path"}
 Point = tuple[int, int]
 
@@ -34,9 +35,10 @@ def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, in
     return counts
 
 
-def _folder(number: int) -> str:
+def folder_of(number: int, studies: int) -> str:
     """Return the part of the download an image is in: one in ten dev, one in five test."""
-    return {3: "dev", 6: "test", 9: "test"}.get(number % 10, "train")
+    original = {3: "dev", 6: "test", 9: "test"}.get(number % 10, "train")
+    return DEMO.split_of(number, studies, original)
 
 
 def image_name(seed: int, number: int) -> str:
@@ -48,15 +50,15 @@ def image_name(seed: int, number: int) -> str:
 def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
     """Write one image, on average every second one with foreign objects; support devices stay
     without annotation."""
-    study = sample_study(np.random.default_rng((job.seed, number, STREAM)), number, RATES)
+    study = sample_study(DEMO.generator(job.seed, number), number, RATES)
     rendering = render(study, job.size)
-    rng = np.random.default_rng((job.seed, number, STREAM, 1))
+    rng = DEMO.generator(job.seed, number, 1)
     image, masks = (
         add_objects(rendering.image, rendering.lungs, rng)
         if rng.random() < 0.5
         else (rendering.image, [])
     )
-    folder = _folder(number)
+    folder = folder_of(number, job.studies)
     name = image_name(job.seed, number)
     write_jpeg(job.out / folder / name, image)
     objects = [_annotation(mask, rng) for mask in masks]
@@ -97,5 +99,5 @@ def _text(kind: str, points: Sequence[Point]) -> str:
     return " ".join([kind, *(str(value) for point in points for value in point)])
 
 
-write = partial(manifest.write, "object_cxr", _write_study, _tables)
+write = partial(manifest.write, "object_cxr", _write_study, _tables, version=DEMO.version)
 """Write `studies` images at `size` px into `out`, as `manifest.write` says."""

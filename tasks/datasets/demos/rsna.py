@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from tasks.datasets.rsna import CLASSES_TABLE, COLUMNS, DETAILS, FILES, MAPPING, TABLE
+from tasks.datasets.demos.lists import Member, write_lists
+from tasks.datasets.rsna import CLASSES_TABLE, COLUMNS, DETAILS, FILES, MAPPING, TABLE, Rsna
 from tasks.demo.beam.render import LEAST_SIDE, Box, render
 from tasks.demo.body.patient import PATHOLOGY, RATES, Finding, Study
 from tasks.demo.reports.visits import study_of
@@ -19,7 +20,7 @@ from tasks.demo.writers import manifest
 from tasks.demo.writers.dicom import dicom_bytes, uids
 from tasks.demo.writers.files import JPEG_QUALITY
 
-STREAM = 11
+DEMO = Rsna.demo
 RSNA_RATES = {
     **RATES,
     "consolidation": 0.35,
@@ -46,6 +47,7 @@ def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, in
     manifest.write_table(out / CLASSES_TABLE, "patientId,class", details)
     mapping = [{"subset_img_id": study["image"], "img_id": study["nih"]} for study in shuffled]
     manifest.write_bytes(out / MAPPING, (json.dumps(mapping, indent=1) + "\n").encode())
+    write_lists(out, DEMO, [study["member"] for study in written], len(written))
     return _counts(written)
 
 
@@ -64,7 +66,7 @@ def _counts(written: list[dict[str, Any]]) -> dict[str, int]:
 
 def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
     """Write one study's image; return its rows of the tables."""
-    study = _plain(study_of(job.seed, number, STREAM, RSNA_RATES))
+    study = _plain(study_of(job.seed, number, DEMO.stream, RSNA_RATES))
     rendering = render(study, job.size)
     name = image_name(job.seed, number)
     path = job.out / FILES / f"{name}.dcm"
@@ -75,9 +77,12 @@ def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
         manifest.write_bytes(path, content)
     opacities = rendering.boxes.get("consolidation", [])
     boxes = [box for box in opacities if min(box[2:]) >= LEAST_SIDE]
+    first = study.patient.number
+    patient = f"{first + 1:08d}"
     return {
         "image": name,
-        "nih": f"{study.patient.number + 1:08d}_{study.order:03d}.png",
+        "nih": f"{patient}_{study.order:03d}.png",
+        "member": Member(name, patient, first, int(bool(boxes))),
         "rows": [_row(name, box) for box in boxes] or [f"{name},,,,,0"],
         "class": _class(study, bool(boxes)),
         "truth": [manifest.truth(name, rendering, study.findings, study.view)],
@@ -130,5 +135,5 @@ def _header(study: Study, name: str) -> dict[str, str]:
     }
 
 
-write = partial(manifest.write, "rsna", _write_study, _tables)
+write = partial(manifest.write, "rsna", _write_study, _tables, version=DEMO.version)
 """Write `studies` studies at `size` px into `out`, as `manifest.write` says."""

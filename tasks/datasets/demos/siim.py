@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from tasks.datasets._rle import encode_rle
+from tasks.datasets.demos.lists import Member, write_lists
+from tasks.datasets.siim import Siim
 from tasks.demo.beam.render import render
 from tasks.demo.body.patient import RATES, Study, sample_patient
 from tasks.demo.reports import visits
@@ -18,7 +20,7 @@ from tasks.demo.writers import manifest
 from tasks.demo.writers.dicom import dicom_bytes, uids
 from tasks.demo.writers.ids import distinct
 
-STREAM = 1
+DEMO = Siim.demo
 TABLE = "train-rle.csv"
 HEADER = "ImageId, EncodedPixels"
 SIIM_RATES = {
@@ -37,6 +39,7 @@ def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, in
     rows = [row for study in written for row in study["rows"]]
     order = np.random.default_rng(seed).permutation(len(rows))
     manifest.write_table(out / TABLE, HEADER, [rows[n] for n in order])
+    write_lists(out, DEMO, [study["member"] for study in written], len(written))
     masks = [len(study["rows"]) for study in written]
     return {
         "images": len(written),
@@ -48,7 +51,7 @@ def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, in
 
 def study_of(seed: int, number: int) -> Study:
     """Return study `number`: about one in twenty is a second visit of the patient before it."""
-    return visits.study_of(seed, number, STREAM, SIIM_RATES)
+    return visits.study_of(seed, number, DEMO.stream, SIIM_RATES)
 
 
 def patient_names(seed: int, studies: int) -> tuple[str, ...]:
@@ -60,7 +63,7 @@ def _patient_name(seed: int, number: int, *attempt: int) -> str:
     """Return eight digits of a hash: of the patient's own seed for the first thousand, as demos of
     the usual size have had, of the number for the others, which takes no drawing of patients."""
     if number < 1000 and not attempt:
-        rng = np.random.default_rng((seed, number, STREAM))
+        rng = DEMO.generator(seed, number)
         return manifest.digest("siim", seed, sample_patient(rng, number).seed)[:8]
     return manifest.digest("siim", seed, f"patient {number}", *attempt)[:8]
 
@@ -71,8 +74,9 @@ def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
     rendering = render(study, job.size)
     names = uids("siim", job.seed, number)
     path = job.out / "dicom-images-train" / names[0] / names[1] / f"{names[2]}.dcm"
+    first = study.patient.number
+    patient = patient_names(job.seed, job.studies)[first]
     if not path.is_file():
-        patient = patient_names(job.seed, job.studies)[study.patient.number]
         header = _header(job.seed, study, number, patient)
         pixels = (
             rendering.image
@@ -85,6 +89,7 @@ def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
     return {
         "rows": [f"{names[2]}, {code}" for code in codes or ["-1"]],
         "positive": bool(codes),
+        "member": Member(names[2], patient, first, int(bool(codes))),
         "truth": [manifest.truth(names[2], rendering, study.findings, study.view)],
     }
 
@@ -115,5 +120,5 @@ def _header(seed: int, study: Study, number: int, patient: str) -> Mapping[str, 
     }
 
 
-write = partial(manifest.write, "siim", _write_study, _tables)
+write = partial(manifest.write, "siim", _write_study, _tables, version=DEMO.version)
 """Write `studies` studies at `size` px into `out`, as `manifest.write` says."""

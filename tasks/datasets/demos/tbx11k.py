@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from tasks.datasets.tbx11k import FILES, TABLE, TYPES
+from tasks.datasets.demos.lists import Member, write_lists
+from tasks.datasets.tbx11k import FILES, TABLE, TYPES, Tbx11k
 from tasks.demo.beam.render import LEAST_SIDE, Box, render
 from tasks.demo.body.patient import PATHOLOGY, RATES, Finding, Study, sample_study
 from tasks.demo.writers import manifest
 from tasks.demo.writers.files import write_png
 
-STREAM = 15
+DEMO = Tbx11k.demo
 HEADER = "fname,image_height,image_width,source,bbox,target,tb_type,image_type"
 TB_SHARE = 0.2
 HEALTHY_SHARE = 0.35
@@ -27,6 +28,7 @@ def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, in
     """Write the tables; return their counts."""
     written.sort(key=lambda study: study["name"])
     manifest.write_table(out / TABLE, HEADER, [row for study in written for row in study["rows"]])
+    write_lists(out, DEMO, [study["member"] for study in written], len(written))
     kinds = [study["type"] for study in written]
     counts = {"images": len(written)} | {kind: kinds.count(kind) for kind in TYPES}
     counts["boxes"] = sum(len(study["rows"]) for study in written if study["type"] == TYPES[2])
@@ -36,7 +38,7 @@ def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, in
 def study_of(seed: int, number: int) -> Study:
     """Return study `number`: tuberculosis is an opacity of an upper lobe (never there without it);
     the others healthy or sick."""
-    rng = np.random.default_rng((seed, number, STREAM))
+    rng = DEMO.generator(seed, number)
     study = sample_study(rng, number, RATES)
     draw = rng.random()
     healthy = TB_SHARE <= draw < TB_SHARE + HEALTHY_SHARE
@@ -63,18 +65,24 @@ def _is_tuberculosis(finding: Finding) -> bool:
     return finding.name in ("consolidation", "nodule") and finding.location == "upper"
 
 
+def image_name(kind: str, number: int) -> str:
+    """Return the name of an image file: letters of its type, then its number."""
+    return f"{LETTERS[kind]}{number + 1:04d}.png"
+
+
 def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
     study = study_of(job.seed, number)
     rendering = render(study, job.size)
     boxes = _boxes(study, rendering.boxes)
     kind = _type_of(study, boxes)
-    name = f"{LETTERS[kind]}{number + 1:04d}.png"
+    name = image_name(kind, number)
     write_png(job.out / FILES / name, rendering.image)
     facts = f"{name},{job.size},{job.size},{'val' if number % 5 == 4 else 'train'}"
     tail = "tb,active_tb,tb" if boxes else f"no_tb,none,{kind}"
     return {
         "name": name,
         "type": kind,
+        "member": Member(name, name, number, int(bool(boxes))),
         "rows": [f'{facts},"{_text(box)}",{tail}' for box in boxes] or [f"{facts},none,{tail}"],
         "truth": [manifest.truth(name, rendering, study.findings, study.view)],
     }
@@ -113,5 +121,5 @@ def _text(box: Box) -> str:
     )
 
 
-write = partial(manifest.write, "tbx11k", _write_study, _tables)
+write = partial(manifest.write, "tbx11k", _write_study, _tables, version=DEMO.version)
 """Write `studies` images at `size` px into `out`, as `manifest.write` says."""

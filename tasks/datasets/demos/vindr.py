@@ -10,14 +10,23 @@ from typing import Any
 
 import numpy as np
 
-from tasks.datasets.vindr import BOXES, CORNERS, FINDINGS, LABELS, NO_FINDING, OTHERS, SPLITS
+from tasks.datasets.vindr import (
+    BOXES,
+    CORNERS,
+    FINDINGS,
+    LABELS,
+    NO_FINDING,
+    OTHERS,
+    SPLITS,
+    Vindr,
+)
 from tasks.demo.beam.render import LEAST_SIDE, Rendering, render
 from tasks.demo.body.patient import RATES, Finding, Study
 from tasks.demo.reports.visits import study_of
 from tasks.demo.writers import manifest
 from tasks.demo.writers.dicom import dicom_bytes, uids
 
-STREAM = 13
+DEMO = Vindr.demo
 CLASSES = (*FINDINGS, *OTHERS[:-1], NO_FINDING)
 READERS = 17
 MEANS = {
@@ -67,14 +76,19 @@ def image_name(seed: int, number: int) -> str:
     return manifest.digest("vindr", seed, number)[:32]
 
 
+def split_of(first: int, studies: int) -> str:
+    """Return the split of a patient, whose first study is number `first`: one in four tests."""
+    return DEMO.split_of(first, studies, "test" if first % 4 == 1 else "train")
+
+
 def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
     """Write one study's image; return its rows of the tables, one reading after another."""
-    study = study_of(job.seed, number, STREAM, RATES)
+    study = study_of(job.seed, number, DEMO.stream, RATES)
     rendering = render(study, job.size)
-    rng = np.random.default_rng((job.seed, number, STREAM, 1))
+    rng = DEMO.generator(job.seed, number, 1)
     left, right = (int(rng.integers(0, job.size // 12 + 1)) for _ in range(2))
     name = image_name(job.seed, number)
-    split = "test" if study.patient.number % 4 == 1 else "train"
+    split = split_of(study.patient.number, job.studies)
     path = job.out / split / f"{name}.dicom"
     if not path.is_file():
         manifest.write_bytes(
@@ -154,7 +168,7 @@ def _label_row(key: str, seen: Sequence[Mark]) -> str:
 
 def _dicom(image: np.ndarray, study: Study, key: tuple[int, int]) -> bytes:
     """Return a 12-bit DICOM file without a patient id; one in eight is MONOCHROME1."""
-    inverted = np.random.default_rng((*key, STREAM, 2)).random() < 1 / 8
+    inverted = DEMO.generator(*key, 2).random() < 1 / 8
     grey = image.astype(np.uint16) << (BITS - 8)
     top = np.uint16((1 << BITS) - 1)
     header = {
@@ -172,5 +186,5 @@ def _dicom(image: np.ndarray, study: Study, key: tuple[int, int]) -> bytes:
     )
 
 
-write = partial(manifest.write, "vindr", _write_study, _tables)
+write = partial(manifest.write, "vindr", _write_study, _tables, version=DEMO.version)
 """Write `studies` studies of `size` px height into `out`, as `manifest.write` says."""

@@ -9,15 +9,20 @@ from tasks.demo.writers import manifest
 
 
 @lru_cache(maxsize=16)
-def distinct(draw: Callable[..., str], key: tuple[object, ...], count: int) -> tuple[str, ...]:
-    """Return `count` names, `draw(*key, number)` for each number from 0.
+def distinct(
+    draw: Callable[..., str],
+    key: tuple[object, ...],
+    count: int,
+    not_free: frozenset[str] = frozenset(),
+) -> tuple[str, ...]:
+    """Return `count` names, `draw(*key, number)` for each number from 0, none of `not_free`.
 
     Short names are digits of a hash, so that two numbers may draw the same one: the later number
     then draws `draw(*key, number, attempt)` until one is free. A name depends on earlier numbers
     alone, so that a larger demo begins with the names of a smaller one.
     """
     names: list[str] = []
-    taken: set[str] = set()
+    taken = set(not_free)
     for number in range(count):
         name = draw(*key, number)
         attempt = 0

@@ -60,6 +60,7 @@ def write(
     seed: int,
     workers: int = 2,
     progress: Progress | None = None,
+    version: int = RENDERER_VERSION,
 ) -> None:
     """Write a demo; the same seed gives the same bytes, whatever the number of workers. `study`
     must be picklable.
@@ -67,7 +68,8 @@ def write(
     Killed, it goes on where it stopped. Raise SettingError for an impossible size or count,
     DataError where `out` holds something else.
     """
-    if not start(out, dataset, studies, size, seed):
+    settings = _settings(dataset, studies, size, seed, version)
+    if not start(out, settings):
         return
     written = run(
         partial(study, Job(out, size, seed, studies)),
@@ -78,7 +80,7 @@ def write(
     )
     counts = tables(out, written, seed)
     write_truth(out, [record for written_study in written for record in written_study["truth"]])
-    finish(out, dataset, studies=studies, size=size, seed=seed, counts=counts)
+    finish(out, settings, counts)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -105,18 +107,20 @@ def digest(*parts: object) -> str:
     return hashlib.sha256("/".join(map(str, parts)).encode()).hexdigest()
 
 
-def start(out: Path, dataset: str, studies: int, size: int, seed: int) -> bool:
-    """Return whether `out` must be written; False where exactly this demo stands there complete.
+def start(out: Path, asked: Mapping[str, Any]) -> bool:
+    """Return whether `out` must be written; False where exactly the demo `asked` for stands there
+    complete.
 
     Raise SettingError for an impossible size or count, DataError where `out` holds another demo or
     other files.
     """
+    studies = asked["studies"]
+    size = asked["size"]
     if not 1 <= studies <= MOST_STUDIES or size < SMALLEST:
         raise SettingError(
             f"a demo of {studies} studies at {size} px is not possible.",
             f"1 to {MOST_STUDIES} studies of at least {SMALLEST} px.",
         )
-    asked = _settings(dataset, studies, size, seed)
     path = out / MANIFEST
     begun = out / f".{MANIFEST}.begun"
     for file in (path, begun):
@@ -139,19 +143,17 @@ def start(out: Path, dataset: str, studies: int, size: int, seed: int) -> bool:
     return True
 
 
-def finish(
-    out: Path, dataset: str, *, studies: int, size: int, seed: int, counts: Mapping[str, int]
-) -> None:
+def finish(out: Path, settings: Mapping[str, Any], counts: Mapping[str, int]) -> None:
     """Write the manifest: from now on the folder is complete."""
-    record = {**_settings(dataset, studies, size, seed), "counts": dict(counts)}
+    record = {**settings, "counts": dict(counts)}
     write_bytes(out / MANIFEST, (json.dumps(record, indent=1) + "\n").encode())
     (out / f".{MANIFEST}.begun").unlink(missing_ok=True)
 
 
-def _settings(dataset: str, studies: int, size: int, seed: int) -> dict[str, Any]:
+def _settings(dataset: str, studies: int, size: int, seed: int, version: int) -> dict[str, Any]:
     return {
         "data_kind": "demo",
-        "renderer_version": RENDERER_VERSION,
+        "renderer_version": version,
         "dataset": dataset,
         "seed": seed,
         "studies": studies,

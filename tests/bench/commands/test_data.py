@@ -62,7 +62,7 @@ def test_wrong_counts_are_an_error_and_right_ones_are_not(
 ) -> None:
     assert verify_command(["siim"], data) == 2
     counts = {"images": 12, "positive images": 4, "rows": 14, "images with several masks": 2}
-    finish(data / "siim", "siim", studies=12, size=32, seed=0, counts=counts)
+    finish(data / "siim", {"dataset": "siim", "studies": 12}, counts)
     assert verify_command(["siim"], data) == 0
     (data / "siim" / "DEMO.json").write_text(json.dumps({"counts": {**counts, "rows": 15}}))
     assert verify_command(["siim"], data) == 2

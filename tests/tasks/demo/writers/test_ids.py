@@ -3,9 +3,26 @@ one."""
 
 from __future__ import annotations
 
+from types import ModuleType
+from typing import Any
+
 import pytest
 
-from tasks.datasets.demos import covidx, iu_xray, mimic_cxr, nih, object_cxr, rsna, siim, vindr
+from tasks.datasets.demos import (
+    chexpert,
+    covidx,
+    iu_xray,
+    mimic_cxr,
+    nih,
+    object_cxr,
+    rsna,
+    siim,
+    tbx11k,
+    vindr,
+)
+from tasks.datasets.tbx11k import TYPES
+from tasks.demo.body.patient import RATES, Study
+from tasks.demo.reports import visits
 from tasks.demo.writers import manifest
 from tasks.demo.writers.dicom import uids
 from tasks.demo.writers.ids import distinct
@@ -16,7 +33,6 @@ NAMES = {
     "studies of MIMIC-CXR": mimic_cxr.study_names,
     "images of MIMIC-CXR": lambda seed, n: [mimic_cxr.image_name(seed, i, "PA") for i in range(n)],
     "patients of SIIM": siim.patient_names,
-    "images of SIIM": lambda seed, n: [uids("siim", seed, i)[2] for i in range(n)],
     "patients of COVIDx": lambda seed, n: covidx.patient_names("covidx", seed, n),
     "images of COVIDx": lambda seed, n: covidx.image_names("covidx", seed, n),
     "patients of CXR-4": lambda seed, n: covidx.patient_names("covidx4", seed, n),
@@ -25,15 +41,44 @@ NAMES = {
     "images of VinDr-CXR": lambda seed, n: [vindr.image_name(seed, i) for i in range(n)],
     "studies of IU X-Ray": lambda seed, n: [iu_xray.study_name(seed, i) for i in range(n)],
     "images of Object-CXR": lambda seed, n: [object_cxr.image_name(seed, i) for i in range(n)],
-    "images of NIH": lambda seed, n: [nih.image_name(i + 1, 0) for i in range(n)],
+    "images of NIH": lambda seed, n: [nih.image_name(i // 2 + 1, i % 2) for i in range(n)],
+    "images of CheXpert": lambda seed, n: [
+        chexpert.image_name("train", i // 2, i % 2, "PA", 1) for i in range(n)
+    ],
+    "images of TBX11K": lambda seed, n: [tbx11k.image_name(TYPES[i % 3], i) for i in range(n)],
 }
-"""Those of CheXpert, its 5x200 and 8x200 sets and TBX11K are numbers."""
+"""Those of the 5x200 and 8x200 sets are CheXpert's."""
 
 
 @pytest.mark.parametrize("what", NAMES)
 def test_names_of_200000_studies_never_repeat(what: str) -> None:
     names = NAMES[what](1, MANY)
     assert len(names) >= MANY and len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("dataset", ["siim", "rsna", "vindr"])
+def test_uids_of_studies_series_and_images_never_repeat(dataset: str) -> None:
+    names = [
+        uid for seed in (0, 1) for number in range(30_000) for uid in uids(dataset, seed, number)
+    ]
+    assert len(set(names)) == len(names)
+    assert max(map(len, names)) <= 64, "DICOM allows no more"
+
+
+@pytest.mark.parametrize("module", [siim, rsna, nih, vindr, chexpert, mimic_cxr])
+def test_visits_of_one_patient_are_numbered(module: ModuleType) -> None:
+    """What is named by patient and visit (NIH, CheXpert, the ids in RSNA's mapping) is unique."""
+    studies = [study_of(module, number) for number in range(600)]
+    visits_of_patients = [(study.patient.number, study.order) for study in studies]
+    assert len(set(visits_of_patients)) == len(studies)
+    assert max(study.order for study in studies) == 1
+
+
+def study_of(module: Any, number: int) -> Study:
+    if module.study_of is not visits.study_of:
+        return module.study_of(0, number)
+    every = getattr(module, "EVERY", 20)
+    return visits.study_of(0, number, module.DEMO.stream, RATES, every)
 
 
 @pytest.mark.parametrize("what", NAMES)
