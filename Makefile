@@ -13,7 +13,7 @@ RUN_OPTIONS = $(if $(BACKBONES),--backbones $(BACKBONES)) $(if $(FRACTIONS),--fr
   $(if $(SEEDS),--seeds $(SEEDS)) $(if $(PROFILE),--profile $(PROFILE)) $(if $(PROTOCOL),--protocol $(PROTOCOL)) \
   $(if $(DATA),--data-root $(DATA)) $(if $(DEVICE),--device $(DEVICE)) $(ARGS)
 
-.PHONY: help setup setup-ops setup-dicom bench pretrain leaderboard data doctor test test-slow test-gpu lint perf ablation clean
+.PHONY: help setup setup-ops setup-dicom bench pretrain leaderboard data doctor test test-slow test-gpu lint perf demo-encoders ablation clean
 
 help:  ## list the targets
 	@echo "place-bench. Start: make setup && make bench TASK=siim_seg"
@@ -81,6 +81,10 @@ docs-settings: $(STAMP)  ## write docs/settings.md from the source
 perf: $(STAMP)  ## measure the performance table (perf/)
 	@echo "perf"
 	@$(BIN)/python -m perf $(ARGS)
+
+demo-encoders: $(STAMP)  ## make the demo encoders of the package again (hours; docs/demo.md)
+	@echo "demo-encoders"
+	@$(BIN)/python -m backbones.studies.demo_encoders $(ARGS)
 
 ablation: $(STAMP)  ## pre-train PLACE without each of its parts, on equal terms (hours; docs/methods.md)
 	@echo "ablation"

@@ -10,7 +10,7 @@ method(
     "place",
     network="backbones.place.model:PLACE",
     settings=PLACESettings,
-    demo={"vpoe_width": 128},
+    demo={"vpoe_width": 96},
     title="PLACE, independent re-implementation, trained here",
     citation=(
         "Wang et al., Improving medical visual representation learning with pathological-level "

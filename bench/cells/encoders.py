@@ -18,6 +18,7 @@ from bench.contracts import (
     FAMILIES,
     BackboneRequest,
     BackboneSpec,
+    GivesShipped,
     OnError,
     PairData,
     Profile,
@@ -138,16 +139,33 @@ def _check_recipe(spec: BackboneSpec, request: PretrainRequest) -> None:
 def resolve_encoder(
     request: PretrainRequest, progress: Progress, *, make: bool = True
 ) -> EncoderRef:
-    """Return the encoder a run uses: given, untrained, found in the cache, or (demo profile)
-    trained now; without `make` raise NotMadeError in place of training it."""
+    """Return the encoder a run uses: given, untrained, found in the cache, or in the demo profile
+    the one that comes with the package, where it has none trained now; without `make` raise
+    NotMadeError in place of training it."""
     spec = BACKBONES.get(request.method)
     if request.checkpoint:
         return _given(spec, request, request.checkpoint)
     if not spec.method:
         return _as_declared(spec, request)
-    if request.profile == "demo":
+    if request.profile != "demo":
+        return _described(_only_checkpoint(spec, request))
+    shipped = shipped_encoder(request)
+    if shipped is None:
         return train_encoder(request, progress, make=make)
-    return _described(_only_checkpoint(spec, request))
+    progress.say(
+        f"{spec.name}: the demo encoder that comes with place-bench, pre-trained on "
+        f"{shipped.pretrained_on}; --set pretrain.KEY=VALUE trains one of your own."
+    )
+    return shipped
+
+
+def shipped_encoder(request: PretrainRequest) -> EncoderRef | None:
+    """Return the encoder that comes with the package for this request; None where there is none
+    and it has to be trained."""
+    spec = BACKBONES.get(request.method)
+    trainer = trainer_of(spec)
+    folder = trainer.shipped(_recipe(spec, request)) if isinstance(trainer, GivesShipped) else None
+    return None if folder is None else _described(folder)
 
 
 def check_encoder(request: PretrainRequest) -> None:

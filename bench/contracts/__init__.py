@@ -44,7 +44,13 @@ from bench.contracts.datasets import (
     Subset,
     dataset,
 )
-from bench.contracts.pretraining import GivesSettings, MethodSpec, Recipe, Trainer
+from bench.contracts.pretraining import (
+    GivesSettings,
+    GivesShipped,
+    MethodSpec,
+    Recipe,
+    Trainer,
+)
 from bench.contracts.tasks import (
     KINDS,
     TASKS,
@@ -86,6 +92,7 @@ __all__ = [
     "GivesLocalSimilarity",
     "GivesObservations",
     "GivesSettings",
+    "GivesShipped",
     "ImageEncoder",
     "ImageTextEncoder",
     "InputSpec",

@@ -96,3 +96,14 @@ class GivesSettings(Protocol):
     def recipe_settings(self, recipe: Recipe) -> Any:
         """Return the frozen dataclass of the method's settings as resolved; reads no data."""
         ...
+
+
+@runtime_checkable
+class GivesShipped(Protocol):
+    """A trainer some of whose trainings come with the package, done: optional, asked for by
+    `isinstance`."""
+
+    def shipped(self, recipe: Recipe) -> Path | None:
+        """Return the folder of the checkpoint that stands for this recipe, or None where there is
+        none and it has to be trained; imports no torch."""
+        ...

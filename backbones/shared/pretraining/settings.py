@@ -115,7 +115,7 @@ DEMO: Mapping[str, Any] = {
     "amp": "off",
     "projection_hidden": 512,
     "text_model": None,
-    "text_layers": 3,
+    "text_layers": 2,
     "text_width": 128,
     "text_dropout": 0.0,
     "vocabulary": 2000,

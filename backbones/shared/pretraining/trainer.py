@@ -18,6 +18,7 @@ from backbones.shared.pretraining.keys import (
     recipe_settings,
 )
 from backbones.shared.pretraining.settings import MethodSettings
+from backbones.shared.pretraining.shipped import shipped
 from bench.contracts import BACKBONES, PairData, Progress, Recipe
 from bench.core.cards import CARD
 from bench.core.checkpoints import CURVE, VOCABULARY, WEIGHTS
@@ -35,6 +36,7 @@ __all__ = [
     "pretrain",
     "pretrain_image_size",
     "recipe_settings",
+    "shipped",
 ]
 
 
