@@ -109,8 +109,17 @@ def _kept_row(checkpoint: Checkpoint) -> Mapping[str, float]:
 
 def table(home: Path) -> str:
     """Return the page of the demo encoders in a folder, in Markdown."""
-    heads = ("method", "architecture", "size", "training pairs", "learning rate (tried: rank)")
-    heads += ("epochs, kept", "rank", "recall_5", "sha256 of the weights")
+    heads = (
+        "method",
+        "architecture",
+        "size",
+        "training pairs",
+        "learning rate (tried: rank)",
+        "epochs, kept",
+        "rank",
+        "recall_5",
+        "sha256 of the weights",
+    )
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     checkpoints = [Checkpoint.open(card.parent) for card in sorted(home.glob("*/card.json"))]
     lines += ["| " + " | ".join(_row(checkpoint)) + " |" for checkpoint in checkpoints]
