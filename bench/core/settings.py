@@ -287,7 +287,7 @@ def _parse(key: str, text: str, hint: Any) -> Any:
         if text.lower() in ("none", "") and type(None) in arguments:
             return None
         members = [member for member in arguments if member is not type(None)]
-        return _parse(key, text, members[0])
+        return _parse_union(key, text, members)
     if origin is typing.Literal:
         return _choice(key, text, arguments)
     if origin is tuple:
@@ -299,6 +299,18 @@ def _parse(key: str, text: str, hint: Any) -> Any:
         return hint(text)
     except (TypeError, ValueError) as error:
         raise _wrong_type(key, text, hint) from error
+
+
+def _parse_union(key: str, text: str, hints: Sequence[Any]) -> Any:
+    """Return the text as the first of several types that it is one of; raise the fault of the first
+    where it is of none."""
+    faults = []
+    for hint in hints:
+        try:
+            return _parse(key, text, hint)
+        except SettingError as error:
+            faults.append(error)
+    raise faults[0]
 
 
 def _choice(key: str, text: str, options: tuple[Any, ...]) -> Any:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -38,6 +38,35 @@ PART = 4096
 VERSION = 1
 TOKENS_PART = 256
 """Images per file where each has many tokens."""
+
+
+@dataclass(frozen=True)
+class Views:
+    """Several views of each image (crops, a mirror image) whose embeddings are kept.
+
+    `draw(image, image_id)` returns the `count` views of one image: uint8 [S, S] -> squares [s, s],
+    each of its own side. It depends on nothing else than these two and `facts`, which stand in the
+    key.
+    """
+
+    name: str
+    count: int
+    draw: Callable[[np.ndarray, str], Sequence[np.ndarray]]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def inputs(
+        self, images: np.ndarray, ids: Sequence[str], spec: InputSpec, device: str
+    ) -> torch.Tensor:
+        """Return the views of images [n, S, S] as an encoder wants them, [n * count, channels,
+        size, size]. A view has no padding to be left out."""
+        import torch
+
+        plain = replace(spec, fit="letterbox")
+        drawn = [
+            view for image, name in zip(images, ids, strict=True) for view in self.draw(image, name)
+        ]
+        copies = [np.array(view)[None] for view in drawn]
+        return torch.cat([to_input(copy, plain, device) for copy in copies])
 
 
 def to_input(images: np.ndarray, spec: InputSpec, device: str = "cpu") -> torch.Tensor:
@@ -184,6 +213,15 @@ class FeatureCache:
         ids = subset.index["image_id"].astype(str).to_numpy()
         return Tokens(self._filled_store(subset, what), ids)
 
+    def views(self, subset: Subset, views: Views) -> Tokens:
+        """Return the embeddings of the views of every row of `subset`: `[rows]` is [n, count, d],
+        read from disk where they are asked for. Only where the encoder has a text side."""
+        if not len(subset) or not self.context.data_key:
+            encoded = self._encode(subset, np.arange(len(subset)), views)
+            return Tokens(encoded, None)
+        ids = subset.index["image_id"].astype(str).to_numpy()
+        return Tokens(self._filled_store(subset, views), ids)
+
     def get(self, subset: Subset, what: What) -> np.ndarray:
         """Return the features of every row of `subset`; only images not seen before are read."""
         if not len(subset):
@@ -194,7 +232,7 @@ class FeatureCache:
         ids = subset.index["image_id"].astype(str).tolist()
         return self._filled_store(subset, what).read(ids)
 
-    def _filled_store(self, subset: Subset, what: What) -> FeatureStore:
+    def _filled_store(self, subset: Subset, what: What | Views) -> FeatureStore:
         """Return the store that holds every row of `subset`, filled where something was missing."""
         ids = subset.index["image_id"].astype(str).tolist()
         folder = self._folder(subset, what)
@@ -210,11 +248,11 @@ class FeatureCache:
                 self._fill(store, subset, ids, what)
         return store
 
-    def _folder(self, subset: Subset, what: What) -> Path:
+    def _folder(self, subset: Subset, what: What | Views) -> Path:
         facts: dict[str, Any] = {
             "weights": weights_hash(self.backbone.module),
             "encoder": self.context.encoder_key,
-            "what": what,
+            "what": {what.name: dict(what.facts)} if isinstance(what, Views) else what,
             "input": asdict(self.backbone.input),
             "size": subset.image_store.shape[-1],
             "data": self.context.data_key,
@@ -229,20 +267,29 @@ class FeatureCache:
         """Return the arithmetic the encoder runs in."""
         return "bf16" if self.context.device.startswith("cuda") else "fp32"
 
-    def _fill(self, store: FeatureStore, subset: Subset, ids: list[str], what: What) -> None:
+    def _fill(
+        self, store: FeatureStore, subset: Subset, ids: list[str], what: What | Views
+    ) -> None:
         """Encode what `store` lacks of the images `ids` of `subset`, a file at a time."""
         first_row = {image: row for row, image in reversed(list(enumerate(ids)))}
         missing = np.array(sorted({first_row[image] for image in store.missing(ids)}), np.int64)
         size = PART if what in ("pooled", "embedding") else TOKENS_PART
+        if isinstance(what, Views) and len(missing):
+            self.context.progress.say(
+                f"{self.backbone.name}: {what.count} views of each of {len(missing)} images are "
+                f"encoded, {what.count} times the work of the images themselves."
+            )
         for start in range(0, len(missing), size):
             rows = missing[start : start + size]
             store.add([ids[row] for row in rows], self._encode(subset, rows, what))
 
-    def _encode(self, subset: Subset, rows: np.ndarray, what: What) -> np.ndarray:
+    def _encode(self, subset: Subset, rows: np.ndarray, what: What | Views) -> np.ndarray:
         """Return half-precision features of `rows`, float16 [n, ...]."""
         return np.concatenate(list(self._batches(subset, rows, what)))
 
-    def _batches(self, subset: Subset, rows: np.ndarray, what: What) -> Iterator[np.ndarray]:
+    def _batches(
+        self, subset: Subset, rows: np.ndarray, what: What | Views
+    ) -> Iterator[np.ndarray]:
         """Yield half-precision features of `rows`, a batch at a time."""
         import torch
 
@@ -251,19 +298,29 @@ class FeatureCache:
         module.eval()
         cuda = self.precision == "bf16"
         title = f"features of {self.backbone.name}"
+        size = max(1, BATCH // what.count) if isinstance(what, Views) else BATCH
         with self.context.progress.track(title, total=len(rows)) as advance, torch.inference_mode():
-            for start in range(0, len(rows), BATCH):
-                batch = rows[start : start + BATCH]
-                images = subset.images(np.resize(batch, BATCH))
-                pixels = to_input(images, self.backbone.input, self.context.device)
+            for start in range(0, len(rows), size):
+                batch = rows[start : start + size]
+                pixels = self._pixels(subset, np.resize(batch, size), what)
                 with torch.autocast("cuda", torch.bfloat16, enabled=cuda):
                     features = _read(self.backbone, pixels, what)
                 yield _half(features[: len(batch)].float().cpu().numpy(), self.backbone)
                 advance(len(batch))
         module.train(training)
 
+    def _pixels(self, subset: Subset, rows: np.ndarray, what: What | Views) -> torch.Tensor:
+        images = subset.images(rows)
+        spec = self.backbone.input
+        if not isinstance(what, Views):
+            return to_input(images, spec, self.context.device)
+        ids = subset.index["image_id"].astype(str).to_numpy()[rows]
+        return what.inputs(images, ids.tolist(), spec, self.context.device)
 
-def _read(backbone: Backbone, pixels: torch.Tensor, what: What) -> torch.Tensor:
+
+def _read(backbone: Backbone, pixels: torch.Tensor, what: What | Views) -> torch.Tensor:
+    if isinstance(what, Views):
+        return _read(backbone, pixels, "embedding").unflatten(0, (-1, what.count))
     if what == "embedding":
         if not has_text_side(backbone):
             raise NotApplicableError(

@@ -71,15 +71,25 @@ def similarity_matrix(
 def _cosines(
     backbone: ImageTextEncoder, subset: Subset, texts: Sequence[str], context: CellContext
 ) -> np.ndarray:
+    images = FeatureCache(backbone, context).embeddings(subset).astype(np.float64)
+    return cosines(images, text_embeddings(backbone, texts))
+
+
+def cosines(images: np.ndarray, texts: np.ndarray) -> np.ndarray:
+    """Return the cosines [n, T], float32, of unit vectors [n, d] and [T, d] (float64)."""
+    return (images @ texts.T).astype(np.float32)
+
+
+def text_embeddings(backbone: ImageTextEncoder, texts: Sequence[str]) -> np.ndarray:
+    """Return the embeddings of texts, float64 [T, d], a block at a time."""
     import torch
 
-    images = FeatureCache(backbone, context).embeddings(subset).astype(np.float64)
     with torch.inference_mode():
         blocks = []
         for start in range(0, len(texts), TEXTS):
             block = backbone.embed_texts(list(texts[start : start + TEXTS]))
             blocks.append(block.double().cpu().numpy())
-    return (images @ np.concatenate(blocks).T).astype(np.float32)
+    return np.concatenate(blocks)
 
 
 def _score(backbone: ImageTextEncoder, which: str) -> Score:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from bench.contracts import Backbone, CellContext, ImageTextEncoder, Predictions, Subset
-from bench.core.errors import DataError
+from bench.core.errors import DataError, PlaceBenchError
 from bench.core.hashing import digest
-from bench.encoding.similarity import need_text_side, similarity_matrix
+from bench.encoding.similarity import need_text_side
 from bench.metrics.decision import log_softmax
 from tasks.labelling import readout
-from tasks.labelling.targets import labelled
+from tasks.labelling.targets import Labelled, labelled
+from tasks.zero_shot.inference import INFERENCES
 from tasks.zero_shot.prompt_file import draw, read_prompt_sets
 from tasks.zero_shot.prompts import ClassPrompts, build
 from tasks.zero_shot.settings import ZeroShotSettings
@@ -30,6 +32,8 @@ class ZeroShot:
     prompts: tuple[ClassPrompts, ...]
     readout: readout.Readout
     facts: Mapping[str, Any]
+    settings: ZeroShotSettings
+    """Those of the cell, with what the inference strategy chose on validation."""
 
 
 def fit(backbone: Backbone, train: Subset, val: Subset, context: CellContext) -> ZeroShot:
@@ -41,17 +45,42 @@ def fit(backbone: Backbone, train: Subset, val: Subset, context: CellContext) ->
     facts: dict[str, Any] = {
         "prompts": sum(len(prompt.positive) + len(prompt.negative) for prompt in prompts)
     }
-    if not len(val):
+    validation = labelled(val, settings, "validation") if len(val) else None
+    settings, chosen = _chosen(encoder, prompts, validation, context)
+    facts |= chosen
+    context = dataclasses.replace(context, settings=settings)
+    if validation is None:
         unread = settings.labels if settings.mode != "multiclass" else ()
         chosen_readout = readout.Readout((1.0,) * len(prompts), (0.0,) * len(prompts), unread)
     else:
-        validation = labelled(val, settings, "validation")
         chosen_readout = readout.choose(
             class_scores(encoder, prompts, validation.subset, context), validation.values, settings
         )
     return ZeroShot(
-        encoder, prompts, chosen_readout, {**facts, **chosen_readout.facts(settings.labels)}
+        encoder,
+        prompts,
+        chosen_readout,
+        {**facts, **chosen_readout.facts(settings.labels)},
+        settings,
     )
+
+
+def _chosen(
+    encoder: ImageTextEncoder,
+    prompts: tuple[ClassPrompts, ...],
+    validation: Labelled | None,
+    context: CellContext,
+) -> tuple[ZeroShotSettings, dict[str, Any]]:
+    """Return the settings with what the inference strategy chooses on validation, and that as
+    facts."""
+    before: ZeroShotSettings = context.settings
+    choose = INFERENCES.get(before.inference).choose
+    if choose is None:
+        return before, {}
+    after: ZeroShotSettings = choose(encoder, prompts, validation, context)
+    values = dataclasses.asdict(before)
+    changed = {k: v for k, v in dataclasses.asdict(after).items() if v != values[k]}
+    return after, changed
 
 
 def _prompts(settings: ZeroShotSettings, seed: int) -> tuple[ClassPrompts, ...]:
@@ -73,7 +102,8 @@ def _prompts(settings: ZeroShotSettings, seed: int) -> tuple[ClassPrompts, ...]:
 
 def predict(classifier: ZeroShot, test: Subset, context: CellContext) -> Predictions:
     """Return the table of `bench.metrics.classification` for the wanted views of `test`."""
-    settings: ZeroShotSettings = context.settings
+    settings = classifier.settings
+    context = dataclasses.replace(context, settings=settings)
     labelled_test = labelled(test, settings, "test")
     scores = class_scores(classifier.backbone, classifier.prompts, labelled_test.subset, context)
     table = readout.table(
@@ -96,33 +126,16 @@ def class_scores(
     """Return one score per image and class [n, C]: logits, or log probabilities of exclusive
     classes."""
     settings: ZeroShotSettings = context.settings
-    texts = list(
-        dict.fromkeys(text for prompt in prompts for text in (*prompt.positive, *prompt.negative))
-    )
-    column_of = {text: column for column, text in enumerate(texts)}
-    similar = similarity_matrix(backbone, subset, texts, settings.similarity, context).astype(
-        np.float64
-    )
-    scores = np.stack(
-        [_score(similar, prompt, column_of, settings.aggregate) for prompt in prompts], axis=1
-    )
+    inference = INFERENCES.get(settings.inference)
+    scores = np.asarray(inference.scores(backbone, prompts, subset, context))
+    if scores.shape != (len(subset), len(prompts)):
+        raise PlaceBenchError(
+            f"inference strategy '{settings.inference}' gives scores of shape {scores.shape} for "
+            f"{len(subset)} images and {len(prompts)} classes.",
+            f"It must return [{len(subset)}, {len(prompts)}].",
+        )
     if settings.normalise_per_class and len(scores) > 1:
         spread = scores.std(axis=0)
         scores = (scores - scores.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
     scores = settings.scale * scores
     return log_softmax(scores) if settings.mode == "multiclass" else scores
-
-
-def _score(
-    similar: np.ndarray, prompts: ClassPrompts, column_of: Mapping[str, int], aggregate: str
-) -> np.ndarray:
-    def score_of(texts: tuple[str, ...]) -> np.ndarray:
-        """Return the mean or highest similarity [n] of images with some prompts."""
-        columns = similar[:, [column_of[text] for text in texts]]
-        return columns.mean(axis=1) if aggregate == "mean" else columns.max(axis=1)
-
-    return (
-        score_of(prompts.positive) - score_of(prompts.negative)
-        if prompts.negative
-        else score_of(prompts.positive)
-    )

@@ -11,7 +11,15 @@ from typing import Literal
 from bench.contracts import Profile, TaskSpec
 from bench.core.errors import SettingError, UnknownNameError
 from bench.core.registry import suggest
-from bench.core.settings import CheckedSettings, Count, Scale, Seed, Side, override
+from bench.core.settings import (
+    CheckedSettings,
+    Count,
+    Scale,
+    Seed,
+    Side,
+    later,
+    override,
+)
 from tasks.labelling.policies import expand_policies, task_values
 from tasks.labelling.settings import Mode, Strict, Threshold
 
@@ -79,6 +87,9 @@ class ZeroShotSettings(CheckedSettings):
     calibration: Literal["temperature", "none"] = "temperature"
     """Whether scores are divided by a temperature fitted on validation (Guo et al. 2017) before
     they are called probabilities; ranking and decisions stay the same."""
+    inference: str = later("whole")
+    """How an image is looked at: whole, or multi_resolution, which encodes random crops beside it
+    and has settings of its own (docs/zero_shot.md); a plug-in may add strategies."""
     subgroups: bool = True
     """Whether metrics are also given by sex, age band, view and scanner, where the dataset has
     them."""
@@ -135,7 +146,7 @@ def resolve(
         raise UnknownNameError(
             f"unknown protocol '{protocol}' of zero_shot.", suggest(protocol, PRESETS)
         )
-    preset = PRESETS[protocol](ZeroShotSettings(**task_values(task)))
+    preset = PRESETS[protocol](_settings_of(overrides)(**task_values(task)))
     if profile == "demo":
         preset = dataclasses.replace(preset, image_size=144)
     settings = override(preset, overrides)
@@ -144,6 +155,25 @@ def resolve(
         uncertain=expand_policies(settings.uncertain, settings.labels),
         prompt_hash=_prompt_hash(settings),
     )
+
+
+def _settings_of(overrides: Mapping[str, str]) -> type[ZeroShotSettings]:
+    """Return the settings of the inference strategy; raise UnknownNameError where there is none of
+    that name, and SettingError for a setting that another one has."""
+    from tasks.zero_shot.inference import INFERENCES
+
+    chosen = overrides.get("inference", "whole")
+    settings = INFERENCES.get(chosen).settings
+    names = {field.name for field in dataclasses.fields(settings)}
+    for name, other in INFERENCES.items():
+        theirs = {field.name for field in dataclasses.fields(other.settings)}
+        foreign = [key for key in overrides if key in theirs - names]
+        if foreign:
+            raise SettingError(
+                f"setting '{foreign[0]}' is one of inference={name}, and inference is {chosen}.",
+                f"Add inference={name}, or leave {foreign[0]} out.",
+            )
+    return settings
 
 
 def _prompt_hash(settings: ZeroShotSettings) -> str:
