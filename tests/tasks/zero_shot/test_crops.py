@@ -23,7 +23,7 @@ from tests.tasks.fakes import Encoder, Said, context, subset, task
 
 KIND = ZeroShotKind()
 PARITY = Path(__file__).parents[2] / "parity" / "mr_phe" / "hybrid.pt"
-CROPS = {"inference": "multi_resolution", "scales": "0.5,1", "crops": "3"}
+CROPS: dict[str, Any] = {"inference": "multi_resolution", "scales": "0.5,1", "crops": "3"}
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +52,7 @@ def cell(folder: Path, settings: Any, **facts: Any) -> CellContext:
 
 def run(
     folder: Path, encoder: Encoder | None = None, *, val: int = 80, said: Said | None = None,
-    **changes: str,
+    **changes: Any,
 ) -> Predictions:  # fmt: skip
     progress = {"progress": said} if said else {}
     of_cell = cell(folder, settings_of(**changes), **progress)
