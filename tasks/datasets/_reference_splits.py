@@ -91,10 +91,10 @@ def _joined(train: pd.DataFrame, val: pd.DataFrame, test: pd.DataFrame) -> pd.Da
 
 def stratified_validation(index: pd.DataFrame, label: str) -> pd.DataFrame:
     """Return BenchX's split of a dataset with an official test: as many of train as test has are
-    val, stratified on `label`; where test is larger than train (a demo), half of train."""
+    val, stratified on `label`; where that is more than half of train (a demo), a third of it."""
     rows = index.sort_values("image_id")
     official, test = (rows[rows["split"] == name] for name in ("train", "test"))
-    held_out = min(len(test), len(official) // 2)
+    held_out = len(test) if 2 * len(test) <= len(official) else len(official) // 3
     train, val = _halves(official, held_out, 42, label)
     return _joined(train, val, test)
 

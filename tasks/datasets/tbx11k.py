@@ -53,7 +53,7 @@ class Tbx11k(Rendered):
     mask_classes = ("tuberculosis",)
     box_classes = ("tuberculosis",)
     label_names = ("Tuberculosis",)
-    demo = Demo(stream=15, as_original=400, more_test=370, changes=1)
+    demo = Demo(stream=15, as_original=400, more_test=375, changes=1)
     demo_studies = demo.studies
 
     def index(self, root: Path) -> pd.DataFrame:

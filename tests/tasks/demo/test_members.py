@@ -339,4 +339,4 @@ def test_benchx_splits_a_demo_whose_test_is_larger_than_its_train() -> None:
     index = pd.DataFrame(rows, columns=["image_id", "split", "any_finding"])
     split = vindr_dataset.Vindr().reference_split(index, "benchx", 0)
     assert split is not None
-    assert split["split"].value_counts().to_dict() == {"test": 50, "train": 15, "val": 15}
+    assert split["split"].value_counts().to_dict() == {"test": 50, "train": 20, "val": 10}
