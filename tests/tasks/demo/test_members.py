@@ -38,6 +38,7 @@ from tasks.datasets.demos import (
     vindr,
 )
 from tasks.datasets.demos.lists import Member, list_splits
+from tasks.demo import RENDERER_VERSION
 from tasks.demo.beam.render import render
 from tasks.demo.body.patient import Patient, Study
 from tasks.demo.members import Demo
@@ -227,6 +228,16 @@ def test_no_two_demos_and_no_two_seeds_show_the_same_patient(
             demo = f"{name} {seed}"
             for study in studies_of(name, seed, range(60)):
                 assert where.setdefault(_person(study.patient), demo) == demo
+
+
+@pytest.mark.parametrize("name", RENDERED)
+def test_a_demo_states_the_version_that_its_folder_is_named_by(
+    name: str, studies_of: Callable[..., Iterator[Study]], tmp_path: Path
+) -> None:
+    assert not list(studies_of(name, 0, range(0)))
+    card = json.loads((tmp_path / f"{name}-0" / manifest.MANIFEST).read_text())
+    assert card["renderer_version"] == RENDERED[name].demo_version()
+    assert card["renderer_version"] == RENDERER_VERSION + (name != "mimic_cxr")
 
 
 def test_the_streams_of_all_demos_differ() -> None:
