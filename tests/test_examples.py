@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.commands import place_bench
+from tests.support.commands import BARE, place_bench
 from tests.support.pairs import TINY
 from tests.tasks.datasets.fakes import write_mimic, write_siim
 
@@ -46,7 +46,17 @@ def results(folder: Path) -> dict[str, dict[str, Any]]:
 def test_a_dataset_in_one_file_is_checked_run_and_ranked(hospital: Path, tmp_path: Path) -> None:
     plugin = ("--plugin", str(EXAMPLES / "dataset.py"))
     root = ("--data-root", str(hospital))
-    words = (*plugin, "run", "hospital_cls", "--backbones", "random", "--fractions", "1.0", *root)
+    words = (
+        *plugin,
+        "run",
+        "hospital_cls",
+        "--backbones",
+        "random",
+        "--fractions",
+        "1.0",
+        *root,
+        *BARE,
+    )
     place_bench(*words, cwd=tmp_path)
     record = results(tmp_path)["hospital_cls"]
     assert record["data_kind"] == "real" and record["metric:auroc"] > 0.9
@@ -61,7 +71,7 @@ def test_a_head_in_one_file_shares_data_and_metrics_of_its_kind(tmp_path: Path) 
     (tmp_path / "data" / "siim").mkdir(parents=True)
     write_siim(tmp_path / "data" / "siim", images=36)
     words = ("run", "siim_centre", "siim_cls", "--backbones", "random", "--fractions", "1.0")
-    root = ("--data-root", str(tmp_path / "data"))
+    root = ("--data-root", str(tmp_path / "data"), *BARE)
     place_bench("--plugin", str(EXAMPLES / "head.py"), *words, *root, cwd=tmp_path)
     centre, probe = (results(tmp_path)[task] for task in ("siim_centre", "siim_cls"))
     assert centre["fit:head"] == "nearest_centre" and probe["fit:head"] == "logistic"
@@ -84,7 +94,7 @@ def test_an_encoder_of_timm_in_one_file_reads_a_checkpoint_and_is_ranked(
     ]
     words = ("run", "hospital_cls", "--backbones", "my_resnet", "--fractions", "1.0")
     given = ("--checkpoint", f"my_resnet={weights}", "--data-root", str(hospital))
-    place_bench(*plugins, *words, *given, cwd=tmp_path)
+    place_bench(*plugins, *words, *given, *BARE, cwd=tmp_path)
     record = results(tmp_path)["hospital_cls"]
     assert record["encoder:architecture"] == "resnet18" and record["hash:checkpoint"]
     assert record["metric:auroc"] > 0.9

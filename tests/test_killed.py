@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.support.commands import place_bench
+from tests.support.commands import BARE, place_bench
 
 STRANGER = str(Path(__file__).parents[1] / "docs" / "examples" / "stranger.py")
 PATIENCE = 200.0
@@ -90,7 +90,7 @@ def test_cache_build_and_segmentation(many_images: Path, tmp_path: Path) -> None
         "--data-root",
         str(many_images),
     ]
-    words += ["--set", "epochs=3", "--set", "steps_per_epoch=6", "--device", "cpu"]
+    words += ["--set", "epochs=3", "--set", "steps_per_epoch=6", "--device", "cpu", *BARE]
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     whole.mkdir()
     broken.mkdir()

@@ -19,7 +19,7 @@ from bench.core.errors import DataError
 from bench.core.progress import Silent
 from bench.core.registry import load_plugin
 from bench.encoding.features import FeatureCache
-from tests.support.commands import place_bench
+from tests.support.commands import BARE, place_bench
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "docs" / "examples" / "points.py"
@@ -90,7 +90,7 @@ def test_a_new_annotation_runs_and_its_metric_is_right(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ["--plugin", str(EXAMPLE), "run", "apex_point", "--backbones", "random"]
-    words += ["--data-root", str(data), "--fractions", "1.0", "--set", f"image_size={SIZE}"]
+    words += ["--data-root", str(data), "--fractions", "1.0", "--set", f"image_size={SIZE}", *BARE]
     first = place_bench(*words, cwd=tmp_path)
     assert "1 cell(s) run" in first.stderr
     [record] = map(json.loads, (tmp_path / "results" / "results.jsonl").read_text().splitlines())

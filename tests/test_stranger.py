@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tests.support.commands import place_bench
+from tests.support.commands import BARE, place_bench
 from tests.support.example_plugin import EXAMPLE
 
 
@@ -18,6 +18,7 @@ def test_plugin_file_runs_and_is_not_run_twice(example_data: Path, tmp_path: Pat
         "stranger_seg",
         "--backbones",
         "stranger_net",
+        *BARE,
         "--data-root",
         str(example_data),
         "--set",
@@ -55,6 +56,7 @@ def test_a_mask_of_another_size_stops_the_run_and_can_be_left_out(
         "stranger_seg",
         "--backbones",
         "stranger_net",
+        *BARE,
         "--data-root",
         str(example_data),
         "--set",
@@ -79,7 +81,7 @@ def test_entry_point_is_found(tmp_path: Path) -> None:
 
 def test_a_dry_run_says_which_cells_have_a_result(example_data: Path, tmp_path: Path) -> None:
     words = ["--plugin", str(EXAMPLE), "run", "stranger_seg", "--backbones", "stranger_net"]
-    words += ["--data-root", str(example_data), "--set", "epochs=1"]
+    words += ["--data-root", str(example_data), "--set", "epochs=1", *BARE]
     before = place_bench(*words, "--dry-run", cwd=tmp_path).stdout
     assert f"real data: {example_data / 'stranger'}" in " ".join(before.split())
     assert "its images are decoded first" in before and "2 cells (would run: 2)" in before

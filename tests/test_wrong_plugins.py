@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.commands import BARE
 from tests.support.plugins import RIGHT, Plugin, plugin
 
 __all__ = ["plugin"]
-RUN = ("--data-root", "data", "--results", "results")
+RUN = ("--data-root", "data", "--results", "results", *BARE)
 
 
 def refused(plugin: Plugin, message: str, *words: str) -> str:

@@ -50,7 +50,8 @@ def require_weights(request: BackboneRequest) -> Path:
     if name not in HUB:
         raise MissingDependencyError(
             f"there are no ImageNet weights for '{name}'.",
-            f"Choose one of {', '.join(sorted(HUB))}, e.g. with --profile paper.",
+            f"Choose one of {', '.join(sorted(HUB))}, e.g. with --profile paper, or the encoder "
+            "imagenet_lite.",
         )
     raise MissingDependencyError(
         f"ImageNet weights of '{name}' are not on this machine.",

@@ -18,6 +18,7 @@ from bench.contracts import Backbone, BackboneRequest, backbone, images_only
     check=partial(no_settings, "random"),
     why_no_text=images_only,
     seeded=True,
+    frame="floor",
     default=True,
 )
 def build(request: BackboneRequest) -> Backbone:

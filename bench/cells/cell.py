@@ -22,8 +22,10 @@ class Cell:
     `settings` are the resolved settings of the head (flat dict); the three hashes are of the pixels
     and labels read, of who is in which split, and of the encoder's weights ("" for an encoder made
     from its seed). `threads` is the number of threads a head is trained with, None where nothing is
-    trained. `backbone` is the identity of the encoder (`bench.core.naming`), `label` its name for
-    people and `source` the name it was asked for by, paths included; these two decide no number.
+    trained. `recipe` are the settings that only this row of a table has, because its encoder is
+    trained with the head; None for all others. `backbone` is the identity of the encoder
+    (`bench.core.naming`), `label` its name for people and `source` the name it was asked for by,
+    paths included; these two decide no number.
     """
 
     task: str
@@ -45,13 +47,15 @@ class Cell:
     threads: int | None = None
     label: str = ""
     source: str = ""
+    recipe: Mapping[str, Any] | None = None
 
     @property
     def key(self) -> str:
         """Return 16 hex digits that are equal for equal cells only."""
         facts = dataclasses.asdict(self)
-        if self.threads is None:
-            del facts["threads"]
+        for name in ("threads", "recipe"):
+            if facts[name] is None:
+                del facts[name]
         for name in NAMES:
             del facts[name]
         return digest(facts)

@@ -355,8 +355,9 @@ def _only_checkpoint(spec: BackboneSpec, request: PretrainRequest) -> Path:
 def _as_declared(spec: BackboneSpec, request: PretrainRequest) -> EncoderRef:
     build_request = _build_request(request)
     content = _weights_digest(spec, build_request)  # first: it may fetch what says the architecture
-    untrained = spec.seeded or bool(spec.baseline)
-    return EncoderRef(spec.architecture(build_request), None, content, untrained=untrained)
+    blind = spec.seeded or bool(spec.baseline) or spec.frame == "outsider"
+    architecture = spec.architecture(build_request)
+    return EncoderRef(architecture, None, content, spec.pretrained_on, untrained=blind)
 
 
 def _build_request(request: PretrainRequest) -> BackboneRequest:

@@ -4,11 +4,12 @@ Imports no torch."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.cells.cell import Cell
+from bench.cells.frame import ceilings, end_to_end_settings, framing, recipe_of
 from bench.contracts import (
     BACKBONES,
     DATASETS,
@@ -41,9 +42,17 @@ if TYPE_CHECKING:
     from bench.data.split_lists import SplitLists
 
 
+SEEDS = (0, 1, 2)
+"""Seeds of a run that names none: what trains a head has the noise of training in its interval."""
+
+
 @dataclass(frozen=True)
 class RunRequest:
-    """Everything `place-bench run` was asked for."""
+    """Everything `place-bench run` was asked for.
+
+    With `frame`, as the command has it, every table also has the rows that frame it
+    (`bench.cells.frame`).
+    """
 
     tasks: tuple[str, ...]
     backbones: tuple[str, ...] = ()
@@ -61,6 +70,7 @@ class RunRequest:
     on_error: OnError = "stop"
     force: bool = False
     allow_seen: bool = False
+    frame: bool = False
     workers: int = 2
     threads: int = field(default_factory=default_threads)
 
@@ -107,6 +117,8 @@ class TaskPlan:
     """Images whose very file also stands under another name in another split."""
     skipped_list: str = ""
     """Where, in the results folder, stands what was left out of the data; "" where nothing was."""
+    end_to_end: Any = None
+    """Settings of the row that trains its encoder too; None where the task has none."""
 
     def training_rows(self, fraction: float, protocol: str, seed: int) -> pd.DataFrame:
         """Return the training images of one label fraction: those of the user's list where there is
@@ -132,12 +144,13 @@ class TaskPlan:
 
 def check_request(request: RunRequest) -> None:
     """Raise on an unknown name, scope, fraction or protocol before any data is touched."""
+    scopes = ["backbone", "pretrain", *ceilings()]
     for key in request.settings:
         scope, dot, _ = key.partition(".")
-        if dot and scope not in ("backbone", "pretrain"):
+        if dot and scope not in scopes:
+            able = ", ".join(f"{name}.key=value" for name in scopes)
             raise SettingError(
-                f"unknown scope '{scope}' in --set {key}.",
-                "Use key=value, backbone.key=value or pretrain.key=value.",
+                f"unknown scope '{scope}' in --set {key}.", f"Use key=value, or one of {able}."
             )
     for fraction in request.fractions:
         if not 0 < fraction <= 1:
@@ -202,11 +215,34 @@ def backbone_names(request: RunRequest) -> list[str]:
     return list(request.backbones) or [name for name, spec in BACKBONES.items() if spec.default]
 
 
+def asked_of(name: str, request: RunRequest) -> RunRequest:
+    """Return what a run asks of one row: settings of encoders are for those that were named, not
+    for those that frame a table, and an outsider has its own architecture."""
+    if name in backbone_names(request):
+        return request
+    others = {
+        key: value
+        for key, value in request.settings.items()
+        if not key.startswith(("backbone.", "pretrain."))
+    }
+    has_one = BACKBONES.get(name).frame == "outsider"
+    architecture = "" if has_one else request.architecture
+    return replace(request, settings=others, architecture=architecture)
+
+
+def seeds_of(name: str, task: TaskSpec, request: RunRequest) -> tuple[int, ...]:
+    """Return the seeds of one row: the first alone where nothing depends on it, since nothing is
+    trained and the encoder is not made from it."""
+    varies = KINDS.get(task.kind).trained or BACKBONES.get(name).seeded
+    return request.seeds if varies else request.seeds[:1]
+
+
 def table_rows(task: TaskSpec, request: RunRequest) -> list[str]:
-    """Return the rows of a task's table: the encoders that it can have, then the kind's
-    baselines."""
+    """Return the rows of a task's table: the encoders that it can have, those that frame it, then
+    the kind's baselines."""
     baselines = [baseline_row(name) for name in KINDS.get(task.kind).baselines]
-    names = dict.fromkeys([*backbone_names(request), *baselines])
+    frame = framing() if request.frame else []
+    names = dict.fromkeys([*backbone_names(request), *frame, *baselines])
     return [name for name in names if _reason_against(name, task, request) is None]
 
 
@@ -218,14 +254,29 @@ def left_out(task: TaskSpec, request: RunRequest) -> list[str]:
 
 
 def check_rows(request: RunRequest) -> None:
-    """Raise NotApplicableError where no task of a request can have any of its rows."""
+    """Raise NotApplicableError where no task of a request can have any of its rows, and
+    SettingError for a setting of a row that none of them has."""
     tasks = [TASKS.get(name) for name in expand_tasks(request.tasks)]
-    if any(table_rows(task, request) for task in tasks):
+    _check_row_settings(tasks, request)
+    unframed = replace(request, frame=False)
+    if any(table_rows(task, unframed) for task in tasks):
         return
     for name in backbone_names(request):
         reason = _reason_against(name, tasks[0], request)
         if reason:
             raise reason
+
+
+def _check_row_settings(tasks: Sequence[TaskSpec], request: RunRequest) -> None:
+    scopes = {key.partition(".")[0] for key in request.settings}
+    changed = [name for name in ceilings() if name in scopes]
+    rows = {row for task in tasks for row in table_rows(task, request)} if changed else set()
+    for name in changed:
+        if name not in rows:
+            raise SettingError(
+                f"--set {name}.* changes nothing: no table of this run has the row '{name}'.",
+                "Leave it out.",
+            )
 
 
 def _reason_against(name: str, task: TaskSpec, request: RunRequest) -> NotApplicableError | None:
@@ -236,6 +287,12 @@ def _reason_against(name: str, task: TaskSpec, request: RunRequest) -> NotApplic
         return NotApplicableError(
             f"task '{task.name}' has no row {name}.", f"Its rows without an encoder: {rows}."
         )
+    if spec.frame == "ceiling":
+        try:
+            row_settings(task, request)
+        except NotApplicableError as error:
+            message = f"task '{task.name}' has no row {name}: {error.args[0]}"
+            return NotApplicableError(message, error.hint)
     lacking = spec.why_no_text(request.build_request(name)) if kind.compares_texts else ""
     if lacking:
         return NotApplicableError(
@@ -250,6 +307,23 @@ def head_settings(task: TaskSpec, request: RunRequest) -> Any:
     kind = KINDS.get(task.kind)
     changes = {**task.presets.get(request.protocol, {}), **request.scoped("")}
     return kind.settings(task, request.protocol, request.profile, changes)
+
+
+def row_settings(task: TaskSpec, request: RunRequest) -> Any:
+    """Return the settings of the row whose encoder is trained with the head; raise
+    NotApplicableError where a task has no such row."""
+    scoped = [request.scoped(name) for name in ceilings()]
+    changes = {key: value for of_row in scoped for key, value in of_row.items()}
+    of_table = head_settings(task, request)
+    kind = KINDS.get(task.kind)
+    return end_to_end_settings(kind, of_table, request.protocol, request.profile, changes)
+
+
+def _end_to_end(task: TaskSpec, request: RunRequest) -> Any:
+    try:
+        return row_settings(task, request)
+    except NotApplicableError:
+        return None
 
 
 def plan_task(name: str, request: RunRequest, progress: Progress, *, make: bool = True) -> TaskPlan:
@@ -319,6 +393,7 @@ def plan_task(name: str, request: RunRequest, progress: Progress, *, make: bool 
         lists=lists,
         duplicates=duplicates,
         skipped_list=skipped_list,
+        end_to_end=_end_to_end(task, request),
     )
 
 
@@ -394,6 +469,7 @@ def make_cell(
 ) -> Cell:
     """Return the cell of one encoder, fraction and seed."""
     same_as = spec.same_as(BackboneRequest(request.profile)) if spec.same_as else spec.name
+    is_ceiling = spec.frame == "ceiling"
     return Cell(
         task=plan.task.name,
         kind=plan.task.kind,
@@ -414,6 +490,7 @@ def make_cell(
         settings=flatten(plan.settings),
         backbone_settings=request.scoped("backbone"),
         threads=request.threads if plan.kind.trained else None,
+        recipe=recipe_of(plan.end_to_end, plan.settings) if is_ceiling else None,
     )
 
 
@@ -430,7 +507,8 @@ class EncoderRef:
     """File of the digests of its training images (`bench.cells.seen`); None where it is not
     known."""
     untrained: bool = False
-    """Its weights are random, or it has none: it cannot have seen anything."""
+    """Its weights are random or of photographs, or it has none: it cannot have seen a test
+    image."""
 
 
 def settings_id(cell: Cell) -> str:

@@ -134,7 +134,7 @@ def _context(
 ) -> CellContext:
     return CellContext(
         task=plan.task,
-        settings=plan.settings,
+        settings=plan.settings if cell.recipe is None else plan.end_to_end,
         work_dir=work_dir,
         device=device,
         seed=cell.seed,
@@ -211,6 +211,7 @@ def _cell_facts(cell: Cell) -> dict[str, Any]:
     """Return the fields of a record that say which cell it is of."""
     facts = asdict(cell)
     settings = facts.pop("settings")
+    recipe = facts.pop("recipe") or {}
     return {
         "hash:data": facts.pop("data_hash"),
         "hash:split": facts.pop("split_hash"),
@@ -218,6 +219,7 @@ def _cell_facts(cell: Cell) -> dict[str, Any]:
         **facts,
         "settings_id": settings_id(cell),
         **{f"setting:{name}": value for name, value in settings.items()},
+        **{f"recipe:{name}": value for name, value in recipe.items()},
     }
 
 
@@ -259,7 +261,8 @@ def _seen(plan: TaskPlan, encoder: EncoderRef) -> dict[str, Any]:
 def failure(cell: Cell, error: BaseException) -> dict[str, Any]:
     """Return the record of a cell that failed: kept so that a sweep can go on and the reason is not
     lost."""
-    facts = {name: value for name, value in asdict(cell).items() if name != "settings"}
+    facts = asdict(cell)
+    del facts["settings"], facts["recipe"]
     message = f"{type(error).__name__}: {error}"
     return {
         "key": cell.key,

@@ -19,6 +19,8 @@ class Workload:
     dataset: str
     architecture: str
     profile: str
+    end_to_end: bool = False
+    """Whether the encoder is trained with the head, in a table where it is not."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,11 @@ def seconds_of(record: Mapping[str, Any]) -> float | None:
 
 
 def _workload(record: Mapping[str, Any]) -> Workload:
-    facts = (str(record.get(name, "")) for name in ("kind", "dataset", "architecture", "profile"))
-    return Workload(*facts)
+    kind, dataset, architecture, profile = (
+        str(record.get(name, "")) for name in ("kind", "dataset", "architecture", "profile")
+    )
+    end_to_end = any(name.startswith("recipe:") for name in record)
+    return Workload(kind, dataset, architecture, profile, end_to_end)
 
 
 def in_words(seconds: float) -> str:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bench.contracts import DATASETS
+from bench.cells.frame import is_here
+from bench.contracts import BACKBONES, DATASETS
 from bench.core.errors import PlaceBenchError, StorageError
 from bench.core.machine import cores
 from bench.core.paths import cache_home, check_cache, check_results, results_home
@@ -48,6 +49,7 @@ def checks(data_root: Path | None = None) -> Iterator[Check]:
     yield _operators()
     yield _decoders()
     yield _java()
+    yield from _outsiders()
     yield _gpu()
     yield _folder("cache folder", check_cache)
     yield _folder("results folder", lambda: check_results(results_home()))
@@ -108,6 +110,17 @@ def _java() -> Check:
     except (OSError, subprocess.SubprocessError) as error:
         return Check("Java", "warning", f"{java} does not run: {error}", action)
     return Check("Java", "ready", (result.stderr or result.stdout).splitlines()[0])
+
+
+def _outsiders() -> Iterator[Check]:
+    """Yield a line for every encoder that frames tables where it is installed."""
+    for name, spec in BACKBONES.items():
+        if spec.frame != "outsider":
+            continue
+        if is_here(spec):
+            yield Check(f"encoder {name}", "ready", "a row of every table")
+        else:
+            yield Check(f"encoder {name}", "ready", "not installed: no row of it", spec.how_to_get)
 
 
 def _gpu() -> Check:
@@ -193,5 +206,12 @@ def doctor_command(data_root: Path | None) -> int:
         )
     Console().print(table)
     blocked = sum(check.level == "blocked" for check in results)
-    print(f"{blocked} blocked. " + ("" if blocked else "Next: place-bench run siim_seg"))
+    print(
+        f"{blocked} blocked. "
+        + (
+            ""
+            if blocked
+            else "Next: place-bench run siim_seg (three seeds; quicker with --seeds 0)"
+        )
+    )
     return 2 if blocked else 0

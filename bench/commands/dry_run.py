@@ -11,15 +11,19 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bench.cells.encoders import encoder_request, resolve_encoder
+from bench.cells.frame import recipe_of
 from bench.cells.prepare import (
     EncoderRef,
     RunRequest,
     TaskPlan,
+    asked_of,
     expand_tasks,
     head_settings,
     left_out,
     make_cell,
     plan_task,
+    row_settings,
+    seeds_of,
     settings_hash,
     table_rows,
 )
@@ -138,6 +142,7 @@ def _planned_row(
     encoder = None
     made_first = ""
     caution = ""
+    request = asked_of(name, request)
     try:
         encoder = resolve_encoder(encoder_request(name, request), Silent(), make=False)
     except NotMadeError as error:
@@ -148,7 +153,7 @@ def _planned_row(
     cells = [
         _planned_cell(row, fraction, seed, request, folder)
         for fraction in request.fractions or task.fractions
-        for seed in request.seeds
+        for seed in seeds_of(name, task, request)
     ]
     return PlannedRow(
         encoder=name,
@@ -165,7 +170,11 @@ def _planned_cell(
 ) -> PlannedCell:
     state = _state(row, fraction, seed, request, folder.records)
     work = Workload(
-        row.task.kind, row.task.dataset, _architecture(row, request), str(request.profile)
+        row.task.kind,
+        row.task.dataset,
+        _architecture(row, request),
+        str(request.profile),
+        end_to_end=BACKBONES.get(row.name).frame == "ceiling",
     )
     seconds = folder.timings.expected(work) if state == OPEN else None
     return PlannedCell(float(fraction), seed, state, seconds)
@@ -194,6 +203,9 @@ def _known_facts(row: _Row, fraction: float, seed: int, request: RunRequest) -> 
     """Return what the record of a cell says of it that needs neither data nor encoder."""
     kind = KINDS.get(row.task.kind)
     threads = request.threads if kind.trained else None
+    of_table = head_settings(row.task, request)
+    is_ceiling = BACKBONES.get(row.name).frame == "ceiling"
+    recipe = recipe_of(row_settings(row.task, request), of_table) if is_ceiling else {}
     return {
         "task": row.task.name,
         "source": absolute_name(row.name),
@@ -202,7 +214,8 @@ def _known_facts(row: _Row, fraction: float, seed: int, request: RunRequest) -> 
         "protocol": request.protocol,
         "profile": request.profile,
         "evaluator_version": kind.evaluator_version,
-        "settings_id": settings_hash(flatten(head_settings(row.task, request)), threads),
+        "settings_id": settings_hash(flatten(of_table), threads),
+        **{f"recipe:{name}": value for name, value in recipe.items()},
     }
 
 

@@ -229,6 +229,9 @@ class BackboneRequest:
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
+Frame = Literal["", "floor", "ceiling", "outsider"]
+
+
 @dataclass(frozen=True)
 class BackboneSpec:
     """Declaration of one backbone.
@@ -247,7 +250,11 @@ class BackboneSpec:
     `request.checkpoint` set. `seeded` is True where another seed gives other weights; `default`
     puts it in a run that names no backbones. `baseline` names what a kind predicts without an
     encoder, where the row is that (`bench.contracts.baselines`). `settings_type` is the frozen
-    dataclass of the settings, by which `place-bench settings` explains them.
+    dataclass of the settings, by which `place-bench settings` explains them. `pretrained_on` says
+    in words what its weights were trained on, `how_to_get` how they come onto a machine. `frame` is
+    its part in the frame of every table: "floor" and "outsider" (weights of photographs, which
+    stands there where its file does) are ranked as any encoder is; "ceiling" is trained end to end
+    on the labels of the task and is not.
     """
 
     name: str
@@ -271,6 +278,9 @@ class BackboneSpec:
     settings: Mapping[str, str] = field(default_factory=dict)
     settings_type: type[Any] | None = None
     baseline: str = ""
+    pretrained_on: str = ""
+    how_to_get: str = ""
+    frame: Frame = ""
 
 
 def images_only(request: BackboneRequest) -> str:

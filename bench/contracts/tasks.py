@@ -21,7 +21,7 @@ from bench.contracts.declared import (
     task_faults,
     task_faults_together,
 )
-from bench.core.errors import PlaceBenchError, UnknownNameError
+from bench.core.errors import NotApplicableError, PlaceBenchError, UnknownNameError
 from bench.core.registry import Registry, suggest
 from bench.core.settings import override
 
@@ -286,6 +286,17 @@ class TaskKind(ABC):
     def basis(self, predictions: Predictions, metric: str) -> Basis:
         """Return what one of the `statistics` stands on; by default a mean over all images."""
         return Basis()
+
+    def end_to_end(self, settings: Any, profile: Profile) -> Any:
+        """Return the settings with which the same head and an encoder of random weights are trained
+        together on the training labels: those of the row `supervised`. They may differ from
+        `settings` in what training does, and in nothing that decides what is read or scored.
+
+        Raise NotApplicableError, as here, where the kind trains nothing, or where `settings` train
+        every encoder already.
+        """
+        missing = "trains nothing" if not self.trained else "has no recipe for it"
+        raise NotApplicableError(f"{self.name} {missing}.")
 
     def complete(self, predictions: Predictions, settings: Any) -> Predictions | None:
         """Return kept predictions with what was missing when they were made (`extra` says so under

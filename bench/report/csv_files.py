@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.metrics.paired import Difference
-from bench.report.leaderboard import Column, Table
+from bench.report.leaderboard import Column, Table, role_of
 
 
 def to_csv(tables: Sequence[Table]) -> str:
@@ -45,6 +45,7 @@ def _row(table: Table, column: Column, name: str) -> dict[str, Any]:
         "best": name == column.best,
         "tied_with_best": name in column.tied,
         "letters": column.letters.get(name, ""),
+        "role": role_of(table.newest(name)) or "encoder",
         **_facts(table),
         "pretrained_on": table.notes.get(name, ""),
         "weights_from_file": table.encoder(name).get("encoder:coverage", ""),

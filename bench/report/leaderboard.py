@@ -11,7 +11,15 @@ from typing import Any
 import numpy as np
 
 from bench.cells.results import AGAIN, PREDICTIONS, ResultStore
-from bench.contracts import BACKBONES, KINDS, TASKS, Predictions, TaskKind, TaskSpec
+from bench.contracts import (
+    BACKBONES,
+    KINDS,
+    TASKS,
+    Frame,
+    Predictions,
+    TaskKind,
+    TaskSpec,
+)
 from bench.core.errors import PlaceBenchError, UnknownNameError
 from bench.core.hashing import digest
 from bench.core.naming import split_name
@@ -60,7 +68,8 @@ class Column:
     """One column: every row's estimate at one label fraction, and every pair of rows compared.
 
     `letters`: two rows share a letter exactly where their comparison, corrected for all pairs of
-    the column, does not tell them apart; the best row has `a`.
+    the column, does not tell them apart; the best row has `a`. `order`, `pairs` and `letters` are
+    of the rows that are ranked; `estimates` holds the others too.
     """
 
     fraction: float
@@ -69,6 +78,7 @@ class Column:
     pairs: Sequence[Difference]
     letters: Mapping[str, str]
     method: IntervalMethod = "standard"
+    lower_is_better: bool = False
 
     @property
     def defined(self) -> list[str]:
@@ -95,8 +105,10 @@ class Column:
         corrected for their number."""
         if not among:
             return list(self.pairs)
-        rows = [name for name in self.defined if name in among]
-        return all_differences({name: self.estimates[name] for name in rows}, self.method)
+        rows = {name: self.estimates[name] for name in self.estimates if name in among}
+        order = ranked(rows, lower_is_better=self.lower_is_better)
+        defined = [name for name in order if not np.isnan(rows[name].value)]
+        return all_differences({name: rows[name] for name in defined}, self.method)
 
     def beats(self, one: str, other: str) -> bool:
         """Return whether `one` is better than `other` beyond the corrected comparison."""
@@ -120,16 +132,31 @@ class Table:
 
     @property
     def rows(self) -> list[str]:
-        """Return the row names, best at the largest fraction first."""
+        """Return the row names, best at the largest fraction first, those that are not ranked
+        last."""
         at_largest = list(self.columns[-1].order)
-        every = {name for column in self.columns for name in column.estimates}
-        return at_largest + sorted(every.difference(at_largest))
+        absent = set(self._every()).difference(at_largest, self.unranked)
+        return [*at_largest, *sorted(absent), *self.unranked]
+
+    @property
+    def unranked(self) -> list[str]:
+        """Return the rows that stand beside the others and are compared with none: their encoder
+        was trained on the labels of the task."""
+        return [row for row in self._every() if role_of(self.newest(row)) == "ceiling"]
+
+    @property
+    def outsiders(self) -> list[str]:
+        """Return the rows whose encoder learned from photographs."""
+        return [row for row in self._every() if role_of(self.newest(row)) == "outsider"]
+
+    def _every(self) -> list[str]:
+        return sorted(set(self.names.values()))
 
     @property
     def floor(self) -> list[str]:
         """Return the rows to beat: those that look at no image, and encoders that were never
         trained."""
-        return [row for row in self.rows if _is_floor(self.newest(row))]
+        return [row for row in self.rows if role_of(self.newest(row)) == "floor"]
 
     @property
     def above_floor(self) -> list[str]:
@@ -161,12 +188,16 @@ class Table:
         return _coverage(self.encoder(row))
 
 
-def _is_floor(record: Record) -> bool:
+def role_of(record: Record) -> Frame:
+    """Return the part of a row in the frame of its table; "" for an encoder that is compared."""
     name = str(record.get("source") or record.get("backbone", ""))
     if name.startswith("baseline:"):
-        return True
+        return "floor"
     method = split_name(name)[1]
-    return method in BACKBONES and BACKBONES.get(method).seeded
+    if method not in BACKBONES:
+        return ""
+    spec = BACKBONES.get(method)
+    return spec.frame or ("floor" if spec.seeded else "")
 
 
 def _coverage(record: Record) -> float:
@@ -340,6 +371,8 @@ def _table(
     first = results[0].images
     weights = cluster_weights(first["patient_id"].tolist())
     columns = []
+    lower = lower_is_better(kind, metric)
+    unranked = {names[str(each["key"])] for each in records if role_of(each) == "ceiling"}
     for fraction in sorted({float(record["label_fraction"]) for record in records}):
         seeds: dict[str, list[Aligned]] = defaultdict(list)
         for result in results:
@@ -349,7 +382,7 @@ def _table(
             name: row_estimate(kind, task, metric, of_row, weights, method)
             for name, of_row in seeds.items()
         }
-        columns.append(column(fraction, estimates, lower_is_better(kind, metric), method))
+        columns.append(column(fraction, estimates, lower, method, unranked))
     notes = {}
     for record in records:
         if record.get("pretrained_on"):
@@ -401,14 +434,17 @@ def column(
     estimates: Mapping[str, Estimate],
     lower: bool,
     method: IntervalMethod = "standard",
+    unranked: Collection[str] = (),
 ) -> Column:
-    """Return the column of some rows: ranked, every pair compared, lettered."""
-    order = ranked(estimates, lower_is_better=lower)
+    """Return the column of some rows: ranked, every pair compared, lettered, all but those that are
+    `unranked`."""
+    among = {name: estimates[name] for name in estimates if name not in unranked}
+    order = ranked(among, lower_is_better=lower)
     defined = [name for name in order if not np.isnan(estimates[name].value)]
     pairs = all_differences({name: estimates[name] for name in defined}, method)
     differing = {frozenset((pair.one, pair.other)) for pair in pairs if pair.differs}
     letters = compact_letters(defined, differing)
-    return Column(fraction, estimates, order, pairs, letters, method)
+    return Column(fraction, estimates, order, pairs, letters, method, lower)
 
 
 def statistic_of(

@@ -64,13 +64,22 @@ def _head(table: Table) -> list[str]:
 def _nothing_above(table: Table) -> list[str]:
     """Return the first line of a table in which no encoder is better than what looks at nothing."""
     floor = table.floor
-    if not floor or table.above_floor or set(floor) == set(table.rows):
+    ranked = set(table.rows).difference(table.unranked)
+    if not floor or ranked == set(floor):
         return []
+    above = table.above_floor
     rows = " and ".join(escape(row) for row in floor)
-    return [
-        f"**No encoder is shown to be better than {rows} here: this table ranks nobody.**",
-        "",
-    ]
+    if not above:
+        sentence = f"No encoder is shown to be better than {rows} here: this table ranks nobody."
+    elif set(above) <= set(table.outsiders):
+        names = " and ".join(escape(row) for row in above)
+        sentence = (
+            f"Only {names}, trained on photographs, is shown to be better than {rows} here: this "
+            "table ranks no encoder of radiographs."
+        )
+    else:
+        return []
+    return [f"**{sentence}**", ""]
 
 
 def _body(table: Table) -> list[str]:
@@ -80,7 +89,8 @@ def _body(table: Table) -> list[str]:
         mark = f" {PARTLY}" if table.coverage(name) < 1 else ""
         values = [_cell(column, name) for column in table.columns]
         seeds = max(column.seed_count(name) for column in table.columns)
-        cells = [escape(name) + mark, *values, str(seeds), str(table.test_images)]
+        beside = " (not ranked)" if name in table.unranked else ""
+        cells = [escape(name) + mark + beside, *values, str(seeds), str(table.test_images)]
         lines.append(table_row(cells))
     return lines
 
@@ -92,15 +102,15 @@ def _fraction_titles(table: Table) -> list[str]:
 def _cell(column: Column, name: str) -> str:
     if name not in column.estimates:
         return "n/a"
-    if name not in column.letters:
-        return "undefined"
     estimate = column.estimates[name]
+    if math.isnan(estimate.value):
+        return "undefined"
     text = estimate.text
     if not math.isnan(estimate.seed_sd):
         text += f" ±{estimate.seed_sd:.3f}"
     if name == column.best:
         text = f"**{text}**"
-    return f"{text} {column.letters[name]}"
+    return f"{text} {column.letters.get(name, '')}".rstrip()
 
 
 def _foot(table: Table) -> list[str]:
@@ -115,7 +125,7 @@ def _foot(table: Table) -> list[str]:
         f"{escape(name)} was pre-trained on {escape(note)}."
         for name, note in sorted(table.notes.items())
     ]
-    remarks = [*_weights(table), *_seen(table), *_cautions(table)]
+    remarks = [*_unranked(table), *_weights(table), *_seen(table), *_cautions(table)]
     sentences = [legend, *_of_training(table), *_of_validation(table), *_few_positives(table)]
     return [" ".join(sentences), *notes, *remarks]
 
@@ -167,6 +177,30 @@ def _few_positives(table: Table) -> list[str]:
         f"**Few positives: {table.metric} stands on about {fewest:.0f} patients, its intervals "
         "are rough.**"
     ]
+
+
+def _unranked(table: Table) -> list[str]:
+    """Return a sentence for each row that stands beside the ranked ones: what it is, and how far
+    the best of them is from it."""
+    return [
+        f"{escape(name)} is not pre-trained: encoder and head are trained end to end on the labels "
+        f"of this task. It is a row to compare with, no encoder among the others, and not ranked"
+        f"{_distance(table.columns[-1], name)}."
+        for name in table.unranked
+    ]
+
+
+def _distance(column: Column, name: str) -> str:
+    """Return the difference of a row that is not ranked to the best that is, at the largest label
+    fraction; "" where one of them has no value."""
+    pairs = column.differences((name, column.best))
+    if not pairs:
+        return ""
+    pair = pairs[0]
+    return (
+        f"; {escape(pair.one)} minus {escape(pair.other)}: {pair.value:+.3f} "
+        f"[{pair.low:+.3f}, {pair.high:+.3f}], p {p_text(pair.p)} (this pair alone)"
+    )
 
 
 def _weights(table: Table) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,8 +33,8 @@ class Overview:
     estimate at the largest fraction.
 
     `standings` are of the encoders that have a value in every task; `left_out` lack some.
-    `image_sets`: the tasks that count, those of the same test images together; `uncounted`: tasks
-    in which no encoder is better than the floor.
+    `unranked` rows are compared with none. `image_sets`: the tasks that count, those of the same
+    test images together; `uncounted`: tasks in which no encoder is better than the floor.
     """
 
     facts: Mapping[str, str]
@@ -43,6 +44,7 @@ class Overview:
     left_out: Sequence[str]
     image_sets: Sequence[Sequence[str]]
     uncounted: Sequence[str]
+    unranked: Sequence[str] = ()
 
 
 def build_overviews(tables: Mapping[str, Sequence[Table]]) -> list[Overview]:
@@ -65,8 +67,7 @@ def build_overviews(tables: Mapping[str, Sequence[Table]]) -> list[Overview]:
 
 
 def _overview(facts: Mapping[str, str], tables: Mapping[str, Table]) -> Overview:
-    values = {name: _defined(table) for name, table in tables.items()}
-    counts = Counter(encoder for estimates in values.values() for encoder in estimates)
+    counts = Counter(row for table in tables.values() for row in table.columns[-1].defined)
     complete = [encoder for encoder in sorted(counts) if counts[encoder] == len(tables)]
     uncounted = [name for name, table in tables.items() if table.floor and not table.above_floor]
     sets: dict[str, list[str]] = defaultdict(list)
@@ -77,17 +78,20 @@ def _overview(facts: Mapping[str, str], tables: Mapping[str, Table]) -> Overview
     return Overview(
         facts=facts,
         metrics={name: table.metric for name, table in tables.items()},
-        values=values,
+        values={name: _defined(table) for name, table in tables.items()},
         standings=_standings(complete, tables, image_sets) if len(complete) > 1 else [],
         left_out=[encoder for encoder in sorted(counts) if counts[encoder] < len(tables)],
         image_sets=image_sets,
         uncounted=uncounted,
+        unranked=sorted({row for table in tables.values() for row in table.unranked}),
     )
 
 
 def _defined(table: Table) -> dict[str, Estimate]:
     column = table.columns[-1]
-    return {name: column.estimates[name] for name in column.defined}
+    rows = [*column.defined, *table.unranked]
+    estimates = {name: column.estimates[name] for name in rows if name in column.estimates}
+    return {name: each for name, each in estimates.items() if not math.isnan(each.value)}
 
 
 def _standings(
@@ -134,7 +138,8 @@ def overview_markdown(overview: Overview) -> str:
     lines += ["", table_row(["encoder", *titles]), table_rule(len(titles) + 1)]
     ranked = [standing.name for standing in overview.standings]
     every = sorted({name for estimates in overview.values.values() for name in estimates})
-    for name in [*ranked, *(name for name in every if name not in ranked)]:
+    others = [name for name in every if name not in ranked and name not in overview.unranked]
+    for name in [*ranked, *others, *overview.unranked]:
         cells = [_value(estimates, name) for estimates in overview.values.values()]
         lines.append(table_row([escape(name), *cells]))
     lines += ["", _legend(overview)]
@@ -163,6 +168,9 @@ def _legend(overview: Overview) -> str:
     ]
     if overview.uncounted:
         sentences.append("✗: no encoder is shown to be better than the floor; not counted.")
+    if overview.unranked:
+        rows = ", ".join(escape(name) for name in overview.unranked)
+        sentences.append(f"Trained on the labels of each task, and therefore not ranked: {rows}.")
     if overview.left_out:
         missing = ", ".join(escape(name) for name in overview.left_out)
         sentences.append(f"Not compared, for want of some tasks: {missing}.")

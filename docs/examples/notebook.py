@@ -1,9 +1,9 @@
 """place-bench from Python, cell by cell (docs/python.md shows this file, and a test runs it)."""
 
-# %% Run every missing cell of a task, as `place-bench run siim_cls --backbones random` does.
+# %% Run every missing cell, as `place-bench run siim_cls --backbones random --no-frame` does.
 import bench
 
-outcome = bench.run("siim_cls", backbones=["random"], fractions=[1.0], seeds=[0, 1])
+outcome = bench.run("siim_cls", ["random"], fractions=[1.0], seeds=[0, 1], frame=False)
 
 # %% The leaderboard as a data frame: a row per encoder and share of the training labels.
 table = outcome.table("siim_cls")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bench.contracts import Annotation, Body, Scaling, TaskSpec
+from bench.contracts import Annotation, Body, Profile, Scaling, TaskSpec
 from bench.data.annotations import Labels
 from bench.data.reference import TrainedKind
 from bench.metrics.names import classification_names
-from tasks.classification.settings import PRESETS, ClassificationSettings, resolve
+from tasks.classification.settings import PRESETS, ClassificationSettings, end_to_end, resolve
 from tasks.labelling.policies import LabelOptions, task_labels
 
 if TYPE_CHECKING:
@@ -52,6 +52,12 @@ class ClassificationKind(TrainedKind):
     def metric_names(self, task: TaskSpec, settings: ClassificationSettings) -> tuple[str, ...]:
         """Return the metrics of these settings."""
         return classification_names(settings.mode)
+
+    def end_to_end(
+        self, settings: ClassificationSettings, profile: Profile
+    ) -> ClassificationSettings:
+        """Return the settings of fine-tuning from random weights."""
+        return end_to_end(settings, profile)
 
     def own_subset(
         self, train: pd.DataFrame, fraction: float, task: TaskSpec, seed: int

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from bench.contracts import Profile, TaskSpec
-from bench.core.errors import UnknownNameError
+from bench.core.errors import NotApplicableError, UnknownNameError
 from bench.core.registry import suggest
 from bench.core.settings import (
     Betas,
@@ -18,6 +18,7 @@ from bench.core.settings import (
     Norm,
     Range,
     Side,
+    later,
     override,
 )
 from bench.training.plan import TrainPlan
@@ -109,6 +110,9 @@ class ClassificationSettings(HeadSettings):
     monitor: Literal["loss", "auroc", "none"] = "loss"
     """The validation figure whose best epoch is kept, loss or mean AUROC; none keeps the last
     epoch."""
+    steps_per_epoch: Count | None = later(None)  # noqa: RUF009 - a field, made once
+    """Training steps of one epoch of linear and finetune; none: one pass over the training
+    images."""
     val_every: Count = 1
     """Epochs from one validation to the next."""
     drop_last_val: bool = False
@@ -118,6 +122,7 @@ class ClassificationSettings(HeadSettings):
         """Return what the trainer carries out."""
         return dataclasses.replace(
             super().plan(seed),
+            steps_per_epoch=self.steps_per_epoch,
             optimizer=self.optimizer,
             betas=self.betas,
             schedule=self.schedule,
@@ -151,6 +156,20 @@ def _finetuned(settings: ClassificationSettings) -> ClassificationSettings:
         batch_size=64,
         monitor="auroc",
     )
+
+
+def end_to_end(settings: ClassificationSettings, profile: Profile) -> ClassificationSettings:
+    """Return the recipe of the row that is trained end to end, in a table of `settings`: that of
+    head=finetune with the higher rate that random weights need. Raise NotApplicableError where
+    every encoder is fine-tuned."""
+    if settings.head == "finetune":
+        raise NotApplicableError(
+            "head=finetune trains every encoder, and `random` is the one without pre-training."
+        )
+    recipe = dataclasses.replace(_finetuned(settings), head="finetune", lr=1e-3, amp="off")
+    if profile == "paper":
+        return dataclasses.replace(recipe, epochs=60)
+    return dataclasses.replace(recipe, epochs=12, steps_per_epoch=30, batch_size=32)
 
 
 def _mgca(settings: ClassificationSettings) -> ClassificationSettings:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from bench.contracts import Annotation, Body, NoOptions, Scaling, TaskSpec
+from bench.contracts import Annotation, Body, NoOptions, Profile, Scaling, TaskSpec
 from bench.data.annotations import Boxes
 from bench.data.reference import TrainedKind
-from tasks.detection.settings import PRESETS, DetectionSettings
+from tasks.detection.settings import PRESETS, DetectionSettings, end_to_end
 
 METRICS = (
     "map",
@@ -64,6 +64,10 @@ class DetectionKind(TrainedKind):
     def needs(self, settings: DetectionSettings) -> tuple[Annotation[Any], ...]:
         """Return the boxes."""
         return (Boxes(),)
+
+    def end_to_end(self, settings: DetectionSettings, profile: Profile) -> DetectionSettings:
+        """Return the settings of training encoder and detector together."""
+        return end_to_end(settings, profile)
 
     def metric_names(self, task: TaskSpec, settings: DetectionSettings) -> tuple[str, ...]:
         """Return the metrics of these settings."""

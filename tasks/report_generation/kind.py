@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bench.contracts import Annotation, Body, TaskKind, TaskSpec
+from bench.contracts import Annotation, Body, Profile, TaskKind, TaskSpec
 from bench.core.errors import SettingError
 from bench.data.annotations import Reports
-from tasks.report_generation.settings import PRESETS, ReportOptions, ReportSettings, resolve
+from tasks.report_generation.settings import (
+    PRESETS,
+    ReportOptions,
+    ReportSettings,
+    end_to_end,
+    resolve,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,6 +80,10 @@ class ReportGenerationKind(TaskKind):
     def needs(self, settings: ReportSettings) -> tuple[Annotation[Any], ...]:
         """Return the reports."""
         return (Reports(),)
+
+    def end_to_end(self, settings: ReportSettings, profile: Profile) -> ReportSettings:
+        """Return the settings of training encoder and writer together."""
+        return end_to_end(settings, profile)
 
     def metric_names(self, task: TaskSpec, settings: ReportSettings) -> tuple[str, ...]:
         """Return the metrics of these settings."""

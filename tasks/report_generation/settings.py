@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from bench.contracts import Profile, TaskSpec
-from bench.core.errors import SettingError, UnknownNameError
+from bench.core.errors import NotApplicableError, SettingError, UnknownNameError
 from bench.core.registry import suggest
 from bench.core.settings import (
     Count,
@@ -214,6 +214,16 @@ class ReportSettings(HeadSettings):
             raise SettingError(
                 "reference=decoded needs a vocabulary of the training split.", "Use reference=full."
             )
+
+
+def end_to_end(settings: ReportSettings, profile: Profile) -> ReportSettings:
+    """Return the recipe of the row that is trained end to end, in a table of `settings`. Raise
+    NotApplicableError where every encoder is trained."""
+    if settings.encoder == "finetune":
+        raise NotApplicableError(
+            "encoder=finetune trains every encoder, and `random` is the one without pre-training."
+        )
+    return dataclasses.replace(settings, encoder="finetune")
 
 
 def _r2gen(settings: ReportSettings) -> ReportSettings:

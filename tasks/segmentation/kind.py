@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from bench.contracts import Annotation, Body, NoOptions, Scaling, TaskSpec
+from bench.contracts import Annotation, Body, NoOptions, Profile, Scaling, TaskSpec
 from bench.data.annotations import Masks
 from bench.data.reference import TrainedKind
-from tasks.segmentation.settings import PRESETS, SegmentationSettings
+from tasks.segmentation.settings import PRESETS, SegmentationSettings, end_to_end
 
 METRICS = (
     "dice_per_image",
@@ -67,6 +67,10 @@ class SegmentationKind(TrainedKind):
     def needs(self, settings: SegmentationSettings) -> tuple[Annotation[Any], ...]:
         """Return the masks."""
         return (Masks(),)
+
+    def end_to_end(self, settings: SegmentationSettings, profile: Profile) -> SegmentationSettings:
+        """Return the settings of training encoder and decoder together."""
+        return end_to_end(settings, profile)
 
     def metric_names(self, task: TaskSpec, settings: SegmentationSettings) -> tuple[str, ...]:
         """Return the metrics of these settings."""

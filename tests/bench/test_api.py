@@ -35,6 +35,7 @@ def outcome(home: Path) -> bench.Outcome:
             "random",
             fractions=[1.0],
             seeds=[0, 1],
+            frame=False,
             data_root=home / "data",
             results=home / "results",
         )
@@ -69,6 +70,7 @@ def test_a_second_run_reuses_every_cell(
         "random",
         fractions=[1.0],
         seeds=[0, 1],
+        frame=False,
         data_root=home / "data",
         results=home / "results",
     )

@@ -14,7 +14,7 @@ import pytest
 
 from bench.contracts import DATASETS
 from bench.data.splits import by_image_id, default_split
-from tests.support.commands import place_bench
+from tests.support.commands import BARE, place_bench
 from tests.tasks.datasets.fakes import write_siim
 
 EXAMPLES = Path(__file__).parent / "examples"
@@ -48,7 +48,8 @@ def test_a_dataset_a_task_and_an_encoder_of_before_are_declared(tmp_path: Path) 
 def test_a_kind_of_before_gets_masks_by_a_word(tmp_path: Path) -> None:
     write_siim(tmp_path / "data" / "siim", images=36)
     words = ["--plugin", str(EXAMPLES / "kind.py"), "run", "siim_share", "--backbones", "random"]
-    place_bench(*words, "--data-root", str(tmp_path / "data"), "--fractions", "1.0", cwd=tmp_path)
+    words += ["--data-root", str(tmp_path / "data"), "--fractions", "1.0", *BARE]
+    place_bench(*words, cwd=tmp_path)
     [record] = map(json.loads, (tmp_path / "results" / "results.jsonl").read_text().splitlines())
     dataset = DATASETS.get("siim")
     index = default_split(by_image_id(dataset.index(tmp_path / "data" / "siim")), seed=0)

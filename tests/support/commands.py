@@ -5,6 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+BARE = ("--seeds", "0", "--no-frame")
+"""What makes a run as short as it can be: one seed, and the rows that are named."""
+
 
 def place_bench(
     *words: str, cwd: Path, code: int | None = 0, **env: str

@@ -33,6 +33,16 @@ def run(
     backbones: Annotated[
         str, typer.Option(help="Encoders, separated by commas. Default: random, convirt and place.")
     ] = "",
+    frame: Annotated[
+        bool,
+        typer.Option(
+            "--frame/--no-frame",
+            help=(
+                "Whether every table also has random, supervised (trained on the task's own "
+                "labels) and, where it is installed, an encoder of photographs."
+            ),
+        ),
+    ] = True,
     fractions: Annotated[
         str,
         typer.Option(
@@ -43,8 +53,14 @@ def run(
         ),
     ] = "",
     seeds: Annotated[
-        str, typer.Option(help="Seeds of everything random in training, separated by commas.")
-    ] = "0",
+        str,
+        typer.Option(
+            help=(
+                "Seeds of everything random in training, separated by commas. What trains nothing "
+                "is run once, with the first."
+            )
+        ),
+    ] = "0,1,2",
     profile: ProfileOption = ProfileName.demo,
     protocol: Annotated[
         str,
@@ -98,7 +114,7 @@ def run(
 
     Example: `place-bench run siim_seg --backbones random,place --fractions 0.1,1.0 --seeds 0,1,2`
     """
-    from bench.cells.prepare import RunRequest
+    from bench.cells.prepare import SEEDS, RunRequest
     from bench.commands.run import run_command
     from bench.core.settings import parse_list, parse_pairs
 
@@ -106,7 +122,7 @@ def run(
         tasks=tuple(tasks),
         backbones=parse_list(backbones, str, "--backbones"),
         fractions=parse_list(fractions, float, "--fractions"),
-        seeds=parse_list(seeds, int, "--seeds") or (0,),
+        seeds=parse_list(seeds, int, "--seeds") or SEEDS,
         profile=profile.value,
         protocol=protocol,
         architecture=arch,
@@ -122,6 +138,7 @@ def run(
         on_error=on_error.value,
         force=force,
         allow_seen=allow_seen,
+        frame=frame,
         workers=workers,
         threads=threads,
     )

@@ -18,7 +18,7 @@ from bench.core.progress import Silent
 from bench.data.filling import _content
 from bench.data.splits import default_split
 from bench.report import csv_files, leaderboard, leaderboard_pages
-from tests.support.commands import place_bench
+from tests.support.commands import BARE, place_bench
 from tests.support.example_plugin import EXAMPLE
 from tests.support.pairs import make_subset, recipe
 from tests.support.results import add
@@ -68,7 +68,15 @@ def test_a_run_stops_at_test_images_seen_in_pretraining_and_can_count_them(tmp_p
     folder = _trained_on(files, tmp_path / "checkpoint")
 
     words = ["--plugin", str(EXAMPLE), "run", "stranger_seg", "--data-root", str(tmp_path / "data")]
-    words += ["--backbones", "convirt", "--checkpoint", f"convirt={folder}", "--set", "epochs=1"]
+    words += [
+        "--backbones",
+        "convirt",
+        "--checkpoint",
+        f"convirt={folder}",
+        "--set",
+        "epochs=1",
+        *BARE,
+    ]
     stopped = place_bench(*words, code=2, cwd=tmp_path)
     sentence = f"2 of {len(tested)} test images and 0 of {len(tested) // 2} test patients"
     assert f"encoder 'convirt': {sentence} were seen in pre-training." in stopped.stderr

@@ -11,9 +11,10 @@ import pytest
 
 from bench.core.console import guarded
 from bench.core.errors import PlaceBenchError
+from tests.support.commands import BARE
 from tests.tasks.datasets.fakes import write_siim
 
-RUN = ["run", "siim_seg", "--backbones", "baseline:prior_mask", "--data-root", "data"]
+RUN = ["run", "siim_seg", "--backbones", "baseline:prior_mask", "--data-root", "data", *BARE]
 
 
 def test_a_mistake_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:

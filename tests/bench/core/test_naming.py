@@ -13,7 +13,7 @@ from bench.cells.prepare import RunRequest
 from bench.cells.results import ResultStore
 from bench.contracts import BACKBONES
 from bench.core.naming import absolute_name, identity, join_name, short_name, split_name
-from tests.support.commands import place_bench
+from tests.support.commands import BARE, place_bench
 from tests.support.example_plugin import EXAMPLE
 from tests.support.results import add
 
@@ -87,7 +87,7 @@ def test_one_file_under_three_spellings_is_one_row_and_can_be_renamed(
     weights = tmp_path / "net.pth"
     torch.save(timm.create_model("test_resnet", num_classes=0).state_dict(), weights)
     words = ["--plugin", str(EXAMPLE), "run", "stranger_seg", "--data-root", str(example_data)]
-    words += ["--set", "epochs=1"]
+    words += ["--set", "epochs=1", *BARE]
     spellings = [
         "file:net.pth?arch=test_resnet",
         f"file:{weights}?arch=test_resnet",

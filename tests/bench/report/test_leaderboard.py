@@ -481,6 +481,65 @@ def test_a_task_in_which_nobody_leaves_the_floor_is_marked_and_not_counted(
     assert "ranks nobody" not in leaderboard_pages.to_markdown(table)
 
 
+def test_a_row_trained_on_the_labels_of_the_task_is_never_ranked(store: ResultStore) -> None:
+    for name, value in (("random", 0.5), ("a", 0.8), ("b", 0.7), ("supervised", 0.9)):
+        add(store, name, value)
+    (table,), _ = leaderboard.build(store, "fake_task")
+    (column,) = table.columns
+    assert table.rows == ["a (net)", "b (net)", "random (net)", "supervised (net)"]
+    assert table.unranked == ["supervised (net)"] and table.floor == ["random (net)"]
+    assert column.best == "a (net)" and "supervised (net)" not in column.letters
+    compared = {name for pair in column.pairs for name in (pair.one, pair.other)}
+    assert compared == {"a (net)", "b (net)", "random (net)"} and len(column.pairs) == 3
+    assert table.above_floor == ["a (net)", "b (net)"]
+    page = leaderboard_pages.to_markdown(table)
+    row = page.split("| supervised (net) (not ranked) |")[1].split("|")[0].strip()
+    assert row.startswith("0.900 [") and row.endswith("]"), "neither bold nor lettered"
+    assert "| against | difference |" in page and "| supervised (net) | +" not in page
+    assert "trained end to end on the labels of this task" in page
+    assert "supervised (net) minus a (net): +0.100 [" in page and "(this pair alone)" in page
+    roles = {row["encoder"]: (row["role"], row["best"]) for row in csv_files.to_rows(table)}
+    assert roles["supervised (net)"] == ("ceiling", False)
+    assert roles["random (net)"] == ("floor", False) and roles["a (net)"] == ("encoder", True)
+    (asked,) = column.differences(("supervised (net)", "b (net)"))
+    assert (asked.one, asked.p, asked.p_holm) == ("supervised (net)", asked.p_holm, asked.p)
+
+
+def test_a_table_of_floor_and_ceiling_alone_says_nothing_of_who_leaves_the_floor(
+    store: ResultStore,
+) -> None:
+    add(store, "random", 0.5)
+    add(store, "supervised", 0.9)
+    (table,), _ = leaderboard.build(store, "fake_task")
+    page = leaderboard_pages.to_markdown(table)
+    assert "ranks nobody" not in page and "Power:" not in page
+
+
+@pytest.mark.parametrize(
+    ("outsider", "encoder", "sentence"),
+    [
+        (0.4, 0.3, "**No encoder is shown to be better than random (net) here: this table ranks"),
+        (
+            0.9,
+            0.3,
+            "**Only imagenet_lite (net), trained on photographs, is shown to be better than",
+        ),
+        (0.4, 0.9, ""),
+        (0.9, 0.8, ""),
+    ],
+)
+def test_the_first_line_says_who_leaves_the_floor_with_an_outsider_in_the_table(
+    outsider: float, encoder: float, sentence: str, store: ResultStore
+) -> None:
+    rows = {"random": 0.5, "supervised": 0.95, "imagenet_lite": outsider, "a": encoder}
+    for name, value in rows.items():
+        add(store, name, value)
+    (table,), _ = leaderboard.build(store, "fake_task")
+    assert table.outsiders == ["imagenet_lite (net)"]
+    first = leaderboard_pages.to_markdown(table).split("\n")[2]
+    assert first.startswith(sentence or "`fake_task`: score")
+
+
 def test_one_seed_says_that_the_noise_of_training_is_not_included(store: ResultStore) -> None:
     add(store, "a", 0.5)
     (table,), _ = leaderboard.build(store, "fake_task")

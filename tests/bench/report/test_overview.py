@@ -112,3 +112,20 @@ def test_demo_and_real_data_have_pages_of_their_own(store: ResultStore) -> None:
     ]  # fmt: skip
     assert "says nothing clinical" in pages["overview.demo.md"]
     assert "says nothing clinical" not in pages["overview.md"]
+
+
+def test_a_row_that_is_not_ranked_has_values_and_neither_wins_nor_loses(
+    store: ResultStore,
+) -> None:
+    values = {"a": 0.8, "b": 0.6, "supervised": 0.9}
+    filled(store, "fake_task", values)
+    filled(store, "other", values, {"hash:test": "other images"})
+    (overview,) = build_overviews(tables(store))
+    assert {each.name for each in overview.standings} == {"a (net)", "b (net)"}
+    assert [each.wins + each.ties + each.losses for each in overview.standings] == [2, 2]
+    assert overview.left_out == [] and overview.unranked == ["supervised (net)"]
+    page = overview_markdown(overview)
+    assert "supervised" not in page.split("\n| encoder | fake_task")[0]
+    assert page.count("| supervised (net) | 0.900 [") == 1
+    assert "not ranked: supervised (net)." in page
+    assert "supervised" not in overview_csv([overview])

@@ -9,7 +9,7 @@ import torch
 from bench.cells.encoders import check_encoder, encoder_request
 from bench.cells.prepare import RunRequest
 from bench.core.errors import CheckpointError, PlaceBenchError
-from tests.support.commands import place_bench
+from tests.support.commands import BARE, place_bench
 from tests.support.example_plugin import EXAMPLE
 from tests.tasks.datasets.fakes import write_siim
 
@@ -64,7 +64,7 @@ def test_weights_that_do_not_load_stop_the_run_before_its_first_cell(
 def test_a_task_whose_every_cell_fails_has_no_table_and_says_why(tmp_path: Path) -> None:
     write_siim(tmp_path / "data" / "siim")
     torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "net.pth")
-    words = ["run", "siim_cls", "--data-root", "data", "--on-error", "skip"]
+    words = ["run", "siim_cls", "--data-root", "data", "--on-error", "skip", *BARE]
     skipped = place_bench(*words, "--backbones", "file:net.pth?arch=resnet18", code=1, cwd=tmp_path)
     assert "Traceback" not in skipped.stderr and "failed: checkpoint" in skipped.stderr
     assert "No table of siim_cls: no cell has a result." in skipped.stderr
