@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+import pandas as pd
 from scipy.stats import norm
 
 from bench.metrics.bootstrap import cluster_weights, interval
@@ -195,6 +196,70 @@ def seed_coverage(
     return float(np.mean(hits))
 
 
+CLASSES = 5
+_DIMENSIONS = 12
+
+
+def draw_pairs(rng: np.random.Generator, images: int) -> tuple[pd.DataFrame, np.ndarray]:
+    """Draw a retrieval test set of patients with 1 to 4 images: its index, with one of five labels
+    per patient, and the cosines [n, n] of images and reports, which share a class and a patient."""
+    sizes: list[int] = []
+    while sum(sizes) < images:
+        sizes.append(int(rng.integers(1, 5)))
+    patient = np.repeat(np.arange(len(sizes)), sizes)
+    label = rng.integers(0, CLASSES, len(sizes))[patient]
+    common = np.eye(CLASSES, _DIMENSIONS)[label]
+    common = common + rng.normal(scale=0.5, size=(len(sizes), _DIMENSIONS))[patient]
+    sides = []
+    for _ in range(2):
+        vectors = common + rng.normal(scale=0.8, size=common.shape)
+        sides.append(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+    index = pd.DataFrame({"patient_id": patient.astype(str)})
+    index["report"] = [f"report {number}" for number in range(len(patient))]
+    for number in range(CLASSES):
+        index[f"label:{number}"] = (label == number).astype(float)
+    return index, sides[0] @ sides[1].T
+
+
+@dataclass(frozen=True)
+class RetrievalCoverage:
+    """How often the interval of P@10 holds its mean over many test sets: where queries alone are
+    drawn again, and where candidates are too."""
+
+    queries: float
+    both: float
+
+
+def retrieval_coverage(images: int, draws: int = 600, seed: int = 0) -> RetrievalCoverage:
+    """Simulate the intervals of image-to-text P@10."""
+    from tasks.retrieval.fit import evaluate, pair
+    from tasks.retrieval.metrics import CANDIDATE, statistics
+    from tasks.retrieval.settings import RetrievalSettings
+
+    labels = tuple(map(str, range(CLASSES)))
+    settings = RetrievalSettings(labels=labels, ks=(10,))
+    values = []
+    spans: list[list[tuple[float, float]]] = []
+    for number in range(draws):
+        rng = np.random.default_rng([seed, 5, number])
+        index, scores = draw_pairs(rng, images)
+        table = pd.DataFrame(evaluate(scores, pair(index, settings), settings, 0))
+        patients = index["patient_id"].tolist()
+        weights = cluster_weights(patients, RESAMPLES, int(rng.integers(2**31)))
+        plain = table.drop(columns=[name for name in table if name.startswith(CANDIDATE)])
+        spans.append([])
+        for each in (plain, table):
+            resampled = statistics(each)["i2t_p@10"](weights)
+            value = float(each["i2t_p@10"].mean())
+            spread = Spread(standard_error(resampled), len(set(patients)) - 1)
+            spans[-1].append(interval_of(value, resampled, spread, scale="mean"))
+        values.append(value)
+    truth = np.mean(values)
+    held = [[low <= truth <= high for low, high in each] for each in spans]
+    queries, both = np.mean(held, axis=0)
+    return RetrievalCoverage(float(queries), float(both))
+
+
 def _differences(test: TestSet, statistics: Sequence[Statistic]) -> Iterator[tuple[float, Spread]]:
     measured = [value_and_spread(statistic, test) for statistic in statistics]
     for (one, one_resampled, spread), (other, other_resampled, _) in combinations(measured, 2):
@@ -277,6 +342,10 @@ def tables(draws: int) -> str:
     for images in (100, 300, 1000):
         stated, shown = shown_at_the_stated_difference(images, draws=draws)
         lines.append(f"| {images} | {stated:.3f} | {shown:.2f} |")
+    lines += ["", "| images | queries alone | candidates too |", "|---|---|---|"]
+    for images in (60, 200, 500):
+        result = retrieval_coverage(images, draws=draws)
+        lines.append(f"| {images} | {result.queries:.2f} | {result.both:.2f} |")
     return "\n".join(lines)
 
 

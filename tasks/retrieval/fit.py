@@ -11,14 +11,22 @@ import numpy as np
 from bench.contracts import Backbone, CellContext, ImageTextEncoder, Predictions, Subset
 from bench.core.errors import DataError
 from bench.encoding.similarity import need_text_side, similarity_matrix
+from bench.metrics.weights import group_matrix
 from tasks.labelling.settings import Mode
 from tasks.labelling.targets import targets
 from tasks.labelling.views import keep_views
-from tasks.retrieval.metrics import label_values, own_values, relevance
+from tasks.retrieval.metrics import (
+    CANDIDATE,
+    candidate_effects,
+    label_values,
+    own_values,
+    relevance,
+)
 from tasks.retrieval.settings import RetrievalSettings
 
 if TYPE_CHECKING:
     import pandas as pd
+    from scipy.sparse import csr_matrix
 
 
 @dataclass(frozen=True)
@@ -41,11 +49,14 @@ class Pairs:
     text_of: np.ndarray
     kinds: np.ndarray
     kind_of: np.ndarray
+    patient_of: np.ndarray
+    """[n] The number of each image's patient."""
 
     def part(self, rows: np.ndarray) -> Pairs:
         """Return some images with the reports they have."""
         texts, text_of = np.unique(self.text_of[rows], return_inverse=True)
-        return Pairs([self.texts[i] for i in texts], text_of, self.kinds, self.kind_of[rows])
+        chosen = [self.texts[i] for i in texts]
+        return Pairs(chosen, text_of, self.kinds, self.kind_of[rows], self.patient_of[rows])
 
 
 def fit(backbone: Backbone, train: Subset, val: Subset, context: CellContext) -> ImageTextEncoder:
@@ -101,7 +112,8 @@ def pair(index: pd.DataFrame, settings: RetrievalSettings) -> Pairs:
     number_of = {keys[i]: number for number, i in enumerate(order)}
     text_of = np.array([number_of[key] for key in keys], np.int64)
     kinds, kind_of = _kinds(index, settings)
-    return Pairs([texts[i] for i in order], text_of, kinds, kind_of)
+    patient_of = np.unique(index["patient_id"].astype(str), return_inverse=True)[1].reshape(-1)
+    return Pairs([texts[i] for i in order], text_of, kinds, kind_of, patient_of)
 
 
 def _kinds(index: pd.DataFrame, settings: RetrievalSettings) -> tuple[np.ndarray, np.ndarray]:
@@ -146,14 +158,33 @@ def _evaluate(
         "i2t": (scores, np.arange(reports), pairs.text_of, reports),
         "t2i": (np.ascontiguousarray(scores.T)[pairs.text_of], pairs.text_of, images, n),
     }
-    columns = {"share": 1 / np.bincount(pairs.text_of)[pairs.text_of]}
+    share = 1 / np.bincount(pairs.text_of)[pairs.text_of]
+    counted_of = {"i2t": np.ones(n), "t2i": share}
+    columns = {"share": share}
     for name, (table, item, item_of, items) in directions.items():
         values = own_values(table, pairs.text_of, item, settings.ks)
         if settings.labels:
             worth = relevance(pairs.kinds, pairs.kind_of, item_of, items)
-            values |= label_values(
-                table, pairs.kind_of, worth, settings.ks, whole_k=settings.batch is not None
+            whole_k = settings.batch is not None
+            values |= label_values(table, pairs.kind_of, worth, settings.ks, whole_k=whole_k)
+            effects = candidate_effects(
+                table,
+                pairs.kind_of,
+                worth,
+                counted_of[name],
+                _same_patient(pairs.patient_of, item_of, items),
+                settings.ks,
+                whole_k=whole_k,
             )
+            images_of = np.bincount(item_of)[item_of]
+            for metric, effect in effects.items():
+                columns[f"{CANDIDATE}{name}_{metric}"] = effect[item_of] / images_of
         for metric, value in values.items():
             columns[f"{name}_{metric}"] = value
     return columns
+
+
+def _same_patient(patient_of: np.ndarray, item_of: np.ndarray, items: int) -> csr_matrix:
+    """Return for every image [n] which candidates [m] hold an image of its patient."""
+    patients = int(patient_of.max()) + 1
+    return group_matrix(patient_of, item_of, patients, items)[patient_of]

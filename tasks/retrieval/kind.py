@@ -17,7 +17,7 @@ class RetrievalKind(UntrainedKind):
 
     name = "retrieval"
     presets = PRESETS
-    evaluator_version = 1
+    evaluator_version = 2
     scaling: ClassVar[Mapping[str, Scaling]] = {"gloria": "mgca"}
     metrics = (
         "i2t_p@5",

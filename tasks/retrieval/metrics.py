@@ -16,9 +16,12 @@ from bench.metrics.weights import Statistic, ratio, weighted_median, weighted_su
 
 if TYPE_CHECKING:
     import pandas as pd
+    from scipy.sparse import csr_matrix
 
 BLOCK = 2**22
 """Most scores looked at together."""
+CANDIDATE = "candidate:"
+"""Before the name of a metric: the column of what an image adds to it as a candidate."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,55 @@ def label_values(
             metrics[f"hit@{k}"][rows] = 1 - block.miss[:, last]
             metrics[f"ndcg@{k}"][rows] = ratio(block.dcg[:, last], ideal[kind_of[rows], last])
     return metrics
+
+
+def candidate_effects(
+    scores: np.ndarray,
+    kind_of: np.ndarray,
+    worth: Relevance,
+    counted: np.ndarray,
+    same_patient: csr_matrix,
+    ks: Sequence[int],
+    *,
+    whole_k: bool = False,
+) -> dict[str, np.ndarray]:
+    """Return per `p@k` what each candidate adds to its sum over all queries [m]: how much that
+    rises with the candidate's weight.
+
+    Within the first K a candidate takes a place from the last of them, and adds the difference of
+    their relevance. `counted` [q] is the weight of a query in the mean; candidates of the query's
+    own patient (`same_patient` [q, m]) come with the query and add nothing. Of ties at the last
+    place each holds its share.
+    """
+    queries, items = scores.shape
+    effects = {f"p@{k}": np.zeros(items) for k in ks}
+    step = max(1, BLOCK // items)
+    for start in range(0, queries, step):
+        rows = slice(start, start + step)
+        relevant = worth.relevant[kind_of[rows]]
+        strangers = same_patient[rows].toarray() == 0
+        for k in ks:
+            taken = min(k, items)
+            member, last = _membership(scores[rows], relevant, taken)
+            gain = member * strangers * (relevant - last[:, None])
+            effects[f"p@{k}"] += counted[rows] @ gain / (k if whole_k else taken)
+    return effects
+
+
+def _membership(
+    scores: np.ndarray, relevant: np.ndarray, taken: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return how far each candidate is among the first `taken` [q, m], and how relevant the last
+    place is [q]; where all are taken, it is as relevant as they are on average."""
+    items = scores.shape[1]
+    if taken == items:
+        return np.ones(scores.shape), relevant.mean(axis=1)
+    cut = np.partition(scores, items - taken, axis=1)[:, items - taken, None]
+    above = scores > cut
+    tied = scores == cut
+    size = tied.sum(axis=1)
+    left = (taken - above.sum(axis=1)) / size
+    return above + tied * left[:, None], (relevant & tied).sum(axis=1) / size
 
 
 def _discounts(most: int) -> np.ndarray:
@@ -204,7 +256,9 @@ def statistics(table: pd.DataFrame) -> Mapping[str, Statistic]:
 
     Columns `i2t_<metric>` (query: the image), `t2i_<metric>` (query: its report) and `share`: one
     over the number of images with that report, so that with weights of one every report counts
-    once. Resampling is of queries; the candidates stay.
+    once. Resampling is of queries. Where `candidate:<metric>` says what each image adds to the sum
+    as a candidate (`candidate_effects`), it is of candidates too, to the first order: an image that
+    is drawn twice is found twice.
     """
     share = table["share"].to_numpy(dtype=float)
     functions: dict[str, Statistic] = {}
@@ -214,9 +268,19 @@ def statistics(table: pd.DataFrame) -> Mapping[str, Statistic]:
         if name.endswith("_rank"):
             functions[name.replace("_rank", "_mean_rank")] = partial(_mean, values, counted)
             functions[name.replace("_rank", "_median_rank")] = partial(_median, values, counted)
+        elif f"{CANDIDATE}{name}" in table:
+            effects = table[f"{CANDIDATE}{name}"].to_numpy(dtype=float)
+            functions[name] = partial(_mean_of_both, values, counted, effects - effects.mean())
         else:
             functions[name] = partial(_mean, values, counted)
     return functions
+
+
+def _mean_of_both(
+    values: np.ndarray, share: np.ndarray, effects: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    sums = weighted_sums(np.stack([values * share, share, effects], axis=1), weights)
+    return ratio(sums[:, 0] + sums[:, 2], sums[:, 1])
 
 
 def _mean(values: np.ndarray, share: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import pytest
 from perf.inference import (
     coverage,
     false_alarms,
+    retrieval_coverage,
     seed_coverage,
     shown_at_the_stated_difference,
 )
@@ -27,6 +28,15 @@ def test_with_few_positives_the_percentile_interval_holds_too_little_and_ours_do
     result = coverage("AUROC", 100, prevalence=0.05, draws=400)
     assert result.percentile < 0.9
     assert result.ours >= 0.93
+
+
+@pytest.mark.parametrize("images", [60, 200])
+def test_the_interval_of_retrieval_holds_the_truth_where_candidates_are_drawn_too(
+    images: int,
+) -> None:
+    result = retrieval_coverage(images, draws=300)
+    assert result.queries < 0.91
+    assert 0.92 <= result.both <= 0.995
 
 
 @pytest.mark.parametrize("ratio", [0.5, 1.0, 2.0])

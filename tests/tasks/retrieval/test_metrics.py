@@ -8,14 +8,22 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy.sparse import csr_matrix
 from sklearn.metrics import ndcg_score
 
 from tasks.retrieval import metrics
-from tasks.retrieval.metrics import label_values, own_values, relevance, statistics
+from tasks.retrieval.metrics import (
+    candidate_effects,
+    label_values,
+    own_values,
+    relevance,
+    statistics,
+)
 
 
 def orders(scores: np.ndarray) -> list[list[int]]:
@@ -57,6 +65,54 @@ def test_the_same_score_for_every_pair_gets_the_share_of_a_class() -> None:
     worth = relevance(np.eye(5), kind_of, np.arange(50), 50)
     values = label_values(np.zeros((50, 50)), kind_of, worth, (10,))
     np.testing.assert_allclose(values["p@10"], 0.2)
+
+
+def _weighted_precision(
+    scores: np.ndarray, relevant: np.ndarray, weights: np.ndarray, k: int
+) -> float:
+    """Return P@K of one query whose candidates count `weights` times, ties in proportion."""
+    left, hits = float(k), 0.0
+    for value in sorted(set(scores.tolist()), reverse=True):
+        group = scores == value
+        size = weights[group].sum()
+        taken = min(left, size)
+        hits += taken * (weights * relevant)[group].sum() / size
+        left -= taken
+        if left <= 0:
+            break
+    return hits / k
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_the_effect_of_a_candidate_is_the_slope_of_precision_in_its_weight(ties: bool) -> None:
+    rng = np.random.default_rng(1)
+    scores = rng.normal(size=(12, 12)).round(0 if ties else 9)
+    kind_of, patient_of = rng.integers(0, 3, 12), np.arange(12) // 2
+    worth = relevance(np.eye(3), kind_of, np.arange(12), 12)
+    same = csr_matrix((patient_of[:, None] == patient_of[None]).astype(np.float32))
+    counted = rng.random(12)
+    effects = candidate_effects(scores, kind_of, worth, counted, same, [4])["p@4"]
+    small = 1e-6
+    for candidate in range(12):
+        slope = 0.0
+        for query in np.flatnonzero(patient_of != patient_of[candidate]):
+            relevant = worth.relevant[kind_of[query]]
+            weights = np.ones(12)
+            before = _weighted_precision(scores[query], relevant, weights, 4)
+            weights[candidate] += small
+            after = _weighted_precision(scores[query], relevant, weights, 4)
+            slope += counted[query] * (after - before) / small
+        assert effects[candidate] == pytest.approx(slope, abs=1e-5)
+
+
+def test_resampled_precision_counts_candidates_and_its_value_does_not_change() -> None:
+    effects = np.array([1.0, 0.0, 0.0, -1.0])
+    table = pd.DataFrame({"share": 1.0, "i2t_p@1": [1.0, 0.0, 1.0, 0.0]}, index=range(4))
+    plain = statistics(table)["i2t_p@1"]
+    both = statistics(table.assign(**{"candidate:i2t_p@1": effects}))["i2t_p@1"]
+    ones, drawn = np.ones((1, 4)), np.array([[2, 1, 1, 0]])
+    assert both(ones)[0] == plain(ones)[0] == 0.5
+    assert both(drawn)[0] == plain(drawn)[0] + 2 / 4
 
 
 def overlap(a: np.ndarray, b: np.ndarray) -> float:
