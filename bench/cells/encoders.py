@@ -13,17 +13,21 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from bench.cells.prepare import EncoderRef, RunRequest, backbone_names
 from bench.cells.seen import check_seen
 from bench.contracts import (
+    ANNOTATIONS,
     BACKBONES,
     DATASETS,
     FAMILIES,
+    Annotation,
     BackboneRequest,
     BackboneSpec,
+    Dataset,
     GivesShipped,
     OnError,
     PairData,
     Profile,
     Progress,
     Recipe,
+    SaysNeeds,
     Subset,
     Trainer,
 )
@@ -132,8 +136,10 @@ def _check_backbone(spec: BackboneSpec, request: RunRequest) -> None:
 def _check_recipe(spec: BackboneSpec, request: PretrainRequest) -> None:
     try:
         trainer_of(spec).check(_recipe(spec, request))
+        needs = _needs(spec, request)
     except SettingError as error:
         raise SettingError(f"pre-training of '{spec.name}': {error.args[0]}", error.hint) from error
+    _check_offered(spec, needs, DATASETS.get(request.dataset or spec.pretrain_on))
 
 
 def resolve_encoder(
@@ -292,14 +298,12 @@ def _image_report_data(
     from bench.data.splits import by_image_id, check_leaks, default_split
 
     dataset = DATASETS.get(request.dataset or spec.pretrain_on)
-    if not dataset.has_reports:
-        able = ", ".join(name for name, other in DATASETS.items() if other.has_reports)
-        raise DataError(
-            f"dataset '{dataset.name}' has no reports.", f"Pre-train on one that has: {able}."
-        )
     options: dict[str, Any] = {"workers": request.workers, "progress": progress, "make": make}
     try:
         root = resolve_root(dataset, request.data_root, request.data, **options)
+        options["annotations"] = [
+            need for need in _needs(spec, request) if not need.in_index
+        ]
         prepared = prepare(dataset, root.path, size=size, on_error=request.on_error, **options)
     except NotMadeError as error:
         raise NotMadeError(f"pre-trained first, on {dataset.name} ({error.args[0]})") from error
@@ -308,14 +312,44 @@ def _image_report_data(
     return root, replace(prepared, index=index)
 
 
+def _needs(spec: BackboneSpec, request: PretrainRequest) -> tuple[Annotation[Any], ...]:
+    """Return the annotations that a training reads beside images."""
+    from bench.data.annotations import Reports
+
+    trainer = trainer_of(spec)
+    if not isinstance(trainer, SaysNeeds):
+        return (Reports(),)
+    return trainer.needs(_recipe(spec, request))
+
+
+def _check_offered(spec: BackboneSpec, needs: Sequence[Annotation[Any]], dataset: Dataset) -> None:
+    """Raise DataError where a dataset does not declare all that a method needs; it names both, and
+    the datasets that do. Reads no file."""
+    if all(need.offered(dataset) for need in needs):
+        return
+    able = [name for name, other in DATASETS.items() if all(need.offered(other) for need in needs)]
+    wanted = [need.name for need in needs]
+    offered = [name for name, part in ANNOTATIONS.items() if part.offered(dataset)]
+    raise DataError(
+        f"method '{_method_name(spec)}' needs {_listed(wanted)}; dataset '{dataset.name}' has "
+        f"{_listed(offered) or 'images alone'}.",
+        f"Use one of: {', '.join(able)}." if able else "No dataset has them.",
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return names as a part of a sentence."""
+    return ", ".join(names[:-1]) + (" and " if len(names) > 1 else "") + "".join(names[-1:])
+
+
 def _rows(prepared: Prepared, split: str) -> Subset:
     return prepared.subset(prepared.index[prepared.index["split"] == split])
 
 
 def _pairs_hash(prepared: Prepared, subsets: Sequence[Subset]) -> str:
-    """Return a hash of images, reports and split: the hash of the image cache sees neither of the
-    latter."""
-    digest = hashlib.blake2b(prepared.data_hash.encode(), digest_size=8)
+    """Return a hash of images, reports, split, and what else the training reads: the hash of the
+    image cache sees neither of the latter."""
+    digest = hashlib.blake2b(prepared.content_hash.encode(), digest_size=8)
     for subset in subsets:
         for image, report in zip(subset.index["image_id"], subset.index["report"], strict=True):
             digest.update(f"{image}\0{report}\0".encode())

@@ -7,7 +7,7 @@ import csv
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.contracts import CheckResult, Dataset, Progress, TaskSpec
+from bench.contracts import CheckResult, Dataset, Progress, Region, TaskSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +24,7 @@ class Squares(Dataset):
     citation = "none"
     how_to_get = "They are made for a trial."
     marker = "list.csv"
+    has_regions = True
 
     def __init__(self, like: Dataset | None, task: TaskSpec | None, *, has_reports: bool) -> None:
         labels = tuple(task.options.get("labels", ())) if task else ()
@@ -88,6 +89,21 @@ class Squares(Dataset):
         side = _side(Path(root, row["path"]))
         box = [[0, 0, side // 2, side, 0]] if "lesion" in str(row["report"]) else []
         return np.array(box, np.float32).reshape(-1, 5)
+
+    def regions(self, row: pd.Series, root: Path) -> list[Region]:
+        """Return the left side as the region of the first sentence where it is bright, and of the
+        whole study."""
+        import numpy as np
+
+        from bench.data.regions import map_of_mask
+
+        side = _side(Path(root, row["path"]))
+        mask = np.zeros((side, side), np.uint8)
+        mask[:, : side // 2] = "lesion" in str(row["report"])
+        if not mask.any():
+            return []
+        heat = map_of_mask(mask)
+        return [Region(heat, sentence=0, source="mask"), Region(heat, source="mask")]
 
     def make_demo(
         self,

@@ -50,8 +50,10 @@ from bench.contracts.pretraining import (
     GivesShipped,
     MethodSpec,
     Recipe,
+    SaysNeeds,
     Trainer,
 )
+from bench.contracts.regions import REGION_SIDE, REGION_SOURCES, Region, RegionSource
 from bench.contracts.tasks import (
     KINDS,
     TASKS,
@@ -74,6 +76,8 @@ __all__ = [
     "DEMO_NOTE",
     "FAMILIES",
     "KINDS",
+    "REGION_SIDE",
+    "REGION_SOURCES",
     "TASKS",
     "Annotation",
     "Backbone",
@@ -106,6 +110,9 @@ __all__ = [
     "Profile",
     "Progress",
     "Recipe",
+    "Region",
+    "RegionSource",
+    "SaysNeeds",
     "Scaling",
     "Score",
     "Skipped",

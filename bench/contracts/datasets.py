@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from bench.contracts.annotations import Annotation, V
 from bench.contracts.common import DataKind, Progress
 from bench.contracts.declared import dataset_faults, made
+from bench.contracts.regions import Region
 from bench.core.declaring import refuse
 from bench.core.errors import DataError, PlaceBenchError
 from bench.core.registry import Registry
@@ -59,11 +60,15 @@ class Dataset(ABC):
     """Files of the download with the names of split lists (`train.txt`): they are the dataset's
     own, not the user's."""
     has_reports: bool = False
+    has_regions: bool = False
+    """Whether `regions` is written: maps of where in the image a sentence or a label is."""
     has_demo: bool = False
     demo_studies: int = 400
     """How many studies the demo has unless asked otherwise."""
     version: int = 1
     """Raise when `mask` gives other pixels for the same files: cached masks are made again."""
+    regions_version: int = 1
+    """Raise when `regions` gives other maps for the same files."""
 
     @abstractmethod
     def index(self, root: Path) -> pd.DataFrame:
@@ -102,6 +107,15 @@ class Dataset(ABC):
         (exclusive right and lower edge) and the class as an index into `box_classes`; [0, 5] where
         there are none."""
         raise NotImplementedError(f"dataset '{self.name}' has no boxes")
+
+    def regions(self, row: pd.Series, root: Path) -> list[Region]:
+        """Return the regions of one image; `bench.data.regions` makes maps of gaze, masks and
+        boxes.
+
+        What they depend on are private columns of the row, its report, and files that the index
+        names in `region_paths` (tuple of str, relative to `root`): the cache sees these change.
+        """
+        raise NotImplementedError(f"dataset '{self.name}' has no regions")
 
     def make_demo(
         self,

@@ -26,7 +26,8 @@ T = TypeVar("T")
 _DATASET_TEXTS = ("name", "title", "licence", "citation", "how_to_get")
 _DATASET_TUPLES = ("folders", "mask_classes", "box_classes", "label_names", "official_lists")
 _TASK_TEXTS = ("kind", "dataset", "title", "main_metric")
-_METHODS_OF = {"mask_classes": "mask", "box_classes": "boxes"}
+_METHODS_OF = {"mask_classes": "mask", "box_classes": "boxes", "has_regions": "regions"}
+_EXAMPLES = {"has_regions": "Write has_regions = True."}
 
 
 # ------------------------------------------------------------------------------------ by themselves
@@ -82,7 +83,7 @@ def _dataset_methods(title: str, dataset: Dataset) -> Iterator[PlaceBenchError]:
         if written and not getattr(dataset, classes, ()):
             yield PlaceBenchError(
                 f"{title} has {method}() and no {classes}.",
-                f'Name them, e.g. {classes} = ("lesion",).',
+                _EXAMPLES.get(classes, f'Name them, e.g. {classes} = ("lesion",).'),
             )
     if getattr(dataset, "has_demo", False) and type(dataset).make_demo is Dataset.make_demo:
         yield PlaceBenchError(

@@ -11,6 +11,7 @@ from bench.contracts.common import Profile, Progress
 from bench.core.machine import default_threads
 
 if TYPE_CHECKING:
+    from bench.contracts.annotations import Annotation
     from bench.contracts.datasets import PairData
 
 
@@ -106,4 +107,15 @@ class GivesShipped(Protocol):
     def shipped(self, recipe: Recipe) -> Path | None:
         """Return the folder of the checkpoint that stands for this recipe, or None where there is
         none and it has to be trained; imports no torch."""
+        ...
+
+
+@runtime_checkable
+class SaysNeeds(Protocol):
+    """A trainer that says which annotations a recipe is trained with: optional, asked for by
+    `isinstance`; one that does not is given images and reports."""
+
+    def needs(self, recipe: Recipe) -> tuple[Annotation[Any], ...]:
+        """Return the annotations beside the images, e.g. `(Reports(), Regions())`; reads no
+        data."""
         ...

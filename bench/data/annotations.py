@@ -1,5 +1,5 @@
-"""The annotations that come with place-bench: masks, boxes, labels and reports. Light to import;
-what reads them is imported when it is needed."""
+"""The annotations that come with place-bench: masks, boxes, regions, labels and reports. Light to
+import; what reads them is imported when it is needed."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from bench.data.boxes import BoxStore
     from bench.data.cache import Item, Store
+    from bench.data.regions import RegionRows, StoredRegions
 
 FACTS = ("age", "findings", "impression", "patient_id", "report", "scanner", "sex", "view")
 """Columns of an index beside its labels that decide a result."""
@@ -237,6 +238,38 @@ class StoredBoxes(Stored[BoxRows]):
         from bench.data.masks import mask_items
 
         return frozenset(mask_items(self.source.index, self.source.root))
+
+
+# ----------------------------------------------------------------------------------------- regions
+@annotation
+class Regions(Annotation["RegionRows"]):
+    """Maps of where in an image a sentence, a label or the whole study is to be found.
+
+    With `derived` masks and boxes of the dataset are regions too, their class is the label.
+    """
+
+    name = "regions"
+    hint = "Set has_regions in the dataset and write regions(row, root)."
+
+    def __init__(self, derived: bool = False) -> None:
+        self.derived = derived
+
+    def offered(self, dataset: Dataset) -> bool:
+        """Say whether the dataset has regions, or something they are derived from."""
+        made = self.derived and (dataset.mask_classes or dataset.box_classes)
+        return dataset.has_regions or bool(made)
+
+    def prepare(self, source: Source) -> StoredRegions:
+        """Read, check and keep the regions of the images."""
+        from bench.data.regions import region_store
+
+        _check_offered(self, source.dataset)
+        return region_store(source, derived=self.derived)
+
+    @classmethod
+    def take(cls, values: RegionRows, rows: np.ndarray) -> RegionRows:
+        """Return the regions of the rows `rows`; the maps stay where they are."""
+        return replace(values, entries=tuple(values.entries[row] for row in rows))
 
 
 # ----------------------------------------------------------------------- columns of the index

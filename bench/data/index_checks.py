@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 NEEDED = ("image_id", "patient_id", "path", "split")
 SPLITS = ("train", "val", "test", "")
+FILE_COLUMNS = ("mask_paths", "region_paths")
+"""Columns of further files of an image: tuples of paths."""
 _TEXTS = ("image_id", "patient_id", "path")
 _OPTIONAL_TEXTS = ("study_id", "view", "sex", "report", "findings", "impression")
 _SHOWN = 80
@@ -107,9 +109,9 @@ def _check_values(index: pd.DataFrame, dataset: Dataset) -> None:
         ages = index.loc[index["age"].notna(), "age"]
         wrong = ages.map(lambda age: not isinstance(age, (int, float)))
         _refuse(index.loc[ages.index[wrong]], "age", dataset, _AGE)
-    if "mask_paths" in index:
-        wrong = ~index["mask_paths"].map(_texts)
-        _refuse(index[wrong], "mask_paths", dataset, _MASKS)
+    for column in (name for name in FILE_COLUMNS if name in index):
+        wrong = ~index[column].map(_texts)
+        _refuse(index[wrong], column, dataset, _MASKS)
 
 
 _SPLIT = 'Write train, val or test, or "" where there is no official split.'
@@ -146,12 +148,12 @@ def _on_disk(index: pd.DataFrame, dataset: Dataset, root: Path) -> pd.DataFrame:
     for image, path in zip(index["image_id"], index["path"], strict=True):
         paths.append(_located(tree, path, image, dataset))
     index = index.assign(path=paths)
-    if "mask_paths" not in index:
-        return index
-    masks: list[tuple[str, ...]] = []
-    for image, files in zip(index["image_id"], index["mask_paths"], strict=True):
-        masks.append(_all_located(tree, files, image, dataset))
-    return index.assign(mask_paths=masks)
+    for column in (name for name in FILE_COLUMNS if name in index):
+        located: list[tuple[str, ...]] = []
+        for image, files in zip(index["image_id"], index[column], strict=True):
+            located.append(_all_located(tree, files, image, dataset))
+        index = index.assign(**{column: located})
+    return index
 
 
 def _all_located(tree: Tree, files: Sequence[str], image: str, dataset: Dataset) -> tuple[str, ...]:

@@ -35,6 +35,8 @@ PUBLIC_COLUMNS = frozenset(
     }
 )
 
+PATH_COLUMNS = ("path", "mask_paths", "region_paths")
+"""Columns that name files: what these hold counts, not where they lie."""
 POSITIONS = ("line", "lines", "csv_rows")
 """Private columns that say where in its file a row, or each of its annotations (a tuple), stands.
 They are no content: the rows of a table may come in any order."""
@@ -96,7 +98,7 @@ def mask_store(
 def mask_items(index: pd.DataFrame, root: Path) -> list[Item]:
     """Return what the masks (or boxes) of every row are made from."""
     home = os.path.realpath(root)
-    contents = _private_contents(index)
+    contents = private_contents(index)
     files = index["mask_paths"] if "mask_paths" in index else [()] * len(index)
     items = []
     columns = (index["image_id"].tolist(), index["path"].tolist(), files, contents)
@@ -106,7 +108,7 @@ def mask_items(index: pd.DataFrame, root: Path) -> list[Item]:
     return items
 
 
-def _private_contents(index: pd.DataFrame) -> Iterator[bytes]:
+def private_contents(index: pd.DataFrame) -> Iterator[bytes]:
     """Yield what the private columns of each row say, whatever the order of the annotations that
     have a column of their lines."""
     encode = json.JSONEncoder(sort_keys=True, default=str).encode
@@ -126,9 +128,7 @@ def _of_equal_length(index: pd.DataFrame, name: str, other: str) -> bool:
 
 
 def _is_public(column: str) -> bool:
-    return (
-        column in PUBLIC_COLUMNS or column.startswith("label:") or column in ("path", "mask_paths")
-    )
+    return column in PUBLIC_COLUMNS or column.startswith("label:") or column in PATH_COLUMNS
 
 
 def _checked(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import torch
@@ -14,8 +16,11 @@ from backbones.shared.pretraining.pairs import (
     encode_reports,
     normalise_images,
 )
+from backbones.shared.pretraining.regions import RegionFields
 from backbones.shared.pretraining.vision_language import VisionLanguageMethod
-from bench.contracts import InputSpec, PairData, Subset
+from bench.contracts import REGION_SIDE, InputSpec, PairData, Subset
+from bench.data.annotations import Regions
+from bench.data.regions import RegionEntry, RegionRows
 
 TINY = {
     "epochs": "2",
@@ -53,15 +58,37 @@ def make_subset(count: int, size: int, seed: int) -> Subset:
     )
 
 
+def with_regions(subset: Subset) -> Subset:
+    """Return a subset whose sentences each have a map, a band of rows that differs from one to the
+    next, but the last one of every report; every other image has one of the study too."""
+    maps = np.zeros((len(FINDINGS) + 1, REGION_SIDE, REGION_SIDE), np.uint8)
+    for number in range(len(FINDINGS)):
+        maps[number, 12 * number : 12 * number + 14, 8:40] = 50 * number + 55
+    maps[-1, 30:50, 30:50] = 255
+    entries = []
+    for row in range(len(subset)):
+        listed = [RegionEntry(n, n, "", "gaze", "") for n in range(len(FINDINGS) - 1)]
+        study = [RegionEntry(len(FINDINGS), -1, "", "gaze", "")] if row % 2 else []
+        entries.append((*listed, RegionEntry(0, -1, "nodule", "box", ""), *study))
+    annotations = {**subset.annotations, Regions: RegionRows(maps, tuple(entries))}
+    return replace(subset, annotations=annotations)
+
+
 def recipe(method: str = "place", architecture: str = "resnet", **changes: str) -> Recipe:
     settings = PLACE_TINY if method == "place" else TINY
     return Recipe(method, "demo", architecture, 0, {**settings, **changes})
 
 
-def pair_loader(method: VisionLanguageMethod, batch_size: int = 4) -> PairLoader:
-    subset, spec = make_subset(8, 144, 1), method.image_encoder.architecture.input
+def pair_loader(
+    method: VisionLanguageMethod, batch_size: int = 4, regions: float | None = None
+) -> PairLoader:
+    """Return batches of eight squares; with `regions`, the share of them that keep theirs."""
+    subset, spec = with_regions(make_subset(8, 144, 1)), method.image_encoder.architecture.input
     reports = encode_reports(subset.index["report"].tolist(), method.vocabulary, method.settings)
-    return PairLoader(subset, reports, method.vocabulary, spec, batch_size)
+    fields = None
+    if regions is not None:
+        fields = RegionFields(subset, reports, spec, fraction=regions)
+    return PairLoader(subset, reports, method.vocabulary, spec, batch_size, fields)
 
 
 def images(pairs: PairData) -> torch.Tensor:

@@ -30,11 +30,12 @@ _SPECIAL = [PAD, UNKNOWN, START, END]
 @dataclass(frozen=True)
 class EncodedReport:
     """One report: token `ids`, the `sentence` each token belongs to (-1: none), and a comparison
-    key per kept sentence."""
+    key per kept sentence, with its number among all sentences of the report."""
 
     ids: tuple[int, ...]
     sentence: tuple[int, ...]
     keys: tuple[int, ...]
+    numbers: tuple[int, ...] = ()
 
 
 class Vocabulary:
@@ -111,7 +112,8 @@ class Vocabulary:
         ids = [self.start]
         marks = [-1]
         keys: list[int] = []
-        for text in split_sentences(cut_words(report)):
+        numbers: list[int] = []
+        for number, text in enumerate(split_sentences(cut_words(report))):
             pieces = self._tokenizer.encode(text, add_special_tokens=False).ids[
                 : max_tokens - 1 - len(ids)
             ]
@@ -121,7 +123,8 @@ class Vocabulary:
             ids += pieces
             marks += [len(keys) if is_aligned else -1] * len(pieces)
             keys += [sentence_key(text)] if is_aligned else []
-        return EncodedReport((*ids, self.end), (*marks, -1), tuple(keys))
+            numbers += [number] if is_aligned else []
+        return EncodedReport((*ids, self.end), (*marks, -1), tuple(keys), tuple(numbers))
 
     def word_numbers(
         self, ids: torch.Tensor, mask: torch.Tensor, *, everything: bool = False

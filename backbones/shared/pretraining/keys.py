@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from backbones.shared.encoders.architectures import resolve_architecture
 from backbones.shared.pretraining.declare import method_settings
 from backbones.shared.pretraining.settings import MethodSettings
-from bench.contracts import Recipe
+from bench.contracts import Annotation, Recipe
 from bench.core.cards import CARD
 from bench.core.checkpoints import WEIGHTS
 from bench.core.errors import MissingDependencyError
@@ -62,6 +63,11 @@ def pretrain_image_size(recipe: Recipe) -> int:
 def recipe_settings(recipe: Recipe) -> MethodSettings:
     """Return the method's settings as resolved."""
     return method_settings(recipe.method, recipe.profile, recipe.settings)
+
+
+def needs(recipe: Recipe) -> tuple[Annotation[Any], ...]:
+    """Return the annotations that a recipe is trained with beside images; reads no data."""
+    return recipe_settings(recipe).needs()
 
 
 def check(recipe: Recipe) -> None:

@@ -11,6 +11,7 @@ import torch
 
 from backbones.shared.encoders.tokens import words_of
 from backbones.shared.encoders.vocabulary import EncodedReport, Vocabulary, collate
+from backbones.shared.pretraining.regions import RegionFields
 from backbones.shared.pretraining.settings import MethodSettings
 from backbones.shared.pretraining.vision_language import VisionLanguageMethod
 from bench.contracts import InputSpec, Subset
@@ -71,7 +72,8 @@ class PairLoader:
     """Batches of a training subset: shuffled, randomly cropped; the last incomplete batch is left
     out.
 
-    Several processes share each batch: process r gets the r-th part of its rows.
+    Several processes share each batch: process r gets the r-th part of its rows. With `regions`
+    their fields are part of a batch.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class PairLoader:
         vocabulary: Vocabulary,
         spec: InputSpec,
         batch_size: int,
+        regions: RegionFields | None = None,
     ) -> None:
         if subset.image_store.shape[1] != spec.resize:
             raise DataError(
@@ -96,6 +99,7 @@ class PairLoader:
         self.reports = reports
         self.pad = vocabulary.pad
         self.spec = spec
+        self.regions = regions
         self.batch_size = min(batch_size, len(subset))
         if self.batch_size % world_size():
             raise SettingError(
@@ -134,6 +138,7 @@ class PairLoader:
             "sentence": text.sentence,
             "keys": text.keys,
             "image_ids": self.subset.index["image_id"].iloc[rows].tolist(),
+            **(self.regions.batch(rows, corners) if self.regions else {}),
         }
 
     def centre(self, rows: np.ndarray) -> dict[str, Any]:

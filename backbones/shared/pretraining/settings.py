@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Literal, TypeVar
 
-from bench.contracts import Profile
+from bench.contracts import Annotation, Profile
 from bench.core.errors import SettingError
 from bench.core.settings import (
     Count,
@@ -21,6 +21,7 @@ from bench.core.settings import (
     Width,
     override,
 )
+from bench.data.annotations import Reports
 from bench.training.plan import TrainPlan
 from bench.training.settings import TrainingSettings
 
@@ -93,6 +94,16 @@ class MethodSettings(TrainingSettings):
                 f"{', '.join(shares)} are all 0: nothing is learnt.",
                 "Give one of them a value above 0.",
             )
+
+    def needs(self) -> tuple[Annotation[Any], ...]:
+        """Return the annotations that a method learns from beside images: reports, unless its
+        settings say more, such as `(Reports(), Regions())`."""
+        return (Reports(),)
+
+    @property
+    def region_fraction(self) -> float:
+        """Share of the images that keep their regions, where the method needs these."""
+        return 1.0
 
     def plan(self, seed: int) -> TrainPlan:
         """Return what the trainer carries out. A method whose settings say more about the training,

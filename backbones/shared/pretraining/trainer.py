@@ -4,7 +4,7 @@ torch."""
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,17 +14,20 @@ from backbones.shared.pretraining.keys import (
     check,
     checkpoint_folder,
     is_complete,
+    needs,
     pretrain_image_size,
     recipe_settings,
 )
 from backbones.shared.pretraining.settings import MethodSettings
 from backbones.shared.pretraining.shipped import shipped
-from bench.contracts import BACKBONES, PairData, Progress, Recipe
+from bench.contracts import BACKBONES, InputSpec, PairData, Progress, Recipe, Subset
 from bench.core.cards import CARD
 from bench.core.checkpoints import CURVE, VOCABULARY, WEIGHTS
 from bench.core.errors import SettingError
 
 if TYPE_CHECKING:
+    from backbones.shared.encoders.vocabulary import EncodedReport
+    from backbones.shared.pretraining.regions import RegionFields
     from backbones.shared.pretraining.vision_language import VisionLanguageMethod
     from bench.training.plan import TrainSummary
 
@@ -33,6 +36,7 @@ __all__ = [
     "check",
     "checkpoint_folder",
     "is_complete",
+    "needs",
     "pretrain",
     "pretrain_image_size",
     "recipe_settings",
@@ -106,11 +110,13 @@ def _train(recipe: Recipe, data: PairData, folder: Path, device: str, progress: 
     method = build_method(recipe, settings, reports)
     speed_up(method, settings, device)
     synchronise_norms(method.to(device))
-    loaders = []
+    loaders: list[PairLoader] = []
     for subset, texts in ((worded.train, reports), (worded.val, reports_of(worded.val))):
         pairs, read = learnable(subset, texts, method)
         encoded = encode_reports(read, method.vocabulary, settings)
-        loaders.append(PairLoader(pairs, encoded, method.vocabulary, spec, settings.batch_size))
+        fields = None if loaders else _region_fields(pairs, encoded, spec, settings, recipe.seed)
+        size = settings.batch_size
+        loaders.append(PairLoader(pairs, encoded, method.vocabulary, spec, size, fields))
     learned = replace(data, train=loaders[0].subset, val=loaders[1].subset)
     _say_left_out(worded, learned, f"reports are too short for {recipe.method}", progress)
     left_out = {
@@ -132,7 +138,25 @@ def _train(recipe: Recipe, data: PairData, folder: Path, device: str, progress: 
     )
     if rank() == 0:
         save_method(method, folder)
-        _finish(recipe, learned, left_out, method, summary, folder)
+        _finish(recipe, learned, left_out, method, summary, folder, loaders[0].regions)
+
+
+def _region_fields(
+    pairs: Subset,
+    encoded: Sequence[EncodedReport],
+    spec: InputSpec,
+    settings: MethodSettings,
+    seed: int,
+) -> RegionFields | None:
+    """Return the regions of the batches where the method needs them; the share of images that keep
+    theirs is drawn by the seed."""
+    from backbones.shared.pretraining.regions import RegionFields
+    from bench.data.annotations import Regions
+
+    if not any(isinstance(need, Regions) for need in settings.needs()):
+        return None
+    fraction = settings.region_fraction
+    return RegionFields(pairs, encoded, spec, fraction=fraction, seed=seed)
 
 
 def _missing(whole: PairData, smaller: PairData) -> dict[str, int]:
@@ -208,6 +232,7 @@ def _finish(
     method: VisionLanguageMethod,
     summary: TrainSummary,
     folder: Path,
+    regions: RegionFields | None,
 ) -> None:
     """Write curve, pictures and card, then drop the training's own checkpoints."""
     import json
@@ -217,6 +242,8 @@ def _finish(
     write_atomically(folder / CURVE, "".join(json.dumps(row) + "\n" for row in summary.curve))
     _draw(recipe, data, method, folder)
     card = _card(recipe, data, left_out, method, summary, folder)
+    if regions is not None:
+        card["data"]["train_pairs_with_regions"] = regions.images
     write_atomically(folder / CARD, json.dumps(card, indent=2) + "\n")
     shutil.rmtree(folder / "work", ignore_errors=True)
 

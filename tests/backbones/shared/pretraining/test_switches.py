@@ -27,7 +27,7 @@ from tests.support.pairs import (
 )
 from tests.support.tiny import tiny
 
-METHODS = ("convirt", "place", "gloria", "mgca")
+METHODS = ("convirt", "place", "gloria", "mgca", "egma")
 
 
 @pytest.fixture
