@@ -84,7 +84,7 @@ class MimicCxr(Rendered):
         says so); and what the tables hold together (`facts`). Raise DataError for a missing
         table or column, an unknown split, a doubled dicom_id, or where no report is found at all.
         """
-        images = _images(root)
+        images = read_images(root)
         framed = images[images["view"].isin(self.views)]
         texts = _report_texts(root, framed)
         joined = framed.merge(texts, on="study_id", how="left").fillna(
@@ -100,7 +100,7 @@ class MimicCxr(Rendered):
                 "report text."
             )
             raise DataError(message, f"How to get the reports: {self.how_to_get}")
-        reported, unlabelled = _with_labels(reported, root, self.label_names)
+        reported, unlabelled = with_labels(reported, root, self.label_names)
         note(
             reported,
             left_out={
@@ -164,7 +164,7 @@ class MimicCxr(Rendered):
         return sample_fraction(train, fraction) if protocol == "mgca" else None
 
 
-def _images(root: Path) -> pd.DataFrame:
+def read_images(root: Path) -> pd.DataFrame:
     """Return every image of the metadata table with its official split; the notes (`unmatched`)
     count those of one table alone."""
     from bench.data.tables import check_rows, find_table, read_table, require_filled, require_unique
@@ -300,7 +300,7 @@ def _chexpert(root: Path) -> Path | None:
     return find_file(root, TABLE.format("chexpert"))
 
 
-def _with_labels(
+def with_labels(
     index: pd.DataFrame, root: Path, names: tuple[str, ...]
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     """Join the CheXpert labels (1, 0, -1 uncertain, NaN not mentioned) of each study, where the

@@ -73,7 +73,7 @@ def write(
     manifest.write(
         layout.name,
         partial(_write_study, layout),
-        _tables,
+        tables,
         out,
         studies=studies,
         size=size,
@@ -84,7 +84,7 @@ def write(
     )
 
 
-def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, int]:
+def tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, int]:
     """Write the tables; return their counts."""
     images = [image for study in written for image in study["images"]]
     names = ",".join(MimicCxr.label_names)
@@ -182,7 +182,7 @@ def _write_study(layout: Layout, job: manifest.Job, number: int) -> dict[str, An
     return {
         "patient": subject,
         "images": images,
-        "labels": _labels(subject, name, report),
+        "labels": label_row(subject, name, report),
         "truth": truth,
     }
 
@@ -200,13 +200,14 @@ def _write_image(
     subject, name = ids
     write_jpeg(folder_of(job.out, subject) / f"s{name}" / f"{image_id}.jpg", rendering.image)
     return {
-        "metadata": _metadata(image_id, study, view, (subject, name), job.size),
+        "metadata": metadata_row(image_id, study, view, (subject, name), job.size),
         "split": f"{image_id},{name},{subject},{split}",
         "truth": manifest.truth(image_id, rendering, study.findings, view),
     }
 
 
-def _metadata(image_id: str, study: Study, view: str, ids: Sequence[str], size: int) -> str:
+def metadata_row(image_id: str, study: Study, view: str, ids: Sequence[str], size: int) -> str:
+    """Return the row of an image in the metadata table; `ids` are those of patient and study."""
     position, meaning, orientation = POSITION[view]
     procedure = "CHEST (PORTABLE AP)" if study.view == "AP" else "CHEST (PA AND LAT)"
     date = 21_100_101 + 10_000 * (study.patient.number % 80) + 100 * study.order
@@ -227,7 +228,8 @@ def _metadata(image_id: str, study: Study, view: str, ids: Sequence[str], size: 
     return ",".join(map(str, fields))
 
 
-def _labels(subject: str, name: str, report: Report) -> str:
+def label_row(subject: str, name: str, report: Report) -> str:
+    """Return the row of a study in the table of labels."""
     values = [
         "" if (value := report.labels.get(label)) is None else f"{value:.1f}"
         for label in MimicCxr.label_names

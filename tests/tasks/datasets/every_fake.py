@@ -13,6 +13,7 @@ from tasks.datasets._exclusive import EIGHT
 from tasks.datasets.covidx import Covidx, Covidx4
 from tasks.datasets.vindr import FINDINGS, NO_FINDING
 from tests.bench.data.dicoms import write_dicom
+from tests.support.gaze import write_egd, write_reflacx
 from tests.support.mimic5x200 import write_mimic5x200
 from tests.support.nih import write_nih
 from tests.support.object_cxr import write_object_cxr
@@ -119,6 +120,7 @@ FAKES: dict[str, Callable[[Path], object]] = {
     "covid_seg": write_covid,
     "covidx": lambda root: write_covidx(root, Covidx()),
     "covidx4": lambda root: write_covidx(root, Covidx4()),
+    "egd_cxr": write_egd,
     "iu_xray": write_annotation,
     "iu_xray xml": write_open_i,
     "iu_xray kaggle": write_indiana,
@@ -127,6 +129,7 @@ FAKES: dict[str, Callable[[Path], object]] = {
     "mimic_cxr_r2gen": lambda root: write_annotation(root, mimic=True),
     "nih": write_nih,
     "object_cxr": write_object_cxr,
+    "reflacx": write_reflacx,
     "rsna": write_rsna,
     "siim": write_siim,
     "siim flat": write_siim_flat,

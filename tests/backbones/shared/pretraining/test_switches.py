@@ -24,6 +24,7 @@ from tests.support.pairs import (
     make_subset,
     pair_loader,
     recipe,
+    with_regions,
 )
 from tests.support.tiny import tiny
 
@@ -32,7 +33,8 @@ METHODS = ("convirt", "place", "gloria", "mgca", "egma")
 
 @pytest.fixture
 def pairs() -> PairData:
-    return PairData("squares", "demo", make_subset(8, 144, 1), make_subset(4, 144, 2), "0123abcd")
+    train, val = with_regions(make_subset(8, 144, 1)), make_subset(4, 144, 2)
+    return PairData("squares", "demo", train, val, "0123abcd")
 
 
 def tiny_start(pairs: PairData) -> VisionLanguageMethod:
