@@ -301,9 +301,7 @@ def _image_report_data(
     options: dict[str, Any] = {"workers": request.workers, "progress": progress, "make": make}
     try:
         root = resolve_root(dataset, request.data_root, request.data, **options)
-        options["annotations"] = [
-            need for need in _needs(spec, request) if not need.in_index
-        ]
+        options["annotations"] = [need for need in _needs(spec, request) if not need.in_index]
         prepared = prepare(dataset, root.path, size=size, on_error=request.on_error, **options)
     except NotMadeError as error:
         raise NotMadeError(f"pre-trained first, on {dataset.name} ({error.args[0]})") from error

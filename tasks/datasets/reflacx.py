@@ -205,8 +205,8 @@ def _fixation(row: Mapping[str, str]) -> list[float]:
 def _read_words(path: Path) -> Mapping[str, str]:
     table = _gaze.rows_of_table(path, _WORD)
     words = [
-        _gaze.checked_word(*values, f"table {path}, line {line}")
-        for line, *values in table.itertuples(name=None)
+        _gaze.checked_word(word, begin, end, f"table {path}, line {line}")
+        for line, word, begin, end in table.itertuples(name=None)
     ]
     timed = _gaze.timed_report(words)
     if not timed.spoken:

@@ -70,8 +70,7 @@ def with_regions(subset: Subset) -> Subset:
         listed = [RegionEntry(n, n, "", "gaze", "") for n in range(len(FINDINGS) - 1)]
         study = [RegionEntry(len(FINDINGS), -1, "", "gaze", "")] if row % 2 else []
         entries.append((*listed, RegionEntry(0, -1, "nodule", "box", ""), *study))
-    annotations = {**subset.annotations, Regions: RegionRows(maps, tuple(entries))}
-    return replace(subset, annotations=annotations)
+    return replace(subset, annotations={Regions: RegionRows(maps, tuple(entries))})
 
 
 def recipe(method: str = "place", architecture: str = "resnet", **changes: str) -> Recipe:
