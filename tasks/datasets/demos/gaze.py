@@ -90,6 +90,11 @@ def study_of(demo: Demo, seed: int, number: int) -> Study:
     return sample_study(demo.generator(seed, number), number)
 
 
+def split_of(demo: Demo, number: int, studies: int) -> str:
+    """Return the split of a patient in a demo of so many studies."""
+    return demo.split_of(number, studies, mimic_cxr.original_split(number))
+
+
 def write_study(demo: Demo, name: str, job: manifest.Job, number: int) -> Read:
     """Write one frontal image and its report in MIMIC-CXR's layout; return its rows of the
     tables."""
@@ -104,7 +109,7 @@ def write_study(demo: Demo, name: str, job: manifest.Job, number: int) -> Read:
     folder = mimic_cxr.folder_of(out, subject)
     write_jpeg(folder / f"s{study_name}" / f"{image_id}.jpg", rendering.image)
     manifest.write_bytes(folder / f"s{study_name}.txt", report.text.encode())
-    split = demo.split_of(number, job.studies, mimic_cxr.original_split(number))
+    split = split_of(demo, number, job.studies)
     ids = (subject, study_name)
     row = {
         "patient": subject,

@@ -28,6 +28,7 @@ from tasks.datasets.demos import (
     chexpert5x200,
     covidx,
     exclusive,
+    gaze,
     iu_xray,
     mimic_cxr,
     nih,
@@ -38,6 +39,8 @@ from tasks.datasets.demos import (
     vindr,
 )
 from tasks.datasets.demos.lists import Member, list_splits
+from tasks.datasets.egd_cxr import EgdCxr
+from tasks.datasets.reflacx import Reflacx
 from tasks.demo import RENDERER_VERSION
 from tasks.demo.beam.render import render
 from tasks.demo.body.patient import Patient, Study
@@ -50,6 +53,7 @@ WRITERS = (
     chexpert,
     chexpert5x200,
     covidx,
+    gaze,
     iu_xray,
     mimic_cxr,
     nih,
@@ -93,6 +97,12 @@ def _mimic(seed: int, studies: int) -> Splits:
     return {str(p): mimic_cxr.split_of(layout, p, studies) for p in range(studies * 7 // 10)}
 
 
+def _gaze(data: Rendered) -> Callable[[int, int], Splits]:
+    return lambda seed, studies: {
+        str(n): gaze.split_of(data.demo, n, studies) for n in range(studies)
+    }
+
+
 def _covidx(data: Any) -> Callable[[int, int], Splits]:
     layout = covidx.Layout(data.name, data.demo, data.lists, {})
     return lambda seed, studies: {
@@ -116,6 +126,8 @@ SPLITS: dict[str, Callable[[int, int], Splits]] = {
     "mimic_cxr": _mimic,
     "covidx": _covidx(Covidx()),
     "covidx4": _covidx(Covidx4()),
+    "egd_cxr": _gaze(EgdCxr()),
+    "reflacx": _gaze(Reflacx()),
     "nih": lambda seed, n: _of_each(
         lambda first: nih.split_of(seed, first, n), _firsts(n, nih.EVERY)
     ),
