@@ -249,7 +249,8 @@ def test_a_demo_states_the_version_that_its_folder_is_named_by(
     assert not list(studies_of(name, 0, range(0)))
     card = json.loads((tmp_path / f"{name}-0" / manifest.MANIFEST).read_text())
     assert card["renderer_version"] == RENDERED[name].demo_version()
-    assert card["renderer_version"] == RENDERER_VERSION + (name != "mimic_cxr")
+    first = ("egd_cxr", "mimic_cxr", "reflacx")  # their files have not changed yet
+    assert card["renderer_version"] == RENDERER_VERSION + (name not in first)
 
 
 def test_the_streams_of_all_demos_differ() -> None:
