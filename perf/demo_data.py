@@ -183,8 +183,10 @@ def difficulty(studies: int, workers: int) -> list[dict[str, Any]]:
     """Return a row per finding: prevalence, AUROC of the linear classifier, AUROC of the
     network."""
     progress = default_progress()
-    examples = manifest.run(example, studies, workers, progress, "rendering")
-    images, masks, labels = (np.stack(arrays) for arrays in zip(*examples, strict=True))
+    examples: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+    numbers = range(studies)
+    manifest.run(example, numbers, workers, progress, "rendering", examples.__setitem__)
+    images, masks, labels = (np.stack(arrays) for arrays in zip(*examples.values(), strict=True))
     train = int(SHARE_OF_TRAINING * studies)
     linear = linear_auroc(images, labels, train)
     with progress.track("training", total=EPOCHS * (train // BATCH)) as advance:

@@ -3,9 +3,9 @@ the harness would draw."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from bench.data.split_lists import FOLDERS
 from bench.data.splits import SPLITS, default_split
@@ -13,8 +13,7 @@ from tasks.demo.members import Demo
 from tasks.demo.writers import manifest
 
 
-@dataclass(frozen=True)
-class Member:
+class Member(NamedTuple):
     """One image: its id, its patient, the number of the patient's first study, and the label that a
     split is stratified on."""
 
@@ -24,12 +23,14 @@ class Member:
     label: int
 
 
-def write_lists(out: Path, demo: Demo, members: Sequence[Member], studies: int) -> None:
+def write_lists(out: Path, demo: Demo, written: Sequence[Mapping[str, Any]]) -> None:
     """Write `splits/train.txt`, `val.txt` and `test.txt` where a demo of so many studies has more
-    test patients than the harness would draw; elsewhere it draws them as from the original."""
+    test patients than the harness would draw; elsewhere it draws them as from the original. The
+    `member` of each study is its image."""
+    studies = len(written)
     if not demo.has_more_test(studies):
         return
-    splits = list_splits(demo, members, studies)
+    splits = list_splits(demo, [Member(*study["member"]) for study in written], studies)
     for split in SPLITS:
         lines = [f"{image}\n" for image, name in splits.items() if name == split]
         manifest.write_bytes(out / FOLDERS[0] / f"{split}.txt", "".join(lines).encode())

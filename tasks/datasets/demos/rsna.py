@@ -47,7 +47,7 @@ def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, in
     manifest.write_table(out / CLASSES_TABLE, "patientId,class", details)
     mapping = [{"subset_img_id": study["image"], "img_id": study["nih"]} for study in shuffled]
     manifest.write_bytes(out / MAPPING, (json.dumps(mapping, indent=1) + "\n").encode())
-    write_lists(out, DEMO, [study["member"] for study in written], len(written))
+    write_lists(out, DEMO, written)
     return _counts(written)
 
 

@@ -39,7 +39,7 @@ def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, in
     rows = [row for study in written for row in study["rows"]]
     order = np.random.default_rng(seed).permutation(len(rows))
     manifest.write_table(out / TABLE, HEADER, [rows[n] for n in order])
-    write_lists(out, DEMO, [study["member"] for study in written], len(written))
+    write_lists(out, DEMO, written)
     masks = [len(study["rows"]) for study in written]
     return {
         "images": len(written),

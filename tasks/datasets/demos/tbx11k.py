@@ -28,7 +28,7 @@ def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, in
     """Write the tables; return their counts."""
     written.sort(key=lambda study: study["name"])
     manifest.write_table(out / TABLE, HEADER, [row for study in written for row in study["rows"]])
-    write_lists(out, DEMO, [study["member"] for study in written], len(written))
+    write_lists(out, DEMO, written)
     kinds = [study["type"] for study in written]
     counts = {"images": len(written)} | {kind: kinds.count(kind) for kind in TYPES}
     counts["boxes"] = sum(len(study["rows"]) for study in written if study["type"] == TYPES[2])

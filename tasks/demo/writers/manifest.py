@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from bench.contracts import Progress
 from bench.core.errors import DataError, SettingError
@@ -25,6 +25,8 @@ from tasks.demo.beam.render import Rendering
 
 MANIFEST = "DEMO.json"
 TRUTH = "DEMO_truth.jsonl"
+WRITTEN = f".{MANIFEST}.studies"
+"""What is known of the studies written so far, one line of JSON each, while a demo is rendered."""
 SMALLEST = 64
 MOST_STUDIES = 1_000_000
 """The shortest names (MIMIC-CXR's eight digits) have room for ten times as many."""
@@ -41,9 +43,10 @@ class Job:
     studies: int
 
 
+R = TypeVar("R")
 Study = Callable[[Job, int], dict[str, Any]]
 """(job, number) -> what the tables say of the study that was written, and its ground truth: a list
-named `truth`."""
+named `truth`. It is kept as JSON until the demo is complete: a tuple comes back as a list."""
 Tables = Callable[[Path, list[dict[str, Any]], int], Mapping[str, int]]
 """(out, written studies, seed) -> the counts of the tables that were written; the studies may be
 sorted in place."""
@@ -65,19 +68,14 @@ def write(
     """Write a demo; the same seed gives the same bytes, whatever the number of workers. `study`
     must be picklable.
 
-    Killed, it goes on where it stopped. Raise SettingError for an impossible size or count,
-    DataError where `out` holds something else.
+    Killed, it goes on where it stopped: no study that was written is rendered again. Raise
+    SettingError for an impossible size or count, DataError where `out` holds something else.
     """
     settings = _settings(dataset, studies, size, seed, version)
     if not start(out, settings):
         return
-    written = run(
-        partial(study, Job(out, size, seed, studies)),
-        studies,
-        workers,
-        progress,
-        f"rendering {dataset} demo",
-    )
+    job = partial(study, Job(out, size, seed, studies))
+    written = _written(out, job, studies, workers, progress, f"rendering {dataset} demo")
     counts = tables(out, written, seed)
     write_truth(out, [record for written_study in written for record in written_study["truth"]])
     finish(out, settings, counts)
@@ -147,7 +145,8 @@ def finish(out: Path, settings: Mapping[str, Any], counts: Mapping[str, int]) ->
     """Write the manifest: from now on the folder is complete."""
     record = {**settings, "counts": dict(counts)}
     write_bytes(out / MANIFEST, (json.dumps(record, indent=1) + "\n").encode())
-    (out / f".{MANIFEST}.begun").unlink(missing_ok=True)
+    for name in (f".{MANIFEST}.begun", WRITTEN):
+        (out / name).unlink(missing_ok=True)
 
 
 def _settings(dataset: str, studies: int, size: int, seed: int, version: int) -> dict[str, Any]:
@@ -184,20 +183,65 @@ def truth(
     return {"image_id": image_id, "view": view, "findings": listed, "boxes": rendering.boxes}
 
 
+def _written(
+    out: Path,
+    job: Callable[[int], dict[str, Any]],
+    count: int,
+    workers: int,
+    progress: Progress | None,
+    title: str,
+) -> list[dict[str, Any]]:
+    """Return what every study wrote; what an interrupted run has written is read."""
+    path = out / WRITTEN
+    lines = _sound_lines(path)
+    write_bytes(path, "".join(f"{line}\n" for line in lines.values()).encode())
+    missing = [number for number in range(count) if number not in lines]
+    with path.open("a", encoding="utf-8") as file:
+
+        def keep(number: int, result: dict[str, Any]) -> None:
+            lines[number] = json.dumps([number, result])
+            file.write(f"{lines[number]}\n")
+            file.flush()
+
+        run(job, missing, workers, progress, title, keep, count - len(missing))
+    return [json.loads(lines[number])[1] for number in range(count)]
+
+
+def _sound_lines(path: Path) -> dict[int, str]:
+    """Return number -> line of the studies written; the last line may be cut off."""
+    lines: dict[int, str] = {}
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                lines[json.loads(line)[0]] = line
+            except ValueError:
+                break
+    return lines
+
+
 def run(
-    job: Callable[[int], Any], count: int, workers: int, progress: Progress | None, title: str
-) -> list[Any]:
-    """Return [job(0), ..., job(count - 1)], computed in `workers` processes (1: in this one)."""
-    results = []
-    with (progress or Silent()).track(title, total=count) as step, _mapper(workers) as mapper:
-        for result in mapper(job, range(count)):
-            results.append(result)
+    job: Callable[[int], R],
+    numbers: Sequence[int],
+    workers: int,
+    progress: Progress | None,
+    title: str,
+    keep: Callable[[int, R], None],
+    done: int = 0,
+) -> None:
+    """Call `keep(number, job(number))` for each of `numbers`, in their order; the jobs run in
+    `workers` processes (1: in this one). `done` others count as steps made."""
+    total = done + len(numbers)
+    with (progress or Silent()).track(title, total=total) as step, _mapper(workers) as mapper:
+        step(done)
+        for number, result in zip(numbers, mapper(job, numbers), strict=True):
+            keep(number, result)
             step(1)
-    return results
 
 
 @contextmanager
-def _mapper(workers: int) -> Iterator[Callable[[Callable[[int], Any], range], Iterator[Any]]]:
+def _mapper(
+    workers: int,
+) -> Iterator[Callable[[Callable[[int], Any], Sequence[int]], Iterator[Any]]]:
     if workers <= 1:
         yield map
         return

@@ -7,8 +7,10 @@ import csv
 import gzip
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -155,6 +157,31 @@ def test_restart_after_a_kill_completes_the_same_folder(
     assert not (tmp_path / "killed" / manifest.MANIFEST).exists()
     module.write(tmp_path / "killed", studies=4, size=64, seed=1, workers=1)
     assert content(tmp_path / "killed") == content(tmp_path / "whole")
+
+
+def test_what_was_written_before_a_kill_is_not_rendered_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    siim.write(tmp_path / "whole", studies=5, size=64, seed=1, workers=1)
+    assert not (tmp_path / "whole" / manifest.WRITTEN).exists()
+    real = siim._write_study
+    numbers: list[int] = []
+
+    def counted(job: manifest.Job, number: int) -> dict[str, Any]:
+        numbers.append(number)
+        if numbers == [0, 1, 2, 3]:
+            raise KeyboardInterrupt
+        return real(job, number)
+
+    out = tmp_path / "killed"
+    write = partial(manifest.write, "siim", counted, siim._tables, version=siim.DEMO.version)
+    with pytest.raises(KeyboardInterrupt):
+        write(out, studies=5, size=64, seed=1, workers=1)
+    kept = out / manifest.WRITTEN
+    kept.write_text(kept.read_text()[:-9])  # the line of study 2 is cut off
+    write(out, studies=5, size=64, seed=1, workers=1)
+    assert numbers == [0, 1, 2, 3, 2, 3, 4]
+    assert content(out) == content(tmp_path / "whole")
 
 
 def test_a_complete_demo_is_left_alone_and_another_is_refused(

@@ -207,11 +207,11 @@ def studies_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[...,
     """Return what gives the studies that the writer of a dataset draws, none of them rendered."""
     jobs: list[Callable[[int], object]] = []
 
-    def kept(job: Callable[[int], object], *_: object) -> list[dict[str, Any]]:
+    def kept(_: Path, job: Callable[[int], object], *__: object) -> list[dict[str, Any]]:
         jobs.append(job)
         return []
 
-    monkeypatch.setattr(manifest, "run", kept)
+    monkeypatch.setattr(manifest, "_written", kept)
     monkeypatch.setattr(manifest, "write_truth", lambda *_: None)
     for module in WRITERS:
         monkeypatch.setattr(module, "render", _stop)
