@@ -27,8 +27,8 @@ from bench.data.annotations import Boxes, Masks
 from bench.data.masks import PUBLIC_COLUMNS
 from bench.report.leaderboard import build
 from tests.support.pairs import make_subset, recipe
+from tests.support.progress import Said
 from tests.tasks.datasets.fakes import write_covid, write_mimic, write_siim
-from tests.tasks.fakes import Said
 
 
 @dataclass(frozen=True)

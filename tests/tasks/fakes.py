@@ -126,16 +126,6 @@ def context(task_spec: TaskSpec, settings: Any, folder: Path, **changes: Any) ->
     return CellContext(**{**facts, "progress": Silent(), **changes})
 
 
-class Said(Silent):
-    """Progress that remembers what it said."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, message: str) -> None:
-        self.lines.append(message)
-
-
 def base_names(statistics: Iterable[str]) -> set[str]:
     """Return the names of metrics without those of single classes and subgroups."""
     return {name for name in statistics if ":" not in name and "=" not in name}

@@ -12,19 +12,9 @@ import pytest
 from bench.cells.completion import complete_results
 from bench.cells.results import ResultStore
 from bench.contracts import Basis, Predictions
-from bench.core.progress import Silent
+from tests.support.progress import Said
 
 REASON = "bleu is missing: the counter was not found. Install it."
-
-
-class Heard(Silent):
-    """A progress that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, message: str) -> None:
-        self.said.append(message)
 
 
 class CountingKind:
@@ -71,7 +61,7 @@ def jobs(ready: bool) -> list[Any]:
 
 
 def test_what_can_be_measured_now_is(store: ResultStore) -> None:
-    heard = Heard()
+    heard = Said()
     assert complete_results(jobs(ready=True), store, heard) == 2
     records = store.records()
     for key in "bc":
@@ -81,14 +71,14 @@ def test_what_can_be_measured_now_is(store: ResultStore) -> None:
         assert not any(name.startswith("fit:missing") for name in records[key])
         assert "bleu" in store.load_predictions(key).arrays
     assert "metric:bleu" not in records["a"]
-    assert heard.said == ["2 result(s) lacked metrics, which were measured now."]
-    assert complete_results(jobs(ready=True), store, Heard()) == 0
+    assert heard.lines == ["2 result(s) lacked metrics, which were measured now."]
+    assert complete_results(jobs(ready=True), store, Said()) == 0
 
 
 def test_what_cannot_be_measured_is_named_with_its_reason_and_force(store: ResultStore) -> None:
-    heard, before = Heard(), store.path.read_bytes()
+    heard, before = Said(), store.path.read_bytes()
     assert complete_results(jobs(ready=False), store, heard) == 0
-    assert heard.said == [
+    assert heard.lines == [
         "2 result(s) were made before without all metrics: bleu is missing: the counter was not "
         "found. Install it. Once that is solved, run again with --force."
     ]
@@ -98,6 +88,6 @@ def test_what_cannot_be_measured_is_named_with_its_reason_and_force(store: Resul
 def test_a_result_whose_predictions_are_gone_is_named_too(store: ResultStore) -> None:
     for key in "bc":
         store.predictions_path(key).unlink()
-    heard = Heard()
+    heard = Said()
     assert complete_results(jobs(ready=True), store, heard) == 0
-    assert "--force" in heard.said[0]
+    assert "--force" in heard.lines[0]

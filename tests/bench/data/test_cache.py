@@ -24,7 +24,7 @@ from bench.data.cache import Decode, Item, Store, data_hash, open_store
 from bench.data.images import decode_image, resize_pad
 from bench.data.records import Journal
 from bench.data.slots import store_faults
-from tests.tasks.fakes import Said
+from tests.support.progress import Said
 
 SIZE = 16
 

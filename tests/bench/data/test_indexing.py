@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,11 @@ import pytest
 
 from bench.contracts import CheckResult, Dataset
 from bench.core.errors import DataError
-from bench.core.progress import Silent
 from bench.data.faults import Skipped, write_list
 from bench.data.index_checks import checked
 from bench.data.indexing import naming, read_index
 from bench.data.notes import Notes, note, notes
+from tests.support.progress import Said
 
 
 class Toy(Dataset):
@@ -80,16 +79,6 @@ class Older(Toy):
         return [CheckResult("error", f"dropped: {index.attrs['dropped']['of another view']}.")]
 
 
-@dataclass
-class Listener(Silent):
-    """Keeps what is said."""
-
-    said: list[str] = field(default_factory=list)
-
-    def say(self, message: str) -> None:
-        self.said.append(message)
-
-
 @pytest.mark.parametrize(
     ("columns", "message", "left"),
     [
@@ -138,9 +127,9 @@ def test_counts_that_disagree_are_said(tmp_path: Path) -> None:
             index.attrs = {"dropped": {"of another view": 2}, "unmatched": {"rows too many": 1}}
             return index
 
-    listener = Listener()
+    listener = Said()
     read_index(Counted(), tmp_path, "stop", listener)
-    assert listener.said == [
+    assert listener.lines == [
         "toy: left out: 2 of another view.",
         "toy: without counterpart: 1 rows too many.",
         "toy: images: 3 found, 9 expected.",
@@ -160,12 +149,12 @@ def test_notes_outlive_a_step_that_drops_attrs(
 
 
 def test_what_is_noted_is_said_and_compared(tmp_path: Path) -> None:
-    listener = Listener()
+    listener = Said()
     index, skipped = read_index(Noted(patient_id=["p", "", "r"]), tmp_path, "skip", listener)
     assert len(index) == 2
     assert len(skipped) == 1
     assert notes(index) == COUNTS
-    assert listener.said == [
+    assert listener.lines == [
         "toy: left out: 2 of another view.",
         "toy: without counterpart: 1 rows too many.",
         "toy: rows: 7 found, 9 expected.",
@@ -173,10 +162,10 @@ def test_what_is_noted_is_said_and_compared(tmp_path: Path) -> None:
 
 
 def test_a_plug_in_of_before_writes_and_reads_attrs(tmp_path: Path) -> None:
-    listener = Listener()
+    listener = Said()
     index, _ = read_index(Older(), tmp_path, "stop", listener)
     assert notes(index).left_out == {"of another view": 2}
-    assert listener.said == ["toy: left out: 2 of another view.", "toy: dropped: 2."]
+    assert listener.lines == ["toy: left out: 2 of another view.", "toy: dropped: 2."]
 
 
 def test_what_a_plug_in_raises_names_its_file_and_line(tmp_path: Path) -> None:
@@ -217,6 +206,6 @@ def test_many_counts_that_disagree_are_said_in_short(tmp_path: Path) -> None:
         def counts(self, index: pd.DataFrame, root: Path) -> list[CheckResult]:
             return [CheckResult("error", f"count {number}.") for number in range(9)]
 
-    listener = Listener()
+    listener = Said()
     read_index(Much(), tmp_path, "stop", listener)
-    assert listener.said[3:] == ["toy: count 3.", "toy: 5 more: place-bench data verify toy"]
+    assert listener.lines[3:] == ["toy: count 3.", "toy: 5 more: place-bench data verify toy"]

@@ -11,9 +11,9 @@ import pytest
 
 from bench.contracts import CheckResult, Dataset, Progress
 from bench.core.errors import DataError
-from bench.core.progress import Silent
 from bench.data.roots import DemoSize, data_kind, demo_root, resolve_root
 from tests.support.commands import place_bench
+from tests.support.progress import Said
 
 
 class Toy(Dataset):
@@ -51,14 +51,6 @@ class Toy(Dataset):
             (out / "DEMO.json").write_text(json.dumps(facts))
 
 
-class Lines(Silent):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, message: str) -> None:
-        self.lines.append(message)
-
-
 @pytest.fixture(autouse=True)
 def _homes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLACE_BENCH_CACHE", str(tmp_path / "cache"))
@@ -92,7 +84,7 @@ def test_a_demo_folder_is_demo_wherever_it_stands(tmp_path: Path) -> None:
 
 
 def test_no_root_renders_the_demo_once_and_says_so() -> None:
-    toy, lines = Toy(), Lines()
+    toy, lines = Toy(), Said()
     root = resolve_root(toy, progress=lines)
     assert root.kind == "demo"
     assert toy.made == [(7, 256, 0)]
@@ -107,7 +99,7 @@ def test_environment_without_the_dataset_falls_back_loudly(
 ) -> None:
     (tmp_path / "data").mkdir()
     monkeypatch.setenv("PLACE_BENCH_DATA", str(tmp_path / "data"))
-    lines = Lines()
+    lines = Said()
     assert resolve_root(Toy(), progress=lines).kind == "demo"
     assert any("$PLACE_BENCH_DATA" in line and "rendered demo" in line for line in lines.lines)
     with pytest.raises(DataError, match="does not hold 'toy'.*How to get it: write it"):

@@ -15,7 +15,8 @@ from bench.contracts import Subset
 from bench.core.errors import DataError
 from bench.encoding.feature_store import FeatureStore
 from bench.encoding.features import FeatureCache
-from tests.tasks.fakes import Encoder, Said, context, subset, task
+from tests.support.progress import Said
+from tests.tasks.fakes import Encoder, context, subset, task
 
 
 @pytest.fixture(autouse=True)

@@ -17,8 +17,8 @@ from bench.cells.results import ResultStore
 from bench.contracts import Predictions, TaskSpec
 from bench.core.progress import Silent
 from bench.report.views import Views
+from tests.support.progress import Said
 from tests.support.results import _FakeKind, add
-from tests.tasks.fakes import Said
 
 TASKS = ("fake_task", "other_task")
 

@@ -18,7 +18,8 @@ from bench.core.errors import DataError
 from bench.metrics.bootstrap import cluster_weights, point
 from tasks.classification import ClassificationKind
 from tasks.classification.augment import augment
-from tests.tasks.fakes import Encoder, Said, base_names, context, subset, task
+from tests.support.progress import Said
+from tests.tasks.fakes import Encoder, base_names, context, subset, task
 
 KIND = ClassificationKind()
 

@@ -22,8 +22,8 @@ from bench.data.indexing import read_index
 from bench.data.loading import prepare
 from bench.data.notes import notes
 from tasks.datasets._chexpert import PLUS
+from tests.support.progress import Said
 from tests.tasks.datasets.every_fake import FAKES, dataset_of
-from tests.tasks.fakes import Said
 
 every = pytest.mark.parametrize("fake", FAKES)
 PICTURES = (".jpg", ".png", ".dcm", ".dicom")

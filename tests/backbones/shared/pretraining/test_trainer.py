@@ -40,17 +40,8 @@ from bench.core.errors import CheckpointError, DataError, MissingDependencyError
 from bench.core.hashing import file_sha256
 from bench.core.progress import Silent
 from tests.support.pairs import TINY, images, make_subset, recipe
+from tests.support.progress import Said
 from tests.tasks.datasets.fakes import write_mimic
-
-
-class Said(Silent):
-    """Progress that remembers what it said."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, message: str) -> None:
-        self.lines.append(message)
 
 
 @pytest.fixture
