@@ -31,23 +31,33 @@ class CrossAttention(nn.Module):
         context: torch.Tensor,
         mask: torch.Tensor | None = None,
         maps: bool = False,
+        nearness: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return the queries with what they read added, and where they read it [B, Q, N] (mean of
-        the heads) when asked.
+        """Return what the queries read [B, Q, D], and where they read it [B, Q, N] (mean of the
+        heads) when asked.
 
-        mask [B, N]: true where the context may be read.
+        mask [B, N]: true where the context may be read; nearness [Q, N] is added to the logits of
+        the attention.
         """
         if self.competing:
-            return self._compete(queries, context, mask)
+            return self._compete(queries, context, mask, nearness)
         hidden = None if mask is None else ~mask
         keys = self.norm_context(context)
-        read, weights = self.attention(
-            self.norm_queries(queries), keys, keys, key_padding_mask=hidden, need_weights=maps
+        return self.attention(
+            self.norm_queries(queries),
+            keys,
+            keys,
+            key_padding_mask=hidden,
+            need_weights=maps,
+            attn_mask=nearness,
         )
-        return queries + read, weights
 
     def _compete(
-        self, queries: torch.Tensor, context: torch.Tensor, mask: torch.Tensor | None
+        self,
+        queries: torch.Tensor,
+        context: torch.Tensor,
+        mask: torch.Tensor | None,
+        nearness: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         attention = self.attention
         normed = self.norm_context(context)
@@ -59,12 +69,12 @@ class CrossAttention(nn.Module):
             for x, w, b in zip(inputs, weights, biases, strict=True)
         )
         scores = query @ key.transpose(2, 3) / query.shape[-1] ** 0.5
+        scores = scores if nearness is None else scores + nearness
         won = scores.float().softmax(2)
         won = won if mask is None else won * mask[:, None, None]
         maps = won / won.sum(3, keepdim=True).clamp(min=1e-6)
         read = (maps.to(value.dtype) @ value).transpose(1, 2).flatten(2)
-        read = attention.out_proj(read)
-        return queries + read, maps.mean(1)
+        return attention.out_proj(read), maps.mean(1)
 
 
 class FeedForward(nn.Module):
@@ -81,12 +91,39 @@ class FeedForward(nn.Module):
         return tokens + self.layers(tokens)
 
 
+class Anchors(nn.Module):
+    """A place on the image for every query, from which its attention falls off like a Gaussian.
+
+    Places (shares of height and width) start on a square grid, widths at its spacing; both are
+    learned.
+    """
+
+    def __init__(self, queries: int) -> None:
+        super().__init__()
+        columns = math.ceil(math.sqrt(queries))
+        rows = math.ceil(queries / columns)
+        places = [
+            ((number // columns + 0.5) / rows, (number % columns + 0.5) / columns)
+            for number in range(queries)
+        ]
+        self.places = nn.Parameter(torch.tensor(places))
+        self.log_widths = nn.Parameter(torch.full((queries,), -math.log(columns)))
+
+    def forward(self, grid: tuple[int, int]) -> torch.Tensor:
+        """Return -distance^2 / (2 width^2) of every query to every patch, [Q, h * w]."""
+        centres = [(torch.arange(size, device=self.places.device) + 0.5) / size for size in grid]
+        patches = torch.cartesian_prod(*centres)
+        distances = (self.places[:, None] - patches).square().sum(2)
+        return -distances / (2 * (2 * self.log_widths).exp()[:, None])
+
+
 class ObservationExtractor(nn.Module):
     """VPOE: learnable query tokens read the localized tokens of one modality and give one
     representation each.
 
     Layers of {self-attention, cross-attention, feed-forward}; tokens [B, N, D] in, observations [B,
-    K, width] out.
+    K, width] out. With `read_only` the last layer's observations are what its queries read, without
+    the queries themselves.
     """
 
     def __init__(
@@ -97,6 +134,7 @@ class ObservationExtractor(nn.Module):
         layers: int,
         heads: int,
         competing: bool = False,
+        read_only: bool = False,
     ) -> None:
         super().__init__()
         # As large as what a layer adds: small queries are drowned by what they all read, and end up
@@ -107,6 +145,7 @@ class ObservationExtractor(nn.Module):
         self.cross = nn.ModuleList(CrossAttention(width, heads, competing) for _ in range(layers))
         self.forward_blocks = nn.ModuleList(FeedForward(width) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
+        self.read_only = read_only
 
     def forward(
         self,
@@ -114,17 +153,20 @@ class ObservationExtractor(nn.Module):
         positions: torch.Tensor | None = None,
         mask: torch.Tensor | None = None,
         maps: bool = False,
+        nearness: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return observations [B, K, width] and, when asked, the attention maps of the last layer
-        [B, K, N]."""
+        [B, K, N]. `nearness` [K, N] is added to the attention's logits in every layer."""
         context = self.project(tokens)
         context = context if positions is None else context + positions
         observations = self.queries.expand(len(tokens), -1, -1)
         weights = None
-        for attend, cross, block in zip(self.own, self.cross, self.forward_blocks, strict=True):
-            observations, _ = attend(observations, observations)
-            observations, weights = cross(observations, context, mask, maps)
-            observations = block(observations)
+        layers = zip(self.own, self.cross, self.forward_blocks, strict=True)
+        for number, (attend, cross, block) in enumerate(layers, start=1):
+            observations = observations + attend(observations, observations)[0]
+            read, weights = cross(observations, context, mask, maps, nearness)
+            last = number == len(self.cross)
+            observations = block(read if last and self.read_only else observations + read)
         return self.norm(observations), weights
 
 
@@ -158,8 +200,8 @@ class CorrelationHead(nn.Module):
         tokens = (
             torch.where(hidden[:, :, None], self.hidden_patch, self.patches(patches)) + positions
         )
-        tokens, _ = self.cross(tokens, self.text(states), mask)
-        return self.out(self.block(tokens))
+        read, _ = self.cross(tokens, self.text(states), mask)
+        return self.out(self.block(tokens + read))
 
 
 def positions_2d(grid: tuple[int, int], width: int, device: torch.device) -> torch.Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from backbones.place.attention import CorrelationHead, ObservationExtractor, positions_2d
+from backbones.place.attention import Anchors, CorrelationHead, ObservationExtractor, positions_2d
 from backbones.place.losses import (
     pairwise_cosine,
     patch_pixels,
@@ -57,8 +57,10 @@ class PLACE(VisionLanguageMethod[PLACESettings]):
             settings.vpoe_layers,
             settings.heads,
             settings.competing,
+            settings.read_only,
         )
         self.visual = ObservationExtractor(architecture.patch_dim, *extractor)
+        self.anchors = Anchors(settings.queries) if settings.anchored else None
         self.visual_head = projection(
             settings.vpoe_width, settings.projection_hidden, settings.embed_dim
         )
@@ -84,7 +86,10 @@ class PLACE(VisionLanguageMethod[PLACESettings]):
         """Return the V-PORs [B, K, d], normalised, and when asked where each was read [B, K, h *
         w]."""
         positions = positions_2d(features.grid, self.settings.vpoe_width, features.patches.device)
-        observations, weights = self.visual(features.patches, positions, maps=maps)
+        nearness = None if self.anchors is None else self.anchors(features.grid)
+        observations, weights = self.visual(
+            features.patches, positions, maps=maps, nearness=nearness
+        )
         return project(self.visual_head, observations), weights
 
     @property

@@ -28,6 +28,12 @@ class PLACESettings(MethodSettings):
     competing: bool = False
     """Whether queries compete for patches (slot attention, Locatello et al. 2020) or each reads on
     its own."""
+    anchored: bool = True
+    """Whether each query has a place on the image, learned from a grid, around which it reads; else
+    nothing tells the queries where to look, and they all read the whole image."""
+    read_only: bool = True
+    """Whether an observation is what its query read in the last layer, without the query itself;
+    else observations differ by their queries though all of them read the same."""
     t_por: Literal["sentence", "query"] = "sentence"
     """What the observations of an image are aligned with: each sentence of the report, which
     attends to them, or query by query with observations read from the report in the same way."""
