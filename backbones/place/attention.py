@@ -52,6 +52,13 @@ class CrossAttention(nn.Module):
             attn_mask=nearness,
         )
 
+    def read_each(self, context: torch.Tensor) -> torch.Tensor:
+        """Return what a query reads that attends to one token alone, for every token [B, N, D]."""
+        weights = self.attention.in_proj_weight.chunk(3)
+        biases = self.attention.in_proj_bias.chunk(3)
+        values = functional.linear(self.norm_context(context), weights[2], biases[2])
+        return self.attention.out_proj(values)
+
     def _compete(
         self,
         queries: torch.Tensor,
@@ -168,6 +175,13 @@ class ObservationExtractor(nn.Module):
             last = number == len(self.cross)
             observations = block(read if last and self.read_only else observations + read)
         return self.norm(observations), weights
+
+    def of_each(self, tokens: torch.Tensor, positions: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the observation that would be made of every token alone [B, N, width]; it is of no
+        query, so only an extractor with `read_only` has it."""
+        context = self.project(tokens)
+        context = context if positions is None else context + positions
+        return self.norm(self.forward_blocks[-1](self.cross[-1].read_each(context)))
 
 
 class CorrelationHead(nn.Module):

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from backbones.shared.pretraining.settings import MethodSettings
 from bench.core.errors import SettingError
-from bench.core.settings import Inside, Layers, Range, Scale, Weight, Width
+from bench.core.settings import Inside, Layers, Range, Scale, Weight, Width, later
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class PLACESettings(MethodSettings):
     competing: bool = False
     """Whether queries compete for patches (slot attention, Locatello et al. 2020) or each reads on
     its own."""
-    anchored: bool = True
+    anchored: bool = later(True, before=False)
     """Whether each query has a place on the image, learned from a grid, around which it reads; else
     nothing tells the queries where to look, and they all read the whole image."""
-    read_only: bool = True
+    read_only: bool = later(True, before=False)
     """Whether an observation is what its query read in the last layer, without the query itself;
     else observations differ by their queries though all of them read the same."""
     t_por: Literal["sentence", "query"] = "sentence"

@@ -100,22 +100,38 @@ class CheckedSettings:
         check_fields(self)
 
 
-_LATER = "later"
+_BEFORE = "before"
+_SAME: Any = object()
 
 
-def later(default: Any) -> Any:
-    """Return the default of a setting that came after results had been kept: at this value it
-    stands in no key, so that those results are still found."""
-    return dataclasses.field(default=default, metadata={_LATER: True})
+def later(default: Any, before: Any = _SAME) -> Any:
+    """Return the default of a setting that came after results and checkpoints had been kept.
+
+    These were made as with the value `before` (the default, unless it is given): at that value the
+    setting stands in no key, so that they are still found.
+    """
+    value = default if before is _SAME else before
+    return dataclasses.field(default=default, metadata={_BEFORE: value})
 
 
 def keyed(settings: Any) -> dict[str, Any]:
     """Return the fields of a settings dataclass that belong into a key: all but those of `later`
-    that have their default."""
+    that have the value of before."""
+    values_before = before(settings)
+    fields = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
     return {
-        field.name: getattr(settings, field.name)
+        name: value
+        for name, value in fields.items()
+        if name not in values_before or value != values_before[name]
+    }
+
+
+def before(settings: Any) -> dict[str, Any]:
+    """Return what a record without the fields of `later` was made with: field -> value."""
+    return {
+        field.name: field.metadata[_BEFORE]
         for field in dataclasses.fields(settings)
-        if not (field.metadata.get(_LATER) and getattr(settings, field.name) == field.default)
+        if _BEFORE in field.metadata
     }
 
 

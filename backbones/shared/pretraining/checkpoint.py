@@ -21,7 +21,7 @@ from bench.contracts import BackboneRequest
 from bench.core.cards import CARD
 from bench.core.checkpoints import VOCABULARY, WEIGHTS, Checkpoint
 from bench.core.errors import CheckpointError, PlaceBenchError
-from bench.core.settings import override
+from bench.core.settings import before, override
 from bench.core.storage import atomic_path
 
 T = TypeVar("T")
@@ -117,9 +117,11 @@ def _rebuild(name: str, checkpoint: Checkpoint, state: State) -> VisionLanguageM
 
 
 def _settings(name: str, entries: Mapping[str, Any]) -> MethodSettings:
-    """Return the settings in a card, each checked as if it had been written on the command line."""
+    """Return the settings in a card, each checked as if it had been written on the command line; a
+    setting that came later has the value of before."""
     defaults = method_settings(name, "paper")
-    words = {key: _word(value, getattr(defaults, key, None)) for key, value in entries.items()}
+    stated = {**before(defaults), **entries}
+    words = {key: _word(value, getattr(defaults, key, None)) for key, value in stated.items()}
     return override(defaults, words)
 
 

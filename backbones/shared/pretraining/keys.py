@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from bench.core.checkpoints import WEIGHTS
 from bench.core.errors import MissingDependencyError
 from bench.core.hashing import digest
 from bench.core.paths import cache_home
+from bench.core.settings import keyed
 
 RECIPE_VERSION = 2
 """Raise when the same settings on the same data give other weights."""
@@ -33,7 +33,7 @@ def checkpoint_key(recipe: Recipe, data_hash: str) -> str:
         architecture.name,
         recipe.profile,
         recipe.seed,
-        asdict(settings),
+        keyed(settings),
         recipe.threads,
         data_hash,
     ]

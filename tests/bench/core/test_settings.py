@@ -17,6 +17,7 @@ from bench.core.settings import (
     CheckedSettings,
     Length,
     Range,
+    before,
     field_hints,
     later,
     override,
@@ -45,6 +46,18 @@ def test_a_setting_that_came_later_stands_in_keys_only_where_it_is_set() -> None
     assert flatten(Longer()) == flatten(Example())
     assert flatten(override(Longer(), {"added": "4"})) == {**flatten(Example()), "added": 4}
     assert override(Longer(), {"added": "4"}).added == 4
+
+
+@dataclass(frozen=True)
+class Mended(Example):
+    places: bool = later(True, before=False)
+
+
+def test_a_later_setting_may_have_another_default_than_the_value_of_before() -> None:
+    assert flatten(Mended(places=False)) == flatten(Example())
+    assert flatten(Mended()) == {**flatten(Example()), "places": True}
+    assert before(Mended()) == {"places": False}
+    assert before(Longer()) == {"added": 3}
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False), st.integers(), st.booleans())

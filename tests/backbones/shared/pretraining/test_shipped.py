@@ -53,7 +53,7 @@ def test_one_is_whole_small_and_loads(method: str) -> None:
     assert card["weights_precision"] == "float16"
     assert card["data"]["kind"] == "demo"
     assert card["data"]["train_pairs"] >= 20_000
-    backbone = load_method(method, BackboneRequest(checkpoint=checkpoint.folder))
+    backbone = load_method(method, BackboneRequest("demo", checkpoint=checkpoint.folder))
     with torch.no_grad():
         pooled = backbone.features(torch.randn(2, 3, 128, 128)).pooled
         texts = backbone.embed_texts(["There is a small left pleural effusion.", "No effusion."])
