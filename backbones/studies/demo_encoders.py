@@ -32,7 +32,7 @@ from bench.data.roots import DemoSize, demo_root, read_demo_card
 DATASET = "mimic_cxr"
 CORPUS = DemoSize(studies=24_000, size=256, seed=2025)
 """What is rendered: nine in ten patients train, one in twenty validates; the rest is left alone."""
-RATES = ("5e-4", "1e-3", "2e-3")
+RATES = ("5e-4", "1e-3")
 TRIAL: Mapping[str, str] = {"epochs": "1", "amp": "bf16", "max_tokens": "80"}
 WHOLE: Mapping[str, str] = {**TRIAL, "epochs": "6", "monitor": "rank", "patience": "3"}
 PAGE = "README.md"

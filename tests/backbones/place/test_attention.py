@@ -24,7 +24,7 @@ from tests.support.methods import build
 
 def test_anchors_fall_off_like_a_gaussian_from_the_places_of_a_grid() -> None:
     anchors = Anchors(6).double()
-    nearness = anchors((4, 5))
+    nearness = anchors((4, 5)).detach()
     for query in range(6):
         row = (query // 3 + 0.5) / 2
         column = (query % 3 + 0.5) / 3
