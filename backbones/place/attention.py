@@ -4,6 +4,7 @@ predicts correlations."""
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -181,7 +182,8 @@ class ObservationExtractor(nn.Module):
         query, so only an extractor with `read_only` has it."""
         context = self.project(tokens)
         context = context if positions is None else context + positions
-        return self.norm(self.forward_blocks[-1](self.cross[-1].read_each(context)))
+        last: Any = self.cross[-1]
+        return self.norm(self.forward_blocks[-1](last.read_each(context)))
 
 
 class CorrelationHead(nn.Module):

@@ -19,7 +19,8 @@ from bench.metrics.bootstrap import point
 from tasks.zero_shot import ZeroShotKind, crops
 from tasks.zero_shot.inference import INFERENCES, Inference
 from tasks.zero_shot.inference.multi_resolution import MultiResolutionSettings
-from tests.tasks.fakes import Encoder, Said, context, subset, task
+from tests.support.progress import Said
+from tests.tasks.fakes import Encoder, context, subset, task
 
 KIND = ZeroShotKind()
 PARITY = Path(__file__).parents[2] / "parity" / "mr_phe" / "hybrid.pt"
