@@ -164,6 +164,11 @@ def _words(sentence: str) -> list[_Word]:
     return sorted(words, key=lambda word: (word.start, word.end))
 
 
+def places_in(text: str) -> frozenset[str]:
+    """Return the sides and places that a piece of text in lower case names."""
+    return _together(word.said for word in _words(text)).sides
+
+
 def says_only_attributes(text: str) -> bool:
     """Say whether a piece of a cleaned sentence holds nothing but sides and adjectives."""
     rest = text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -15,6 +15,7 @@ from bench.metrics.weights import group_matrix
 from tasks.labelling.settings import Mode
 from tasks.labelling.targets import targets
 from tasks.labelling.views import keep_views
+from tasks.retrieval.attributes import attribute_values, study_similarity
 from tasks.retrieval.metrics import (
     CANDIDATE,
     candidate_effects,
@@ -23,6 +24,7 @@ from tasks.retrieval.metrics import (
     relevance,
 )
 from tasks.retrieval.settings import RetrievalSettings
+from tasks.retrieval.truth import StudyFindings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,12 +53,21 @@ class Pairs:
     kind_of: np.ndarray
     patient_of: np.ndarray
     """[n] The number of each image's patient."""
+    similarity: np.ndarray | None = None
+    """How alike the study of each image and each report are [n, T], where that is asked for."""
 
     def part(self, rows: np.ndarray) -> Pairs:
         """Return some images with the reports they have."""
         texts, text_of = np.unique(self.text_of[rows], return_inverse=True)
-        chosen = [self.texts[i] for i in texts]
-        return Pairs(chosen, text_of, self.kinds, self.kind_of[rows], self.patient_of[rows])
+        similarity = None if self.similarity is None else self.similarity[np.ix_(rows, texts)]
+        return Pairs(
+            [self.texts[i] for i in texts],
+            text_of,
+            self.kinds,
+            self.kind_of[rows],
+            self.patient_of[rows],
+            similarity,
+        )
 
 
 def fit(backbone: Backbone, train: Subset, val: Subset, context: CellContext) -> ImageTextEncoder:
@@ -69,6 +80,11 @@ def predict(backbone: ImageTextEncoder, test: Subset, context: CellContext) -> P
     settings: RetrievalSettings = context.settings
     images, dropped = with_text(keep_views(test, settings.views), settings)
     pairs = pair(images.index, settings)
+    if settings.attributes:
+        truth = images.get(StudyFindings)
+        pairs = replace(
+            pairs, similarity=study_similarity(pairs.texts, pairs.text_of, truth.tolist())
+        )
     scores = similarity_matrix(backbone, images, pairs.texts, settings.similarity, context)
     table = images.index[["image_id", "patient_id"]].copy()
     for name, values in evaluate(scores, pairs, settings, context.seed).items():
@@ -181,6 +197,8 @@ def _evaluate(
                 columns[f"{CANDIDATE}{name}_{metric}"] = effect[item_of] / images_of
         for metric, value in values.items():
             columns[f"{name}_{metric}"] = value
+    if pairs.similarity is not None:
+        columns |= attribute_values(scores, pairs.similarity, _same_class(pairs, settings))
     return columns
 
 
@@ -188,3 +206,12 @@ def _same_patient(patient_of: np.ndarray, item_of: np.ndarray, items: int) -> cs
     """Return for every image [n] which candidates [m] hold an image of its patient."""
     patients = int(patient_of.max()) + 1
     return group_matrix(patient_of, item_of, patients, items)[patient_of]
+
+
+def _same_class(pairs: Pairs, settings: RetrievalSettings) -> np.ndarray | None:
+    """Return which reports are of a study with the labels of each image [n, T]; None without
+    labels."""
+    if not settings.labels:
+        return None
+    worth = relevance(pairs.kinds, pairs.kind_of, pairs.text_of, len(pairs.texts))
+    return worth.relevant[pairs.kind_of]

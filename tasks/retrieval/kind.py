@@ -9,6 +9,7 @@ from bench.contracts import Annotation, Body, Scaling, TaskSpec
 from bench.data.annotations import Reports
 from bench.data.reference import UntrainedKind
 from tasks.retrieval.settings import PRESETS, RetrievalOptions, RetrievalSettings, resolve
+from tasks.retrieval.truth import StudyFindings
 
 
 class RetrievalKind(UntrainedKind):
@@ -37,12 +38,15 @@ class RetrievalKind(UntrainedKind):
     statistics: Callable[..., Any] = Body("tasks.retrieval.metrics:score")
 
     def needs(self, settings: RetrievalSettings) -> tuple[Annotation[Any], ...]:
-        """Return the reports."""
-        return (Reports(),)
+        """Return the reports, and for their attributes what is known of the studies."""
+        return (Reports(), StudyFindings()) if settings.attributes else (Reports(),)
 
     def metric_names(self, task: TaskSpec, settings: RetrievalSettings) -> tuple[str, ...]:
         """Return the metrics of these settings."""
         of_reports = [f"r@{k}" for k in settings.ks] + ["mean_rank", "median_rank"]
         worth = ("p", "hit", "ndcg") if settings.labels else ()
         of_labels = [f"{name}@{k}" for name in worth for k in settings.ks]
-        return tuple(f"{side}_{name}" for side in ("i2t", "t2i") for name in of_reports + of_labels)
+        within = ("attr_rho_within",) if settings.labels else ()
+        of_attributes = ("attr_rho", "attr_ndcg@10", *within) if settings.attributes else ()
+        ranked = [f"{side}_{name}" for side in ("i2t", "t2i") for name in of_reports + of_labels]
+        return (*ranked, *of_attributes)

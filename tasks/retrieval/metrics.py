@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.contracts import Predictions, TaskSpec
-from bench.metrics.weights import Statistic, ratio, weighted_median, weighted_sums
+from bench.metrics.weights import OnSomeImages, Statistic, ratio, weighted_median, weighted_sums
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -256,9 +256,10 @@ def statistics(table: pd.DataFrame) -> Mapping[str, Statistic]:
 
     Columns `i2t_<metric>` (query: the image), `t2i_<metric>` (query: its report) and `share`: one
     over the number of images with that report, so that with weights of one every report counts
-    once. Resampling is of queries. Where `candidate:<metric>` says what each image adds to the sum
-    as a candidate (`candidate_effects`), it is of candidates too, to the first order: an image that
-    is drawn twice is found twice.
+    once; and `attr_<metric>` (query: the image), NaN where it is not defined. Resampling is of
+    queries. Where `candidate:<metric>` says what each image adds to the sum as a candidate
+    (`candidate_effects`), it is of candidates too, to the first order: an image that is drawn twice
+    is found twice.
     """
     share = table["share"].to_numpy(dtype=float)
     functions: dict[str, Statistic] = {}
@@ -273,6 +274,8 @@ def statistics(table: pd.DataFrame) -> Mapping[str, Statistic]:
             functions[name] = partial(_mean_of_both, values, counted, effects - effects.mean())
         else:
             functions[name] = partial(_mean, values, counted)
+    for name in (str(column) for column in table if str(column).startswith("attr_")):
+        functions[name] = _of_defined(table[name].to_numpy(dtype=float))
     return functions
 
 
@@ -281,6 +284,13 @@ def _mean_of_both(
 ) -> np.ndarray:
     sums = weighted_sums(np.stack([values * share, share, effects], axis=1), weights)
     return ratio(sums[:, 0] + sums[:, 2], sums[:, 1])
+
+
+def _of_defined(values: np.ndarray) -> Statistic:
+    """Return the mean of the queries that have a value."""
+    defined = np.isfinite(values)
+    mean = partial(_mean, np.where(defined, values, 0.0), defined.astype(float))
+    return mean if defined.all() else OnSomeImages(mean, int(defined.sum()))
 
 
 def _mean(values: np.ndarray, share: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from bench.contracts import Profile, TaskSpec
 from bench.core.errors import UnknownNameError
 from bench.core.registry import suggest
-from bench.core.settings import CheckedSettings, Count, Length, Range, Side, override
+from bench.core.settings import CheckedSettings, Count, Length, Range, Side, later, override
 from tasks.labelling.policies import expand_policies
 from tasks.labelling.settings import Policy
 
@@ -56,6 +56,9 @@ class RetrievalSettings(CheckedSettings):
     batch: Annotated[int, Range(2, 1_000_000)] | None = None
     """Rank within groups of that many images, shuffled by the seed, as BenchX does (8); none: among
     the whole test set."""
+    attributes: bool = later(False)
+    """Whether metrics are added that ask if the score follows what two studies have in common:
+    findings, severity and side (`attr_rho`, `attr_ndcg@10`, `attr_rho_within`)."""
     image_size: Side = 256
     """Side in pixels of the square that images are kept at; from it they are brought to the size
     that the encoder takes."""

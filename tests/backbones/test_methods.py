@@ -321,7 +321,7 @@ def test_every_form_has_finite_losses_and_gradients(
     assert all(bool(gradient.isfinite().all()) for gradient in gradients) and len(gradients) > 20
 
 
-@pytest.mark.parametrize("name", ["convirt", "place", "gloria", "mgca"])
+@pytest.mark.parametrize("name", ["convirt", "place", "gloria", "mgca", "medtrim"])
 def test_training_lowers_the_loss(name: str) -> None:
     method = build(name, **(PLACE_TINY if name == "place" else TINY))
     loader = pair_loader(method)

@@ -87,7 +87,9 @@ def pair_loader(
     fields = None
     if regions is not None:
         fields = RegionFields(subset, reports, spec, fraction=regions)
-    return PairLoader(subset, reports, method.vocabulary, spec, batch_size, fields)
+    return PairLoader(
+        subset, reports, method.vocabulary, spec, batch_size, fields, arrange=method.arrange
+    )
 
 
 def images(pairs: PairData) -> torch.Tensor:

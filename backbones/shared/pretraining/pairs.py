@@ -3,7 +3,7 @@ the cached store."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,9 @@ from backbones.shared.pretraining.vision_language import VisionLanguageMethod
 from bench.contracts import InputSpec, Subset
 from bench.core.errors import DataError, SettingError
 from bench.training.processes import rank, world_size
+
+Arrange = Callable[[Sequence[str], np.ndarray, int], np.ndarray]
+"""(reports, shuffled rows, batch size) -> the rows in the order of their batches."""
 
 
 def reports_of(subset: Subset) -> list[str]:
@@ -73,7 +76,8 @@ class PairLoader:
     out.
 
     Several processes share each batch: process r gets the r-th part of its rows. With `regions`
-    their fields are part of a batch.
+    their fields are part of a batch. `texts` are the reports as the method reads them, by default
+    those of the subset; `arrange` chooses the order of a pass (`VisionLanguageMethod.arrange`).
     """
 
     def __init__(
@@ -84,6 +88,8 @@ class PairLoader:
         spec: InputSpec,
         batch_size: int,
         regions: RegionFields | None = None,
+        texts: Sequence[str] = (),
+        arrange: Arrange | None = None,
     ) -> None:
         if subset.image_store.shape[1] != spec.resize:
             raise DataError(
@@ -97,6 +103,8 @@ class PairLoader:
             )
         self.subset = subset
         self.reports = reports
+        self.texts = texts or reports_of(subset)
+        self.arrange = arrange
         self.pad = vocabulary.pad
         self.spec = spec
         self.regions = regions
@@ -112,6 +120,8 @@ class PairLoader:
     def batches(self, generator: np.random.Generator) -> Iterator[dict[str, Any]]:
         """Yield the batches of one pass."""
         order = generator.permutation(len(self.subset))
+        if self.arrange:
+            order = self.arrange(self.texts, order, self.batch_size)
         for start in range(0, len(self) * self.batch_size, self.batch_size):
             rows = order[start : start + self.batch_size]
             corners = generator.integers(0, self.spec.resize - self.spec.size + 1, (len(rows), 2))
@@ -138,6 +148,7 @@ class PairLoader:
             "sentence": text.sentence,
             "keys": text.keys,
             "image_ids": self.subset.index["image_id"].iloc[rows].tolist(),
+            "reports": [self.texts[row] for row in rows],
             **(self.regions.batch(rows, corners) if self.regions else {}),
         }
 

@@ -115,8 +115,18 @@ def _train(recipe: Recipe, data: PairData, folder: Path, device: str, progress: 
         pairs, read = learnable(subset, texts, method)
         encoded = encode_reports(read, method.vocabulary, settings)
         fields = None if loaders else _region_fields(pairs, encoded, spec, settings, recipe.seed)
-        size = settings.batch_size
-        loaders.append(PairLoader(pairs, encoded, method.vocabulary, spec, size, fields))
+        loaders.append(
+            PairLoader(
+                pairs,
+                encoded,
+                method.vocabulary,
+                spec,
+                settings.batch_size,
+                fields,
+                texts=read,
+                arrange=method.arrange,
+            )
+        )
     learned = replace(data, train=loaders[0].subset, val=loaders[1].subset)
     _say_left_out(worded, learned, f"reports are too short for {recipe.method}", progress)
     left_out = {

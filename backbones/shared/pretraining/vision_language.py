@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -98,7 +99,8 @@ class VisionLanguageMethod(nn.Module, ABC, Generic[S]):
         """Return the terms of the loss (names start with `loss_`, already weighted) and quantities
         to log.
 
-        batch: `images` [B, 3, H, W], the fields of a TextBatch and `image_ids`.
+        batch: `images` [B, 3, H, W], the fields of a TextBatch, and the lists `image_ids` and
+        `reports`, each report as `read` gives it.
         """
 
     @torch.no_grad()
@@ -134,6 +136,15 @@ class VisionLanguageMethod(nn.Module, ABC, Generic[S]):
 
     def start_epoch(self, epoch: int) -> None:
         """Get ready for a training epoch (from 0); by default there is nothing to do."""
+
+    def arrange(self, reports: Sequence[str], order: np.ndarray, batch_size: int) -> np.ndarray:
+        """Return in which order a pass takes its pairs, for at least as many whole batches as
+        `order` (the pairs, shuffled) has; by default as they are shuffled.
+
+        `reports` are those of all pairs, as `read` gives them. The same order must give the same
+        answer on every process.
+        """
+        return order
 
     def read(self, report: str) -> str:
         """Return a report or sentence as the method reads it; by default as it is."""

@@ -53,7 +53,7 @@ def _maps(method: str) -> str:
     return "attention.png" if method == "place" else ""
 
 
-@pytest.mark.parametrize("method", ["convirt", "place", "gloria", "mgca"])
+@pytest.mark.parametrize("method", ["convirt", "place", "gloria", "mgca", "medtrim"])
 def test_checkpoint_card_and_use(method: str, pairs: PairData) -> None:
     folder = pretrain(recipe(method), pairs, progress=Silent())
     assert is_complete(folder) and folder == checkpoint_folder(recipe(method), pairs.data_hash)

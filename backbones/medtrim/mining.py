@@ -1,0 +1,84 @@
+"""Which studies make a triplet, and in which order studies fill batches so that triplets meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Triplets:
+    """Anchors with their positives and negatives: three arrays of places in the same studies."""
+
+    anchors: np.ndarray
+    positives: np.ndarray
+    negatives: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.anchors)
+
+
+def mine(similarity: np.ndarray, *, lower: float, upper: float) -> Triplets:
+    """Return a triplet of every study that has one, from similarities [n, n] (anchor, other).
+
+    The positive is the most alike of the others, if it is alike at all (above 0). The negative is
+    one of those below `upper`, the positive excluded: the least alike from `lower` on (semi-hard),
+    or where there is none the most alike. Of equal ones the first counts. (MedTrim, arXiv
+    2504.15929.)
+    """
+    n = len(similarity)
+    anchors = np.arange(n)
+    others = np.where(np.eye(n, dtype=bool), -np.inf, similarity)
+    positives = others.argmax(axis=1)
+    best = others[anchors, positives]
+    others[anchors, positives] = -np.inf
+    below = np.where(others < upper, others, -np.inf)
+    semi_hard = np.where(below >= lower, below, np.inf)
+    has_semi_hard = np.isfinite(semi_hard).any(axis=1)
+    negatives = np.where(has_semi_hard, semi_hard.argmin(axis=1), below.argmax(axis=1))
+    valid = (best > 0) & np.isfinite(below[anchors, negatives])
+    return Triplets(anchors[valid], positives[valid], negatives[valid])
+
+
+def batches_of_triplets(
+    order: np.ndarray,
+    triplets_of: Callable[[np.ndarray], Triplets],
+    *,
+    batch_size: int,
+    pool: int,
+) -> np.ndarray:
+    """Return rows for as many whole batches as `order` has, each filled with triplets of one pool.
+
+    `order` is cut into pools of whole batches, `pool` rows or a little fewer. `triplets_of(rows)`
+    mines in one. A batch takes triplet after triplet, and where these run out the rows of its pool
+    that it does not hold; no row is in it twice.
+    """
+    whole = order[: len(order) // batch_size * batch_size]
+    step = max(1, pool // batch_size) * batch_size
+    batches = [
+        batch
+        for start in range(0, len(whole), step)
+        for batch in _fill(whole[start : start + step], triplets_of, batch_size)
+    ]
+    return np.concatenate(batches) if batches else whole
+
+
+def _fill(
+    rows: np.ndarray, triplets_of: Callable[[np.ndarray], Triplets], batch_size: int
+) -> Iterator[np.ndarray]:
+    triplets = triplets_of(rows)
+    columns = np.column_stack([triplets.anchors, triplets.positives, triplets.negatives])
+    waiting = iter(columns.tolist())
+    for _ in range(len(rows) // batch_size):
+        places: dict[int, None] = {}
+        while len(places) + 3 <= batch_size and (triplet := next(waiting, None)) is not None:
+            places |= dict.fromkeys(triplet)
+        places |= dict.fromkeys(_rest(places, len(rows), batch_size - len(places)))
+        yield rows[list(places)]
+
+
+def _rest(places: dict[int, None], studies: int, count: int) -> list[int]:
+    """Return the first `count` places that are not among `places`."""
+    return [place for place in range(studies) if place not in places][:count]
