@@ -54,7 +54,8 @@ SetOption = Annotated[
         metavar="KEY=VALUE",
         help=(
             "Change a setting of what is trained; may be repeated. In `run`, KEY is one of the "
-            "head, `pretrain.KEY` one of pre-training, `backbone.KEY` one of the encoder."
+            "head, `pretrain.KEY` one of pre-training, `backbone.KEY` one of the encoder, "
+            "`supervised.KEY` one of that row."
         ),
     ),
 ]
