@@ -118,3 +118,31 @@ def test_a_method_in_one_file_is_pretrained_on_the_command_line(tmp_path: Path) 
     card = json.loads((tmp_path / "net" / "card.json").read_text())
     assert made.stdout.strip().startswith(str(tmp_path / "net"))
     assert card["method"] == "siglip" and card["settings"]["scale"] == 5.0
+
+
+def test_a_source_of_regions_in_one_file_is_pretrained_on(tmp_path: Path) -> None:
+    images = tmp_path / "data" / "phrases" / "images"
+    images.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    reports = [("image", "patient", "width", "height", "report")]
+    boxes = [("image", "phrase", "x1", "y1", "x2", "y2")]
+    for number in range(24):
+        cv2.imwrite(str(images / f"{number}.png"), rng.integers(0, 90, (64, 48), dtype=np.uint8))
+        text = f"The heart is normal. A small nodule is seen in image {number}."
+        reports.append((f"{number}.png", f"p{number}", "48", "64", text))
+        boxes.append((f"{number}.png", "small nodule", "10", "20", "30", "40"))
+    for name, rows in (("reports", reports), ("phrases", boxes)):
+        with (images.parent / f"{name}.csv").open("w", newline="") as file:
+            csv.writer(file).writerows(rows)
+    words = ("--plugin", str(EXAMPLES / "region.py"), "pretrain", "egma", "--dataset", "phrases")
+    places = ("--data-root", str(tmp_path / "data"), "--out", str(tmp_path / "net"))
+    changes = [
+        word
+        for key, value in {**TINY, "epochs": "1"}.items()
+        for word in ("--set", f"{key}={value}")
+    ]
+    place_bench(*words, *places, *changes, cwd=tmp_path)
+    card = json.loads((tmp_path / "net" / "card.json").read_text())
+    assert card["data"]["train_pairs_with_regions"] == card["data"]["train_pairs"] > 10
+    curve = json.loads((tmp_path / "net" / "curve.jsonl").read_text())
+    assert curve["train/gaze"] == 1 and curve["train/loss_egf"] > 0

@@ -89,3 +89,48 @@ def test_a_trained_checkpoint_is_refused_by_an_encoder_that_would_not_read_it(
 ) -> None:
     with pytest.raises(SettingError, match="reads no checkpoint|does not read checkpoint"):
         check_encoder(given(name, write_checkpoint(tmp_path / "net")))
+
+
+LACKING = {
+    "egma": (
+        "mimic_cxr",
+        r"method 'egma' needs reports and regions; dataset 'mimic_cxr' has labels and reports\.",
+        "Use one of: egd_cxr, reflacx.",
+    ),
+    "convirt": (
+        "siim",
+        r"method 'convirt' needs reports; dataset 'siim' has labels and masks\.",
+        "mimic_cxr, mimic_cxr_r2gen, reflacx.",
+    ),
+}
+
+
+@pytest.mark.parametrize("method", LACKING)
+def test_a_dataset_without_what_a_method_needs_is_refused_before_any_file_is_read(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, message, hint = LACKING[method]
+
+    def read(*_: object) -> None:
+        raise AssertionError("a file is read")
+
+    monkeypatch.setattr("bench.data.roots.resolve_root", read)
+    wanted = PretrainRequest(method, dataset=dataset, data_root=tmp_path / "nowhere")
+    for refused in (resolve_encoder, lambda request, _: check_encoder(request)):
+        with pytest.raises(DataError, match=message) as caught:
+            refused(wanted, Silent())
+        assert caught.value.hint.endswith(hint)
+
+
+def test_without_gaze_egma_needs_reports_alone() -> None:
+    check_encoder(PretrainRequest("egma", dataset="mimic_cxr", settings={"gaze_fraction": "0"}))
+    check_encoder(PretrainRequest("egma", dataset="reflacx"))
+
+
+def test_a_trainer_that_says_nothing_needs_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    from backbones.shared.pretraining import trainer
+
+    monkeypatch.delattr(trainer, "needs")
+    check_encoder(PretrainRequest("convirt", dataset="mimic_cxr"))
+    with pytest.raises(DataError, match="method 'convirt' needs reports; dataset 'rsna' has"):
+        check_encoder(PretrainRequest("convirt", dataset="rsna"))
