@@ -52,8 +52,8 @@ def batches_of_triplets(
     """Return rows for as many whole batches as `order` has, each filled with triplets of one pool.
 
     `order` is cut into pools of whole batches, `pool` rows or a little fewer. `triplets_of(rows)`
-    mines in one. A batch takes triplet after triplet, and where these run out the rows of its pool
-    that it does not hold; no row is in it twice.
+    mines in one. A batch takes triplet after triplet, and where these run out other rows of its
+    pool, at first those that no batch has had; no row is in it twice.
     """
     whole = order[: len(order) // batch_size * batch_size]
     step = max(1, pool // batch_size) * batch_size
@@ -71,14 +71,13 @@ def _fill(
     triplets = triplets_of(rows)
     columns = np.column_stack([triplets.anchors, triplets.positives, triplets.negatives])
     waiting = iter(columns.tolist())
+    drawn: set[int] = set()
     for _ in range(len(rows) // batch_size):
         places: dict[int, None] = {}
         while len(places) + 3 <= batch_size and (triplet := next(waiting, None)) is not None:
             places |= dict.fromkeys(triplet)
-        places |= dict.fromkeys(_rest(places, len(rows), batch_size - len(places)))
+        others = [place for place in range(len(rows)) if place not in places]
+        others.sort(key=drawn.__contains__)  # those that no batch has had yet come first
+        places |= dict.fromkeys(others[: batch_size - len(places)])
+        drawn |= places.keys()
         yield rows[list(places)]
-
-
-def _rest(places: dict[int, None], studies: int, count: int) -> list[int]:
-    """Return the first `count` places that are not among `places`."""
-    return [place for place in range(studies) if place not in places][:count]

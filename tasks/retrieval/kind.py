@@ -28,6 +28,9 @@ class RetrievalKind(UntrainedKind):
         "i2t_mean_rank",
         "i2t_median_rank",
         "t2i_r@5",
+        "attr_rho",
+        "attr_ndcg@10",
+        "attr_rho_within",
     )
     lower_is_better = ("*_rank",)
     options = RetrievalOptions

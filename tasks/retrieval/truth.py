@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from bench.text.attributes import Findings
 
+_SIDES = {"both": "bilateral"}
+"""Sides of the truth whose word in reports is another."""
+
 
 class StudyFindings(Annotation["np.ndarray"]):
     """The findings of the study of every image, with side, place and severity: objects [n], None
@@ -57,9 +60,8 @@ def _study(line: str) -> tuple[str, Findings]:
         if finding["name"] not in MEANS:
             continue  # a device
         label = MEANS[finding["name"]][0]
-        said = Said(
-            frozenset((finding["severity"],)), places_in(f"{finding['side']} {finding['location']}")
-        )
+        side = _SIDES.get(finding["side"], finding["side"])
+        said = Said(frozenset((finding["severity"],)), places_in(f"{side} {finding['location']}"))
         study[label] = study.get(label, Said()) | said
     return str(record["image_id"]), study
 

@@ -104,8 +104,15 @@ def test_a_batch_mined_again_gives_the_triplets_of_its_pool() -> None:
     assert len(again) >= 8  # two whole triplets a batch at least
 
 
-def test_without_a_triplet_batches_are_filled_all_the_same() -> None:
+@pytest.mark.parametrize("pool", [4, 8])
+def test_without_a_triplet_batches_are_filled_all_the_same(pool: int) -> None:
     nothing = Triplets(*(np.zeros(0, int) for _ in range(3)))
     order = np.arange(10)[::-1].copy()
-    rows = batches_of_triplets(order, lambda _: nothing, batch_size=4, pool=4)
+    rows = batches_of_triplets(order, lambda _: nothing, batch_size=4, pool=pool)
     assert rows.tolist() == order[:8].tolist()
+
+
+def test_what_no_triplet_holds_fills_up_batches_once_each() -> None:
+    one = Triplets(np.array([0]), np.array([1]), np.array([2]))
+    rows = batches_of_triplets(np.arange(8), lambda _: one, batch_size=4, pool=8)
+    assert sorted(rows.tolist()) == list(range(8))

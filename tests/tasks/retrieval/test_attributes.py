@@ -186,6 +186,10 @@ def test_the_truth_of_a_demo_is_read(tmp_path: Path) -> None:
     one, other = stored.of(source(tmp_path).index)
     said = Said(frozenset(("small",)), frozenset(("left", "base")))
     assert one == {"Pleural Effusion": said} and other is None
+    both = {**EFFUSION, "name": "edema", "side": "both", "location": "perihilar"}
+    write_truth(tmp_path, json.dumps({**record, "findings": [both]}))
+    edema = StudyFindings().prepare(source(tmp_path)).of(source(tmp_path).index)[0]
+    assert edema["Edema"].sides == {"bilateral"}
     moved = json.dumps({**record, "findings": [{**EFFUSION, "side": "right"}]})
     content = stored.content(source(tmp_path).index)
     write_truth(tmp_path, moved)
