@@ -30,7 +30,7 @@ _WITHOUT_SIDE = ("Cardiomegaly", "Enlarged Cardiomediastinum", "Edema", DEVICES)
 
 
 def _any_of(forms: Iterable[str]) -> re.Pattern[str]:
-    return re.compile(rf"(?<![\w-])(?:{'|'.join(forms)})(?![\w-])")
+    return re.compile(rf"(?<!\w)(?:{'|'.join(forms)})(?!\w)")
 
 
 _SIDE_PATTERNS = {name: _any_of(forms) for name, forms in _ATTRIBUTES["sides"].items()}
@@ -40,11 +40,11 @@ _ADJECTIVE_PATTERNS = {
     for name, forms in group.items()
 }
 _NOT_SIDES = _any_of(_ATTRIBUTES["not_sides"]["forms"])
-_CUTS = {kind: _any_of(_CLAUSES[kind]) for kind in ("same", "beside", "new", "on")}
+_CUTS = {kind: _any_of(_CLAUSES[kind]) for kind in ("same", "beside", "new", "and", "on")}
 _OF = _any_of(_CLAUSES["of"])
 _ELSEWHERE = _any_of(_CLAUSES["elsewhere"])
 _JOINED = re.compile(r"\b(?:and|or|nor|plus)\b")
-_STRONGEST = ("same", "beside", "new", "on", "comma")
+_STRONGEST = ("same", "beside", "new", "and", "on", "comma")
 """Of several cuts in one place the first of these counts."""
 
 
@@ -233,7 +233,8 @@ def _give_away(
         if _ELSEWHERE.search(sentence, statement.start, statement.end):
             continue
         for head in _spoken_of(statements, number):
-            said[head] |= _missing(said[head], statement.said)
+            goes_on = statement.cut == "and" and statements[number - 1].heads[-1:] == [head]
+            said[head] |= statement.said if goes_on else _missing(said[head], statement.said)
 
 
 def _spoken_of(statements: Sequence[_Statement], number: int) -> list[int]:
@@ -241,7 +242,8 @@ def _spoken_of(statements: Sequence[_Statement], number: int) -> list[int]:
     after = next((each for each in statements[number + 1 :] if each.heads), None)
     before = next((each for each in reversed(statements[:number]) if each.heads), None)
     cut = statements[number].cut
-    if after is not None and (before is None or cut == "new"):
+    leads_on = cut == "and" and number + 1 < len(statements) and statements[number + 1].cut == "new"
+    if after is not None and (before is None or cut == "new" or leads_on):
         return after.heads
     if before is None or cut in ("beside", "new"):
         return []

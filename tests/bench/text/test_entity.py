@@ -160,6 +160,14 @@ def test_an_attribute_belongs_to_its_own_finding(
         ("Effusion: small, left.", {"left"}),
         ("The left lung is clear, there is a right effusion.", {"right"}),
         ("RLL atelectasis.", {"right", "lower"}),
+        ("Right-sided effusion.", {"right"}),
+        ("Effusions, left greater than right.", {"left", "right"}),
+        ("Atelectasis, right-greater-than-left.", {"left", "right"}),
+        (
+            "Consolidation in the right upper lobe and the left lower lobe.",
+            {"right", "upper", "left", "lower"},
+        ),
+        ("Effusion on the right, and the left lung is clear.", {"right"}),
         ("Moderate left and small right pleural effusions.", {"left", "right"}),
         ("The heart is at the upper limits of normal.", set()),
         ("Left ventricular configuration, cardiomegaly.", set()),
@@ -167,6 +175,23 @@ def test_an_attribute_belongs_to_its_own_finding(
 )
 def test_sides_are_found_where_they_stand(text: str, sides: set[str]) -> None:
     assert only(text).sides == sides
+
+
+@pytest.mark.parametrize(
+    ("text", "adjectives"),
+    [
+        ("Mild-to-moderate edema.", {"mild", "moderate"}),
+        ("Nondisplaced fracture.", {"nondisplaced"}),
+        ("Non-displaced fracture.", {"nondisplaced"}),
+        ("Displaced fracture.", {"displaced"}),
+        ("Old fracture.", {"chronic"}),
+        ("64-year-old man with an effusion.", set()),
+    ],
+)
+def test_adjectives_are_read_by_the_word_that_stands_for_them(
+    text: str, adjectives: set[str]
+) -> None:
+    assert only(text).adjectives == adjectives
 
 
 def test_two_names_of_one_thing_have_one_place() -> None:
