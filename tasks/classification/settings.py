@@ -169,7 +169,7 @@ def end_to_end(settings: ClassificationSettings, profile: Profile) -> Classifica
     recipe = dataclasses.replace(_finetuned(settings), head="finetune", lr=1e-3, amp="off")
     if profile == "paper":
         return dataclasses.replace(recipe, epochs=60)
-    return dataclasses.replace(recipe, epochs=12, steps_per_epoch=30, batch_size=32)
+    return dataclasses.replace(recipe, epochs=12, steps_per_epoch=30, patience=4)
 
 
 def _mgca(settings: ClassificationSettings) -> ClassificationSettings:
