@@ -82,7 +82,8 @@ def _memory_row(method: str, batch: int) -> dict[str, Any]:
 
 
 @cache
-def _reports(count: int) -> list[str]:
+def reports_of_words(count: int) -> list[str]:
+    """Return reports of six sentences of random words."""
     generator = np.random.default_rng(0)
     sentences = [
         " ".join(generator.choice(TEXT.split(), generator.integers(4, 12))).capitalize() + "."
@@ -98,7 +99,7 @@ class Step:
         discover()
         recipe = Recipe(name, "demo", "resnet", 0, {"recompute": recompute})
         settings = recipe_settings(recipe)
-        reports = _reports(batch)
+        reports = reports_of_words(batch)
         self.method: VisionLanguageMethod = build_method(recipe, settings, reports)
         speed_up(self.method, settings)
         self.method.train()

@@ -57,6 +57,19 @@ DECLARED: dict[str, tuple[list[tuple[str, str]], str]] = {
         [('    box_classes = ("lesion",)\n', "")],
         r"'mine' has boxes\(\) and no box_classes. Name them",
     ),
+    "regions without a method": (
+        [("has_reports = True", "has_reports = has_regions = True")],
+        r"'mine' has has_regions and no regions\(\). Write regions\(self, row, root\)",
+    ),
+    "regions that are not declared": (
+        [
+            (
+                "    def mask(",
+                "    def regions(self, row, root):\n        return []\n\n    def mask(",
+            )
+        ],
+        r"'mine' has regions\(\) and no has_regions. Write has_regions = True",
+    ),
     "one class as a text": (
         [('mask_classes = ("lesion",)', 'mask_classes = ("lesion")')],
         "mask_classes is 'lesion'. It must be a tuple",

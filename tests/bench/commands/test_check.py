@@ -126,3 +126,26 @@ def test_a_method_is_trained_for_one_epoch(plugin: Plugin) -> None:
     code, said = checked(plugin)
     assert code == 0, said
     assert "ok         one epoch, then features. resnet_demo, 128 px" in said
+
+
+NEEDS = """    bias: Annotated[float, Range(-100, 100)] = -10.0
+
+    def needs(self):
+        from bench.data.annotations import Regions, Reports
+
+        return (Reports(), Regions())
+
+"""
+
+
+@pytest.mark.slow
+def test_a_method_that_reads_regions_is_tried_on_squares_that_have_them(plugin: Plugin) -> None:
+    text = METHOD.read_text().replace(
+        "    bias: Annotated[float, Range(-100, 100)] = -10.0\n", NEEDS, 1
+    )
+    plugin.file.write_text(
+        text.replace("logits = ", 'assert batch["has_region"].any()\n        logits = ')
+    )
+    code, said = checked(plugin)
+    assert code == 0, said
+    assert "ok         one epoch, then features. resnet_demo, 128 px" in said
