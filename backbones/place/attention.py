@@ -4,7 +4,6 @@ predicts correlations."""
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import nn
@@ -52,13 +51,6 @@ class CrossAttention(nn.Module):
             need_weights=maps,
             attn_mask=nearness,
         )
-
-    def read_each(self, context: torch.Tensor) -> torch.Tensor:
-        """Return what a query reads that attends to one token alone, for every token [B, N, D]."""
-        weights = self.attention.in_proj_weight.chunk(3)
-        biases = self.attention.in_proj_bias.chunk(3)
-        values = functional.linear(self.norm_context(context), weights[2], biases[2])
-        return self.attention.out_proj(values)
 
     def _compete(
         self,
@@ -176,14 +168,6 @@ class ObservationExtractor(nn.Module):
             last = number == len(self.cross)
             observations = block(read if last and self.read_only else observations + read)
         return self.norm(observations), weights
-
-    def of_each(self, tokens: torch.Tensor, positions: torch.Tensor | None = None) -> torch.Tensor:
-        """Return the observation that would be made of every token alone [B, N, width]; it is of no
-        query, so only an extractor with `read_only` has it."""
-        context = self.project(tokens)
-        context = context if positions is None else context + positions
-        last: Any = self.cross[-1]
-        return self.norm(self.forward_blocks[-1](last.read_each(context)))
 
 
 class CorrelationHead(nn.Module):

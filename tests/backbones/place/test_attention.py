@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from backbones.place.attention import Anchors, CrossAttention, ObservationExtractor, positions_2d
+from backbones.place.attention import Anchors, CrossAttention, ObservationExtractor
 from backbones.place.model import PLACE
 from backbones.place.settings import PLACESettings
 from backbones.shared.pretraining.checkpoint import load_method, save_method
@@ -53,7 +53,9 @@ def test_nearness_is_added_to_the_logits(competing: bool) -> None:
     read, maps = cross(queries, context, maps=True, nearness=only)
     assert maps is not None
     assert maps[0].argmax(1).tolist() == [2, 0, 1]
-    assert torch.allclose(read, cross.read_each(context)[:, [2, 0, 1]], atol=1e-9)
+    for query, token in enumerate((2, 0, 1)):
+        alone = cross(queries[:, query : query + 1], context[:, token : token + 1])[0]
+        assert torch.allclose(read[:, query], alone[:, 0], atol=1e-9)
 
 
 def test_an_anchored_place_reads_different_places_from_the_start() -> None:
@@ -81,18 +83,6 @@ def test_read_only_observations_are_equal_where_the_same_is_read() -> None:
 
     assert spread(True) < 1e-5
     assert spread(False) > 0.1
-
-
-def test_the_observation_of_each_token_is_what_a_query_makes_of_it_alone() -> None:
-    torch.manual_seed(0)
-    extractor = ObservationExtractor(8, 16, 4, 2, 4, read_only=True).double().eval()
-    tokens = torch.randn(2, 6, 8, dtype=torch.float64)
-    positions = positions_2d((2, 3), 16, tokens.device).double()
-    each = extractor.of_each(tokens, positions)
-    for number in range(6):
-        alone = tokens[:, number : number + 1]
-        observation = extractor(alone, positions[number : number + 1])[0][:, 0]
-        assert torch.allclose(each[:, number], observation, atol=1e-9)
 
 
 def test_places_are_learned() -> None:

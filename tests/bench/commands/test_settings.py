@@ -92,7 +92,7 @@ def test_a_kind_has_the_values_of_its_tasks_where_they_differ() -> None:
 
 def test_a_method_has_the_values_of_its_training() -> None:
     demo = rows("place", changes={"pretrain.tau2": "0.5"})
-    assert (demo["vpoe_width"].value, demo["vpoe_width"].origin) == (128, "profile demo")
+    assert (demo["vpoe_width"].value, demo["vpoe_width"].origin) == (96, "profile demo")
     assert (demo["tau2"].value, demo["tau2"].origin) == (0.5, "--set")
     paper = rows("mgca", profile="paper")
     assert (paper["lr"].value, paper["lr"].origin) == (2e-5, "")
