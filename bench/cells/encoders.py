@@ -166,11 +166,14 @@ def resolve_encoder(
 
 
 def shipped_encoder(request: PretrainRequest) -> EncoderRef | None:
-    """Return the encoder that comes with the package for this request; None where there is none
-    and it has to be trained."""
+    """Return the encoder that comes with the package for this request; None where there is none,
+    or the request names data of its own, and it has to be trained."""
     spec = BACKBONES.get(request.method)
     trainer = trainer_of(spec)
-    folder = trainer.shipped(_recipe(spec, request)) if isinstance(trainer, GivesShipped) else None
+    named = request.dataset or request.data_root or request.data == "real"
+    if named or not isinstance(trainer, GivesShipped):
+        return None
+    folder = trainer.shipped(_recipe(spec, request))
     return None if folder is None else _described(folder)
 
 

@@ -85,7 +85,12 @@ def test_encoders_without_a_checkpoint_are_listed_as_pretrained_first(
     store: ResultStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
     request = asked(store.root)
-    both = RunRequest(("siim_seg", "siim_cls"), ("convirt", "random"), results=store.root)
+    both = RunRequest(
+        ("siim_seg", "siim_cls"),
+        ("convirt", "random"),
+        settings={"pretrain.epochs": "1"},
+        results=store.root,
+    )
     assert not [line for line in time_left(plan_run(request)) if "Pre-trained" in line]
     print_plan(plan_run(both))
     out = capsys.readouterr().out

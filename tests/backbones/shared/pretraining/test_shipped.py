@@ -128,6 +128,9 @@ def test_a_run_takes_it_and_says_so() -> None:
         PretrainRequest("place", seed=1),
         PretrainRequest("place", architecture="vit"),
         PretrainRequest("place", profile="paper"),
+        PretrainRequest("place", dataset="iu_xray"),
+        PretrainRequest("place", data="real"),
+        PretrainRequest("place", data_root=Path("mine")),
     ],
 )
 def test_whatever_is_asked_for_otherwise_is_trained(request_for_another: PretrainRequest) -> None:
