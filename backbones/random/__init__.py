@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from backbones.shared.encoders.architectures import architecture_name, requested_architecture
+from backbones.shared.encoders.architectures import architecture_name
+from backbones.shared.encoders.untrained import build_untrained
 from backbones.shared.pretraining.checks import no_settings
 from bench.contracts import Backbone, BackboneRequest, backbone, images_only
 
@@ -24,8 +25,4 @@ from bench.contracts import Backbone, BackboneRequest, backbone, images_only
 def build(request: BackboneRequest) -> Backbone:
     """Return a frozen-at-initialisation encoder of the requested architecture; its weights depend
     on the seed alone."""
-    from backbones.shared.encoders.base import LoadedBackbone
-    from backbones.shared.encoders.image import build_encoder
-
-    no_settings("random", request)
-    return LoadedBackbone("random", build_encoder(requested_architecture(request), request.seed))
+    return build_untrained("random", request)

@@ -128,7 +128,7 @@ def table(home: Path) -> str:
 
 def _row(checkpoint: Checkpoint) -> tuple[str, ...]:
     card = checkpoint.card
-    kept = _kept_row(checkpoint)
+    best_epoch = _kept_row(checkpoint)
     tried = card["learning_rates_tried"]["validation_rank"]
     ranks = ", ".join(f"{rate}: {rank:.3f}" for rate, rank in tried.items())
     return (
@@ -138,8 +138,8 @@ def _row(checkpoint: Checkpoint) -> tuple[str, ...]:
         f"{card['data']['train_pairs']:,}",
         f"{card['settings']['lr']:g} ({ranks})",
         f"{card['epochs']}, {card['kept_epoch']}",
-        f"{kept['val/rank']:.3f}",
-        f"{kept['val/recall_5']:.3f}",
+        f"{best_epoch['val/rank']:.3f}",
+        f"{best_epoch['val/recall_5']:.3f}",
         f"`{card['weights_sha256'][:12]}`",
     )
 
@@ -151,7 +151,10 @@ _HEAD = f"""# Demo encoders
 These encoders stand for a pre-training in the demo profile, so that a first run needs none. All of
 them were trained on the same rendered studies. `rank` and `recall_5` are image-to-text retrieval on
 validation studies, by which learning rate and epoch were chosen; nothing was chosen on the test
-data of a task. `make demo-encoders` makes them again."""
+data of a task. `make demo-encoders` makes them again.
+
+The weights are under the Apache License 2.0, as the project is. They were trained on renderings of
+an atlas that is derived from one chest CT (CC BY 3.0; NOTICE names it)."""
 
 
 def parse(arguments: Sequence[str]) -> Making:

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from backbones.shared.encoders.architectures import architecture_name, requested_architecture
+from backbones.shared.encoders.architectures import architecture_name
+from backbones.shared.encoders.untrained import build_untrained
 from backbones.shared.pretraining.checks import no_settings
 from bench.contracts import Backbone, BackboneRequest, backbone, images_only
 
@@ -23,10 +24,4 @@ from bench.contracts import Backbone, BackboneRequest, backbone, images_only
 )
 def build(request: BackboneRequest) -> Backbone:
     """Return an encoder of random weights, by the seed; a task trains a copy of it."""
-    from backbones.shared.encoders.base import LoadedBackbone
-    from backbones.shared.encoders.image import build_encoder
-
-    no_settings("supervised", request)
-    return LoadedBackbone(
-        "supervised", build_encoder(requested_architecture(request), request.seed)
-    )
+    return build_untrained("supervised", request)

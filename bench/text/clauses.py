@@ -95,8 +95,8 @@ def attributes_of(
     said = [Said() for _ in mentions]
     for statement in statements:
         for word in statement.words if statement.heads else ():
-            place = _head_of(word, statement, sentence, mentions)
-            said[place] |= word.said
+            head = _head_of(word, statement, sentence, mentions)
+            said[head] |= word.said
         _share(statement, sentence, mentions, said)
     _give_away(statements, sentence, mentions, said)
     _equate(statements, said)
@@ -188,11 +188,11 @@ def _head_of(word: _Word, statement: _Statement, sentence: str, mentions: Sequen
     if not before or not after:
         return (after or before[-1:])[0]
     between = sentence[mentions[before[-1]].end : mentions[after[0]].start]
-    place = word.start - mentions[before[-1]].end
+    offset = word.start - mentions[before[-1]].end
     joints = [match.start() for match in _JOINED.finditer(between)]
     if joints:
-        return before[-1] if place < joints[-1] else after[0]
-    return before[-1] if _OF.search(between[:place]) else after[0]
+        return before[-1] if offset < joints[-1] else after[0]
+    return before[-1] if _OF.search(between[:offset]) else after[0]
 
 
 def _share(

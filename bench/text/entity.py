@@ -68,9 +68,9 @@ def _read(sentence: str, commas: tuple[int, ...]) -> tuple[tuple[Mention, Said],
 def _mentions(sentence: str, name: str) -> list[Mention]:
     """Return the mentions of an observation, also one that a sentence makes without its name."""
     mentions = _joined(mentions_of(sentence, name), sentence)
-    own = {mention.status for mention in mentions}
-    whole = whole_status(sentence, name, own)
-    if whole == own:
+    stated = {mention.status for mention in mentions}
+    whole = whole_status(sentence, name, stated)
+    if whole == stated:
         return mentions
     (status,) = whole
     spans = [(mention.start, mention.end) for mention in mentions] or [_unnamed(sentence, name)]

@@ -142,8 +142,8 @@ def _read_transcript(path: Path) -> Mapping[str, str]:
     if not isinstance(entries, list) or not entries:
         raise DataError(f"transcript {path} has no list 'time_stamped_text'.", "Download it again.")
     words = []
-    for place, entry in enumerate(entries):
-        where = f"transcript {path}, entry {place + 1} of 'time_stamped_text'"
+    for number, entry in enumerate(entries, start=1):
+        where = f"transcript {path}, entry {number} of 'time_stamped_text'"
         facts = entry if isinstance(entry, dict) else {}
         times = facts.get("begin_time"), facts.get("end_time")
         words.append(_gaze.checked_word(facts.get("phrase"), *times, where))

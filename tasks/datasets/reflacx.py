@@ -74,11 +74,11 @@ class Reflacx(Rendered):
         """
         home = root / _gaze.find_home(root, FOLDERS, f"{MAIN}/{PHASES[0]}", self.how_to_get)
         readings, path = _metadata(home)
-        kept = readings[~readings["discarded"]]
-        images, unmatched = _gaze.join_mimic(kept, path, root, self.how_to_get)
-        kept = _of_stated_size(kept, images, path)
+        used = readings[~readings["discarded"]]
+        images, unmatched = _gaze.join_mimic(used, path, root, self.how_to_get)
+        used = _of_stated_size(used, images, path)
         counts = {DISCARDED: int(readings["discarded"].sum())}
-        read = _read_readings(kept, home)
+        read = _read_readings(used, home)
         rows = _per_image(images, read, counts)
         note(
             rows,
