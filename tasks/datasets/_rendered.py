@@ -15,6 +15,12 @@ class Rendered(Dataset):
     has_demo = True
     demo: Demo
 
+    def __init_subclass__(cls) -> None:
+        """Take the default size of the demo from its declaration."""
+        super().__init_subclass__()
+        if "demo" in vars(cls):
+            cls.demo_studies = cls.demo.studies
+
     def demo_version(self) -> int:
         """Return the version of the demo's files."""
         return self.demo.version

@@ -41,7 +41,6 @@ class Chexpert(Rendered):
     marker = MARKER
     label_names = LABELS
     demo = Demo(stream=5, as_original=360, more_test=384, test_share=0.25, changes=1)
-    demo_studies = demo.studies
 
     def index(self, root: Path) -> pd.DataFrame:
         """Return one row per image, training rows first, both in file order; validation is drawn

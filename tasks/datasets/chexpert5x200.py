@@ -149,7 +149,6 @@ class Chexpert5x200(_Exclusive):
     member_list = "chexpert_5x200.csv"
     how_to_get = _how_to_get(member_list)
     demo = Demo(stream=17, as_original=500, test_share=1, changes=1)
-    demo_studies = demo.studies
 
 
 @dataset
@@ -168,7 +167,6 @@ class Chexpert8x200(_Exclusive):
     member_list = "chexpert_8x200.csv"
     how_to_get = _how_to_get(member_list)
     demo = Demo(stream=18, as_original=460, test_share=1, changes=1)
-    demo_studies = demo.studies
 
 
 for _name, _labels in (("chexpert5x200", FIVE), ("chexpert8x200", EIGHT)):

@@ -131,7 +131,6 @@ class Covidx(_Covidx):
     official_lists = ("train.txt", "val.txt", "test.txt")
     label_names = ("Normal", "Pneumonia", "COVID-19")
     demo = Demo(stream=22, as_original=360, more_test=880, test_share=0.25, changes=1)
-    demo_studies = demo.studies
     lists = (("train", "train_COVIDx9A.txt", "train"), ("test", "test_COVIDx9A.txt", "test"))
     words = (("normal", "Normal"), ("pneumonia", "Pneumonia"), ("COVID-19", "COVID-19"))
     published = (("test_COVIDx9A.txt", 400),)
@@ -166,7 +165,6 @@ class Covidx4(_Covidx):
     folders = ("COVIDx-CXR4", "covidx-cxr-4", "COVIDx_CXR-4")
     label_names = ("COVID-19",)
     demo = Demo(stream=24, as_original=360, more_test=880, test_share=0.25, changes=1)
-    demo_studies = demo.studies
     official_lists = ("train.txt", "val.txt", "test.txt")
     lists = (
         ("train", "train.txt", "train"),

@@ -57,7 +57,6 @@ class EgdCxr(Rendered):
     has_reports = True
     has_regions = True
     demo = Demo(stream=31, as_original=520, more_test=400, test_share=0.05)
-    demo_studies = demo.studies
 
     def index(self, root: Path) -> pd.DataFrame:
         """Return one row per image; its report is what was dictated.

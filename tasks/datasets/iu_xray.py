@@ -64,7 +64,6 @@ class IuXray(Rendered):
     marker = tuple(PUBLISHED_COUNTS)
     has_reports = True
     demo = Demo(stream=16, as_original=1000, more_test=200, test_share=0.2, changes=1)
-    demo_studies = demo.studies
 
     def index(self, root: Path) -> pd.DataFrame:
         """Return one row per image, `study_id` joining the views of a study; `findings` is what

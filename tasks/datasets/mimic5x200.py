@@ -37,7 +37,6 @@ class Mimic5x200(Rendered):
     label_names = FIVE
     has_reports = True
     demo = Demo(stream=19, as_original=500, test_share=1, changes=1)
-    demo_studies = demo.studies
 
     def index(self, root: Path) -> pd.DataFrame:
         """Return the members, all of them test images, with exclusive labels; private column:

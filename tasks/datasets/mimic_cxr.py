@@ -70,7 +70,6 @@ class MimicCxr(Rendered):
     label_names = tuple(sorted(LABELS))
     has_reports = True
     demo = Demo(stream=3, as_original=1200, more_test=520, test_share=0.05)
-    demo_studies = demo.studies
 
     def __init__(self, views: tuple[str, ...] = ("PA", "AP")) -> None:
         self.views = views

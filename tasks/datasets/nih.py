@@ -94,7 +94,6 @@ class Nih(Rendered):
         "Pneumothorax",
     )
     demo = Demo(stream=12, as_original=400, more_test=510, test_share=0.25, changes=1)
-    demo_studies = demo.studies
 
     def index(self, root: Path) -> pd.DataFrame:
         """Return one row per image of the table; private columns, where MRM's lists are in `mrm/`:

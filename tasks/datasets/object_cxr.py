@@ -57,7 +57,6 @@ class ObjectCxr(Rendered):
     box_classes = ("foreign object",)
     label_names = ("Foreign object",)
     demo = Demo(stream=14, as_original=300, more_test=340, test_share=0.2, changes=1)
-    demo_studies = demo.studies
 
     def index(self, root: Path) -> pd.DataFrame:
         """Return one row per image in the order of the tables; private columns: `annotation`,

@@ -62,7 +62,6 @@ class Reflacx(Rendered):
     has_reports = True
     has_regions = True
     demo = Demo(stream=32, as_original=520, more_test=400, test_share=0.05)
-    demo_studies = demo.studies
 
     def index(self, root: Path) -> pd.DataFrame:
         """Return one row per image; its report is what its first reader dictated.

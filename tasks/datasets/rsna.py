@@ -71,7 +71,6 @@ class Rsna(Rendered):
     mask_classes = ("pneumonia",)
     box_classes = ("pneumonia",)
     demo = Demo(stream=11, as_original=640, more_test=1560, changes=1)
-    demo_studies = demo.studies
 
     def index(self, root: Path) -> pd.DataFrame:
         """Return one row per image of the table, sorted by id; private columns: `boxes`, `lines`,

@@ -55,7 +55,6 @@ class Siim(Rendered):
     mask_classes = ("pneumothorax",)
     label_names = ("Pneumothorax",)
     demo = Demo(stream=1, as_original=400, more_test=1880, changes=1)
-    demo_studies = demo.studies
 
     def index(self, root: Path) -> pd.DataFrame:
         """Return one row per annotated image; private columns: `rle` and `csv_rows` (per mask, in

@@ -54,7 +54,6 @@ class Tbx11k(Rendered):
     box_classes = ("tuberculosis",)
     label_names = ("Tuberculosis",)
     demo = Demo(stream=15, as_original=400, more_test=375, changes=1)
-    demo_studies = demo.studies
 
     def index(self, root: Path) -> pd.DataFrame:
         """Return one row per image, sorted by name; private columns: `boxes`, `lines`, `rows`,

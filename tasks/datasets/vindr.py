@@ -104,7 +104,6 @@ class Vindr(Rendered):
     box_classes = FINDINGS
     mask_classes = ("finding",)
     demo = Demo(stream=13, as_original=400, more_test=340, test_share=0.25, changes=1)
-    demo_studies = demo.studies
 
     def index(self, root: Path) -> pd.DataFrame:
         """Return one row per image; private columns: `boxes`, `lines`, `readers` (per box),

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 from bench.contracts import Annotation, Body, NoOptions, Profile, Scaling, TaskSpec
 from bench.data.annotations import Boxes
 from bench.data.reference import TrainedKind
-from tasks.detection.settings import PRESETS, DetectionSettings, end_to_end
+from bench.training.end_to_end import end_to_end
+from tasks.detection.settings import PRESETS, DetectionSettings
 
 METRICS = (
     "map",

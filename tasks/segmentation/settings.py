@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from bench.contracts import Profile
-from bench.core.errors import NotApplicableError, SettingError
+from bench.core.errors import SettingError
 from bench.core.settings import (
     Count,
     Inside,
@@ -130,26 +130,6 @@ def _demo(settings: SegmentationSettings) -> SegmentationSettings:
         lr=3e-3,
         patience=None,
     )
-
-
-def end_to_end(settings: SegmentationSettings, profile: Profile) -> SegmentationSettings:
-    """Return the recipe of the row that is trained end to end, in a table of `settings`. Raise
-    NotApplicableError where every encoder is trained."""
-    if not settings.frozen:
-        raise NotApplicableError(
-            "frozen=false trains every encoder, and `random` is the one without pre-training."
-        )
-    recipe = dataclasses.replace(
-        settings,
-        frozen=False,
-        batchnorm="train",
-        cache_features=False,
-        cached_views=1,
-        augment=True,
-    )
-    if profile == "paper":
-        return recipe
-    return dataclasses.replace(recipe, epochs=12, steps_per_epoch=30, lr=2e-3)
 
 
 def _mgca(settings: SegmentationSettings) -> SegmentationSettings:

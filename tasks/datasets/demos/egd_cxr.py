@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.contracts import Progress
 from tasks.datasets.demos import gaze
 from tasks.datasets.egd_cxr import BOXES, FIXATIONS, SHEET, TRANSCRIPT, EgdCxr
 from tasks.demo.writers import manifest
@@ -24,30 +24,6 @@ FIXATION_COLUMNS = (
 BOX_COLUMNS = "dicom_id,bbox_name,x1,x2,y1,y2"
 INVALID_EVERY = 20
 """One fixation in so many is called invalid by the eye tracker."""
-
-
-def write(
-    out: Path,
-    *,
-    studies: int,
-    size: int,
-    seed: int,
-    workers: int = 2,
-    progress: Progress | None = None,
-) -> None:
-    """Write `studies` studies at `size` px into `out`, as `manifest.write` says."""
-    manifest.write(
-        "egd_cxr",
-        _write_study,
-        _tables,
-        out,
-        studies=studies,
-        size=size,
-        seed=seed,
-        workers=workers,
-        progress=progress,
-        version=DEMO.version,
-    )
 
 
 def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, int]:
@@ -121,3 +97,7 @@ def _fixations(read: gaze.Read, dictation: gaze.Dictation, number: int) -> list[
         )
         rows.append(",".join(map(str, facts)))
     return rows
+
+
+write = partial(manifest.write, "egd_cxr", _write_study, _tables, version=DEMO.version)
+"""Write `studies` studies at `size` px into `out`, as `manifest.write` says."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.contracts import Progress
 from tasks.datasets.demos import gaze
 from tasks.datasets.reflacx import MAIN, Reflacx
 from tasks.demo.writers import manifest
@@ -32,30 +32,6 @@ FIXATIONS = (
     "angular_resolution_x_pixels_per_degree,angular_resolution_y_pixels_per_degree"
 )
 PIXELS_A_DEGREE = 1 / gaze.DEGREES
-
-
-def write(
-    out: Path,
-    *,
-    studies: int,
-    size: int,
-    seed: int,
-    workers: int = 2,
-    progress: Progress | None = None,
-) -> None:
-    """Write `studies` studies at `size` px into `out`, as `manifest.write` says."""
-    manifest.write(
-        "reflacx",
-        _write_study,
-        _tables,
-        out,
-        studies=studies,
-        size=size,
-        seed=seed,
-        workers=workers,
-        progress=progress,
-        version=DEMO.version,
-    )
 
 
 def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, int]:
@@ -149,3 +125,7 @@ def _ellipses(read: gaze.Read) -> list[str]:
             flags = [str(name == other) for other in DRAWN]
             rows.append(",".join(map(str, (x, y, x + width, y + height, 4, *flags))))
     return rows
+
+
+write = partial(manifest.write, "reflacx", _write_study, _tables, version=DEMO.version)
+"""Write `studies` studies at `size` px into `out`, as `manifest.write` says."""
