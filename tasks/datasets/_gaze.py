@@ -9,10 +9,13 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from bench.contracts import Region
+from bench.contracts import CheckResult, Region
 from bench.core.errors import DataError
+from bench.data.notes import notes
+from tasks.datasets._checks import compare, dropped_results, file_results
+from tasks.datasets._rendered import Rendered
 from tasks.datasets.mimic_cxr import TABLE, MimicCxr
 
 if TYPE_CHECKING:
@@ -26,6 +29,30 @@ Word = tuple[str, float, float]
 Fixation = tuple[float, float, float, float, float, float]
 """x, y in pixels, start and duration in seconds, and one visual degree along x and y in pixels."""
 Span = tuple[float, float]
+
+
+class GazeDataset(Rendered):
+    """Images of MIMIC-CXR with what was dictated on them and where radiologists looked."""
+
+    folders = ("mimic_cxr", *MimicCxr.folders)
+    label_names = MimicCxr.label_names
+    has_reports = True
+    has_regions = True
+    published_counts: ClassVar[Mapping[str, int]]
+    """What the release holds, by the names that `index` notes as facts."""
+
+    def counts(self, index: pd.DataFrame, root: Path) -> list[CheckResult]:
+        """Compare the tables with the published counts, or a demo's with its own."""
+        return compare(root, notes(index).facts, self.published_counts)
+
+    def validate(self, root: Path) -> list[CheckResult]:
+        """Compare the counts, say what is dropped, and look for the images."""
+        index = self.index(root)
+        return [
+            *self.counts(index, root),
+            *dropped_results(index),
+            *file_results(root, index["path"], self.how_to_get),
+        ]
 
 
 # -------------------------------------------------------------------------------------------- roots

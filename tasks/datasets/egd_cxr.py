@@ -6,15 +6,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from bench.contracts import CheckResult, Region, TaskSpec, dataset, task
+from bench.contracts import Region, TaskSpec, dataset, task
 from bench.core.errors import DataError
-from bench.data.notes import note, notes
+from bench.data.notes import note
 from tasks.datasets import _gaze
-from tasks.datasets._checks import compare, dropped_results, file_results
-from tasks.datasets._gaze import Fixation
-from tasks.datasets._rendered import Rendered
+from tasks.datasets._gaze import Fixation, GazeDataset
 from tasks.datasets.mimic_cxr import MimicCxr
 from tasks.demo.members import Demo
 
@@ -30,11 +28,10 @@ DEGREE = 1 / 25
 """One visual degree as a share of the image's long side: the tables state no angle, this is our
 choice."""
 INVALID = "fixations that the eye tracker calls invalid"
-PUBLISHED_COUNTS = {"images": 1083, "patients": 1038}
 
 
 @dataset
-class EgdCxr(Rendered):
+class EgdCxr(GazeDataset):
     """Frontal radiographs with what was dictated on them, and where the radiologist looked: a map
     for each sentence and one for the study."""
 
@@ -52,10 +49,7 @@ class EgdCxr(Rendered):
         f"{MimicCxr.how_to_get}"
     )
     marker = tuple(f"{folder}/{SHEET}" for folder in FOLDERS)
-    folders = ("mimic_cxr", *MimicCxr.folders)
-    label_names = MimicCxr.label_names
-    has_reports = True
-    has_regions = True
+    published_counts: ClassVar = {"images": 1083, "patients": 1038}
     demo = Demo(stream=31, as_original=520, more_test=400, test_share=0.05)
 
     def index(self, root: Path) -> pd.DataFrame:
@@ -88,19 +82,6 @@ class EgdCxr(Rendered):
             },
         )
         return rows
-
-    def counts(self, index: pd.DataFrame, root: Path) -> list[CheckResult]:
-        """Compare the tables with the published counts, or a demo's with its own."""
-        return compare(root, notes(index).facts, PUBLISHED_COUNTS)
-
-    def validate(self, root: Path) -> list[CheckResult]:
-        """Compare the counts, say what is dropped, and look for the images."""
-        index = self.index(root)
-        return [
-            *self.counts(index, root),
-            *dropped_results(index),
-            *file_results(root, index["path"], self.how_to_get),
-        ]
 
     def regions(self, row: pd.Series, root: Path) -> list[Region]:
         """Return where the radiologist looked during each sentence and in all, and the boxes of

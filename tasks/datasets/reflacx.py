@@ -7,14 +7,13 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from bench.contracts import CheckResult, Region, TaskSpec, dataset, task
+from bench.contracts import Region, TaskSpec, dataset, task
 from bench.core.errors import DataError
-from bench.data.notes import note, notes
+from bench.data.notes import note
 from tasks.datasets import _gaze
-from tasks.datasets._checks import compare, dropped_results, file_results
-from tasks.datasets._rendered import Rendered
+from tasks.datasets._gaze import GazeDataset
 from tasks.datasets.mimic_cxr import MimicCxr
 from tasks.demo.members import Demo
 
@@ -25,7 +24,6 @@ MAIN = "main_data"
 PHASES = tuple(f"metadata_phase_{phase}.csv" for phase in (1, 2, 3))
 FOLDERS = ("reflacx*", "REFLACX*")
 DISCARDED = "readings whose eye tracking was discarded"
-PUBLISHED_COUNTS = {"readings": 3032, "images": 2616}
 FLAGS = {"true": True, "1": True, "false": False, "0": False}
 _FIXATION = (
     "timestamp_start_fixation",
@@ -40,7 +38,7 @@ _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
 @dataset
-class Reflacx(Rendered):
+class Reflacx(GazeDataset):
     """Frontal radiographs with what was dictated on them, where radiologists looked, and their
     ellipses around what they found."""
 
@@ -57,10 +55,7 @@ class Reflacx(Rendered):
         f"$PLACE_BENCH_DATA/mimic_cxr/: {MimicCxr.how_to_get}"
     )
     marker = tuple(f"{folder}/{MAIN}/{name}" for folder in FOLDERS for name in PHASES)
-    folders = ("mimic_cxr", *MimicCxr.folders)
-    label_names = MimicCxr.label_names
-    has_reports = True
-    has_regions = True
+    published_counts: ClassVar = {"readings": 3032, "images": 2616}
     demo = Demo(stream=32, as_original=520, more_test=400, test_share=0.05)
 
     def index(self, root: Path) -> pd.DataFrame:
@@ -86,19 +81,6 @@ class Reflacx(Rendered):
             facts={"readings": len(readings), "images": readings["dicom_id"].nunique()},
         )
         return rows
-
-    def counts(self, index: pd.DataFrame, root: Path) -> list[CheckResult]:
-        """Compare the tables with the published counts, or a demo's with its own."""
-        return compare(root, notes(index).facts, PUBLISHED_COUNTS)
-
-    def validate(self, root: Path) -> list[CheckResult]:
-        """Compare the counts, say what is dropped, and look for the images."""
-        index = self.index(root)
-        return [
-            *self.counts(index, root),
-            *dropped_results(index),
-            *file_results(root, index["path"], self.how_to_get),
-        ]
 
     def regions(self, row: pd.Series, root: Path) -> list[Region]:
         """Return where the readers looked during each sentence and in all, and their ellipses."""
