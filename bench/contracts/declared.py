@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, get_args
 
-from bench.core.errors import PlaceBenchError, SettingError, UnknownNameError
+from bench.core.errors import PlaceBenchError, SettingError, UnknownNameError, in_words
 from bench.core.registry import suggest
 from bench.core.settings import check_value, field_hints
 
@@ -41,7 +41,7 @@ def made(cls: type[T], what: str) -> T:
         missing.insert(0, "name")
     if missing:
         raise PlaceBenchError(
-            f"{what} {cls.__name__} lacks {_listed(missing)}.",
+            f"{what} {cls.__name__} lacks {in_words(missing)}.",
             f"Add {'it' if len(missing) == 1 else 'them'} to the class.",
         )
     try:
@@ -61,7 +61,7 @@ def dataset_faults(name: str, dataset: Dataset) -> Iterator[PlaceBenchError]:
     missing = [attribute for attribute in attributes if not hasattr(dataset, attribute)]
     if missing:
         yield PlaceBenchError(
-            f"{title} lacks {_listed(missing)}.", 'Set it in the class, e.g. title = "...".'
+            f"{title} lacks {in_words(missing)}.", 'Set it in the class, e.g. title = "...".'
         )
     for attribute in _DATASET_TEXTS:
         yield from _no_text(title, dataset, attribute)
@@ -115,7 +115,7 @@ def kind_faults(name: str, kind: TaskKind) -> Iterator[PlaceBenchError]:
     attributes = ("metrics", "settings", "protocols", "fit", "predict", "statistics")
     missing = [attribute for attribute in attributes if not hasattr(kind, attribute)]
     if missing:
-        yield PlaceBenchError(f"{title} lacks {_listed(missing)}.", "Add it to the class.")
+        yield PlaceBenchError(f"{title} lacks {in_words(missing)}.", "Add it to the class.")
     for attribute in ("metrics", "lower_is_better"):
         yield from _no_names(title, attribute, getattr(kind, attribute, ()))
     yield from _no_fits(title, getattr(kind, "baselines", {}))
@@ -290,14 +290,20 @@ def preset_faults(task: TaskSpec, kind: TaskKind) -> Iterator[PlaceBenchError]:
                 yield type(error)(f"{title}{where}: {error.args[0]}", error.hint)
                 return
             continue  # of a protocol that the task says nothing of: said where it is asked for
-        names |= set(kind.metric_names(task, settings))
-    metrics = dict.fromkeys([task.main_metric, *task.published_metrics.values()])
-    for metric in metrics:
-        if names and not gives(names, metric):
+        given = set(kind.metric_names(task, settings))
+        published = task.published_metrics.get(protocol)
+        if given and published and not gives(given, published):
             yield SettingError(
-                f"the main metric of {title} is '{metric}', which {task.kind} does not give.",
-                suggest(metric, names),
+                f"the published metric of {title} under protocol '{protocol}' is '{published}', "
+                f"which {task.kind} does not give there.",
+                suggest(published, given),
             )
+        names |= given
+    if names and not gives(names, task.main_metric):
+        yield SettingError(
+            f"the main metric of {title} is '{task.main_metric}', which {task.kind} does not give.",
+            suggest(task.main_metric, names),
+        )
 
 
 def gives(names: Iterator[str] | set[str] | Sequence[str], metric: str) -> bool:
@@ -390,10 +396,6 @@ def _wrong(title: str, attribute: str, value: object, expected: str) -> SettingE
     if len(text) > 60:
         text = f"{text[:60]}..."
     return SettingError(f"{title}: {attribute} is {text}.", f"It must be {expected}.")
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _whole(value: object) -> bool:

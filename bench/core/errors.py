@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class PlaceBenchError(Exception):
     """Stop with one clear sentence and exit code 2; `hint` names the next step."""
@@ -49,3 +51,8 @@ class NotMadeError(PlaceBenchError):
 
 class StorageError(PlaceBenchError):
     """A folder or file that cannot be written (or may not be read), or a disk that is full."""
+
+
+def in_words(names: Sequence[str]) -> str:
+    """Return names as a part of a sentence: "a", "a and b", "a, b and c"; "" for none."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))

@@ -111,13 +111,13 @@ def _check_values(index: pd.DataFrame, dataset: Dataset) -> None:
         _refuse(index.loc[ages.index[wrong]], "age", dataset, _AGE)
     for column in (name for name in FILE_COLUMNS if name in index):
         wrong = ~index[column].map(_texts)
-        _refuse(index[wrong], column, dataset, _MASKS)
+        _refuse(index[wrong], column, dataset, _FILES)
 
 
 _SPLIT = 'Write train, val or test, or "" where there is no official split.'
 _LABELS = "Write 1 (yes), 0 (no), -1 (uncertain) or NaN (not said), as numbers."
 _AGE = "Write years as a number, NaN where they are not known."
-_MASKS = 'Write a tuple of paths, such as ("masks/a.png",).'
+_FILES = 'Write a tuple of paths, such as ("files/a.png",).'
 
 
 def _texts(value: object) -> bool:

@@ -46,7 +46,7 @@ class Views:
 
     `draw(image, image_id)` returns the `count` views of one image: uint8 [S, S] -> squares [s, s],
     each of its own side. It depends on nothing else than these two and `facts`, which stand in the
-    key.
+    key; `facts` must decide `count`, too.
     """
 
     name: str
