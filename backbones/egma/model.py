@@ -30,6 +30,7 @@ from backbones.shared.pretraining.vision_language import (
     project,
     projection,
     text_batch,
+    word_cosines,
 )
 from bench.contracts import Features
 
@@ -44,6 +45,16 @@ class Gaze:
     labels: torch.Tensor
     weights: torch.Tensor
     seen: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Report:
+    """A batch of reports as EGMA reads it: token states [B, L, D] of the last layer, and their mean
+    over the last `word_layers`."""
+
+    text: TextBatch
+    last: torch.Tensor
+    states: torch.Tensor
 
 
 class EGMA(VisionLanguageMethod[EGMASettings]):
@@ -68,13 +79,19 @@ class EGMA(VisionLanguageMethod[EGMASettings]):
             self.text_head = nn.Identity()
 
     # ---------------------------------------------------------------------------------------- texts
-    def sentences(self, text: TextBatch) -> tuple[torch.Tensor, torch.Tensor]:
+    def report(self, text: TextBatch) -> Report:
+        """Read a batch of reports."""
+        layers = self.text_encoder.layers(text)
+        return Report(text, layers[-1], torch.stack(layers[-self.settings.word_layers :]).mean(0))
+
+    def sentences(self, report: Report) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the sentences of every report [B, S, d], normalised (0 where there is none), and
         their mask [B, S].
 
         A report without a sentence that is long enough is one sentence.
         """
-        states = self._token_states(text)
+        text = report.text
+        states = report.states
         pooled = pool_sentences(states, text)
         mask = text.sentence_mask
         without = ~mask.any(1)
@@ -86,17 +103,18 @@ class EGMA(VisionLanguageMethod[EGMASettings]):
         mask = mask | (without[:, None] & first)
         return project(self.sentence_head, pooled, mask), mask
 
-    def _token_states(self, text: TextBatch) -> torch.Tensor:
-        layers = self.text_encoder.layers(text)[-self.settings.word_layers :]
-        return torch.stack(layers).mean(0)
-
     def text_states(self, text: TextBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """Return token states [B, L, D] and the global text embeddings [B, d], normalised: those of
         the contrast of whole reports, without it the mean of the sentences."""
+        report = self.report(text)
         if self.settings.infonce:
-            return super().text_states(text)
-        sentences, _ = self.sentences(text)
-        return self._token_states(text), functional.normalize(sentences.sum(1), dim=-1)
+            return report.last, self._whole(report)
+        sentences, _ = self.sentences(report)
+        return report.states, functional.normalize(sentences.sum(1), dim=-1)
+
+    def _whole(self, report: Report) -> torch.Tensor:
+        """Return the embeddings of whole reports [B, d], normalised."""
+        return project(self.text_head, self.pool_text(report.last, report.text))
 
     def patches(self, features: Features) -> torch.Tensor:
         """Return the embedded patches [B, P, d], normalised."""
@@ -111,25 +129,25 @@ class EGMA(VisionLanguageMethod[EGMASettings]):
 
     # --------------------------------------------------------------------------------------- losses
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """Return `loss_instance`, and weighted `loss_infonce`, `loss_egf` and `loss_egm`; a term of
+        """Return `loss_instance`, and weighted `loss_ita`, `loss_egf` and `loss_egm`; a term of
         weight 0 is not computed, nor EGF where the batch comes without regions.
 
         Logged: `single_sentence`, the share of images that EGM passes over as their report has one
         sentence, and `gaze`, the share of images with gaze.
         """
         settings = self.settings
-        text = text_batch(batch)
         features = self.image_encoder.features(batch["images"])
         patches = self.patches(features)
-        sentences, mask = self.sentences(text)
+        report = self.report(text_batch(batch))
+        sentences, mask = self.sentences(report)
         terms = {}
         if settings.infonce:
             contrast = symmetric_info_nce(
                 gather(self.embed_features(features)),
-                gather(self.text_states(text)[1]),
+                gather(self._whole(report)),
                 tau=settings.tau1,
             )
-            terms["loss_infonce"] = settings.infonce * contrast
+            terms["loss_ita"] = settings.infonce * contrast
         with torch.autocast(patches.device.type, enabled=False):
             terms["loss_instance"] = self._instance(patches, sentences, mask)
             gaze = read_gaze(batch, mask, features.grid) if "regions" in batch else None
@@ -180,9 +198,7 @@ class EGMA(VisionLanguageMethod[EGMASettings]):
         """Return the mean of the pooling loss over the images of two sentences and more; 0 where
         there is none."""
         settings = self.settings
-        rule = GazeRule(
-            settings.gaze_rule, settings.threshold, published=settings.instance == "published"
-        )
+        rule = GazeRule(settings.gaze_rule, settings.threshold)
         weights = gaze.weights if gaze is not None else None
         losses = gather(pooling_losses(patches, sentences, mask, self.scale, rule, weights))
         count = gather((mask.sum(1) > 1).float()).sum()
@@ -196,23 +212,25 @@ class EGMA(VisionLanguageMethod[EGMASettings]):
     def score(self, features: Features, text: TextBatch) -> torch.Tensor:
         """Return the mean of the global cosine and the local similarity [B, T]; the latter alone
         without the contrast of whole images."""
-        local = self.local_score(features, text)
+        report = self.report(text)
+        local = self._local(features, report)
         if not self.settings.infonce:
             return local
-        return (super().score(features, text) + local) / 2
+        return (self.embed_features(features) @ self._whole(report).T + local) / 2
 
     def local_score(self, features: Features, text: TextBatch) -> torch.Tensor:
         """Return the similarity of patches and sentences [B, T]: the mean of its two directions, as
         in the loss, without the scale."""
-        best_sentence, best_patch = instance_scores(self.patches(features), *self.sentences(text))
+        return self._local(features, self.report(text))
+
+    def _local(self, features: Features, report: Report) -> torch.Tensor:
+        best_sentence, best_patch = instance_scores(self.patches(features), *self.sentences(report))
         return (best_sentence + best_patch) / 2
 
     def grounding(self, features: Features, text: TextBatch) -> torch.Tensor:
         """Return the cosine of every patch with the sentences of a text, averaged over these
         [B, T, h, w]."""
-        sentences, mask = self.sentences(text)
-        means = sentences.sum(1) / mask.sum(1, keepdim=True)
-        cosines = torch.einsum("bpd,td->btp", self.patches(features), means)
+        cosines = word_cosines(*self.sentences(self.report(text)), self.patches(features))
         return cosines.unflatten(2, features.grid)
 
 
@@ -224,16 +242,15 @@ def read_gaze(batch: Batch, mask: torch.Tensor, grid: tuple[int, int]) -> Gaze:
     study.
     """
     window = batch["region_window"]
-    labels, weights = (
-        torch.where(
-            _empty(region_maps(batch["regions"], window, grid, "area"))[:, :, None, None],
-            region_maps(batch["study_region"], window, grid, how)[:, None],
-            region_maps(batch["regions"], window, grid, how),
-        ).flatten(2)
-        for how in ("area", "bilinear")
-    )
-    seen = ~_empty(labels.unflatten(2, grid)) & mask
-    return Gaze(labels > 0, weights * seen[:, :, None], seen)
+    regions = batch["regions"]
+    study = batch["study_region"]
+    areas = region_maps(regions, window, grid, "area")
+    smooth = region_maps(regions, window, grid, "bilinear")
+    without = _empty(areas)[:, :, None, None]
+    labels = torch.where(without, region_maps(study, window, grid, "area")[:, None], areas)
+    weights = torch.where(without, region_maps(study, window, grid, "bilinear")[:, None], smooth)
+    seen = ~_empty(labels) & mask
+    return Gaze(labels.flatten(2) > 0, weights.flatten(2) * seen[:, :, None], seen)
 
 
 def _empty(maps: torch.Tensor) -> torch.Tensor:

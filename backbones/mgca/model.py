@@ -17,7 +17,7 @@ from backbones.shared.alignment.kernels import symmetric_info_nce
 from backbones.shared.alignment.prototypes import Prototypes, prototype_loss
 from backbones.shared.alignment.token_contrast import clipped_weights, cls_attention, token_contrast
 from backbones.shared.encoders.architectures import Architecture
-from backbones.shared.encoders.text import TextEncoder, pool_tokens, sum_words
+from backbones.shared.encoders.text import TextEncoder, sum_words
 from backbones.shared.encoders.tokens import published_sentences
 from backbones.shared.encoders.vocabulary import TextBatch, Vocabulary
 from backbones.shared.pretraining.vision_language import (
@@ -98,7 +98,7 @@ class MGCA(VisionLanguageMethod[MGCASettings]):
             mask = functional.pad(mask[:, 1:], (0, missing))
         weights = both[:, :, -1]
         weighted = mask & (weights > 0) if settings.quirks else mask
-        pooled = states[:, 0] if settings.text_pooling == "cls" else pool_tokens(states, text.mask)
+        pooled = self.pool_text(states, text)
         return Report(both[:, :, :-1], mask, clipped_weights(weights, weighted), pooled)
 
     def text_states(self, text: TextBatch) -> tuple[torch.Tensor, torch.Tensor]:

@@ -45,8 +45,8 @@ class RegionFields:
         images = subset.index["image_id"].astype(str)
         self.maps = rows.maps
         self.spec = spec
-        self.kept = [keeps_regions(image, seed, fraction) for image in images]
-        entries = zip(rows.entries, self.kept, strict=True)
+        keeps = [keeps_regions(image, seed, fraction) for image in images]
+        entries = zip(rows.entries, keeps, strict=True)
         self.entries = [listed if kept else () for listed, kept in entries]
         self.reports = reports
 
@@ -54,8 +54,8 @@ class RegionFields:
     def images(self) -> int:
         """Return how many images have a region that is used."""
         return sum(
-            any(entry.sentence >= 0 or entry.of_study for entry in listed)
-            for listed in self.entries
+            any(entry.of_study or entry.sentence in report.numbers for entry in listed)
+            for listed, report in zip(self.entries, self.reports, strict=True)
         )
 
     def batch(self, rows: np.ndarray, corners: np.ndarray) -> dict[str, torch.Tensor]:
@@ -116,6 +116,4 @@ def region_maps(
             for window in windows.tolist()
         ]
         sides.append(torch.from_numpy(np.stack(weights)).to(maps.device, torch.float32))
-    flat = maps.flatten(1, -3) if maps.dim() > 3 else maps[:, None]
-    brought = torch.einsum("bhi,bsij,bwj->bshw", sides[0], flat.float() / 255, sides[1])
-    return brought.unflatten(1, maps.shape[1:-2]) if maps.dim() > 3 else brought[:, 0]
+    return torch.einsum("bhi,b...ij,bwj->b...hw", sides[0], maps.float() / 255, sides[1])

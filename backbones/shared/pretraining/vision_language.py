@@ -168,10 +168,13 @@ class VisionLanguageMethod(nn.Module, ABC, Generic[S]):
     def text_states(self, text: TextBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """Return token states [B, L, D] and the global text embeddings [B, d], normalised."""
         states = self.text_encoder(text)
-        pooled = (
+        return states, project(self.text_head, self.pool_text(states, text))
+
+    def pool_text(self, states: torch.Tensor, text: TextBatch) -> torch.Tensor:
+        """Return one state [B, D] of every text from those of its tokens [B, L, D]."""
+        return (
             states[:, 0] if self.settings.text_pooling == "cls" else pool_tokens(states, text.mask)
         )
-        return states, project(self.text_head, pooled)
 
     def embed_features(self, features: Features) -> torch.Tensor:
         """Return the global image embeddings [B, d], normalised."""

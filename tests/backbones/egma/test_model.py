@@ -51,7 +51,7 @@ def test_every_rule_trains_with_gaze(architecture: str, rule: str) -> None:
     method = egma(architecture, gaze_rule=rule)
     losses = method.losses(first_batch(method))
     assert set(losses) == {
-        *("loss_infonce", "loss_instance", "loss_egf", "loss_egm"),
+        *("loss_ita", "loss_instance", "loss_egf", "loss_egm"),
         *("gaze", "single_sentence"),
     }
     torch.stack([value for name, value in losses.items() if "loss" in name]).sum().backward()
@@ -70,6 +70,29 @@ def test_any_grid_runs_with_gaze(size: int) -> None:
     losses = method.losses(batch)
     assert all(bool(value.isfinite()) for value in losses.values())
     assert float(losses["loss_egf"].detach()) > 0
+
+
+@pytest.mark.parametrize("infonce", ["1", "0"])
+def test_texts_are_read_once(infonce: str) -> None:
+    method = egma(infonce=infonce)
+    reads: list[object] = []
+    method.text_encoder.model.register_forward_hook(lambda *_: reads.append(1))
+    batch = first_batch(method)
+    method.losses(batch)
+    assert len(reads) == 1
+    text = text_batch(batch)
+    method.text_states(text)
+    method.eval().score(method.image_encoder.features(batch["images"]), text)
+    assert len(reads) == 3
+
+
+def test_the_published_instance_loss_leaves_the_pooling_loss_as_it_is() -> None:
+    terms = []
+    for instance in ("corrected", "published"):
+        method = egma(instance=instance, gaze_rule="2")
+        terms.append(method.losses(first_batch(method)))
+    assert torch.equal(terms[0]["loss_egm"], terms[1]["loss_egm"])
+    assert not torch.equal(terms[0]["loss_instance"], terms[1]["loss_instance"])
 
 
 def test_a_sentence_without_gaze_has_that_of_the_study() -> None:
@@ -110,7 +133,7 @@ def test_a_report_of_one_sentence_has_no_pooling_loss_and_is_counted() -> None:
     losses = method.losses({**batch, **fields, **cut})
     assert float(losses["single_sentence"]) == 0.75
     patches = method.patches(method.image_encoder.features(batch["images"]))
-    sentences, mask = method.sentences(text)
+    sentences, mask = method.sentences(method.report(text))
     assert mask.sum(1).tolist() == [1, 1, 1, 2], "a report of short sentences is one sentence"
     each = pooling_losses(patches, sentences, mask, method.scale, GazeRule())
     assert each[:3].tolist() == [0, 0, 0] and float(each[3].detach()) > 0
@@ -119,7 +142,8 @@ def test_a_report_of_one_sentence_has_no_pooling_loss_and_is_counted() -> None:
 def test_a_report_without_a_long_sentence_is_read_whole() -> None:
     method = egma(min_words="4").eval()
     with torch.no_grad():
-        one, two = (method.sentences(method.encode_text([text])) for text in ("No. Yes.", "Yes."))
+        texts = [method.encode_text([text]) for text in ("No. Yes.", "Yes.")]
+        one, two = (method.sentences(method.report(text)) for text in texts)
     assert one[1].tolist() == [[True]] and not torch.allclose(one[0], two[0])
     torch.testing.assert_close(one[0].norm(dim=-1), torch.ones(1, 1))
 
@@ -174,7 +198,6 @@ def test_scores_and_maps_at_inference(infonce: str) -> None:
     pairs = square()
     folder = pretrain(recipe("egma", infonce=infonce), pairs, progress=Silent())
     encoder: Any = BACKBONES.get("egma").build(BackboneRequest("demo", checkpoint=folder))
-    assert has_local_part(encoder)
     with torch.no_grad():
         whole = encoder.similarity(images(pairs), TEXTS)
         local = encoder.local_similarity(images(pairs), TEXTS)
@@ -189,10 +212,7 @@ def test_scores_and_maps_at_inference(infonce: str) -> None:
     one = TEXTS.index("There is a 1.5 cm nodule in the right lung.")
     both = (maps[:, one].mean((1, 2)) + maps[:, one].amax((1, 2))) / 2
     torch.testing.assert_close(local[:, one], both)
-
-
-def has_local_part(encoder: object) -> bool:
-    return isinstance(encoder, GivesLocalSimilarity)
+    assert isinstance(encoder, GivesLocalSimilarity)
 
 
 def test_regions_lie_on_the_square_of_the_cache() -> None:

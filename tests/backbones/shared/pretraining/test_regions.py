@@ -13,6 +13,7 @@ import torch
 from backbones.shared.pretraining.pairs import encode_reports
 from backbones.shared.pretraining.regions import RegionFields, keeps_regions, region_maps
 from bench.contracts import REGION_SIDE, InputSpec
+from bench.data.annotations import Regions
 from tests.support.methods import build
 from tests.support.pairs import make_subset, pair_loader, with_regions
 
@@ -45,7 +46,7 @@ def fields(min_words: str = "1", **options: Any) -> tuple[RegionFields, Any]:
 def test_every_sentence_has_its_own_map() -> None:
     regions, subset = fields()
     batch = regions.batch(np.arange(4), np.zeros((4, 2), int))
-    maps = subset.get(type_of_regions()).maps
+    maps = subset.get(Regions).maps
     assert batch["regions"].shape == (4, 4, REGION_SIDE, REGION_SIDE)
     assert batch["has_region"].tolist() == [[True, True, True, False]] * 4
     np.testing.assert_array_equal(batch["regions"][2, :3], maps[:3])
@@ -53,12 +54,6 @@ def test_every_sentence_has_its_own_map() -> None:
     of_study = batch["study_region"].flatten(1).any(1).tolist()
     assert of_study == [False, True, False, True], "a region of a label alone is of no sentence"
     assert regions.images == 4
-
-
-def type_of_regions() -> Any:
-    from bench.data.annotations import Regions
-
-    return Regions
 
 
 def test_sentences_that_are_no_units_keep_their_numbers() -> None:
@@ -70,6 +65,13 @@ def test_sentences_that_are_no_units_keep_their_numbers() -> None:
         batch = regions.batch(np.array([row]), np.zeros((1, 2), int))
         shown = [bool(value) for value in batch["has_region"][0]][: len(long)]
         assert shown == [number < 3 for number in long]
+
+
+def test_an_image_counts_where_a_region_of_it_is_used() -> None:
+    regions, _ = fields(min_words="99")
+    batch = regions.batch(np.arange(4), np.zeros((4, 2), int))
+    assert not batch["has_region"].any()
+    assert regions.images == int(batch["study_region"].flatten(1).any(1).sum()) == 2
 
 
 def test_a_share_of_images_keeps_regions() -> None:
