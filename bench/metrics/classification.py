@@ -21,6 +21,7 @@ from bench.metrics.weights import (
     SharedSums,
     Statistic,
     mean_of_defined,
+    mean_of_known,
     ratio,
 )
 
@@ -48,7 +49,20 @@ SUBGROUP_METRICS: Mapping[str, tuple[str, ...]] = {
 
 def score(predictions: Predictions, task: TaskSpec) -> dict[str, Statistic]:
     """Return the metrics of what a kind of classification kept of its test images."""
-    return classification_statistics(predictions.table, predictions.extra["mode"])
+    statistics = classification_statistics(predictions.table, predictions.extra["mode"])
+    return statistics | _gap(statistics, task)
+
+
+def _gap(statistics: Mapping[str, Statistic], task: TaskSpec) -> dict[str, Statistic]:
+    """Return by how much the AUROC of one subgroup is above that of another, which a task names in
+    its option `gap`; nothing where it does not, or the images are not of both."""
+    if not task.options.get("gap"):
+        return {}
+    group, one, other = task.options["gap"]
+    pair = [statistics.get(f"auroc@{group}={value}") for value in (one, other)]
+    if None in pair:
+        return {}
+    return {"auroc_gap": lambda weights: pair[0](weights) - pair[1](weights)}
 
 
 def classification_statistics(table: pd.DataFrame, mode: Mode) -> dict[str, Statistic]:
@@ -60,13 +74,17 @@ def classification_statistics(table: pd.DataFrame, mode: Mode) -> dict[str, Stat
     `group:<what>` names the subgroup of an image ("" unknown). Names: `auroc` (mean over classes
     where there are several), `auroc:<class>`, `auroc_micro`, `auroc@sex=F`. A class with one label
     value has no AUROC: its own metric is NaN, the mean is over the others and `undefined_classes`
-    counts it.
+    counts it. A column `value:name` holds a value per image (NaN: none), whose mean is a metric.
     """
     classes = [str(name).removeprefix("label:") for name in table if str(name).startswith("label:")]
     everybody = _Images.whole(len(table))
     statistics = _all(table, classes, mode, everybody)
     for column in (str(name) for name in table if str(name).startswith("group:")):
         statistics.update(_subgroups(table, classes, mode, column, everybody))
+    for column in (str(name) for name in table if str(name).startswith("value:")):
+        values = table[column].to_numpy(dtype=float)
+        mean = OnSomeImages(partial(mean_of_known, values), int((~np.isnan(values)).sum()))
+        statistics[column.removeprefix("value:")] = mean
     return statistics
 
 

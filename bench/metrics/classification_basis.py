@@ -21,6 +21,9 @@ def classification_basis(predictions: Predictions, metric: str) -> Basis:
     """Return the basis of one metric of a table of predictions; `name:class` is that of one class,
     `name@group=value` that of a subgroup, `name_micro` that of all classes together."""
     table = predictions.table
+    if f"value:{metric}" in table:
+        values = table[f"value:{metric}"].to_numpy(dtype=float)
+        return Basis(labels=np.where(np.isnan(values), np.nan, 1.0))
     name, _, subgroup = metric.partition("@")
     name, _, of_class = name.partition(":")
     classes = [str(label).removeprefix("label:") for label in table if _is_label(label)]

@@ -3,6 +3,8 @@ numpy."""
 
 from __future__ import annotations
 
+from bench.contracts import TaskSpec
+
 _RANKED = ("auroc", "auprc")
 _DECIDED = ("accuracy", "f1", "specificity", "precision", "mcc")
 _PROBABLE = ("brier", "ece", "ece_uncalibrated")
@@ -18,3 +20,9 @@ def classification_names(mode: str) -> tuple[str, ...]:
     if mode == "multilabel":
         return (*common, "sensitivity", "undefined_classes", *_MICRO)
     return (*common, "balanced_accuracy", "undefined_classes", "auroc_micro")
+
+
+def gap_names(task: TaskSpec) -> tuple[str, ...]:
+    """Return the metrics of the difference between two subgroups that a task names in its option
+    `gap`: (column, one, other)."""
+    return ("auroc_gap",) if task.options.get("gap") else ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from tasks.classification.linear import logistic_path, nearest_neighbours, ridge
 from tasks.classification.settings import ClassificationSettings
 from tasks.labelling import readout
 from tasks.labelling.targets import Labelled, check_trainable, few_shot, labelled
+
+if TYPE_CHECKING:
+    from tasks.classification.looks import Looks
 
 
 class Scorer(Protocol):
@@ -84,11 +87,23 @@ def predict(classifier: Classifier, test: Subset, context: CellContext) -> Predi
         **readout.facts_on_test(scores, labelled_test.values, classifier.readout, settings),
         **readout.counts(table, settings),
     }
+    if settings.saliency_metrics:
+        measured = _looks(classifier.scorer, labelled_test, context)
+        table = table.assign(**measured.columns)
+        facts |= measured.facts
     if "undefined_on_test" in facts:
         context.progress.say(
             f"one label value only on test, AUROC undefined: {facts['undefined_on_test']}"
         )
     return Predictions(table, {}, facts)
+
+
+def _looks(scorer: Scorer, test: Labelled, context: CellContext) -> Looks:
+    """Return what is measured of the saliency of a head that was trained by gradient steps."""
+    from tasks.classification.looks import looks
+
+    trained: Any = scorer.scorer if isinstance(scorer, _Silenced) else scorer
+    return looks(trained, test, context)
 
 
 def _train(

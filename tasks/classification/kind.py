@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from bench.contracts import Annotation, Body, Profile, Scaling, TaskSpec
 from bench.data.annotations import Labels
 from bench.data.reference import TrainedKind
-from bench.metrics.names import classification_names
+from bench.metrics.names import classification_names, gap_names
+from tasks.classification.areas import Areas
 from tasks.classification.settings import PRESETS, ClassificationSettings, end_to_end, resolve
 from tasks.labelling.policies import LabelOptions, task_labels
 
 if TYPE_CHECKING:
     import pandas as pd
+
+PARTS = ("auroc@part=same", "auroc@part=unlinked", "auroc@part=reversed", "auroc_gap")
+"""What tells whether a shortcut of the training images was taken: see the dataset `marker`."""
+SALIENCY_METRICS = ("deletion_auc", "insertion_auc", "pointing", "saliency_iou", "energy_inside")
 
 
 class ClassificationKind(TrainedKind):
@@ -36,8 +41,10 @@ class ClassificationKind(TrainedKind):
         "mcc",
         "brier",
         "ece",
+        *PARTS,
+        *SALIENCY_METRICS,
     )
-    lower_is_better = ("brier*", "ece*")
+    lower_is_better = ("brier*", "ece*", "deletion_auc")
     options = LabelOptions
     settings = staticmethod(resolve)
     fit: Callable[..., Any] = Body("tasks.classification.fit:fit")
@@ -46,12 +53,13 @@ class ClassificationKind(TrainedKind):
     basis: Callable[..., Any] = Body("bench.metrics.classification_basis:classification_basis")
 
     def needs(self, settings: ClassificationSettings) -> tuple[Annotation[Any], ...]:
-        """Return the labels."""
-        return (Labels(),)
+        """Return the labels, and where they are if saliency is measured."""
+        return (Labels(), Areas(settings.labels)) if settings.saliency_metrics else (Labels(),)
 
     def metric_names(self, task: TaskSpec, settings: ClassificationSettings) -> tuple[str, ...]:
         """Return the metrics of these settings."""
-        return classification_names(settings.mode)
+        measured = SALIENCY_METRICS if settings.saliency_metrics else ()
+        return (*classification_names(settings.mode), *gap_names(task), *measured)
 
     def end_to_end(
         self, settings: ClassificationSettings, profile: Profile

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from bench.contracts import Profile, TaskSpec
-from bench.core.errors import NotApplicableError, UnknownNameError
+from bench.core.errors import NotApplicableError, SettingError, UnknownNameError
 from bench.core.registry import suggest
 from bench.core.settings import (
     Betas,
@@ -28,6 +28,8 @@ from tasks.labelling.settings import Mode, Strict, Threshold
 
 Penalties = Annotated[tuple[Annotated[float, Range(0, 1e12, low_open=True)], ...], Length(1, 1000)]
 PENALTIES = tuple(10.0 ** (power / 2) for power in range(-10, 7))
+BY_STEPS = ("linear", "finetune")
+"""Heads that are trained by gradient steps."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,28 @@ class ClassificationSettings(HeadSettings):
     """Epochs from one validation to the next."""
     drop_last_val: bool = False
     """Whether the validation loss leaves out an incomplete last batch, as MGCA's does."""
+    regularizer: str = later("none")
+    """What is added to the loss of linear and finetune: none, or ppi, which masks salient and
+    random pixels and has settings of its own (docs/classification.md); a plug-in may add others."""
+    saliency: Literal["gradx", "cam"] = later("gradx")
+    """How it is said which pixels a score of linear or finetune hangs on: gradx, its gradient times
+    the pixel; cam, Grad-CAM on the last map of the encoder that the score depends on."""
+    saliency_metrics: bool = later(False)
+    """Whether the saliency of linear and finetune is measured on the test images: deletion and
+    insertion, and where it lies, which needs masks or boxes."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.head in BY_STEPS:
+            return
+        for name, unset in (("regularizer", "none"), ("saliency_metrics", False)):
+            value = getattr(self, name)
+            if value != unset:
+                raise SettingError(
+                    f"{name} is {str(value).lower()} and head is {self.head}, which sees no "
+                    "pixels.",
+                    f"Use head=finetune or head=linear, or leave {name} out.",
+                )
 
     def plan(self, seed: int) -> TrainPlan:
         """Return what the trainer carries out."""
@@ -137,9 +161,8 @@ class ClassificationSettings(HeadSettings):
     def cached(self) -> bool:
         """Return whether the head sees kept features only: nothing of the encoder or of its input
         changes while it is trained."""
-        return self.head != "finetune" and not (
-            self.head == "linear" and (self.augment != "none" or self.batchnorm == "train")
-        )
+        changes = self.augment != "none" or self.batchnorm == "train" or self.regularizer != "none"
+        return self.head != "finetune" and not (self.head == "linear" and changes)
 
 
 def _finetuned(settings: ClassificationSettings) -> ClassificationSettings:
@@ -260,7 +283,7 @@ def resolve(
         raise UnknownNameError(
             f"unknown protocol '{protocol}' of classification.", suggest(protocol, PRESETS)
         )
-    stated = ClassificationSettings(**task_values(task))
+    stated = _settings_of(overrides)(**task_values(task))
     if "mode" in overrides:  # what a protocol does may depend on it
         stated = override(stated, {"mode": overrides["mode"]})
     preset = PRESETS[protocol](stated)
@@ -271,6 +294,30 @@ def resolve(
         by_steps = finetuned or protocol != "default"
         preset = _short(preset) if by_steps else dataclasses.replace(preset, image_size=144)
     settings = override(preset, overrides)
+    if settings.saliency_metrics:
+        from tasks.classification.areas import check_marked
+
+        check_marked(task, settings.labels)
     return dataclasses.replace(
         settings, uncertain=expand_policies(settings.uncertain, settings.labels)
     )
+
+
+def _settings_of(overrides: Mapping[str, str]) -> type[ClassificationSettings]:
+    """Return the settings of the regulariser; raise UnknownNameError where there is none of that
+    name, and SettingError for a setting that another one has."""
+    from tasks.classification.regularizers import REGULARIZERS
+
+    chosen = overrides.get("regularizer", "none")
+    settings = REGULARIZERS.get(chosen).settings
+    names = {field.name for field in dataclasses.fields(settings)}
+    for name, other in REGULARIZERS.items():
+        theirs = {field.name for field in dataclasses.fields(other.settings)}
+        foreign = [key for key in overrides if key in theirs - names]
+        if foreign:
+            raise SettingError(
+                f"setting '{foreign[0]}' is one of regularizer={name}, and regularizer is "
+                f"{chosen}.",
+                f"Add regularizer={name}, or leave {foreign[0]} out.",
+            )
+    return settings

@@ -13,13 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench.contracts import Backbone, CellContext, InputSpec, Subset
+from bench.contracts import Backbone, CellContext, Features, InputSpec, Subset
 from bench.encoding.beside import Beside
 from bench.encoding.features import FeatureCache, normalise, resize, to_grey, to_input
 from bench.metrics.decision import log_softmax
 from bench.metrics.ranking import auroc, rank
 from bench.training.plan import TrainSummary, batch_slices, train
 from tasks.classification.augment import augment
+from tasks.classification.regularizers import REGULARIZERS, Moment
 from tasks.classification.settings import ClassificationSettings
 
 if TYPE_CHECKING:
@@ -52,7 +53,12 @@ class Network(nn.Module):
     def encode(self, images: Tensor) -> Tensor:
         """Return pooled features [B, D] of normalised images."""
         with torch.set_grad_enabled(self.tuned and torch.is_grad_enabled()):
-            return self.beside.encoder.features(images).pooled
+            return self.features(images).pooled
+
+    def features(self, images: Tensor) -> Features:
+        """Return all that the encoder gives for normalised images, gradients as they are wanted
+        outside."""
+        return self.beside.encoder.features(images)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return logits [B, C] of images [B, 3, H, W] or features [B, D]."""
@@ -60,6 +66,10 @@ class Network(nn.Module):
 
     def losses(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the loss of a batch of `inputs` and `values` [B, C]."""
+        return self.plain_losses(batch)
+
+    def plain_losses(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the loss of the labels alone."""
         return {"loss": self.loss(self(batch["inputs"]), batch["values"])}
 
     def loss(self, logits: Tensor, values: Tensor) -> Tensor:
@@ -71,6 +81,47 @@ class Network(nn.Module):
             logits, values.nan_to_num(), reduction="none"
         )
         return (losses * labelled).sum() / labelled.sum().clamp(min=1)
+
+
+class Regularized(Network):
+    """A network whose losses are those of a regulariser; `steps` are those of one epoch."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        classes: int,
+        settings: ClassificationSettings,
+        seed: int,
+        steps: int,
+    ) -> None:
+        super().__init__(backbone, classes, settings, seed)
+        self.settings = settings
+        self.seed = seed
+        self.steps = steps
+        self.start_epoch(0)
+
+    def start_epoch(self, epoch: int) -> None:
+        """Count the steps of epoch number `epoch`, from 0."""
+        self.epoch = epoch
+        self.step = 0
+
+    def losses(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the losses of a batch that the regulariser gives."""
+        over = (self.epoch * self.steps + self.step) / (self.settings.epochs * self.steps)
+        generator = np.random.default_rng([self.seed, 8, self.epoch, self.step])
+        self.step += 1
+        regularizer = REGULARIZERS.get(self.settings.regularizer)
+        losses: dict[str, Tensor] = regularizer.losses(
+            self, batch, Moment(self.settings, over, generator)
+        )
+        return losses
+
+
+def plain_losses(
+    network: Network, batch: Mapping[str, Tensor], moment: Moment
+) -> dict[str, Tensor]:
+    """Return the loss of the labels alone: `regularizer=none`."""
+    return network.plain_losses(batch)
 
 
 @dataclass(frozen=True)
@@ -165,7 +216,7 @@ def train_head(
         source(labelled.subset, labelled.values, cache, settings)
         for labelled in (training, validation)
     ]
-    network = Network(backbone, len(settings.labels), settings, context.seed).to(context.device)
+    network = _network(backbone, len(sources[0].values), context).to(context.device)
     summary = _run(network, sources[0], sources[1], context)
     facts = {
         "epochs": summary.epochs,
@@ -176,6 +227,16 @@ def train_head(
         **facts,
         "best_metric": summary.best_metric,
     }
+
+
+def _network(backbone: Backbone, images: int, context: CellContext) -> Network:
+    """Return what is trained on so many images."""
+    settings: ClassificationSettings = context.settings
+    classes = len(settings.labels)
+    if settings.regularizer == "none":
+        return Network(backbone, classes, settings, context.seed)
+    steps = settings.steps_per_epoch or len(batch_slices(images, settings.batch_size))
+    return Regularized(backbone, classes, settings, context.seed, steps)
 
 
 def _run(

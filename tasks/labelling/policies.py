@@ -20,13 +20,15 @@ class LabelOptions:
     """What `TaskSpec.options` of a classification task may hold.
 
     `labels` default to all of the dataset, `mode` to binary for one label and multilabel for
-    several; `uncertain` is one policy, or {class: policy}.
+    several; `uncertain` is one policy, or {class: policy}; `gap` is (group, one, other): two
+    subgroups, the difference of whose AUROC is a metric.
     """
 
     labels: tuple[str, ...] = ()
     mode: Mode | None = None
     uncertain: Policy | Mapping[str, Policy] = "zeros"
     views: tuple[str, ...] = ()
+    gap: tuple[str, str, str] | None = None
 
 
 def task_values(task: TaskSpec) -> dict[str, Any]:
