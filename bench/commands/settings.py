@@ -214,7 +214,7 @@ def _rows(layers: Sequence[_Layer], changes: Mapping[str, str]) -> tuple[Row, ..
         before = setting.default
         origin = ""
         for layer in layers:
-            # what --set names (a strategy of inference) may have settings that layers before lack
+            # a strategy or regulariser that --set names has settings which the layers before lack
             value = getattr(layer.settings, setting.name, before)
             if value != before:
                 origin = layer.origin

@@ -1,4 +1,4 @@
-"""Subgroups of the images: sex, view, scanner and age band."""
+"""Subgroups of the images: sex, view, scanner, age band, and parts that a dataset names."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 AGE_BANDS = (0, 40, 60, 80)
-GROUPS = ("sex", "view", "scanner")
+GROUPS = ("sex", "view", "scanner", "part")
 
 
 def groups(index: pd.DataFrame) -> dict[str, list[str]]:
-    """Return the subgroups of every image: sex, view, scanner and age band, "" where unknown; only
-    what the index has."""
+    """Return the subgroups of every image: sex, view, scanner, part and age band, "" where unknown;
+    only what the index has."""
     columns = {
         name: [
             "" if missing else str(value)
