@@ -10,14 +10,13 @@ from bench.contracts import CheckResult, TaskSpec, dataset, task
 from bench.core.errors import DataError
 from bench.data.faults import fault
 from tasks.datasets._checks import compare
-from tasks.datasets.nih import Nih
+from tasks.datasets.nih import TABLES, Nih
 from tasks.demo.members import Demo
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-TABLE = "Data_Entry_2017.csv"
 BOXES = "BBox_List_2017.csv"
 BOX_COLUMNS = ("Image Index", "Finding Label", "Bbox [x", "y", "w", "h]")
 LABEL = "Effusion"
@@ -51,14 +50,14 @@ class Marker(Nih):
         Raise DataError naming table, line and image for another value of `Marker` or `Part`, and
         for boxes of an image that is not in the table; and as NIH's index does.
         """
-        from bench.data.tables import read_table
+        from bench.data.tables import find_table, read_table
 
         index = super().index(root)
-        table = root / TABLE
+        table = find_table(root, *TABLES)
         rows = read_table(table, ("Image Index", "Marker", "Part"), key="Image Index")
         rows = _checked(rows, table).set_index("Image Index")
         index = index[index["image_id"].isin(rows.index)].reset_index(drop=True)
-        boxes = _boxes(root / BOXES, set(index["image_id"]))
+        boxes = _boxes(find_table(root, BOXES), set(index["image_id"]))
         return index.assign(
             marker=index["image_id"].map(rows["Marker"]).astype(int),
             part=index["image_id"].map(rows["Part"]),
@@ -72,11 +71,13 @@ class Marker(Nih):
         return np.array(row["boxes"], np.float32).reshape(-1, 5)
 
     def counts(self, index: pd.DataFrame, root: Path) -> list[CheckResult]:
-        """Compare the counts of parts, letters and boxes with those of the demo, beside NIH's."""
-        counts = {f"images of part {part}": int((index["part"] == part).sum()) for part in PARTS}
+        """Compare the counts of a demo, those of parts, letters and boxes too, with its own."""
+        counts = self.counted(index)
+        for part in PARTS:
+            counts[f"images of part {part}"] = int((index["part"] == part).sum())
         counts["images with the letter"] = int(index["marker"].sum())
         counts["boxes"] = int(index["boxes"].map(len).sum())
-        return [*super().counts(index, root), *compare(root, counts, {}, partly=True)]
+        return compare(root, counts, {})
 
 
 def _checked(rows: pd.DataFrame, table: Path) -> pd.DataFrame:
@@ -107,7 +108,7 @@ def _boxes(table: Path, images: set[str]) -> dict[str, tuple[tuple[float, ...], 
             message = (
                 f"table {table}, line {line}: a box of '{label[:60]}' in image '{image[:60]}'."
             )
-            hint = f"Boxes of {LABEL} in images of {TABLE} were expected."
+            hint = f"Boxes of {LABEL} in images of {TABLES[1]} were expected."
             fault(DataError(message, hint), image, table)
             continue
         x, y, width, height = (number(side) for side in sides)

@@ -142,6 +142,10 @@ class Nih(Rendered):
     def counts(self, index: pd.DataFrame, root: Path) -> list[CheckResult]:
         """Compare images, patients, lists and findings with the published counts, or a demo's with
         its own."""
+        return compare(root, self.counted(index), PUBLISHED_COUNTS)
+
+    def counted(self, index: pd.DataFrame) -> dict[str, int]:
+        """Return the numbers of images, patients, images of the lists, and of each finding."""
         labels = index[[f"label:{name}" for name in self.label_names]]
         counts = {"images": len(index), "patients": index["patient_id"].nunique()}
         for name, split in LISTS.items():
@@ -149,7 +153,7 @@ class Nih(Rendered):
         for name, count in labels.sum().items():
             counts[str(name).removeprefix("label:")] = int(count)
         counts[NO_FINDING] = int((labels.sum(axis=1) == 0).sum())
-        return compare(root, counts, PUBLISHED_COUNTS)
+        return counts
 
     def validate(self, root: Path) -> list[CheckResult]:
         """Compare the counts, say how many ages are unknown, and look for every file."""

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from tasks.datasets.demos import nih
-from tasks.datasets.marker import BOX_COLUMNS, BOXES, LABEL, PARTS, TABLE, Marker
+from tasks.datasets.marker import BOX_COLUMNS, BOXES, LABEL, PARTS, Marker
 from tasks.datasets.nih import LISTS, NO_FINDING
 from tasks.demo.beam.render import LEAST_SIDE, Box, render
 from tasks.demo.body.patient import RATES, Study, sample_study
@@ -31,7 +31,7 @@ BOX_HEADER = ",".join((*BOX_COLUMNS, "", "", ""))
 def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, int]:
     """Write the tables; return their counts."""
     images = [image for study in written for image in study["images"]]
-    manifest.write_table(out / TABLE, HEADER, [image["row"] for image in images])
+    manifest.write_table(out / nih.TABLE, HEADER, [image["row"] for image in images])
     boxes = [row for image in images for row in image["boxes"]]
     manifest.write_table(out / BOXES, BOX_HEADER, boxes)
     counts = {"images": len(images), "patients": len(written)}

@@ -14,6 +14,7 @@ from tasks.datasets.covidx import Covidx, Covidx4
 from tasks.datasets.vindr import FINDINGS, NO_FINDING
 from tests.bench.data.dicoms import write_dicom
 from tests.support.gaze import write_egd, write_reflacx
+from tests.support.marker import write_marker
 from tests.support.mimic5x200 import write_mimic5x200
 from tests.support.nih import write_nih
 from tests.support.object_cxr import write_object_cxr
@@ -124,6 +125,7 @@ FAKES: dict[str, Callable[[Path], object]] = {
     "iu_xray": write_annotation,
     "iu_xray xml": write_open_i,
     "iu_xray kaggle": write_indiana,
+    "marker": write_marker,
     "mimic5x200": write_mimic5x200,
     "mimic_cxr": write_mimic,
     "mimic_cxr_r2gen": lambda root: write_annotation(root, mimic=True),

@@ -265,6 +265,7 @@ UNSEEN = (
     "stage_2_detailed_class_info.csv",
     "fixations.csv",
     "bounding_boxes.csv",
+    "BBox_List_2017.csv",
     "timestamps_transcription.csv",
     "anomaly_location_ellipses.csv",
 )

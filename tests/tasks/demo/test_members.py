@@ -30,6 +30,7 @@ from tasks.datasets.demos import (
     exclusive,
     gaze,
     iu_xray,
+    marker,
     mimic_cxr,
     nih,
     object_cxr,
@@ -55,6 +56,7 @@ WRITERS = (
     covidx,
     gaze,
     iu_xray,
+    marker,
     mimic_cxr,
     nih,
     object_cxr,
@@ -130,6 +132,9 @@ SPLITS: dict[str, Callable[[int, int], Splits]] = {
     "reflacx": _gaze(Reflacx()),
     "nih": lambda seed, n: _of_each(
         lambda first: nih.split_of(seed, first, n), _firsts(n, nih.EVERY)
+    ),
+    "marker": lambda seed, n: _of_each(
+        lambda number: marker.split_of(seed, number, n), list(range(n))
     ),
     "chexpert": lambda seed, n: _of_each(
         lambda first: chexpert.folder_of(seed, first, n), _firsts(n, 8)
@@ -249,7 +254,7 @@ def test_a_demo_states_the_version_that_its_folder_is_named_by(
     assert not list(studies_of(name, 0, range(0)))
     card = json.loads((tmp_path / f"{name}-0" / manifest.MANIFEST).read_text())
     assert card["renderer_version"] == RENDERED[name].demo_version()
-    first = ("egd_cxr", "mimic_cxr", "reflacx")  # their files have not changed yet
+    first = ("egd_cxr", "marker", "mimic_cxr", "reflacx")  # their files have not changed yet
     assert card["renderer_version"] == RENDERER_VERSION + (name not in first)
 
 
