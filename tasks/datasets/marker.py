@@ -47,8 +47,8 @@ class Marker(Nih):
     def index(self, root: Path) -> pd.DataFrame:
         """Return one row per image of the table; private columns: `marker`, `boxes`.
 
-        Raise DataError naming table, line and image for another value of `Marker` or `Part`, and
-        for boxes of an image that is not in the table; and as NIH's index does.
+        Raise DataError naming table and line for another value of `Marker` or `Part`, and for
+        boxes of another label or of an image that is not in the table; and as NIH's index does.
         """
         from bench.data.tables import find_table, read_table
 
