@@ -33,7 +33,14 @@ PAGE_OF_KIND = {
     "detection": "detection.md",
     "report_generation": "reports.md",
 }
-HOW_TO = {"dataset": 40, "encoder": 25, "method": 60, "head": 60, "region": 70}
+HOW_TO = {
+    "dataset": 40,
+    "encoder": 25,
+    "method": 60,
+    "head": 60,
+    "region": 70,
+    "regularizer": 45,
+}
 """Example in docs/examples -> how many lines it may have."""
 DOTS = {"NAME", "TASK", "ENCODER", "PATH", "FILE", "FOLDER", "METHOD", "PROTOCOL", "SOURCE"}
 

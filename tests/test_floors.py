@@ -167,6 +167,7 @@ SUBJECTS = {
     "tasks/classification/test_run.py": "tasks/classification/kind.py",
     "tasks/datasets/test_every_dataset.py": "tasks/datasets",
     "tasks/demo/test_boxed_layouts.py": "tasks/datasets/demos",
+    "tasks/demo/test_marker_layout.py": "tasks/datasets/demos/marker.py",
     "tasks/demo/test_gaze_layouts.py": "tasks/datasets/demos",
     "tasks/demo/test_labelled_layouts.py": "tasks/datasets/demos",
     "tasks/demo/test_layouts.py": "tasks/datasets/demos",

@@ -217,6 +217,8 @@ def train_head(
         for labelled in (training, validation)
     ]
     network = _network(backbone, len(sources[0].values), context).to(context.device)
+    if settings.saliency == "cam":
+        _check_maps(network, training.subset, context)
     summary = _run(network, sources[0], sources[1], context)
     facts = {
         "epochs": summary.epochs,
@@ -237,6 +239,15 @@ def _network(backbone: Backbone, images: int, context: CellContext) -> Network:
         return Network(backbone, classes, settings, context.seed)
     steps = settings.steps_per_epoch or len(batch_slices(images, settings.batch_size))
     return Regularized(backbone, classes, settings, context.seed, steps)
+
+
+def _check_maps(network: Network, images: Subset, context: CellContext) -> None:
+    """Raise SettingError before a training whose network has no map to compute a saliency on."""
+    from tasks.classification.saliency import look
+
+    spec = network.beside.encoder.input
+    image = to_input(images.images(np.zeros(1, np.int64)), spec, context.device)
+    look(network.eval(), image, torch.zeros(1, dtype=torch.int64, device=context.device), "cam")
 
 
 def _run(

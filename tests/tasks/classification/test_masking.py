@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.contracts import Features, InputSpec
+from bench.contracts import BACKBONES, BackboneRequest, Features, InputSpec
 from bench.core.errors import SettingError
 from tasks.classification import ClassificationKind, masking
 from tasks.classification.regularizers import Moment
@@ -105,6 +105,18 @@ def test_cam_of_an_encoder_without_a_map_is_refused() -> None:
     network = network_of(settings_of(), Apart())
     with pytest.raises(SettingError, match="depends on no map of the encoder"):
         look(network, images_of(2), torch.tensor([0, 1]), "cam")
+
+
+def test_a_training_with_cam_is_refused_before_it_begins_where_there_is_no_map(
+    tmp_path: Path,
+) -> None:
+    """A ViT that is read at its class token depends on none of the maps that it gives."""
+    settings = KIND.settings(task(), "default", "demo", {"head": "finetune", "saliency": "cam"})
+    encoder = BACKBONES.get("random").build(BackboneRequest("demo", architecture="vit"))
+    cell = context(task(), settings, tmp_path)
+    with pytest.raises(SettingError, match="depends on no map of the encoder"):
+        KIND.fit(encoder, subset(20, 1, 144), subset(20, 2, 144), cell)
+    assert not list(tmp_path.iterdir())
 
 
 def test_looking_with_a_frozen_encoder_leaves_no_gradient_in_it() -> None:
