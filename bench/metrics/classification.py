@@ -59,10 +59,11 @@ def _gap(statistics: Mapping[str, Statistic], task: TaskSpec) -> dict[str, Stati
     if not task.options.get("gap"):
         return {}
     group, one, other = task.options["gap"]
-    pair = [statistics.get(f"auroc@{group}={value}") for value in (one, other)]
-    if None in pair:
+    of_one = statistics.get(f"auroc@{group}={one}")
+    of_other = statistics.get(f"auroc@{group}={other}")
+    if of_one is None or of_other is None:
         return {}
-    return {"auroc_gap": lambda weights: pair[0](weights) - pair[1](weights)}
+    return {"auroc_gap": lambda weights: of_one(weights) - of_other(weights)}
 
 
 def classification_statistics(table: pd.DataFrame, mode: Mode) -> dict[str, Statistic]:

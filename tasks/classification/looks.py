@@ -113,11 +113,11 @@ def looks(trained: Trained, test: Labelled, context: CellContext) -> Looks:
     over its labels. Images without a positive label, or without a mark of it, have none."""
     settings: ClassificationSettings = context.settings
     values = np.full((len(test.subset), len(SALIENCY_METRICS)), np.nan)
-    positive = np.flatnonzero((test.values == 1).any(axis=1))
+    positive = np.flatnonzero((test.values == 1).any(axis=1)).tolist()
     trained.network.eval()
     with context.progress.track("measuring saliency", total=len(positive)) as advance:
         for row in positive:
-            classes = np.flatnonzero(test.values[row] == 1)
+            classes = np.flatnonzero(test.values[row] == 1).tolist()
             values[row] = _mean_of_known([_look(trained, test, row, c, settings) for c in classes])
             advance()
     columns = {f"value:{name}": values[:, m] for m, name in enumerate(SALIENCY_METRICS)}

@@ -39,7 +39,7 @@ class Marker(Nih):
     citation = "no publication"
     how_to_get = "It exists only as rendered data: place-bench data make-demo marker."
     folders = ()
-    marker = BOXES
+    marker = ()
     box_classes = (LABEL,)
     demo = Demo(stream=43, as_original=560, more_test=300, test_share=0.25)
     demo_studies = demo.studies

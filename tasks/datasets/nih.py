@@ -75,8 +75,14 @@ class Nih(Rendered):
         "Data_Entry_2017.csv), train_val_list.txt and "
         "test_list.txt into $PLACE_BENCH_DATA/nih/."
     )
-    folders = ("NIH_ChestX-ray", "nih-chest-xrays", "ChestX-ray14", "ChestXray-NIHCC", "NIH")
-    marker = TABLES
+    folders: tuple[str, ...] = (
+        "NIH_ChestX-ray",
+        "nih-chest-xrays",
+        "ChestX-ray14",
+        "ChestXray-NIHCC",
+        "NIH",
+    )
+    marker: tuple[str, ...] = TABLES
     label_names = (
         "Atelectasis",
         "Cardiomegaly",

@@ -12,6 +12,7 @@ from bench.contracts import TASKS, Predictions
 from bench.core.errors import DataError
 from bench.data.annotations import Boxes, Labels
 from bench.data.loading import prepare
+from bench.data.roots import find_dataset
 from bench.metrics.bootstrap import point
 from tasks.classification import ClassificationKind
 from tasks.datasets.marker import BOXES, PARTS, Marker
@@ -73,6 +74,15 @@ def test_a_box_that_cannot_be_names_its_image(root: Path, old: str, new: str, sa
     edit(root, BOXES, old, new)
     with pytest.raises(DataError, match=rf"00000002_000\.png: box .*{said}"):
         prepare(MARKER, root, size=16, annotations=[Boxes()])
+
+
+def test_a_download_of_nih_is_not_taken_for_it(root: Path, tmp_path: Path) -> None:
+    """Both have the same files."""
+    (tmp_path / "data").mkdir()
+    root.rename(tmp_path / "data" / "nih")
+    assert find_dataset(MARKER, tmp_path / "data") is None
+    (tmp_path / "data" / "nih").rename(tmp_path / "data" / "marker")
+    assert find_dataset(MARKER, tmp_path / "data") == tmp_path / "data" / "marker"
 
 
 def test_another_part_is_another_cell(root: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -70,13 +71,13 @@ def test_the_letter_is_linked_as_each_part_says(
     monkeypatch.setattr(marker, "render", rendered)
     monkeypatch.setattr(marker, "write_png", lambda *_: None)
     monkeypatch.setattr(manifest, "truth", lambda *_: {})
-    studies = {"train": [], "test": []}
+    studies: dict[str, list[Any]] = {"train": [], "test": []}
     for number in range(600):
         for split in studies:
             monkeypatch.setattr(marker, "split_of", lambda *_, split=split: split)
             job = manifest.Job(tmp_path, SIZE, 0, 600)
             studies[split] += marker._write_study(job, number)["images"]
-    agree = {part: [] for part in ("train", *PARTS)}
+    agree: dict[str, list[bool]] = {part: [] for part in ("train", *PARTS)}
     for image in (*studies["train"], *studies["test"]):
         agree[image["part"]].append(image["marker"] == ("Effusion" in image["labels"]))
     shares = {part: np.mean(flags) for part, flags in agree.items()}
