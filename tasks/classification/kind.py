@@ -44,7 +44,7 @@ class ClassificationKind(TrainedKind):
         *PARTS,
         *SALIENCY_METRICS,
     )
-    lower_is_better = ("brier*", "ece*", "deletion_auc")
+    lower_is_better = ("brier*", "ece*", "deletion_auc", "auroc_gap")
     options = LabelOptions
     settings = staticmethod(resolve)
     fit: Callable[..., Any] = Body("tasks.classification.fit:fit")
