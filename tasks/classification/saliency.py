@@ -40,12 +40,9 @@ def look(network: Network, images: Tensor, classes: Tensor, kind: str, graph: bo
         pooled = features.pooled if network.tuned else features.pooled.detach()
         scores = network.head(features.pooled).gather(1, classes[:, None]).sum()
         raw = _SALIENCIES[kind](pixels, features, scores, graph)
-        saliency = raw / raw.amax(dim=(1, 2), keepdim=True).clamp(min=_LEAST)
+        least = torch.finfo(raw.dtype).tiny  # what the largest of a map without any is taken for
+        saliency = raw / raw.amax(dim=(1, 2), keepdim=True).clamp(min=least)
         return Look(network.head(pooled), saliency if graph else saliency.detach())
-
-
-_LEAST = 1e-30
-"""What the largest value of a map without any is taken for."""
 
 
 def _times_gradient(pixels: Tensor, features: Features, scores: Tensor, graph: bool) -> Tensor:
