@@ -99,11 +99,16 @@ def predict(classifier: Classifier, test: Subset, context: CellContext) -> Predi
 
 
 def _looks(scorer: Scorer, test: Labelled, context: CellContext) -> Looks:
-    """Return what is measured of the saliency of a head that was trained by gradient steps."""
+    """Return what is measured of the saliency of a head that was trained by gradient steps, for the
+    classes that it had an example of."""
     from tasks.classification.looks import looks
 
-    trained: Any = scorer.scorer if isinstance(scorer, _Silenced) else scorer
-    return looks(trained, test, context)
+    trained: Any = scorer
+    values = test.values.copy()
+    if isinstance(scorer, _Silenced):
+        trained = scorer.scorer
+        values[:, scorer.classes] = np.nan
+    return looks(trained, Labelled(test.subset, values), context)
 
 
 def _train(

@@ -131,14 +131,21 @@ def marked(images: Subset, kind: type, without: int = 0) -> Subset:
     return replace(images, annotations={Areas: AreaRows(rows, kind, size)})
 
 
-def run(folder: Path, test: Subset, said: Said | None = None, **changes: str) -> Any:
+def run(
+    folder: Path,
+    test: Subset,
+    said: Said | None = None,
+    train: Subset | None = None,
+    **changes: str,
+) -> Any:
     spec = task()
     settings = replace(
         KIND.settings(spec, "default", "demo", {"head": "finetune", "epochs": "2", **changes}),
         saliency_metrics=True,
     )
     cell = context(spec, settings, folder, **({"progress": said} if said else {}))
-    return KIND.predict(KIND.fit(Encoder(), subset(60, 1), subset(40, 2), cell), test, cell)
+    classifier = KIND.fit(Encoder(), train or subset(60, 1), subset(40, 2), cell)
+    return KIND.predict(classifier, test, cell)
 
 
 @pytest.fixture(autouse=True)
@@ -174,6 +181,17 @@ def test_measuring_changes_no_other_number(tmp_path: Path) -> None:
     classifier = KIND.fit(Encoder(), subset(60, 1), subset(40, 2), cell)
     usual = KIND.predict(classifier, images, cell).table
     pd.testing.assert_frame_equal(measured[list(usual)], usual)
+
+
+def test_a_class_without_an_example_in_training_is_not_looked_at(tmp_path: Path) -> None:
+    train = subset(60, 1)
+    train.index["label:b"] = 0.0
+    images = marked(subset(24, 3), Masks)
+    found = run(tmp_path, images, train=train)
+    assert found.extra["untrained_classes"] == "b"
+    only_b = (images.index["label:a"] == 0) & (images.index["label:b"] == 1)
+    assert only_b.any() and found.table.loc[only_b, "value:pointing"].isna().all()
+    assert found.extra["saliency_images"] == (images.index["label:a"] == 1).sum()
 
 
 def test_where_masks_are_missing_it_is_said_on_how_many_a_metric_stands(tmp_path: Path) -> None:
