@@ -14,8 +14,21 @@ RegionSource: TypeAlias = Literal["gaze", "mask", "box"]
 REGION_SOURCES: tuple[RegionSource, ...] = get_args(RegionSource)
 
 
+class RegionFacts:
+    """What a region stands for, whatever its map is kept as."""
+
+    sentence: int
+    label: str
+    phrase: str
+
+    @property
+    def of_study(self) -> bool:
+        """Whether it stands for the whole study."""
+        return self.sentence < 0 and not self.label and not self.phrase
+
+
 @dataclass(frozen=True)
-class Region:
+class Region(RegionFacts):
     """A map of one image and what it stands for.
 
     `map` float32 [REGION_SIDE, REGION_SIDE] in [0, 1] lies on the padded square of the image.
@@ -30,8 +43,3 @@ class Region:
     label: str = ""
     source: RegionSource = "gaze"
     phrase: str = ""
-
-    @property
-    def of_study(self) -> bool:
-        """Whether it stands for the whole study."""
-        return self.sentence < 0 and not self.label and not self.phrase

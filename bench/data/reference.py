@@ -107,16 +107,11 @@ def split_for(
 def validation_for(val: pd.DataFrame, fraction: float, seed: int) -> pd.DataFrame:
     """Return the validation rows of the patients that one label fraction leaves: nested, stratified
     on the first label, all of them at 1."""
-    from bench.data.splits import label_subset
+    from bench.data.splits import first_label, label_subset
 
     if val.empty:
         return val
     return label_subset(val, fraction, seed, first_label(val), by="patient")
-
-
-def first_label(rows: pd.DataFrame) -> str | None:
-    """Return the first `label:` column, None where there is none."""
-    return next((name for name in map(str, rows.columns) if name.startswith("label:")), None)
 
 
 def subset_for(
@@ -124,7 +119,7 @@ def subset_for(
 ) -> pd.DataFrame:
     """Return the training rows of one label fraction by a task's kind, or by default nested and
     stratified on the first label, never empty."""
-    from bench.data.splits import label_subset
+    from bench.data.splits import first_label, label_subset
 
     rows = kind.subset(train, fraction, task, protocol, seed)
     if rows is not None:

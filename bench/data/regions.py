@@ -21,6 +21,7 @@ from bench.contracts import (
     Source,
     Stored,
 )
+from bench.contracts.regions import RegionFacts
 from bench.core.errors import DataError
 from bench.core.sentences import split_sentences
 from bench.data.boxes import check_boxes, image_shapes
@@ -35,7 +36,8 @@ VERSION = 1
 LISTING_BYTES = 8192
 """What the list of an image's regions may take up: about a hundred of them."""
 _KEPT = 256
-"""Images whose regions are kept in memory while their maps are written."""
+"""Images whose regions are kept in memory while their maps are written. Of more images they are
+made twice, once for the list and once for the maps: all of a large dataset would not fit."""
 Shape = tuple[int, int]
 
 
@@ -53,8 +55,8 @@ def map_of_mask(mask: np.ndarray) -> np.ndarray:
 def map_of_box(box: Sequence[float], shape: Shape) -> np.ndarray:
     """Return the map of a box (x1, y1, x2, y2 in pixels) of an image of `shape` (height, width)."""
     x1, y1, x2, y2 = _on_square(np.array([box[:2], box[2:4]]), shape).ravel()
-    rows = _covered(y1, y2)
-    columns = _covered(x1, x2)
+    rows = _overlaps(np.array([y1, y2]), REGION_SIDE, 0.0)[0]
+    columns = _overlaps(np.array([x1, x2]), REGION_SIDE, 0.0)[0]
     covered: np.ndarray = np.outer(rows, columns).astype(np.float32)
     return covered
 
@@ -99,46 +101,25 @@ def _overlaps(edges: np.ndarray, pixels: int, margin: float) -> np.ndarray:
     return overlaps
 
 
-def _covered(start: float, end: float) -> np.ndarray:
-    """Return the share of every cell that lies between two positions."""
-    cells = np.arange(REGION_SIDE)
-    overlap = np.minimum(cells + 1, end) - np.maximum(cells, start)
-    return overlap.clip(0, 1)
-
-
 # -------------------------------------------------------------------------------- windows and grids
-def on_grid(
-    maps: np.ndarray, grid: Shape, how: Literal["area", "bilinear"], window: Sequence[float] = ()
-) -> np.ndarray:
-    """Return maps [..., REGION_SIDE, REGION_SIDE] on a grid, float [..., h, w].
-
-    `window` (top, left, height, width as shares of the square's side) is the part that is seen, as
-    a crop of the image shows it; all of it where there is none. "area" averages over each cell, so
-    that a cell is 0 only where nothing of the region reaches into it: for labels. "bilinear" is
-    antialiased: for weights.
-    """
-    top, left, height, width = window or (0.0, 0.0, 1.0, 1.0)
-    rows = axis_weights(top, height, grid[0], how)
-    columns = axis_weights(left, width, grid[1], how)
-    brought: np.ndarray = rows @ np.asarray(maps, np.float64) @ columns.T
-    return brought
-
-
 @lru_cache(maxsize=1024)
 def axis_weights(
     start: float, length: float, cells: int, how: Literal["area", "bilinear"]
 ) -> np.ndarray:
     """Return what each of REGION_SIDE cells along a side counts for each of `cells` in the window
-    from `start` of a length (shares of the side): [cells, REGION_SIDE], rows sum to one."""
+    from `start` of a length (shares of the side): [cells, REGION_SIDE], rows sum to one.
+
+    "area" averages over each cell, so that a cell is 0 only where nothing of the region reaches
+    into it: for labels. "bilinear" is antialiased: for weights.
+    """
     size = length * REGION_SIDE / cells
-    first = start * REGION_SIDE + size * np.arange(cells)
-    source = np.arange(REGION_SIDE)
+    edges = start * REGION_SIDE + size * np.arange(cells + 1)
     if how == "area":
-        upper = np.minimum(first[:, None] + size, source + 1)
-        weights = (upper - np.maximum(first[:, None], source)).clip(0)
+        weights = _overlaps(edges, REGION_SIDE, 0.0)
         weights[weights < 1e-9] = 0  # an edge that meets an edge
     else:
-        distance = np.abs(source + 0.5 - (first[:, None] + size / 2))
+        centres = edges[:-1, None] + size / 2
+        distance = np.abs(np.arange(REGION_SIDE) + 0.5 - centres)
         weights = (1 - distance / max(size, 1.0)).clip(0)
     normed: np.ndarray = weights / weights.sum(axis=1, keepdims=True)
     return normed
@@ -146,7 +127,7 @@ def axis_weights(
 
 # ----------------------------------------------------------------------------------------- keeping
 @dataclass(frozen=True)
-class RegionEntry:
+class RegionEntry(RegionFacts):
     """A kept region: its map stands at `position` of `RegionRows.maps`; the rest is as in
     `Region`."""
 
@@ -155,11 +136,6 @@ class RegionEntry:
     label: str
     source: str
     phrase: str
-
-    @property
-    def of_study(self) -> bool:
-        """Whether it stands for the whole study."""
-        return self.sentence < 0 and not self.label and not self.phrase
 
 
 @dataclass(frozen=True)
@@ -285,12 +261,18 @@ class _Maker:
     def _items(self) -> Iterator[Item]:
         index = self.source.index
         home = os.path.realpath(self.source.root)
-        for number, private in enumerate(private_contents(index)):
-            row = index.iloc[number]
-            names = (*_paths(row, "mask_paths"), *_paths(row, "region_paths"))
-            facts = [str(row["image_id"]), row["path"], self.shapes[number], row.get("report")]
+        facts_of_rows = zip(
+            index["image_id"].astype(str).tolist(),
+            index["path"].tolist(),
+            self.shapes,
+            _column(index, "report", None),
+            strict=True,
+        )
+        files = [_column(index, name, ()) for name in ("mask_paths", "region_paths")]
+        contents = private_contents(index)
+        for facts, masks, looks, private in zip(facts_of_rows, *files, contents, strict=True):
             extra = json.dumps(facts, default=str).encode() + private
-            yield Item(facts[0], tuple(f"{home}/{name}" for name in names), extra)
+            yield Item(facts[0], tuple(f"{home}/{name}" for name in (*masks, *looks)), extra)
 
     def item_of_map(self, row: int, place: int) -> Item:
         """Return what the map of one region of one row is made from."""
@@ -324,7 +306,7 @@ class _Maker:
         regions = list(dataset.regions(row, root)) if dataset.has_regions else []
         if self.derived:
             regions += derived_regions(dataset, row, root, shape)
-        count = len(split_sentences(str(row["report"]))) if "report" in row else None
+        count = _sentences_of(row)
         for region in regions:
             reason = _fault(region, count)
             if reason:
@@ -375,5 +357,15 @@ def _fault(region: Region, sentences: int | None) -> str:
     return ""
 
 
-def _paths(row: pd.Series, column: str) -> tuple[str, ...]:
-    return tuple(row[column]) if column in row else ()
+def _sentences_of(row: pd.Series) -> int | None:
+    """Return how many sentences the report of a row has, 0 where it is missing; None for data
+    without reports."""
+    if "report" not in row:
+        return None
+    report = row["report"]
+    return len(split_sentences(report)) if isinstance(report, str) else 0
+
+
+def _column(index: pd.DataFrame, name: str, missing: Any) -> list[Any]:
+    """Return the values of a column, `missing` for every row where there is none."""
+    return index[name].tolist() if name in index else [missing] * len(index)

@@ -77,6 +77,15 @@ def stratify_column(index: pd.DataFrame) -> str | None:
     return labels[0] if len(labels) == 1 else None
 
 
+def first_label(rows: pd.DataFrame) -> str | None:
+    """Return the first `label:` column, or None where there is none.
+
+    A label fraction is drawn by it, also where there are more: 1 % must still hold both values of a
+    class. A split is large enough without, so it prefers no class (`stratify_column`).
+    """
+    return next((name for name in map(str, rows.columns) if name.startswith("label:")), None)
+
+
 def _assign_patients(
     rows: pd.DataFrame, shares: dict[str, float], seed: int, stratify: str | None
 ) -> dict[str, str]:

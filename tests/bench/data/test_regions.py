@@ -4,6 +4,7 @@ any grid."""
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
@@ -22,10 +23,10 @@ from bench.data.regions import (
     map_of_box,
     map_of_mask,
     map_of_points,
-    on_grid,
 )
 
 SIDE = 112
+How = Literal["area", "bilinear"]
 
 
 # ------------------------------------------------------------------------------------- making maps
@@ -55,14 +56,21 @@ def test_gaze_is_a_sum_of_gaussians_over_its_maximum() -> None:
 
 
 # -------------------------------------------------------------------------------- windows and grids
+def weighted(maps: np.ndarray, grid: tuple[int, int], how: How, *window: float) -> np.ndarray:
+    top, left, height, width = window or (0.0, 0.0, 1.0, 1.0)
+    rows = axis_weights(top, height, grid[0], how)
+    columns = axis_weights(left, width, grid[1], how)
+    return rows @ maps @ columns.T
+
+
 @pytest.mark.parametrize("grid", [7, 8, 14])
 def test_whole_maps_on_a_grid_are_those_of_torch(grid: int) -> None:
     maps = np.random.default_rng(0).random((3, REGION_SIDE, REGION_SIDE))
     tensor = torch.from_numpy(maps)[None]
     area = functional.adaptive_avg_pool2d(tensor, grid)[0]
     smooth = functional.interpolate(tensor, (grid, grid), mode="bilinear", antialias=True)[0]
-    np.testing.assert_allclose(on_grid(maps, (grid, grid), "area"), area, atol=1e-9)
-    np.testing.assert_allclose(on_grid(maps, (grid, grid), "bilinear"), smooth, atol=1e-9)
+    np.testing.assert_allclose(weighted(maps, (grid, grid), "area"), area, atol=1e-9)
+    np.testing.assert_allclose(weighted(maps, (grid, grid), "bilinear"), smooth, atol=1e-9)
 
 
 def test_a_window_is_a_crop_of_the_map() -> None:
@@ -70,9 +78,9 @@ def test_a_window_is_a_crop_of_the_map() -> None:
     window = (7 / 56, 14 / 56, 28 / 56, 42 / 56)
     cropped = torch.from_numpy(maps[7:35, 14:56])[None, None]
     expected = functional.adaptive_avg_pool2d(cropped, (7, 7))[0, 0]
-    np.testing.assert_allclose(on_grid(maps, (7, 7), "area", window), expected, atol=1e-9)
-    for how in ("area", "bilinear"):
-        flat = on_grid(np.ones_like(maps), (8, 5), how, (0.11, 0.07, 0.889, 0.9))  # type: ignore[arg-type]
+    np.testing.assert_allclose(weighted(maps, (7, 7), "area", *window), expected, atol=1e-9)
+    for how in get_args(How):
+        flat = weighted(np.ones_like(maps), (8, 5), how, 0.11, 0.07, 0.889, 0.9)
         np.testing.assert_allclose(flat, 1.0, atol=1e-9)
 
 
@@ -80,7 +88,7 @@ def test_a_cell_that_only_meets_a_region_is_not_labelled() -> None:
     assert np.count_nonzero(axis_weights(0.0, 1.0, 7, "area")) == REGION_SIDE
     heat = np.zeros((REGION_SIDE, REGION_SIDE))
     heat[8:16, 8:16] = 1
-    assert np.argwhere(on_grid(heat, (7, 7), "area") > 0).tolist() == [[1, 1]]
+    assert np.argwhere(weighted(heat, (7, 7), "area") > 0).tolist() == [[1, 1]]
 
 
 # ------------------------------------------------------------------------------------------ keeping
@@ -213,6 +221,16 @@ def test_an_impossible_region_is_named_and_skipped(root: Path, line: str, reason
     assert left.index["image_id"].tolist() == ["0", "2"]
     assert [item.id for item in left.skipped] == ["1"]
     assert facts(rows_of(left), 1)[0][0] == 1, "the others keep their own"
+
+
+@pytest.mark.parametrize("missing", [np.nan, None, ""])
+def test_a_region_of_a_sentence_of_a_missing_report_is_named(
+    root: Path, missing: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = Looked.index
+    monkeypatch.setattr(Looked, "index", lambda *of: index(*of).assign(report=missing))
+    with pytest.raises(DataError, match="has a region of sentence 0, its report has 0"):
+        read(root)
 
 
 @pytest.mark.parametrize(

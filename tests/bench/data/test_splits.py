@@ -11,7 +11,14 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from bench.core.errors import DataError, SplitLeakError
-from bench.data.splits import check_leaks, default_split, label_subset, split_hash, stratify_column
+from bench.data.splits import (
+    check_leaks,
+    default_split,
+    first_label,
+    label_subset,
+    split_hash,
+    stratify_column,
+)
 
 
 def table(patients: list[int], labels: list[int] | None = None, split: str = "") -> pd.DataFrame:
@@ -84,6 +91,11 @@ def test_odd_official_splits_are_refused(split: list[str], match: str) -> None:
 def test_two_patients_cannot_make_three_splits() -> None:
     with pytest.raises(DataError, match="2 patients cannot make train / val / test"):
         default_split(table([1, 1, 2, 2]))
+
+
+def test_label_fractions_go_by_the_first_label() -> None:
+    assert first_label(table([1])) is None
+    assert first_label(table([1], [0]).assign(**{"label:B": 1})) == "label:A"
 
 
 def test_stratify_column_is_the_only_label() -> None:
