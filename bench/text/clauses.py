@@ -200,18 +200,22 @@ def _share(
 ) -> None:
     """Give the side of one finding to those it is joined with and of which none is said: "left
     effusion and atelectasis", "effusion and atelectasis on the left"."""
-    pairs = list(itertools.pairwise(statement.heads))
-    for one, other in pairs:
-        if not _JOINED.search(sentence, mentions[one].end, mentions[other].start):
-            continue
-        if mentions[one].status != mentions[other].status:
-            continue
+    joined = [
+        (one, other)
+        for one, other in itertools.pairwise(statement.heads)
+        if _go_together(mentions[one], mentions[other], sentence)
+    ]
+    for one, other in joined:
         _lend(said, one, other, mentions[other].name)
-    for one, other in reversed(pairs):
-        behind = sentence[mentions[other].end : statement.end]
-        joined = _JOINED.search(sentence, mentions[one].end, mentions[other].start)
-        if joined and mentions[one].status == mentions[other].status and _OF.search(behind):
+    for one, other in reversed(joined):
+        if _OF.search(sentence[mentions[other].end : statement.end]):
             _lend(said, other, one, mentions[one].name)
+
+
+def _go_together(one: Mention, other: Mention, sentence: str) -> bool:
+    """Say whether two mentions of one status are joined by a word between them."""
+    joined = _JOINED.search(sentence, one.end, other.start)
+    return joined is not None and one.status == other.status
 
 
 def _lend(said: list[Said], lender: int, taker: int, name: str) -> None:

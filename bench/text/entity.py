@@ -18,8 +18,9 @@ from bench.text.sentences import divided
 class Entity:
     """One finding that a report names.
 
-    `label`: one of the 12 abnormal observations; `sentence`: the place of its sentence among
-    `sentences(report)`; `negated`, `uncertain`: what is said of it (neither: it is there);
+    `label`: one of the 12 abnormal observations; `sentence`: the place of its sentence among those
+    of `bench.text.sentences.sentences` (the sentence of a `Region` is counted otherwise, by
+    `split_sentences`); `negated`, `uncertain`: what is said of it (neither: it is there);
     `adjectives` and `sides`: those of its own clause, each by the word that stands for it in
     words/attributes.toml.
     """

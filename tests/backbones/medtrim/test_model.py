@@ -12,12 +12,13 @@ import torch
 
 from backbones.medtrim.losses import Views, triplet_losses
 from backbones.medtrim.model import MedTrim
+from backbones.medtrim.settings import MedTrimSettings
 from backbones.shared.alignment.kernels import symmetric_info_nce
 from backbones.shared.pretraining.declare import method_settings
 from backbones.shared.pretraining.pairs import PairLoader, encode_reports
 from backbones.shared.pretraining.vision_language import text_batch
 from bench.core.errors import SettingError
-from bench.text.attributes import attribute_similarity
+from bench.text.attributes import WEIGHTS, attribute_similarity
 from tests.support.methods import build
 from tests.support.pairs import TINY, make_subset
 
@@ -35,6 +36,11 @@ def medtrim(**changes: str) -> MedTrim:
     method = build("medtrim", **{**TINY, **changes})
     assert isinstance(method, MedTrim)
     return method.eval()
+
+
+def test_its_weights_are_those_of_the_similarity() -> None:
+    """The settings are read without numpy, which the similarity needs."""
+    assert MedTrimSettings().weights == WEIGHTS
 
 
 def batch_of(method: MedTrim, reports: list[str]) -> dict[str, Any]:

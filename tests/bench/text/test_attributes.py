@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -25,17 +24,11 @@ from bench.text.attributes import (
 )
 from bench.text.clauses import Said
 from bench.text.observations import DISEASES
+from tests.support.medtrim import study_of
 
 PARITY = json.loads(
     (Path(__file__).parents[2] / "parity" / "medtrim" / "similarity.json").read_text()
 )
-
-
-def published_study(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Said]:
-    return {
-        label.title(): Said(frozenset(said["adjs"]), frozenset(said["dirs"]))
-        for label, said in entries.items()
-    }
 
 
 def iou(one: frozenset[str], other: frozenset[str]) -> float:
@@ -53,7 +46,7 @@ def reference(anchor: Mapping[str, Said], other: Mapping[str, Said]) -> float:
 
 
 def test_similarity_equals_the_published_code() -> None:
-    studies = [published_study(entries) for entries in PARITY["studies"]]
+    studies = [study_of(entries) for entries in PARITY["studies"]]
     words = {kind: set[str]() for kind in ("adjectives", "sides")}
     for said in (said for study in studies for said in study.values()):
         words["adjectives"] |= said.adjectives

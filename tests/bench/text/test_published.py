@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from bench.text.attributes import READERS
-from bench.text.clauses import Said
 from bench.text.published import published_findings
+from tests.support.medtrim import study_of
 
 PARITY = json.loads(
     (Path(__file__).parents[2] / "parity" / "medtrim" / "entities.json").read_text()
 )
 
 
-def wanted(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Said]:
-    return {
-        label.title(): Said(frozenset(said["adjs"]), frozenset(said["dirs"]))
-        for label, said in entries.items()
-    }
-
-
 @pytest.mark.parametrize("row", range(len(PARITY["texts"])))
 def test_it_reads_what_the_published_code_reads(row: int) -> None:
     text = PARITY["texts"][row]
-    assert published_findings(text) == wanted(PARITY["as_shipped"][row])
+    assert published_findings(text) == study_of(PARITY["as_shipped"][row])
     negated = published_findings(text, negation=True)
-    assert negated == wanted(PARITY["with_negation_words"][row])
+    assert negated == study_of(PARITY["with_negation_words"][row])
 
 
 def both(text: str) -> tuple[set[str], set[str]]:
