@@ -56,39 +56,42 @@ class GazeDataset(Rendered):
 
 
 # -------------------------------------------------------------------------------------------- roots
-def find_home(root: Path, patterns: Sequence[str], table: str, how_to_get: str) -> str:
-    """Return the folder, relative to `root`, that holds `table`: `root` itself ("") or one that a
-    pattern names, e.g. "egd*"; raise DataError where none does."""
-    from bench.data.tables import find_file
-
-    folders = [path for pattern in patterns for path in sorted(root.glob(pattern))]
-    for folder in (root, *folders):
-        if folder.is_dir() and find_file(folder, table) is not None:
-            return _prefix(folder, root)
-    raise DataError(
-        f"file {table} is neither in {root} nor in a folder {' or '.join(patterns)} of it.",
-        f"How to get it: {how_to_get}",
-    )
+def find_home(root: Path, patterns: Sequence[str], tables: Sequence[str], how_to_get: str) -> str:
+    """Return the folder, relative to `root`, that holds one of `tables`: `root` itself ("") or one
+    that a pattern names, e.g. "egd*"; raise DataError where none does."""
+    home = _home(root, patterns, tables)
+    if home is None:
+        raise DataError(
+            f"no file {' nor '.join(tables)} is in {root} or in a folder "
+            f"{' or '.join(patterns)} of it.",
+            f"How to get it: {how_to_get}",
+        )
+    return home
 
 
 def find_mimic(root: Path, how_to_get: str) -> str:
     """Return the folder of MIMIC-CXR-JPG relative to `root` ("" for `root` itself); raise DataError
     where there is none."""
+    table = TABLE.format("metadata")
+    home = _home(root, GazeDataset.folders, [table])
+    if home is None:
+        listed = ", ".join(f"{name}/" for name in GazeDataset.folders)
+        raise DataError(
+            f"MIMIC-CXR, whose images were looked at, is not in {root} (looked for {table} there "
+            f"and in {listed}).",
+            f"How to get it: {how_to_get}",
+        )
+    return home
+
+
+def _home(root: Path, patterns: Sequence[str], tables: Sequence[str]) -> str | None:
     from bench.data.tables import find_file
 
-    names = ("mimic_cxr", *MimicCxr.folders)
-    for folder in (root, *(root / name for name in names)):
-        if find_file(folder, TABLE.format("metadata")) is not None:
-            return _prefix(folder, root)
-    raise DataError(
-        f"MIMIC-CXR, whose images were looked at, is not in {root} (looked for "
-        f"{TABLE.format('metadata')} there and in {', '.join(f'{name}/' for name in names)}).",
-        f"How to get it: {how_to_get}",
-    )
-
-
-def _prefix(folder: Path, root: Path) -> str:
-    return "" if folder == root else f"{folder.relative_to(root).as_posix()}/"
+    folders = [path for pattern in patterns for path in sorted(root.glob(pattern))]
+    for folder in (root, *folders):
+        if folder.is_dir() and find_file(folder, *tables) is not None:
+            return "" if folder == root else f"{folder.relative_to(root).as_posix()}/"
+    return None
 
 
 def join_mimic(
@@ -101,7 +104,6 @@ def join_mimic(
     A dicom_id that MIMIC-CXR lacks is a fault of that image.
     """
     from bench.data.boxes import image_shapes
-    from bench.data.notes import notes
     from bench.data.tables import check_rows, find_table
     from tasks.datasets.mimic_cxr import read_images, with_labels
 
@@ -215,7 +217,7 @@ def kept_fixations(
     """Return the fixations inside an image, in the order of time; those outside, and those without
     a duration, are counted. A height of 0 stands for an image whose size is not known."""
     inside = []
-    for fixation in sorted(fixations):
+    for fixation in fixations:
         x, y, _, duration = fixation[:4]
         if duration <= 0:
             counts[NO_DURATION] = counts.get(NO_DURATION, 0) + 1
@@ -230,11 +232,8 @@ NO_DURATION = "fixations without a duration"
 OUTSIDE = "fixations outside their image"
 
 
-def looked_at(fixations: Sequence[Fixation], spoken: Span | None) -> list[Fixation]:
-    """Return the fixations of a sentence: begun while it was spoken, or up to LOOK_BACK before; all
-    of them for None."""
-    if spoken is None:
-        return list(fixations)
+def looked_at(fixations: Sequence[Fixation], spoken: Span) -> list[Fixation]:
+    """Return the fixations of a sentence: begun while it was spoken, or up to LOOK_BACK before."""
     begin, end = spoken
     return [each for each in fixations if begin - LOOK_BACK <= each[2] < end]
 
@@ -289,7 +288,7 @@ def to_json(values: object) -> str:
     return json.dumps(values, separators=(",", ":"))
 
 
-def rows_of_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> pd.DataFrame:
+def rows_of_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """Return the rows of a small table as `read_table` does, none where it has only a header."""
     import pandas as pd
 
@@ -297,7 +296,7 @@ def rows_of_table(path: Path, columns: Sequence[str], optional: Sequence[str] = 
     from bench.data.text import read_lines
 
     if len(read_lines(path)) > 1:
-        return read_table(path, columns, optional=optional)
+        return read_table(path, columns)
     header = read_columns(path)
     missing = [name for name in columns if name not in header]
     if missing:

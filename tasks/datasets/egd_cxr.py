@@ -4,7 +4,7 @@ PhysioNet, beside MIMIC-CXR-JPG."""
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -28,6 +28,8 @@ DEGREE = 1 / 25
 """One visual degree as a share of the image's long side: the tables state no angle, this is our
 choice."""
 INVALID = "fixations that the eye tracker calls invalid"
+UNLISTED_FIXATIONS = f"fixations of images that are not in {SHEET}"
+UNLISTED_BOXES = f"boxes of images that are not in {SHEET}"
 
 
 @dataset
@@ -56,22 +58,24 @@ class EgdCxr(GazeDataset):
         """Return one row per image; its report is what was dictated.
 
         Private columns: `fixations` and `spoken` (when each sentence was), `boxes` of parts of the
-        body, `height` and `width`. The notes count fixations that are dropped. Raise DataError for
-        a missing table or column, a doubled dicom_id, or an image that MIMIC-CXR lacks.
+        body, `height` and `width`. The notes count fixations that are dropped, and those and boxes
+        of images that are not listed. Raise DataError for a missing table or column, a doubled
+        dicom_id, or an image that MIMIC-CXR lacks.
         """
         from bench.data.tables import find_table, read_table, require_filled, require_unique
 
-        home = root / _gaze.find_home(root, FOLDERS, SHEET, self.how_to_get)
+        home = root / _gaze.find_home(root, FOLDERS, [SHEET], self.how_to_get)
         path = find_table(home, SHEET)
         exam = ("cxr_exam_indication",)
         table = read_table(path, ("dicom_id",), optional=exam, texts=exam, key="dicom_id")
+        listed = set(table["dicom_id"])
         table = require_filled(table, path, "dicom_id", key="dicom_id")
         table = require_unique(table, "dicom_id", path)
         images, unmatched = _gaze.join_mimic(table, path, root, self.how_to_get)
         rows = _dictated(images, home)
         counts: dict[str, int] = {}
-        rows = _looked_at(rows, home, counts)
-        rows = rows.assign(boxes=_boxes(rows, home))
+        rows = _looked_at(rows, home, listed, counts, unmatched)
+        rows = rows.assign(boxes=_boxes(rows, home, listed, unmatched))
         note(
             rows,
             left_out=counts,
@@ -133,43 +137,57 @@ def _read_transcript(path: Path) -> Mapping[str, str]:
     return {"report": timed.text, "spoken": _gaze.to_json(timed.spoken)}
 
 
-def _looked_at(rows: pd.DataFrame, home: Path, counts: dict[str, int]) -> pd.DataFrame:
-    """Return the images with their fixations; those that are dropped are counted."""
-    from bench.data.tables import check_rows, find_table, read_table
+def _looked_at(
+    rows: pd.DataFrame,
+    home: Path,
+    listed: Collection[str],
+    counts: dict[str, int],
+    unmatched: dict[str, int],
+) -> pd.DataFrame:
+    """Return the images with their fixations; those that are dropped are counted, and those of
+    images that are not `listed`."""
+    from bench.data.tables import find_table, read_table
 
     path = find_table(home, FIXATIONS)
-    columns = ("FPOGS", "FPOGD", "FPOGV", "X_ORIGINAL", "Y_ORIGINAL")
+    columns = ("X_ORIGINAL", "Y_ORIGINAL", "FPOGS", "FPOGD", "FPOGV")
     table = read_table(path, ("DICOM_ID", *columns), key="DICOM_ID")
-    for column in columns:
-        wrong = ~table[column].map(_is_number)
-        expected = f"{column} is no number"
-        table = check_rows(table, wrong, path, expected, key="DICOM_ID")
-    valid = table["FPOGV"].astype(float) > 0
+    unmatched[UNLISTED_FIXATIONS] = int((~table["DICOM_ID"].isin(listed)).sum())
+    table = table[table["DICOM_ID"].isin(rows["image_id"])]
+    table = _numbers(table, columns, path, "DICOM_ID")
+    valid = table["FPOGV"] > 0
     counts[INVALID] = int((~valid).sum())
     sides = rows.set_index("image_id")[["height", "width"]].to_dict("index")
     of_image: dict[str, tuple[Fixation, ...]] = {}
     for image, looks in table[valid].groupby("DICOM_ID"):
-        if image not in sides:
-            continue
         height, width = sides[image]["height"], sides[image]["width"]
         degree = DEGREE * max(height, width)
-        numbers = looks[["X_ORIGINAL", "Y_ORIGINAL", "FPOGS", "FPOGD"]].astype(float)
-        fixations = [(*map(float, values), degree, degree) for values in numbers.to_numpy()]
+        numbers = looks[list(columns[:4])].to_numpy()
+        fixations = [(*map(float, values), degree, degree) for values in numbers]
         of_image[str(image)] = _gaze.kept_fixations(fixations, height, width, counts)
     return rows.assign(fixations=[of_image.get(image, ()) for image in rows["image_id"]])
 
 
-def _is_number(text: str) -> bool:
-    try:
-        _gaze.number(text, "")
-    except DataError:
-        return False
-    return True
+def _numbers(table: pd.DataFrame, columns: Sequence[str], path: Path, key: str) -> pd.DataFrame:
+    """Return a table with numbers in `columns`; a row with anything else is a fault."""
+    import numpy as np
+    import pandas as pd
+
+    from bench.data.tables import check_rows
+
+    for column in columns:
+        values = pd.to_numeric(table[column], errors="coerce").astype(float)
+        wrong = ~np.isfinite(values)
+        table = table.assign(**{column: values})
+        table = check_rows(table, wrong, path, f"{column} is no number", key=key)
+    return table
 
 
-def _boxes(rows: pd.DataFrame, home: Path) -> list[tuple[Any, ...]]:
+def _boxes(
+    rows: pd.DataFrame, home: Path, listed: Collection[str], unmatched: dict[str, int]
+) -> list[tuple[Any, ...]]:
     """Return the boxes of parts of the body of every image, ((name, (x1, y1, x2, y2)), ...); none
-    where their table is not there. A box without area is a fault of its image."""
+    where their table is not there. A box without area is a fault of its image; boxes of images that
+    are not `listed` are counted."""
     from bench.data.tables import check_rows, find_file, read_table
 
     path = find_file(home, BOXES)
@@ -177,11 +195,10 @@ def _boxes(rows: pd.DataFrame, home: Path) -> list[tuple[Any, ...]]:
         return [()] * len(rows)
     corners = ("x1", "y1", "x2", "y2")
     table = read_table(path, ("dicom_id", "bbox_name", *corners), key="dicom_id")
-    for name in corners:
-        wrong = ~table[name].map(_is_number)
-        table = check_rows(table, wrong, path, f"{name} is no number", key="dicom_id")
-    numbers = table[list(corners)].astype(float)
-    thin = (numbers["x2"] <= numbers["x1"]) | (numbers["y2"] <= numbers["y1"])
+    unmatched[UNLISTED_BOXES] = int((~table["dicom_id"].isin(listed)).sum())
+    table = table[table["dicom_id"].isin(rows["image_id"])]
+    table = _numbers(table, corners, path, "dicom_id")
+    thin = (table["x2"] <= table["x1"]) | (table["y2"] <= table["y1"])
     table = check_rows(table, thin, path, "a box without area", key="dicom_id")
     of_image: dict[str, list[tuple[str, tuple[float, ...]]]] = {}
     for image, name, *values in table.itertuples(index=False, name=None):

@@ -66,7 +66,8 @@ class Reflacx(GazeDataset):
         are dropped. Raise DataError for a missing table or column, a doubled id, an image that
         MIMIC-CXR lacks, or one of another size than stated.
         """
-        home = root / _gaze.find_home(root, FOLDERS, f"{MAIN}/{PHASES[0]}", self.how_to_get)
+        tables = [f"{MAIN}/{name}" for name in PHASES]
+        home = root / _gaze.find_home(root, FOLDERS, tables, self.how_to_get)
         readings, path = _metadata(home)
         used = readings[~readings["discarded"]]
         images, unmatched = _gaze.join_mimic(used, path, root, self.how_to_get)

@@ -16,7 +16,7 @@ from bench.data.notes import notes
 from bench.data.regions import RegionRows, map_of_box
 from bench.data.roots import find_dataset
 from tasks.datasets._gaze import NO_DURATION, OUTSIDE, gaze_map
-from tasks.datasets.egd_cxr import INVALID, EgdCxr
+from tasks.datasets.egd_cxr import INVALID, UNLISTED_BOXES, UNLISTED_FIXATIONS, EgdCxr
 from tests.support.gaze import IMAGES, write_egd
 
 EGD = EgdCxr()
@@ -84,6 +84,22 @@ def test_without_mimic_cxr_it_says_where_it_looked(root: Path) -> None:
 def test_boxes_are_optional(root: Path) -> None:
     (root / "egd_cxr" / "bounding_boxes.csv").unlink()
     assert [each.source for each in regions_of(root)[0]] == ["gaze"] * 3
+
+
+def test_what_belongs_to_no_listed_image_is_counted_alone(root: Path) -> None:
+    before = notes(EGD.index(root))
+    assert (before.unmatched[UNLISTED_FIXATIONS], before.unmatched[UNLISTED_BOXES]) == (0, 0)
+    home = root / "egd_cxr"
+    looks = ["s1,unlisted,1.0,0.2,0,3,3", "s1,unlisted,soon,0.2,1,99,3"]
+    for name, rows in (
+        ("fixations.csv", looks),
+        ("bounding_boxes.csv", ["unlisted,heart,4,4,6,6"]),
+    ):
+        with (home / name).open("a") as file:
+            file.writelines(f"{row}\n" for row in rows)
+    after = notes(EGD.index(root))
+    assert after.left_out == before.left_out
+    assert (after.unmatched[UNLISTED_FIXATIONS], after.unmatched[UNLISTED_BOXES]) == (2, 1)
 
 
 # ------------------------------------------------------------------------------------------- errors

@@ -82,7 +82,6 @@ def test_a_sentence_is_looked_at_from_a_little_before_its_words() -> None:
     looks = [look(1, 1, start) for start in (2.4, 2.5, 3.9, 4.6, 5.0)]
     chosen = looked_at(looks, (begin, 5.0))
     assert [each[2] for each in chosen] == [2.5, 3.9, 4.6] and LOOK_BACK == 1.5
-    assert looked_at(looks, None) == looks
 
 
 def test_maps_of_sentences_and_of_the_study() -> None:

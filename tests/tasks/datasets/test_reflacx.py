@@ -87,8 +87,14 @@ def test_every_phase_that_is_there_is_read(root: Path) -> None:
     (main(root) / "metadata_phase_1.csv").write_text("\n".join(table[:5]) + "\n")
     (main(root) / "metadata_phase_3.csv").write_text("\n".join([table[0], *table[5:]]) + "\n")
     assert notes(REFLACX.index(root)).facts == {"readings": 10, "images": 8}
+    (main(root) / "metadata_phase_1.csv").unlink()
+    assert find_dataset(REFLACX, root) == root
+    assert len(REFLACX.index(root)) == 5
     (main(root) / "metadata_phase_3.csv").unlink()
-    assert len(REFLACX.index(root)) == 4
+    with pytest.raises(
+        DataError, match=r"no file main_data/metadata_phase_1\.csv nor .*3\.csv is in"
+    ):
+        REFLACX.index(root)
 
 
 def test_an_image_that_nobody_found_anything_in_has_no_ellipse(root: Path) -> None:
