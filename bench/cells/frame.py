@@ -45,14 +45,21 @@ def end_to_end_settings(
     if protocol != "default":
         raise NotApplicableError(f"protocol {protocol} prescribes how everything is trained.")
     settings = kind.end_to_end(of_table, profile)
-    able = {entry.name for entry in fields(TrainingSettings)} | set(recipe_of(settings, of_table))
+    able = changeable(settings, of_table)
     for key in changes:
         if hasattr(settings, key) and key not in able:
             raise SettingError(
                 f"setting '{key}' is one of the whole table.",
-                f"One row alone can have another {', '.join(sorted(able))}.",
+                f"One row alone can have another {', '.join(able)}.",
             )
     return override(settings, changes)
+
+
+def changeable(settings: Any, of_table: Any) -> list[str]:
+    """Return the settings that one row alone can have: those of training, and what its recipe
+    sets."""
+    of_training = {entry.name for entry in fields(TrainingSettings)}
+    return sorted(of_training | set(recipe_of(settings, of_table)))
 
 
 def recipe_of(settings: Any, of_table: Any) -> dict[str, Any]:

@@ -6,8 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from bench.cells.frame import ceilings, changeable, end_to_end_settings
 from bench.commands.settings import Asked, Row, displayed, settings_of_scheme, sheet
-from bench.contracts import BACKBONES, KINDS, TASKS
+from bench.contracts import BACKBONES, KINDS, TASKS, Profile, TaskKind
+from bench.core.errors import NotApplicableError
 from bench.core.meanings import explain
 
 _HEAD = """# Settings
@@ -36,6 +38,7 @@ def page() -> str:
     for name, kind in KINDS.items():
         if any(True for _ in _tasks_of(name)):
             blocks.append(f"### {name}\n\n{_table(*_kind(name, kind.protocols()))}")
+    blocks += _ceilings()
     blocks.append(
         "## Pre-training\n\n`place-bench pretrain METHOD --set KEY=VALUE`; in `place-bench run`, "
         "where an encoder of the demo profile is trained on the way, `--set pretrain.KEY=VALUE`.\n"
@@ -81,6 +84,50 @@ def _values(name: str, protocol: str = "default") -> dict[str, str]:
 
 def _both(paper: str, demo: str) -> str:
     return paper if paper == demo else f"{paper} ({demo})"
+
+
+# ----------------------------------------------------------------------------------- the ceiling
+def _ceilings() -> list[str]:
+    """Return, for every row whose encoder is trained with the head, a table of what can be changed
+    in it alone, a column for each kind."""
+    recipes = {
+        name: recipe
+        for name, kind in KINDS.items()
+        if any(True for _ in _tasks_of(name)) and (recipe := _recipe(name, kind))
+    }
+    keys = sorted(set().union(*recipes.values()))
+    lines = [[f"`{key}`", *(recipe.get(key, "-") for recipe in recipes.values())] for key in keys]
+    table = _table(["setting", *recipes], lines)
+    return [
+        f"### {name}\n\n`place-bench run TASK --set {name}.KEY=VALUE` changes the row `{name}` "
+        "alone, which stands under the protocol `default` ([frame.md](frame.md#the-ceiling)). The "
+        "settings are those of the kinds above. An empty cell means the value of the whole table; "
+        "a dash, that the kind lacks the setting or that all rows share it.\n\n"
+        f"{table}"
+        for name in ceilings()
+    ]
+
+
+def _recipe(name: str, kind: TaskKind) -> dict[str, str]:
+    """Return the settings that such a row of a kind can have alone, "" where they are those of the
+    table; none for a kind that has no such row."""
+    try:
+        paper, demo = (_row_and_table(name, kind, profile) for profile in ("paper", "demo"))
+    except NotApplicableError:
+        return {}
+    recipe = {}
+    for key in sorted({*changeable(*paper), *changeable(*demo)}):
+        same = all(getattr(row, key) == getattr(table, key) for row, table in (paper, demo))
+        values = [displayed(getattr(row, key)) for row, _ in (paper, demo)]
+        recipe[key] = "" if same else _both(*values)
+    return recipe
+
+
+def _row_and_table(name: str, kind: TaskKind, profile: Profile) -> tuple[Any, Any]:
+    """Return the settings of such a row and of its table."""
+    task = TASKS.get(next(_tasks_of(name)))
+    table = kind.settings(task, "default", profile, {})
+    return end_to_end_settings(kind, table, "default", profile, {}), table
 
 
 # ---------------------------------------------------------------------------------------- encoders

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from bench.cells.frame import end_to_end_settings
 from bench.cells.prepare import RunRequest, head_settings
 from bench.commands.settings import Asked, Row, lines, names_shown, record, settings_command, sheet
 from bench.contracts import (
@@ -22,6 +23,7 @@ from bench.contracts import (
     TaskSpec,
 )
 from bench.core.errors import SettingError, UnknownNameError
+from bench.core.meanings import shown
 from bench.core.settings import CheckedSettings
 from tests.support.commands import place_bench
 
@@ -198,3 +200,31 @@ def test_the_page_has_every_setting_in_a_table_of_its_own_width() -> None:
         assert len({line.replace("\\|", "").count("|") for line in table.splitlines()}) == 1
     for name in (*KIND_NAMES, *METHODS, *SCHEMES):
         assert all(f"| `{key}` |" in page for key in rows(name))
+
+
+@pytest.mark.parametrize(
+    ("kind", "task"),
+    [("classification", "siim_cls"), ("segmentation", "siim_seg"), ("report_generation", "iu_rg")],
+)
+def test_the_page_has_what_the_row_trained_on_labels_can_have_alone(kind: str, task: str) -> None:
+    """What has a cell can be set for that row; what has a dash is refused there."""
+    page = (Path(__file__).parents[3] / "docs" / "settings.md").read_text(encoding="utf-8")
+    section = page.partition("### supervised\n")[2].partition("\n## ")[0]
+    shown_lines = [line for line in section.splitlines() if line.startswith("|")]
+    table = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in shown_lines]
+    column = table[0].index(kind)
+    settings = KINDS.get(kind).settings(TASKS.get(task), "default", "demo", {})
+    recipe = end_to_end_settings(KINDS.get(kind), settings, "default", "demo", {})
+    refused = set()
+    for key, *cells in table[2:]:
+        cell = cells[column - 1]
+        change = {key: shown(getattr(recipe, key, 1))}
+        if cell == "-":
+            refused.add(key)
+            with pytest.raises(SettingError, match="of the whole table|unknown setting"):
+                end_to_end_settings(KINDS.get(kind), settings, "default", "demo", change)
+        else:
+            end_to_end_settings(KINDS.get(kind), settings, "default", "demo", change)
+            value = shown(getattr(recipe, key))
+            assert cell in ("", value) or cell.endswith(f"({value})")
+    assert refused and "lr" not in refused
