@@ -182,7 +182,7 @@ def check_value(key: str, value: Any, hint: Any) -> None:
 
 
 def _check_union(key: str, value: Any, hints: Sequence[Any]) -> None:
-    """Raise the fault of the first of several types where the value is of none of them."""
+    """Raise a fault where the value is of none of several types."""
     faults = []
     for hint in hints:
         try:
@@ -190,7 +190,7 @@ def _check_union(key: str, value: Any, hints: Sequence[Any]) -> None:
         except SettingError as error:
             faults.append(error)
     if len(faults) == len(hints):
-        raise faults[0]
+        raise _of_no_type(key, value, hints, faults)
 
 
 def _plain(hint: Any) -> tuple[Any, tuple[Any, ...]]:
@@ -232,6 +232,25 @@ def _check_number(key: str, value: Any, hint: type, ranges: tuple[Any, ...]) -> 
 
 def _wrong_type(key: str, value: Any, hint: type) -> SettingError:
     return SettingError(f"setting '{key}' wants {hint.__name__}, found '{_shown(value)}'.")
+
+
+def _of_no_type(
+    key: str, value: Any, hints: Sequence[Any], faults: Sequence[SettingError]
+) -> SettingError:
+    """Return the fault of a value of none of several types: a text names them all, a number has
+    that of the first, which may be its range."""
+    if len(hints) == 1 or not isinstance(value, str):
+        return faults[0]
+    wanted = " or ".join(map(_said, hints))
+    return SettingError(f"setting '{key}' wants {wanted}, found '{_shown(value)}'.")
+
+
+def _said(hint: Any) -> str:
+    """Say what is of a type."""
+    hint, _ = _plain(hint)
+    if typing.get_origin(hint) is typing.Literal:
+        return f"one of {', '.join(map(str, typing.get_args(hint)))}"
+    return str(hint.__name__)
 
 
 def _wrong_length(key: str, value: tuple[Any, ...], wanted: str) -> SettingError:
@@ -318,15 +337,15 @@ def _parse(key: str, text: str, hint: Any) -> Any:
 
 
 def _parse_union(key: str, text: str, hints: Sequence[Any]) -> Any:
-    """Return the text as the first of several types that it is one of; raise the fault of the first
-    where it is of none."""
+    """Return the text as the first of several types that it is one of; raise a fault where it is of
+    none."""
     faults = []
     for hint in hints:
         try:
             return _parse(key, text, hint)
         except SettingError as error:
             faults.append(error)
-    raise faults[0]
+    raise _of_no_type(key, text, hints, faults)
 
 
 def _choice(key: str, text: str, options: tuple[Any, ...]) -> Any:

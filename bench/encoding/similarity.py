@@ -59,6 +59,11 @@ def similarity_matrix(
         scores = _cosines(backbone, subset, texts, context)
     else:
         scores = _method_scores(backbone, _score(backbone, which), subset, texts, context)
+    return require_finite(backbone, scores)
+
+
+def require_finite(backbone: Backbone, scores: np.ndarray) -> np.ndarray:
+    """Return the scores of a backbone; raise DataError naming it where one is not finite."""
     if not np.isfinite(scores).all():
         raise DataError(
             f"backbone '{backbone.name}'{weights_named(backbone)} gives scores that are not "

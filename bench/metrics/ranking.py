@@ -118,6 +118,23 @@ def auroc(ranking: Ranking, weights: np.ndarray | ByImage) -> np.ndarray:
     return _joined(_auroc, ranking, weights)
 
 
+def class_aurocs(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the AUROC of every class [C] of `scores` and labels [n, C], over the images whose
+    label is not NaN; NaN where these have one value only."""
+    aurocs = []
+    for score, label in zip(scores.T, labels.T, strict=True):
+        labelled = ~np.isnan(label)
+        once_each = np.ones((1, int(labelled.sum())), np.int64)
+        aurocs.append(auroc(rank(score[labelled], label[labelled]), once_each)[0])
+    return np.array(aurocs)
+
+
+def mean_auroc(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Return the mean AUROC over the classes that have one; NaN where none has."""
+    aurocs = class_aurocs(scores, labels)
+    return float(np.nanmean(aurocs)) if not np.isnan(aurocs).all() else float("nan")
+
+
 def _joined(
     function: Callable[[Ranking, np.ndarray, np.ndarray, np.ndarray], np.ndarray],
     ranking: Ranking,

@@ -11,7 +11,7 @@ import numpy as np
 from bench.contracts import Backbone, CellContext, Predictions, Subset
 from bench.encoding.features import FeatureCache
 from bench.metrics.decision import log_softmax
-from bench.metrics.ranking import auroc, influence, rank
+from bench.metrics.ranking import class_aurocs, influence
 from tasks.classification.linear import logistic_path, nearest_neighbours, ridge_path
 from tasks.classification.settings import ClassificationSettings
 from tasks.labelling import readout
@@ -183,7 +183,7 @@ def best_levels(
     """
     scores = log_softmax(levels) if exclusive else levels
     classes = range(values.shape[1])
-    table = np.array([[_auroc(level[:, c], values[:, c]) for c in classes] for level in scores])
+    table = np.array([class_aurocs(level, values) for level in scores])
     defined = ~np.isnan(table[0])
 
     def chosen(which: list[int]) -> int:
@@ -207,12 +207,6 @@ def _pulls(scores: np.ndarray, values: np.ndarray, which: list[int]) -> np.ndarr
         rows = ~np.isnan(values[:, c])
         pulls[rows] += influence(scores[rows, c], values[rows, c]) / len(which)
     return pulls
-
-
-def _auroc(score: np.ndarray, value: np.ndarray) -> float:
-    rows = ~np.isnan(value)
-    once_each = np.ones((1, int(rows.sum())), np.int64)
-    return float(auroc(rank(score[rows], value[rows]), once_each)[0])
 
 
 def _ridge(

@@ -17,7 +17,7 @@ from bench.contracts import Backbone, CellContext, Features, InputSpec, Subset
 from bench.encoding.beside import Beside
 from bench.encoding.features import FeatureCache, normalise, resize, to_grey, to_input
 from bench.metrics.decision import log_softmax
-from bench.metrics.ranking import auroc, rank
+from bench.metrics.ranking import mean_auroc
 from bench.training.plan import TrainSummary, batch_slices, train
 from tasks.classification.augment import augment
 from tasks.classification.regularizers import REGULARIZERS, Moment
@@ -289,17 +289,3 @@ def validate(
     )
     scores = log_softmax(outputs) if network.exclusive else outputs
     return {"loss": float(loss), "auroc": mean_auroc(scores, held_out.values)}
-
-
-def mean_auroc(scores: np.ndarray, values: np.ndarray) -> float:
-    """Return the mean AUROC over the classes that have one."""
-    values_per_class = []
-    for c in range(values.shape[1]):
-        labelled = ~np.isnan(values[:, c])
-        values_per_class.append(
-            auroc(
-                rank(scores[labelled, c], values[labelled, c]),
-                np.ones((1, int(labelled.sum())), np.int64),
-            )[0]
-        )
-    return float(np.nanmean(values_per_class))

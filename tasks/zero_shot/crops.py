@@ -10,13 +10,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import softmax
 
 from bench.contracts import CellContext, ImageTextEncoder, Subset
-from bench.core.errors import DataError, SettingError
+from bench.core.errors import SettingError
 from bench.encoding.features import FeatureCache, Tokens, Views
-from bench.encoding.similarity import cosines, text_embeddings
-from bench.metrics.bootstrap import point
-from bench.metrics.ranking import auroc, rank
+from bench.encoding.similarity import cosines, require_finite, text_embeddings
+from bench.metrics.ranking import mean_auroc
 from tasks.zero_shot.inference.multi_resolution import MultiResolutionSettings
 from tasks.zero_shot.prompts import ClassPrompts, sentence
 from tasks.zero_shot.scoring import aggregated, texts_of
@@ -75,16 +75,10 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.where(length > 0, length, 1.0)
 
 
-def softmax(values: np.ndarray) -> np.ndarray:
-    """Return the softmax over the last axis."""
-    powers = np.exp(values - values.max(axis=-1, keepdims=True))
-    shares: np.ndarray = powers / powers.sum(axis=-1, keepdims=True)
-    return shares
-
-
 def name_weights(prompts: np.ndarray, name: np.ndarray) -> np.ndarray:
     """Return the share [P] of each prompt [P, d] by its likeness to the class's name [d]."""
-    return softmax(NAME_SCALE * (prompts @ name))
+    shares: np.ndarray = softmax(NAME_SCALE * (prompts @ name))
+    return shares
 
 
 def class_vector(prompts: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
@@ -96,7 +90,8 @@ def class_vector(prompts: np.ndarray, weights: np.ndarray | None = None) -> np.n
 def patch_weights(crops: np.ndarray, classes: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     """Return the share [n, P] of each crop [n, P, d]: the softmax of its highest cosine with any of
     the class vectors [C, d]."""
-    return softmax((crops @ classes.T).max(axis=2) / temperature)
+    shares: np.ndarray = softmax((crops @ classes.T).max(axis=2) / temperature, axis=-1)
+    return shares
 
 
 def local_vectors(crops: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -144,19 +139,10 @@ def choose(
             "Give a number, e.g. mix=0.5.",
         )
     scored = _Scored(encoder, prompts, validation.subset, context)
-    values = [_mean_auroc(scored.at(mix), validation.values) for mix in MIXES]
+    values = [
+        mean_auroc(require_finite(encoder, scored.at(mix)), validation.values) for mix in MIXES
+    ]
     return dataclasses.replace(settings, mix=MIXES[int(np.argmax(np.round(values, 12)))])
-
-
-def _mean_auroc(class_scores: np.ndarray, labels: np.ndarray) -> float:
-    """Return the mean over classes of the AUROC; 0 where no class has both values."""
-    values = []
-    for score, label in zip(class_scores.T, labels.T, strict=True):
-        rows = ~np.isnan(label)
-        ranking = rank(score[rows], label[rows])
-        values.append(point(partial(auroc, ranking), int(rows.sum())))
-    defined = [value for value in values if not np.isnan(value)]
-    return float(np.mean(defined)) if defined else 0.0
 
 
 class _Scored:
@@ -184,8 +170,6 @@ class _Scored:
         """Return the scores [n, C] at one mix of crops and whole image."""
         local = self._whole if mix == 0 else self._crops()
         similar = cosines(mixed(local, self._whole, mix), self._vectors)
-        if not np.isfinite(similar).all():
-            raise DataError("an encoder gives scores that are not finite.", "Check its weights.")
         aggregate = self._settings.aggregate
         return aggregated(similar, self._prompts, self._texts, aggregate, self._weights)
 

@@ -13,7 +13,7 @@ import numpy as np
 from bench.contracts import Backbone, CellContext, ImageTextEncoder, Predictions, Subset
 from bench.core.errors import DataError, PlaceBenchError
 from bench.core.hashing import digest
-from bench.encoding.similarity import need_text_side
+from bench.encoding.similarity import need_text_side, require_finite
 from bench.metrics.decision import log_softmax
 from tasks.labelling import readout
 from tasks.labelling.targets import Labelled, labelled
@@ -134,6 +134,7 @@ def class_scores(
             f"{len(subset)} images and {len(prompts)} classes.",
             f"It must return [{len(subset)}, {len(prompts)}].",
         )
+    require_finite(backbone, scores)
     if settings.normalise_per_class and len(scores) > 1:
         spread = scores.std(axis=0)
         scores = (scores - scores.mean(axis=0)) / np.where(spread > 0, spread, 1.0)

@@ -104,6 +104,7 @@ class Checked(CheckedSettings):
     plain: float = 1.0
     most: Annotated[int, Range(1, 9)] | None = None
     kind: Literal["a", "b"] = "a"
+    mix: Annotated[float, Range(0, 1)] | Literal["auto", "none of it"] = 0.5
 
 
 @pytest.mark.parametrize(
@@ -117,6 +118,9 @@ class Checked(CheckedSettings):
         ({"most": "9" * 5000}, "'most' wants int"),
         ({"most": True}, "'most' wants int, found 'True'"),
         ({"most": 2.5}, "'most' wants int, found '2.5'"),
+        ({"mix": "much"}, "'mix' wants float or one of auto, none of it, found 'much'"),
+        ({"mix": "2"}, "'mix' is 2. It must be a finite number, at least 0 and at most 1"),
+        ({"mix": 2}, "'mix' is 2. It must be a finite number, at least 0 and at most 1"),
         ({"sizes": "4,9"}, "'sizes' is 9. It must be a whole number, at least 1 and at most 8"),
         ({"sizes": ""}, "'sizes' has 0 value.*takes 1 to 2"),
         ({"sizes": [1, 2, 3]}, "'sizes' has 3 value.*takes 1 to 2"),

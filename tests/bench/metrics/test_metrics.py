@@ -15,7 +15,14 @@ from hypothesis.strategies._internal.core import DataObject
 from sklearn import metrics as sk
 
 from bench.metrics import counting, weights
-from bench.metrics.ranking import auroc, average_precision, influence, rank
+from bench.metrics.ranking import (
+    auroc,
+    average_precision,
+    class_aurocs,
+    influence,
+    mean_auroc,
+    rank,
+)
 from bench.metrics.weights import Once, weighted_mean, weighted_median
 from tests.bench.metrics import reference
 
@@ -52,6 +59,21 @@ def test_ranking_metrics_equal_scikit_learn_on_copies(
         [reference.average_precision(*c) for c in copies],
         atol=1e-12,
     )
+
+
+def test_the_mean_auroc_is_over_the_classes_that_have_one() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(40, 3))
+    labels = rng.integers(0, 2, (40, 3)).astype(float)
+    labels[:5, 0] = np.nan
+    labels[:, 2] = 1
+    expected = [
+        sk.roc_auc_score(labels[5:, 0], scores[5:, 0]),
+        sk.roc_auc_score(labels[:, 1], scores[:, 1]),
+    ]
+    np.testing.assert_allclose(class_aurocs(scores, labels), [*expected, np.nan])
+    assert mean_auroc(scores, labels) == pytest.approx(np.mean(expected))
+    assert np.isnan(mean_auroc(scores[:, 2:], labels[:, 2:]))
 
 
 @QUICK

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 
 from bench.contracts import CellContext, Predictions, Subset
-from bench.core.errors import PlaceBenchError, SettingError, UnknownNameError
+from bench.core.errors import DataError, PlaceBenchError, SettingError, UnknownNameError
 from bench.encoding import features
 from bench.encoding.features import FeatureCache
 from bench.metrics.bootstrap import point
@@ -163,10 +164,20 @@ def test_crops_find_exclusive_classes(tmp_path: Path, weights: str) -> None:
 
 
 def test_mix_is_chosen_on_validation(tmp_path: Path) -> None:
-    """The words of the fake encoder name sides, which crops lose: the whole image is chosen, and
-    the test images are scored with it."""
+    """The first of the values with the highest mean AUROC there, and the test images are scored
+    with it."""
     found = run(tmp_path, **CROPS | {"mix": "validation", "crop_max": "0.55"})
-    assert found.extra["mix"] in crops.MIXES and found.extra["mix"] < 1
+    validation = data(80, 2)
+    of_cell = cell(tmp_path, settings_of(**CROPS | {"mix": "0.1", "crop_max": "0.55"}))
+    fitted = KIND.fit(Encoder(), validation, validation, of_cell)
+    aurocs = []
+    for mix in crops.MIXES:
+        of_mix = replace(of_cell, settings=replace(of_cell.settings, mix=mix))
+        scores = crops.scores(fitted.backbone, fitted.prompts, validation, of_mix)
+        labels = validation.index[["label:left", "label:right"]].to_numpy()
+        aurocs.append(roc_auc_score(labels, scores, average="macro"))
+    assert len(set(np.round(aurocs, 9))) > 1
+    assert found.extra["mix"] == crops.MIXES[int(np.argmax(np.round(aurocs, 12)))]
     stated = run(tmp_path, **CROPS | {"mix": str(found.extra["mix"]), "crop_max": "0.55"})
     np.testing.assert_array_equal(stated.table["score:left"], found.table["score:left"])
 
@@ -186,7 +197,7 @@ def test_mix_cannot_be_chosen_without_validation_images(tmp_path: Path) -> None:
         ({"scales": "0"}, "'scales' is 0"),
         ({"crop_min": "0.9", "crop_max": "0.5"}, "crop_min is 0.9 and crop_max 0.5"),
         ({"mix": "1.5"}, "'mix' is 1.5"),
-        ({"mix": "test"}, "'mix' wants float, found 'test'"),
+        ({"mix": "test"}, "'mix' wants float or one of validation, found 'test'"),
         ({"scales": "0.1"}, "smallest crop has a side of 1 px.*At least 8 px"),
         ({"similarity": "local"}, "similarity is local.*Leave similarity out"),
         ({"similarity": "method"}, "similarity is method"),
@@ -227,3 +238,23 @@ def test_scores_of_another_shape_are_refused(
     monkeypatch.setitem(INFERENCES._items, "narrow", Inference("narrow", one_column))
     with pytest.raises(PlaceBenchError, match=r"'narrow' gives scores of shape \(\d+, 1\)"):
         run(tmp_path, inference="narrow")
+
+
+def test_scores_that_are_not_finite_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(encoder: Any, prompts: Any, images: Subset, of_cell: Any) -> np.ndarray:
+        return np.full((len(images), len(prompts)), np.nan)
+
+    monkeypatch.setitem(INFERENCES._items, "broken", Inference("broken", broken))
+    with pytest.raises(DataError, match="backbone 'fake' gives scores that are not finite"):
+        run(tmp_path, inference="broken")
+
+
+@pytest.mark.parametrize("mix", ["0.5", "validation"])
+def test_an_encoder_whose_vectors_are_not_finite_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mix: str
+) -> None:
+    monkeypatch.setattr(crops, "local_vectors", lambda views, _: np.full(views[:, 0].shape, np.nan))
+    with pytest.raises(DataError, match="backbone 'fake' gives scores that are not finite"):
+        run(tmp_path, **CROPS | {"mix": mix})
