@@ -26,13 +26,22 @@ class StudyFindings(Annotation["np.ndarray"]):
     name = "true findings"
 
     def prepare(self, source: Source) -> StoredFindings:
-        """Read the truth of a demo; nothing for other data."""
-        from bench.data.text import read_text
-        from tasks.demo.writers.manifest import MANIFEST, TRUTH
+        """Read the truth of a demo; nothing for other data.
 
-        path = source.root / TRUTH
-        if not ((source.root / MANIFEST).is_file() and path.is_file()):
+        Raise DataError for a demo without it, or with a line that is damaged.
+        """
+        from bench.data.roots import is_demo
+        from bench.data.text import read_text
+        from tasks.demo.writers.manifest import TRUTH
+
+        if not is_demo(source.root):
             return StoredFindings({})
+        path = source.root / TRUTH
+        if not path.is_file():
+            raise DataError(
+                f"{path} does not exist, by which rendered data is scored.",
+                "Render the demo again with --force.",
+            )
         findings = {}
         for number, line in enumerate(read_text(path).splitlines(), 1):
             try:
@@ -75,14 +84,12 @@ class StoredFindings(Stored["np.ndarray"]):
     def content(self, index: pd.DataFrame) -> tuple[Any, ...]:
         """Return what is known of the images of the index."""
         images = sorted(set(index["image_id"].astype(str)) & set(self.findings))
-        return tuple(
-            (
-                image,
-                [(label, sorted(said.adjectives | said.sides)) for label, said in sorted(found)],
-            )
-            for image in images
-            for found in [self.findings[image].items()]
-        )
+        return tuple((image, self._words(image)) for image in images)
+
+    def _words(self, image: str) -> list[tuple[str, list[str]]]:
+        """Return the findings of an image with what is said of each, in alphabetical order."""
+        findings = sorted(self.findings[image].items())
+        return [(label, sorted(said.adjectives | said.sides)) for label, said in findings]
 
     def of(self, rows: pd.DataFrame) -> np.ndarray:
         """Return the findings of some rows."""

@@ -82,6 +82,7 @@ class Read:
     study: Study
     report: Report
     rendering: Rendering
+    split: str
     row: Mapping[str, Any]
 
 
@@ -103,8 +104,7 @@ def write_study(demo: Demo, name: str, job: manifest.Job, number: int) -> Read:
     out = job.out / MIMIC
     subject = mimic_cxr.subjects(job.seed, job.studies)[number]
     study_name = mimic_cxr.study_names(job.seed, job.studies)[number]
-    digest = manifest.digest(name, job.seed, number)
-    image_id = "-".join(digest[start : start + 8] for start in range(0, 40, 8))
+    image_id = mimic_cxr.hashed_id(name, job.seed, number)
     rendering = render(study, job.size)
     folder = mimic_cxr.folder_of(out, subject)
     write_jpeg(folder / f"s{study_name}" / f"{image_id}.jpg", rendering.image)
@@ -122,7 +122,7 @@ def write_study(demo: Demo, name: str, job: manifest.Job, number: int) -> Read:
             }
         ],
     }
-    return Read(image_id, study, report, rendering, row)
+    return Read(image_id, study, report, rendering, split, row)
 
 
 def truth_of(read: Read, dictation: Dictation) -> list[dict[str, Any]]:

@@ -148,7 +148,12 @@ def _not_free(first: int, what: str, seed: int) -> frozenset[str]:
 
 def image_name(seed: int, number: int, view: str) -> str:
     """Return the id of one image, 160 bits of a hash."""
-    digest = manifest.digest("image", seed, number, view)
+    return hashed_id("image", seed, number, view)
+
+
+def hashed_id(*parts: object) -> str:
+    """Return an id that depends on `parts` alone, in the form of MIMIC-CXR's images."""
+    digest = manifest.digest(*parts)
     return "-".join(digest[n : n + 8] for n in range(0, 40, 8))
 
 

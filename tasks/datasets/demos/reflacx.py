@@ -31,7 +31,8 @@ FIXATIONS = (
     "timestamp_start_fixation,timestamp_end_fixation,x_position,y_position,pupil_area_normalized,"
     "angular_resolution_x_pixels_per_degree,angular_resolution_y_pixels_per_degree"
 )
-PIXELS_A_DEGREE = 1 / gaze.DEGREES
+DEGREE = 1 / gaze.DEGREES
+"""One visual degree as a share of the image's side."""
 
 
 def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, int]:
@@ -76,12 +77,11 @@ def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
 
 
 def _metadata(name: str, read: gaze.Read, discarded: bool) -> str:
-    split = read.row["images"][0]["split"].rpartition(",")[2]
     height, width = read.rendering.image.shape
     patient, study = read.row["patient"], read.row["study_id"]
     image = f"physionet.org/files/mimic-cxr/2.0.0/files/p{patient[:2]}/p{patient}/s{study}/"
     facts = (
-        *(name, split, discarded, f"{image}{read.image_id}.dcm", read.image_id, patient),
+        *(name, read.split, discarded, f"{image}{read.image_id}.dcm", read.image_id, patient),
         *(width, height),
     )
     certainties = [4 if read.rendering.parts.get(finding) else 0 for finding in LABELS.values()]
@@ -92,7 +92,7 @@ def _write_reading(
     folder: Path, read: gaze.Read, dictation: gaze.Dictation, rng: np.random.Generator
 ) -> None:
     """Write the files of one reading."""
-    degree = max(read.rendering.image.shape) * PIXELS_A_DEGREE * float(rng.uniform(0.9, 1.1))
+    degree = max(read.rendering.image.shape) * DEGREE * float(rng.uniform(0.9, 1.1))
     fixations = [
         f"{look.start:.3f},{look.start + look.duration:.3f},{look.x},{look.y},1.0,"
         f"{degree:.3f},{degree:.3f}"

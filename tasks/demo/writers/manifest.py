@@ -20,7 +20,6 @@ from bench.contracts import Progress
 from bench.core.errors import DataError, SettingError
 from bench.core.progress import Silent
 from bench.data.text import read_json
-from tasks.demo import RENDERER_VERSION
 from tasks.demo.beam.render import Rendering
 
 MANIFEST = "DEMO.json"
@@ -61,9 +60,9 @@ def write(
     studies: int,
     size: int,
     seed: int,
+    version: int,
     workers: int = 2,
     progress: Progress | None = None,
-    version: int = RENDERER_VERSION,
 ) -> None:
     """Write a demo; the same seed gives the same bytes, whatever the number of workers. `study`
     must be picklable.

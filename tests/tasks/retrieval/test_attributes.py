@@ -204,6 +204,12 @@ def test_other_data_has_no_truth(tmp_path: Path) -> None:
     assert stored.content(source(tmp_path).index) == ()
 
 
+def test_a_demo_without_its_truth_is_refused(tmp_path: Path) -> None:
+    (tmp_path / MANIFEST).write_text("{}")
+    with pytest.raises(DataError, match=r"DEMO_truth.jsonl does not exist.*--force"):
+        StudyFindings().prepare(source(tmp_path))
+
+
 @pytest.mark.parametrize("line", ["{", '{"image_id": "a"}', '{"image_id": "a", "findings": [1]}'])
 def test_a_damaged_truth_is_named_by_its_line(line: str, tmp_path: Path) -> None:
     write_truth(tmp_path, json.dumps({"image_id": "b", "findings": []}), line)
