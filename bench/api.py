@@ -425,6 +425,6 @@ def _names(names: str | Sequence[str]) -> tuple[str, ...]:
 def _frame(tables: Sequence[Table]) -> pd.DataFrame:
     import pandas as pd
 
-    frame = pd.DataFrame([row for table in tables for row in to_rows(table)])
+    frame = pd.DataFrame(to_rows(*tables))
     numbers = [name for name in ("value", "low", "high", "seed_sd") if name in frame]
     return frame.astype(dict.fromkeys(numbers, float))

@@ -17,4 +17,5 @@ method(
     licence="Apache-2.0",
     source="arXiv 2403.12416",
     pretrain_on="egd_cxr",
+    supervision=("gaze",),
 )

@@ -50,6 +50,10 @@ class EGMASettings(MethodSettings):
         """Return reports, and regions where any gaze is used."""
         return (Reports(), Regions()) if self.gaze_fraction else (Reports(),)
 
+    def saw(self, declared: tuple[str, ...]) -> tuple[str, ...]:
+        """Return what the declaration says, nothing where no gaze is used."""
+        return declared if self.gaze_fraction else ()
+
     @property
     def region_fraction(self) -> float:
         """Share of the images that keep their gaze."""

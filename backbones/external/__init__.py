@@ -36,6 +36,9 @@ _SCHEMES = {
     ),
 }
 _IMAGES_ONLY = ("timm", "torchxrayvision", "file")
+_SUPERVISION = {"torchxrayvision": ("labels",)}
+"""Those models are classifiers of findings. What other sources learned from depends on the model and
+is not known here."""
 
 
 def _declare(scheme: str, rest: str) -> BackboneSpec:
@@ -55,6 +58,7 @@ def _declare(scheme: str, rest: str) -> BackboneSpec:
         check=partial(_check, scheme),
         settings_type=SETTINGS[scheme],
         why_no_text=partial(_why_no_text, scheme),
+        supervision=_SUPERVISION.get(scheme, ()),
     )
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch.nn import functional
@@ -30,6 +30,7 @@ from backbones.shared.pretraining.vision_language import (
 )
 from bench.contracts import Features
 
+S = TypeVar("S", bound=MGCASettings)
 _PUBLISHED_WORDS = 3
 """A report of fewer words is not trained on in the published code."""
 
@@ -45,7 +46,20 @@ class Report:
     pooled: torch.Tensor
 
 
-class MGCA(VisionLanguageMethod[MGCASettings]):
+@dataclass(frozen=True)
+class Pairs:
+    """What the losses of a batch are made of: embeddings of all processes' images and texts [B, d],
+    normalised, and of this process's pairs the features, what entered the last block of a ViT (else
+    nothing) and the words."""
+
+    images: torch.Tensor
+    texts: torch.Tensor
+    features: Features
+    block_inputs: list[torch.Tensor]
+    report: Report
+
+
+class MGCA(VisionLanguageMethod[S]):
     """Wang et al., NeurIPS 2022, re-implemented from its description; with `quirks` as its
     code does otherwise."""
 
@@ -54,7 +68,7 @@ class MGCA(VisionLanguageMethod[MGCASettings]):
         architecture: Architecture,
         text: TextEncoder,
         vocabulary: Vocabulary,
-        settings: MGCASettings,
+        settings: S,
         seed: int = 0,
     ) -> None:
         super().__init__(architecture, text, vocabulary, settings, seed)
@@ -114,28 +128,39 @@ class MGCA(VisionLanguageMethod[MGCASettings]):
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Return `loss_ita`, `loss_cta` and `loss_cpa`, weighted; a term of weight 0 is not
         computed."""
-        settings = self.settings
+        return self.terms(batch, self._pairs(batch))
+
+    def _pairs(self, batch: Batch) -> Pairs:
         with _last_block_input(self.image_encoder.model) as seen:
             features = self.image_encoder.features(batch["images"])
         report = self.report(text_batch(batch))
         images = gather(self.embed_features(features))
         texts = gather(project(self.text_head, report.pooled))
+        return Pairs(images, texts, features, seen, report)
+
+    def terms(self, batch: Batch, pairs: Pairs) -> dict[str, torch.Tensor]:
+        """Return the terms of a batch from what was read of it; a method that is built on this one
+        adds its own, or makes words and targets otherwise."""
+        settings = self.settings
         terms = {}
         if settings.lambda_ita:
             terms["loss_ita"] = settings.lambda_ita * symmetric_info_nce(
-                images, texts, tau=settings.tau1
+                pairs.images, pairs.texts, tau=settings.tau1
             )
         if settings.lambda_cta:
-            terms["loss_cta"] = settings.lambda_cta * self._cta(features.patches, seen, report)
+            words = self.contrasted_words(batch, pairs.report)
+            terms["loss_cta"] = settings.lambda_cta * self._cta(pairs, words)
         if settings.lambda_cpa:
-            terms["loss_cpa"] = settings.lambda_cpa * self._cpa(images, texts)
+            terms["loss_cpa"] = settings.lambda_cpa * self.prototype_term(batch, pairs)
         return terms
 
-    def _cta(self, patches: torch.Tensor, seen: list[torch.Tensor], report: Report) -> torch.Tensor:
+    def _cta(self, pairs: Pairs, words: torch.Tensor) -> torch.Tensor:
         settings = self.settings
+        report = pairs.report
+        seen = pairs.block_inputs
         return token_contrast(
-            self._words(report),
-            project(self.patch_head, patches),
+            words,
+            project(self.patch_head, pairs.features.patches),
             report.mask,
             report.weights,
             _patch_weights(self.image_encoder.model, seen[0]) if seen else None,
@@ -143,6 +168,10 @@ class MGCA(VisionLanguageMethod[MGCASettings]):
             quirks=settings.quirks,
             normalise_attended_words=not (settings.quirks and seen),
         )
+
+    def contrasted_words(self, batch: Batch, report: Report) -> torch.Tensor:
+        """Return the words [B, W, d], normalised, that CTA compares with patches."""
+        return self._words(report)
 
     def _words(self, report: Report) -> torch.Tensor:
         """Return the embedded words [B, W, d], normalised; BatchNorm sees padding with `quirks`."""
@@ -152,10 +181,11 @@ class MGCA(VisionLanguageMethod[MGCASettings]):
             None if self.settings.quirks else report.mask,
         )
 
-    def _cpa(self, images: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:
+    def prototype_term(self, batch: Batch, pairs: Pairs) -> torch.Tensor:
+        """Return CPA before its weight."""
         settings = self.settings
         self.prototypes.normalise()
-        scores = self.prototypes(images), self.prototypes(texts)
+        scores = self.prototypes(pairs.images), self.prototypes(pairs.texts)
         return prototype_loss(
             *scores,
             tau=settings.tau3,

@@ -38,5 +38,6 @@ for _item in PUBLISHED:
             check=check_settings,
             settings_type=PublishedSettings,
             why_no_text=partial(requested_text, _item),
+            supervision=_item.supervision,
         ),
     )

@@ -20,7 +20,8 @@ class PublishedWeights:
     this order; `renames` names a function of `renames.py` that turns the rest of a key into ours.
     `upsample`: px the method enlarges its images to for pooled and local features (0: not).
     `pooling`: "cls" or "mean" of the tokens of a transformer. `leaves`: patterns of further layers
-    in the file that the method itself does not use.
+    in the file that the method itself does not use. `supervision`: what it learned from beside
+    images and reports, as its paper says.
     """
 
     name: str
@@ -38,6 +39,7 @@ class PublishedWeights:
     leaves: tuple[str, ...] = ()
     text: TextSide = ""
     no_text: str = "the file has no text encoder that is read here"
+    supervision: tuple[str, ...] = ()
 
     @property
     def architecture(self) -> str:
@@ -76,6 +78,8 @@ _NO_LICENCE = "no licence stated for the weights"
 _GLORIA = "Huang et al. GLoRIA. ICCV 2021."
 _MGCA = "Wang et al. Multi-Granularity Cross-modal Alignment. NeurIPS 2022."
 _MEDCLIP_PAPER = "Wang et al. MedCLIP. EMNLP 2022."
+_MEDCLIP_SUPERVISION = ("labels", "knowledge")
+"""Images without reports are paired by their labels, reports by the terms of a knowledge base."""
 
 PUBLISHED: tuple[PublishedWeights, ...] = (
     PublishedWeights(
@@ -138,6 +142,7 @@ PUBLISHED: tuple[PublishedWeights, ...] = (
         where=f"github.com/RyanWangZf/MedCLIP (pytorch_model.bin of medclip-resnet), or {_BENCHX}",
         licence=_NO_LICENCE,
         citation=_MEDCLIP_PAPER,
+        supervision=_MEDCLIP_SUPERVISION,
         text="medclip",
     ),
     PublishedWeights(
@@ -151,6 +156,7 @@ PUBLISHED: tuple[PublishedWeights, ...] = (
         where=f"github.com/RyanWangZf/MedCLIP (pytorch_model.bin of medclip-vit), or {_BENCHX}",
         licence=_NO_LICENCE,
         citation=_MEDCLIP_PAPER,
+        supervision=_MEDCLIP_SUPERVISION,
         pooling="mean",
         text="medclip",
     ),
@@ -165,6 +171,7 @@ PUBLISHED: tuple[PublishedWeights, ...] = (
         where=f"github.com/MediaBrain-SJTU/MedKLIP (link in its README), or {_BENCHX}",
         licence=_NO_LICENCE,
         citation="Wu et al. MedKLIP. ICCV 2023.",
+        supervision=("knowledge",),  # descriptions of the findings that are looked for
     ),
     PublishedWeights(
         name="mflag",

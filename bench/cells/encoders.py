@@ -17,6 +17,7 @@ from bench.contracts import (
     BACKBONES,
     DATASETS,
     FAMILIES,
+    SUPERVISION,
     Annotation,
     BackboneRequest,
     BackboneSpec,
@@ -31,6 +32,7 @@ from bench.contracts import (
     Subset,
     Trainer,
 )
+from bench.core.cards import CARD
 from bench.core.checkpoints import Checkpoint
 from bench.core.errors import (
     CheckpointError,
@@ -155,7 +157,7 @@ def resolve_encoder(
     if not spec.method:
         return _as_declared(spec, request)
     if request.profile != "demo":
-        return _described(_only_checkpoint(spec, request))
+        return _described(spec, _only_checkpoint(spec, request))
     shipped = shipped_encoder(request)
     if shipped is None:
         return train_encoder(request, progress, make=make)
@@ -175,7 +177,7 @@ def shipped_encoder(request: PretrainRequest) -> EncoderRef | None:
     if named or not isinstance(trainer, GivesShipped):
         return None
     folder = trainer.shipped(_recipe(spec, request))
-    return None if folder is None else _described(folder)
+    return None if folder is None else _described(spec, folder)
 
 
 def check_encoder(request: PretrainRequest) -> None:
@@ -252,7 +254,7 @@ def train_encoder(
             force=force,
         )
         _list_skipped(prepared, folder, progress)
-    return _described(folder)
+    return _described(spec, folder)
 
 
 def _list_skipped(prepared: Prepared, folder: Path, progress: Progress) -> None:
@@ -388,7 +390,14 @@ def _as_declared(spec: BackboneSpec, request: PretrainRequest) -> EncoderRef:
     content = _weights_digest(spec, build_request)  # first: it may fetch what says the architecture
     blind = spec.seeded or bool(spec.baseline) or spec.frame == "outsider"
     architecture = spec.architecture(build_request)
-    return EncoderRef(architecture, None, content, spec.pretrained_on, untrained=blind)
+    return EncoderRef(
+        architecture,
+        None,
+        content,
+        spec.pretrained_on,
+        untrained=blind,
+        supervision=spec.supervision,
+    )
 
 
 def _build_request(request: PretrainRequest) -> BackboneRequest:
@@ -415,10 +424,11 @@ def _given(spec: BackboneSpec, request: PretrainRequest, path: Path) -> EncoderR
     if not spec.method:
         _check_reads(spec, build_request, path)
     if Checkpoint.is_at(path):
-        encoder = _described(path)
+        encoder = _described(spec, path)
         _check_trained(spec, build_request, encoder.architecture)
         return encoder
-    return EncoderRef(spec.architecture(build_request), path, file_digest(path), "")
+    architecture = spec.architecture(build_request)
+    return EncoderRef(architecture, path, file_digest(path), supervision=spec.supervision)
 
 
 def _check_reads(spec: BackboneSpec, build_request: BackboneRequest, path: Path) -> None:
@@ -446,14 +456,34 @@ def _check_trained(spec: BackboneSpec, build_request: BackboneRequest, trained: 
         )
 
 
-def _described(path: Path) -> EncoderRef:
+def _described(spec: BackboneSpec, path: Path) -> EncoderRef:
     checkpoint = Checkpoint.open(path)
     card = checkpoint.card
     data = card["data"]
     trained_on = f"{data['name']}, {data['train_pairs']} image-report pairs"
     note = f"{trained_on} ({'rendered data' if data['kind'] == 'demo' else 'real data'})"
     seen = check_seen(checkpoint.folder, card.get("seen"))
-    return EncoderRef(card["architecture"], checkpoint.path, checkpoint.sha256[:16], note, seen)
+    return EncoderRef(
+        card["architecture"],
+        checkpoint.path,
+        checkpoint.sha256[:16],
+        note,
+        seen,
+        supervision=_supervision(spec, checkpoint),
+    )
+
+
+def _supervision(spec: BackboneSpec, checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Return what an encoder learned from beside images and reports, as its card says; where that
+    is of before cards did, as its method declares."""
+    stated = checkpoint.card.get("supervision", list(spec.supervision))
+    if not isinstance(stated, list) or not all(name in SUPERVISION for name in stated):
+        raise CheckpointError(
+            f"{checkpoint.folder / CARD} is damaged: 'supervision' is {str(stated)[:40]}, a list "
+            f"out of {', '.join(SUPERVISION)} was expected.",
+            "Train the checkpoint again, or copy its card.json again.",
+        )
+    return tuple(stated)
 
 
 def file_digest(path: Path) -> str:

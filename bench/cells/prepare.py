@@ -509,6 +509,8 @@ class EncoderRef:
     untrained: bool = False
     """Its weights are random or of photographs, or it has none: it cannot have seen a test
     image."""
+    supervision: tuple[str, ...] = ()
+    """What it learned from beside images and reports (`bench.contracts.SUPERVISION`)."""
 
 
 def settings_id(cell: Cell) -> str:

@@ -193,6 +193,7 @@ def _record(
         **_cell_facts(cell),
         "hash:test": plan.test_hash,
         "pretrained_on": encoder.pretrained_on,
+        "supervision": list(encoder.supervision),
         **{f"n:{name}": len(subset) for name, subset in subsets.items()},
         **_split_facts(plan),
         "skipped_images": len(plan.prepared.skipped),

@@ -39,6 +39,7 @@ def _backbones() -> list[dict[str, Any]]:
             "title": spec.title,
             "pretrain": bool(spec.method),
             "default": spec.default,
+            "supervision": list(spec.supervision),
             "licence": spec.licence,
             "citation": spec.citation,
         }

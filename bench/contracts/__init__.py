@@ -17,6 +17,7 @@ from bench.contracts.annotations import (
 from bench.contracts.backbones import (
     BACKBONES,
     FAMILIES,
+    SUPERVISION,
     Backbone,
     BackboneRequest,
     BackboneSpec,
@@ -78,6 +79,7 @@ __all__ = [
     "KINDS",
     "REGION_SIDE",
     "REGION_SOURCES",
+    "SUPERVISION",
     "TASKS",
     "Annotation",
     "Backbone",

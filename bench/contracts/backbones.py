@@ -230,6 +230,9 @@ class BackboneRequest:
 
 
 Frame = Literal["", "floor", "ceiling", "outsider"]
+SUPERVISION = ("regions", "gaze", "labels", "knowledge", "omics")
+"""What an encoder may have learned from beside images and reports: regions of images, the gaze of
+radiologists, labels of findings, definitions or a knowledge base, and expression of genes."""
 
 
 @dataclass(frozen=True)
@@ -254,7 +257,9 @@ class BackboneSpec:
     in words what its weights were trained on, `how_to_get` how they come onto a machine. `frame` is
     its part in the frame of every table: "floor" and "outsider" (weights of photographs, which
     stands there where its file does) are ranked as any encoder is; "ceiling" is trained end to end
-    on the labels of the task and is not.
+    on the labels of the task and is not. `supervision` names what it learned from beside images and
+    reports, out of SUPERVISION; labels of photographs are none, nor are those of the task that a
+    ceiling is trained on, which its table says.
     """
 
     name: str
@@ -281,6 +286,7 @@ class BackboneSpec:
     pretrained_on: str = ""
     how_to_get: str = ""
     frame: Frame = ""
+    supervision: tuple[str, ...] = ()
 
 
 def images_only(request: BackboneRequest) -> str:

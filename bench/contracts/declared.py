@@ -106,6 +106,23 @@ def backbone_faults(name: str, spec: BackboneSpec) -> Iterator[PlaceBenchError]:
         text = getattr(spec, attribute)
         if not isinstance(text, str):
             yield _wrong(title, attribute, text, "text")
+    yield from _no_supervision(title, spec.supervision)
+
+
+def _no_supervision(title: str, supervision: object) -> Iterator[PlaceBenchError]:
+    """Yield a fault where `supervision` is no tuple of what it may name."""
+    from bench.contracts.backbones import SUPERVISION
+
+    faults = list(_no_names(title, "supervision", supervision))
+    yield from faults
+    if faults or not isinstance(supervision, Sequence):
+        return
+    for name in supervision:
+        if name not in SUPERVISION:
+            yield UnknownNameError(
+                f"{title}: supervision names {name!r}, which is none of {_listed(SUPERVISION)}.",
+                suggest(name, SUPERVISION),
+            )
 
 
 def kind_faults(name: str, kind: TaskKind) -> Iterator[PlaceBenchError]:

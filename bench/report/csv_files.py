@@ -14,17 +14,24 @@ from bench.report.leaderboard import Column, Table, role_of
 def to_csv(tables: Sequence[Table]) -> str:
     """Return all tables as one CSV; the columns data_kind, protocol, profile, data_hash and
     split_hash keep them apart."""
-    return csv_text([row for table in tables for row in to_rows(table)])
+    return csv_text(to_rows(*tables))
 
 
-def to_rows(table: Table) -> list[dict[str, Any]]:
-    """Return the table as flat rows: one per encoder and fraction."""
+def to_rows(*tables: Table) -> list[dict[str, Any]]:
+    """Return tables as flat rows, one per encoder and fraction; they have `supervision` where the
+    encoder of any saw more than images and reports."""
+    supervised = any(table.supervised for table in tables)
     return [
-        _row(table, column, name)
+        _row(table, column, name) | _supervision(table, name, supervised)
+        for table in tables
         for column in table.columns
         for name in table.rows
         if name in column.estimates
     ]
+
+
+def _supervision(table: Table, name: str, supervised: bool) -> dict[str, str]:
+    return {"supervision": table.supervision(name)} if supervised else {}
 
 
 def _row(table: Table, column: Column, name: str) -> dict[str, Any]:

@@ -170,6 +170,16 @@ class Table:
             if row not in floor and all(column.beats(row, lower) for lower in floor)
         ]
 
+    @property
+    def supervised(self) -> bool:
+        """Say whether the encoder of any row learned from more than images and reports."""
+        return any(map(supervision_of, self.records))
+
+    def supervision(self, row: str) -> str:
+        """Return what the encoder of a row learned from beside images and reports, as words; ""
+        for nothing, or where no result says."""
+        return " ".join(supervision_of(self.newest(row)))
+
     def records_of(self, row: str) -> list[Record]:
         """Return the results behind one row, oldest first."""
         return [record for record in self.records if self.names[str(record["key"])] == row]
@@ -198,6 +208,12 @@ def role_of(record: Record) -> Frame:
         return ""
     spec = BACKBONES.get(method)
     return spec.frame or ("floor" if spec.seeded else "")
+
+
+def supervision_of(record: Record) -> tuple[str, ...]:
+    """Return what the encoder of a result learned from beside images and reports; () for a result
+    from before these were recorded."""
+    return tuple(record.get("supervision") or ())
 
 
 def _coverage(record: Record) -> float:

@@ -84,6 +84,8 @@ def _nothing_above(table: Table) -> list[str]:
 
 def _body(table: Table) -> list[str]:
     titles = ["encoder", *_fraction_titles(table), "seeds", "n"]
+    if table.supervised:
+        titles.append("supervision")
     lines = [table_row(titles), table_rule(len(titles))]
     for name in table.rows:
         mark = f" {PARTLY}" if table.coverage(name) < 1 else ""
@@ -91,6 +93,8 @@ def _body(table: Table) -> list[str]:
         seeds = max(column.seed_count(name) for column in table.columns)
         beside = " (not ranked)" if name in table.unranked else ""
         cells = [escape(name) + mark + beside, *values, str(seeds), str(table.test_images)]
+        if table.supervised:
+            cells.append(table.supervision(name) or "-")
         lines.append(table_row(cells))
     return lines
 
@@ -125,9 +129,22 @@ def _foot(table: Table) -> list[str]:
         f"{escape(name)} was pre-trained on {escape(note)}."
         for name, note in sorted(table.notes.items())
     ]
-    remarks = [*_unranked(table), *_weights(table), *_seen(table), *_cautions(table)]
+    remarks = [
+        *_supervision(table),
+        *_unranked(table),
+        *_weights(table),
+        *_seen(table),
+        *_cautions(table),
+    ]
     sentences = [legend, *_of_training(table), *_of_validation(table), *_few_positives(table)]
     return [" ".join(sentences), *notes, *remarks]
+
+
+def _supervision(table: Table) -> list[str]:
+    """Say what the column of that name means, where there is one."""
+    if not table.supervised:
+        return []
+    return ["Supervision: what an encoder learned from beside images and reports (-: nothing)."]
 
 
 def _of_training(table: Table) -> list[str]:

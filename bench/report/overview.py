@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bench.contracts import DEMO_NOTE
 from bench.metrics.bootstrap import Estimate
@@ -33,7 +33,8 @@ class Overview:
     estimate at the largest fraction.
 
     `standings` are of the encoders that have a value in every task; `left_out` lack some.
-    `unranked` rows are compared with none. `image_sets`: the tasks that count, those of the same
+    `unranked` rows are compared with none. `supervision`: encoder -> what it learned from beside
+    images and reports, of those that did. `image_sets`: the tasks that count, those of the same
     test images together; `uncounted`: tasks in which no encoder is better than the floor.
     """
 
@@ -45,6 +46,7 @@ class Overview:
     image_sets: Sequence[Sequence[str]]
     uncounted: Sequence[str]
     unranked: Sequence[str] = ()
+    supervision: Mapping[str, str] = field(default_factory=dict)
 
 
 def build_overviews(tables: Mapping[str, Sequence[Table]]) -> list[Overview]:
@@ -84,6 +86,12 @@ def _overview(facts: Mapping[str, str], tables: Mapping[str, Table]) -> Overview
         image_sets=image_sets,
         uncounted=uncounted,
         unranked=sorted({row for table in tables.values() for row in table.unranked}),
+        supervision={
+            row: words
+            for table in tables.values()
+            for row in table.rows
+            if (words := table.supervision(row))
+        },
     )
 
 
@@ -171,6 +179,12 @@ def _legend(overview: Overview) -> str:
     if overview.unranked:
         rows = ", ".join(escape(name) for name in overview.unranked)
         sentences.append(f"Trained on the labels of each task, and therefore not ranked: {rows}.")
+    if overview.supervision:
+        rows = ", ".join(
+            f"{escape(name)} ({words.replace(' ', ', ')})"
+            for name, words in sorted(overview.supervision.items())
+        )
+        sentences.append(f"Learned from more than images and reports: {rows}.")
     if overview.left_out:
         missing = ", ".join(escape(name) for name in overview.left_out)
         sentences.append(f"Not compared, for want of some tasks: {missing}.")

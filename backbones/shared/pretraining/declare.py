@@ -46,13 +46,15 @@ def method(
     pretrain_on: str = "mimic_cxr",
     trainer: str = TRAINER,
     default: bool = False,
+    supervision: tuple[str, ...] = (),
 ) -> Callable[[C], C]:
     """Declare the pre-training method `name`; from then on `pretrain` and `run` know it.
 
     Decorate the network, a `VisionLanguageMethod`, or name it as `network`: the class, or
     "module:Class" where the declaration shall not import torch; then the call itself declares.
     `settings` is the frozen dataclass of the method's settings, `demo` what the demo profile
-    changes in them. Raise PlaceBenchError for a declaration that could not be trained.
+    changes in them, `supervision` what it learns from beside images and reports (SUPERVISION; its
+    settings say with `saw` where not). Raise PlaceBenchError for a declaration that could not be trained.
     """
 
     def declare(network: str | type[Any]) -> None:
@@ -74,6 +76,7 @@ def method(
                 pretrain_on=pretrain_on,
                 pretraining=spec,
                 default=default,
+                supervision=supervision,
                 check=partial(refuse_settings, name),
             ),
         )

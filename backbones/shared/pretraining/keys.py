@@ -39,6 +39,9 @@ def checkpoint_key(recipe: Recipe, data_hash: str) -> str:
     ]
     if getattr(settings, "quirks", False):
         parts.append(QUIRKS_VERSION)
+    content = settings.reads()
+    if content is not None:
+        parts.append(content)
     return digest(parts, 12)
 
 
@@ -72,9 +75,11 @@ def needs(recipe: Recipe) -> tuple[Annotation[Any], ...]:
 
 def check(recipe: Recipe) -> None:
     """Raise at once for what could not be trained: an unknown method, architecture or setting, an
-    absent text model."""
+    absent text model or other file."""
     resolve_architecture(recipe.profile, recipe.architecture)
-    model = recipe_settings(recipe).text_model
+    settings = recipe_settings(recipe)
+    settings.reads()
+    model = settings.text_model
     if model:
         require_text_model(Path(model))
 

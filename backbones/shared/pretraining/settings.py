@@ -100,6 +100,17 @@ class MethodSettings(TrainingSettings):
         settings say more, such as `(Reports(), Regions())`."""
         return (Reports(),)
 
+    def reads(self) -> Any:
+        """Return what a training reads beside data and settings, as JSON values, e.g. the content
+        of a file that a setting names: it is part of the checkpoint's key. None, as by default:
+        nothing. Raise PlaceBenchError for what cannot be read."""
+        return None
+
+    def saw(self, declared: tuple[str, ...]) -> tuple[str, ...]:
+        """Return which of the `supervision` in the method's declaration a training with these
+        settings has; by default all."""
+        return declared
+
     @property
     def region_fraction(self) -> float:
         """Share of the images that keep their regions, where the method needs these."""

@@ -294,6 +294,7 @@ def _card(
     from bench.core.hashing import file_sha256
 
     architecture = resolve_architecture(recipe.profile, recipe.architecture)
+    spec = BACKBONES.get(recipe.method)
     return {
         **asdict(replace(recipe, settings=asdict(method.settings), architecture=architecture.name)),
         "input": asdict(architecture.input),
@@ -312,7 +313,8 @@ def _card(
         "last_epoch": summary.curve[-1],
         "weights_sha256": file_sha256(folder / WEIGHTS),
         "vocabulary_sha256": file_sha256(folder / VOCABULARY),
-        "licence": BACKBONES.get(recipe.method).licence,
+        "supervision": list(method.settings.saw(spec.supervision)),
+        "licence": spec.licence,
         "licence_notes": (
             "The weights are derived from the data named above: its licence applies to them."
         ),

@@ -146,6 +146,12 @@ class VisionLanguageMethod(nn.Module, ABC, Generic[S]):
         """
         return order
 
+    def watched(self, batch: Batch, features: Features) -> dict[str, list[float]]:
+        """Return what a method wants to know of a validation batch beside retrieval: name -> a
+        value of each pair that counts, whose mean the curve of the training has; by default
+        nothing."""
+        return {}
+
     def read(self, report: str) -> str:
         """Return a report or sentence as the method reads it; by default as it is."""
         return report

@@ -21,7 +21,7 @@ from bench.training.processes import mean
 from tests.support.pairs import make_subset, pair_loader, recipe
 from tests.support.tiny import tiny
 
-METHODS = ("convirt", "place", "gloria", "mgca", "egma", "medtrim")
+METHODS = ("convirt", "place", "gloria", "mgca", "egma", "medtrim", "mlip_reimpl")
 
 
 def pairs() -> PairData:

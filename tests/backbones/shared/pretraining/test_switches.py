@@ -28,7 +28,7 @@ from tests.support.pairs import (
 )
 from tests.support.tiny import tiny
 
-METHODS = ("convirt", "place", "gloria", "mgca", "egma", "medtrim")
+METHODS = ("convirt", "place", "gloria", "mgca", "egma", "medtrim", "mlip_reimpl")
 
 
 @pytest.fixture
