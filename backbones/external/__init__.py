@@ -37,8 +37,8 @@ _SCHEMES = {
 }
 _IMAGES_ONLY = ("timm", "torchxrayvision", "file")
 _SUPERVISION = {"torchxrayvision": ("labels",)}
-"""Those models are classifiers of findings. What other sources learned from depends on the model and
-is not known here."""
+"""Those models are classifiers of findings. What other sources learned from depends on the model,
+and is not known here."""
 
 
 def _declare(scheme: str, rest: str) -> BackboneSpec:

@@ -1,4 +1,7 @@
-"""Reports in which left and right, or the names of two findings, are exchanged. Imports no torch."""
+"""Reports in which left and right, or the names of two findings, are exchanged.
+
+Imports no torch.
+"""
 
 from __future__ import annotations
 

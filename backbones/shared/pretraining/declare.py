@@ -54,7 +54,8 @@ def method(
     "module:Class" where the declaration shall not import torch; then the call itself declares.
     `settings` is the frozen dataclass of the method's settings, `demo` what the demo profile
     changes in them, `supervision` what it learns from beside images and reports (SUPERVISION; its
-    settings say with `saw` where not). Raise PlaceBenchError for a declaration that could not be trained.
+    settings say with `saw` where not). Raise PlaceBenchError for a declaration
+    that could not be trained.
     """
 
     def declare(network: str | type[Any]) -> None:

@@ -25,6 +25,7 @@ from backbones.shared.pretraining.vision_language import VisionLanguageMethod
 from bench.contracts import PairData, Subset
 from bench.core.errors import SettingError
 from bench.core.progress import Silent
+from tests.support.methods import build
 from tests.support.pairs import TINY, make_subset, recipe
 from tests.support.tiny import tiny
 
@@ -40,7 +41,7 @@ REPORTS = [
 
 
 def mlip(architecture: str = "resnet", **changes: str) -> MLIP:
-    method = tiny("mlip_reimpl", architecture, **changes)
+    method = build("mlip_reimpl", architecture, **{**TINY, **changes})
     assert isinstance(method, MLIP)
     return method
 
