@@ -177,6 +177,14 @@ DECLARED: dict[str, tuple[list[tuple[str, str]], str]] = {
         [('@backbone("mine_net",', '@backbone("mine_net", architecture="resnet9",')],
         "'mine_net': architecture is 'resnet9'. It must be a function",
     ),
+    "supervision that is one text": (
+        [('@backbone("mine_net",', '@backbone("mine_net", supervision="gaze",')],
+        "'mine_net': supervision is 'gaze'. It must be a tuple",
+    ),
+    "unknown supervision": (
+        [('@backbone("mine_net",', '@backbone("mine_net", supervision=("gaz",),')],
+        "'mine_net': supervision names 'gaz', which is none of regions, .* Did you mean gaze",
+    ),
     "an unknown architecture": (
         [
             (

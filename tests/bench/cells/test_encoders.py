@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from backbones.shared.pretraining.trainer import pretrain
 from bench.cells.encoders import PretrainRequest, check_encoder, resolve_encoder
-from bench.contracts import BACKBONES
-from bench.core.errors import DataError, PlaceBenchError, SettingError
+from bench.contracts import BACKBONES, PairData
+from bench.core.errors import CheckpointError, DataError, PlaceBenchError, SettingError
 from bench.core.progress import Silent
 from tests.recorded.cells import write_data
 from tests.support.checkpoints import write_checkpoint
+from tests.support.pairs import make_subset, recipe
 
 
 @pytest.mark.parametrize(
@@ -134,3 +137,42 @@ def test_a_trainer_that_says_nothing_needs_reports(monkeypatch: pytest.MonkeyPat
     check_encoder(PretrainRequest("convirt", dataset="mimic_cxr"))
     with pytest.raises(DataError, match="method 'convirt' needs reports; dataset 'rsna' has"):
         check_encoder(PretrainRequest("convirt", dataset="rsna"))
+
+
+# -------------------------------------------------------------------------------------- supervision
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("egma", ("gaze",)),
+        ("mlip_reimpl", ("knowledge",)),
+        ("convirt", ()),
+        ("medklip", ("knowledge",)),
+        ("medclip_r50", ("labels", "knowledge")),
+        ("gloria_published", ()),
+        ("torchxrayvision:densenet121-res224-all", ("labels",)),
+        ("imagenet", ()),  # labels of photographs
+        ("supervised", ()),  # the ceiling: its table says what it is
+    ],
+)
+def test_encoders_declare_what_they_learned_from_beside_images_and_reports(
+    name: str, expected: tuple[str, ...]
+) -> None:
+    assert BACKBONES.get(name).supervision == expected
+
+
+def test_a_checkpoint_says_what_its_own_training_learned_from(tmp_path: Path) -> None:
+    """Gaze that was not used is none; a card of before says what the method declares."""
+    pairs = PairData("squares", "demo", make_subset(8, 144, 1), make_subset(4, 144, 2), "0123abcd")
+    own = recipe("egma", epochs="1", gaze_fraction="0")
+    folder = pretrain(own, pairs, progress=Silent(), out=tmp_path / "net")
+    request = PretrainRequest("egma", checkpoint=folder)
+    assert resolve_encoder(request, Silent()).supervision == ()
+    path = folder / "card.json"
+    card = json.loads(path.read_text())
+    del card["supervision"]
+    path.write_text(json.dumps(card))
+    assert resolve_encoder(request, Silent()).supervision == ("gaze",)
+    for wrong in (["gaze", "hearsay"], "gaze", [["gaze"]], None):
+        path.write_text(json.dumps({**card, "supervision": wrong}))
+        with pytest.raises(CheckpointError, match=r"card\.json is damaged: 'supervision' is"):
+            resolve_encoder(request, Silent())

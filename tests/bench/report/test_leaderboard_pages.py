@@ -94,3 +94,39 @@ def test_names_stand_in_a_table_as_they_are() -> None:
     assert escape("a|b<c>") == r"a\|b&lt;c>"
     assert csv_text([{"task": "a,b", "n": 1}]) == 'task,n\n"a,b",1\n'
     assert csv_text([]) == "task\n"
+
+
+# -------------------------------------------------------------------------------------- supervision
+def test_a_table_shows_what_encoders_saw_beside_images_and_reports_where_any_did(
+    store: ResultStore,
+) -> None:
+    add(store, "a", 0.7, supervision=["gaze", "labels"])
+    add(store, "b", 0.5, supervision=[])
+    add(store, "c", 0.4)  # from before results said so
+    (built,) = build(store, "fake_task")[0]
+    page = to_markdown(built)
+    assert "| encoder | 100% of labels | seeds | n | supervision |" in page
+    assert page.count("| 1 | 200 | gaze labels |") == 1
+    assert page.count("| 1 | 200 | - |") == 2
+    assert "Supervision: what an encoder learned from beside images and reports" in page
+    read = {row["encoder"]: row for row in csv.DictReader(to_csv([built]).splitlines())}
+    assert [read[f"{name} (net)"]["supervision"] for name in "abc"] == ["gaze labels", "", ""]
+
+
+def test_a_table_in_which_no_encoder_saw_more_has_no_such_column(store: ResultStore) -> None:
+    add(store, "a", 0.7, supervision=[])
+    add(store, "b", 0.5)
+    (built,) = build(store, "fake_task")[0]
+    assert "supervision" not in to_markdown(built).lower()
+    assert all("supervision" not in row for row in to_rows(built))
+
+
+def test_rows_of_several_tables_have_the_same_columns(store: ResultStore) -> None:
+    add(store, "a", 0.7, supervision=["knowledge"])
+    add(store, "b", 0.5, settings_id="another")
+    tables, _ = build(store, "fake_task")
+    assert len(tables) == 2
+    words = {
+        row["encoder"]: row["supervision"] for row in csv.DictReader(to_csv(tables).splitlines())
+    }
+    assert words == {"a (net)": "knowledge", "b (net)": ""}

@@ -129,3 +129,20 @@ def test_a_row_that_is_not_ranked_has_values_and_neither_wins_nor_loses(
     assert page.count("| supervised (net) | 0.900 [") == 1
     assert "not ranked: supervised (net)." in page
     assert "supervised" not in overview_csv([overview])
+
+
+def test_encoders_that_saw_more_than_images_and_reports_are_named(store: ResultStore) -> None:
+    for task in ("fake_task", "other"):
+        add(store, "a", 0.8, {"task": task}, supervision=["gaze", "labels"])
+        add(store, "b", 0.6, {"task": task})
+    (overview,) = build_overviews(tables(store))
+    assert overview.supervision == {"a (net)": "gaze labels"}
+    page = overview_markdown(overview)
+    assert "Learned from more than images and reports: a (net) (gaze, labels)." in page
+
+
+def test_an_overview_without_such_encoders_says_nothing_of_them(store: ResultStore) -> None:
+    for task in ("fake_task", "other"):
+        filled(store, task, {"a": 0.8, "b": 0.6})
+    (overview,) = build_overviews(tables(store))
+    assert "more than images" not in overview_markdown(overview)
