@@ -66,6 +66,8 @@ def test_a_run_stops_at_test_images_seen_in_pretraining_and_can_count_them(tmp_p
     trained = [image for image in images if split[image] == "train"]
     files = [images[image] for image in [*tested[:2], *trained[:6]]]
     folder = _trained_on(files, tmp_path / "checkpoint")
+    card = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps({**card, "supervision": ["labels"]}))
 
     words = ["--plugin", str(EXAMPLE), "run", "stranger_seg", "--data-root", str(tmp_path / "data")]
     words += [
@@ -86,8 +88,11 @@ def test_a_run_stops_at_test_images_seen_in_pretraining_and_can_count_them(tmp_p
     records = list(map(json.loads, (tmp_path / "results/results.jsonl").open()))
     counts = {r["backbone"]: (r["seen:images"], r["seen:patients"]) for r in records}
     assert counts == {"baseline:prior_mask": (0, 0), "convirt": (2, 0)}
+    supervision = {r["backbone"]: r["supervision"] for r in records}
+    assert supervision == {"baseline:prior_mask": [], "convirt": ["labels"]}
     table = (tmp_path / "results" / "leaderboards" / "stranger_seg.md").read_text()
     assert f"**convirt (resnet_demo)**: {sentence} were seen in pre-training." in table
+    assert "| n | supervision |" in table
 
 
 def test_a_card_that_says_nothing_means_unknown_and_not_zero(tmp_path: Path) -> None:
