@@ -29,7 +29,7 @@ from tests.support.commands import place_bench
 
 SCHEMES = ("file", "hf", "open_clip", "timm", "torchxrayvision")
 KIND_NAMES = [name for name, kind in KINDS.items() if type(kind).__module__.startswith("tasks.")]
-METHODS = ["convirt", "egma", "gloria", "mgca", "place"]
+METHODS = ["convirt", "egma", "gloria", "mgca", "mlip_reimpl", "place"]
 ENCODERS = [
     name
     for name, spec in BACKBONES.items()

@@ -20,7 +20,7 @@ from bench.contracts import BACKBONES, Backbone, BackboneRequest, backbone
 from bench.core.errors import PlaceBenchError, SettingError
 from bench.core.settings import Range
 
-METHODS = ("convirt", "gloria", "medtrim", "mgca", "place")
+METHODS = ("convirt", "gloria", "medtrim", "mgca", "mlip_reimpl", "place")
 
 
 @dataclass(frozen=True)
