@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from bench.core.cards import read_json_object
-from bench.core.errors import SettingError
+from bench.core.errors import SettingError, in_words
 from bench.core.registry import suggest
 from bench.text import definitions, entities
 from bench.text.observations import DISEASES
@@ -33,7 +33,7 @@ def require_definitions(sentences: Mapping[str, str], terms: Collection[str] = T
     """Raise SettingError naming every term that has no definition."""
     without = [term for term in terms if not sentences.get(term)]
     if without:
-        raise SettingError(f"there is no definition of {', '.join(without)}.", _EXAMPLE)
+        raise SettingError(f"there is no definition of {in_words(without)}.", _EXAMPLE)
 
 
 require_definitions(definitions)
@@ -54,7 +54,7 @@ def read_definitions(path: Path | None) -> dict[str, str]:
     unknown = [term for term in given if term not in definitions]
     if unknown:
         raise SettingError(
-            f"{path} defines {', '.join(map(repr, unknown))}, which "
+            f"{path} defines {in_words([repr(term) for term in unknown])}, which "
             f"{'is' if len(unknown) == 1 else 'are'} no finding or anatomical term of bench.text.",
             suggest(unknown[0], definitions),
         )

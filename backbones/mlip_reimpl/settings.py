@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from backbones.mgca.settings import MGCASettings
-from bench.core.errors import SettingError
+from bench.core.errors import SettingError, in_words
 from bench.core.settings import Dropout, Range, Weight
 
 Cosine = Annotated[float, Range(-1, 1)]
@@ -53,7 +53,7 @@ class MLIPSettings(MGCASettings):
         if self.quirks and readers:
             raise SettingError(
                 f"quirks=true takes the ends of sentences out of the reports, by which "
-                f"{', '.join(readers)} would read their findings.",
+                f"{in_words(readers)} would read their findings.",
                 f"Set {readers[0]}={'0' if readers[0] == 'swap' else 'false'} too.",
             )
         if self.definitions and not self.reads_definitions:

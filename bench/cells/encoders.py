@@ -480,7 +480,7 @@ def _supervision(spec: BackboneSpec, checkpoint: Checkpoint) -> tuple[str, ...]:
     if not isinstance(stated, list) or not all(name in SUPERVISION for name in stated):
         raise CheckpointError(
             f"{checkpoint.folder / CARD} is damaged: 'supervision' is {str(stated)[:40]}, a list "
-            f"out of {', '.join(SUPERVISION)} was expected.",
+            f"out of {in_words(SUPERVISION)} was expected.",
             "Train the checkpoint again, or copy its card.json again.",
         )
     return tuple(stated)

@@ -120,7 +120,7 @@ def _no_supervision(title: str, supervision: object) -> Iterator[PlaceBenchError
     for name in supervision:
         if name not in SUPERVISION:
             yield UnknownNameError(
-                f"{title}: supervision names {name!r}, which is none of {_listed(SUPERVISION)}.",
+                f"{title}: supervision names {name!r}, which is none of {in_words(SUPERVISION)}.",
                 suggest(name, SUPERVISION),
             )
 

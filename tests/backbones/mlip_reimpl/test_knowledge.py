@@ -61,7 +61,10 @@ def test_the_sentences_of_a_user_replace_ours(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"Oedema": "Water.", "Gout": "Pain.", "Edema": "Water."}', "'Oedema', 'Gout', which are"),
+        (
+            '{"Oedema": "Water.", "Gout": "Pain.", "Edema": "Water."}',
+            "'Oedema' and 'Gout', which are",
+        ),
         ('{"edema": "Water."}', "'edema', which is no finding"),
         ('{"Edema": " "}', "definition of 'Edema' is ' '"),
         ('{"Edema": 3}', "definition of 'Edema' is 3"),
