@@ -2,7 +2,6 @@
 
 from backbones.shared.pretraining.vision_language import (
     Batch,
-    GivesGrounding,
     GivesQueries,
     LoadedLocalMethod,
     LoadedMethod,
@@ -13,6 +12,7 @@ from backbones.shared.pretraining.vision_language import (
     text_batch,
     word_cosines,
 )
+from bench.contracts import GivesGrounding
 
 __all__ = [
     "Batch",

@@ -201,6 +201,28 @@ class GivesLocalSimilarity(Protocol):
 
 
 @runtime_checkable
+class GivesGrounding(Protocol):
+    """A backbone that can say where in an image it reads a text: optional, asked for by
+    `isinstance`."""
+
+    def grounding(self, images: torch.Tensor, texts: Sequence[str]) -> torch.Tensor | None:
+        """Return maps [B, T, h, w] of normalised images [B, 3, H, W]; None where the method has no
+        local part."""
+        ...
+
+
+@runtime_checkable
+class GivesPatchEmbeddings(Protocol):
+    """A backbone whose patches lie in the space of its texts: optional, asked for by
+    `isinstance`."""
+
+    def embed_patches(self, images: torch.Tensor) -> torch.Tensor | None:
+        """Return L2-normalised patch embeddings [B, h, w, d], d as that of `embed_texts`; None
+        where this encoder's patches cannot be brought there."""
+        ...
+
+
+@runtime_checkable
 class GivesAccount(Protocol):
     """A backbone that can say where its weights come from: optional, asked for by `isinstance`."""
 

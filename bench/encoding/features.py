@@ -103,22 +103,31 @@ def resize(grey: torch.Tensor, spec: InputSpec) -> torch.Tensor:
 
 def content(image: torch.Tensor, *, square: bool) -> torch.Tensor:
     """Return the radiograph in a padded image [1, S, S] without its padding, [1, h, w]; with
-    `square` the middle of its long side alone.
+    `square` the middle of its long side alone."""
+    top, left, height, width = content_box(image, square=square)
+    return image[:, top : top + height, left : left + width]
+
+
+def content_box(image: torch.Tensor, *, square: bool) -> tuple[int, int, int, int]:
+    """Return where the radiograph lies in a padded image [1, S, S]: top, left, height and width in
+    pixels; with `square` the middle of its long side alone.
 
     Only one side of an image is padded: the one with the wider borders of zeros, equal but for one
     pixel. Black borders of the radiograph itself on that side are taken for padding.
     """
     borders = [_border(image.amax(dim)) for dim in (2, 1)]
     side = 0 if sum(borders[0]) >= sum(borders[1]) else 1
-    start, end = borders[side]
-    radiograph = image.narrow(1 + side, start, image.shape[1 + side] - start - end)
-    if not square:
-        return radiograph
-    _, height, width = radiograph.shape
-    short = min(height, width)
-    top = (height - short) // 2
-    left = (width - short) // 2
-    return radiograph[:, top : top + short, left : left + short]
+    corner = [0, 0]
+    shape = [image.shape[1], image.shape[2]]
+    corner[side] = borders[side][0]
+    shape[side] -= sum(borders[side])
+    if square:
+        short = min(shape)
+        corner = [
+            start + (length - short) // 2 for start, length in zip(corner, shape, strict=True)
+        ]
+        shape = [short, short]
+    return corner[0], corner[1], shape[0], shape[1]
 
 
 def _border(profile: torch.Tensor) -> tuple[int, int]:

@@ -278,6 +278,33 @@ def gaze_regions(readings: Sequence[Reading], height: float, width: float) -> li
     return regions
 
 
+def fixated_points(
+    readings: Sequence[Reading], height: float, width: float
+) -> dict[int, list[tuple[float, float]]]:
+    """Return where the readers' eyes rested during each sentence of the first reader's report (x,
+    y as shares of the padded square's side), and in all (-1); nothing where nobody looked."""
+    points: dict[int, list[tuple[float, float]]] = {}
+    if not readings:
+        return points
+    every = [each for fixations, _, _ in readings for each in fixations]
+    points[-1] = [_on_square(each, height, width) for each in every]
+    for sentence, text in enumerate(readings[0][2]):
+        points[sentence] = [
+            _on_square(each, height, width)
+            for fixations, spoken, texts in readings
+            for span, other in zip(spoken, texts, strict=True)
+            if other.lower() == text.lower()
+            for each in looked_at(fixations, span)
+        ]
+    return {sentence: places for sentence, places in points.items() if places}
+
+
+def _on_square(fixation: Fixation, height: float, width: float) -> tuple[float, float]:
+    side = max(height, width)
+    x = (fixation[0] + (side - width) / 2) / side
+    return x, (fixation[1] + (side - height) / 2) / side
+
+
 def _scaled(heat: np.ndarray) -> np.ndarray:
     highest = heat.max()
     return heat / highest if highest > 0 else heat

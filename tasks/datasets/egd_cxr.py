@@ -90,16 +90,25 @@ class EgdCxr(GazeDataset):
     def regions(self, row: pd.Series, root: Path) -> list[Region]:
         """Return where the radiologist looked during each sentence and in all, and the boxes of
         parts of the body."""
-        from bench.core.sentences import split_sentences
         from bench.data.regions import map_of_box
 
         height, width = row["height"], row["width"]
-        reading = (row["fixations"], row["spoken"], split_sentences(row["report"]))
         boxes = [
             Region(map_of_box(corners, (int(height), int(width))), label=name, source="box")
             for name, corners in row["boxes"]
         ]
-        return [*_gaze.gaze_regions([reading], height, width), *boxes]
+        return [*_gaze.gaze_regions([_reading(row)], height, width), *boxes]
+
+    def fixations(self, row: pd.Series) -> Mapping[int, Sequence[tuple[float, float]]]:
+        """Return where the eyes rested during each sentence, and in all (-1): x and y as shares of
+        the padded square's side."""
+        return _gaze.fixated_points([_reading(row)], row["height"], row["width"])
+
+
+def _reading(row: pd.Series) -> _gaze.Reading:
+    from bench.core.sentences import split_sentences
+
+    return row["fixations"], row["spoken"], split_sentences(row["report"])
 
 
 def _dictated(images: pd.DataFrame, home: Path) -> pd.DataFrame:
@@ -214,5 +223,17 @@ task(
         title="Retrieval of images by what was dictated on them (EGD-CXR)",
         main_metric="t2i_r@5",
         fractions=(1.0,),
+    )
+)
+task(
+    TaskSpec(
+        name="egd_gaze",
+        kind="grounding",
+        dataset="egd_cxr",
+        title="Where a radiologist looked while dictating a sentence (EGD-CXR)",
+        main_metric="shuffled_auc",
+        groups=("grounding",),
+        fractions=(1.0,),
+        options={"target": "sentence", "source": "gaze"},
     )
 )

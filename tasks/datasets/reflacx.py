@@ -85,18 +85,26 @@ class Reflacx(GazeDataset):
 
     def regions(self, row: pd.Series, root: Path) -> list[Region]:
         """Return where the readers looked during each sentence and in all, and their ellipses."""
-        from bench.core.sentences import split_sentences
-
         height, width = row["height"], row["width"]
-        readings = [
-            (fixations, spoken, split_sentences(report))
-            for fixations, spoken, report in row["readings"]
-        ]
         ellipses = [
             Region(_ellipse(corners, height, width), label=name, source="mask")
             for name, corners in row["ellipses"]
         ]
-        return [*_gaze.gaze_regions(readings, height, width), *ellipses]
+        return [*_gaze.gaze_regions(_readings(row), height, width), *ellipses]
+
+    def fixations(self, row: pd.Series) -> Mapping[int, Sequence[tuple[float, float]]]:
+        """Return where the readers' eyes rested during each sentence of the first reader, and in
+        all (-1): x and y as shares of the padded square's side."""
+        return _gaze.fixated_points(_readings(row), row["height"], row["width"])
+
+
+def _readings(row: pd.Series) -> list[_gaze.Reading]:
+    from bench.core.sentences import split_sentences
+
+    return [
+        (fixations, spoken, split_sentences(report))
+        for fixations, spoken, report in row["readings"]
+    ]
 
 
 def _metadata(home: Path) -> tuple[pd.DataFrame, Path]:

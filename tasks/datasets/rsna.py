@@ -292,3 +292,15 @@ task(
         groups=("detection",),
     )
 )
+task(
+    TaskSpec(
+        name="rsna_ground",
+        kind="grounding",
+        dataset="rsna",
+        title="Where pneumonia is, by its name (RSNA)",
+        main_metric="shuffled_auc",
+        groups=("grounding",),
+        fractions=(1.0,),
+        options={"source": "box"},
+    )
+)

@@ -221,3 +221,15 @@ task(
         presets={"benchx": {"lr": "1e-5", "batch_size": "128"}},
     )
 )
+task(
+    TaskSpec(
+        name="siim_ground",
+        kind="grounding",
+        dataset="siim",
+        title="Where pneumothorax is, by its name (SIIM-ACR)",
+        main_metric="shuffled_auc",
+        groups=("grounding",),
+        fractions=(1.0,),
+        options={"source": "mask"},
+    )
+)

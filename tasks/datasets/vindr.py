@@ -401,3 +401,15 @@ task(
         groups=("detection",),
     )
 )
+task(
+    TaskSpec(
+        name="vindr_ground",
+        kind="grounding",
+        dataset="vindr",
+        title="Where each of 14 findings is, by its name (VinDr-CXR)",
+        main_metric="shuffled_auc",
+        groups=("grounding",),
+        fractions=(1.0,),
+        options={"source": "box"},
+    )
+)

@@ -17,8 +17,9 @@ from bench.core.errors import SettingError
 from bench.encoding.features import FeatureCache, Tokens, Views
 from bench.encoding.similarity import cosines, require_finite, text_embeddings
 from bench.metrics.ranking import mean_auroc
+from tasks.labelling.wording import sentence
 from tasks.zero_shot.inference.multi_resolution import MultiResolutionSettings
-from tasks.zero_shot.prompts import ClassPrompts, sentence
+from tasks.zero_shot.prompts import ClassPrompts
 from tasks.zero_shot.scoring import aggregated, texts_of
 
 if TYPE_CHECKING:

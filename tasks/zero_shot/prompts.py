@@ -15,6 +15,7 @@ from itertools import product
 import numpy as np
 
 from bench.core.errors import SettingError
+from tasks.labelling.wording import TEMPLATES, sentence
 
 SETS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "Atelectasis": (
@@ -95,24 +96,6 @@ SETS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
         ),
     ),
 }
-WORDS: Mapping[str, str] = {
-    "No Finding": "no acute cardiopulmonary abnormality",
-    "Enlarged Cardiomediastinum": "widened mediastinum",
-    "Cardiomegaly": "enlarged heart",
-    "Edema": "pulmonary edema",
-    "Support Devices": "support devices",
-    "Fracture": "rib fracture",
-    "COVID-19": "COVID-19 pneumonia",
-}
-"""How a label is said in a sentence where its name alone is not what a report says."""
-TEMPLATES = (
-    "There is {}.",
-    "Findings consistent with {}.",
-    "The radiograph shows {}.",
-    "{} is seen.",
-    "Findings suggest {}.",
-    "{} is present.",
-)
 NEGATIVE_TEMPLATES = (
     "There is no {}.",
     "No evidence of {}.",
@@ -141,17 +124,6 @@ def prompt_set(label: str) -> tuple[str, ...]:
         )
     combinations = product(*SETS[label])
     return tuple(" ".join(filter(None, words)) for words in combinations)
-
-
-def phrase(label: str) -> str:
-    """Return how a label is said inside a sentence."""
-    return WORDS.get(label, label.replace("_", " ").replace("/", " or ").lower())
-
-
-def sentence(template: str, label: str) -> str:
-    """Return a template filled with a label, its first letter a capital."""
-    text = template.format(phrase(label))
-    return text[0].upper() + text[1:]
 
 
 def build(kind: str, label: str, count: int | None, rng: np.random.Generator) -> ClassPrompts:

@@ -225,17 +225,6 @@ def text_batch(batch: Batch) -> TextBatch:
 
 
 @runtime_checkable
-class GivesGrounding(Protocol):
-    """A backbone that can say where in an image it reads a text: optional, asked for by
-    `isinstance`."""
-
-    def grounding(self, images: torch.Tensor, texts: Sequence[str]) -> torch.Tensor | None:
-        """Return maps [B, T, h, w] of normalised images [B, 3, H, W]; None where the method has no
-        local part."""
-        ...
-
-
-@runtime_checkable
 class GivesQueries(Protocol):
     """A backbone whose maps are made of those of its observations: optional, asked for by
     `isinstance`."""

@@ -10,9 +10,16 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from backbones.shared.pretraining.vision_language import GivesGrounding, GivesQueries
+from backbones.shared.pretraining.vision_language import GivesQueries
 from backbones.studies.look.lesions import Lesions
-from bench.contracts import Backbone, GivesObservations, ImageTextEncoder, Progress, Subset
+from bench.contracts import (
+    Backbone,
+    GivesGrounding,
+    GivesObservations,
+    ImageTextEncoder,
+    Progress,
+    Subset,
+)
 from bench.encoding.features import BATCH, centre_crop, resize, to_grey, to_input
 
 QUERIES_SHOWN = 4

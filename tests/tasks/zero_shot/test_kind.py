@@ -13,9 +13,10 @@ from sklearn import metrics as sk
 from bench.contracts import Predictions, Subset
 from bench.core.errors import NotApplicableError, SettingError, UnknownNameError
 from bench.metrics.bootstrap import point
+from tasks.labelling.wording import sentence
 from tasks.zero_shot import ZeroShotKind
 from tasks.zero_shot.fit import class_scores
-from tasks.zero_shot.prompts import ClassPrompts, build, prompt_set, sentence
+from tasks.zero_shot.prompts import ClassPrompts, build, prompt_set
 from tests.tasks.fakes import Encoder, base_names, context, subset, task
 
 KIND = ZeroShotKind()

@@ -12,12 +12,12 @@ from backbones.gloria.model import GLoRIA
 from backbones.mgca.model import MGCA
 from backbones.place.model import PLACE, LoadedPLACE
 from backbones.shared.pretraining.vision_language import (
-    GivesGrounding,
     GivesQueries,
     LoadedMethod,
     embed,
     project,
 )
+from bench.contracts import GivesGrounding
 from tests.support.methods import build
 
 TEXTS = ["There is a small pleural effusion.", "Nodule seen. No pneumothorax is seen."]
