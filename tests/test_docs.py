@@ -32,6 +32,7 @@ PAGE_OF_KIND = {
     "segmentation": "segmentation.md",
     "detection": "detection.md",
     "report_generation": "reports.md",
+    "grounding": "grounding.md",
 }
 HOW_TO = {
     "dataset": 40,

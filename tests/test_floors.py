@@ -32,6 +32,7 @@ TASK_FLOORS = (
         "segmentation",
         "detection",
         "report_generation",
+        "grounding",
     ),
 )
 """Folders of `tasks` from the ground up: the demo renders and knows no dataset's layout, and the

@@ -196,6 +196,13 @@ def _rest(
     return looks
 
 
+def parts_told(rendering: Rendering, name: str, sentence: str) -> list[np.ndarray]:
+    """Return the parts of a finding that a sentence tells of: those on its side, where it names
+    one; masks in the pixels of the image."""
+    parts = rendering.parts[name]
+    return _on_side(parts, sentence) or list(parts)
+
+
 def _on_side(parts: Sequence[np.ndarray], sentence: str) -> list[np.ndarray]:
     """Return the parts on the side that a sentence names; the patient's right is left in the
     image."""

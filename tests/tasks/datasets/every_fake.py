@@ -13,9 +13,11 @@ from tasks.datasets._exclusive import EIGHT
 from tasks.datasets.covidx import Covidx, Covidx4
 from tasks.datasets.vindr import FINDINGS, NO_FINDING
 from tests.bench.data.dicoms import write_dicom
+from tests.support.chestxdet10 import write_chestxdet10
 from tests.support.gaze import write_egd, write_reflacx
 from tests.support.marker import write_marker
 from tests.support.mimic5x200 import write_mimic5x200
+from tests.support.ms_cxr import write_ms_cxr
 from tests.support.nih import write_nih
 from tests.support.object_cxr import write_object_cxr
 from tests.support.rsna import write_rsna
@@ -115,6 +117,7 @@ def write_vindr_kaggle(root: Path) -> None:
 
 
 FAKES: dict[str, Callable[[Path], object]] = {
+    "chestxdet10": write_chestxdet10,
     "chexpert": write_chexpert,
     "chexpert5x200": write_chexpert,
     "chexpert8x200": lambda root: write_chexpert(root, train=40, classes=EIGHT),
@@ -129,6 +132,7 @@ FAKES: dict[str, Callable[[Path], object]] = {
     "mimic5x200": write_mimic5x200,
     "mimic_cxr": write_mimic,
     "mimic_cxr_r2gen": lambda root: write_annotation(root, mimic=True),
+    "ms_cxr": write_ms_cxr,
     "nih": write_nih,
     "object_cxr": write_object_cxr,
     "reflacx": write_reflacx,

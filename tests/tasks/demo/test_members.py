@@ -24,6 +24,7 @@ from tasks.datasets._exclusive import PER_CLASS
 from tasks.datasets._rendered import Rendered
 from tasks.datasets.covidx import Covidx, Covidx4
 from tasks.datasets.demos import (
+    chestxdet10,
     chexpert,
     chexpert5x200,
     covidx,
@@ -41,6 +42,7 @@ from tasks.datasets.demos import (
 )
 from tasks.datasets.demos.lists import Member, list_splits
 from tasks.datasets.egd_cxr import EgdCxr
+from tasks.datasets.ms_cxr import MsCxr
 from tasks.datasets.reflacx import Reflacx
 from tasks.demo import RENDERER_VERSION
 from tasks.demo.beam.render import render
@@ -51,6 +53,7 @@ from tasks.demo.writers import manifest
 
 RENDERED = {name: data for name, data in DATASETS.items() if isinstance(data, Rendered)}
 WRITERS = (
+    chestxdet10,
     chexpert,
     chexpert5x200,
     covidx,
@@ -130,6 +133,10 @@ SPLITS: dict[str, Callable[[int, int], Splits]] = {
     "covidx4": _covidx(Covidx4()),
     "egd_cxr": _gaze(EgdCxr()),
     "reflacx": _gaze(Reflacx()),
+    "ms_cxr": _gaze(MsCxr()),
+    "chestxdet10": lambda seed, n: _of_each(
+        lambda first: chestxdet10.split_of(first, n), _firsts(n, 20)
+    ),
     "nih": lambda seed, n: _of_each(
         lambda first: nih.split_of(seed, first, n), _firsts(n, nih.EVERY)
     ),
@@ -254,7 +261,8 @@ def test_a_demo_states_the_version_that_its_folder_is_named_by(
     assert not list(studies_of(name, 0, range(0)))
     card = json.loads((tmp_path / f"{name}-0" / manifest.MANIFEST).read_text())
     assert card["renderer_version"] == RENDERED[name].demo_version()
-    first = ("egd_cxr", "marker", "mimic_cxr", "reflacx")  # their files have not changed yet
+    # their files have not changed yet
+    first = ("chestxdet10", "egd_cxr", "marker", "mimic_cxr", "ms_cxr", "reflacx")
     assert card["renderer_version"] == RENDERER_VERSION + (name not in first)
 
 

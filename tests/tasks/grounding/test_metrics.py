@@ -94,7 +94,7 @@ def test_shuffled_auc_is_that_of_all_pairs_of_places(scene: tuple[np.ndarray, ..
     image_of = np.array([0, 0, 1, 2, 2, 2, 3, 3, 4])
     expected = np.zeros(5)
     for image in range(5):
-        values = []
+        of_pairs_of_image = []
         for pair in np.flatnonzero(image_of == image):
             of_others = []
             for other in set(range(5)) - {image}:
@@ -105,8 +105,8 @@ def test_shuffled_auc_is_that_of_all_pairs_of_places(scene: tuple[np.ndarray, ..
                     truth = np.r_[np.ones(len(hits)), np.zeros(len(misses))]
                     of_pairs.append(roc_auc_score(truth, np.r_[hits, misses]))
                 of_others.append(np.mean(of_pairs))
-            values.append(np.mean(of_others))
-        expected[image] = np.mean(values)
+            of_pairs_of_image.append(np.mean(of_others))
+        expected[image] = np.mean(of_pairs_of_image)
     values, effects = metrics.shuffled_auc(maps, fixated, image_of)
     assert values == pytest.approx(expected)
     assert effects.mean() == pytest.approx(values.mean())
@@ -149,7 +149,7 @@ def test_a_region_of_the_whole_image_has_no_contrast_and_no_area() -> None:
 def table() -> pd.DataFrame:
     """Values of five images of two labels."""
     rng = np.random.default_rng(1)
-    columns = {}
+    columns: dict[str, np.ndarray] = {}
     for name in (*METRICS, f"{metrics.CANDIDATE}{metrics.SHUFFLED}"):
         one, two = rng.random((2, 5))
         columns |= {f"{name}:A": np.where([1, 1, 1, 0, 0], one, np.nan)}
