@@ -179,6 +179,15 @@ class DualBackbone(ExternalBackbone):
         """Return L2-normalised text embeddings [T, d]."""
         return nn.functional.normalize(self.dual.text_embedding(list(texts)), dim=1)
 
+    def embed_patches(self, images: torch.Tensor) -> torch.Tensor | None:
+        """Return L2-normalised patch embeddings [B, h, w, d] in the space of texts; None where the
+        model brings nothing but its pooled feature there."""
+        features = self.features(images)
+        patches = self.dual.patch_embedding(features.patches)
+        if patches is None:
+            return None
+        return nn.functional.normalize(patches, dim=2).unflatten(1, features.grid)
+
     def similarity(self, images: torch.Tensor, texts: Sequence[str]) -> torch.Tensor:
         """Return the cosine of image and text embeddings [B, T]."""
         return self.embed_images(images) @ self.embed_texts(texts).T
@@ -194,3 +203,8 @@ class DualEncoder(nn.Module, ABC):
     @abstractmethod
     def text_embedding(self, texts: list[str]) -> torch.Tensor:
         """Return text embeddings [T, d]."""
+
+    def patch_embedding(self, patches: torch.Tensor) -> torch.Tensor | None:
+        """Return patch tokens [B, N, D] in the space of texts [B, N, d], brought there as the
+        pooled feature is; None, as here, where they cannot be."""
+        return None

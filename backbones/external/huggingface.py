@@ -153,6 +153,15 @@ class HubDual(DualEncoder):
             )
         )
 
+    def patch_embedding(self, patches: torch.Tensor) -> torch.Tensor | None:
+        """Return normalised patch tokens [B, N, D] through CLIP's projection of its class token [B,
+        N, d]; None for models that pool by attention."""
+        projection = getattr(self.model, "visual_projection", None)
+        pooled = getattr(self.model.vision_model, "post_layernorm", None)
+        if not isinstance(projection, nn.Linear) or pooled is None:
+            return None
+        return projection(patches)
+
 
 def _tensor(output: Any) -> torch.Tensor:
     """Return the embedding: transformers 5 wraps it in an output object."""

@@ -98,6 +98,16 @@ class OpenClipDual(DualEncoder):
         ids = self.tokenizer([cut_words(text) for text in texts])
         return self.model.encode_text(ids.to(next(self.model.parameters()).device))
 
+    def patch_embedding(self, patches: torch.Tensor) -> torch.Tensor | None:
+        """Return normalised patch tokens [B, N, D] through the projection of a ViT's class token
+        [B, N, d]; None for other towers, and for those that pool by attention."""
+        visual = self.model.visual
+        projection = getattr(visual, "proj", None)
+        by_attention = getattr(visual, "attn_pool", None) is not None
+        if not isinstance(projection, torch.Tensor) or by_attention:
+            return None
+        return patches @ projection
+
 
 def build(rest: str, request: BackboneRequest) -> Backbone:
     """Return an open_clip model.

@@ -76,6 +76,11 @@ class PublishedPair(PublishedBackbone):
         """Return the method's own image-text score [B, T]."""
         return self.text.similarity(self.features(images), texts)
 
+    def grounding(self, images: torch.Tensor, texts: Sequence[str]) -> torch.Tensor | None:
+        """Return where each text is read in each image [B, T, h, w]; None where the method has no
+        local part."""
+        return self.text.grounding(self.features(images), texts)
+
 
 def build(published: PublishedWeights, request: BackboneRequest) -> Backbone:
     """Return a published checkpoint loaded into its network.

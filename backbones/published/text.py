@@ -19,6 +19,7 @@ from backbones.shared.alignment.kernels import attention_pooled_similarity
 from backbones.shared.encoders.text import HOW_TO_BRING, sum_words
 from backbones.shared.encoders.tokens import published_sentences
 from backbones.shared.encoders.vocabulary import END, PAD, START, number_words, read_pieces
+from backbones.shared.pretraining.vision_language import word_cosines
 from backbones.shared.weights.coverage import expected_state, fill, take_prefix
 from backbones.shared.weights.reading import State
 from bench.contracts import Features
@@ -99,6 +100,11 @@ class TextSide(nn.Module, ABC):
         """Return the image-text score [B, T]: the cosine."""
         return self.embed_images(features) @ self.embed_texts(texts).T
 
+    def grounding(self, features: Features, texts: Sequence[str]) -> torch.Tensor | None:
+        """Return where each text is read in each image [B, T, h, w]; None, as here, where the
+        method has no local part."""
+        return None
+
 
 class GloriaText(TextSide):
     """GLoRIA: word pieces summed to words over the last four layers, the sentence is the mean over
@@ -153,6 +159,12 @@ class GloriaText(TextSide):
         local = attention_pooled_similarity(words, regions, text_mask=mask, aggregate="max").T
         return (torch.where(mask.any(1), local, cosine) + cosine) / 2
 
+    def grounding(self, features: Features, texts: Sequence[str]) -> torch.Tensor | None:
+        """Return the mean cosine of every region with the words of each text, [B, T, h, w]."""
+        words, mask, _ = self.words(texts)
+        regions = self.local_embedder(features.patches)
+        return word_cosines(words, mask, regions).unflatten(2, features.grid)
+
 
 class MgcaText(TextSide):
     """MGCA: the state of [CLS] of 6 layers in which every token has position 0 and there are no
@@ -193,6 +205,8 @@ class MedClipText(TextSide):
             else "vision_model.projection_head"
         )
         self.image_projection = _linear(state, name)
+        self.projects_mean = name == "vision_model.model.fc"
+        """Whether what is projected is the mean of the last map, as in the ResNet."""
 
     def clean(self, text: str) -> str:
         """Return the text as it is: MedCLIP does not clean it."""
@@ -206,6 +220,15 @@ class MedClipText(TextSide):
         """Return L2-normalised text embeddings [T, 512]; each text alone, so that its neighbours'
         length does not change it."""
         return torch.cat([self._embed(text) for text in texts])
+
+    def grounding(self, features: Features, texts: Sequence[str]) -> torch.Tensor | None:
+        """Return the cosine of every place of the ResNet's last map, projected as its mean is, with
+        each text [B, T, h, w]; None for the other network."""
+        if not self.projects_mean:
+            return None
+        places = self.image_projection(features.pyramid[-1].permute(0, 2, 3, 1))
+        places = nn.functional.normalize(places, dim=3)
+        return torch.einsum("bhwd,td->bthw", places, self.embed_texts(texts))
 
     def _embed(self, text: str) -> torch.Tensor:
         ids, mask = self.tokens([text])

@@ -56,7 +56,7 @@ class MsCxr(Rendered):
     folders = ("mimic_cxr", *MimicCxr.folders)
     label_names = MimicCxr.label_names
     has_regions = True
-    demo = Demo(stream=34, as_original=520, more_test=800, test_share=0.05)
+    demo = Demo(stream=34, as_original=520, more_test=640, test_share=0.05)
     demo_studies = demo.studies
 
     def index(self, root: Path) -> pd.DataFrame:

@@ -37,6 +37,8 @@ THRESHOLDS = np.arange(20) / 20
 """Candidates for where a map between 0 and 1 is cut; at 0 everything is marked."""
 CANDIDATE = "candidate:"
 SHUFFLED = "shuffled_auc"
+_DIGITS = 12
+"""A difference beyond them is one of the order of summation: two constant maps tie."""
 
 
 # ---------------------------------------------------------------------------- values of single maps
@@ -152,7 +154,8 @@ def shuffled_auc(
     for pair, image in enumerate(image_of):
         against[image] += places @ _above(maps[pair], share[pair]) / pairs_of_image[image]
     np.fill_diagonal(against, 0.0)
-    return against.sum(axis=1) / (images - 1), against.sum(axis=0) / (images - 1)
+    values, effects = (against.sum(axis=axis) / (images - 1) for axis in (1, 0))
+    return values.round(_DIGITS), effects.round(_DIGITS)
 
 
 def _above(heat: np.ndarray, share: np.ndarray) -> np.ndarray:

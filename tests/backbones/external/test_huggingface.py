@@ -214,6 +214,23 @@ def test_clip_has_a_text_side(folder: Callable[..., Any]) -> None:
     assert set(backbone.module.state_dict()) == {f"model.{key}" for key in model.state_dict()}
 
 
+def test_patches_of_clip_lie_in_the_space_of_texts_as_its_class_token_does(
+    folder: Callable[..., Any],
+) -> None:
+    path, model = folder("clip")
+    backbone = build_pair(path)
+    with torch.no_grad():
+        states = model.vision_model(pixel_values=images()).last_hidden_state
+        embedded = model.visual_projection(model.vision_model.post_layernorm(states))
+        embedded = torch.nn.functional.normalize(embedded, dim=2)
+        patches = backbone.embed_patches(images())
+        assert torch.allclose(backbone.embed_images(images()), embedded[:, 0], atol=1e-5)
+    assert patches is not None and patches.shape[1] ** 2 == embedded.shape[1] - 1
+    assert torch.allclose(patches.flatten(1, 2), embedded[:, 1:], atol=1e-5)
+    del backbone.dual.model.visual_projection  # type: ignore[union-attr]
+    assert backbone.embed_patches(images()) is None
+
+
 def test_long_texts_are_cut_at_the_length_of_the_model(folder: Callable[..., Any]) -> None:
     backbone = build_pair(folder("clip")[0])
     with torch.inference_mode():

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from huggingface_hub import constants
+from torch import nn
 
-from backbones.external.openclip import text_tower
+from backbones.external.openclip import OpenClipDual, text_tower
 from bench.core.errors import CheckpointError, MissingDependencyError
 
 TOWER = "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract"
@@ -71,3 +73,19 @@ def test_a_folder_of_another_kind_is_refused_by_name(folder: Path) -> None:
     (folder / "open_clip_config.json").unlink()
     with pytest.raises(MissingDependencyError, match=r"has no open_clip_config\.json"):
         text_tower(folder)
+
+
+def test_patches_of_a_vit_are_projected_as_its_class_token_is() -> None:
+    tower = nn.Module()
+    tower.proj = nn.Parameter(torch.randn(6, 4))
+    model = nn.Module()
+    model.visual = tower
+    dual = OpenClipDual(model, dict)
+    patches = torch.randn(2, 9, 6)
+    given = dual.patch_embedding(patches)
+    assert given is not None and torch.allclose(given[1, 3], patches[1, 3] @ tower.proj)
+    tower.attn_pool = nn.Linear(1, 1)
+    assert dual.patch_embedding(patches) is None
+    del tower.attn_pool
+    del tower.proj
+    assert dual.patch_embedding(patches) is None

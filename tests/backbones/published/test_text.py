@@ -129,6 +129,10 @@ def test_gloria_scores_equal_a_plain_reference(folder: Path, tmp_path: Path) -> 
             local = torch.log(torch.exp(5 * cosine).max())
             expected[i, t] = (local + torch.cosine_similarity(pooled[i], sentence, dim=0)) / 2
     assert torch.allclose(backbone.similarity(images(), TEXTS), expected, atol=1e-4)
+    maps = backbone.grounding(images(), TEXTS)
+    states = torch.stack([layers[0, group].sum(0) for group in [[1], [2], [3, 4]]])
+    cosines = torch.cosine_similarity(regions[2][:, None], states[None], dim=2).mean(1)
+    assert maps is not None and torch.allclose(maps[2, 0].flatten(), cosines, atol=1e-5)
     assert has_text_side(backbone) and isinstance(backbone, ImageTextEncoder)
     assert torch.allclose(backbone.embed_images(images()).norm(dim=1), torch.ones(3), atol=1e-5)
     assert torch.allclose(
@@ -219,6 +223,11 @@ def test_medclip_text_is_the_mean_of_three_layers(folder: Path, tmp_path: Path) 
         backbone.features(images()).pooled @ state["vision_model.model.fc.weight"].T, dim=1
     )
     assert torch.allclose(backbone.embed_images(images()), image, atol=1e-5)
+    last = backbone.features(images()).pyramid[-1]
+    places = torch.einsum("bchw,dc->bhwd", last, state["vision_model.model.fc.weight"])
+    maps = backbone.grounding(images(), TEXTS[1:])
+    cosines = torch.cosine_similarity(places, expected[0].expand_as(places), dim=3)
+    assert maps is not None and torch.allclose(maps[:, 0], cosines, atol=1e-5)
 
 
 def test_without_a_tokenizer_there_is_no_text_side(tmp_path: Path) -> None:
