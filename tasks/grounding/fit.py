@@ -11,6 +11,7 @@ import numpy as np
 from bench.contracts import REGION_SIDE, Backbone, CellContext, Predictions, Subset
 from bench.core.errors import DataError
 from bench.encoding.similarity import need_text_side
+from bench.metrics import maps as scores
 from tasks.grounding import metrics
 from tasks.grounding.maps import encoder_maps
 from tasks.grounding.pairs import CELLS, Pairs, each_asked, pairs_of, require_pairs
@@ -92,12 +93,12 @@ def _with_thresholds(maps_of: MapsOf, val: Subset, context: CellContext) -> Grou
     pairs = pairs_of(val, context.settings) if len(val) else None
     if pairs is None or not len(pairs):
         return Grounder(maps_of, {ANY: UNCHOSEN})
-    heat = metrics.scaled(maps_of(val, pairs, context), pairs.valid)
+    heat = scores.scaled(maps_of(val, pairs, context), pairs.valid)
     thresholds = {}
     members: dict[str, np.ndarray] = {ANY: np.arange(len(pairs))}
     members |= {label: pairs.of_label(label) for label in sorted(set(pairs.labels))}
     for label, rows in members.items():
-        thresholds[label] = metrics.choose_threshold(
+        thresholds[label] = scores.choose_threshold(
             heat[rows], pairs.inside[rows], pairs.valid[rows]
         )
     return Grounder(maps_of, thresholds)
@@ -140,7 +141,7 @@ def _values(
             column = np.full(len(images), np.nan)
             column[places] = _mean_per_image(values[rows], image_of)
             columns[f"{name}:{label}"] = column
-        shuffled = metrics.shuffled_auc(maps[rows], pairs.fixated[rows], image_of)
+        shuffled = scores.shuffled_auc(maps[rows], pairs.fixated[rows], image_of)
         for prefix, values in zip(("", metrics.CANDIDATE), shuffled, strict=True):
             column = np.full(len(images), np.nan)
             column[places] = values
@@ -152,15 +153,15 @@ def pair_values(grounder: Grounder, pairs: Pairs, maps: np.ndarray) -> dict[str,
     """Return the values of every pair [P] by metric, all but `shuffled_auc`."""
     fallback = grounder.thresholds.get(ANY, UNCHOSEN)
     cut = np.array([grounder.thresholds.get(label, fallback) for label in pairs.labels])
-    heat = metrics.scaled(maps, pairs.valid)
-    dice, iou = metrics.overlap(heat, pairs.inside, pairs.valid, cut)
-    signed = metrics.contrast(maps, pairs.inside, pairs.valid)
+    heat = scores.scaled(maps, pairs.valid)
+    dice, iou = scores.overlap(heat, pairs.inside, pairs.valid, cut)
+    signed = scores.contrast(maps, pairs.inside, pairs.valid)
     return {
-        "pointing": metrics.pointing(maps, pairs.inside, pairs.valid),
+        "pointing": scores.pointing(maps, pairs.inside, pairs.valid),
         "dice": dice,
         "iou": iou,
-        "nss": metrics.nss(maps, pairs.fixated, pairs.valid),
-        "auc_judd": metrics.auc_judd(maps, pairs.fixated, pairs.valid),
+        "nss": scores.nss(maps, pairs.fixated, pairs.valid),
+        "auc_judd": scores.auc_judd(maps, pairs.fixated, pairs.valid),
         "cnr": np.abs(signed),
         "cnr_signed": signed,
     }

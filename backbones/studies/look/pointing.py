@@ -12,6 +12,7 @@ import numpy as np
 from backbones.studies.look.lesions import Lesions
 from bench.metrics.bootstrap import Estimate, Statistic, cluster_weights, mean_estimate
 from bench.metrics.intervals import combined_freedom, standard_error
+from bench.metrics.maps import hits, peaks
 from bench.metrics.paired import compare
 from bench.metrics.weights import mean_of_defined, weighted_mean
 from bench.report.markdown import escape
@@ -23,23 +24,6 @@ NO_MAP = "no local map"
 Game = Mapping[str, Mapping[str, Estimate]]
 """Finding (last, where there are several: `MEAN`) -> method (first: `CHANCE` and `PRIOR`) ->
 accuracy."""
-
-
-def peaks(maps: np.ndarray, size: int) -> np.ndarray:
-    """Return the pixel (row, column) at the middle of the largest cell of each map [P, h, w], on
-    images of `size` px: int [P, 2].
-
-    The first of equal cells counts, in reading order.
-    """
-    height, width = maps.shape[1:]
-    largest = maps.reshape(len(maps), -1).argmax(1)
-    cells = np.stack(np.unravel_index(largest, (height, width)), 1)
-    return ((cells + 0.5) * size / (height, width)).astype(np.int64)
-
-
-def hits(masks: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Return whether each point [P, 2] lies in its mask [P, S, S]: float 0/1 [P]."""
-    return masks[np.arange(len(masks)), points[:, 0], points[:, 1]].astype(float)
 
 
 def play(lesions: Lesions, maps: Mapping[str, np.ndarray | None]) -> Game:
