@@ -10,8 +10,6 @@ from bench.metrics.weights import ratio
 
 THRESHOLDS = np.arange(20) / 20
 """Candidates for where a map between 0 and 1 is cut; at 0 everything is marked."""
-_DIGITS = 12
-"""A difference beyond them is one of the order of summation: two constant maps tie."""
 
 
 def peaks(maps: np.ndarray, size: int) -> np.ndarray:
@@ -143,8 +141,7 @@ def shuffled_auc(
     for pair, image in enumerate(image_of):
         against[image] += places @ _above(maps[pair], share[pair]) / pairs_of_image[image]
     np.fill_diagonal(against, 0.0)
-    values, effects = (against.sum(axis=axis) / (images - 1) for axis in (1, 0))
-    return values.round(_DIGITS), effects.round(_DIGITS)
+    return against.sum(axis=1) / (images - 1), against.sum(axis=0) / (images - 1)
 
 
 def _above(heat: np.ndarray, share: np.ndarray) -> np.ndarray:

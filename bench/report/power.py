@@ -69,9 +69,9 @@ def column_power(table: Table, column: Column, difference: float) -> ColumnPower
     """Return the power of a column; None where it has no two encoders to compare.
 
     Pairs of encoders that were trained are what a table is asked about; those of its floor are
-    taken where there are no others.
+    taken where there are no others. Two rows that no resample tells apart say nothing of it.
     """
-    measured = [pair for pair in column.pairs if not math.isnan(pair.spread.total)]
+    measured = [pair for pair in column.pairs if pair.spread.total > 0]
     measured = [pair for pair in measured if pair.spread.patient_freedom >= 1]
     floor = set(table.floor)
     trained = [pair for pair in measured if not floor & {pair.one, pair.other}]

@@ -281,3 +281,27 @@ task(
         fractions=(1.0,),
     )
 )
+task(
+    TaskSpec(
+        name="reflacx_gaze",
+        kind="grounding",
+        dataset="reflacx",
+        title="Where radiologists looked while one dictated a sentence (REFLACX)",
+        main_metric="shuffled_auc",
+        groups=("grounding",),
+        fractions=(1.0,),
+        options={"target": "sentence", "source": "gaze"},
+    )
+)
+task(
+    TaskSpec(
+        name="reflacx_ground",
+        kind="grounding",
+        dataset="reflacx",
+        title="Where each finding is, by its name, ellipses (REFLACX)",
+        main_metric="shuffled_auc",
+        groups=("grounding",),
+        fractions=(1.0,),
+        options={"source": "mask"},
+    )
+)

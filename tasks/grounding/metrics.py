@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 CANDIDATE = "candidate:"
 SHUFFLED = "shuffled_auc"
+_DIGITS = 9
+"""Beyond them is the order of summation: all maps that are the same for every image tie."""
 
 
 def score(predictions: Predictions, task: TaskSpec) -> Mapping[str, Statistic]:
@@ -87,7 +89,7 @@ def _mean_of_both(values: np.ndarray, effects: np.ndarray, weights: np.ndarray) 
     centred = effects[defined] - effects[defined].mean()
     rows = np.stack([values[defined] + centred, np.ones(int(defined.sum()))], axis=1)
     sums = weighted_sums(rows, weights[:, defined])
-    return ratio(sums[:, 0], sums[:, 1])
+    return ratio(sums[:, 0], sums[:, 1]).round(_DIGITS)
 
 
 def basis(predictions: Predictions, metric: str) -> Basis:

@@ -35,7 +35,7 @@ class GroundingSettings(CheckedSettings):
     """Which regions answer: boxes, masks or gaze. The task sets it."""
     labels: tuple[str, ...] = ()
     """The labels whose regions count. The task sets them: its own choice, else all that the dataset
-    has boxes or masks of; for sentences and phrases nothing: all."""
+    names boxes or masks of; nothing: every label that regions have."""
     prompts: Literal["single", "ensemble"] = "single"
     """What a label is asked by: single, one sentence; ensemble, six, whose maps are averaged."""
     image_size: Side = 256

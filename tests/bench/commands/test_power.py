@@ -72,3 +72,15 @@ def test_one_row_has_nothing_to_compare(
 def test_a_task_without_results_says_how_to_get_them(store: ResultStore, tmp_path: Path) -> None:
     with pytest.raises(PlaceBenchError, match="has no results"):
         power_command("fake_task", 0.03, "", tmp_path / "elsewhere")
+
+
+def test_two_rows_that_no_resample_tells_apart_say_nothing_of_power(
+    store: ResultStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add(store, "a", 0.5)
+    add(store, "b", 0.5)
+    power_command("fake_task", 0.03, "", store.root)
+    assert "There are no two encoders to compare." in capsys.readouterr().out
+    noisy(store, "c", 3)
+    power_command("fake_task", 0.03, "", store.root)
+    assert capsys.readouterr().out.count("(net) and ") == 2

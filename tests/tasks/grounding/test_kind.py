@@ -128,6 +128,10 @@ def test_rows_without_an_encoder_have_no_shuffled_auc_above_one_half(tmp_path: P
         fitted = KIND.baseline(name)(data(seed=1), data(seed=2), cell(tmp_path))
         values[name] = run(fitted, tmp_path)
         assert values[name]["shuffled_auc"] == pytest.approx(0.5, abs=1e-9)
+        predictions = KIND.predict(fitted, data(seed=3), cell(tmp_path))
+        function = KIND.statistics(predictions, cell(tmp_path).task)["shuffled_auc"]
+        weights = np.random.default_rng(0).poisson(1, (50, len(predictions.table)))
+        assert set(function(weights.astype(float)).tolist()) == {0.5}
     share = SPOT**2 / SIDE**2
     assert values["chance"]["pointing"] == pytest.approx(share)
     assert values["chance"]["iou"] == pytest.approx(share)
@@ -314,3 +318,17 @@ def test_fixations_are_those_that_the_dataset_gives(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="dataset 'vindr' has no fixations"):
         Fixations().prepare(Source(DATASETS.get("vindr"), index, tmp_path, 64))
     assert Fixations().offered(dataset) and not Fixations().offered(DATASETS.get("vindr"))
+
+
+def test_fixations_of_several_readers_are_those_of_all(tmp_path: Path) -> None:
+    from tests.support.gaze import write_reflacx
+
+    write_reflacx(tmp_path)
+    dataset = DATASETS.get("reflacx")
+    index = dataset.index(tmp_path)
+    places = Fixations().prepare(Source(dataset, index, tmp_path, 64)).of(index)
+    readings = index["readings"].iloc[0]
+    assert len(readings) == 2
+    assert len(places[0][-1]) == sum(len(fixations) for fixations, _, _ in readings)
+    settings = KIND.settings(TASKS.get("reflacx_ground"), "default", "demo", {})
+    assert (settings.target, settings.source, settings.labels) == ("label", "mask", ())
