@@ -230,7 +230,7 @@ task(
         name="egd_gaze",
         kind="grounding",
         dataset="egd_cxr",
-        title="Where a radiologist looked while dictating a sentence (EGD-CXR)",
+        title="Where a radiologist looked, by the sentence (EGD-CXR)",
         main_metric="shuffled_auc",
         groups=("grounding",),
         fractions=(1.0,),

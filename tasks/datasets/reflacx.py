@@ -286,7 +286,7 @@ task(
         name="reflacx_gaze",
         kind="grounding",
         dataset="reflacx",
-        title="Where radiologists looked while one dictated a sentence (REFLACX)",
+        title="Where radiologists looked, by the sentence (REFLACX)",
         main_metric="shuffled_auc",
         groups=("grounding",),
         fractions=(1.0,),
