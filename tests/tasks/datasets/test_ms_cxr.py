@@ -32,7 +32,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def edit(root: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+def edit(root: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
     path = root / "ms_cxr" / FILES[0]
     content = json.loads(path.read_text())
     change(content)
@@ -65,7 +65,7 @@ def test_regions_are_the_boxes_of_the_phrase(root: Path) -> None:
 
 
 def test_without_a_split_patients_are_drawn(root: Path) -> None:
-    edit(root, lambda content: [entry.pop("split") for entry in content["annotations"]] and None)
+    edit(root, lambda content: [entry.pop("split") for entry in content["annotations"]])
     assert set(DATA.index(root)["split"]) == {""}
 
 
@@ -129,7 +129,7 @@ FAULTS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_what_is_wrong_is_named(root: Path, fault: str) -> None:
     change, message = FAULTS[fault]
-    path = edit(root, lambda content: change(content) and None)
+    path = edit(root, change)
     with pytest.raises(DataError, match=message) as caught:
         DATA.index(root)
     assert path.name in str(caught.value)
