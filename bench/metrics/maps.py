@@ -8,6 +8,8 @@ from scipy.stats import rankdata
 
 from bench.metrics.weights import ratio
 
+_BLOCK = 64
+"""Maps compared with all images at once."""
 THRESHOLDS = np.arange(20) / 20
 """Candidates for where a map between 0 and 1 is cut; at 0 everything is marked."""
 
@@ -138,8 +140,11 @@ def shuffled_auc(
     np.add.at(places, image_of, share)
     places /= pairs_of_image[:, None]
     against = np.zeros((images, images))
-    for pair, image in enumerate(image_of):
-        against[image] += places @ _above(maps[pair], share[pair]) / pairs_of_image[image]
+    for start in range(0, len(maps), _BLOCK):
+        block = range(start, min(start + _BLOCK, len(maps)))
+        above = np.stack([_above(maps[pair], share[pair]) for pair in block])
+        image = image_of[start : block.stop]
+        np.add.at(against, image, above @ places.T / pairs_of_image[image, None])
     np.fill_diagonal(against, 0.0)
     return against.sum(axis=1) / (images - 1), against.sum(axis=0) / (images - 1)
 
