@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -23,7 +23,9 @@ from bench.encoding.features import content_box, to_grey, to_input
 from tasks.grounding.pairs import CELLS, Pairs
 
 IMAGES = 16
-"""Images read together: each batch is asked all texts of its images."""
+TEXTS = 32
+"""Most images, and most texts of several images, that are read together: each image of a batch is
+asked all of its texts."""
 
 
 @torch.inference_mode()
@@ -39,10 +41,8 @@ def encoder_maps(
     images = np.unique(pairs.rows)
     title = f"maps of {backbone.name}"
     with context.progress.track(title, total=len(images)) as advance:
-        for start in range(0, len(images), IMAGES):
-            rows = images[start : start + IMAGES]
+        for rows, texts in _batches(images, pairs):
             members = np.flatnonzero(np.isin(pairs.rows, rows))
-            texts = sorted({text for pair in members for text in pairs.texts[pair]})
             squares = subset.images(rows)
             pixels = to_input(squares, backbone.input, context.device)
             given = _maps(backbone, pixels, texts).float().cpu()
@@ -59,6 +59,24 @@ def encoder_maps(
             "Check its weights.",
         )
     return maps
+
+
+def _batches(images: np.ndarray, pairs: Pairs) -> Iterator[tuple[np.ndarray, list[str]]]:
+    """Yield the images in batches, each with all texts that one of them is asked."""
+    texts_of: dict[int, set[str]] = {image: set() for image in images.tolist()}
+    for row, wordings in zip(pairs.rows.tolist(), pairs.texts, strict=True):
+        texts_of[row].update(wordings)
+    batch: list[int] = []
+    asked: set[str] = set()
+    for image, texts in texts_of.items():
+        if batch and (len(batch) == IMAGES or len(asked | texts) > TEXTS):
+            yield np.array(batch), sorted(asked)
+            batch = []
+            asked = set()
+        batch.append(image)
+        asked |= texts
+    if batch:
+        yield np.array(batch), sorted(asked)
 
 
 def _maps(backbone: ImageTextEncoder, pixels: torch.Tensor, texts: Sequence[str]) -> torch.Tensor:

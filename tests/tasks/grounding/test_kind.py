@@ -4,6 +4,7 @@ encoder do not; what cannot answer says so."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from bench.data.regions import RegionEntry, RegionRows
 from bench.encoding.features import to_input
 from bench.metrics.bootstrap import point
 from tasks.grounding import GroundingKind, GroundingSettings
-from tasks.grounding.maps import on_square, seen_windows
+from tasks.grounding.maps import encoder_maps, on_square, seen_windows
 from tasks.grounding.metrics import basis, labels_of
 from tasks.grounding.pairs import pairs_of
 from tasks.grounding.truth import Fixations
@@ -189,6 +190,23 @@ def test_a_map_lies_where_the_encoder_sees_it(fit: Any, tmp_path: Path) -> None:
     bright = np.argwhere(placed > 0.5)
     assert bright.min(0).tolist() == pytest.approx([24, 28], abs=1)
     assert bright.max(0).tolist() == pytest.approx([31, 35], abs=1)
+
+
+def test_every_image_is_read_once_in_batches_of_few_texts() -> None:
+    class Counting(Seer):
+        def grounding(self, images: torch.Tensor, texts: Sequence[str]) -> torch.Tensor | None:
+            calls.append((len(images), len(texts)))
+            return super().grounding(images, texts)
+
+    calls: list[tuple[int, int]] = []
+    phrases = pairs_of(data(60), GroundingSettings(target="phrase"))
+    ctx = cell(Path())
+    together = encoder_maps(Counting(), data(60), phrases, ctx)
+    assert calls == [(16, 16)] * 3 + [(11, 11)]
+    many = replace(phrases, texts=tuple((f"{n}", *map(str, range(n, n + 9))) for n in range(59)))
+    calls.clear()
+    assert np.allclose(encoder_maps(Counting(), data(60), many, ctx), together, atol=1e-6)
+    assert sum(images for images, _ in calls) == 59 and max(texts for _, texts in calls) <= 32
 
 
 def test_what_an_encoder_does_not_see_has_the_smallest_value() -> None:
