@@ -62,7 +62,6 @@ class ChestXDet10(Rendered):
     label_names = FINDINGS
     box_classes = FINDINGS
     demo = Demo(stream=33, as_original=400, more_test=340, test_share=0.25)
-    demo_studies = demo.studies
 
     def index(self, root: Path) -> pd.DataFrame:
         """Return one row per image; private columns: `boxes`, `lines` (the number of the image's

@@ -42,7 +42,6 @@ class Marker(Nih):
     marker = ()
     box_classes = (LABEL,)
     demo = Demo(stream=43, as_original=560, more_test=300, test_share=0.25)
-    demo_studies = demo.studies
 
     def index(self, root: Path) -> pd.DataFrame:
         """Return one row per image of the table; private columns: `marker`, `boxes`.

@@ -57,7 +57,6 @@ class MsCxr(Rendered):
     label_names = MimicCxr.label_names
     has_regions = True
     demo = Demo(stream=34, as_original=520, more_test=640, test_share=0.05)
-    demo_studies = demo.studies
 
     def index(self, root: Path) -> pd.DataFrame:
         """Return one row per image that has a phrase; private columns: `phrases`, `height` and
