@@ -23,6 +23,9 @@ UNCHOSEN = 0.5
 """Threshold where there are no validation images."""
 SPREAD = 0.25
 """Deviation of the centre prior, as a share of the side."""
+SHOWN_LABEL = "shown:label"
+SHOWN_TEXT = "shown:text"
+"""Columns: label and words of what a picture shows of an image, the first thing it is asked."""
 MapsOf = Callable[[Subset, Pairs, CellContext], np.ndarray]
 """From images and what is asked of them to maps [P, CELLS]."""
 
@@ -105,19 +108,35 @@ def _with_thresholds(maps_of: MapsOf, val: Subset, context: CellContext) -> Grou
 
 
 def predict(grounder: Grounder, test: Subset, context: CellContext) -> Predictions:
-    """Return the values of every image that has a region that answers."""
+    """Return the values of every image that has a region that answers, and what a picture shows of
+    it: no words of reports that may not be passed on."""
     settings: GroundingSettings = context.settings
     pairs = pairs_of(test, settings)
     require_pairs(pairs, "test", context.task.name, settings)
     maps = grounder.maps_of(test, pairs, context).astype(np.float64)
-    images = np.unique(pairs.rows)
+    images, shown = np.unique(pairs.rows, return_index=True)
     table = test.index[["image_id", "patient_id"]].iloc[images].reset_index(drop=True)
     labels = _in_order(settings, pairs)
     for name, values in _values(grounder, pairs, maps, images, labels).items():
         table[name] = values
+    table[SHOWN_LABEL] = [pairs.labels[pair] for pair in shown]
+    free = context.data_kind == "demo" or settings.target == "label"
+    table[SHOWN_TEXT] = [pairs.texts[p][0] if free else pairs.labels[p] for p in shown]
     facts: dict[str, Any] = {"pairs": len(pairs), "left_out": len(test) - len(images)}
     facts |= {f"threshold:{label or 'any'}": value for label, value in grounder.thresholds.items()}
-    return Predictions(table, {}, facts)
+    return Predictions(table, _pictures(maps, pairs, shown), facts)
+
+
+def _pictures(maps: np.ndarray, pairs: Pairs, shown: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what a picture needs of the pairs `shown`, one of each image: `maps` uint8 [n, G, G]
+    from the lowest to the highest value, and the packed bits of `regions` [n, G, G / 8]."""
+    square = (-1, REGION_SIDE, REGION_SIDE)
+    heat = scores.scaled(maps[shown], pairs.valid[shown])
+    inside = pairs.inside[shown].reshape(square)
+    return {
+        "maps": (255 * heat).round().astype(np.uint8).reshape(square),
+        "regions": np.packbits(inside, axis=-1),
+    }
 
 
 def _in_order(settings: GroundingSettings, pairs: Pairs) -> list[str]:

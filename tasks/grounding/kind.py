@@ -44,6 +44,7 @@ class GroundingKind(UntrainedKind):
     predict: Callable[..., Any] = Body("tasks.grounding.fit:predict")
     statistics: Callable[..., Any] = Body("tasks.grounding.metrics:score")
     basis: Callable[..., Any] = Body("tasks.grounding.metrics:basis")
+    figure: Callable[..., Any] = Body("tasks.grounding.figures:draw_predictions")
 
     def needs(self, settings: GroundingSettings) -> tuple[Annotation[Any], ...]:
         """Return the regions; for sentences the reports, and for gaze the fixations too."""

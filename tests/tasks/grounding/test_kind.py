@@ -31,6 +31,7 @@ from bench.data.regions import RegionEntry, RegionRows
 from bench.encoding.features import to_input
 from bench.metrics.bootstrap import point
 from tasks.grounding import GroundingKind, GroundingSettings
+from tasks.grounding.figures import image_scores, unpack_regions
 from tasks.grounding.maps import encoder_maps, on_square, seen_windows
 from tasks.grounding.metrics import basis, labels_of
 from tasks.grounding.pairs import pairs_of
@@ -303,6 +304,65 @@ def test_a_metric_stands_on_the_images_that_have_the_label(tmp_path: Path) -> No
     stands = basis(predictions, "pointing:b")
     assert stands.labels is not None and np.nansum(stands.labels) == 11
     assert basis(predictions, "dice").classes == ("a", "b")
+
+
+def test_the_figure_has_a_row_per_method(tmp_path: Path) -> None:
+    from matplotlib.image import imread
+
+    test = data(seed=3)
+    fitted = {
+        "one": KIND.fit(Seer(), data(seed=1), data(seed=2), cell(tmp_path)),
+        "a_b <x> %": KIND.baseline("chance")(data(seed=1), data(seed=2), cell(tmp_path)),
+    }
+    predictions = {
+        name: KIND.predict(grounder, test, cell(tmp_path)) for name, grounder in fitted.items()
+    }
+    heights = []
+    for methods in ({"one": predictions["one"]}, predictions):
+        path = KIND.figure(TASKS.get("vindr_ground"), test, methods, tmp_path / "deep" / "x.png")
+        assert path is not None
+        heights.append(imread(path).shape[0])
+    assert heights[1] > heights[0] > 300
+
+
+def test_the_figure_shows_the_map_the_region_and_the_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures: list[Any] = []
+    monkeypatch.setattr("tasks.grounding.figures.save", lambda figure, out: figures.append(figure))
+    test = data(seed=3)
+    fitted = KIND.fit(Seer(), data(seed=1), data(seed=2), cell(tmp_path))
+    predictions = KIND.predict(fitted, test, cell(tmp_path))
+    KIND.figure(TASKS.get("vindr_ground"), test, {"seer": predictions}, tmp_path / "x.png")
+    top, bottom = figures[0].subfigs
+    scores = image_scores(predictions)
+    best = int(np.argmax(scores))
+    axis = top.axes[0]
+    assert axis.get_title() == f"best: {scores[best]:.2f}"
+    assert axis.get_xlabel() == f"There is {'ab'[best % 2]}."
+    pixels, heat = (image.get_array() for image in axis.images)
+    np.testing.assert_array_equal(pixels, test.images(np.array([best]))[0])
+    region = unpack_regions(predictions)[best]
+    expected = test.get(Regions)[best][0].map >= 0.5
+    np.testing.assert_array_equal(region, expected)
+    assert heat[region].min() > heat[~region].mean() and heat.max() == 255
+    (line,) = axis.collections
+    assert line.get_paths()[0].get_extents().contains(*np.argwhere(region).mean(0)[::-1] * 2)
+    curve = bottom.axes[0].lines[0]
+    assert curve.get_ydata()[-1] == 1 and len(curve.get_xdata()) == 23
+
+
+def test_words_of_real_reports_are_not_kept(tmp_path: Path) -> None:
+    """Those of rendered data and names of labels are."""
+    settings = {"target": "phrase", "labels": ()}
+    fitted = KIND.fit(Seer(), data(seed=1), data(seed=2), cell(tmp_path, **settings))
+    kept = {}
+    for kind in ("demo", "real"):
+        context_of = replace(cell(tmp_path, **settings), data_kind=kind)
+        kept[kind] = KIND.predict(fitted, data(seed=3), context_of).table["shown:text"].tolist()
+    assert kept["demo"][3] == "b in 3" and set(kept["real"]) == {"a", "b"}
+    named = KIND.predict(fitted, data(seed=3), replace(cell(tmp_path), data_kind="real"))
+    assert set(named.table["shown:text"]) == {"There is a.", "There is b."}
 
 
 def test_the_task_says_what_is_asked() -> None:
