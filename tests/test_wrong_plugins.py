@@ -111,7 +111,10 @@ DECLARED: dict[str, tuple[list[tuple[str, str]], str]] = {
         [('"uncertain": "zeros"', '"labels": ("il",)')],
         "task 'mine_cls' has the label 'il', which dataset 'mine' does not have. Did you mean ill",
     ),
-    "an unknown policy": ([('"zeros"}', '"zeroes"}')], "options: setting 'uncertain' is 'zeroes'"),
+    "an unknown policy": (
+        [('"zeros"}', '"zeroes"}')],
+        "options: setting 'uncertain' wants one of ones, zeros, ignore or .* 'zeroes'",
+    ),
     "presets of no protocol": (
         [('{"mgca": {', '{"mgcaa": {')],
         "'mine_cls' has presets of protocol 'mgcaa', which .* not have. Did you mean mgca",

@@ -62,11 +62,11 @@ def similarity_matrix(
     return require_finite(backbone, scores)
 
 
-def require_finite(backbone: Backbone, scores: np.ndarray) -> np.ndarray:
+def require_finite(backbone: Backbone, scores: np.ndarray, what: str = "scores") -> np.ndarray:
     """Return the scores of a backbone; raise DataError naming it where one is not finite."""
     if not np.isfinite(scores).all():
         raise DataError(
-            f"backbone '{backbone.name}'{weights_named(backbone)} gives scores that are not "
+            f"backbone '{backbone.name}'{weights_named(backbone)} gives {what} that are not "
             "finite.",
             "Check its weights.",
         )

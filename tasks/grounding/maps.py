@@ -16,10 +16,10 @@ from bench.contracts import (
     ImageTextEncoder,
     InputSpec,
     Subset,
-    weights_named,
 )
-from bench.core.errors import DataError, NotApplicableError
+from bench.core.errors import NotApplicableError
 from bench.encoding.features import content_box, to_grey, to_input
+from bench.encoding.similarity import require_finite
 from tasks.grounding.pairs import CELLS, Pairs
 
 IMAGES = 16
@@ -53,12 +53,7 @@ def encoder_maps(
                 heat = given[image, columns].mean(0)
                 maps[pair] = on_square(heat, windows[image]).reshape(-1)
             advance(len(rows))
-    if not np.isfinite(maps).all():
-        raise DataError(
-            f"backbone '{backbone.name}'{weights_named(backbone)} gives maps that are not finite.",
-            "Check its weights.",
-        )
-    return maps
+    return require_finite(backbone, maps, "maps")
 
 
 def _batches(images: np.ndarray, pairs: Pairs) -> Iterator[tuple[np.ndarray, list[str]]]:
