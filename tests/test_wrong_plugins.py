@@ -113,7 +113,8 @@ DECLARED: dict[str, tuple[list[tuple[str, str]], str]] = {
     ),
     "an unknown policy": (
         [('"zeros"}', '"zeroes"}')],
-        "options: setting 'uncertain' wants one of ones, zeros, ignore or .* 'zeroes'",
+        "options: setting 'uncertain' wants one of ones, zeros, ignore or a dict of str to one of ones, "
+        "zeros, ignore, found 'zeroes'",
     ),
     "presets of no protocol": (
         [('{"mgca": {', '{"mgcaa": {')],

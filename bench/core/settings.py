@@ -248,8 +248,11 @@ def _of_no_type(
 def _said(hint: Any) -> str:
     """Say what is of a type."""
     hint, _ = _plain(hint)
+    arguments = typing.get_args(hint)
     if typing.get_origin(hint) is typing.Literal:
-        return f"one of {', '.join(map(str, typing.get_args(hint)))}"
+        return f"one of {', '.join(map(str, arguments))}"
+    if typing.get_origin(hint) is Mapping:
+        return f"a dict of {_said(arguments[0])} to {_said(arguments[1])}"
     return str(hint.__name__)
 
 
