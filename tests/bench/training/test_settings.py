@@ -63,7 +63,7 @@ def test_what_settings_leave_open_is_the_trainers_default(name: str) -> None:
         ("classification", "auroc", "auroc", "max"),
         ("classification", "none", None, "max"),
         ("segmentation", "loss", "loss", "min"),
-        ("segmentation", "dice", "dice", "max"),
+        ("segmentation", "dice_global", "dice_global", "max"),
         ("detection", "froc", "froc", "max"),
         ("report_generation", "bleu4", "bleu4", "max"),
         ("report_generation", "loss", "loss", "min"),
@@ -73,7 +73,7 @@ def test_what_settings_leave_open_is_the_trainers_default(name: str) -> None:
 def test_the_best_loss_is_the_lowest_and_the_best_score_the_highest(
     kind: str, monitor: str, watched: str | None, mode: str
 ) -> None:
-    (cls,) = (each for name, each in TRAINED.items() if name.startswith(f"tasks.{kind}."))
+    (cls,) = (each for name, each in TRAINED.items() if name.startswith(f"tasks.{kind}.settings."))
     plan = override(cls(), {"monitor": monitor}).plan(seed=0)
     assert (plan.monitor, plan.mode) == (watched, mode)
 

@@ -78,7 +78,7 @@ def test_presets_follow_the_protocols(kind: SegmentationKind, toy: SimpleNamespa
         True,
         "eval",
         None,
-        "dice",
+        "dice_global",
     )
     assert (mgca.lr, mgca.weight_decay, mgca.batch_size, mgca.patience, mgca.image_size) == (
         5e-4,

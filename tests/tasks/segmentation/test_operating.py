@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.segmentation.metrics import Counts, count_pixels, dice_global, image_dice
+from tasks.segmentation.metrics import Counts, count_pixels, dice_global
 from tasks.segmentation.operating import (
     AREAS,
     THRESHOLDS,
@@ -48,10 +49,19 @@ def test_choice_is_the_best_of_all_pairs(seed: int) -> None:
             masks = apply(probabilities[:, None], (OperatingPoint(float(threshold), float(area)),))
             hit, cut, true = count_pixels(masks, target[:, None])[:, 0].T
             found = Counts(hit, cut, true, target[0].size)
-            scores.append(
-                (image_dice(found).mean() + dice_global(found, np.ones((1, len(target))))[0]) / 2
-            )
-    assert best.score == max(scores)
+            scores.append(dice_global(found, np.ones((1, len(target))))[0])
+    assert best.dice_global == max(scores)
+
+
+def test_silence_is_not_chosen_where_most_images_are_healthy() -> None:
+    probabilities = np.full((10, 4, 4), 0.01, np.float32)
+    target = np.zeros((10, 4, 4), np.uint8)
+    target[0, :2, :2] = 1
+    probabilities[:, :2, 0] = 0.4  # says the same of every image: per image silence gets 0.9
+    counts = threshold_counts(probabilities, target, THRESHOLDS)
+    best = choose(counts, target.sum((1, 2), dtype=np.int64), 16, THRESHOLDS, AREAS)
+    assert apply(probabilities[:, None], (best.point,)).any()
+    assert best.dice_global == pytest.approx(2 * 2 / (4 + 20))
 
 
 def test_a_fixed_setting_leaves_one_candidate() -> None:
