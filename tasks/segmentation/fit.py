@@ -166,7 +166,7 @@ class Validation:
     device: str
 
     def evaluate(self, segmentor: Any) -> dict[str, float]:
-        """Return what the trainer may monitor: the Dice figures, or the loss, which is averaged over
+        """Return what the trainer may monitor: the Dice figures, or the loss, the mean over
         batches."""
         if self.settings.monitor == "loss":
             return {"loss": self._loss(segmentor)}
