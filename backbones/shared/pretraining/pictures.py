@@ -183,7 +183,8 @@ def _outline(axis: Any, mask: np.ndarray, colour: str, label: str = "") -> None:
 def draw_cosines(cosines: Mapping[str, np.ndarray], out: Path, title: str) -> Path:
     """Draw mean cosines [K, K] within images side by side; the titles have the mean of different
     ones."""
-    figure, axes = _figure(1, len(cosines), (3.9 * len(cosines) + 0.7, 4.0))
+    figure, axes = _figure(1, len(cosines), (3.9 * len(cosines) + 0.7, 4.2))
+    figure.set_layout_engine("compressed")  # square panels: "constrained" cuts what is below them
     for axis, (name, cosine) in zip(axes[0], cosines.items(), strict=True):
         count = len(cosine)
         mean = (cosine.sum() - np.trace(cosine)) / max(1, count * (count - 1))
