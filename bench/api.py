@@ -19,18 +19,16 @@ from bench.cells.encoders import (
 from bench.cells.engines.local import CellOutcomes, Job, pick_device, rename_rows, run_jobs
 from bench.cells.foreign import check_foreign_encoders
 from bench.cells.loading import load_encoder
-from bench.cells.prepare import (
+from bench.cells.prepare import TaskPlan, make_cell, plan_task
+from bench.cells.request import (
     SEEDS,
     RunRequest,
-    TaskPlan,
     asked_of,
     backbone_names,
     check_request,
     check_rows,
     expand_tasks,
     left_out,
-    make_cell,
-    plan_task,
     seeds_of,
     table_rows,
 )

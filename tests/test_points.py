@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import Ridge
 
-from bench.cells.prepare import RunRequest, plan_task
+from bench.cells.prepare import plan_task
+from bench.cells.request import RunRequest
 from bench.contracts import BACKBONES, DATASETS, KINDS, TASKS, BackboneRequest, CellContext
 from bench.core.errors import DataError
 from bench.core.progress import Silent

@@ -17,7 +17,8 @@ from pathlib import Path
 from backbones.shared.pretraining.command import print_page
 from bench.cells.encoders import PretrainRequest, train_encoder
 from bench.cells.engines.local import Job, run_jobs
-from bench.cells.prepare import EncoderRef, RunRequest, TaskPlan, make_cell, plan_task
+from bench.cells.prepare import EncoderRef, TaskPlan, make_cell, plan_task
+from bench.cells.request import RunRequest
 from bench.cells.results import ResultStore
 from bench.contracts import BACKBONES, DEMO_NOTE, KINDS, TASKS, DataKind, Profile, Progress
 from bench.core.cards import CARD, read_json_object

@@ -10,14 +10,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from bench.cells.prepare import EncoderRef, RunRequest, backbone_names
-from bench.cells.seen import check_seen
+from bench.cells.encoder_weights import (
+    check_reads,
+    check_trained,
+    file_digest,
+    read_card,
+    weights_digest,
+)
+from bench.cells.prepare import EncoderRef
+from bench.cells.request import RunRequest, backbone_names
 from bench.contracts import (
     ANNOTATIONS,
     BACKBONES,
     DATASETS,
-    FAMILIES,
-    SUPERVISION,
     Annotation,
     BackboneRequest,
     BackboneSpec,
@@ -32,7 +37,6 @@ from bench.contracts import (
     Subset,
     Trainer,
 )
-from bench.core.cards import CARD
 from bench.core.checkpoints import Checkpoint
 from bench.core.errors import (
     CheckpointError,
@@ -42,7 +46,6 @@ from bench.core.errors import (
     SettingError,
     in_words,
 )
-from bench.core.hashing import file_sha256
 from bench.core.machine import default_threads, use_threads
 from bench.core.naming import split_name
 from bench.core.paths import cache_home
@@ -157,7 +160,7 @@ def resolve_encoder(
     if not spec.method:
         return _as_declared(spec, request)
     if request.profile != "demo":
-        return _described(spec, _only_checkpoint(spec, request))
+        return read_card(spec, _only_checkpoint(spec, request))
     shipped = shipped_encoder(request)
     if shipped is None:
         return train_encoder(request, progress, make=make)
@@ -177,7 +180,7 @@ def shipped_encoder(request: PretrainRequest) -> EncoderRef | None:
     if named or not isinstance(trainer, GivesShipped):
         return None
     folder = trainer.shipped(_recipe(spec, request))
-    return None if folder is None else _described(spec, folder)
+    return None if folder is None else read_card(spec, folder)
 
 
 def check_encoder(request: PretrainRequest) -> None:
@@ -254,7 +257,7 @@ def train_encoder(
             force=force,
         )
         _list_skipped(prepared, folder, progress)
-    return _described(spec, folder)
+    return read_card(spec, folder)
 
 
 def _list_skipped(prepared: Prepared, folder: Path, progress: Progress) -> None:
@@ -387,7 +390,7 @@ def _only_checkpoint(spec: BackboneSpec, request: PretrainRequest) -> Path:
 
 def _as_declared(spec: BackboneSpec, request: PretrainRequest) -> EncoderRef:
     build_request = _build_request(request)
-    content = _weights_digest(spec, build_request)  # first: it may fetch what says the architecture
+    content = weights_digest(spec, build_request)  # first: it may fetch what says the architecture
     blind = spec.seeded or bool(spec.baseline) or spec.frame == "outsider"
     architecture = spec.architecture(build_request)
     return EncoderRef(
@@ -407,14 +410,6 @@ def _build_request(request: PretrainRequest) -> BackboneRequest:
     )
 
 
-def _weights_digest(spec: BackboneSpec, build_request: BackboneRequest) -> str:
-    """Return the hash of the weights a declared encoder will read; "" for untrained ones."""
-    if spec.weights_digest:
-        return spec.weights_digest(build_request)
-    weights = spec.weights_file(build_request) if spec.weights_file else None
-    return file_digest(weights) if weights and weights.is_file() else ""
-
-
 def _given(spec: BackboneSpec, request: PretrainRequest, path: Path) -> EncoderRef:
     if not path.exists():
         raise CheckpointError(
@@ -422,70 +417,10 @@ def _given(spec: BackboneSpec, request: PretrainRequest, path: Path) -> EncoderR
         )
     build_request = replace(_build_request(request), checkpoint=path)
     if not spec.method:
-        _check_reads(spec, build_request, path)
+        check_reads(spec, build_request, path)
     if Checkpoint.is_at(path):
-        encoder = _described(spec, path)
-        _check_trained(spec, build_request, encoder.architecture)
+        encoder = read_card(spec, path)
+        check_trained(spec, build_request, encoder.architecture)
         return encoder
     architecture = spec.architecture(build_request)
     return EncoderRef(architecture, path, file_digest(path), supervision=spec.supervision)
-
-
-def _check_reads(spec: BackboneSpec, build_request: BackboneRequest, path: Path) -> None:
-    """Raise SettingError where an encoder would not read the checkpoint that was given for it."""
-    other = spec.weights_file(build_request) if spec.weights_file else path
-    if spec.seeded or spec.baseline:
-        raise SettingError(f"encoder '{spec.name}' is untrained: it reads no checkpoint.")
-    if other != path:
-        raise SettingError(
-            f"encoder '{spec.name}' does not read checkpoint {path}.",
-            f"Its weights are part of its name, e.g. {split_name(spec.name)[1]}?weights=PATH.",
-        )
-
-
-def _check_trained(spec: BackboneSpec, build_request: BackboneRequest, trained: str) -> None:
-    """Raise SettingError where a checkpoint is of another architecture than was asked for; its
-    family may be named too."""
-    asked = build_request.architecture
-    of_family = asked in FAMILIES and trained.startswith(asked)
-    if asked and not of_family and trained != spec.architecture(build_request):
-        raise SettingError(
-            f"checkpoint {build_request.checkpoint} of '{spec.name}' is a {trained}, architecture "
-            f"'{asked}' was asked for.",
-            "Leave --arch out.",
-        )
-
-
-def _described(spec: BackboneSpec, path: Path) -> EncoderRef:
-    checkpoint = Checkpoint.open(path)
-    card = checkpoint.card
-    data = card["data"]
-    trained_on = f"{data['name']}, {data['train_pairs']} image-report pairs"
-    note = f"{trained_on} ({'rendered data' if data['kind'] == 'demo' else 'real data'})"
-    seen = check_seen(checkpoint.folder, card.get("seen"))
-    return EncoderRef(
-        card["architecture"],
-        checkpoint.path,
-        checkpoint.sha256[:16],
-        note,
-        seen,
-        supervision=_supervision(spec, checkpoint),
-    )
-
-
-def _supervision(spec: BackboneSpec, checkpoint: Checkpoint) -> tuple[str, ...]:
-    """Return what an encoder learned from beside images and reports, as its card says; where that
-    is of before cards did, as its method declares."""
-    stated = checkpoint.card.get("supervision", list(spec.supervision))
-    if not isinstance(stated, list) or not all(name in SUPERVISION for name in stated):
-        raise CheckpointError(
-            f"{checkpoint.folder / CARD} is damaged: 'supervision' is {str(stated)[:40]}, a list "
-            f"out of {in_words(SUPERVISION)} was expected.",
-            "Train the checkpoint again, or copy its card.json again.",
-        )
-    return tuple(stated)
-
-
-def file_digest(path: Path) -> str:
-    """Return 16 hex digits of a file's content."""
-    return file_sha256(path)[:16]

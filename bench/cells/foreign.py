@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bench.cells.prepare import RunRequest, backbone_names, expand_tasks, table_rows
+from bench.cells.request import RunRequest, backbone_names, expand_tasks, table_rows
 from bench.contracts import (
     BACKBONES,
     KINDS,

@@ -12,19 +12,15 @@ from typing import Any
 
 from bench.cells.encoders import encoder_request, resolve_encoder
 from bench.cells.frame import recipe_of
-from bench.cells.prepare import (
-    EncoderRef,
+from bench.cells.prepare import EncoderRef, TaskPlan, make_cell, plan_task, settings_hash
+from bench.cells.request import (
     RunRequest,
-    TaskPlan,
     asked_of,
     expand_tasks,
     head_settings,
     left_out,
-    make_cell,
-    plan_task,
     row_settings,
     seeds_of,
-    settings_hash,
     table_rows,
 )
 from bench.cells.results import ResultStore

@@ -7,15 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from bench.api import check_run, rows_named, run_request, tables_of
-from bench.cells.encoders import (
-    PretrainRequest,
-    resolve_encoder,
-    train_encoder,
-)
-from bench.cells.prepare import (
-    RunRequest,
-    expand_tasks,
-)
+from bench.cells.encoders import PretrainRequest, resolve_encoder, train_encoder
+from bench.cells.request import RunRequest, expand_tasks
 from bench.cells.results import ResultStore
 from bench.commands.dry_run import plan_run, print_json, print_plan
 from bench.contracts import BackboneRequest, Progress

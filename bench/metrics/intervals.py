@@ -56,13 +56,18 @@ class Spread:
 
 def difference_spread(one: Spread, other: Spread, resampled: np.ndarray) -> Spread:
     """Return the spread of a difference whose resampled values [R] are paired; the trainings of
-    both sides are independent."""
+    both sides are independent.
+
+    A side that is the same in every resample, such as the AUROC of a constant answer, is known
+    exactly: the freedom is then that of the other side.
+    """
+    uncertain = [side.patient_freedom for side in (one, other) if side.patients != 0]
     training = math.hypot(one.training, other.training)
     parts = [(one.training, one.training_freedom), (other.training, other.training_freedom)]
     shares = [error**4 / freedom for error, freedom in parts if error > 0]
     return Spread(
         standard_error(resampled),
-        min(one.patient_freedom, other.patient_freedom),
+        min(uncertain or (one.patient_freedom, other.patient_freedom)),
         training,
         training**4 / sum(shares) if shares else 0.0,
     )

@@ -37,8 +37,8 @@ from bench.metrics.intervals import IntervalMethod, Scale, patient_numbers
 from bench.metrics.letters import compact_letters
 from bench.metrics.paired import Difference, all_differences
 from bench.report.pairing import Aligned, Result, align
+from bench.report.row_names import Record, row_names
 
-Record = Mapping[str, Any]
 _COMPARABLE = (
     "task",
     "protocol",
@@ -328,53 +328,6 @@ def _one_line(text: object) -> str:
     return " ".join(str(text).split())
 
 
-def _cell_digest(record: Record) -> str:
-    """Return a digest of where a result stands in a table, whatever its settings."""
-    return digest([record.get(name) for name in _CELL])
-
-
-def _architecture(record: Record) -> str:
-    """Return the architecture that was loaded; where a result does not say it, the one that was
-    declared."""
-    return str(record.get("encoder:architecture") or record["architecture"] or "")
-
-
-def row_names(records: Sequence[Record]) -> dict[str, str]:
-    """Return the row of every result (by key): the encoder's label, architecture and settings; two
-    encoders of one label are told apart by the hash of their weights, else of their names."""
-    encoders: dict[str, set[tuple[str, str]]] = defaultdict(set)
-    for record in records:
-        encoders[_name(record)].add(_encoder(record))
-    rows = {}
-    for record in records:
-        name = _name(record)
-        rows[str(record["key"])] = name + _mark(_encoder(record), encoders[name])
-    return rows
-
-
-def _encoder(record: Record) -> tuple[str, str]:
-    return str(record["backbone"]), str(record["hash:checkpoint"])
-
-
-def _mark(encoder: tuple[str, str], same_label: Collection[tuple[str, str]]) -> str:
-    if len(same_label) == 1:
-        return ""
-    hashes = {weights[:6] for _, weights in same_label}
-    if len(hashes) == len(same_label):
-        return f" [{encoder[1][:6]}]"
-    return f" [{digest(encoder, 6)}]"
-
-
-def _name(record: Record) -> str:
-    architecture = _architecture(record)
-    words = [str(record.get("label") or record["backbone"])]
-    if architecture:
-        words.append(f"({architecture})")
-    for key, value in sorted(record["backbone_settings"].items()):
-        words.append(f"{key}={value}")
-    return " ".join(words)
-
-
 def _table(
     task: TaskSpec,
     kind: TaskKind,
@@ -414,6 +367,11 @@ def _table(
         names=names,
         notes=notes,
     )
+
+
+def _cell_digest(record: Record) -> str:
+    """Return a digest of where a result stands in a table, whatever its settings."""
+    return digest([record.get(name) for name in _CELL])
 
 
 def row_estimate(

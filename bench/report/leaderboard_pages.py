@@ -10,10 +10,11 @@ from bench.contracts import DEMO_NOTE, KINDS
 from bench.metrics.intervals import FEW_POSITIVE, FEWEST_POSITIVE
 from bench.metrics.paired import Difference
 from bench.report.csv_files import differences_csv, to_csv
-from bench.report.leaderboard import Column, Record, Table, lower_is_better
+from bench.report.leaderboard import Column, Table, lower_is_better
 from bench.report.literature import literature_markdown
 from bench.report.markdown import escape, share, table_row, table_rule
 from bench.report.power import power_lines
+from bench.report.row_names import Record
 
 PARTLY = "†"
 """Marks a row whose encoder has weights that no file gave."""

@@ -18,7 +18,8 @@ from PIL import Image
 
 from backbones.shared.pretraining.trainer import pretrain
 from bench.cells.encoders import PretrainRequest, resolve_encoder
-from bench.cells.prepare import RunRequest, TaskPlan, plan_task
+from bench.cells.prepare import TaskPlan, plan_task
+from bench.cells.request import RunRequest
 from bench.cells.results import ResultStore
 from bench.commands.run import run_command
 from bench.contracts import BACKBONES, BackboneRequest, PairData, has_text_side

@@ -14,7 +14,7 @@ from PIL import Image
 
 from backbones.shared.pretraining.keys import Recipe, checkpoint_key
 from backbones.shared.pretraining.trainer import pretrain
-from bench.cells.prepare import RunRequest, head_settings
+from bench.cells.request import RunRequest, head_settings
 from bench.cells.results import ResultStore
 from bench.commands.run import run_command
 from bench.contracts import BACKBONES, KINDS, TASKS, PairData, Profile

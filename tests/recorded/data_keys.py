@@ -10,7 +10,8 @@ import os
 import tempfile
 from pathlib import Path
 
-from bench.cells.prepare import RunRequest, plan_task
+from bench.cells.prepare import plan_task
+from bench.cells.request import RunRequest
 from bench.core.progress import Silent
 from tests.recorded.cells import RUNS, write_data
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backbones.shared.encoders.architectures import resolve_architecture
-from bench.cells.prepare import RunRequest, check_request, head_settings
+from bench.cells.request import RunRequest, check_request, head_settings
 from bench.contracts import KINDS, TASKS, needs_of
 from bench.core.errors import SettingError
 from bench.core.registry import load_plugins

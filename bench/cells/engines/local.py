@@ -10,7 +10,8 @@ from typing import Any
 
 from bench.cells.cell import Cell
 from bench.cells.loading import load_encoder
-from bench.cells.prepare import EncoderRef, RunRequest, TaskPlan
+from bench.cells.prepare import EncoderRef, TaskPlan
+from bench.cells.request import RunRequest
 from bench.cells.results import ResultStore
 from bench.cells.runner import encoder_seed, failure, run_cell
 from bench.contracts import BACKBONES, BackboneRequest, BackboneSpec, ImageEncoder, Progress

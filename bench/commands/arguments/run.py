@@ -114,7 +114,7 @@ def run(
 
     Example: `place-bench run siim_seg --backbones random,place --fractions 0.1,1.0 --seeds 0,1,2`
     """
-    from bench.cells.prepare import SEEDS, RunRequest
+    from bench.cells.request import SEEDS, RunRequest
     from bench.commands.run import run_command
     from bench.core.settings import parse_list, parse_pairs
 

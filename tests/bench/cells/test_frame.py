@@ -8,17 +8,14 @@ from pathlib import Path
 import pytest
 
 from bench.cells.frame import end_to_end_settings, framing, recipe_of
-from bench.cells.prepare import (
-    EncoderRef,
+from bench.cells.prepare import EncoderRef, TaskPlan, make_cell, plan_task
+from bench.cells.request import (
     RunRequest,
-    TaskPlan,
     asked_of,
     check_request,
     check_rows,
     head_settings,
     left_out,
-    make_cell,
-    plan_task,
     row_settings,
     seeds_of,
     table_rows,

@@ -12,15 +12,8 @@ import pytest
 from bench.cells.cell import Cell
 from bench.cells.encoders import PretrainRequest, check_encoder
 from bench.cells.engines.local import Job, run_jobs
-from bench.cells.prepare import (
-    EncoderRef,
-    RunRequest,
-    TaskPlan,
-    check_request,
-    make_cell,
-    plan_task,
-    settings_id,
-)
+from bench.cells.prepare import EncoderRef, TaskPlan, make_cell, plan_task, settings_id
+from bench.cells.request import RunRequest, check_request
 from bench.cells.results import ResultStore
 from bench.contracts import BACKBONES, TASKS, Profile
 from bench.core.errors import SettingError

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from bench.cells.prepare import RunRequest, head_settings, settings_hash
+from bench.cells.prepare import settings_hash
+from bench.cells.request import RunRequest, head_settings
 from bench.cells.results import ResultStore
 from bench.commands.dry_run import MAYBE, OPEN, plan_run, print_json, print_plan, time_left
 from bench.commands.run import run_command

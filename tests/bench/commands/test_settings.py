@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bench.cells.frame import end_to_end_settings
-from bench.cells.prepare import RunRequest, head_settings
+from bench.cells.request import RunRequest, head_settings
 from bench.commands.settings import Asked, Row, lines, names_shown, record, settings_command, sheet
 from bench.contracts import (
     BACKBONES,

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from bench.api import check_run
-from bench.cells.prepare import RunRequest, left_out, table_rows
+from bench.cells.request import RunRequest, left_out, table_rows
 from bench.contracts import (
     BACKBONES,
     TASKS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.cells.prepare import RunRequest, check_rows, left_out, table_rows
+from bench.cells.request import RunRequest, check_rows, left_out, table_rows
 from bench.contracts import BACKBONES, KINDS, TASKS, BackboneRequest, Body
 from bench.core.errors import NotApplicableError
 

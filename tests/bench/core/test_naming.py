@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bench.cells.encoders import check_encoder, encoder_request
-from bench.cells.prepare import RunRequest
+from bench.cells.request import RunRequest
 from bench.cells.results import ResultStore
 from bench.contracts import BACKBONES
 from bench.core.naming import absolute_name, identity, join_name, short_name, split_name
@@ -70,7 +70,7 @@ def test_a_label_is_no_setting_of_the_encoder() -> None:
 
 
 def test_encoders_of_one_label_are_two_rows_with_a_mark(store: ResultStore) -> None:
-    from bench.report.leaderboard import row_names
+    from bench.report.row_names import row_names
 
     for backbone, weights in (("file:?arch=a", "1" * 16), ("file:?arch=b", "1" * 16)):
         add(store, backbone, 0.8, {"hash:checkpoint": weights}, label="mine")

@@ -11,6 +11,7 @@ from scipy import stats
 from bench.metrics.intervals import (
     Spread,
     combined_freedom,
+    difference_spread,
     interval_of,
     standard_error,
     t_interval,
@@ -40,6 +41,18 @@ def test_satterthwaite_agrees_with_welch() -> None:
     low, high = t_interval(one.mean() - other.mean(), spread)
     theirs = welch.confidence_interval(0.95)
     assert (low, high) == pytest.approx((theirs.low, theirs.high))
+
+
+def test_against_what_no_resample_changes_the_freedom_is_that_of_the_other_side() -> None:
+    """A constant answer has an AUROC of 0.5 whoever is drawn, though a class has two patients."""
+    encoder = Spread(patients=0.03, patient_freedom=40)
+    constant = Spread(patients=0.0, patient_freedom=1)
+    resampled = np.random.default_rng(0).normal(0.2, 0.03, 1000)
+    for one, other in ((encoder, constant), (constant, encoder)):
+        assert difference_spread(one, other, resampled).patient_freedom == 40
+    rare = Spread(patients=0.1, patient_freedom=1)
+    assert difference_spread(encoder, rare, resampled).patient_freedom == 1
+    assert difference_spread(constant, constant, np.zeros(1000)).patient_freedom == 1
 
 
 def test_training_error_is_that_of_the_mean_over_seeds() -> None:

@@ -13,7 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from bench.cells.prepare import RunRequest, make_cell, plan_task
+from bench.cells.prepare import make_cell, plan_task
+from bench.cells.request import RunRequest
 from bench.cells.results import ResultStore
 from bench.commands.run import run_command
 from bench.core.errors import DataError, SettingError, SplitLeakError

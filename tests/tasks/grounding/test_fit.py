@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cells.prepare import RunRequest
+from bench.cells.request import RunRequest
 from bench.cells.results import ResultStore
 from bench.commands.run import run_command
 from tests.support.chestxdet10 import write_chestxdet10

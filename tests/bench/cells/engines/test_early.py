@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bench.cells.encoders import check_encoder, encoder_request
-from bench.cells.prepare import RunRequest
+from bench.cells.request import RunRequest
 from bench.core.errors import CheckpointError, PlaceBenchError
 from tests.support.commands import BARE, place_bench
 from tests.support.example_plugin import EXAMPLE
