@@ -41,6 +41,7 @@ HOW_TO = {
     "head": 60,
     "region": 70,
     "regularizer": 45,
+    "decoder": 80,
 }
 """Example in docs/examples -> how many lines it may have."""
 DOTS = {"NAME", "TASK", "ENCODER", "PATH", "FILE", "FOLDER", "METHOD", "PROTOCOL", "SOURCE"}

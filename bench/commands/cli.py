@@ -48,6 +48,7 @@ class Listing(StrEnum):
     tasks = "tasks"
     backbones = "backbones"
     datasets = "datasets"
+    choices = "choices"
 
 
 @app.callback()
@@ -68,10 +69,13 @@ def _common(
 
 @app.command("list")
 def list_names(
-    what: Annotated[Listing, typer.Argument(help="tasks, backbones or datasets.")] = Listing.tasks,
+    what: Annotated[
+        Listing, typer.Argument(help="tasks, backbones, datasets or choices.")
+    ] = Listing.tasks,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
-    """List the tasks, the backbones (encoders) or the datasets that there are."""
+    """List the tasks, the backbones (encoders), the datasets, or what settings such as `decoder`
+    can name (choices)."""
     from bench.commands.listing import show
 
     show(what.value, as_json)

@@ -9,12 +9,19 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bench.contracts import ANNOTATIONS, BACKBONES, DATASETS, TASKS, Dataset
+from bench.contracts import ANNOTATIONS, BACKBONES, DATASETS, KINDS, TASKS, Dataset
+from bench.core.choices import settings_beside
 
 
 def rows(what: str) -> list[dict[str, Any]]:
-    """Return the declarations of `tasks`, `backbones` or `datasets` as flat rows."""
-    return {"tasks": _tasks, "backbones": _backbones, "datasets": _datasets}[what]()
+    """Return the declarations of `tasks`, `backbones`, `datasets` or `choices` as flat rows."""
+    listed = {
+        "tasks": _tasks,
+        "backbones": _backbones,
+        "datasets": _datasets,
+        "choices": _choices,
+    }
+    return listed[what]()
 
 
 def _tasks() -> list[dict[str, Any]]:
@@ -69,14 +76,34 @@ def _annotations(dataset: Dataset) -> list[str]:
     return [name for name, annotation in ANNOTATIONS.items() if annotation.offered(dataset)]
 
 
+def _choices() -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "kind": kind,
+            "setting": setting,
+            "title": part.title,
+            "settings": list(settings_beside(registry, name)),
+        }
+        for kind, declaration in KINDS.items()
+        for setting, registry in declaration.choices.items()
+        for name, part in registry.items()
+    ]
+
+
 def show(what: str, as_json: bool) -> None:
     """Print the rows for people, a line each, or as JSON with everything that is known."""
     declarations = rows(what)
     if as_json:
         print(json.dumps(declarations, indent=2, ensure_ascii=False))
         return
-    lines = {"tasks": _task_lines, "backbones": _backbone_lines, "datasets": _dataset_lines}[what]
-    for line in lines(declarations):
+    lines = {
+        "tasks": _task_lines,
+        "backbones": _backbone_lines,
+        "datasets": _dataset_lines,
+        "choices": _choice_lines,
+    }
+    for line in lines[what](declarations):
         print(line)
 
 
@@ -109,6 +136,18 @@ def _dataset_lines(declarations: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield entry(row["name"], title, width)
     yield "\nIn brackets: what it has beside images. A demo is rendered when needed."
     yield "How to get one: place-bench data info NAME"
+
+
+def _choice_lines(declarations: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield what a setting can name, under the kind of task and the setting."""
+    width = _width(declarations) + 2
+    for head in dict.fromkeys((row["kind"], row["setting"]) for row in declarations):
+        yield f"{head[0]}, --set {head[1]}=NAME"
+        for row in declarations:
+            if (row["kind"], row["setting"]) == head:
+                settings = f" ({', '.join(row['settings'])})" if row["settings"] else ""
+                yield entry(f"  {row['name']}", f"{row['title']}{settings}", width)
+    yield "\nIn brackets: the settings that it has beside those of the kind."
 
 
 def _width(declarations: Sequence[Mapping[str, Any]]) -> int:

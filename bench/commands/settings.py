@@ -108,9 +108,10 @@ def sheet(asked: Asked) -> Sheet:
 # ------------------------------------------------------------------------------------------- heads
 def _of_task(asked: Asked) -> Sheet:
     task = TASKS.get(asked.name)
-    layers = _head_layers(KINDS.get(task.kind), task, asked)
+    kind = KINDS.get(task.kind)
+    rows = _rows(_head_layers(kind, task, asked), asked.changes)
     title = f"settings of {task.kind}, protocol {asked.protocol}, profile {asked.profile}"
-    return Sheet(asked, "task", title, _rows(layers, asked.changes))
+    return Sheet(asked, "task", title, _with_choices(kind, rows))
 
 
 def _of_kind(asked: Asked) -> Sheet:
@@ -125,7 +126,21 @@ def _of_kind(asked: Asked) -> Sheet:
     bare = [dataclasses.replace(task, presets={}) for task in tasks]
     rows = {task.name: _rows(_head_layers(kind, task, asked), asked.changes) for task in bare}
     title = f"settings of every such task, protocol {asked.protocol}, profile {asked.profile}"
-    return Sheet(asked, "kind", title, _merged(rows))
+    return Sheet(asked, "kind", title, _with_choices(kind, _merged(rows)))
+
+
+def _with_choices(kind: TaskKind, rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Return rows that say what may be named where a setting names a part."""
+    named = {
+        setting: f"one of {', '.join(registry.names())}"
+        for setting, registry in kind.choices.items()
+    }
+    return tuple(
+        dataclasses.replace(row, setting=dataclasses.replace(row.setting, allowed=allowed))
+        if (allowed := named.get(row.setting.name))
+        else row
+        for row in rows
+    )
 
 
 def _head_layers(kind: TaskKind, task: TaskSpec, asked: Asked) -> list[_Layer]:
@@ -214,7 +229,7 @@ def _rows(layers: Sequence[_Layer], changes: Mapping[str, str]) -> tuple[Row, ..
         before = setting.default
         origin = ""
         for layer in layers:
-            # a strategy or regulariser that --set names has settings which the layers before lack
+            # a part that --set or a protocol names has settings which the layers before lack
             value = getattr(layer.settings, setting.name, before)
             if value != before:
                 origin = layer.origin

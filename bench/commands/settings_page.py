@@ -9,6 +9,7 @@ from typing import Any
 from bench.cells.frame import ceilings, changeable, end_to_end_settings
 from bench.commands.settings import Asked, Row, displayed, settings_of_scheme, sheet
 from bench.contracts import BACKBONES, KINDS, TASKS, Profile, TaskKind
+from bench.core.choices import settings_beside
 from bench.core.errors import NotApplicableError
 from bench.core.meanings import explain
 
@@ -38,6 +39,7 @@ def page() -> str:
     for name, kind in KINDS.items():
         if any(True for _ in _tasks_of(name)):
             blocks.append(f"### {name}\n\n{_table(*_kind(name, kind.protocols()))}")
+            blocks += _choices(kind)
     blocks += _ceilings()
     blocks.append(
         "## Pre-training\n\n`place-bench pretrain METHOD --set KEY=VALUE`; in `place-bench run`, "
@@ -70,6 +72,21 @@ def _kind(name: str, protocols: Sequence[str]) -> tuple[list[str], list[list[str
         cells = [usual, *("" if cell == usual else cell for cell in differing)]
         lines.append([f"`{key}`", *cells, _explained(row)])
     return ["setting", *protocols, "meaning"], lines
+
+
+def _choices(kind: TaskKind) -> Iterator[str]:
+    """Yield a table of the settings that a part of a kind has beside those of the kind."""
+    for setting, registry in kind.choices.items():
+        for name, part in registry.items():
+            beside = settings_beside(registry, name)
+            fields = [field for field in explain(part.settings) if field.name in beside]
+            lines = [
+                [f"`{field.name}`", displayed(field.default), _explained(Row(field, field.default))]
+                for field in fields
+            ]
+            if lines:
+                table = _table(["setting", "default", "meaning"], lines)
+                yield f"With `{setting}={name}` ({part.title}), beside these:\n\n{table}"
 
 
 def _values(name: str, protocol: str = "default") -> dict[str, str]:

@@ -206,6 +206,9 @@ class TaskKind(ABC):
     published_metrics: ClassVar[Mapping[str, str]] = {}
     """Protocol -> the metric that its published tables rank by, where that is not a task's
     `main_metric`."""
+    choices: ClassVar[Mapping[str, Registry[Any]]] = {}
+    """Setting -> the registry of the parts that its value names, such as a decoder; each has a
+    `title` and `settings`, which derive from those of the kind."""
     scaling: ClassVar[Mapping[str, Scaling]] = {}
     """Protocol -> how its published code reads image files, where that is not "range"."""
 

@@ -53,9 +53,6 @@ def digest(value: Any, length: int = 16) -> str:
 def flatten(settings: Any) -> dict[str, Any]:
     """Return a settings dataclass as a flat dict with JSON values, as it stands in keys
     (`keyed`)."""
-    names = keyed(settings)
-    return {
-        key: list(value) if isinstance(value, tuple) else value
-        for key, value in dataclasses.asdict(settings).items()
-        if key in names
-    }
+    values = dataclasses.asdict(settings)
+    told = {key: values.get(key, value) for key, value in keyed(settings).items()}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in told.items()}

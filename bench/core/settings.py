@@ -116,14 +116,19 @@ def later(default: Any, before: Any = _SAME) -> Any:
 
 def keyed(settings: Any) -> dict[str, Any]:
     """Return the fields of a settings dataclass that belong into a key: all but those of `later`
-    that have the value of before."""
+    that have the value of before, and what its class has in `moved`.
+
+    `moved: ClassVar[Mapping[str, Any]]` names fields that results were kept with before they became
+    those of a derived class: all others have the value there in their keys, and are still found.
+    """
     values_before = before(settings)
     fields = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
-    return {
+    told = {
         name: value
         for name, value in fields.items()
         if name not in values_before or value != values_before[name]
     }
+    return {**getattr(type(settings), "moved", {}), **told}
 
 
 def before(settings: Any) -> dict[str, Any]:

@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.contracts import Annotation, Body, Profile, Scaling, TaskSpec
+from bench.core.registry import Registry
 from bench.data.annotations import Labels
 from bench.data.reference import TrainedKind
 from bench.metrics.names import classification_names, gap_names
 from tasks.classification.areas import Areas
+from tasks.classification.regularizers import REGULARIZERS
 from tasks.classification.settings import PRESETS, ClassificationSettings, end_to_end, resolve
 from tasks.labelling.policies import LabelOptions, task_labels
 
@@ -46,6 +48,7 @@ class ClassificationKind(TrainedKind):
     )
     lower_is_better = ("brier*", "ece*", "deletion_auc", "auroc_gap")
     options = LabelOptions
+    choices: ClassVar[Mapping[str, Registry[Any]]] = {"regularizer": REGULARIZERS}
     settings = staticmethod(resolve)
     fit: Callable[..., Any] = Body("tasks.classification.fit:fit")
     predict: Callable[..., Any] = Body("tasks.classification.fit:predict")

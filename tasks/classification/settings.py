@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from bench.contracts import Profile, TaskSpec
+from bench.core.choices import settings_of
 from bench.core.errors import NotApplicableError, SettingError, UnknownNameError
 from bench.core.registry import suggest
 from bench.core.settings import (
@@ -309,15 +310,7 @@ def _settings_of(overrides: Mapping[str, str]) -> type[ClassificationSettings]:
     from tasks.classification.regularizers import REGULARIZERS
 
     chosen = overrides.get("regularizer", "none")
-    settings = REGULARIZERS.get(chosen).settings
-    names = {field.name for field in dataclasses.fields(settings)}
-    for name, other in REGULARIZERS.items():
-        theirs = {field.name for field in dataclasses.fields(other.settings)}
-        foreign = [key for key in overrides if key in theirs - names]
-        if foreign:
-            raise SettingError(
-                f"setting '{foreign[0]}' is one of regularizer={name}, and regularizer is "
-                f"{chosen}.",
-                f"Add regularizer={name}, or leave {foreign[0]} out.",
-            )
+    settings: type[ClassificationSettings] = settings_of(
+        "regularizer", REGULARIZERS, chosen, overrides
+    )
     return settings

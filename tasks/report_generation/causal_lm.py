@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from bench.core.errors import CheckpointError
 from bench.core.words import cut_words
-from tasks.report_generation.settings import ReportSettings
+from tasks.report_generation.decoders.causal_lm import CausalLmSettings
 from tasks.report_generation.visual import VisualMemory
 from tasks.report_generation.vocabulary import BEGIN, END, PAD, SPECIAL, until_end
 
@@ -149,17 +149,12 @@ def _place(mask: Tensor) -> dict[str, Tensor]:
     return {"attention_mask": mask.long(), "position_ids": (mask.long().cumsum(1) - 1).clamp(min=0)}
 
 
-def load(folder: str) -> tuple[Any, Any]:
-    """Return model and tokenizer of a local folder; no code in it is run. Raise CheckpointError
-    where it does not load."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
+def _load(auto: Any, folder: str, **options: Any) -> Any:
+    """Return what a class of transformers reads in a local folder; no code in it is run. Raise
+    CheckpointError where it does not load."""
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False, use_safetensors=True
-        )
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
+        return auto.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, **options
         )
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
@@ -167,19 +162,35 @@ def load(folder: str) -> tuple[Any, Any]:
             f"{folder} is not a causal language model: {reason}.",
             "It needs config, tokenizer, safetensors.",
         ) from error
+
+
+def load_tokenizer(folder: str) -> Any:
+    """Return the tokenizer of a local folder. Raise CheckpointError where it does not load or has
+    no end."""
+    from transformers import AutoTokenizer
+
+    tokenizer = _load(AutoTokenizer, folder)
     if tokenizer.eos_token_id is None:
         raise CheckpointError(
             f"the tokenizer in {folder} has no end-of-text token.",
             "Set eos_token in tokenizer_config.json.",
         )
-    return model, tokenizer
+    return tokenizer
 
 
-def build(visual: VisualMemory, settings: ReportSettings) -> tuple[PrefixReporter, ModelVocabulary]:
-    """Return the model of the settings and its vocabulary."""
-    model, tokenizer = load(settings.causal_lm)
+def vocabulary(texts: Sequence[str], settings: CausalLmSettings) -> ModelVocabulary:
+    """Return the vocabulary of the settings' model, whatever the training texts."""
+    return ModelVocabulary(load_tokenizer(settings.causal_lm))
+
+
+def build(
+    visual: VisualMemory, vocabulary: ModelVocabulary, settings: CausalLmSettings
+) -> PrefixReporter:
+    """Return the model of the settings."""
+    from transformers import AutoModelForCausalLM
+
+    model = _load(AutoModelForCausalLM, settings.causal_lm, use_safetensors=True)
+    tokenizer = vocabulary.tokenizer
     begin = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
     ends = (int(begin), int(tokenizer.eos_token_id))
-    return PrefixReporter(
-        visual, settings.width, model, ends, settings.causal_lm_trained
-    ), ModelVocabulary(tokenizer)
+    return PrefixReporter(visual, settings.width, model, ends, settings.causal_lm_trained)

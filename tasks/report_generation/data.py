@@ -92,7 +92,7 @@ def framed(ids: Sequence[int], settings: ReportSettings) -> list[int]:
 
     R2Gen cuts the whole: of a report that is too long begin and `max_words` - 1 ids are left.
     """
-    if settings.decoder == "r2gen":
+    if settings.counts_begin:
         return [BEGIN, *ids, END][: settings.max_words]
     end = [END] if len(ids) <= settings.max_words else []
     return [BEGIN, *ids[: settings.max_words], *end]

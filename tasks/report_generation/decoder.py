@@ -56,7 +56,7 @@ class DecoderState:
 
 
 class ReportDecoder(nn.Module):
-    """Writes a report word by word from visual tokens; `memory_slots` > 0 makes it R2Gen's.
+    """Writes a report word by word from visual tokens; `slots` > 0 makes it R2Gen's.
 
     Without memory: a pre-norm transformer decoder. With it: words with their positions drive a
     relational memory, which drives the layer norms of every decoder layer (Chen et al. 2020, EMNLP;
@@ -65,16 +65,15 @@ class ReportDecoder(nn.Module):
 
     positions: Tensor
 
-    def __init__(self, vocabulary: int, settings: ReportSettings) -> None:
+    def __init__(self, vocabulary: int, settings: ReportSettings, slots: int = 0) -> None:
         super().__init__()
         width = settings.width
-        slots = settings.memory_slots if settings.decoder == "r2gen" else 0
         self.embedding = nn.Embedding(vocabulary, width, padding_idx=PAD)
         nn.init.normal_(self.embedding.weight, std=width**-0.5)
         self.register_buffer(
             "positions", _sinusoid(settings.max_words + 2, width), persistent=False
         )
-        self.encoder = _encoder(settings)
+        self.encoder = _encoder(settings, r2gen=slots > 0)
         self.relational = RelationalMemory(width, slots, settings.heads) if slots else None
         sizes = (width, settings.heads, settings.feedforward, settings.dropout, slots * width)
         self.layers: Any = nn.ModuleList(DecoderLayer(*sizes) for _ in range(settings.layers))
@@ -153,11 +152,11 @@ def _sinusoid(length: int, width: int) -> Tensor:
     return torch.stack([angle.sin(), angle.cos()], 2).flatten(1)
 
 
-def _encoder(settings: ReportSettings) -> nn.Module | None:
+def _encoder(settings: ReportSettings, *, r2gen: bool) -> nn.Module | None:
     if not settings.encoder_layers:
         return None
     sizes = (settings.width, settings.heads, settings.feedforward, settings.dropout)
-    if settings.decoder == "r2gen":
+    if r2gen:
         return R2GenEncoder(*sizes, settings.encoder_layers)
     layer = nn.TransformerEncoderLayer(*sizes, batch_first=True, norm_first=True)
     norm = nn.LayerNorm(settings.width)

@@ -4,7 +4,7 @@ is dropped."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ class State(Protocol):
         ...
 
 
+@runtime_checkable
 class Writer(Protocol):
     """What the search asks of a model."""
 
@@ -35,6 +36,18 @@ class Writer(Protocol):
 
     def step(self, ids: Tensor, state: Any) -> Tensor:
         """Return logits [B * beams, V] after the newest `ids` [B * beams]."""
+        ...
+
+
+@runtime_checkable
+class Reporter(Writer, Protocol):
+    """What a decoder builds: a torch module that is trained, and writes."""
+
+    def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Return the losses of a batch: its visual inputs and `ids` [B, L], from begin to end.
+
+        Those with `loss` in their name are added up; `loss` is what validation watches.
+        """
         ...
 
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.contracts import Annotation, Body, Profile, TaskKind, TaskSpec
 from bench.core.errors import SettingError
+from bench.core.registry import Registry
 from bench.data.annotations import Reports
+from tasks.report_generation.decoders import DECODERS
 from tasks.report_generation.settings import (
     PRESETS,
     ReportOptions,
@@ -69,6 +71,7 @@ class ReportGenerationKind(TaskKind):
     }
     lower_is_better = ("repeated_reports", "normal_copied", "copied_sentences", "empty*")
     options = ReportOptions
+    choices: ClassVar[Mapping[str, Registry[Any]]] = {"decoder": DECODERS}
     settings = staticmethod(resolve)
     fit: Callable[..., Any] = Body("tasks.report_generation.fit:fit")
     predict: Callable[..., Any] = Body("tasks.report_generation.fit:predict")

@@ -11,15 +11,16 @@ import torch
 from torch import nn
 
 from bench.contracts import Backbone, CellContext
+from bench.core.errors import SettingError
 from bench.metrics.bootstrap import point
 from bench.metrics.weights import Statistic
 from bench.training.plan import TrainSummary, train
 from tasks.report_generation.data import ReportBatches, Studies, framed
-from tasks.report_generation.decoder import ReportDecoder, TrainedReporter
-from tasks.report_generation.decoding import SearchOptions, search
+from tasks.report_generation.decoders import DECODERS
+from tasks.report_generation.decoding import Reporter, SearchOptions, search
 from tasks.report_generation.settings import ReportSettings
 from tasks.report_generation.visual import VisualMemory, VisualSource, visual_shape, visual_source
-from tasks.report_generation.vocabulary import Vocabulary, learn_vocabulary
+from tasks.report_generation.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -148,14 +149,23 @@ def _build(
 def _language_side(
     visual: VisualMemory, texts: Sequence[str], settings: ReportSettings
 ) -> tuple[Any, Vocabulary]:
-    if settings.decoder == "causal_lm":
-        from tasks.report_generation.causal_lm import build
-
-        return build(visual, settings)
-    vocabulary = learn_vocabulary(texts, settings)
-    return TrainedReporter(
-        visual, ReportDecoder(len(vocabulary), settings), settings.label_smoothing
-    ), vocabulary
+    """Return what writes and its vocabulary; raise SettingError where the settings are not those of
+    their decoder, or the decoder builds no module."""
+    declared = DECODERS.get(settings.decoder)
+    if not isinstance(settings, declared.settings):
+        raise SettingError(
+            f"decoder={settings.decoder} has {declared.settings.__name__}, found "
+            f"{type(settings).__name__}.",
+            "Resolve settings by the kind's `settings`.",
+        )
+    vocabulary: Vocabulary = declared.vocabulary(texts, settings)
+    model = declared.build(visual, vocabulary, settings)
+    if not isinstance(model, nn.Module) or not isinstance(model, Reporter):
+        raise SettingError(
+            f"decoder '{settings.decoder}' builds {type(model).__name__}.",
+            "It must be a torch module with losses, start and step.",
+        )
+    return model, vocabulary
 
 
 @torch.no_grad()

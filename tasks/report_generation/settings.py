@@ -7,9 +7,10 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from bench.contracts import Profile, TaskSpec
+from bench.core.choices import settings_of
 from bench.core.errors import NotApplicableError, SettingError, UnknownNameError
 from bench.core.registry import suggest
 from bench.core.settings import (
@@ -43,7 +44,18 @@ class ReportOptions:
 
 @dataclass(frozen=True)
 class ReportSettings(HeadSettings):
-    """How reports are written and scored."""
+    """How reports are written and scored; a decoder's own settings derive from these."""
+
+    moved: ClassVar[Mapping[str, Any]] = {
+        "causal_lm": "",
+        "causal_lm_trained": False,
+        "memory_slots": 3,
+    }
+    bare_patches: ClassVar[bool] = False
+    """Whether the projected patches are what the decoder sees, without where they lie, which image
+    they are of, or a norm before."""
+    counts_begin: ClassVar[bool] = False
+    """Whether the begin counts as one of `max_words`."""
 
     text: Text = "findings"
     """The part of the report that is written; the task sets it. Studies without it are left out and
@@ -56,14 +68,10 @@ class ReportSettings(HeadSettings):
     reference: Literal["full", "decoded"] = "full"
     """What is scored against: the full cleaned text, or (decoded, as R2Gen) what is left of it
     after the vocabulary, rare words as <unk>, and the cut at `max_words`."""
-    decoder: Literal["transformer", "r2gen", "causal_lm"] = "transformer"
+    decoder: str = "transformer"
     """Who writes: a transformer trained from scratch, that of R2Gen with its relational memory
-    (Chen et al. 2020), or a language model that gets the image as a prefix."""
-    causal_lm: str = ""
-    """Folder of the language model for decoder=causal_lm (Hugging Face: config, tokenizer,
-    safetensors)."""
-    causal_lm_trained: bool = False
-    """Whether the language model is trained too; false trains the prefix alone."""
+    (Chen et al. 2020), a language model that gets the image as a prefix, or another one of
+    `place-bench list choices`. Some have settings of their own; a plug-in may add others."""
     observations: Literal["auto", "no"] = "auto"
     """Whether the decoder also sees the tokens that an encoder has beside its patches, such as
     those of PLACE: auto where there are some."""
@@ -92,8 +100,6 @@ class ReportSettings(HeadSettings):
     visual_dropout: Dropout = 0.0
     """Share of units dropped in the projected image tokens while the decoder is trained; R2Gen has
     0.5."""
-    memory_slots: Annotated[int, Range(1, 1024)] = 3
-    """Slots of R2Gen's relational memory; other decoders have none."""
     max_words: Annotated[int, Range(1, 10_000)] = 100
     """Longest report in words (or pieces), in training and in writing; with decoder=r2gen the begin
     counts as one."""
@@ -185,7 +191,8 @@ class ReportSettings(HeadSettings):
             )
         if self.words_read < 1:
             raise SettingError(
-                f"max_words is {self.max_words} with decoder=r2gen, which counts begin among them.",
+                f"max_words is {self.max_words} with decoder={self.decoder}, which counts begin "
+                "among them.",
                 "It must be at least 2.",
             )
         if self.schedule == "plateau" and self.monitor == "none":
@@ -197,22 +204,13 @@ class ReportSettings(HeadSettings):
     @property
     def words_read(self) -> int:
         """Return how many words of a report are read: R2Gen counts begin among `max_words`."""
-        return self.max_words - (self.decoder == "r2gen")
+        return self.max_words - self.counts_begin
 
     def _check_files(self) -> None:
-        if self.decoder == "causal_lm" and not (self.causal_lm and Path(self.causal_lm).is_dir()):
-            raise SettingError(
-                f"causal_lm is '{self.causal_lm}', not a folder.",
-                "Name a folder with config.json and weights.",
-            )
         if self.labeler == "chexbert" and not Path(self.chexbert).is_file():
             raise SettingError(
                 f"chexbert is '{self.chexbert}', not a file.",
                 "Name CheXbert's checkpoint (chexbert.pth).",
-            )
-        if self.decoder == "causal_lm" and self.reference == "decoded":
-            raise SettingError(
-                "reference=decoded needs a vocabulary of the training split.", "Use reference=full."
             )
 
 
@@ -312,4 +310,15 @@ def resolve(
             f"unknown protocol '{protocol}' of report generation.", suggest(protocol, PRESETS)
         )
     options = {key: task.options[key] for key in ("text", "images") if key in task.options}
-    return override(PRESETS[protocol][profile](ReportSettings(**options)), overrides)
+    preset = PRESETS[protocol][profile]
+    chosen = overrides.get("decoder", preset(ReportSettings(**options)).decoder)
+    return override(preset(_settings_of(chosen, overrides)(**options)), overrides)
+
+
+def _settings_of(chosen: str, overrides: Mapping[str, str]) -> type[ReportSettings]:
+    """Return the settings of a decoder; raise UnknownNameError where there is none of that name,
+    and SettingError for a setting that another one has."""
+    from tasks.report_generation.decoders import DECODERS
+
+    settings: type[ReportSettings] = settings_of("decoder", DECODERS, chosen, overrides)
+    return settings

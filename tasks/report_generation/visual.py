@@ -139,7 +139,7 @@ class VisualMemory(nn.Module):
         self.beside = None if backbone is None else Beside(copy.deepcopy(backbone))
         if self.beside is not None:
             self.encoder: nn.Module = self.beside.encoder.module.requires_grad_(True)
-        bare = settings.decoder == "r2gen"
+        bare = settings.bare_patches
         layers: list[nn.Module] = [] if bare else [nn.LayerNorm(shape.patch_dim)]
         layers += [nn.Linear(shape.patch_dim, settings.width)]
         layers += [nn.ReLU()] if bare else []

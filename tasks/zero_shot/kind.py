@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from bench.contracts import Annotation, Body, Scaling, TaskSpec
+from bench.core.registry import Registry
 from bench.data.annotations import Labels
 from bench.data.reference import UntrainedKind
 from bench.metrics.names import classification_names
 from tasks.labelling.policies import LabelOptions
+from tasks.zero_shot.inference import INFERENCES
 from tasks.zero_shot.settings import PRESETS, ZeroShotSettings, resolve
 
 
@@ -23,6 +25,7 @@ class ZeroShotKind(UntrainedKind):
     scaling: ClassVar[Mapping[str, Scaling]] = {"gloria": "mgca"}
     metrics = ("accuracy", "f1", "auroc", "auprc", "balanced_accuracy", "mcc")
     options = LabelOptions
+    choices: ClassVar[Mapping[str, Registry[Any]]] = {"inference": INFERENCES}
     compares_texts = True
     settings = staticmethod(resolve)
     fit: Callable[..., Any] = Body("tasks.zero_shot.fit:fit")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from bench.contracts import Profile, TaskSpec
+from bench.core.choices import settings_of
 from bench.core.errors import SettingError, UnknownNameError
 from bench.core.registry import suggest
 from bench.core.settings import (
@@ -163,16 +164,7 @@ def _settings_of(overrides: Mapping[str, str]) -> type[ZeroShotSettings]:
     from tasks.zero_shot.inference import INFERENCES
 
     chosen = overrides.get("inference", "whole")
-    settings = INFERENCES.get(chosen).settings
-    names = {field.name for field in dataclasses.fields(settings)}
-    for name, other in INFERENCES.items():
-        theirs = {field.name for field in dataclasses.fields(other.settings)}
-        foreign = [key for key in overrides if key in theirs - names]
-        if foreign:
-            raise SettingError(
-                f"setting '{foreign[0]}' is one of inference={name}, and inference is {chosen}.",
-                f"Add inference={name}, or leave {foreign[0]} out.",
-            )
+    settings: type[ZeroShotSettings] = settings_of("inference", INFERENCES, chosen, overrides)
     return settings
 
 

@@ -14,6 +14,7 @@ import torch
 from bench.core.errors import SettingError
 from tasks.report_generation.data import framed
 from tasks.report_generation.decoder import ReportDecoder, TrainedReporter
+from tasks.report_generation.decoders.r2gen import R2GenSettings
 from tasks.report_generation.decoding import SearchOptions, search
 from tasks.report_generation.layers import ConditionalNorm, R2GenEncoder, R2GenNorm
 from tasks.report_generation.settings import ReportSettings
@@ -21,7 +22,7 @@ from tasks.report_generation.visual import VisualMemory, VisualShape
 from tasks.report_generation.vocabulary import BEGIN, END, PAD, UNKNOWN
 
 WORDS, STUDIES, HEADS, SLOTS, WIDTH = 13, 4, 2, 3, 16
-SETTINGS = ReportSettings(
+SETTINGS = R2GenSettings(
     decoder="r2gen", width=WIDTH, heads=HEADS, layers=2, encoder_layers=2, feedforward=24,
     memory_slots=SLOTS, max_words=12, images=2, reference="decoded", length_penalty=0.0,
 )  # fmt: skip
@@ -137,7 +138,7 @@ class Case:
     def __init__(self, seed: int = 0, sharp: float = 2.0, ends: float = 1.0) -> None:
         torch.manual_seed(seed)
         visual = VisualMemory(VisualShape(6, (2, 2), 0, 2), SETTINGS)
-        self.model = TrainedReporter(visual, ReportDecoder(WORDS, SETTINGS)).double().eval()
+        self.model = TrainedReporter(visual, ReportDecoder(WORDS, SETTINGS, SLOTS)).double().eval()
         with torch.no_grad():
             for parameter in self.model.parameters():
                 parameter.add_(0.2 * torch.randn_like(parameter))
@@ -291,7 +292,7 @@ def test_matrices_start_as_in_r2gen() -> None:
     """Glorot's uniform bounds for all but the last layer: its matrix has those of a plain
     linear."""
     torch.manual_seed(0)
-    decoder = ReportDecoder(WORDS, SETTINGS)
+    decoder = ReportDecoder(WORDS, SETTINGS, SLOTS)
     for name, parameter in decoder.named_parameters():
         if parameter.dim() > 1:
             bound = math.sqrt(6 / sum(parameter.shape)) if name != "out.weight" else WIDTH**-0.5
@@ -304,7 +305,7 @@ def test_matrices_start_as_in_r2gen() -> None:
 )
 def test_r2gen_counts_begin_among_the_ids(words: int, ids: int, ended: bool) -> None:
     """With `max_words` 60 a report of 60 words is begin and 59 words, without an end."""
-    cut = framed([4] * words, ReportSettings(decoder="r2gen", max_words=60))
+    cut = framed([4] * words, R2GenSettings(decoder="r2gen", max_words=60))
     assert cut[0] == BEGIN and len(cut) == ids
     assert (cut[-1] == END) == ended
 
@@ -317,7 +318,7 @@ def test_other_decoders_read_every_word_and_the_end() -> None:
 
 def test_r2gen_needs_room_for_a_word_beside_begin() -> None:
     with pytest.raises(SettingError, match="max_words is 1 with decoder=r2gen"):
-        ReportSettings(decoder="r2gen", max_words=1)
+        R2GenSettings(decoder="r2gen", max_words=1)
     assert ReportSettings(max_words=1).words_read == 1
 
 
