@@ -180,10 +180,13 @@ def seeds_of(name: str, task: TaskSpec, request: RunRequest) -> tuple[int, ...]:
 
 def table_rows(task: TaskSpec, request: RunRequest) -> list[str]:
     """Return the rows of a task's table: the encoders that it can have, those that frame it, then
-    the kind's baselines."""
+    the kind's baselines; none where it can have no encoder that was asked for."""
+    asked = [name for name in backbone_names(request) if not _reason_against(name, task, request)]
+    if not asked:
+        return []
     baselines = [baseline_row(name) for name in KINDS.get(task.kind).baselines]
     frame = framing() if request.frame else []
-    names = dict.fromkeys([*backbone_names(request), *frame, *baselines])
+    names = dict.fromkeys([*asked, *frame, *baselines])
     return [name for name in names if _reason_against(name, task, request) is None]
 
 

@@ -32,6 +32,9 @@ class RetrievalKind(UntrainedKind):
         "attr_ndcg@10",
         "attr_rho_within",
     )
+    baselines: ClassVar[Mapping[str, Body]] = {
+        "random_order": Body("tasks.retrieval.fit:fit_random_order")
+    }
     lower_is_better = ("*_rank",)
     options = RetrievalOptions
     compares_texts = True

@@ -28,7 +28,8 @@ class ZeroShot:
     """What `predict` needs: the encoder, the prompts of every class, and the readout (None where
     validation has no images)."""
 
-    backbone: ImageTextEncoder
+    backbone: ImageTextEncoder | None
+    """None: the row without an image, whose scores are drawn at random."""
     prompts: tuple[ClassPrompts, ...]
     readout: readout.Readout
     facts: Mapping[str, Any]
@@ -39,15 +40,23 @@ class ZeroShot:
 def fit(backbone: Backbone, train: Subset, val: Subset, context: CellContext) -> ZeroShot:
     """Make the prompts and, unless classes are exclusive, choose thresholds and temperatures on
     validation."""
-    encoder = need_text_side(backbone, "zero-shot classification")
+    return _fit(need_text_side(backbone, "zero-shot classification"), val, context)
+
+
+def fit_random_order(train: Subset, val: Subset, context: CellContext) -> ZeroShot:
+    """Return what looks at no image: scores drawn at random, read out as those of an encoder."""
+    return _fit(None, val, context)
+
+
+def _fit(encoder: ImageTextEncoder | None, val: Subset, context: CellContext) -> ZeroShot:
     settings: ZeroShotSettings = context.settings
     prompts = _prompts(settings, context.seed)
-    facts: dict[str, Any] = {
-        "prompts": sum(len(prompt.positive) + len(prompt.negative) for prompt in prompts)
-    }
+    facts: dict[str, Any] = {}
     validation = labelled(val, settings, "validation") if len(val) else None
-    settings, chosen = _chosen(encoder, prompts, validation, context)
-    facts |= chosen
+    if encoder is not None:
+        facts["prompts"] = sum(len(prompt.positive) + len(prompt.negative) for prompt in prompts)
+        settings, chosen = _chosen(encoder, prompts, validation, context)
+        facts |= chosen
     context = dataclasses.replace(context, settings=settings)
     if validation is None:
         unread = settings.labels if settings.mode != "multiclass" else ()
@@ -118,13 +127,33 @@ def predict(classifier: ZeroShot, test: Subset, context: CellContext) -> Predict
 
 
 def class_scores(
-    backbone: ImageTextEncoder,
+    backbone: ImageTextEncoder | None,
     prompts: tuple[ClassPrompts, ...],
     subset: Subset,
     context: CellContext,
 ) -> np.ndarray:
     """Return one score per image and class [n, C]: logits, or log probabilities of exclusive
-    classes."""
+    classes; without an encoder drawn at random."""
+    settings: ZeroShotSettings = context.settings
+    if backbone is None:
+        rng = np.random.default_rng([context.seed, 11, len(subset)])
+        scores = rng.normal(size=(len(subset), len(prompts)))
+    else:
+        scores = _encoder_scores(backbone, prompts, subset, context)
+    if settings.normalise_per_class and len(scores) > 1:
+        spread = scores.std(axis=0)
+        scores = (scores - scores.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+    scores = settings.scale * scores
+    return log_softmax(scores) if settings.mode == "multiclass" else scores
+
+
+def _encoder_scores(
+    backbone: ImageTextEncoder,
+    prompts: tuple[ClassPrompts, ...],
+    subset: Subset,
+    context: CellContext,
+) -> np.ndarray:
+    """Return what the inference strategy says [n, C], checked."""
     settings: ZeroShotSettings = context.settings
     inference = INFERENCES.get(settings.inference)
     scores = np.asarray(inference.scores(backbone, prompts, subset, context))
@@ -135,8 +164,4 @@ def class_scores(
             f"It must return [{len(subset)}, {len(prompts)}].",
         )
     require_finite(backbone, scores)
-    if settings.normalise_per_class and len(scores) > 1:
-        spread = scores.std(axis=0)
-        scores = (scores - scores.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
-    scores = settings.scale * scores
-    return log_softmax(scores) if settings.mode == "multiclass" else scores
+    return scores

@@ -24,6 +24,9 @@ class ZeroShotKind(UntrainedKind):
     evaluator_version = 1
     scaling: ClassVar[Mapping[str, Scaling]] = {"gloria": "mgca"}
     metrics = ("accuracy", "f1", "auroc", "auprc", "balanced_accuracy", "mcc")
+    baselines: ClassVar[Mapping[str, Body]] = {
+        "random_order": Body("tasks.zero_shot.fit:fit_random_order")
+    }
     options = LabelOptions
     choices: ClassVar[Mapping[str, Registry[Any]]] = {"inference": INFERENCES}
     compares_texts = True

@@ -66,7 +66,9 @@ def test_an_outsider_frames_tables_where_its_weights_are(
 
 
 def test_a_kind_that_trains_nothing_has_no_ceiling_and_says_nothing_of_it() -> None:
-    assert table_rows(ZS, replace(FRAMED, tasks=("chexpert_zs",))) == ["convirt"]
+    of_texts = replace(FRAMED, tasks=("chexpert_zs",))
+    assert table_rows(ZS, of_texts) == ["convirt", "baseline:random_order"]
+    assert table_rows(ZS, replace(of_texts, backbones=("random",))) == [], "none that reads texts"
     assert left_out(ZS, replace(FRAMED, tasks=("chexpert_zs",))) == []
     (reason,) = left_out(ZS, RunRequest(("chexpert_zs",), ("supervised", "convirt")))
     assert "'chexpert_zs' has no row supervised: zero_shot trains nothing" in reason

@@ -53,6 +53,23 @@ def test_reports_are_found_by_their_images(tmp_path: Path) -> None:
     assert values.shape == (20,) and values.std() > 0
 
 
+def test_a_random_order_finds_what_guessing_finds(tmp_path: Path) -> None:
+    """Expected of n reports in random order: mean rank (n + 1) / 2, and among the first k the share
+    of reports that are relevant."""
+    data = subset(300, 3)
+    data.index["report"] = [f"{text} {i}" for i, text in enumerate(data.index["report"])]
+    spec = task(labels=("a", "b"))
+    cell = context(spec, KIND.settings(spec, "default", "demo", {}), tmp_path, data_key="d")
+    random_order = KIND.baseline("random_order")(data, data, cell)
+    found = KIND.predict(random_order, data, cell)
+    values = {name: point(f, 300) for name, f in KIND.statistics(found, spec).items()}
+    assert found.extra["reports"] == 300
+    assert values["i2t_mean_rank"] == pytest.approx(150.5, abs=4 * 300 / 12**0.5 / 300**0.5)
+    labels = data.index[["label:a", "label:b"]].to_numpy()
+    relevant = (labels[:, None] == labels[None]).all(axis=2).mean()
+    assert values["i2t_p@10"] == pytest.approx(relevant, abs=4 * 0.5 / 3000**0.5)
+
+
 def test_both_similarities_agree_where_the_method_is_global(tmp_path: Path) -> None:
     own, cosine = run(tmp_path)[1], run(tmp_path, similarity="global")[1]
     assert own["i2t_r@1"] == pytest.approx(cosine["i2t_r@1"], abs=0.05)

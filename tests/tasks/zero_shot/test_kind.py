@@ -98,6 +98,19 @@ def test_exclusive_classes_are_found(tmp_path: Path, similarity: str) -> None:
     assert found.extra["prompts"] == 12
 
 
+@pytest.mark.parametrize("mode", ["multiclass", "multilabel"])
+def test_a_random_order_scores_as_guessing_does(tmp_path: Path, mode: str) -> None:
+    spec = task(labels=("left", "right"), mode=mode)
+    cell = context(spec, KIND.settings(spec, "default", "demo", {}), tmp_path, data_key="d")
+    test = data(800, 3)
+    fitted = KIND.baseline("random_order")(data(20, 4), data(120, 2), cell)
+    found = KIND.predict(fitted, test, cell)
+    statistics = KIND.statistics(found, spec)
+    auroc = point(statistics["auroc"], len(found.table))
+    assert auroc == pytest.approx(0.5, abs=4 / (12 * len(test) / 4) ** 0.5)
+    assert "prompts" not in found.extra
+
+
 def test_no_validation_is_needed_for_exclusive_classes(tmp_path: Path) -> None:
     assert run(tmp_path, val=False)[1]["accuracy"] == run(tmp_path)[1]["accuracy"]
 
