@@ -4,6 +4,8 @@ Every variant has the same encoder, data, number of steps, learning rates to cho
 retrieval on the validation studies, first seed) and seeds; then every encoder is scored frozen, on
 test patients no variant has seen. Nothing is tuned for one variant that is not tuned for all. What
 has been trained or scored is found again: a killed run goes on.
+
+In the profile demo the data are the corpus of the demo encoders, which all variants see once.
 """
 
 from __future__ import annotations
@@ -15,17 +17,29 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from backbones.shared.pretraining.command import print_page
+from backbones.studies.demo_encoders import CORPUS, DATASET, TRIAL
 from bench.cells.encoders import PretrainRequest, train_encoder
 from bench.cells.engines.local import Job, run_jobs
 from bench.cells.prepare import EncoderRef, TaskPlan, make_cell, plan_task
 from bench.cells.request import RunRequest
 from bench.cells.results import ResultStore
-from bench.contracts import BACKBONES, DEMO_NOTE, KINDS, TASKS, DataKind, Profile, Progress
+from bench.contracts import (
+    BACKBONES,
+    DATASETS,
+    DEMO_NOTE,
+    KINDS,
+    TASKS,
+    DataKind,
+    Profile,
+    Progress,
+)
 from bench.core.cards import CARD, read_json_object
 from bench.core.errors import PlaceBenchError, SettingError
+from bench.core.machine import default_threads
 from bench.core.progress import default_progress
 from bench.core.settings import parse_list, parse_pairs
 from bench.core.storage import write_atomically
+from bench.data.roots import demo_root
 from bench.metrics.bootstrap import Estimate, cluster_weights
 from bench.metrics.paired import compare, holm
 from bench.report.leaderboard import row_estimate
@@ -49,6 +63,7 @@ VARIANTS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "PLACE, duplicates by key": ("place", {"duplicate_cosine": "none"}),
     "PLACE, duplicates kept": ("place", {"mask_duplicates": "false"}),
     "PLACE, competing": ("place", {"competing": "true"}),
+    "PLACE, queries without places": ("place", {"anchored": "false", "read_only": "false"}),
     "ConVIRT": ("convirt", {}),
     "GLoRIA": ("gloria", {}),
     "MGCA": ("mgca", {}),
@@ -56,7 +71,23 @@ VARIANTS: Mapping[str, tuple[str, Mapping[str, str]]] = {
 """Row -> method and its changes to the defaults. A switch ("PLACE, ...") is compared with PLACE,
 all else with ITA."""
 
-TASKS_HELP = "probe, retrieval, segmentation; TASK:METRIC for another than the task's main metric"
+USUAL = (
+    "ITA",
+    "ITA+PCMA",
+    "ITA+CCE",
+    "PLACE",
+    "PLACE, K=32",
+    "PLACE, t_por=query",
+    "PLACE, cce_target=pixel",
+    "PLACE, queries without places",
+    "ConVIRT",
+    "GLoRIA",
+    "MGCA",
+)
+"""What is trained unless `--variants` says otherwise."""
+TASKS_HELP = (
+    "probe, retrieval, segmentation, grounding; TASK:METRIC for another than the task's main metric"
+)
 
 
 @dataclass(frozen=True)
@@ -73,6 +104,8 @@ class Study:
     device: str
     architecture: str
     profile: Profile
+    studies: int
+    """How many studies the corpus of the demo has."""
 
     @property
     def data(self) -> DataKind:
@@ -108,16 +141,21 @@ def train_variant(name: str, study: Study, progress: Progress) -> Trained:
 
 def _train(name: str, study: Study, seed: int, rate: str, progress: Progress) -> EncoderRef:
     method, changes = VARIANTS[name]
-    settings = {**study.shared, **changes, "lr": rate}
     request = PretrainRequest(
         method,
         profile=study.profile,
         architecture=study.architecture,
         seed=seed,
-        settings=settings,
+        settings={**study.shared, **changes, "lr": rate},
         device=study.device,
         data=study.data,
     )
+    if study.data == "demo":
+        corpus = replace(CORPUS, studies=study.studies)
+        home = demo_root(
+            DATASETS.get(DATASET), corpus, workers=default_threads(), progress=progress
+        )
+        request = replace(request, dataset=DATASET, data_root=home.path)
     progress.say(f"{name}: seed {seed}, lr {rate}")
     return train_encoder(request, progress)
 
@@ -133,7 +171,8 @@ def score_task(
 ) -> dict[str, Estimate]:
     """Return every variant's score by a column, "task" (its main metric) or "task:metric": mean
     over the seeds, with an interval that holds the noise of patients and of training. Two columns
-    of one task share its cells."""
+    of one task share its cells. A variant that a task cannot have, such as one without maps in
+    grounding, is left out."""
     task, _, asked = column.partition(":")
     request = RunRequest(
         (task,), device=study.device, profile=study.profile, results=study.results, data=study.data
@@ -148,6 +187,7 @@ def score_task(
         [job for row in jobs.values() for job in row if job.cell.key not in done], request, progress
     )
     records = store.records()
+    jobs = {name: row for name, row in jobs.items() if all(job.cell.key in records for job in row)}
     results, others = align(
         [
             Result(records[job.cell.key], store.load_predictions(records[job.cell.key]))
@@ -206,7 +246,7 @@ def table(trained: Mapping[str, Trained], scores: Mapping[str, Mapping[str, Esti
         cells = [name, variant.rate, cosine]
         for task, estimates in scores.items():
             cells += [
-                estimates[name].text,
+                estimates[name].text if name in estimates else "-",
                 _difference(pairs.get((task, name)), corrected.get((task, name), 1.0)),
             ]
         lines.append("| " + " | ".join(cells) + " |")
@@ -214,13 +254,11 @@ def table(trained: Mapping[str, Trained], scores: Mapping[str, Mapping[str, Esti
 
 
 def _pair(estimates: Mapping[str, Estimate], name: str) -> tuple[Estimate, Estimate] | None:
-    """Return a row and its reference; None where it is the reference, or that was not asked for."""
+    """Return a row and its reference; None where it is the reference, or either is not there."""
     reference = WHOLE if name.startswith(f"{WHOLE},") else ALONE
-    return (
-        None
-        if name == reference or reference not in estimates
-        else (estimates[name], estimates[reference])
-    )
+    if name == reference or not {name, reference} <= set(estimates):
+        return None
+    return estimates[name], estimates[reference]
 
 
 def _difference(pair: tuple[Estimate, Estimate] | None, p: float) -> str:
@@ -246,16 +284,15 @@ def run(study: Study, progress: Progress) -> Path:
 
 def _head(study: Study) -> str:
     note = f"**{DEMO_NOTE}**\n\n" if study.data == "demo" else ""
+    data = f"{study.studies:,} studies of the demo encoders' corpus" if note else "real"
+    seeds = ", ".join(map(str, study.seeds))
     return (
-        f"# Ablation\n\n{note}Seeds {', '.join(map(str, study.seeds))}; learning rates to "
-        "choose from "
+        f"# Ablation\n\n{note}Data: {data}. Seeds {seeds}; learning rates to choose from "
         f"{', '.join(study.rates)}; shared changes {dict(study.shared) or 'none'}; labels "
-        f"{study.fraction:g}. Value: mean over "
-        "the seeds with the 95% interval, of patients and of training. Difference: of a "
-        "switch (PLACE, ...) to PLACE, of all "
-        "else to ITA, paired over patients; bold where its interval leaves 0 out, \\* where "
-        f"its p-value is below {CERTAIN:g} "
-        "after Holm's correction for all differences of the table."
+        f"{study.fraction:g}. Value: mean over the seeds with the 95% interval, of patients and of "
+        "training. Difference: of a switch (PLACE, ...) to PLACE, of all else to ITA, paired over "
+        "patients; bold where its interval leaves 0 out, \\* where its p-value is below "
+        f"{CERTAIN:g} after Holm's correction for all differences of the table."
     )
 
 
@@ -266,24 +303,29 @@ def parse(arguments: Sequence[str]) -> Study:
     )
     parser.add_argument(
         "--variants",
-        default=";".join(VARIANTS),
-        help=f"separated by ';'; default: {'; '.join(VARIANTS)}",
+        default=";".join(USUAL),
+        help=f"separated by ';', out of: {'; '.join(VARIANTS)} (default: {'; '.join(USUAL)})",
     )
     parser.add_argument(
         "--tasks",
-        default="chexpert_cls,mimic5x200_ret,siim_seg,siim_seg:dice_global",
+        default="chexpert_cls,mimic5x200_ret,siim_seg,vindr_ground",
         help=TASKS_HELP,
     )
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument(
-        "--rates", default="3e-4,1e-3,3e-3", help="learning rates every variant chooses from"
+        "--rates", default="5e-4,1e-3", help="learning rates every variant chooses from"
     )
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="a setting of all, e.g. epochs=4",
+        help="a setting of all, e.g. epochs=4 (in the profile demo: "
+        + ", ".join(f"{key}={value}" for key, value in TRIAL.items())
+        + ")",
+    )
+    parser.add_argument(
+        "--studies", type=int, default=CORPUS.studies, help="how large the corpus of the demo is"
     )
     parser.add_argument("--fraction", type=float, default=1.0, help="label fraction of the heads")
     parser.add_argument("--results", type=Path, default=Path("results/ablation"))
@@ -295,7 +337,7 @@ def parse(arguments: Sequence[str]) -> Study:
     unknown = [name for name in names if name not in VARIANTS]
     if unknown:
         raise SettingError(f"no variant {unknown[0]!r}.", f"Known: {'; '.join(VARIANTS)}.")
-    shared = parse_pairs(options.set)
+    shared = {**(TRIAL if options.profile == "demo" else {}), **parse_pairs(options.set)}
     seeds = parse_list(options.seeds, int, "--seeds")
     rates = parse_list(options.rates, str, "--rates")
     tasks = parse_list(options.tasks, str, "--tasks")
@@ -306,7 +348,7 @@ def parse(arguments: Sequence[str]) -> Study:
     for column in tasks:
         _check_column(column)
     rest = (options.fraction, options.results, options.device, options.arch, options.profile)
-    return Study(names, tasks, seeds, rates, shared, *rest)
+    return Study(names, tasks, seeds, rates, shared, *rest, options.studies)
 
 
 def _check_column(column: str) -> None:

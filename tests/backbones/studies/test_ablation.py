@@ -5,17 +5,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from backbones.shared.pretraining.declare import method_settings
 from backbones.studies import ablation
+from backbones.studies.demo_encoders import CORPUS, TRIAL
 from bench.cells.encoders import PretrainRequest
 from bench.cells.prepare import EncoderRef
-from bench.contracts import Progress
+from bench.contracts import Dataset, Progress
 from bench.core.errors import PlaceBenchError, SettingError
 from bench.core.progress import Silent
+from bench.data.roots import DataRoot, DemoSize
 from bench.metrics.bootstrap import Estimate, estimate_of
 
 
@@ -47,6 +50,13 @@ def test_all_variants_get_the_same_choices(tmp_path: Path, monkeypatch: pytest.M
 
     scores = [estimate(0.5), estimate(0.6), estimate(0.5)]
     monkeypatch.setattr(ablation, "train_encoder", train)
+    corpora: list[DemoSize] = []
+
+    def root(dataset: Dataset, demo: DemoSize, **how: Any) -> DataRoot:
+        corpora.append(demo)
+        return DataRoot(tmp_path / "corpus", "demo")
+
+    monkeypatch.setattr(ablation, "demo_root", root)
     monkeypatch.setattr(
         ablation,
         "score_task",
@@ -78,6 +88,8 @@ def test_all_variants_get_the_same_choices(tmp_path: Path, monkeypatch: pytest.M
             (2, "3e-3"),
         ]
     assert all(r.settings["epochs"] == "4" for r in asked) and len(asked) == 15
+    assert all(r.settings["max_tokens"] == TRIAL["max_tokens"] for r in asked)
+    assert {r.data_root for r in asked} == {tmp_path / "corpus"} and set(corpora) == {CORPUS}
     rows = table.splitlines()[-3:]
     assert rows[0].startswith("| ITA | 3e-3 | 0.25 | 0.500 [0.490, 0.510] |  |")
     assert "| **+0.100 [+0.100, +0.100]** \\* |" in rows[1]
@@ -113,6 +125,12 @@ def test_a_switch_is_compared_with_place_and_a_part_with_ita() -> None:
     rows = ablation.table(trained, scores).splitlines()[2:]
     differences = [row.split("|")[-2].strip().strip("*").split(" ")[0] for row in rows]
     assert differences == ["", "+0.200", "-0.100", "-0.100"]
+
+
+def test_a_variant_that_a_task_cannot_have_has_a_dash() -> None:
+    trained = {name: ablation.Trained({}, "1e-3", None) for name in ("ITA", "ConVIRT")}
+    rows = ablation.table(trained, {"vindr_ground": {"ITA": estimate(0.5)}}).splitlines()[2:]
+    assert rows[1] == "| ConVIRT | 1e-3 |  | - |  |"
 
 
 def test_a_star_needs_more_than_an_interval_without_zero() -> None:
