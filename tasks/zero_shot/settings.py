@@ -32,7 +32,7 @@ class ZeroShotSettings(CheckedSettings):
 
     prompts: Literal["single", "ensemble", "pairs", "sets"] = "ensemble"
     """What a class is asked by: single, one sentence; ensemble, six; pairs, these and their
-    negations, whose score is subtracted; sets, every severity, subtype and location of it, as
+    negations, whose score is subtracted (the default where classes are not exclusive); sets, every severity, subtype and location of it, as
     GLoRIA does for five findings."""
     prompts_per_class: Count | None = None
     """How many prompts of a set are drawn for each class; none: all of them."""
@@ -126,12 +126,18 @@ def _benchx(settings: ZeroShotSettings) -> ZeroShotSettings:
     )
 
 
-def _as_it_is(settings: ZeroShotSettings) -> ZeroShotSettings:
-    return settings
+def _default(settings: ZeroShotSettings) -> ZeroShotSettings:
+    """Exclusive classes are compared with each other, others with their absence: a sentence on a
+    finding is near many reports without it, which name it to deny it."""
+    return (
+        settings
+        if settings.mode == "multiclass"
+        else dataclasses.replace(settings, prompts="pairs")
+    )
 
 
 PRESETS: Mapping[str, Callable[[ZeroShotSettings], ZeroShotSettings]] = {
-    "default": _as_it_is,
+    "default": _default,
     "gloria": _gloria,
     "benchx": _benchx,
 }

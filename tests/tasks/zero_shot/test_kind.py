@@ -81,6 +81,18 @@ def test_drawn_prompts_are_seeded() -> None:
         prompt_set("Pneumonia")
 
 
+@pytest.mark.parametrize(
+    ("mode", "prompts"), [("multiclass", "ensemble"), ("multilabel", "pairs"), ("binary", "pairs")]
+)
+def test_classes_that_are_not_exclusive_are_asked_against_their_absence(
+    mode: str, prompts: str
+) -> None:
+    spec = task(labels=("left",) if mode == "binary" else ("left", "right"), mode=mode)
+    assert KIND.settings(spec, "default", "demo", {}).prompts == prompts
+    assert KIND.settings(spec, "default", "paper", {"prompts": "single"}).prompts == "single"
+    assert KIND.settings(spec, "gloria", "paper", {}).prompts == "sets"
+
+
 def test_templates() -> None:
     pairs = build("pairs", "Pleural_Thickening", None, np.random.default_rng(0))
     assert (
@@ -116,7 +128,7 @@ def test_no_validation_is_needed_for_exclusive_classes(tmp_path: Path) -> None:
 
 
 def test_binary_labels_get_thresholds_from_validation(tmp_path: Path) -> None:
-    found, statistics = run(tmp_path, ("left",), "binary")
+    found, statistics = run(tmp_path, ("left",), "binary", prompts="ensemble")
     assert statistics["auroc"] > 0.9 and statistics["f1"] > 0.8
     assert "threshold:left" in found.extra
     assert (
