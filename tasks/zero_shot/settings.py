@@ -32,8 +32,8 @@ class ZeroShotSettings(CheckedSettings):
 
     prompts: Literal["single", "ensemble", "pairs", "sets"] = "ensemble"
     """What a class is asked by: single, one sentence; ensemble, six; pairs, these and their
-    negations, whose score is subtracted (the default where classes are not exclusive); sets, every severity, subtype and location of it, as
-    GLoRIA does for five findings."""
+    negations, whose score is subtracted (the default where classes are not exclusive); sets, every
+    severity, subtype and location of it, as GLoRIA does for five findings."""
     prompts_per_class: Count | None = None
     """How many prompts of a set are drawn for each class; none: all of them."""
     prompt_file: str | None = None
