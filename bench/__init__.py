@@ -1,7 +1,8 @@
 """place-bench engine: knows no single task, dataset or method by name.
 
-From Python: `bench.run`, `bench.compare`, `bench.load_backbone`, `bench.load_dataset`
-(docs/python.md). They are imported when first used, so that importing `bench` stays light.
+From Python: `bench.run`, `bench.score`, `bench.compare`, `bench.load_backbone`,
+`bench.load_dataset` (docs/python.md). They are imported when first used, so that importing `bench`
+stays light.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from bench.core.torchvision_shim import prepare_torchvision
 
 if TYPE_CHECKING:
-    from bench.api import Outcome, compare, load_backbone, load_dataset, run
+    from bench.api import Outcome, compare, load_backbone, load_dataset, run, score
 
 __version__ = "0.1.0"
-__all__ = ["Outcome", "compare", "load_backbone", "load_dataset", "run"]
+__all__ = ["Outcome", "compare", "load_backbone", "load_dataset", "run", "score"]
 
 prepare_torchvision()
 

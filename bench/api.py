@@ -34,10 +34,12 @@ from bench.cells.request import (
 )
 from bench.cells.results import ResultStore
 from bench.cells.seen import check_unseen
+from bench.cells.submitted import ScoreRequest, check_submission, score_submission
 from bench.contracts import (
     ANNOTATIONS,
     BACKBONES,
     DATASETS,
+    EVERY,
     TASKS,
     BackboneRequest,
     ImageEncoder,
@@ -284,6 +286,72 @@ def _update(plans: Sequence[TaskPlan], views: Views, progress: Progress) -> None
             views.update_pictures(plan, pages[plan.task.name], progress)
         if len(plans) > 1:
             views.update_overview(pages)
+
+
+def score(
+    task: str,
+    path: str | Path,
+    name: str,
+    *,
+    thresholds: float | Mapping[str, float] | None = None,
+    validation: str | Path | None = None,
+    fraction: float = 1.0,
+    seed: int = 0,
+    profile: Profile = "demo",
+    protocol: str = "default",
+    settings: Mapping[str, object] | None = None,
+    data: DataChoice = "auto",
+    data_root: str | Path | None = None,
+    results: str | Path = "results",
+    on_error: OnError = "stop",
+    force: bool = False,
+    workers: int = 2,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Score predictions that were made elsewhere and keep them as the row `name`; no model is run.
+
+    The options are those of `place-bench score`; which files a task reads says docs/scoring.md.
+    Raises PlaceBenchError as the command line does.
+    """
+    asked = RunRequest(
+        tasks=(task,),
+        profile=profile,
+        protocol=protocol,
+        settings={key: str(value) for key, value in (settings or {}).items()},
+        data=data,
+        data_root=Path(data_root) if data_root else None,
+        results=Path(results),
+        on_error=on_error,
+        force=force,
+        workers=workers,
+        threads=threads or default_threads(),
+    )
+    stated = {EVERY: thresholds} if isinstance(thresholds, (int, float)) else thresholds
+    request = ScoreRequest(
+        run=asked,
+        path=Path(path),
+        name=name,
+        fraction=fraction,
+        seed=seed,
+        thresholds={label: float(value) for label, value in (stated or {}).items()},
+        validation=Path(validation) if validation else None,
+    )
+    return score_request(request, progress or Silent())
+
+
+def score_request(request: ScoreRequest, progress: Progress) -> Outcome:
+    """Score what was handed in and update the views of its results."""
+    check_submission(request)
+    check_results(request.run.results)
+    check_cache()
+    store = ResultStore(request.run.results)
+    plan = plan_task(request.task.name, request.run, progress)
+    record = score_submission(request, plan, store, progress)
+    views = Views(store)
+    _update([plan], views, progress)
+    cells = CellOutcomes(done=[record])
+    return Outcome(request.run, (request.task.name,), (str(record["key"]),), cells, views)
 
 
 def compare(

@@ -103,7 +103,9 @@ def options_of(command: Any) -> set[str]:
     params = command.params
     names = {word for each in params for word in (*each.opts, *each.secondary_opts)}
     if isinstance(command, typer.core.TyperGroup):
-        names.update(*(options_of(sub) for sub in command.commands.values()))
+        context = typer.Context(command)
+        subs = [command.get_command(context, name) for name in command.list_commands(context)]
+        names.update(*map(options_of, subs))
     return names | {"--help"}
 
 

@@ -21,6 +21,7 @@ from bench.core.checked import Checked, file_state
 from bench.core.errors import PlaceBenchError
 from bench.core.files import read_file
 from bench.core.machine import flush_to_disk
+from bench.core.naming import SCORED
 from bench.core.storage import held, sweep, write_atomically, writing
 
 PREDICTIONS = "hash:predictions"
@@ -39,6 +40,16 @@ _PACKAGES = (
     "pydicom",
     "place-bench",
 )
+
+
+def is_submitted(record: Mapping[str, Any]) -> bool:
+    """Say whether a result is of predictions that were made elsewhere."""
+    return str(record.get("backbone", "")).startswith(f"{SCORED}:")
+
+
+def again(record: Mapping[str, Any]) -> str:
+    """Return how a result whose predictions are damaged is made again."""
+    return "Score its file again, with --force." if is_submitted(record) else AGAIN
 
 
 class ResultStore:
@@ -109,11 +120,15 @@ class ResultStore:
         record = self.records().get(result, {"key": result}) if isinstance(result, str) else result
         path = self.predictions_path(str(record["key"]))
         if not path.exists():
-            raise PlaceBenchError(f"the predictions of {record['key']} are missing: {path}.", AGAIN)
+            raise PlaceBenchError(
+                f"the predictions of {record['key']} are missing: {path}.", again(record)
+            )
         content = read_file(path, "table", PlaceBenchError)
         expected = record.get(PREDICTIONS)
         if expected and content_hash(content) != expected:
-            raise PlaceBenchError(f"predictions {path} are not those of their record.", AGAIN)
+            raise PlaceBenchError(
+                f"predictions {path} are not those of their record.", again(record)
+            )
         return unpack_predictions(content, path)
 
     def fault(self, record: Mapping[str, Any]) -> str:

@@ -70,7 +70,7 @@ def run_cell(
     work_dir = store.work_dir(cell.key)
     with writing(work_dir):
         work_dir.mkdir(parents=True, exist_ok=True)
-    subsets = _subsets(cell, plan)
+    subsets = subsets_of(cell, plan)
     context = _context(cell, plan, work_dir, device, progress)
     with importing(KINDS.plugin_of(plan.kind.name), "failed", "Mend its kind of task."):
         with watch.phase("fit"):
@@ -84,7 +84,7 @@ def run_cell(
         check_predictions(plan.kind, predictions, subsets["test"])
         with watch.phase("score"):
             scores = score(plan, predictions)
-    record = _record(cell, plan, encoder, subsets, predictions, scores, watch.seconds, device)
+    record = record_of(cell, plan, encoder, subsets, predictions, scores, watch.seconds, device)
     for name, value in _account(backbone).items():
         record[f"encoder:{name}"] = value
     finished = store.finish(record, predictions)
@@ -101,7 +101,8 @@ def _account(backbone: ImageEncoder | None) -> dict[str, Any]:
     return {"architecture": backbone.architecture, **facts}
 
 
-def _subsets(cell: Cell, plan: TaskPlan) -> dict[str, Subset]:
+def subsets_of(cell: Cell, plan: TaskPlan) -> dict[str, Subset]:
+    """Return the training, validation and test images of a cell."""
     split = plan.index["split"]
     rows = {
         "train": plan.training_rows(cell.label_fraction, cell.protocol, cell.seed),
@@ -175,7 +176,7 @@ def score(plan: TaskPlan, predictions: Predictions) -> list[Score]:
     return scores
 
 
-def _record(
+def record_of(
     cell: Cell,
     plan: TaskPlan,
     encoder: EncoderRef,
@@ -185,6 +186,7 @@ def _record(
     seconds: Mapping[str, float],
     device: str,
 ) -> dict[str, Any]:
+    """Return the record of a cell that has its predictions and scores."""
     return {
         "key": cell.key,
         "status": "done",

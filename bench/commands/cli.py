@@ -23,6 +23,7 @@ from bench.commands.arguments.data import data_app
 from bench.commands.arguments.export import export
 from bench.commands.arguments.pretrain import pretrain
 from bench.commands.arguments.run import run
+from bench.commands.arguments.score import ScoreGroup
 from bench.commands.arguments.settings import settings
 from bench.core.console import guarded
 
@@ -36,10 +37,26 @@ app = typer.Typer(
     epilog="Start here: **place-bench doctor**, then **place-bench run siim_seg**.",
 )
 results_app = typer.Typer(
-    help="Check a folder of results.", no_args_is_help=True, rich_markup_mode="markdown"
+    help="Check a folder of results, and export its predictions.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
 )
+score_app = typer.Typer(
+    help="Score predictions that were made elsewhere; no model is run.",
+    cls=ScoreGroup,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+
+
+@score_app.callback()
+def _score() -> None:
+    """Score predictions that were made elsewhere; no model is run."""
+
+
 app.add_typer(data_app, name="data")
 app.add_typer(results_app, name="results")
+app.add_typer(score_app, name="score")
 
 
 class Listing(StrEnum):
@@ -174,6 +191,21 @@ def results_verify(
     from bench.commands.verify import verify_command
 
     raise typer.Exit(verify_command(results, cache=cache))
+
+
+@results_app.command("export")
+def results_export(
+    task: Annotated[str, typer.Argument(help="A task that has results.")],
+    out: Annotated[Path, typer.Option(help="Folder of the files.")] = Path("predictions"),
+    results: ResultsOption = Path("results"),
+) -> None:
+    """Write the predictions of a task's results as files that `place-bench score` reads.
+
+    Texts of licensed reports are written only where a run kept them (`--show-text`).
+    """
+    from bench.commands.score import export_command
+
+    export_command(task, out, results)
 
 
 def main() -> None:

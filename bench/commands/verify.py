@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.cells.results import AGAIN, ResultStore
+from bench.cells.results import ResultStore, again
 from bench.commands.cache_check import verify_caches
 from bench.contracts import TASKS
 from bench.core.cards import CARD
@@ -42,7 +42,7 @@ def verify_results(store: ResultStore) -> list[str]:
     faults = [line.sentence for line in store.damaged()]
     for record in store.records().values():
         fault = store.fault(record)
-        faults += [f"{record['title']}: {fault} {AGAIN}"] if fault else []
+        faults += [f"{record['title']}: {fault} {again(record)}"] if fault else []
     for task in sorted({str(record["task"]) for record in store.records().values()}):
         if task in TASKS:
             faults += [fault for fault in gather(store, task).faults if fault not in faults]

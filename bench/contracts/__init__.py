@@ -57,6 +57,13 @@ from bench.contracts.pretraining import (
     Trainer,
 )
 from bench.contracts.regions import REGION_SIDE, REGION_SOURCES, Region, RegionSource
+from bench.contracts.submissions import (
+    EVERY,
+    ReadSubmission,
+    Submission,
+    SubmissionForm,
+    WriteSubmission,
+)
 from bench.contracts.tasks import (
     KINDS,
     TASKS,
@@ -77,6 +84,7 @@ __all__ = [
     "BACKBONES",
     "DATASETS",
     "DEMO_NOTE",
+    "EVERY",
     "FAMILIES",
     "KINDS",
     "REGION_SIDE",
@@ -115,6 +123,7 @@ __all__ = [
     "Predictions",
     "Profile",
     "Progress",
+    "ReadSubmission",
     "Recipe",
     "Region",
     "RegionSource",
@@ -124,10 +133,13 @@ __all__ = [
     "Skipped",
     "Source",
     "Stored",
+    "Submission",
+    "SubmissionForm",
     "Subset",
     "TaskKind",
     "TaskSpec",
     "Trainer",
+    "WriteSubmission",
     "annotation",
     "backbone",
     "baseline_row",

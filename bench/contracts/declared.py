@@ -136,6 +136,7 @@ def kind_faults(name: str, kind: TaskKind) -> Iterator[PlaceBenchError]:
     for attribute in ("metrics", "lower_is_better"):
         yield from _no_names(title, attribute, getattr(kind, attribute, ()))
     yield from _no_fits(title, getattr(kind, "baselines", {}))
+    yield from _no_form(title, getattr(kind, "submission", None))
     if not _whole(kind.evaluator_version):
         yield _wrong(
             title, "evaluator_version", kind.evaluator_version, "a whole number, 1 or more"
@@ -401,6 +402,18 @@ def _no_fits(title: str, baselines: object) -> Iterator[PlaceBenchError]:
     for name, fit in baselines.items():
         if not callable(fit):
             yield _wrong(title, f"baselines[{name!r}]", fit, "a function, or a Body")
+
+
+def _no_form(title: str, form: object) -> Iterator[PlaceBenchError]:
+    """Yield a fault where what says how submissions are read is no form, or has no reader."""
+    from bench.contracts.submissions import SubmissionForm
+
+    if form is None:
+        return
+    if not isinstance(form, SubmissionForm):
+        yield _wrong(title, "submission", form, "a SubmissionForm, or None")
+    elif not callable(form.read):
+        yield _wrong(title, "submission.read", form.read, "a function, or a Body")
 
 
 def _not_callable(title: str, attribute: str, value: object) -> Iterator[PlaceBenchError]:

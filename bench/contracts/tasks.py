@@ -21,6 +21,7 @@ from bench.contracts.declared import (
     task_faults,
     task_faults_together,
 )
+from bench.contracts.submissions import SubmissionForm
 from bench.core.errors import NotApplicableError, PlaceBenchError, UnknownNameError
 from bench.core.registry import Registry, suggest
 from bench.core.settings import override
@@ -209,6 +210,8 @@ class TaskKind(ABC):
     choices: ClassVar[Mapping[str, Registry[Any]]] = {}
     """Setting -> the registry of the parts that its value names, such as a decoder; each has a
     `title` and `settings`, which derive from those of the kind."""
+    submission: ClassVar[SubmissionForm | None] = None
+    """The files in which predictions that were made elsewhere are scored; None: they are not."""
     scaling: ClassVar[Mapping[str, Scaling]] = {}
     """Protocol -> how its published code reads image files, where that is not "range"."""
 

@@ -15,6 +15,8 @@ from bench.core.registry import parse_query
 
 LABEL = "name"
 """The setting that gives a row its name: `file:encoder.pth?arch=resnet50&name=mine`."""
+SCORED = "scored"
+"""The scheme of a row whose predictions were made elsewhere: it names no encoder."""
 _WEIGHTS = "weights"
 _FILES = (_WEIGHTS, "text_model")
 

@@ -71,7 +71,8 @@ def classification_statistics(table: pd.DataFrame, mode: Mode) -> dict[str, Stat
 
     Columns per class c: `label:c` (0/1, NaN = not scored), `score:c` (logit; multiclass: log
     probability, both as the head gave them), `prob:c` (calibrated probability), `pred:c` (0/1
-    decision), where there is one `above:c` (the decision that accuracy alone is counted on);
+    decision; without it, where nobody stated a threshold, no metric of decisions is given), where
+    there is one `above:c` (the decision that accuracy alone is counted on);
     `group:<what>` names the subgroup of an image ("" unknown). Names: `auroc` (mean over classes
     where there are several), `auroc:<class>`, `auroc_micro`, `auroc@sex=F`. A class with one label
     value has no AUROC: its own metric is NaN, the mean is over the others and `undefined_classes`
@@ -170,7 +171,7 @@ def _all(
     if mode == "binary":
         return dict(by_class[classes[0]].statistics)
     macro = _macro({name: metrics.statistics for name, metrics in by_class.items()})
-    counts = [metrics.counts for metrics in by_class.values()]
+    counts = [metrics.counts for metrics in by_class.values() if metrics.counts]
     return macro | _micro(table, classes, images, counts)
 
 
@@ -180,23 +181,23 @@ def _column(table: pd.DataFrame, kind: str, name: str) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _ClassMetrics:
-    """The metrics of one class, and the counts of its decisions."""
+    """The metrics of one class, and the counts of its decisions, where there are some."""
 
     statistics: ClassStatistics
-    counts: Once[counting.Confusion]
+    counts: Once[counting.Confusion] | None
 
 
 def _one_class(table: pd.DataFrame, name: str, images: _Images) -> _ClassMetrics:
     """Return the metrics of one class; images whose label is not known are left out."""
     rows = np.flatnonzero(~np.isnan(_column(table, "label", name)))
-    label, score, prob, pred = (
-        _column(table, kind, name)[rows] for kind in ("label", "score", "prob", "pred")
-    )
+    label, score, prob = (_column(table, kind, name)[rows] for kind in ("label", "score", "prob"))
     labelled = images.some(rows)
-    counts = labelled.confusion(pred, label)
+    counts = None
+    if f"pred:{name}" in table:
+        counts = labelled.confusion(_column(table, "pred", name)[rows], label)
     statistics = {
         **labelled.ranked(score, label),
-        **_decided(counts),
+        **(_decided(counts) if counts else {}),
         **labelled.probable(prob, sigmoid(score), label),
     }
     if f"above:{name}" in table:
@@ -271,10 +272,14 @@ def _micro(
         columns = np.broadcast_to(images.columns, labels.shape)[labelled]
         return rank(scores[labelled], labels[labelled], columns)
 
-    counts = Once(partial(_added, counts_of_classes))
-    return {
+    ranked = {
         "auroc_micro": lambda weights: auroc(ranking(), images.turned(weights)),
         "auprc_micro": lambda weights: average_precision(ranking(), images.turned(weights)),
+    }
+    if not counts_of_classes:
+        return ranked
+    counts = Once(partial(_added, counts_of_classes))
+    return ranked | {
         "f1_micro": partial(_from_counts, counting.f1, counts),
         "precision_micro": partial(_from_counts, counting.precision, counts),
         "recall_micro": partial(_from_counts, counting.sensitivity, counts),
@@ -355,7 +360,7 @@ def _subgroups(
         rows = np.flatnonzero(values == value)
         members = table.iloc[rows].reset_index(drop=True)
         of_members = _all(members, classes, mode, images.some(rows))
-        for metric in SUBGROUP_METRICS[mode]:
+        for metric in (name for name in SUBGROUP_METRICS[mode] if name in of_members):
             statistic = OnSomeImages(of_members[metric], len(rows))
             statistics[f"{metric}@{group}={value}"] = statistic
     return statistics

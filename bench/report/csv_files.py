@@ -52,12 +52,18 @@ def _row(table: Table, column: Column, name: str) -> dict[str, Any]:
         "best": name == column.best,
         "tied_with_best": name in column.tied,
         "letters": column.letters.get(name, ""),
-        "role": role_of(table.newest(name)) or "encoder",
+        "role": _role(table, name),
         **_facts(table),
         "pretrained_on": table.notes.get(name, ""),
         "weights_from_file": table.encoder(name).get("encoder:coverage", ""),
         "seen_test_images": _or_empty(table.newest(name).get("seen:images")),
     }
+
+
+def _role(table: Table, name: str) -> str:
+    if name in table.submitted:
+        return "submitted"
+    return role_of(table.newest(name)) or "encoder"
 
 
 def _or_empty(value: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.cells.results import AGAIN, PREDICTIONS, ResultStore
+from bench.cells.results import AGAIN, PREDICTIONS, ResultStore, is_submitted
 from bench.contracts import (
     BACKBONES,
     KINDS,
@@ -145,6 +145,11 @@ class Table:
         return [row for row in self._every() if role_of(self.newest(row)) == "ceiling"]
 
     @property
+    def submitted(self) -> list[str]:
+        """Return the rows whose predictions were made elsewhere."""
+        return [row for row in self._every() if is_submitted(self.newest(row))]
+
+    @property
     def outsiders(self) -> list[str]:
         """Return the rows whose encoder learned from photographs."""
         return [row for row in self._every() if role_of(self.newest(row)) == "outsider"]
@@ -200,6 +205,8 @@ class Table:
 
 def role_of(record: Record) -> Frame:
     """Return the part of a row in the frame of its table; "" for an encoder that is compared."""
+    if is_submitted(record):
+        return ""
     name = str(record.get("source") or record.get("backbone", ""))
     if name.startswith("baseline:"):
         return "floor"
@@ -350,6 +357,7 @@ def _table(
         estimates = {
             name: row_estimate(kind, task, metric, of_row, weights, method)
             for name, of_row in seeds.items()
+            if not _lacks(of_row, metric)
         }
         columns.append(column(fraction, estimates, lower, method, unranked))
     notes = {}
@@ -372,6 +380,14 @@ def _table(
 def _cell_digest(record: Record) -> str:
     """Return a digest of where a result stands in a table, whatever its settings."""
     return digest([record.get(name) for name in _CELL])
+
+
+def _lacks(seeds: Sequence[Aligned], metric: str) -> bool:
+    """Say whether a row has predictions from elsewhere that do not give a metric which others have:
+    one of decisions where no threshold was stated."""
+    return any(
+        is_submitted(each.record) and f"metric:{metric}" not in each.record for each in seeds
+    )
 
 
 def row_estimate(

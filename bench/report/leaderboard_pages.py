@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 
 from bench.cells.seen import UNKNOWN, SeenCount
 from bench.contracts import DEMO_NOTE, KINDS
+from bench.core.errors import in_words
 from bench.metrics.intervals import FEW_POSITIVE, FEWEST_POSITIVE
 from bench.metrics.paired import Difference
 from bench.report.csv_files import differences_csv, to_csv
@@ -18,6 +19,8 @@ from bench.report.row_names import Record
 
 PARTLY = "†"
 """Marks a row whose encoder has weights that no file gave."""
+ELSEWHERE = "‡"
+"""Marks a row whose predictions were made elsewhere."""
 
 
 def pages(task_name: str, tables: Sequence[Table], left_out: Sequence[str]) -> dict[str, str]:
@@ -88,8 +91,10 @@ def _body(table: Table) -> list[str]:
     if table.supervised:
         titles.append("supervision")
     lines = [table_row(titles), table_rule(len(titles))]
+    submitted = table.submitted
     for name in table.rows:
         mark = f" {PARTLY}" if table.coverage(name) < 1 else ""
+        mark += f" {ELSEWHERE}" if name in submitted else ""
         values = [_cell(column, name) for column in table.columns]
         seeds = max(column.seed_count(name) for column in table.columns)
         beside = " (not ranked)" if name in table.unranked else ""
@@ -134,6 +139,7 @@ def _foot(table: Table) -> list[str]:
         *_supervision(table),
         *_unranked(table),
         *_weights(table),
+        *_submitted(table),
         *_seen(table),
         *_cautions(table),
     ]
@@ -153,6 +159,8 @@ def _of_training(table: Table) -> list[str]:
     if not KINDS.get(table.task.kind).trained:
         return []
     counts = {len(each.seeds) for column in table.columns for each in column.estimates.values()}
+    if not counts:
+        return []
     sentences = []
     if max(counts) > 1:
         sentences.append(
@@ -240,6 +248,17 @@ def _weights(table: Table) -> list[str]:
     return lines
 
 
+def _submitted(table: Table) -> list[str]:
+    """Return a sentence on the rows whose predictions were made elsewhere."""
+    names = [escape(name) for name in table.submitted]
+    if not names:
+        return []
+    return [
+        f"{ELSEWHERE} {in_words(names)}: predictions that were made elsewhere and read from a file "
+        "(`place-bench score`). No model was run, and nothing is known of what it was trained on."
+    ]
+
+
 def _percent(share: float) -> str:
     """Return a share below one as a percentage that is never rounded up to 100%."""
     return f"{math.floor(1000 * share) / 10:g}%"
@@ -249,7 +268,7 @@ def _seen(table: Table) -> list[str]:
     """Return which rows were pre-trained on test images or patients, and of which nobody knows."""
     lines = []
     unknown = []
-    for name in sorted(table.rows):
+    for name in sorted(set(table.rows).difference(table.submitted)):
         record = table.newest(name)
         images = record.get("seen:images", 0)
         patients = record.get("seen:patients", 0)

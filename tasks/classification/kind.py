@@ -14,6 +14,7 @@ from tasks.classification.areas import Areas
 from tasks.classification.regularizers import REGULARIZERS
 from tasks.classification.settings import PRESETS, ClassificationSettings, end_to_end, resolve
 from tasks.labelling.policies import LabelOptions, task_labels
+from tasks.labelling.probabilities import PROBABILITIES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,6 +51,7 @@ class ClassificationKind(TrainedKind):
     options = LabelOptions
     choices: ClassVar[Mapping[str, Registry[Any]]] = {"regularizer": REGULARIZERS}
     settings = staticmethod(resolve)
+    submission = PROBABILITIES
     fit: Callable[..., Any] = Body("tasks.classification.fit:fit")
     predict: Callable[..., Any] = Body("tasks.classification.fit:predict")
     statistics: Callable[..., Any] = Body("bench.metrics.classification:score")

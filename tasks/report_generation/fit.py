@@ -105,24 +105,25 @@ def fit(backbone: Backbone, train: Subset, val: Subset, context: CellContext) ->
         "vocabulary": len(writer.vocabulary),
         "parameters": parameters(writer.model),
     }
-    return Fitted(writer, _sentences(training), facts)
+    return Fitted(writer, sentences_of(training), facts)
 
 
 def fit_constant(train: Subset, val: Subset, context: CellContext) -> Fitted:
     """Return the writer of one report for every study."""
     studies = require_studies(group_studies(train, context.settings), "training")
     writer = ConstantReport.learn(studies.texts)
-    return Fitted(writer, _sentences(studies), {"train_studies": len(studies)})
+    return Fitted(writer, sentences_of(studies), {"train_studies": len(studies)})
 
 
 def fit_random(train: Subset, val: Subset, context: CellContext) -> Fitted:
     """Return the writer of training reports drawn at random."""
     studies = require_studies(group_studies(train, context.settings), "training")
     writer = RandomReport(studies.texts, context.seed)
-    return Fitted(writer, _sentences(studies), {"train_studies": len(studies)})
+    return Fitted(writer, sentences_of(studies), {"train_studies": len(studies)})
 
 
-def _sentences(studies: Studies) -> frozenset[str]:
+def sentences_of(studies: Studies) -> frozenset[str]:
+    """Return the sentences of the reports of some studies."""
     return frozenset(sentence for text in studies.texts for sentence in split_sentences(text))
 
 
@@ -137,6 +138,14 @@ def predict(fitted: Fitted, test: Subset, context: CellContext) -> Predictions:
     studies = require_studies(group_studies(test, settings), "test")
     with context.progress.track("writing reports"):
         hypotheses = fitted.writer.write(studies)
+    return score_reports(fitted, studies, hypotheses, context)
+
+
+def score_reports(
+    fitted: Fitted, studies: Studies, hypotheses: list[str], context: CellContext
+) -> Predictions:
+    """Return what is kept of the reports of some studies."""
+    settings: ReportSettings = context.settings
     references = (
         list(studies.texts)
         if settings.reference == "full"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bench.contracts import Annotation, Body, Profile, TaskKind, TaskSpec
+from bench.contracts import Annotation, Body, Profile, SubmissionForm, TaskKind, TaskSpec
 from bench.core.errors import SettingError
 from bench.core.registry import Registry
 from bench.data.annotations import Reports
@@ -72,6 +72,14 @@ class ReportGenerationKind(TaskKind):
     lower_is_better = ("repeated_reports", "normal_copied", "copied_sentences", "empty*")
     options = ReportOptions
     choices: ClassVar[Mapping[str, Registry[Any]]] = {"decoder": DECODERS}
+    submission = SubmissionForm(
+        name="reports",
+        path="FILE.csv",
+        suffix=".csv",
+        help="A CSV with the columns study_id and text: one report per study of the test split.",
+        read=Body("tasks.report_generation.submitted:read"),
+        write=Body("tasks.report_generation.submitted:write"),
+    )
     settings = staticmethod(resolve)
     fit: Callable[..., Any] = Body("tasks.report_generation.fit:fit")
     predict: Callable[..., Any] = Body("tasks.report_generation.fit:predict")

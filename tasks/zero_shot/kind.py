@@ -11,6 +11,7 @@ from bench.data.annotations import Labels
 from bench.data.reference import UntrainedKind
 from bench.metrics.names import classification_names
 from tasks.labelling.policies import LabelOptions
+from tasks.labelling.probabilities import PROBABILITIES
 from tasks.zero_shot.inference import INFERENCES
 from tasks.zero_shot.settings import PRESETS, ZeroShotSettings, resolve
 
@@ -31,6 +32,7 @@ class ZeroShotKind(UntrainedKind):
     choices: ClassVar[Mapping[str, Registry[Any]]] = {"inference": INFERENCES}
     compares_texts = True
     settings = staticmethod(resolve)
+    submission = PROBABILITIES
     fit: Callable[..., Any] = Body("tasks.zero_shot.fit:fit")
     predict: Callable[..., Any] = Body("tasks.zero_shot.fit:predict")
     statistics: Callable[..., Any] = Body("bench.metrics.classification:score")
