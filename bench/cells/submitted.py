@@ -13,7 +13,8 @@ from bench.cells.cell import Cell
 from bench.cells.completion import MISSING
 from bench.cells.given import check_predictions
 from bench.cells.prediction_files import content_hash, pack_predictions
-from bench.cells.prepare import EncoderRef, RunRequest, TaskPlan, check_request, head_settings
+from bench.cells.prepare import EncoderRef, TaskPlan
+from bench.cells.request import RunRequest, check_request, head_settings
 from bench.cells.results import PREDICTIONS, ResultStore
 from bench.cells.runner import Stopwatch, record_of, score, subsets_of
 from bench.contracts import (

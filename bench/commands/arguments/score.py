@@ -114,7 +114,7 @@ def _scores(form: SubmissionForm) -> Callable[..., None]:
         workers: WorkersOption = 2,
         threads: ThreadsOption = 2,
     ) -> None:
-        from bench.cells.prepare import RunRequest
+        from bench.cells.request import RunRequest
         from bench.cells.submitted import ScoreRequest
         from bench.commands.score import parse_thresholds, score_command
         from bench.core.settings import parse_pairs

@@ -14,7 +14,7 @@ import pytest
 
 import bench
 from bench.api import score_request
-from bench.cells.prepare import RunRequest
+from bench.cells.request import RunRequest
 from bench.cells.results import ResultStore
 from bench.cells.submitted import (
     Exported,
