@@ -69,7 +69,7 @@ def form_of(task: TaskSpec) -> SubmissionForm:
     if form is None:
         raise NotApplicableError(
             f"task '{task.name}' is {task.kind}, which reads no predictions from elsewhere.",
-            "Set `submission` in the kind (docs/howto_head.md).",
+            "A kind says which files it reads by `submission` (docs/scoring.md).",
         )
     return form
 

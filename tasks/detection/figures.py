@@ -80,7 +80,7 @@ def _draw_boxes(axis: Any, predictions: Predictions, row: int) -> None:
             TRUTH,
             "top",
         )
-    confidence = float(predictions.extra.get("confidence", 0.0))
+    confidence = float(predictions.extra.get("confidence") or 0.0)
     confident = np.flatnonzero(
         (arrays["classes"][row] >= 0) & (arrays["scores"][row] >= confidence)
     )[:_SHOWN]

@@ -201,14 +201,24 @@ def predict(trained: TrainedDetector, test: Subset, context: CellContext) -> Pre
         ):
             boxes.append(boxes_of_image)
             advance(1)
-    settings: DetectionSettings = context.settings
-    without = [name for kind, name in enumerate(trained.classes) if not _has_class(test, kind)]
+    return measured(test, boxes, trained.classes, trained.facts, context.settings)
+
+
+def measured(
+    test: Subset,
+    boxes: list[np.ndarray],
+    classes: tuple[str, ...],
+    facts: Mapping[str, Any],
+    settings: DetectionSettings,
+) -> Predictions:
+    """Return what is kept of the detections [k, 6] of every test image."""
+    without = [name for kind, name in enumerate(classes) if not _has_class(test, kind)]
     extra = {
-        **trained.facts,
+        **facts,
         "mgca_filter": settings.mgca_filter,
         "classes_without_test_boxes": ", ".join(without),
     }
-    return to_predictions(test, boxes, trained.classes, extra)
+    return to_predictions(test, boxes, classes, extra)
 
 
 def _has_class(subset: Subset, kind: int) -> bool:

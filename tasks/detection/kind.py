@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from bench.contracts import Annotation, Body, NoOptions, Profile, Scaling, TaskSpec
+from bench.contracts import Annotation, Body, NoOptions, Profile, Scaling, SubmissionForm, TaskSpec
 from bench.data.annotations import Boxes
 from bench.data.reference import TrainedKind
 from bench.training.end_to_end import end_to_end
@@ -56,6 +56,15 @@ class DetectionKind(TrainedKind):
         "frequent_boxes": Body("tasks.detection.fit:fit_frequent")
     }
     options = NoOptions
+    submission = SubmissionForm(
+        name="boxes",
+        path="FILE.json",
+        suffix=".json",
+        help="A JSON of COCO results: a list of image_id, category_id, bbox and score.",
+        read=Body("tasks.detection.submitted:read"),
+        write=Body("tasks.detection.submitted:write"),
+        thresholds="The score from which on a box marks its image.",
+    )
     fit: Callable[..., Any] = Body("tasks.detection.fit:fit")
     predict: Callable[..., Any] = Body("tasks.detection.fit:predict")
     statistics: Callable[..., Any] = Body("tasks.detection.metrics:score")

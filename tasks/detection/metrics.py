@@ -198,7 +198,7 @@ DECISIONS: dict[str, Callable[[counting.Confusion], np.ndarray]] = {
     "image_specificity": counting.specificity,
 }
 """What is said of whole images: any detection of at least the confidence chosen on validation
-(`extra["confidence"]`) marks an image."""
+(`extra["confidence"]`; None where nobody stated one: then nothing is said) marks an image."""
 
 
 def surest_detection(data: Ranked) -> np.ndarray:
@@ -240,6 +240,8 @@ def statistics(predictions: Predictions) -> Mapping[str, Statistic]:
                 f"{name}:{label}": function
                 for label, function in zip(names, functions, strict=True)
             }
+    if predictions.extra.get("confidence", 0.0) is None:
+        return functions_of
     return functions_of | {"rsna_score": partial(mean_of_known, image_scores(predictions))}
 
 
@@ -271,10 +273,11 @@ def _functions(
     surest = [surest_detection(detections) for detections in data]
     yield "image_auroc", [partial(auroc, rank(*each)) for each in zip(surest, truth, strict=True)]
     confidence = predictions.extra.get("confidence", 0.0)
-    marked = [scores >= confidence for scores in surest]
-    for name, share in DECISIONS.items():
-        decisions = zip(marked, truth, strict=True)
-        yield name, [partial(_decided, share, *each) for each in decisions]
+    if confidence is not None:
+        marked = [scores >= confidence for scores in surest]
+        for name, share in DECISIONS.items():
+            decisions = zip(marked, truth, strict=True)
+            yield name, [partial(_decided, share, *each) for each in decisions]
     if predictions.extra.get("mgca_filter"):
         yield "map_mgca", [partial(map_mgca, detections) for detections in data]
 

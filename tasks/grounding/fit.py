@@ -47,20 +47,20 @@ def fit(backbone: Backbone, train: Subset, val: Subset, context: CellContext) ->
         """Return the encoder's maps."""
         return encoder_maps(encoder, subset, pairs, cell)
 
-    return _with_thresholds(maps_of, val, context)
+    return with_thresholds(maps_of, val, context)
 
 
 def fit_chance(train: Subset, val: Subset, context: CellContext) -> Grounder:
     """Return a map that is the same everywhere: every metric gives what guessing does on
     average."""
-    return _with_thresholds(_constant({ANY: np.zeros(CELLS)}), val, context)
+    return with_thresholds(_constant({ANY: np.zeros(CELLS)}), val, context)
 
 
 def fit_centre(train: Subset, val: Subset, context: CellContext) -> Grounder:
     """Return a Gaussian around the middle of the square, for every image and text."""
     along = (np.arange(REGION_SIDE) + 0.5) / REGION_SIDE - 0.5
     bell = np.exp(-((along / SPREAD) ** 2) / 2)
-    return _with_thresholds(_constant({ANY: np.outer(bell, bell).reshape(-1)}), val, context)
+    return with_thresholds(_constant({ANY: np.outer(bell, bell).reshape(-1)}), val, context)
 
 
 def fit_mean(train: Subset, val: Subset, context: CellContext) -> Grounder:
@@ -77,7 +77,7 @@ def fit_mean(train: Subset, val: Subset, context: CellContext) -> Grounder:
             f"task '{context.task.name}' has no training image with a region.", "Use more data."
         )
     means = {label: heat / count[label] for label, heat in total.items()}
-    return _with_thresholds(_constant(means), val, context)
+    return with_thresholds(_constant(means), val, context)
 
 
 def _constant(map_of: Mapping[str, np.ndarray]) -> MapsOf:
@@ -91,7 +91,7 @@ def _constant(map_of: Mapping[str, np.ndarray]) -> MapsOf:
     return maps_of
 
 
-def _with_thresholds(maps_of: MapsOf, val: Subset, context: CellContext) -> Grounder:
+def with_thresholds(maps_of: MapsOf, val: Subset, context: CellContext) -> Grounder:
     """Return a grounder whose maps are cut, by label, where Dice is highest on validation."""
     pairs = pairs_of(val, context.settings) if len(val) else None
     if pairs is None or not len(pairs):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from bench.contracts import Annotation, Body, TaskSpec
+from bench.contracts import Annotation, Body, SubmissionForm, TaskSpec
 from bench.data.annotations import Regions, Reports
 from bench.data.reference import UntrainedKind
 from tasks.grounding.settings import PRESETS, GroundingOptions, GroundingSettings, resolve
@@ -34,6 +34,14 @@ class GroundingKind(UntrainedKind):
     metrics = METRICS
     options = GroundingOptions
     compares_texts = True
+    submission = SubmissionForm(
+        name="maps",
+        path="FILE.npz",
+        help="The map of every image and text: an NPZ of maps, images and texts.",
+        read=Body("tasks.grounding.submitted:read"),
+        thresholds="The height from which on a map, scaled from 0 to 1, is said to answer.",
+        not_kept="maps at their full height",
+    )
     baselines: ClassVar[Mapping[str, Body]] = {
         "chance": Body("tasks.grounding.fit:fit_chance"),
         "centre_prior": Body("tasks.grounding.fit:fit_centre"),

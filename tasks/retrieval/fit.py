@@ -82,6 +82,27 @@ def fit_random_order(train: Subset, val: Subset, context: CellContext) -> None:
 def predict(backbone: ImageTextEncoder | None, test: Subset, context: CellContext) -> Predictions:
     """Return one row per image that has a report."""
     settings: RetrievalSettings = context.settings
+    asked = asked_of(test, settings)
+    texts = asked.pairs.texts
+    scores = (
+        np.random.default_rng([context.seed, 11]).random((len(asked.images), len(texts)))
+        if backbone is None
+        else similarity_matrix(backbone, asked.images, texts, settings.similarity, context)
+    )
+    return measured(scores, asked, context)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The images of a test set that have a report, what belongs to each, and how many have none."""
+
+    images: Subset
+    pairs: Pairs
+    dropped: int
+
+
+def asked_of(test: Subset, settings: RetrievalSettings) -> Asked:
+    """Return what is ranked of a test set."""
     images, dropped = with_text(keep_views(test, settings.views), settings)
     pairs = pair(images.index, settings)
     if settings.attributes:
@@ -89,15 +110,22 @@ def predict(backbone: ImageTextEncoder | None, test: Subset, context: CellContex
         pairs = replace(
             pairs, similarity=study_similarity(pairs.texts, pairs.text_of, truth.tolist())
         )
-    scores = (
-        np.random.default_rng([context.seed, 11]).random((len(images), len(pairs.texts)))
-        if backbone is None
-        else similarity_matrix(backbone, images, pairs.texts, settings.similarity, context)
-    )
+    return Asked(images, pairs, dropped)
+
+
+def measured(scores: np.ndarray, asked: Asked, context: CellContext) -> Predictions:
+    """Return what is kept of the scores of all images and reports [n, T]."""
+    settings: RetrievalSettings = context.settings
+    images = asked.images
+    pairs = asked.pairs
     table = images.index[["image_id", "patient_id"]].copy()
     for name, values in evaluate(scores, pairs, settings, context.seed).items():
         table[name] = values
-    facts = {"images": len(images), "reports": len(pairs.texts), "images_without_report": dropped}
+    facts = {
+        "images": len(images),
+        "reports": len(pairs.texts),
+        "images_without_report": asked.dropped,
+    }
     return Predictions(table, {}, facts)
 
 

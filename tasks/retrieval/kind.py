@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from bench.contracts import Annotation, Body, Scaling, TaskSpec
+from bench.contracts import Annotation, Body, Scaling, SubmissionForm, TaskSpec
 from bench.data.annotations import Reports
 from bench.data.reference import UntrainedKind
 from tasks.retrieval.settings import PRESETS, RetrievalOptions, RetrievalSettings, resolve
@@ -38,6 +38,14 @@ class RetrievalKind(UntrainedKind):
     lower_is_better = ("*_rank",)
     options = RetrievalOptions
     compares_texts = True
+    submission = SubmissionForm(
+        name="retrieval",
+        path="FILE.npz",
+        option="scores",
+        help="The score of every image and report: an NPZ of scores, images and reports, or a CSV.",
+        read=Body("tasks.retrieval.submitted:read"),
+        not_kept="scores of images and reports",
+    )
     settings = staticmethod(resolve)
     fit: Callable[..., Any] = Body("tasks.retrieval.fit:fit")
     predict: Callable[..., Any] = Body("tasks.retrieval.fit:predict")

@@ -24,6 +24,8 @@ from tasks.segmentation.settings import SegmentationSettings
 
 UNSEEN = InputSpec(1, 1)
 """How images come to what does not look at them."""
+Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Some rows, their masks bool [b, C, S, S], and how sure each is to hold a class [b, C]."""
 
 
 @dataclass(frozen=True)
@@ -220,23 +222,40 @@ def predict(segmenter: Segmenter, test: Subset, context: CellContext) -> Predict
     """
     source = Source(test, segmenter.spec)
     require_masks(test, "test", context)
+
+    def batches() -> Iterator[Batch]:
+        """Yield rows, masks and scores of all images in order."""
+        for rows, probabilities in segmenter.probabilities(source, context.device):
+            masks = operating.apply(probabilities, segmenter.points)
+            yield rows, masks, image_scores(probabilities)
+
+    return measured(test, batches(), segmenter.classes, segmenter.facts, context)
+
+
+def measured(
+    test: Subset,
+    batches: Iterator[Batch],
+    classes: tuple[str, ...],
+    facts: Mapping[str, Any],
+    context: CellContext,
+) -> Predictions:
+    """Return what is kept of the masks of all test images, which come in order."""
     counts = []
     edges = []
     packed = []
     scores = []
     with context.progress.track("predicting", total=len(test)) as advance:
-        for rows, probabilities in segmenter.probabilities(source, context.device):
-            masks = operating.apply(probabilities, segmenter.points)
+        for rows, masks, of_images in batches:
             truth = test.get(Masks)[rows]
             counts.append(count_pixels(masks, truth))
             edges.append(boundary_scores(masks, truth))
-            scores.append(image_scores(probabilities))
+            scores.append(of_images)
             packed.append(np.packbits(masks, axis=-1))
             advance(len(rows))
-    table = _table(test, np.concatenate(counts), np.concatenate(edges), segmenter.classes, context)
-    for c, name in enumerate(segmenter.classes):
+    table = _table(test, np.concatenate(counts), np.concatenate(edges), classes, context)
+    for c, name in enumerate(classes):
         table[f"score:{name}"] = np.concatenate(scores)[:, c]
-    return Predictions(table, {"masks": np.concatenate(packed)}, dict(segmenter.facts))
+    return Predictions(table, {"masks": np.concatenate(packed)}, dict(facts))
 
 
 def _table(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from bench.contracts import Annotation, Body, NoOptions, Profile, Scaling, TaskSpec
+from bench.contracts import Annotation, Body, NoOptions, Profile, Scaling, SubmissionForm, TaskSpec
 from bench.data.annotations import Masks
 from bench.data.reference import TrainedKind
 from bench.training.end_to_end import end_to_end
@@ -59,6 +59,13 @@ class SegmentationKind(TrainedKind):
     }
     lower_is_better = ("hd95*",)
     options = NoOptions
+    submission = SubmissionForm(
+        name="masks",
+        path="FOLDER",
+        help="A folder with a PNG per image, IMAGE_ID.png; of several classes one folder each.",
+        read=Body("tasks.segmentation.submitted:read"),
+        write=Body("tasks.segmentation.submitted:write"),
+    )
     fit: Callable[..., Any] = Body("tasks.segmentation.fit:fit")
     predict: Callable[..., Any] = Body("tasks.segmentation.fit:predict")
     statistics: Callable[..., Any] = Body("tasks.segmentation.metrics:score")
