@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
 from typer.core import TyperGroup
 
@@ -61,11 +60,11 @@ ForceOption = Annotated[
 class ScoreGroup(TyperGroup):
     """The commands of `score`: one per kind of file, named by the kinds of task."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the files that can be scored."""
         return sorted(_forms())
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the command that scores one kind of file; None where there is none."""
         form = _forms().get(cmd_name)
         return None if form is None else _command(form)
@@ -78,7 +77,7 @@ def _forms() -> dict[str, SubmissionForm]:
     return {form.name: form for form in forms if form is not None}
 
 
-def _command(form: SubmissionForm) -> click.Command:
+def _command(form: SubmissionForm) -> Any:
     function = _scores(form)
     app = typer.Typer(rich_markup_mode="markdown", add_completion=False)
     settings = {"help_option_names": ["-h", "--help"]}

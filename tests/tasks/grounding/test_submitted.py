@@ -24,7 +24,9 @@ Arrays = dict[str, Any]
 
 
 def handed_in(path: Path, **changes: Any) -> Submission:
-    parts = {name: data(8, seed) for seed, name in enumerate(("train", "val", "test"))}
+    parts: dict[str, Any] = {
+        name: data(8, seed) for seed, name in enumerate(("train", "val", "test"))
+    }
     index = pd.concat([part.index.assign(split=name) for name, part in parts.items()])
     return Submission(path, index, path.parent, **parts, **changes)
 

@@ -37,7 +37,7 @@ class Scores:
 
 
 def handed_in(path: Path, **changes: Any) -> Submission:
-    parts = {"train": subset(30, 1), "val": subset(50, 2), "test": subset(60, 0)}
+    parts: dict[str, Any] = {"train": subset(30, 1), "val": subset(50, 2), "test": subset(60, 0)}
     for part in parts.values():
         part.index["label:c"] = 1 - part.index["label:a"]
     index = pd.concat([part.index.assign(split=name) for name, part in parts.items()])
@@ -82,7 +82,7 @@ def test_our_own_zero_shot_predictions_give_our_own_numbers(tmp_path: Path) -> N
     kind = ZeroShotKind()
     submission = handed_in(tmp_path / "ours.csv")
     spec = replace(task(mode="binary", labels=("Pneumonia",)), kind="zero_shot")
-    parts = {
+    parts: dict[str, Any] = {
         name: replace(part, index=part.index.rename(columns={"label:a": "label:Pneumonia"}))
         for name, part in (("val", submission.val), ("test", submission.test))
     }
