@@ -1,4 +1,5 @@
-"""One page over many tasks: against how many of the others an encoder wins, ties and loses."""
+"""One page over many tasks, by kinds of task: against how many of the others an encoder wins, ties
+and loses."""
 
 from __future__ import annotations
 
@@ -7,13 +8,14 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bench.contracts import DEMO_NOTE
+from bench.contracts import DEMO_NOTE, baseline_row
 from bench.metrics.bootstrap import Estimate
 from bench.report.csv_files import csv_text
 from bench.report.leaderboard import Table
 from bench.report.markdown import escape, table_row, table_rule
 
 COMMON = ("data_kind", "protocol", "profile")
+KIND = "kind"
 
 
 @dataclass(frozen=True)
@@ -26,11 +28,17 @@ class Standing:
     ties: float
     losses: float
 
+    @property
+    def balance(self) -> float:
+        """Return wins minus losses as a share of the image sets: 1 beats every other encoder
+        everywhere, -1 is beaten by all."""
+        return (self.wins - self.losses) / (self.wins + self.ties + self.losses)
+
 
 @dataclass(frozen=True)
 class Overview:
-    """Encoders over tasks of one data kind, protocol and profile; `values`: task -> encoder ->
-    estimate at the largest fraction.
+    """Encoders over tasks of one kind, data kind, protocol and profile (`facts`); `values`: task ->
+    encoder -> estimate at the largest fraction.
 
     `standings` are of the encoders that have a value in every task; `left_out` lack some.
     `unranked` rows are compared with none. `supervision`: encoder -> what it learned from beside
@@ -50,7 +58,8 @@ class Overview:
 
 
 def build_overviews(tables: Mapping[str, Sequence[Table]]) -> list[Overview]:
-    """Return an overview per data kind, protocol and profile that has tables of two tasks or more.
+    """Return an overview per kind of task for every data kind, protocol and profile that has tables
+    of two tasks or more.
 
     Of a task with several tables of one kind (other test sets, other settings of the head) the one
     with most rows is taken.
@@ -62,10 +71,18 @@ def build_overviews(tables: Mapping[str, Sequence[Table]]) -> list[Overview]:
             if name not in group or len(table.rows) > len(group[name].rows):
                 group[name] = table
     return [
-        _overview(dict(zip(COMMON, key, strict=True)), group)
+        _overview({**dict(zip(COMMON, key, strict=True)), KIND: kind}, of_kind)
         for key, group in sorted(groups.items())
         if len(group) > 1
+        for kind, of_kind in _by_kind(group).items()
     ]
+
+
+def _by_kind(tables: Mapping[str, Table]) -> dict[str, dict[str, Table]]:
+    kinds: dict[str, dict[str, Table]] = defaultdict(dict)
+    for name, table in tables.items():
+        kinds[table.task.kind][name] = table
+    return dict(sorted(kinds.items()))
 
 
 def _overview(facts: Mapping[str, str], tables: Mapping[str, Table]) -> Overview:
@@ -129,9 +146,11 @@ def _standing(
 
 
 def overview_markdown(overview: Overview) -> str:
-    """Return the page as Markdown: standings first, then every task's values."""
+    """Return the section of one kind as Markdown: standings first, then every task's values."""
     facts = overview.facts
-    lines = [f"### Overview of {len(overview.values)} tasks", ""]
+    count = len(overview.values)
+    tasks = f"{count} task" + "s" * (count > 1)
+    lines = [f"### Overview of {facts[KIND]}: {tasks}", ""]
     if facts["data_kind"] == "demo":
         lines += [f"**{DEMO_NOTE}**", ""]
     if overview.standings:
@@ -191,6 +210,37 @@ def _legend(overview: Overview) -> str:
     return " ".join(sentences)
 
 
+def summary_markdown(overviews: Sequence[Overview]) -> str:
+    """Return one table over several kinds of task: the balance of every encoder in each. The rows
+    without an encoder, which differ by kind, count as opponents."""
+    note = DEMO_NOTE if overviews[0].facts["data_kind"] == "demo" else ""
+    kinds = [overview.facts[KIND] for overview in overviews]
+    balances: dict[str, dict[str, float]] = defaultdict(dict)
+    for overview in overviews:
+        for standing in overview.standings if overview.image_sets else ():
+            if not standing.name.startswith(baseline_row("")):
+                balances[standing.name][overview.facts[KIND]] = standing.balance
+    lines = ["### Overview by kinds of task", "", *([f"**{note}**", ""] if note else [])]
+    lines += [table_row(["encoder", *kinds]), table_rule(len(kinds) + 1)]
+    names = sorted(
+        balances, key=lambda name: (-sum(balances[name].values()) / len(balances[name]), name)
+    )
+    for name in names:
+        of_name = balances[name]
+        cells = [f"{of_name[kind]:+.2f}" if kind in of_name else "n/a" for kind in kinds]
+        lines.append(table_row([escape(name), *cells]))
+    lines += ["", _SUMMARY]
+    return "\n".join(lines) + "\n"
+
+
+_SUMMARY = (
+    "Wins minus losses, as a share of the sets of test images: +1 is better than every other "
+    "encoder everywhere, -1 worse than all; 0 ties, or wins as often as it loses. Only encoders "
+    "with a value in every task of a kind; n/a: it lacks one. Rows without an image are among the "
+    "others. Sorted by the mean."
+)
+
+
 def overview_csv(overviews: Sequence[Overview]) -> str:
     """Return the standings as CSV."""
     rows = []
@@ -217,6 +267,19 @@ def overview_pages(overviews: Sequence[Overview]) -> dict[str, str]:
     for kind in sorted(kinds):
         of_kind = [overview for overview in overviews if overview.facts["data_kind"] == kind]
         name = "overview.demo" if kind == "demo" and "real" in kinds else "overview"
-        files[f"{name}.md"] = "\n".join(map(overview_markdown, of_kind))
+        files[f"{name}.md"] = "\n".join(_sections(of_kind))
         files[f"{name}.csv"] = overview_csv(of_kind)
     return files
+
+
+def _sections(overviews: Sequence[Overview]) -> list[str]:
+    """Return the sections of a page: of each protocol and profile one over its kinds, where it has
+    several, then one per kind."""
+    groups: dict[tuple[str, ...], list[Overview]] = defaultdict(list)
+    for overview in overviews:
+        groups[tuple(overview.facts[fact] for fact in COMMON)].append(overview)
+    sections = []
+    for group in groups.values():
+        sections += [summary_markdown(group)] if len(group) > 1 else []
+        sections += map(overview_markdown, group)
+    return sections

@@ -50,6 +50,26 @@ def test_wins_are_counted_in_each_tasks_own_direction(store: ResultStore) -> Non
     }
 
 
+def test_every_kind_of_task_has_its_section_and_a_column_of_the_summary(
+    store: ResultStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A text-only kind leaves an encoder without texts comparable in the other kind."""
+    monkeypatch.setitem(contracts.KINDS._items, "texts", contracts.KINDS.get("fake"))
+    task = TaskSpec("other", "texts", "none", "Another", "mean_rank")
+    monkeypatch.setitem(contracts.TASKS._items, "other", task)
+    filled(store, "fake_task", {"a": 0.8, "b": 0.6, "images alone": 0.9})
+    filled(store, "other", {"a": 3.0, "b": 1.0}, kind="texts")
+    overviews = build_overviews(tables(store))
+    assert [overview.facts["kind"] for overview in overviews] == ["fake", "texts"]
+    assert not any(overview.left_out for overview in overviews)
+    page = overview_pages(overviews)["overview.md"]
+    rows = page[: page.index("### Overview of fake: 1 task")].splitlines()
+    assert "| encoder | fake | texts |" in rows
+    assert "| images alone (net) | +1.00 | n/a |" in rows
+    assert "| a (net) | +0.00 | -1.00 |" in rows and "| b (net) | -1.00 | +1.00 |" in rows
+    assert "### Overview of texts: 1 task" in page
+
+
 def test_equal_encoders_tie(store: ResultStore) -> None:
     filled(store, "fake_task", {"a": 0.5, "b": 0.5})
     filled(store, "other", {"a": 2.0, "b": 2.0})
