@@ -103,14 +103,19 @@ class ReportDecoder(nn.Module):
     def forward(self, ids: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
         """Return logits [B, L, V] after each of `ids` [B, L], given encoded `tokens` [B, M, D] and
         their mask [B, M]."""
-        x, memory = self._begin(ids)
+        return self.read(self.embed(ids), tokens, mask)
+
+    def read(self, words: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Return logits [B, L, V] after each of the embedded words [B, L, D]."""
+        x, memory = self._begin(words)
         for layer in self.layers:
             x = layer(x, layer.cross.keys_values(tokens), mask[:, None, None], memory)
         return self.out(self.norm(x))
 
-    def looks(self, ids: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Return where the last layer looked for the word after each of `ids`, [B, L, M]."""
-        x, memory = self._begin(ids)
+    def looks(self, words: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Return where the last layer looked for the word after each of the embedded words [B, L,
+        D], [B, L, M]."""
+        x, memory = self._begin(words)
         weights = x
         for layer in self.layers:
             x, weights = layer.looks(
@@ -118,8 +123,7 @@ class ReportDecoder(nn.Module):
             )
         return weights
 
-    def _begin(self, ids: Tensor) -> tuple[Tensor, Tensor | None]:
-        words = self.embed(ids)
+    def _begin(self, words: Tensor) -> tuple[Tensor, Tensor | None]:
         memory = self.relational(self.dropout(words)) if self.relational is not None else None
         return self.dropout(words), memory
 
@@ -130,7 +134,10 @@ class ReportDecoder(nn.Module):
 
     def step(self, ids: Tensor, state: DecoderState) -> Tensor:
         """Return logits [B * beams, V] after the newest `ids` [B * beams]; the state goes on."""
-        words = self.embed(ids[:, None], state.position)
+        return self.go_on(self.embed(ids[:, None], state.position), state)
+
+    def go_on(self, words: Tensor, state: DecoderState) -> Tensor:
+        """Return logits [B * beams, V] after the newest embedded words [B * beams, 1, D]."""
         memory = None
         if self.relational is not None:
             before = (
@@ -183,15 +190,18 @@ class TrainedReporter(nn.Module):
         """Return the mean cross-entropy of the words of a batch."""
         ids = batch["ids"]
         logits = self.decoder(ids[:, :-1], *self.tokens(batch))
+        return {"loss": self.words_loss(logits, ids)}
+
+    def words_loss(self, logits: Tensor, ids: Tensor) -> Tensor:
+        """Return the mean cross-entropy of logits [B, L - 1, V] after all but the last of `ids` [B,
+        L]."""
         smoothing = self.label_smoothing if self.training else 0.0
-        return {
-            "loss": functional.cross_entropy(
-                logits.flatten(0, 1),
-                ids[:, 1:].flatten(),
-                ignore_index=PAD,
-                label_smoothing=smoothing,
-            )
-        }
+        return functional.cross_entropy(
+            logits.flatten(0, 1),
+            ids[:, 1:].flatten(),
+            ignore_index=PAD,
+            label_smoothing=smoothing,
+        )
 
     def start(self, batch: dict[str, Any], beams: int) -> DecoderState:
         """Return the state before the first word."""
@@ -206,6 +216,10 @@ class TrainedReporter(nn.Module):
         tokens are left out."""
         tokens, mask = self.tokens(batch)
         before = torch.tensor([[BEGIN, *ids[:-1]]], device=tokens.device)
+        return self.maps(self.decoder.looks(self.decoder.embed(before), tokens, mask)[0])
+
+    def maps(self, weights: Tensor) -> np.ndarray:
+        """Return weights of visual tokens [T, M] as maps of the patches [T, images, h, w]."""
         shape = self.visual.shape
-        weights = self.decoder.looks(before, tokens, mask)[0].unflatten(1, (shape.images, -1))
+        weights = weights.unflatten(1, (shape.images, -1))
         return weights[:, :, : shape.grid[0] * shape.grid[1]].unflatten(2, shape.grid).cpu().numpy()

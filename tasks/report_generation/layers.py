@@ -203,7 +203,7 @@ class _R2GenEncoderLayer(nn.Module):
     def __init__(self, width: int, heads: int, feedforward: int, dropout: float) -> None:
         super().__init__()
         self.own = Attention(width, heads, dropout)
-        self.feedforward = _feedforward(width, feedforward, dropout)
+        self.feedforward = make_feedforward(width, feedforward, dropout)
         self.norms = nn.ModuleList(R2GenNorm(width) for _ in range(2))
         self.dropout = nn.Dropout(dropout)
 
@@ -214,7 +214,8 @@ class _R2GenEncoderLayer(nn.Module):
         return x + self.dropout(self.feedforward(self.norms[1](x)))
 
 
-def _feedforward(width: int, hidden: int, dropout: float) -> nn.Sequential:
+def make_feedforward(width: int, hidden: int, dropout: float) -> nn.Sequential:
+    """Return two linear layers with a rectifier and dropout between them."""
     return nn.Sequential(
         nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, width)
     )
@@ -229,7 +230,7 @@ class DecoderLayer(nn.Module):
     ) -> None:
         super().__init__()
         self.own, self.cross = (Attention(width, heads, dropout) for _ in range(2))
-        self.feedforward = _feedforward(width, feedforward, dropout)
+        self.feedforward = make_feedforward(width, feedforward, dropout)
         norms = [
             ConditionalNorm(width, memory_width) if memory_width else PlainNorm(width)
             for _ in range(3)

@@ -3,6 +3,7 @@ in a second."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,16 @@ import pandas as pd
 import pytest
 import torch
 
-from bench.contracts import CellContext, Features, InputSpec, Subset, TaskSpec
+from bench.contracts import (
+    CellContext,
+    Features,
+    FitBaseline,
+    InputSpec,
+    Predictions,
+    Subset,
+    TaskSpec,
+)
+from bench.metrics.bootstrap import point
 from tasks.report_generation import ReportGenerationKind
 from tests.tasks.fakes import context
 
@@ -31,6 +41,7 @@ TINY = {
     "tokenizer": "cleaned",
     "warmup": "0", "patience": "none",
 }  # fmt: skip
+SHORT = {"epochs": "1", "updates": "4"}
 
 
 class GridEncoder:
@@ -105,3 +116,53 @@ def cell(folder: Path, protocol: str = "default", **changes: str | Any) -> CellC
 @pytest.fixture(autouse=True)
 def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLACE_BENCH_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def no_java(monkeypatch: pytest.MonkeyPatch) -> None:
+    """METEOR starts a Java program for seconds: its own tests run it."""
+    from tasks.report_generation.metrics import java
+
+    def missing() -> None:
+        raise java.JavaError("Java was not found.", "Install it.")
+
+    monkeypatch.setattr(java, "java_command", missing)
+
+
+def run(
+    context: CellContext,
+    encoder: Any = None,
+    train: Subset | None = None,
+    test: Subset | None = None,
+    fit: FitBaseline | None = None,
+) -> tuple[Predictions, dict[str, float]]:
+    fit = fit or partial(KIND.fit, encoder or GridEncoder())
+    fitted = fit(train or studies(40, 1), studies(12, 2), context)
+    found = KIND.predict(fitted, test or studies(24, 3), context)
+    scores = {name: point(f, len(found.table)) for name, f in KIND.statistics(found, TASK).items()}
+    return found, scores
+
+
+def language_model(folder: Path) -> Path:
+    """Write a two-layer GPT-2 with random weights and a word tokenizer."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+    words = [
+        "<end>",
+        *sorted(
+            {"there", "is", "a", "left", "pleural", "effusion", "the", "heart", "normal", "no", "."}
+        ),
+    ]
+    tokenizer = Tokenizer(
+        models.WordLevel({word: place for place, word in enumerate(words)}, unk_token="<end>")
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="<end>", bos_token="<end>"
+    ).save_pretrained(folder)
+    torch.manual_seed(0)
+    GPT2LMHeadModel(
+        GPT2Config(vocab_size=len(words), n_positions=64, n_embd=32, n_layer=2, n_head=2)
+    ).save_pretrained(folder)
+    return folder

@@ -19,8 +19,15 @@ from tasks.report_generation.decoders import DECODERS, Decoder, decoder
 from tasks.report_generation.model import _language_side
 from tasks.report_generation.settings import ReportSettings
 from tasks.report_generation.visual import VisualMemory, VisualShape
-from tests.tasks.report_generation.conftest import KIND, TASK, TINY, cell, studies
-from tests.tasks.report_generation.test_kind import language_model, run
+from tests.tasks.report_generation.conftest import (
+    KIND,
+    TASK,
+    TINY,
+    cell,
+    language_model,
+    run,
+    studies,
+)
 
 FILE = Path(__file__).parents[3] / "docs" / "examples" / "decoder.py"
 TEXTS = ["there is a left pleural effusion .", "no pleural effusion . the heart is normal ."]
@@ -96,7 +103,7 @@ def gru() -> Iterator[None]:
             del sys.modules[name]
 
 
-@pytest.mark.usefixtures("gru")
+@pytest.mark.usefixtures("gru", "no_java")
 def test_a_decoder_in_one_file_learns_what_is_seen(tmp_path: Path) -> None:
     context = cell(tmp_path, decoder="gru", units="32", updates="60", tokenizer="cleaned")
     found, scores = run(context, test=studies(12, 3))

@@ -4,62 +4,37 @@ rows, killed runs go on."""
 from __future__ import annotations
 
 import dataclasses
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from bench.contracts import CellContext, FitBaseline, Predictions, Subset
 from bench.core.errors import (
     DataError,
     PlaceBenchError,
     SettingError,
     UnknownNameError,
 )
-from bench.metrics.bootstrap import cluster_weights, point
+from bench.metrics.bootstrap import cluster_weights
 from tasks.report_generation.data import ReportBatches, group_studies
 from tasks.report_generation.fit import ConstantReport
 from tests.tasks.fakes import base_names
 from tests.tasks.report_generation.conftest import (
     KIND,
+    SHORT,
     TASK,
     TINY,
     CountingEncoder,
     GridEncoder,
     SeeingEncoder,
     cell,
+    language_model,
+    run,
     studies,
 )
 
-SHORT = {"epochs": "1", "updates": "4"}
-
-
-@pytest.fixture(autouse=True)
-def _no_java(monkeypatch: pytest.MonkeyPatch) -> None:
-    """METEOR starts a Java program for seconds: its own tests run it."""
-    from tasks.report_generation.metrics import java
-
-    def missing() -> None:
-        raise java.JavaError("Java was not found.", "Install it.")
-
-    monkeypatch.setattr(java, "java_command", missing)
-
-
-def run(
-    context: CellContext,
-    encoder: Any = None,
-    train: Subset | None = None,
-    test: Subset | None = None,
-    fit: FitBaseline | None = None,
-) -> tuple[Predictions, dict[str, float]]:
-    fit = fit or partial(KIND.fit, encoder or GridEncoder())
-    fitted = fit(train or studies(40, 1), studies(12, 2), context)
-    found = KIND.predict(fitted, test or studies(24, 3), context)
-    scores = {name: point(f, len(found.table)) for name, f in KIND.statistics(found, TASK).items()}
-    return found, scores
+pytestmark = pytest.mark.usefixtures("no_java")
 
 
 @pytest.mark.parametrize(
@@ -266,28 +241,3 @@ def test_causal_language_model_with_a_prefix(tmp_path: Path) -> None:
     with pytest.raises(PlaceBenchError, match="not a causal language model"):
         (tmp_path / "empty").mkdir()
         run(cell(tmp_path / "work2", decoder="causal_lm", causal_lm=str(tmp_path / "empty")))
-
-
-def language_model(folder: Path) -> Path:
-    """Write a two-layer GPT-2 with random weights and a word tokenizer."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
-
-    words = [
-        "<end>",
-        *sorted(
-            {"there", "is", "a", "left", "pleural", "effusion", "the", "heart", "normal", "no", "."}
-        ),
-    ]
-    tokenizer = Tokenizer(
-        models.WordLevel({word: place for place, word in enumerate(words)}, unk_token="<end>")
-    )
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token="<end>", bos_token="<end>"
-    ).save_pretrained(folder)
-    torch.manual_seed(0)
-    GPT2LMHeadModel(
-        GPT2Config(vocab_size=len(words), n_positions=64, n_embd=32, n_layer=2, n_head=2)
-    ).save_pretrained(folder)
-    return folder
