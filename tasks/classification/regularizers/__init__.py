@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bench.contracts.strategies import strategy_faults
 from bench.core.errors import PlaceBenchError
 from bench.core.registry import Registry
 from tasks.classification.settings import ClassificationSettings
@@ -44,20 +45,14 @@ class Regularizer:
 
 
 def _faults(name: str, regularizer: Regularizer) -> Iterable[PlaceBenchError]:
-    title = f"regulariser '{name}'"
-    if not isinstance(regularizer, Regularizer):
-        yield PlaceBenchError(f"{title} is {regularizer!r}.", "Write Regularizer(title, losses).")
-        return
-    if not callable(regularizer.losses):
-        yield PlaceBenchError(
-            f"{title}: losses is {regularizer.losses!r}.", "It must be a function, or a Body."
-        )
-    settings = regularizer.settings
-    if not isinstance(settings, type) or not issubclass(settings, ClassificationSettings):
-        yield PlaceBenchError(
-            f"{title}: settings is {settings!r}.",
-            "It must be a dataclass that derives from ClassificationSettings.",
-        )
+    return strategy_faults(
+        f"regulariser '{name}'",
+        regularizer,
+        Regularizer,
+        "Write Regularizer(title, losses).",
+        settings=ClassificationSettings,
+        functions=("losses",),
+    )
 
 
 REGULARIZERS: Registry[Regularizer] = Registry("regulariser", check=_faults)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from bench.contracts import Body
+from bench.contracts.strategies import strategy_faults
 from bench.core.errors import PlaceBenchError
 from bench.core.registry import Registry
 from tasks.report_generation.settings import ReportSettings
@@ -38,22 +39,14 @@ class Decoder:
 
 
 def _faults(name: str, declared: Decoder) -> Iterable[PlaceBenchError]:
-    title = f"decoder '{name}'"
-    if not isinstance(declared, Decoder):
-        yield PlaceBenchError(f"{title} is {declared!r}.", "Write @decoder(name, settings, title).")
-        return
-    for attribute in ("build", "vocabulary"):
-        function = getattr(declared, attribute)
-        if not callable(function):
-            yield PlaceBenchError(
-                f"{title}: {attribute} is {function!r}.", "It must be a function, or a Body."
-            )
-    settings = declared.settings
-    if not isinstance(settings, type) or not issubclass(settings, ReportSettings):
-        yield PlaceBenchError(
-            f"{title}: settings is {settings!r}.",
-            "It must be a dataclass that derives from ReportSettings.",
-        )
+    return strategy_faults(
+        f"decoder '{name}'",
+        declared,
+        Decoder,
+        "Write @decoder(name, settings, title).",
+        settings=ReportSettings,
+        functions=("build", "vocabulary"),
+    )
 
 
 DECODERS: Registry[Decoder] = Registry("decoder", check=_faults)

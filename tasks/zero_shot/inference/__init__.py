@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from bench.contracts.strategies import strategy_faults
 from bench.core.errors import PlaceBenchError
 from bench.core.registry import Registry
 from tasks.zero_shot.settings import ZeroShotSettings
@@ -35,22 +36,15 @@ class Inference:
 
 
 def _faults(name: str, inference: Inference) -> Iterable[PlaceBenchError]:
-    title = f"inference strategy '{name}'"
-    if not isinstance(inference, Inference):
-        yield PlaceBenchError(f"{title} is {inference!r}.", "Write Inference(title, scores).")
-        return
-    for attribute in ("scores", "choose"):
-        function = getattr(inference, attribute)
-        if not callable(function) and not (function is None and attribute == "choose"):
-            yield PlaceBenchError(
-                f"{title}: {attribute} is {function!r}.", "It must be a function, or a Body."
-            )
-    settings = inference.settings
-    if not isinstance(settings, type) or not issubclass(settings, ZeroShotSettings):
-        yield PlaceBenchError(
-            f"{title}: settings is {settings!r}.",
-            "It must be a dataclass that derives from ZeroShotSettings.",
-        )
+    return strategy_faults(
+        f"inference strategy '{name}'",
+        inference,
+        Inference,
+        "Write Inference(title, scores).",
+        settings=ZeroShotSettings,
+        functions=("scores", "choose"),
+        optional=("choose",),
+    )
 
 
 INFERENCES: Registry[Inference] = Registry("inference strategy", check=_faults)
