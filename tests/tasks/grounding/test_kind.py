@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
@@ -18,7 +17,6 @@ from bench.contracts import (
     KINDS,
     REGION_SIDE,
     TASKS,
-    CellContext,
     GivesGrounding,
     GivesPatchEmbeddings,
     InputSpec,
@@ -36,11 +34,10 @@ from tasks.grounding.maps import encoder_maps, on_square, seen_windows
 from tasks.grounding.metrics import basis, labels_of
 from tasks.grounding.pairs import pairs_of
 from tasks.grounding.truth import Fixations
-from tests.tasks.fakes import Encoder, context
+from tests.tasks.fakes import Encoder
+from tests.tasks.grounding.spots import SIDE, SPOT, cell, data
 
 KIND = GroundingKind()
-SIDE = 112
-SPOT = 16
 
 
 class Seer(Encoder):
@@ -68,40 +65,6 @@ class Patches(Seer):
 
     def embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
         return torch.tensor([[1.0, 0.0]]).expand(len(texts), -1)
-
-
-def data(n: int = 24, seed: int = 0, padding: int = 0) -> Subset:
-    """Squares with one bright spot, whose region is label a or b; the last image has none."""
-    rng = np.random.default_rng(seed)
-    pixels = rng.integers(40, 60, (n, SIDE, SIDE)).astype(np.uint8)
-    maps = []
-    entries: list[tuple[RegionEntry, ...]] = []
-    for row in range(n - 1):
-        x, y = rng.integers(padding // 8, (SIDE - SPOT - padding) // 8, 2) * 8
-        pixels[row, y : y + SPOT, x : x + SPOT] = 240
-        heat = np.zeros((SIDE, SIDE))
-        heat[y : y + SPOT, x : x + SPOT] = 255
-        cells = SIDE // REGION_SIDE
-        maps.append(heat.reshape(REGION_SIDE, cells, REGION_SIDE, cells).mean((1, 3)))
-        label = "ab"[row % 2]
-        entries.append((RegionEntry(row, -1, label, "box", f"{label} in {row}"),))
-    pixels[:, :padding] = pixels[:, SIDE - padding :] = 0
-    regions = RegionRows(np.array(maps, np.uint8), (*entries, ()))
-    index = pd.DataFrame(
-        {
-            "image_id": [f"i{seed}_{row}" for row in range(n)],
-            "patient_id": [f"p{seed}_{row // 2}" for row in range(n)],
-            "split": "test",
-        }
-    )
-    return Subset(index, np.arange(n), pixels, {Regions: regions})
-
-
-def cell(folder: Path, **changes: Any) -> CellContext:
-    settings = GroundingSettings(labels=("a", "b"), image_size=SIDE)
-    for name, value in changes.items():
-        object.__setattr__(settings, name, value)
-    return context(TASKS.get("vindr_ground"), settings, folder)
 
 
 def run(predictor: Any, folder: Path, test: Subset | None = None, **changes: Any) -> dict:

@@ -17,7 +17,7 @@ from tasks.grounding import GroundingKind
 from tasks.grounding.fit import Grounder, predict, with_thresholds
 from tasks.grounding.pairs import CELLS, Pairs, pairs_of
 from tasks.grounding.submitted import UNCUT, read
-from tests.tasks.grounding.test_kind import cell, data
+from tests.tasks.grounding.spots import cell, data
 
 KIND = GroundingKind()
 Arrays = dict[str, Any]
