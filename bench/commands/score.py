@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from bench.api import score_request
+from bench.cells.request import RunRequest, head_settings
 from bench.cells.results import ResultStore
-from bench.cells.submitted import ScoreRequest, export_predictions, form_of
-from bench.contracts import EVERY, TASKS
+from bench.cells.submitted import Exported, ScoreRequest, export_predictions, form_of
+from bench.contracts import EVERY, KINDS, TASKS, SubmissionForm
 from bench.core.errors import SettingError
+from bench.core.hashing import flatten
 from bench.core.paths import check_out
 from bench.core.progress import default_progress
 
@@ -52,12 +56,36 @@ def export_command(task: str, folder: Path, results: Path) -> None:
     exported = export_predictions(ResultStore(results), task, folder)
     form = form_of(TASKS.get(task))
     for entry in exported:
-        record = entry.record
-        stated = [f"--threshold '{label}={value!r}'" for label, value in entry.thresholds.items()]
-        words = [
-            f"place-bench score {form.name} {task} {form.flag} {entry.path} --name NAME",
-            f"--fraction {record['label_fraction']:g} --seed {record['seed']}",
-            f"--profile {record['profile']} --protocol {record['protocol']}",
-            *stated,
-        ]
-        print(f"{record['title']}:\n  {' '.join(words)}")
+        print(f"{entry.record['title']}:\n  {_command(entry, form)}")
+
+
+def _command(entry: Exported, form: SubmissionForm) -> str:
+    """Return the command that scores an exported file beside the result it is of."""
+    record = entry.record
+    task = str(record["task"])
+    words = ["place-bench", "score", form.name, task, form.flag, str(entry.path), "--name", "NAME"]
+    for option in ("seed", "profile", "protocol"):
+        words += [f"--{option}", str(record[option])]
+    words += ["--fraction", f"{record['label_fraction']:g}"]
+    if KINDS.get(TASKS.get(task).kind).trained:
+        words += ["--threads", str(record["threads"])]
+    for name, value in _changed(record).items():
+        words += ["--set", f"{name}={value}"]
+    for label, value in entry.thresholds.items():
+        words += ["--threshold", f"{label}={value!r}" if label != EVERY else repr(value)]
+    return shlex.join(words)
+
+
+def _changed(record: Mapping[str, Any]) -> dict[str, str]:
+    """Return the settings of a result that are not those of its task, as they are written."""
+    task = TASKS.get(str(record["task"]))
+    request = RunRequest((task.name,), profile=record["profile"], protocol=record["protocol"])
+    usual = flatten(head_settings(task, request))
+    values = {name: record.get(f"setting:{name}", value) for name, value in usual.items()}
+    return {name: _written(value) for name, value in values.items() if value != usual[name]}
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(map(_written, value))
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)

@@ -3,6 +3,7 @@ the user."""
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 import bench
 from bench.api import score_request
@@ -23,6 +25,7 @@ from bench.cells.submitted import (
     export_predictions,
     form_of,
 )
+from bench.commands.cli import app
 from bench.commands.power import power_command
 from bench.commands.run import compare_command, leaderboard_command
 from bench.commands.score import export_command, parse_thresholds
@@ -33,6 +36,7 @@ from bench.core.progress import Silent
 from tests.tasks.datasets.fakes import write_siim
 
 TASK = "siim_cls"
+SETTINGS = {"penalties": "0.1,1.0"}
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +56,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             data_root=home / "data",
             results=home / "ran",
             threads=1,
+            settings=SETTINGS,
         )
         yield home
 
@@ -72,7 +77,13 @@ def exported(home: Path) -> Exported:
 
 
 def request(home: Path, file: Path, **changes: Any) -> ScoreRequest:
-    run = RunRequest((TASK,), data_root=home / "data", results=home / "results", threads=1)
+    run = RunRequest(
+        (TASK,),
+        data_root=home / "data",
+        results=home / "results",
+        threads=1,
+        settings=SETTINGS,
+    )
     return replace(ScoreRequest(run, file, "theirs", "predictions"), **changes)
 
 
@@ -157,13 +168,21 @@ def test_predictions_that_are_lost_are_scored_again_not_run(
     assert "Score its file again, with --force." in capsys.readouterr().out
 
 
-def test_the_export_prints_the_command_that_scores_it(
+def test_the_export_prints_a_command_that_gives_the_numbers_again(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     export_command(TASK, home / "out", home / "results")
-    said = capsys.readouterr().out
-    assert f"place-bench score predictions {TASK} --predictions {home / 'out'}" in said
-    assert "--threshold 'Pneumothorax=0." in said
+    line = capsys.readouterr().out.splitlines()[1]
+    words = [*shlex.split(line)[1:], "--data-root", str(home / "data")]
+    words += ["--results", str(home / "results")]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    theirs, ours = (
+        next(each for each in ResultStore(home / "results").records().values() if name == each[key])
+        for key, name in (("label", "NAME"), ("backbone", "random"))
+    )
+    assert theirs["settings_id"] == ours["settings_id"]
+    assert theirs["metric:f1"] == ours["metric:f1"]
 
 
 @pytest.mark.parametrize(
