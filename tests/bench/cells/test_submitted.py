@@ -220,7 +220,7 @@ def test_settings_of_training_are_refused(setting: str) -> None:
 def test_files_without_thresholds_refuse_them() -> None:
     asked = request(Path("no"), Path(__file__), form="reports", thresholds={EVERY: 0.5})
     with pytest.raises(SettingError, match="reports take no --threshold"):
-        check_submission(replace(asked, run=replace(asked.run, tasks=("iu_rg",))))
+        check_submission(replace(asked, run=replace(asked.run, tasks=("iu_rg",), settings={})))
 
 
 def test_thresholds_are_one_number_or_one_for_each_class() -> None:
