@@ -71,8 +71,9 @@ def _command(entry: Exported, form: SubmissionForm) -> str:
         words += ["--threads", str(record["threads"])]
     for name, value in _changed(record).items():
         words += ["--set", f"{name}={value}"]
-    for label, value in entry.thresholds.items():
-        words += ["--threshold", f"{label}={value!r}" if label != EVERY else repr(value)]
+    for label, threshold in entry.thresholds.items():
+        stated = repr(threshold) if label == EVERY else f"{label}={threshold!r}"
+        words += ["--threshold", stated]
     return shlex.join(words)
 
 
