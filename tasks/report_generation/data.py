@@ -4,8 +4,8 @@ on."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -106,6 +106,8 @@ class ReportBatches:
     visual: VisualSource
     ids: Sequence[Sequence[int]]
     batch_size: int
+    beside: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """What a decoder reads of every report beside its words."""
 
     def __len__(self) -> int:
         return math.ceil(len(self.ids) / self.batch_size)
@@ -123,4 +125,5 @@ class ReportBatches:
         return {
             **self.visual.inputs(rows),
             "ids": torch.from_numpy(pad_ids([self.ids[row] for row in rows])),
+            **{name: torch.from_numpy(values[rows]) for name, values in self.beside.items()},
         }

@@ -3,9 +3,11 @@ is dropped."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -48,6 +50,19 @@ class Reporter(Writer, Protocol):
 
         Those with `loss` in their name are added up; `loss` is what validation watches.
         """
+        ...
+
+
+@runtime_checkable
+class ReadsReports(Protocol):
+    """A reporter that, for its training, reads more of the reports than their words."""
+
+    def learn(self, texts: Sequence[str]) -> list[str]:
+        """Take what is needed from the training reports; return what the user should know."""
+        ...
+
+    def beside(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
+        """Return what a training batch has beside images and `ids`: name -> [reports, ...]."""
         ...
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +18,7 @@ from bench.metrics.weights import Statistic
 from bench.training.plan import TrainSummary, train
 from tasks.report_generation.data import ReportBatches, Studies, framed
 from tasks.report_generation.decoders import DECODERS
-from tasks.report_generation.decoding import Reporter, SearchOptions, search
+from tasks.report_generation.decoding import ReadsReports, Reporter, SearchOptions, search
 from tasks.report_generation.settings import ReportSettings
 from tasks.report_generation.visual import VisualMemory, VisualSource, visual_shape, visual_source
 from tasks.report_generation.vocabulary import Vocabulary
@@ -110,6 +111,10 @@ def train_writer(
         )
         for source, size in zip(sources, (settings.batch_size, settings.decode_batch), strict=True)
     ]
+    if isinstance(model, ReadsReports):
+        for remark in model.learn(known.texts):
+            context.progress.say(remark)
+        batches[0] = dataclasses.replace(batches[0], beside=model.beside(known.texts))
     watched = settings.monitor != "none"
     summary = train(
         model,
