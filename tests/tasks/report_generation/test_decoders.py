@@ -21,8 +21,10 @@ from tasks.report_generation.settings import ReportSettings
 from tasks.report_generation.visual import VisualMemory, VisualShape
 from tests.tasks.report_generation.conftest import (
     KIND,
+    SHORT,
     TASK,
     TINY,
+    GridEncoder,
     cell,
     language_model,
     run,
@@ -88,6 +90,24 @@ def test_settings_that_moved_to_their_decoder_stand_in_keys_as_before() -> None:
     r2gen = flatten(settings("r2gen"))
     assert moved.items() <= r2gen.items() and usual.keys() == r2gen.keys()
     assert flatten(settings("r2gen", memory_slots="4")) == {**r2gen, "memory_slots": 4}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"decoder": "vlci", "encoder_layers": "1", "top_k": "2"},
+        {"decoder": "dtrace", "encoder_layers": "1", "text_layers": "1", "traceback": "soft"},
+    ],
+)
+def test_an_encoder_is_trained_with_the_newer_decoders_too(
+    changes: dict[str, str], tmp_path: Path
+) -> None:
+    encoder = GridEncoder()
+    before = encoder.module.weight.clone()
+    context = cell(tmp_path, encoder="finetune", dropout="0.1", **SHORT, **changes)
+    fitted = KIND.fit(encoder, studies(16, 1), studies(8, 2), context)
+    trained = fitted.writer.model.visual.encoder.weight
+    assert torch.equal(encoder.module.weight, before) and not torch.equal(trained, before)
 
 
 # ------------------------------------------------------------------------------------- in one file
