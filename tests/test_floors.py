@@ -156,6 +156,7 @@ SUBJECTS = {
     "backbones/test_methods.py": "backbones/shared/pretraining/vision_language.py",
     "bench/cells/engines/test_early.py": "bench/cells/engines/local.py",
     "bench/contracts/test_abilities.py": "bench/contracts/backbones.py",
+    "bench/cells/test_submitted_kinds.py": "bench/cells/submitted.py",
     "bench/core/test_schemes.py": "bench/core/registry.py",
     "bench/data/test_pixels.py": "bench/data/dicom.py",
     "bench/data/test_random_dicoms.py": "bench/data/dicom.py",

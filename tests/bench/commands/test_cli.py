@@ -167,7 +167,7 @@ def test_mistakes_end_in_one_sentence_and_exit_code_2(
 
 def test_a_dry_run_renders_and_reads_nothing_and_fits_a_narrow_terminal(tmp_path: Path) -> None:
     done = place_bench("run", "siim_seg", "--dry-run", cwd=tmp_path)
-    assert "2280 demo studies of siim are rendered first" in done.stdout
+    assert "2450 demo studies of siim are rendered first" in done.stdout
     assert "convirt (resnet_demo): pre-trained on mimic_cxr, 21600" in done.stdout
     own = place_bench("run", "siim_seg", "--dry-run", "--set", "pretrain.epochs=1", cwd=tmp_path)
     assert "convirt: pre-trained first, on mimic_cxr" in own.stdout
