@@ -41,7 +41,8 @@ def check_foreign_encoders(request: RunRequest) -> None:
         except CheckpointError:  # weights are a cell's own, and cells may be skipped
             if request.on_error == "stop":
                 raise
-    rows = {row for task in tasks for row in table_rows(task, request)}
+    every = {row for task in tasks for row in table_rows(task, request)}
+    rows = {row for row in every if not BACKBONES.get(row).baseline}
     if rows and all(refusals.get(row) for row in rows):
         raise next(filter(None, refusals.values()))
 

@@ -40,14 +40,6 @@ class VlciSettings(ReportSettings):
     causal_layers: Layers = 1
     """Layers of attention to the chosen patches, each with a second path of reversed scores."""
 
-    def __post_init__(self) -> None:
-        if self.mediated and self.width % self.heads:
-            raise SettingError(
-                f"width {self.width}, heads {self.heads} with a mediator.",
-                f"width must be a multiple of heads, {WAY_OUT}.",
-            )
-        super().__post_init__()
-
     @property
     def mediated(self) -> bool:
         """Return whether there is a mediator."""

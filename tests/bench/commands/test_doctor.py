@@ -36,7 +36,7 @@ def test_every_dataset_has_a_line_and_its_whole_story(
     story = " ".join(capsys.readouterr().out.split())
     siim = DATASETS.get("siim")
     assert all(" ".join(text.split()) in story for text in (siim.how_to_get, siim.citation))
-    assert "siim_cls, siim_seg" in story
+    assert "siim_cls, siim_ground, siim_seg" in story
 
 
 def check_named(name: str, data_root: Path) -> Check:

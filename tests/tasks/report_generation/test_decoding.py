@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings, strategies
 
 from tasks.report_generation.decoder import DecoderState, ReportDecoder
+from tasks.report_generation.decoders.r2gen import R2GenSettings
 from tasks.report_generation.decoding import SearchOptions, forbid_ngrams, search
 from tasks.report_generation.settings import ReportSettings
 from tasks.report_generation.vocabulary import BEGIN, END, PAD, UNKNOWN
@@ -36,7 +37,8 @@ class Model:
             visual_dropout=0.0,
             encoder_layers=1 if decoder == "r2gen" else 0,
         )  # fmt: skip
-        self.decoder = ReportDecoder(SIZE, settings).double().eval()
+        slots = R2GenSettings().memory_slots if decoder == "r2gen" else 0
+        self.decoder = ReportDecoder(SIZE, settings, slots).double().eval()
         with torch.no_grad():
             self.decoder.out.weight.mul_(sharp)
             self.decoder.out.bias[END] += (

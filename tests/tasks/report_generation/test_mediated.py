@@ -198,7 +198,6 @@ def test_a_study_of_fewer_images_is_written_as_if_alone() -> None:
         ({"top_k": "7"}, (2, 3), "top_k is 7, and an image has 6 patches"),
         ({"top_k": "1"}, (1, 1), "chooses among patches, and this encoder has one"),
         ({"encoder_layers": "0"}, (2, 3), "encoder_layers is 0 with decoder=vlci"),
-        ({"width": "12", "heads": "8"}, (2, 3), "width 12, heads 8 with a mediator"),
     ],
 )
 def test_what_cannot_be_mediated_names_the_plain_decoder(
@@ -207,9 +206,8 @@ def test_what_cannot_be_mediated_names_the_plain_decoder(
     with pytest.raises(SettingError, match=message) as refused:
         seeded_on(grid, {"decoder": "vlci", **changes})
     assert "decoder=transformer" in str(refused.value)
-    if "heads" not in changes:
-        off = {"decoder": "vlci", "vdm": "false", "ldm": "false"}
-        assert type(seeded_on(grid, {**off, **changes})) is TrainedReporter
+    off = {"decoder": "vlci", "vdm": "false", "ldm": "false"}
+    assert type(seeded_on(grid, {**off, **changes})) is TrainedReporter
 
 
 def test_its_encoder_layers_are_the_published_three() -> None:
