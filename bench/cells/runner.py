@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -63,15 +63,18 @@ def run_cell(
     store: ResultStore,
     device: str,
     progress: Progress,
+    test_maps: MutableMapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Run one cell and append its result; a killed run continues from the checkpoint in its work
-    folder. A baseline's cell has no `backbone`."""
+    folder. A baseline's cell has no `backbone`. `test_maps`: see `CellContext`."""
     watch = Stopwatch()
     work_dir = store.work_dir(cell.key)
     with writing(work_dir):
         work_dir.mkdir(parents=True, exist_ok=True)
     subsets = subsets_of(cell, plan)
     context = _context(cell, plan, work_dir, device, progress)
+    if test_maps is not None:
+        context = replace(context, test_maps=test_maps)
     with importing(KINDS.plugin_of(plan.kind.name), "failed", "Mend its kind of task."):
         with watch.phase("fit"):
             if backbone is None:

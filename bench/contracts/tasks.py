@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -75,6 +75,9 @@ class CellContext:
     kept features."""
     data_key: str = ""
     """Hash of the images read; without it features are not kept on disk."""
+    test_maps: MutableMapping[str, Any] = field(default_factory=dict)
+    """What the cells of one encoder pass on within a run: its maps of the test images
+    (`bench.mm.maps.with_test_maps`)."""
 
     @property
     def dataset(self) -> Dataset:

@@ -3,24 +3,27 @@ not change."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from bench.contracts import CellContext, InputSpec, Subset
+from bench.core.hashing import digest
 from bench.encoding.features import normalise, to_grey
 
 FeatureMaps = tuple[Tensor, ...]
+S = TypeVar("S", bound="MapSource")
 
 
 @dataclass(frozen=True)
 class MapSource:
     """The inputs of one subset: its pixels, or where `maps` are given the encoder's kept feature
-    maps (half precision)."""
+    maps."""
 
     subset: Subset
     spec: InputSpec
@@ -61,6 +64,45 @@ def encode_maps(
                 tuple(level.half().cpu() for level in model.backbone(images.to(context.device)))
             )
             advance(len(images))
+    return tuple(torch.cat(levels) for levels in zip(*maps, strict=True))
+
+
+MOST_KEPT = 2**30
+"""Bytes of test images' maps that stay in memory for the next head on the same encoder."""
+
+
+def with_test_maps(source: S, model: Any, batch_size: int, context: CellContext) -> S:
+    """Return `source` with the maps that `model.backbone`, frozen, has of all its images, in single
+    precision: what a head gives on them is what it gives on the images, to the last bit.
+
+    They are passed on to the next cell of the same encoder (`context.test_maps`). Where they would
+    take more than `MOST_KEPT` bytes, `source` stays as it is, and a head encodes as it goes.
+    """
+    size = source.subset.image_store.shape[-1]
+    ids = source.subset.index["image_id"].tolist()
+    key = digest([context.task.name, context.data_key, size, batch_size, *ids])
+    if key not in context.test_maps:
+        context.test_maps.clear()
+        context.test_maps[key] = _encode_all(source, model, batch_size, context)
+    maps: FeatureMaps = context.test_maps[key]
+    return dataclasses.replace(source, maps=maps)
+
+
+def _encode_all(
+    source: MapSource, model: Any, batch_size: int, context: CellContext
+) -> FeatureMaps:
+    """Return the maps of all images; none where they would take more than `MOST_KEPT` bytes."""
+    maps: list[FeatureMaps] = []
+    model.eval()
+    with context.progress.track("encoding", total=len(source)) as advance, torch.no_grad():
+        for rows in source.chunks(batch_size):
+            images = to_device(source.inputs(rows), context.device)
+            maps.append(tuple(level.float().cpu() for level in model.backbone(images)))
+            if len(maps) == 1:
+                of_image = sum(level[0].nbytes for level in maps[0])
+                if of_image * len(source) > MOST_KEPT:
+                    return ()
+            advance(len(rows))
     return tuple(torch.cat(levels) for levels in zip(*maps, strict=True))
 
 

@@ -13,7 +13,7 @@ from bench.contracts import Backbone, CellContext, InputSpec, Predictions, Subse
 from bench.core.errors import DataError
 from bench.data.annotations import Boxes
 from bench.metrics.bootstrap import point
-from bench.mm.maps import to_device
+from bench.mm.maps import to_device, with_test_maps
 from bench.training.plan import TrainSummary, train
 from tasks.detection.data import Source, TrainBatches, encode, samples
 from tasks.detection.matching import match, pack_boxes
@@ -194,6 +194,8 @@ def predict(trained: TrainedDetector, test: Subset, context: CellContext) -> Pre
     """Return the detections of every test image; raise DataError where no test image has a box."""
     require_boxes(test, "test", context)
     source = Source(test, trained.spec)
+    if context.settings.cache_features and trained.spec is not UNSEEN:
+        source = with_test_maps(source, trained.detector, trained.batch_size, context)
     boxes = []
     with context.progress.track("predicting", total=len(test)) as advance:
         for boxes_of_image in detections(

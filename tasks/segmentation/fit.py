@@ -12,7 +12,7 @@ import torch
 from bench.contracts import Backbone, CellContext, InputSpec, Predictions, Subset
 from bench.core.errors import DataError
 from bench.data.annotations import Masks
-from bench.mm.maps import to_device
+from bench.mm.maps import to_device, with_test_maps
 from bench.training.plan import TrainSummary, train
 from tasks.segmentation import operating
 from tasks.segmentation.boundary import boundary_scores
@@ -222,6 +222,8 @@ def predict(segmenter: Segmenter, test: Subset, context: CellContext) -> Predict
     """
     source = Source(test, segmenter.spec)
     require_masks(test, "test", context)
+    if context.settings.cache_features and segmenter.spec is not UNSEEN:
+        source = with_test_maps(source, segmenter.segmentor, segmenter.batch_size, context)
 
     def batches() -> Iterator[Batch]:
         """Yield rows, masks and scores of all images in order."""

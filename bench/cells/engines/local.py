@@ -100,6 +100,7 @@ class _Session:
                 self.store,
                 encoders.device,
                 self.progress,
+                None if baseline else encoders.test_maps,
             )
         except NotApplicableError as error:
             self.outcome.left_out.append(f"{job.cell.title}: {error}")
@@ -140,6 +141,8 @@ class LoadedEncoder:
 
     def __init__(self, request: RunRequest) -> None:
         self.device = pick_device(request.device)
+        self.test_maps: dict[str, Any] = {}
+        """Maps of the encoder that is loaded (`CellContext.test_maps`)."""
         self._loaded: tuple[object, ImageEncoder] | None = None
 
     def get(self, job: Job) -> ImageEncoder:
@@ -149,6 +152,7 @@ class LoadedEncoder:
         name = (spec.name, job.encoder, seed)
         if self._loaded is None or self._loaded[0] != name:
             self._loaded = None
+            self.test_maps = {}
             gc.collect()
             self._loaded = (name, self._build(spec, job, seed))
         return self._loaded[1]

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -53,6 +54,19 @@ def _run(
 @pytest.fixture
 def kind() -> DetectionKind:
     return DetectionKind()
+
+
+def test_predictions_on_kept_test_maps_are_those_on_images_to_the_last_bit(
+    kind: DetectionKind, toy: SimpleNamespace, make_context: Callable[..., Any]
+) -> None:
+    context = make_context(cache_features=True, cached_views=1)
+    trained, kept = _run(kind, toy, context)
+    assert len(context.test_maps) == 1
+    computed = replace(context, settings=replace(context.settings, cache_features=False))
+    again = kind.predict(trained, toy.squares(16, 1, seed=2), computed)
+    pd.testing.assert_frame_equal(kept.table, again.table)
+    for name, values in kept.arrays.items():
+        np.testing.assert_array_equal(values, again.arrays[name])
 
 
 @pytest.mark.parametrize("family", ["resnet", "vit"])

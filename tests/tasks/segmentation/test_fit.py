@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -192,6 +193,18 @@ def test_kept_features_train_as_computed_ones_do(
 
     kept, computed = best(True), best(False)
     assert kept == pytest.approx(computed, abs=0.02)  # half precision
+
+
+def test_predictions_on_kept_test_maps_are_those_on_images_to_the_last_bit(
+    kind: SegmentationKind, toy: SimpleNamespace, make_context: Callable[..., Any]
+) -> None:
+    context = make_context(cache_features=True, cached_views=1)
+    segmenter, kept = _run(kind, toy, context)
+    assert len(context.test_maps) == 1
+    computed = replace(context, settings=replace(context.settings, cache_features=False))
+    again = kind.predict(segmenter, toy.blobs(16, seed=2), computed)
+    pd.testing.assert_frame_equal(kept.table, again.table)
+    np.testing.assert_array_equal(kept.arrays["masks"], again.arrays["masks"])
 
 
 def test_predictions_do_not_depend_on_batch_size(
