@@ -93,9 +93,11 @@ def column_of(path: Path, header: Sequence[str], names: Sequence[str]) -> int:
     )
 
 
-def read_numbers(path: Path, rows: Sequence[Sequence[str]], column: int, title: str) -> np.ndarray:
-    """Return one column of a table as numbers [n]; raise DataError naming the row of one that is
-    blank, no number or not finite. The first column names the row."""
+def read_numbers(
+    path: Path, rows: Sequence[Sequence[str]], column: int, title: str, key: int = 0
+) -> np.ndarray:
+    """Return one column of a table as numbers [n]; raise DataError naming the row, by its column
+    `key`, of one that is blank, no number or not finite."""
     numbers = np.empty(len(rows))
     for number, row in enumerate(rows):
         try:
@@ -104,7 +106,7 @@ def read_numbers(path: Path, rows: Sequence[Sequence[str]], column: int, title: 
             numbers[number] = np.nan
         if not np.isfinite(numbers[number]):
             raise DataError(
-                f"{path}, row of '{row[0]}': {title} is '{row[column][:30]}'.",
+                f"{path}, row of '{row[key]}': {title} is '{row[column][:30]}'.",
                 "A finite number was expected.",
             )
     return numbers
@@ -169,15 +171,15 @@ def check_ids(
     wrong = [name for name in ids if name not in expected and splits.get(name) != split]
     if wrong:
         raise _wrong_id(path, wrong, thing, splits, split)
-    place = {name: number for number, name in enumerate(ids)}
-    missing = [name for name in expected if name not in place]
+    row_of = {name: row for row, name in enumerate(ids)}
+    missing = [name for name in expected if name not in row_of]
     if missing:
         raise DataError(
             f"{path} lacks {len(missing)} of the {len(expected)} {_plural(thing)} of the "
             f"{SPLITS[split]} split, e.g. '{missing[0]}'.",
             "All of them are scored: add what is missing.",
         )
-    return np.array([place[name] for name in wanted], np.int64)
+    return np.array([row_of[name] for name in wanted], np.int64)
 
 
 def _splits(index: pd.DataFrame, column: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from bench.contracts import CellContext
 from bench.encoding.features import centre_crop, normalise, resize, to_grey
+from bench.metrics.weights import ratio
 from tasks.classification.areas import Areas
 from tasks.classification.kind import SALIENCY_METRICS
 from tasks.classification.saliency import look
@@ -118,7 +119,9 @@ def looks(trained: Trained, test: Labelled, context: CellContext) -> Looks:
     with context.progress.track("measuring saliency", total=len(positive)) as advance:
         for row in positive:
             classes = np.flatnonzero(test.values[row] == 1).tolist()
-            values[row] = _mean_of_known([_look(trained, test, row, c, settings) for c in classes])
+            of_labels = np.stack([_look(trained, test, row, c, settings) for c in classes])
+            defined = (~np.isnan(of_labels)).sum(axis=0)
+            values[row] = ratio(np.nansum(of_labels, axis=0), defined)
             advance()
     columns = {f"value:{name}": values[:, m] for m, name in enumerate(SALIENCY_METRICS)}
     marked = int((~np.isnan(columns["value:pointing"])).sum())
@@ -128,15 +131,6 @@ def looks(trained: Trained, test: Labelled, context: CellContext) -> Looks:
             "pointing, saliency_iou and energy_inside stand on these"
         )
     return Looks(columns, {"saliency_images": len(positive), "marked_images": marked})
-
-
-def _mean_of_known(rows: list[np.ndarray]) -> np.ndarray:
-    """Return the means [M] over rows of the values that are not NaN."""
-    table = np.stack(rows)
-    known = ~np.isnan(table)
-    sums = np.where(known, table, 0.0).sum(axis=0)
-    counts = known.sum(axis=0)
-    return np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
 
 
 def _look(

@@ -20,7 +20,7 @@ from bench.data.boxes import check_boxes, image_shapes, to_square
 from bench.data.submissions import check_ids
 from bench.data.text import read_json
 from tasks.detection.fit import measured, require_boxes, to_predictions
-from tasks.detection.metrics import best_confidence
+from tasks.detection.metrics import best_confidence, class_names
 
 UNDECIDED = (
     "no threshold was stated and no validation file given: what is said of whole images is not "
@@ -165,18 +165,18 @@ def _class_of(where: str, category: Any, classes: tuple[str, ...]) -> int:
 def write(predictions: Predictions, record: Mapping[str, Any], path: Path) -> Mapping[str, float]:
     """Write the detections of a run, in pixels of the padded square; return its confidence."""
     arrays = predictions.arrays
-    names = [str(name)[6:] for name in predictions.table if str(name).startswith("boxes:")]
+    names = class_names(predictions)
     detections = []
     for row, image in enumerate(predictions.table["image_id"].astype(str)):
-        for place in np.flatnonzero(arrays["classes"][row] >= 0):
-            corners = arrays["corners"][row, place].astype(float)
+        for box in np.flatnonzero(arrays["classes"][row] >= 0):
+            corners = arrays["corners"][row, box].astype(float)
             bbox = [*corners[:2], *(corners[2:] - corners[:2])]
             detections.append(
                 {
                     "image_id": image,
-                    "category_id": names[int(arrays["classes"][row, place])],
+                    "category_id": names[int(arrays["classes"][row, box])],
                     "bbox": [float(value) for value in bbox],
-                    "score": float(arrays["scores"][row, place]),
+                    "score": float(arrays["scores"][row, box]),
                 }
             )
     side = int(record["setting:image_size"])

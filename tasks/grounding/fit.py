@@ -12,6 +12,7 @@ from bench.contracts import REGION_SIDE, Backbone, CellContext, Predictions, Sub
 from bench.core.errors import DataError
 from bench.encoding.similarity import need_text_side
 from bench.metrics import maps as scores
+from bench.metrics.weights import ratio
 from tasks.grounding import metrics
 from tasks.grounding.maps import encoder_maps
 from tasks.grounding.pairs import CELLS, Pairs, each_asked, pairs_of, require_pairs
@@ -155,16 +156,16 @@ def _values(
     for label in labels:
         rows = pairs.of_label(label)
         of_label, image_of = np.unique(pairs.rows[rows], return_inverse=True)
-        places = np.searchsorted(images, of_label)
-        for name, values in of_pairs.items():
+        of_images = {
+            name: _mean_per_image(values[rows], image_of) for name, values in of_pairs.items()
+        }
+        shuffled, as_other = scores.shuffled_auc(maps[rows], pairs.fixated[rows], image_of)
+        of_images[metrics.SHUFFLED] = shuffled
+        of_images[f"{metrics.CANDIDATE}{metrics.SHUFFLED}"] = as_other
+        for name, values in of_images.items():
             column = np.full(len(images), np.nan)
-            column[places] = _mean_per_image(values[rows], image_of)
+            column[np.searchsorted(images, of_label)] = values
             columns[f"{name}:{label}"] = column
-        shuffled = scores.shuffled_auc(maps[rows], pairs.fixated[rows], image_of)
-        for prefix, values in zip(("", metrics.CANDIDATE), shuffled, strict=True):
-            column = np.full(len(images), np.nan)
-            column[places] = values
-            columns[f"{prefix}{metrics.SHUFFLED}:{label}"] = column
     return columns
 
 
@@ -191,4 +192,4 @@ def _mean_per_image(values: np.ndarray, image_of: np.ndarray) -> np.ndarray:
     defined = np.isfinite(values)
     sums = np.bincount(image_of, np.where(defined, values, 0.0))
     counts = np.bincount(image_of, defined.astype(float))
-    return np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
+    return ratio(sums, counts)

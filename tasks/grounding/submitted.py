@@ -10,7 +10,7 @@ from bench.contracts import EVERY, REGION_SIDE, CellContext, Predictions, Submis
 from bench.core.errors import DataError
 from bench.data.submissions import check_ids, read_arrays
 from tasks.grounding.fit import ANY, Grounder, predict, with_thresholds
-from tasks.grounding.pairs import CELLS, Pairs, pairs_of
+from tasks.grounding.pairs import CELLS, Pairs, each_asked
 from tasks.grounding.settings import GroundingSettings
 
 ARRAYS = ("maps", "images", "texts")
@@ -32,7 +32,8 @@ def read(submission: Submission, context: CellContext) -> Predictions:
     if submission.validation:
         grounder = with_thresholds(maps_of, submission.val, context)
     elif stated:
-        _check_labels(submission, context)
+        asked = each_asked(submission.test, context.settings)
+        submission.thresholds_of(tuple(dict.fromkeys(each.label for each in asked)))
         cut = {label if label != EVERY else ANY: value for label, value in stated.items()}
         grounder = Grounder(maps_of, cut)
     else:
@@ -46,13 +47,6 @@ def read(submission: Submission, context: CellContext) -> Predictions:
     return Predictions(
         table.drop(columns=uncut), predictions.arrays, {**predictions.extra, "undecided": UNCUT}
     )
-
-
-def _check_labels(submission: Submission, context: CellContext) -> None:
-    """Raise SettingError for a stated threshold of a label that nothing is asked of, or none for
-    one."""
-    labels = dict.fromkeys(pairs_of(submission.test, context.settings).labels)
-    submission.thresholds_of(tuple(labels))
 
 
 class _MapsOf:
@@ -102,11 +96,11 @@ def _maps(
     ]
     images_given = list(dict.fromkeys(image for image, _ in given))
     check_ids(path, images_given, [image for image, _ in wanted], submission, split=split)
-    place = {pair: number for number, pair in enumerate(given)}
-    if len(place) < len(given):
+    row_of = {pair: row for row, pair in enumerate(given)}
+    if len(row_of) < len(given):
         twice = next(pair for pair in given if given.count(pair) > 1)
         raise DataError(f"{path} holds two maps of one text of image '{twice[0]}'.", "Give one.")
-    missing = [pair for pair in wanted if pair not in place]
+    missing = [pair for pair in wanted if pair not in row_of]
     if missing:
         label = missing[0][1] if context.settings.target == "label" else "a text of its report"
         raise DataError(
@@ -114,7 +108,7 @@ def _maps(
             f"and {label}.",
             "Every image has a map for each text that it is asked.",
         )
-    rows = [place[pair] for pair in wanted]
+    rows = [row_of[pair] for pair in wanted]
     chosen = maps[rows].reshape(-1, CELLS).astype(np.float32)
     wrong = np.flatnonzero(~np.isfinite(chosen).all(axis=1))
     if len(wrong):

@@ -105,22 +105,22 @@ def _read_table(
 ) -> _Given:
     """Return what a table says of some images, in their order."""
     header, rows = read_rows(path)
-    named = column_of(path, header, ["image_id"])
-    rows = [[row[named], *row] for row in rows]
-    places = [1 + column_of(path, header, [label]) for label in settings.labels]
-    ids = images.subset.index["image_id"].astype(str).tolist()
-    order = check_ids(path, [row[0] for row in rows], ids, submission, split=split)
-    columns = [
-        read_numbers(path, rows, place, label)
-        for label, place in zip(settings.labels, places, strict=True)
+    key = column_of(path, header, ["image_id"])
+    columns = [column_of(path, header, [label]) for label in settings.labels]
+    ids = [row[key] for row in rows]
+    wanted = images.subset.index["image_id"].astype(str).tolist()
+    order = check_ids(path, ids, wanted, submission, split=split)
+    values = [
+        read_numbers(path, rows, column, label, key)
+        for label, column in zip(settings.labels, columns, strict=True)
     ]
-    probabilities = np.stack(columns, axis=1)
-    _check_probabilities(path, [row[0] for row in rows], probabilities, settings)
+    probabilities = np.stack(values, axis=1)
+    _check_probabilities(path, ids, probabilities, settings)
     scores = _scores_of(probabilities, settings)
     for c, label in enumerate(settings.labels):
-        if SCORE + label in header:
-            place = 1 + header.index(SCORE + label)
-            scores[:, c] = read_numbers(path, rows, place, SCORE + label)
+        name = SCORE + label
+        if name in header:
+            scores[:, c] = read_numbers(path, rows, header.index(name), name, key)
     return _Given(probabilities[order], scores[order])
 
 

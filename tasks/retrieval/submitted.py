@@ -43,9 +43,7 @@ def read(submission: Submission, context: CellContext) -> Predictions:
 def _columns(reports: list[str], asked: Asked, submission: Submission) -> np.ndarray:
     """Return the column of every report that is ranked."""
     index = asked.images.index
-    first = [
-        int(np.flatnonzero(asked.pairs.text_of == k)[0]) for k in range(len(asked.pairs.texts))
-    ]
+    _, first = np.unique(asked.pairs.text_of, return_index=True)
     studies = set(submission.index["study_id"].astype(str)) if "study_id" in index else set()
     column = "study_id" if studies.issuperset(reports) and studies else "image_id"
     wanted = index[column].astype(str).iloc[first].tolist()
@@ -78,8 +76,8 @@ def _read_npz(path: Path) -> _Matrix:
 def _read_csv(path: Path) -> _Matrix:
     header, rows = read_rows(path)
     columns = [
-        read_numbers(path, rows, place, f"the score of report '{name}'")
-        for place, name in enumerate(header)
-        if place
+        read_numbers(path, rows, column, f"the score of report '{name}'")
+        for column, name in enumerate(header[1:], 1)
     ]
-    return _Matrix(np.stack(columns, axis=1), [row[0] for row in rows], header[1:])
+    scores = np.reshape(columns, (len(columns), len(rows))).T
+    return _Matrix(scores, [row[0] for row in rows], header[1:])

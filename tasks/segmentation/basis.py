@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bench.contracts import Basis, Predictions
+from tasks.segmentation.metrics import class_names
 
 OVER_ALL_PIXELS = ("dice_global", "iou", "mdice", "miou")
 """Ratios of sums over all images, which the images with a lesion decide."""
@@ -17,8 +18,7 @@ def basis(predictions: Predictions, metric: str) -> Basis:
     """Return the basis of one metric; `name:class` is that of one class."""
     table = predictions.table
     name, _, of_class = metric.partition(":")
-    classes = [str(column).removeprefix("target:") for column in table if _is_target(column)]
-    chosen = [of_class] if of_class else classes
+    chosen = [of_class] if of_class else class_names(table)
     lesion = np.stack([table[f"target:{label}"].to_numpy() > 0 for label in chosen], axis=1)
     if name == "image_auroc":
         return Basis("share", lesion.astype(float), tuple(chosen))
@@ -29,7 +29,3 @@ def basis(predictions: Predictions, metric: str) -> Basis:
     if name in WITHOUT_LESION:
         return Basis("mean", np.where(lesion, np.nan, 1.0), tuple(chosen))
     return Basis()
-
-
-def _is_target(column: object) -> bool:
-    return str(column).startswith("target:")

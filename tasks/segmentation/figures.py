@@ -12,7 +12,7 @@ import numpy as np
 from bench.contracts import Predictions, Subset, TaskSpec
 from bench.data.annotations import Masks
 from bench.report.pictures import COLOURS, TRUTH, best_median_worst, example_frame, save, show
-from tasks.segmentation.metrics import SIZES, Counts, image_dice
+from tasks.segmentation.metrics import SIZES, Counts, class_names, image_dice
 
 _FOUND = "#3ddc5a"
 """Pixels in both masks."""
@@ -26,12 +26,6 @@ def unpack_masks(predictions: Predictions) -> np.ndarray:
     """Return the predicted masks, bool [n, C, S, S]."""
     packed = predictions.arrays["masks"]
     return np.unpackbits(packed, axis=-1, count=packed.shape[-2]).astype(bool)
-
-
-def class_names(predictions: Predictions) -> list[str]:
-    """Return the classes that were segmented."""
-    columns = [str(name) for name in predictions.table]
-    return [name.removeprefix("target:") for name in columns if name.startswith("target:")]
 
 
 def class_counts(predictions: Predictions, names: Sequence[str]) -> Counts:
@@ -53,7 +47,7 @@ def draw_predictions(
     classes. One class: what is found, missed and invented; several: each in a colour of its own.
     Below, for every class, the Dice of each image against the size of its true mask.
     """
-    names = class_names(next(iter(predictions.values())))
+    names = class_names(next(iter(predictions.values())).table)
     figure, axes, below = example_frame(list(predictions), columns=3, curves=len(names))
     for row, method in zip(axes, predictions.values(), strict=True):
         counts = class_counts(method, names)

@@ -191,7 +191,7 @@ def statistics(table: pd.DataFrame) -> Mapping[str, Statistic]:
     (`image_scores`; results of before 2026-11 have none, and no `image_auroc`), and under a
     reference protocol `batch_weight`.
     """
-    labels = [name.removeprefix("tp:") for name in map(str, table) if name.startswith("tp:")]
+    labels = class_names(table)
     counts = [_counts(table, label) for label in labels]
     functions: dict[str, Statistic] = {}
     for name, function in _variants(table):
@@ -208,6 +208,12 @@ def statistics(table: pd.DataFrame) -> Mapping[str, Statistic]:
             [partial(mean_of_known, table[f"{name}:{label}"].to_numpy(float)) for label in labels],
         )
     return functions
+
+
+def class_names(table: pd.DataFrame) -> list[str]:
+    """Return the classes of a table, in its order."""
+    columns = [str(name) for name in table]
+    return [name.removeprefix("target:") for name in columns if name.startswith("target:")]
 
 
 def _image_auroc(table: pd.DataFrame, label: str) -> Statistic:

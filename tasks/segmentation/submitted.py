@@ -20,7 +20,7 @@ from bench.data.images import resize_pad_mask
 from bench.data.submissions import check_ids, column_of, read_numbers, read_rows, write_rows
 from bench.data.text import is_hidden, read_content
 from tasks.segmentation.fit import Batch, measured, require_masks
-from tasks.segmentation.metrics import image_scores
+from tasks.segmentation.metrics import class_names, image_scores
 
 SCORES = "scores.csv"
 """A table beside the masks: how sure each image is to hold each class."""
@@ -78,11 +78,10 @@ class _Folder:
         if not path.is_file():
             return None
         header, rows = read_rows(path)
-        named = column_of(path, header, ["image_id"])
-        rows = [[row[named], *row] for row in rows]
-        order = check_ids(path, [row[0] for row in rows], self.images, self.submission)
+        key = column_of(path, header, ["image_id"])
+        order = check_ids(path, [row[key] for row in rows], self.images, self.submission)
         columns = [
-            read_numbers(path, rows, 1 + column_of(path, header, [name]), name) for name in classes
+            read_numbers(path, rows, column_of(path, header, [name]), name, key) for name in classes
         ]
         return np.stack(columns, axis=1)[order]
 
@@ -162,7 +161,7 @@ def write(predictions: Predictions, record: Mapping[str, Any], path: Path) -> Ma
     from PIL import Image
 
     table = predictions.table
-    names = [str(name)[3:] for name in table if str(name).startswith("tp:")]
+    names = class_names(table)
     packed = predictions.arrays["masks"]
     images = table["image_id"].astype(str).tolist()
     for row, image in enumerate(images):

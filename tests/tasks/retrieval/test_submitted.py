@@ -79,6 +79,13 @@ def test_a_table_and_any_order_give_the_same(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(again.table, expected.table)
 
 
+def test_a_table_without_a_report_says_what_it_lacks(tmp_path: Path) -> None:
+    submission = handed_in(tmp_path / "scores.csv")
+    submission.test.index["image_id"].to_csv(submission.path, index=False)
+    with pytest.raises(DataError, match=r"scores\.csv lacks \d+ of the \d+ studies of the test"):
+        read(submission, cell(tmp_path))
+
+
 def _set(name: str, value: Any) -> Callable[[Arrays], Arrays]:
     def change(arrays: Arrays) -> Arrays:
         changed = {key: array.copy() for key, array in arrays.items()}
