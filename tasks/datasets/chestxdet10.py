@@ -72,22 +72,16 @@ class ChestXDet10(Rendered):
         """
         import pandas as pd
 
-        from bench.data.headers import read_shape
-        from bench.data.tables import remember
+        from bench.data.boxes import image_shapes
         from tasks.datasets._files import UNLISTED
 
         parts = [_part(root, split) for split in SPLITS]
         index = pd.concat(parts, ignore_index=True)
         note(index, unmatched={UNLISTED: sum(notes(part).unmatched[UNLISTED] for part in parts)})
-        files = index["path"].tolist()
-        shapes = remember(
-            files, read_shape, root=root, name="image-shapes-v1", columns=("height", "width")
-        )
-        sizes = {
-            name: shapes[side].replace("", "0").astype(int)
-            for name, side in (("rows", "height"), ("columns", "width"))
-        }
-        return index.assign(**sizes)
+        shapes = image_shapes(index, root)
+        rows = [height for height, _ in shapes]
+        columns = [width for _, width in shapes]
+        return index.assign(rows=rows, columns=columns)
 
     def boxes(self, row: pd.Series, root: Path) -> np.ndarray:
         """Return the boxes of one image, float32 [n, 5]; raise DataError naming file and entry for

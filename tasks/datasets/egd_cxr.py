@@ -12,7 +12,8 @@ from bench.contracts import Region, TaskSpec, dataset, task
 from bench.core.errors import DataError
 from bench.data.notes import note
 from tasks.datasets import _gaze
-from tasks.datasets._gaze import Fixation, GazeDataset
+from tasks.datasets._beside_mimic import BesideMimic, find_home, join_mimic
+from tasks.datasets._gaze import Fixation
 from tasks.datasets.mimic_cxr import MimicCxr
 from tasks.demo.members import Demo
 
@@ -33,7 +34,7 @@ UNLISTED_BOXES = f"boxes of images that are not in {SHEET}"
 
 
 @dataset
-class EgdCxr(GazeDataset):
+class EgdCxr(BesideMimic):
     """Frontal radiographs with what was dictated on them, and where the radiologist looked: a map
     for each sentence and one for the study."""
 
@@ -51,6 +52,7 @@ class EgdCxr(GazeDataset):
         f"{MimicCxr.how_to_get}"
     )
     marker = tuple(f"{folder}/{SHEET}" for folder in FOLDERS)
+    has_reports = True
     published_counts: ClassVar = {"images": 1083, "patients": 1038}
     demo = Demo(stream=31, as_original=520, more_test=400, test_share=0.05)
 
@@ -64,14 +66,14 @@ class EgdCxr(GazeDataset):
         """
         from bench.data.tables import find_table, read_table, require_filled, require_unique
 
-        home = root / _gaze.find_home(root, FOLDERS, [SHEET], self.how_to_get)
+        home = root / find_home(root, FOLDERS, [SHEET], self.how_to_get)
         path = find_table(home, SHEET)
         exam = ("cxr_exam_indication",)
         table = read_table(path, ("dicom_id",), optional=exam, texts=exam, key="dicom_id")
         listed = set(table["dicom_id"])
         table = require_filled(table, path, "dicom_id", key="dicom_id")
         table = require_unique(table, "dicom_id", path)
-        images, unmatched = _gaze.join_mimic(table, path, root, self.how_to_get)
+        images, unmatched = join_mimic(table, path, root, self.how_to_get)
         rows = _dictated(images, home)
         counts: dict[str, int] = {}
         rows = _looked_at(rows, home, listed, counts, unmatched)

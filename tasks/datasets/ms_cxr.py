@@ -5,16 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from bench.contracts import CheckResult, Region, TaskSpec, dataset, task
+from bench.contracts import Region, TaskSpec, dataset, task
 from bench.core.errors import DataError
 from bench.data.faults import fault
-from bench.data.notes import note, notes
-from tasks.datasets import _gaze
+from bench.data.notes import note
+from tasks.datasets._beside_mimic import BesideMimic, find_home, join_mimic
 from tasks.datasets._boxes import number
-from tasks.datasets._checks import compare, dropped_results, file_results
-from tasks.datasets._rendered import Rendered
 from tasks.datasets.mimic_cxr import MimicCxr
 from tasks.demo.members import Demo
 
@@ -25,13 +23,12 @@ FILES = ("MS_CXR_Local_Alignment_v1.1.0.json", "MS_CXR_Local_Alignment_v1.0.0.js
 FOLDERS = ("ms-cxr*", "ms_cxr*", "MS-CXR*")
 SPLITS = {"train": "train", "val": "val", "validate": "val", "validation": "val", "test": "test"}
 AGAIN = "Download it again."
-PUBLISHED_COUNTS = {"images": 1047, "phrases with boxes": 1162}
 Phrase = tuple[str, str, tuple[float, float, float, float]]
 """Category, words, and one box: x1, y1, x2, y2 in pixels of the image."""
 
 
 @dataset
-class MsCxr(Rendered):
+class MsCxr(BesideMimic):
     """Frontal radiographs of MIMIC-CXR with phrases of their reports, each with the boxes of what
     it tells of; eight findings.
 
@@ -53,9 +50,7 @@ class MsCxr(Rendered):
         f"{MimicCxr.how_to_get}"
     )
     marker = tuple(f"{folder}/{name}" for folder in FOLDERS for name in FILES)
-    folders = ("mimic_cxr", *MimicCxr.folders)
-    label_names = MimicCxr.label_names
-    has_regions = True
+    published_counts: ClassVar = {"images": 1047, "phrases with boxes": 1162}
     demo = Demo(stream=34, as_original=520, more_test=640, test_share=0.05)
 
     def index(self, root: Path) -> pd.DataFrame:
@@ -70,7 +65,7 @@ class MsCxr(Rendered):
         path = _alignment(root)
         listed = _listed(path)
         table = pd.DataFrame({"dicom_id": list(listed)})
-        images, unmatched = _gaze.join_mimic(table, path, root, self.how_to_get)
+        images, unmatched = join_mimic(table, path, root, self.how_to_get)
         rows = images.assign(
             split=[listed[image].split for image in images["image_id"]],
             phrases=[tuple(listed[image].phrases) for image in images["image_id"]],
@@ -107,19 +102,6 @@ class MsCxr(Rendered):
             for category, text, box in row["phrases"]
         ]
 
-    def counts(self, index: pd.DataFrame, root: Path) -> list[CheckResult]:
-        """Compare the file with the published counts, or a demo's with its own."""
-        return compare(root, notes(index).facts, PUBLISHED_COUNTS)
-
-    def validate(self, root: Path) -> list[CheckResult]:
-        """Compare the counts, and look for the images."""
-        index = self.index(root)
-        return [
-            *self.counts(index, root),
-            *dropped_results(index),
-            *file_results(root, index["path"], self.how_to_get),
-        ]
-
 
 class _Image:
     """What the file says of one image: its stated size, its phrases, and their split."""
@@ -148,18 +130,9 @@ class _Image:
 
 def _alignment(root: Path) -> Path:
     """Return the file of MS-CXR; raise DataError where there is none."""
-    from bench.data.tables import find_file
+    from bench.data.tables import find_table
 
-    folders = [root, *(path for pattern in FOLDERS for path in sorted(root.glob(pattern)))]
-    for folder in folders:
-        for name in FILES:
-            path = find_file(folder, name) if folder.is_dir() else None
-            if path is not None:
-                return path
-    raise DataError(
-        f"file {FILES[0]} is neither in {root} nor in a folder {' or '.join(FOLDERS)} of it.",
-        f"How to get it: {MsCxr.how_to_get}",
-    )
+    return find_table(root / find_home(root, FOLDERS, FILES, MsCxr.how_to_get), *FILES)
 
 
 def _listed(path: Path) -> dict[str, _Image]:

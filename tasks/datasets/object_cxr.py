@@ -68,8 +68,8 @@ class ObjectCxr(Rendered):
         """
         import pandas as pd
 
-        from bench.data.headers import read_shape
-        from bench.data.tables import find_file, remember
+        from bench.data.boxes import image_shapes
+        from bench.data.tables import find_file
         from tasks.datasets._files import UNLISTED
 
         parts = [
@@ -80,15 +80,10 @@ class ObjectCxr(Rendered):
         index = pd.concat(parts, ignore_index=True)
         strays = sum(notes(images).unmatched[UNLISTED] for images in parts)
         note(index, unmatched={UNLISTED: strays})
-        files = index["path"].tolist()
-        shapes = remember(
-            files, read_shape, root=root, name="image-shapes-v1", columns=("height", "width")
-        )
-        sizes = {
-            name: shapes[side].replace("", "0").astype(int)
-            for name, side in (("rows", "height"), ("columns", "width"))
-        }
-        return index.assign(patient_id=index["image_id"], rule="tight", **sizes)
+        shapes = image_shapes(index, root)
+        rows = [height for height, _ in shapes]
+        columns = [width for _, width in shapes]
+        return index.assign(patient_id=index["image_id"], rule="tight", rows=rows, columns=columns)
 
     def boxes(self, row: pd.Series, root: Path) -> np.ndarray:
         """Return the boxes of one image, float32 [n, 5]; raise DataError naming table and line for

@@ -13,7 +13,7 @@ from bench.contracts import Region, TaskSpec, dataset, task
 from bench.core.errors import DataError
 from bench.data.notes import note
 from tasks.datasets import _gaze
-from tasks.datasets._gaze import GazeDataset
+from tasks.datasets._beside_mimic import BesideMimic, find_home, join_mimic, on_disk
 from tasks.datasets.mimic_cxr import MimicCxr
 from tasks.demo.members import Demo
 
@@ -38,7 +38,7 @@ _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
 @dataset
-class Reflacx(GazeDataset):
+class Reflacx(BesideMimic):
     """Frontal radiographs with what was dictated on them, where radiologists looked, and their
     ellipses around what they found."""
 
@@ -55,6 +55,7 @@ class Reflacx(GazeDataset):
         f"$PLACE_BENCH_DATA/mimic_cxr/: {MimicCxr.how_to_get}"
     )
     marker = tuple(f"{folder}/{MAIN}/{name}" for folder in FOLDERS for name in PHASES)
+    has_reports = True
     published_counts: ClassVar = {"readings": 3032, "images": 2616}
     demo = Demo(stream=32, as_original=520, more_test=400, test_share=0.05)
 
@@ -67,10 +68,10 @@ class Reflacx(GazeDataset):
         MIMIC-CXR lacks, or one of another size than stated.
         """
         tables = [f"{MAIN}/{name}" for name in PHASES]
-        home = root / _gaze.find_home(root, FOLDERS, tables, self.how_to_get)
+        home = root / find_home(root, FOLDERS, tables, self.how_to_get)
         readings, path = _metadata(home)
         used = readings[~readings["discarded"]]
-        images, unmatched = _gaze.join_mimic(used, path, root, self.how_to_get)
+        images, unmatched = join_mimic(used, path, root, self.how_to_get)
         used = _of_stated_size(used, images, path)
         counts = {DISCARDED: int(readings["discarded"].sum())}
         read = _read_readings(used, home)
@@ -120,9 +121,10 @@ def _metadata(home: Path) -> tuple[pd.DataFrame, Path]:
         require_unique,
     )
 
-    found = [find_file(home / MAIN, name) for name in PHASES]
-    paths = [path for path in found if path is not None]
-    flag, sides = "eye_tracking_data_discarded", ("image_size_x", "image_size_y")
+    files = [find_file(home / MAIN, name) for name in PHASES]
+    paths = [path for path in files if path is not None]
+    flag = "eye_tracking_data_discarded"
+    sides = ("image_size_x", "image_size_y")
     tables = []
     for path in paths:
         table = read_table(path, ("id", "dicom_id", flag, *sides), key="dicom_id")
@@ -172,7 +174,7 @@ def _read_readings(readings: pd.DataFrame, home: Path) -> pd.DataFrame:
 
     read = readings.sort_values("id")
     for column, (name, reader) in _FILES.items():
-        files = _gaze.on_disk(home, [f"{MAIN}/{reading}/{name}" for reading in read["id"]])
+        files = on_disk(home, [f"{MAIN}/{reading}/{name}" for reading in read["id"]])
         facts = remember(
             files, reader, root=home, name=f"reflacx-{column}-v1", columns=(column,)
         ).rename(columns={"path": "file"})
@@ -210,8 +212,8 @@ def _read_ellipses(path: Path) -> Mapping[str, str]:
     beside = (*_CORNERS, "certainty")
     labels = [name for name in read_columns(path) if name not in beside]
     table = _gaze.rows_of_table(path, (*_CORNERS, *labels))
-    found = _gaze.numbers_of_rows(table, path, partial(_named_ellipses, labels))
-    return {"ellipses": _gaze.to_json([each for listed in found for each in listed])}
+    ellipses = _gaze.numbers_of_rows(table, path, partial(_named_ellipses, labels))
+    return {"ellipses": _gaze.to_json([each for of_row in ellipses for each in of_row])}
 
 
 def _named_ellipses(labels: Sequence[str], row: Mapping[str, str]) -> list[tuple[str, list[float]]]:
@@ -247,8 +249,8 @@ def _per_image(
         for reading in of_image[image].to_dict("records"):
             fixations = map(tuple, json.loads(reading["fixations"]))
             spoken, report = json.loads(reading["words"])
-            kept = _gaze.kept_fixations(fixations, height, width, counts)
-            listed.append((kept, tuple(map(tuple, spoken)), report))
+            looks = _gaze.kept_fixations(fixations, height, width, counts)
+            listed.append((looks, tuple(map(tuple, spoken)), report))
             ellipses += [
                 (name, tuple(corners)) for name, corners in json.loads(reading["ellipses"])
             ]

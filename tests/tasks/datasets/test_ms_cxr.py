@@ -149,7 +149,9 @@ def test_a_box_outside_its_image_is_named(root: Path) -> None:
 
 def test_both_parts_are_asked_for_by_name(root: Path, tmp_path: Path) -> None:
     (root / "ms_cxr" / FILES[0]).unlink()
-    with pytest.raises(DataError, match=r"MS_CXR_Local_Alignment_v1\.1\.0\.json is neither in"):
+    with pytest.raises(
+        DataError, match=r"no file MS_CXR_Local_Alignment_v1\.1\.0\.json nor MS_CXR"
+    ):
         DATA.index(root)
 
 
