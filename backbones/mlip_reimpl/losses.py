@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from backbones.shared.alignment.kernels import symmetric_info_nce
 from backbones.shared.alignment.prototypes import sinkhorn
+from backbones.shared.alignment.token_contrast import attend
 
 
 def divergence_loss(
@@ -47,11 +48,9 @@ def with_definitions(
 
     A report that names none keeps its words, and so does what `mask` [B, W] leaves out.
     """
-    scores = (words @ definitions.T / tau).masked_fill(~named[:, None], -torch.inf)
-    any_named = named.any(1)[:, None, None]
-    attention = torch.where(any_named, scores, 0.0).softmax(-1)
-    mixed = functional.normalize(words + attention @ definitions, dim=-1)
-    return torch.where(any_named & mask[:, :, None], mixed, words)
+    mixed = functional.normalize(words + attend(words, definitions, named, tau), dim=-1)
+    changed = named.any(1, keepdim=True) & mask
+    return torch.where(changed[:, :, None], mixed, words)
 
 
 def category_loss(
@@ -72,18 +71,11 @@ def category_loss(
     return -(targets * (logs[0] + logs[1])).sum(1).mean() / 2
 
 
-def draw_alike(
-    similarity: torch.Tensor, allowed: torch.Tensor, uniform: torch.Tensor
-) -> torch.Tensor:
-    """Return for each row [B] one of the columns [B, C] that are `allowed`, drawn with softmax of
-    its similarity (already divided by the temperature).
-
-    `uniform` [B, C] in [0, 1) is what the draw is made of (Gumbel's trick); a row that allows no
-    column gets 0.
-    """
-    tiny = torch.finfo(uniform.dtype).tiny
-    noise = -(-uniform.clamp(min=tiny).log()).clamp(min=tiny).log()
-    return (similarity + noise).masked_fill(~allowed, -torch.inf).argmax(1)
+def draw_alike(similarity: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
+    """Return for each row [B] one of the columns [B, C] that are `allowed`, at least one in every
+    row, drawn with softmax of its similarity (already divided by the temperature)."""
+    shares = similarity.masked_fill(~allowed, -torch.inf).softmax(1)
+    return torch.multinomial(shares, 1)[:, 0]
 
 
 def telling_apart(logits: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,8 @@ categories as targets of the prototypes; matching and exchanged words where aske
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
 
 import torch
 from torch import nn
@@ -92,6 +93,11 @@ class MLIP(MGCA[MLIPSettings]):
             self.swap_head = PairHead(*sizes)
 
     # ---------------------------------------------------------------------------------- definitions
+    @cached_property
+    def sentences(self) -> Mapping[str, str]:
+        """Return the sentence of every term, from a file of them only once."""
+        return self.settings.reads()
+
     def start_epoch(self, epoch: int) -> None:
         """Get the prototypes ready, and have the definitions read anew."""
         super().start_epoch(epoch)
@@ -108,12 +114,11 @@ class MLIP(MGCA[MLIPSettings]):
     def _read_definitions(self) -> torch.Tensor:
         """Read all definitions as one batch: the BatchNorm of the projection takes their own
         statistics, in which an untrained encoder tells them apart, and keeps none of them."""
-        sentences = self.settings.reads()
         head = copy.deepcopy(self.text_head).train()
         was_training = self.text_encoder.training
         self.text_encoder.eval()
         with torch.autocast(next(self.parameters()).device.type, enabled=False):
-            text = self.encode_text([sentences[term] for term in TERMS])
+            text = self.encode_text([self.sentences[term] for term in TERMS])
             vectors = project(head, self.report(text).pooled)
         self.text_encoder.train(was_training)
         return vectors
@@ -190,8 +195,7 @@ class MLIP(MGCA[MLIPSettings]):
         rows = torch.nonzero(allowed.any(1))[:, 0]
         similarity = (pairs.images @ pairs.texts.T).detach() / self.settings.tau1
         of_images, of_texts = (
-            draw_alike(scores, allowed, torch.rand_like(scores))[rows]
-            for scores in (similarity, similarity.T)
+            draw_alike(scores[rows], allowed[rows]) for scores in (similarity, similarity.T)
         )
         images = torch.cat([pairs.images, pairs.images[rows], pairs.images[of_texts]])
         texts = torch.cat([pairs.texts, pairs.texts[of_images], pairs.texts[rows]])
@@ -220,17 +224,15 @@ class MLIP(MGCA[MLIPSettings]):
         rather than the report itself (chance 0.5), of the reports with a finding on one side."""
         if not self.settings.swap:
             return {}
-        texts = [mirrored(report) for report in batch["reports"]]
-        rows = [row for row, text in enumerate(texts) if text is not None]
-        if not rows:
+        mirrors = enumerate(map(mirrored, batch["reports"]))
+        exchanged = {row: text for row, text in mirrors if text is not None}
+        if not exchanged:
             return {"side_accuracy": []}
-        images = self.embed_features(features)[rows]
+        images = self.embed_features(features)[list(exchanged)]
+        reports = [batch["reports"][row] for row in exchanged]
         logits = [
-            self.swap_head(images, self.text_states(self.encode_text(each))[1])
-            for each in (
-                [batch["reports"][row] for row in rows],
-                [texts[row] or "" for row in rows],
-            )
+            self.swap_head(images, self.text_states(self.encode_text(texts))[1])
+            for texts in (reports, [*exchanged.values()])
         ]
         ahead = (logits[1] > logits[0]).double() + (logits[1] == logits[0]).double() / 2
         return {"side_accuracy": ahead.tolist()}

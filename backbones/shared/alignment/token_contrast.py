@@ -31,8 +31,8 @@ def token_contrast(
     (`normalise_attended_words=False`). A report without a word contributes 0.
     """
     candidates = None if quirks else word_mask
-    seen = F.normalize(_attend(words, patches, None, tau), dim=-1)
-    read = _attend(patches, words, word_mask, tau)
+    seen = F.normalize(attend(words, patches, None, tau), dim=-1)
+    read = attend(patches, words, word_mask, tau)
     read = F.normalize(read, dim=-1) if normalise_attended_words else read
     if patch_weights is None:
         patch_weights = patches.new_full(patches.shape[:2], 1 / patches.shape[1])
@@ -65,8 +65,10 @@ def cls_attention(attention: Tensor, *, quirks: bool = False) -> Tensor:
     return F.pad(weights[:, 1:], (0, 1)) if quirks else weights
 
 
-def _attend(queries: Tensor, keys: Tensor, key_mask: Tensor | None, tau: float) -> Tensor:
-    scores = queries @ keys.transpose(1, 2) / tau
+def attend(queries: Tensor, keys: Tensor, key_mask: Tensor | None, tau: float) -> Tensor:
+    """Return what queries [B, Q, D] read of keys [B or none, K, D], by softmax over those that
+    `key_mask` [B, K] has; a row without any reads the mean of all."""
+    scores = queries @ keys.transpose(-2, -1) / tau
     if key_mask is not None:
         scores = scores.masked_fill(~key_mask[:, None], torch.finfo(scores.dtype).min)
     return scores.softmax(dim=-1) @ keys

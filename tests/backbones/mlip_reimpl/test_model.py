@@ -135,6 +135,16 @@ def test_definitions_are_read_once_an_epoch_without_gradient_and_leave_no_trace(
     assert not torch.allclose(method.definitions(), vectors)
 
 
+def test_a_training_goes_on_with_the_definitions_that_it_began_with(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({"Edema": "Water."}))
+    method = mlip(definitions=str(path))
+    vectors = method.definitions()
+    path.write_text(json.dumps({"Edema": "The lungs are wet."}))
+    method.start_epoch(1)
+    assert torch.equal(method.definitions(), vectors)
+
+
 def test_definitions_of_an_untrained_encoder_differ() -> None:
     vectors = mlip(embed_dim="64").definitions()
     cosines = (vectors @ vectors.T - torch.eye(len(TERMS))).abs()
