@@ -5,15 +5,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tasks.report_generation.layers import Attention, R2GenNorm, make_feedforward, split_heads
+from tasks.report_generation.layers import Attention, R2GenNorm, make_feedforward
 
-Sizes = tuple[int, int, int, float, bool]
-"""Width, heads, units of a feed-forward, dropout, and whether the norm is the published one."""
 NEVER = float("-inf")
 
 
@@ -86,9 +85,24 @@ def attention_of(encoder: nn.TransformerEncoder, tokens: Tensor, absent: Tensor)
 
 
 # ------------------------------------------------------------------------------------------ modules
-def make_norm(width: int, published: bool) -> nn.Module:
-    """Return torch's layer norm, or the published one."""
-    return R2GenNorm(width) if published else nn.LayerNorm(width)
+@dataclass(frozen=True)
+class Sizes:
+    """What all modules are made by: `feedforward` units, and whether the norm is the published
+    one."""
+
+    width: int
+    heads: int
+    feedforward: int
+    dropout: float
+    published: bool
+
+    def make_norm(self) -> nn.Module:
+        """Return torch's layer norm, or the published one."""
+        return R2GenNorm(self.width) if self.published else nn.LayerNorm(self.width)
+
+    def make_attention(self) -> Attention:
+        """Return multi-head attention."""
+        return Attention(self.width, self.heads, self.dropout)
 
 
 class Rest(nn.Module):
@@ -96,55 +110,41 @@ class Rest(nn.Module):
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
-        width, _, hidden, dropout, published = sizes
-        self.norm = make_norm(width, published)
-        self.feedforward = make_feedforward(width, hidden, dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.norm = sizes.make_norm()
+        self.feedforward = make_feedforward(sizes.width, sizes.feedforward, sizes.dropout)
+        self.dropout = nn.Dropout(sizes.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x [B, N, D] with its feed-forward."""
         return x + self.dropout(self.feedforward(self.norm(x)))
 
 
-class TwoPaths(nn.Module):
-    """Self-attention with two paths: by the scores, and by the scores reversed, which is added to
-    what came in; their sum."""
+class AttentionLayer(nn.Module):
+    """Norm, attention and what follows it, as `TwoPaths` and `Crossing` have them."""
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
-        width, heads, _, dropout, published = sizes
-        self.norm = make_norm(width, published)
-        self.attention = Attention(width, heads, dropout)
+        self.norm = sizes.make_norm()
+        self.attention = sizes.make_attention()
         self.rest = Rest(sizes)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(sizes.dropout)
+
+
+class TwoPaths(AttentionLayer):
+    """Self-attention with two paths: by the scores, and by the scores reversed, which is added to
+    what came in; their sum."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x [B, N, D] after both paths, which share their weights."""
         y = self.norm(x)
         keys, values = self.attention.keys_values(y)
-        query = split_heads(self.attention.query(y), self.attention.heads)
-        drop = self.attention.dropout if self.training else 0.0
-        reversed_path, path = (
-            self.attention.out(
-                functional.scaled_dot_product_attention(sign * query, keys, values, dropout_p=drop)
-                .transpose(1, 2)
-                .flatten(2)
-            )
-            for sign in (-1.0, 1.0)
-        )
+        reversed_path = self.attention(y, (-keys, values))
+        path = self.attention(y, (keys, values))
         return self.rest(x + self.dropout(reversed_path)) + self.rest(self.dropout(path))
 
 
-class Crossing(nn.Module):
+class Crossing(AttentionLayer):
     """Attention from one sequence to another, then feed-forward; the other is not normalised."""
-
-    def __init__(self, sizes: Sizes) -> None:
-        super().__init__()
-        width, heads, _, dropout, published = sizes
-        self.norm = make_norm(width, published)
-        self.attention = Attention(width, heads, dropout)
-        self.rest = Rest(sizes)
-        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, other: Tensor) -> Tensor:
         """Return x [B, N, D] after it saw `other` [B or 1, M, D]; one that the batch shares is
@@ -180,15 +180,14 @@ class GlobalFeatures(nn.Module):
 
     def __init__(self, sizes: Sizes, grid: tuple[int, int]) -> None:
         super().__init__()
-        width, heads, _, dropout, published = sizes
         self.grid = grid
-        self.norm = make_norm(width, published)
-        self.attention = Attention(width, heads, dropout)
-        self.project = nn.Linear(width, width)
+        self.norm = sizes.make_norm()
+        self.attention = sizes.make_attention()
+        self.project = nn.Linear(sizes.width, sizes.width)
         self.rest = Rest(sizes)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(sizes.dropout)
         rows, columns = self.pooled_grid
-        self.bias = nn.Parameter(torch.zeros(heads, (2 * rows - 1) * (2 * columns - 1)))
+        self.bias = nn.Parameter(torch.zeros(sizes.heads, (2 * rows - 1) * (2 * columns - 1)))
         self.register_buffer("offsets", _offsets(rows, columns), persistent=False)
 
     @property
@@ -223,13 +222,14 @@ class VisualMediator(nn.Module):
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
-        width, heads, hidden, dropout, published = sizes
-        self.norm_local = make_norm(width, published)
-        self.norm_global = make_norm(width, published)
-        self.to_local = Attention(width, heads, dropout)
-        self.to_global = Attention(width, heads, dropout)
+        width = sizes.width
+        hidden = sizes.feedforward
+        self.norm_local = sizes.make_norm()
+        self.norm_global = sizes.make_norm()
+        self.to_local = sizes.make_attention()
+        self.to_global = sizes.make_attention()
         self.project = nn.Linear(2 * width, width)
-        self.norm = make_norm(width, published)
+        self.norm = sizes.make_norm()
         self.linear = nn.Sequential(nn.Linear(width, hidden), nn.Linear(hidden, width))
 
     def forward(self, local: Tensor, whole: Tensor, present: Tensor | None = None) -> Tensor:
@@ -251,7 +251,7 @@ class LanguageMediator(nn.Module):
         super().__init__()
         self.to_words = Crossing(sizes)
         self.to_local = Crossing(sizes)
-        self.norm = make_norm(sizes[0], sizes[4])
+        self.norm = sizes.make_norm()
 
     def forward(self, local: Tensor, vocabulary: Tensor) -> Tensor:
         """Return the mediator [B, K, D] of f_l [B, K, D] and all words [1, V, D]."""

@@ -4,6 +4,8 @@ relational memory."""
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +13,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 Pair = tuple[Tensor, Tensor]
+
+
+@contextmanager
+def without_dropout(model: nn.Module) -> Iterator[None]:
+    """Put all parts of a model into eval mode, and back into the mode that each had."""
+    modes = {module: module.training for module in model.modules()}
+    for module in modes:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:

@@ -4,8 +4,7 @@ decoder."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +18,7 @@ from tasks.report_generation.front_door import (
     GlobalFeatures,
     LanguageMediator,
     LocalFeatures,
+    Sizes,
     VisualMediator,
     attention_of,
     causal_front_door,
@@ -26,6 +26,7 @@ from tasks.report_generation.front_door import (
     looked_at,
     newest_front_door,
 )
+from tasks.report_generation.layers import without_dropout
 from tasks.report_generation.visual import VisualMemory
 from tasks.report_generation.vocabulary import BEGIN
 
@@ -76,7 +77,7 @@ class MediatedReporter(TrainedReporter):
         width = settings.width
         self.top_k = settings.top_k
         self.scale = width**-0.5 if settings.scale else 1.0
-        sizes = (
+        sizes = Sizes(
             width,
             settings.heads,
             settings.feedforward,
@@ -125,8 +126,8 @@ class MediatedReporter(TrainedReporter):
             attention = attention_of(encoder, tokens, ~mask)
         shape = self.visual.shape
         per_image = (tokens.shape[1] - 1) // shape.images
-        place = torch.arange(per_image, device=tokens.device).repeat(shape.images)
-        is_patch = place < shape.grid[0] * shape.grid[1]
+        number = torch.arange(per_image, device=tokens.device).repeat(shape.images)
+        is_patch = number < shape.grid[0] * shape.grid[1]
         return looked_at(attention, self.top_k, is_patch & mask[:, None, 1:])
 
     def _with_first(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
@@ -187,16 +188,3 @@ class MediatedReporter(TrainedReporter):
         before = torch.tensor([[BEGIN, *ids[:-1]]], device=seen.tokens.device)
         words = self._words(before, seen.mediator)
         return self.maps(self.decoder.looks(words, seen.tokens, seen.mask)[0, :, 1:])
-
-
-@contextmanager
-def without_dropout(model: nn.Module) -> Iterator[None]:
-    """Put all parts of a model into eval mode, and back into the mode that each had."""
-    modes = {module: module.training for module in model.modules()}
-    for module in modes:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode

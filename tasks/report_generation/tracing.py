@@ -16,7 +16,7 @@ from bench.text.observations import OBSERVATIONS, POSITIVE, UNCERTAIN
 from bench.text.rules import label_reports
 from tasks.report_generation.decoder import ReportDecoder, TrainedReporter
 from tasks.report_generation.decoders.dtrace import DtraceSettings
-from tasks.report_generation.mediated import without_dropout
+from tasks.report_generation.layers import without_dropout
 from tasks.report_generation.visual import VisualMemory
 from tasks.report_generation.vocabulary import PAD, SPECIAL, Vocabulary
 
@@ -39,8 +39,8 @@ def label_loss(logits: Tensor, labels: Tensor, learnt: Tensor) -> Tensor:
 
 def soft_labels(texts: Sequence[str]) -> np.ndarray:
     """Return labels [n, 14] of reports by rules: 1 named, 0.5 possible, 0 otherwise."""
-    found = label_reports(texts)
-    return ((found == POSITIVE) + 0.5 * (found == UNCERTAIN)).astype(np.float32)
+    statuses = label_reports(texts)
+    return ((statuses == POSITIVE) + 0.5 * (statuses == UNCERTAIN)).astype(np.float32)
 
 
 def random_share(present: Tensor, share: float) -> Tensor:
@@ -115,7 +115,8 @@ class TracingReporter(TrainedReporter):
         self.rarity[: len(SPECIAL)] = 0.0
         labels = soft_labels(texts)
         self.learnt.copy_(torch.from_numpy((labels > 0).any(0) & (labels < 1).any(0)))
-        left_out = [OBSERVATIONS[place] for place in (~self.learnt).nonzero()[:, 0].tolist()]
+        learnt = zip(OBSERVATIONS, self.learnt.tolist(), strict=True)
+        left_out = [name for name, is_learnt in learnt if not is_learnt]
         if not left_out or not self.settings.labels:
             return []
         names = ", ".join(left_out)

@@ -40,6 +40,15 @@ class VlciSettings(ReportSettings):
     causal_layers: Layers = 1
     """Layers of attention to the chosen patches, each with a second path of reversed scores."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.mediated and not self.encoder_layers:
+            raise SettingError(
+                "encoder_layers is 0 with decoder=vlci, which chooses patches by what these look "
+                "at.",
+                f"Use at least 1, {WAY_OUT}.",
+            )
+
     @property
     def mediated(self) -> bool:
         """Return whether there is a mediator."""
@@ -53,17 +62,15 @@ def build(visual: VisualMemory, vocabulary: Vocabulary, settings: VlciSettings) 
     from tasks.report_generation.decoder import ReportDecoder, TrainedReporter
     from tasks.report_generation.mediated import MediatedReporter
 
-    _check(visual.shape.grid, settings)
     words = ReportDecoder(len(vocabulary), settings)
     if not settings.mediated:
         return TrainedReporter(visual, words, settings.label_smoothing)
+    _check(visual.shape.grid, settings)
     return MediatedReporter(visual, words, settings)
 
 
 def _check(grid: tuple[int, int], settings: VlciSettings) -> None:
     patches = grid[0] * grid[1]
-    if not settings.mediated:
-        return
     if patches == 1:
         raise SettingError(
             "decoder=vlci chooses among patches, and this encoder has one.",
@@ -73,9 +80,4 @@ def _check(grid: tuple[int, int], settings: VlciSettings) -> None:
         raise SettingError(
             f"top_k is {settings.top_k}, and an image has {patches} patches.",
             f"Choose at most {patches}, {WAY_OUT}.",
-        )
-    if not settings.encoder_layers:
-        raise SettingError(
-            "encoder_layers is 0 with decoder=vlci, which chooses patches by what these look at.",
-            f"Use at least 1, {WAY_OUT}.",
         )

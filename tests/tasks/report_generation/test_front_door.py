@@ -15,6 +15,7 @@ from tasks.report_generation.front_door import (
     GlobalFeatures,
     LanguageMediator,
     LocalFeatures,
+    Sizes,
     TwoPaths,
     VisualMediator,
     causal_front_door,
@@ -27,7 +28,7 @@ from tasks.report_generation.layers import R2GenNorm
 
 FOLDER = Path(__file__).parents[2] / "parity" / "vlci"
 CASES: dict[str, Any] = torch.load(FOLDER / "modules.pt", weights_only=True)
-SIZES = (16, 8, 64, 0.1, True)
+SIZES = Sizes(16, 8, 64, 0.1, published=True)
 PARTS = {"0": "query", "1": "key", "2": "value", "3": "out"}
 LAYER = {
     "attn.linears": "attention",
@@ -207,7 +208,7 @@ def test_patches_that_are_not_there_are_never_chosen() -> None:
 def test_global_features_equal_the_equations() -> None:
     """One block: largest of four cells, attention with a bias by offset, feed-forward."""
     torch.manual_seed(0)
-    whole = GlobalFeatures((8, 2, 12, 0.1, False), (3, 4)).double().eval()
+    whole = GlobalFeatures(Sizes(8, 2, 12, 0.1, published=False), (3, 4)).double().eval()
     nn.init.normal_(whole.bias)
     patches = drawn(1, 12, 8)
     x = patches[0].numpy().reshape(3, 4, 8)
