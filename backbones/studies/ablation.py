@@ -124,40 +124,44 @@ class Trained:
     cosine: float | None
 
 
-def train_variant(name: str, study: Study, progress: Progress) -> Trained:
+def common_request(study: Study, progress: Progress) -> PretrainRequest:
+    """Return what the trainings of all variants have in common; in the profile demo their corpus is
+    rendered where it is missing."""
+    request = PretrainRequest(
+        "place",
+        profile=study.profile,
+        architecture=study.architecture,
+        device=study.device,
+        data=study.data,
+    )
+    if study.data == "real":
+        return request
+    corpus = replace(CORPUS, studies=study.studies)
+    home = demo_root(DATASETS.get(DATASET), corpus, workers=default_threads(), progress=progress)
+    return replace(request, dataset=DATASET, data_root=home.path)
+
+
+def train_variant(name: str, study: Study, common: PretrainRequest, progress: Progress) -> Trained:
     """Train a variant: the first seed with every learning rate, the others with the best of
     them."""
-    first = {rate: _train(name, study, study.seeds[0], rate, progress) for rate in study.rates}
+    method, changes = VARIANTS[name]
+    request = replace(common, method=method, settings={**study.shared, **changes})
+
+    def train(seed: int, rate: str) -> EncoderRef:
+        progress.say(f"{name}: seed {seed}, lr {rate}")
+        settings = {**request.settings, "lr": rate}
+        return train_encoder(replace(request, seed=seed, settings=settings), progress)
+
+    first = {rate: train(study.seeds[0], rate) for rate in study.rates}
     rate = max(first, key=lambda one: _last_row(first[one])["val/rank"])
     encoders = {study.seeds[0]: first[rate]}
-    encoders |= {seed: _train(name, study, seed, rate, progress) for seed in study.seeds[1:]}
+    encoders |= {seed: train(seed, rate) for seed in study.seeds[1:]}
     cosines = [
         row["train/observation_cosine"]
         for row in map(_last_row, encoders.values())
         if "train/observation_cosine" in row
     ]
     return Trained(encoders, rate, sum(cosines) / len(cosines) if cosines else None)
-
-
-def _train(name: str, study: Study, seed: int, rate: str, progress: Progress) -> EncoderRef:
-    method, changes = VARIANTS[name]
-    request = PretrainRequest(
-        method,
-        profile=study.profile,
-        architecture=study.architecture,
-        seed=seed,
-        settings={**study.shared, **changes, "lr": rate},
-        device=study.device,
-        data=study.data,
-    )
-    if study.data == "demo":
-        corpus = replace(CORPUS, studies=study.studies)
-        home = demo_root(
-            DATASETS.get(DATASET), corpus, workers=default_threads(), progress=progress
-        )
-        request = replace(request, dataset=DATASET, data_root=home.path)
-    progress.say(f"{name}: seed {seed}, lr {rate}")
-    return train_encoder(request, progress)
 
 
 def _last_row(encoder: EncoderRef) -> Mapping[str, float]:
@@ -178,33 +182,44 @@ def score_task(
         (task,), device=study.device, profile=study.profile, results=study.results, data=study.data
     )
     plan = plan_task(task, request, progress)
-    store = ResultStore(study.results)
     jobs = {
         name: list(_jobs(name, variant, plan, study, request)) for name, variant in trained.items()
     }
-    done = store.finished(job.cell.key for row in jobs.values() for job in row)
-    run_jobs(
-        [job for row in jobs.values() for job in row if job.cell.key not in done], request, progress
-    )
-    records = store.records()
-    jobs = {name: row for name, row in jobs.items() if all(job.cell.key in records for job in row)}
-    results, others = align(
-        [
-            Result(records[job.cell.key], store.load_predictions(records[job.cell.key]))
-            for row in jobs.values()
-            for job in row
-        ]
-    )
+    rows = _run(jobs, request, progress)
+    if not rows:
+        return {}
+    results, others = align([result for row in rows.values() for result in row])
     if others:
         raise PlaceBenchError(others[0])
     metric = asked or plan.task.main_metric
     by_key = {str(result.record["key"]): result for result in results}
     weights = cluster_weights(results[0].images["patient_id"].tolist())
     estimates = {}
-    for name, row in jobs.items():
-        seeds = [by_key[job.cell.key] for job in row]
+    for name in rows:
+        seeds = [by_key[job.cell.key] for job in jobs[name]]
         estimates[name] = row_estimate(plan.kind, plan.task, metric, seeds, weights)
     return estimates
+
+
+def _run(
+    jobs: Mapping[str, Sequence[Job]], request: RunRequest, progress: Progress
+) -> dict[str, list[Result]]:
+    """Run what has no result yet, and return the results of every variant that the task can
+    have."""
+    store = ResultStore(request.results)
+    done = store.finished(job.cell.key for row in jobs.values() for job in row)
+    run_jobs(
+        [job for row in jobs.values() for job in row if job.cell.key not in done], request, progress
+    )
+    records = store.records()
+    return {
+        name: [
+            Result(records[job.cell.key], store.load_predictions(records[job.cell.key]))
+            for job in row
+        ]
+        for name, row in jobs.items()
+        if all(job.cell.key in records for job in row)
+    }
 
 
 def _jobs(
@@ -273,7 +288,8 @@ def _difference(pair: tuple[Estimate, Estimate] | None, p: float) -> str:
 def run(study: Study, progress: Progress) -> Path:
     """Train and score all variants and return the path of the table, which is written anew after
     every task."""
-    trained = {name: train_variant(name, study, progress) for name in study.variants}
+    common = common_request(study, progress)
+    trained = {name: train_variant(name, study, common, progress) for name in study.variants}
     scores: dict[str, Mapping[str, Estimate]] = {}
     path = study.results / "ablation.md"
     for column in study.tasks:
