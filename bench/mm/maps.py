@@ -34,11 +34,11 @@ class MapSource:
 
     def inputs(self, rows: np.ndarray) -> Tensor | FeatureMaps:
         """Return what the model takes for `rows`."""
-        return (
-            take_maps(self.maps, rows)
-            if self.maps
-            else normalise(to_grey(self.subset.images(rows)), self.spec)
-        )
+        return take_maps(self.maps, rows) if self.maps else self.images(rows)
+
+    def images(self, rows: np.ndarray) -> Tensor:
+        """Return the images of `rows` as the encoder takes them."""
+        return normalise(to_grey(self.subset.images(rows)), self.spec)
 
     def chunks(self, size: int) -> Iterator[np.ndarray]:
         """Yield the rows in order, `size` at a time."""
@@ -56,15 +56,24 @@ def encode_maps(
     `batches` yields [B, channels, H, W], `total` images in all; the model is left in evaluation
     mode.
     """
-    maps: list[FeatureMaps] = []
-    model.eval()
-    with context.progress.track("encoding", total=total) as advance, torch.no_grad():
-        for images in batches:
-            maps.append(
-                tuple(level.half().cpu() for level in model.backbone(images.to(context.device)))
-            )
-            advance(len(images))
+    maps = [
+        tuple(level.half() for level in levels)
+        for levels in _encoded(model, batches, context, total)
+    ]
     return tuple(torch.cat(levels) for levels in zip(*maps, strict=True))
+
+
+def _encoded(
+    model: Any, batches: Iterable[Tensor], context: CellContext, total: int
+) -> Iterator[FeatureMaps]:
+    """Yield the maps of each batch, on the CPU."""
+    model.eval()
+    with context.progress.track("encoding", total=total) as advance:
+        for images in batches:
+            with torch.no_grad():
+                levels = model.backbone(images.to(context.device))
+            yield tuple(level.cpu() for level in levels)
+            advance(len(images))
 
 
 MOST_KEPT = 2**30
@@ -92,17 +101,12 @@ def _encode_all(
     source: MapSource, model: Any, batch_size: int, context: CellContext
 ) -> FeatureMaps:
     """Return the maps of all images; none where they would take more than `MOST_KEPT` bytes."""
+    images = (source.images(rows) for rows in source.chunks(batch_size))
     maps: list[FeatureMaps] = []
-    model.eval()
-    with context.progress.track("encoding", total=len(source)) as advance, torch.no_grad():
-        for rows in source.chunks(batch_size):
-            images = to_device(source.inputs(rows), context.device)
-            maps.append(tuple(level.float().cpu() for level in model.backbone(images)))
-            if len(maps) == 1:
-                of_image = sum(level[0].nbytes for level in maps[0])
-                if of_image * len(source) > MOST_KEPT:
-                    return ()
-            advance(len(rows))
+    for levels in _encoded(model, images, context, len(source)):
+        maps.append(levels)
+        if sum(level[0].nbytes for level in levels) * len(source) > MOST_KEPT:
+            return ()
     return tuple(torch.cat(levels) for levels in zip(*maps, strict=True))
 
 
