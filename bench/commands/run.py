@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from bench.api import check_run, rows_named, run_request, tables_of
+from bench.api import rows_named, tables_of
 from bench.cells.encoders import PretrainRequest, resolve_encoder, train_encoder
 from bench.cells.request import RunRequest, expand_tasks
 from bench.cells.results import ResultStore
@@ -20,6 +20,7 @@ from bench.report.leaderboard import build
 from bench.report.leaderboard_pages import comparison, to_markdown
 from bench.report.overview import overview_markdown
 from bench.report.views import Page, Views
+from bench.running import check_run, run_request
 
 if TYPE_CHECKING:
     from bench.mm.export import Head

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.api import score_request
 from bench.cells.request import RunRequest, head_settings
 from bench.cells.results import ResultStore
 from bench.cells.submitted import Exported, ScoreRequest, export_predictions, form_of
@@ -17,6 +16,7 @@ from bench.core.errors import SettingError
 from bench.core.hashing import flatten
 from bench.core.paths import check_out
 from bench.core.progress import default_progress
+from bench.running import score_request
 
 
 def score_command(request: ScoreRequest) -> None:

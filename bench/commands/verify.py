@@ -12,7 +12,7 @@ from bench.core.cards import CARD
 from bench.core.checkpoints import Checkpoint
 from bench.core.errors import CheckpointError, PlaceBenchError
 from bench.core.paths import cache_home
-from bench.report.leaderboard import gather
+from bench.report.gathering import gather
 from bench.report.views import Views
 
 _NEXT = "Run the same tasks again: what is damaged is made again. A torn line may be deleted."

@@ -10,57 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from bench.cells.results import AGAIN, PREDICTIONS, ResultStore, is_submitted
-from bench.contracts import (
-    BACKBONES,
-    KINDS,
-    TASKS,
-    Frame,
-    Predictions,
-    TaskKind,
-    TaskSpec,
-)
-from bench.core.errors import PlaceBenchError, UnknownNameError
-from bench.core.hashing import digest
+from bench.cells.results import ResultStore, is_submitted
+from bench.contracts import BACKBONES, KINDS, TASKS, Frame, TaskKind, TaskSpec
 from bench.core.naming import split_name
-from bench.core.registry import suggest
 from bench.metrics.basis import patient_freedom
-from bench.metrics.bootstrap import (
-    Estimate,
-    Statistic,
-    cluster_weights,
-    mean_estimate,
-    point,
-    ranked,
-)
+from bench.metrics.bootstrap import Estimate, cluster_weights, mean_estimate, ranked
 from bench.metrics.intervals import IntervalMethod, Scale, patient_numbers
 from bench.metrics.letters import compact_letters
 from bench.metrics.paired import Difference, all_differences
-from bench.report.pairing import Aligned, Result, align
+from bench.report.gathering import COMPARABLE, failed_cells, gather, no_metric
+from bench.report.pairing import Aligned
 from bench.report.row_names import Record, row_names
-
-_COMPARABLE = (
-    "task",
-    "protocol",
-    "profile",
-    "data_kind",
-    "hash:data",
-    "hash:split",
-    "hash:test",
-    "evaluator_version",
-    "settings_id",
-)
-_CELL = (
-    "task",
-    "label",
-    "backbone",
-    "architecture",
-    "label_fraction",
-    "seed",
-    "protocol",
-    "profile",
-    "data_kind",
-)
 
 
 @dataclass(frozen=True)
@@ -228,50 +188,6 @@ def _coverage(record: Record) -> float:
     return float(record.get("encoder:coverage", 1.0))
 
 
-@dataclass(frozen=True)
-class Gathered:
-    """Results of a task: those that may stand in one table together, and a sentence for every other
-    one: `faults` are damage, `outdated` are of another evaluator version."""
-
-    groups: Sequence[Sequence[Aligned]]
-    faults: Sequence[str]
-    outdated: Sequence[str]
-
-
-def gather(store: ResultStore, task_name: str) -> Gathered:
-    """Return the results of a task with their predictions, compared with what was written."""
-    task = TASKS.get(task_name)
-    kind = KINDS.get(task.kind)
-    faults = [line.sentence for line in store.damaged() if line.record.get("task") == task_name]
-    outdated: list[str] = []
-    groups: dict[tuple[Any, ...], list[Result]] = defaultdict(list)
-    for record in store.records().values():
-        if record.get("task") != task_name:
-            continue
-        version = record["evaluator_version"]
-        if version != kind.evaluator_version:
-            outdated.append(
-                f"{record['title']}: evaluator version {version}, now {kind.evaluator_version}."
-            )
-            continue
-        try:
-            result = Result(record, store.load_predictions(record))
-        except PlaceBenchError as error:
-            faults.append(f"{record['title']}: {error}")
-            continue
-        fault = "" if PREDICTIONS in record else _disagreement(result, task, kind)
-        if fault:
-            faults.append(f"{record['title']}: {fault}")
-        else:
-            groups[tuple(record.get(name) for name in _COMPARABLE)].append(result)
-    aligned = []
-    for _, group in sorted(groups.items(), key=str):
-        results, reasons = align(group)
-        aligned.append(results)
-        faults += reasons
-    return Gathered(aligned, faults, outdated)
-
-
 def build(
     store: ResultStore,
     task_name: str,
@@ -294,45 +210,6 @@ def build(
 def _metric_of(kind: TaskKind, task: TaskSpec, results: Sequence[Aligned]) -> str:
     """Return the metric that results of one protocol are ranked by."""
     return kind.metric_of(task, str(results[0].record["protocol"]))
-
-
-def _disagreement(result: Result, task: TaskSpec, kind: TaskKind) -> str:
-    """Say where a record that has no hash of its predictions holds another value than they give."""
-    metric = kind.metric_of(task, str(result.record["protocol"]))
-    recorded = result.record.get(f"metric:{metric}")
-    if recorded is None:
-        return ""
-    try:
-        statistic = statistic_of(kind, task, metric, result.predictions)
-        value = point(statistic, len(result.predictions.table))
-    except (LookupError, ValueError, TypeError, AttributeError) as error:
-        return f"its predictions do not fit the task ({type(error).__name__}: {error}). {AGAIN}"
-    if np.isclose(value, recorded, rtol=1e-6, atol=1e-6):
-        return ""
-    return (
-        f"its predictions give {metric} {value:.6f}, its record says {recorded:.6f}. "
-        "Run it again with --force."
-    )
-
-
-def failed_cells(store: ResultStore, task_name: str) -> list[str]:
-    """Return a sentence for every cell of a task that failed and has had no result since."""
-    finished = {_cell_digest(record): _time(record) for record in store.records().values()}
-    sentences = []
-    for key, record in store.failures().items():
-        since = finished.get(_cell_digest(record), "") > _time(record)
-        if record.get("task") == task_name and not since:
-            reason = _one_line(record.get("error", "nobody says why"))
-            sentences.append(f"{record.get('title', key)} failed: {reason}")
-    return sentences
-
-
-def _time(record: Record) -> str:
-    return str(record.get("time", ""))
-
-
-def _one_line(text: object) -> str:
-    return " ".join(str(text).split())
 
 
 def _table(
@@ -366,7 +243,7 @@ def _table(
             notes[names[str(record["key"])]] = str(record["pretrained_on"])
     return Table(
         task=task,
-        facts={name: records[0].get(name) for name in _COMPARABLE},
+        facts={name: records[0].get(name) for name in COMPARABLE},
         metric=metric,
         columns=columns,
         test_images=len(first),
@@ -375,11 +252,6 @@ def _table(
         names=names,
         notes=notes,
     )
-
-
-def _cell_digest(record: Record) -> str:
-    """Return a digest of where a result stands in a table, whatever its settings."""
-    return digest([record.get(name) for name in _CELL])
 
 
 def _lacks(seeds: Sequence[Aligned], metric: str) -> bool:
@@ -408,7 +280,7 @@ def row_estimate(
             for name, statistic in kind.statistics(result.predictions, task).items()
         }
         if metric not in of_result:
-            raise _no_metric(task, metric, of_result)
+            raise no_metric(task, metric, of_result)
         statistics.append(of_result[metric])
         basis = kind.basis(result.predictions, metric)
         parts = [f"{metric}:{name}" for name in basis.classes]
@@ -435,21 +307,6 @@ def column(
     differing = {frozenset((pair.one, pair.other)) for pair in pairs if pair.differs}
     letters = compact_letters(defined, differing)
     return Column(fraction, estimates, order, pairs, letters, method, lower)
-
-
-def statistic_of(
-    kind: TaskKind, task: TaskSpec, metric: str, predictions: Predictions
-) -> Statistic:
-    """Return one metric of some predictions; raise UnknownNameError with the nearest ones where it
-    is none of the task."""
-    statistics = kind.statistics(predictions, task)
-    if metric not in statistics:
-        raise _no_metric(task, metric, statistics)
-    return statistics[metric]
-
-
-def _no_metric(task: TaskSpec, metric: str, names: Collection[str]) -> UnknownNameError:
-    return UnknownNameError(f"task '{task.name}' has no metric '{metric}'.", suggest(metric, names))
 
 
 def lower_is_better(kind: TaskKind, metric: str) -> bool:

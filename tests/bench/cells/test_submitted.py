@@ -15,7 +15,6 @@ import pytest
 from typer.testing import CliRunner
 
 import bench
-from bench.api import score_request
 from bench.cells.request import RunRequest
 from bench.cells.results import ResultStore
 from bench.cells.submitted import (
@@ -33,6 +32,7 @@ from bench.commands.verify import verify_command
 from bench.contracts import EVERY, KINDS, TASKS
 from bench.core.errors import NotApplicableError, PlaceBenchError, SettingError
 from bench.core.progress import Silent
+from bench.running import score_request
 from tests.tasks.datasets.fakes import write_siim
 
 TASK = "siim_cls"

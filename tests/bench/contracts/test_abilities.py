@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 
-from bench.api import check_run
 from bench.cells.request import RunRequest, left_out, table_rows
 from bench.contracts import (
     BACKBONES,
@@ -24,6 +23,7 @@ from bench.contracts import (
 )
 from bench.core.errors import NotApplicableError, SettingError
 from bench.encoding.similarity import need_text_side
+from bench.running import check_run
 from tests.tasks.fakes import Encoder
 
 

@@ -16,7 +16,7 @@ from bench.cells.results import ResultStore
 from bench.commands.run import compare_command, leaderboard_command
 from bench.contracts import Predictions, TaskSpec
 from bench.core.errors import PlaceBenchError, UnknownNameError
-from bench.report import csv_files, leaderboard, leaderboard_pages
+from bench.report import csv_files, gathering, leaderboard, leaderboard_pages
 from bench.report.literature import (
     FOLDER,
     _protocols,
@@ -211,7 +211,7 @@ def test_failed_cells_stand_in_the_foot_with_their_error_until_they_have_a_resul
         store,
         "other settings",
         "2025-12-31",
-        **{k: later[k] for k in leaderboard._CELL if k in later},
+        **{k: later[k] for k in gathering.CELL if k in later},
     )
     page = Views(store).write_tables("fake_task")
     assert page.left_out == ["cell x failed: DataError: image x is | gone."]
@@ -438,7 +438,7 @@ def test_a_failed_cell_stands_under_the_table_until_it_succeeds(
     Views(store).write_tables("fake_task")
     assert "Left out: b failed: no disk" in (tmp_path / "leaderboards/fake_task.md").read_text()
     store.append({**store.records()[next(iter(store.records()))], "key": "x", "backbone": "b"})
-    assert leaderboard.failed_cells(store, "fake_task") == []
+    assert gathering.failed_cells(store, "fake_task") == []
 
 
 def test_tasks_on_the_same_images_have_one_vote(
