@@ -23,13 +23,13 @@ def complete_results(jobs: Sequence[Job], store: ResultStore, progress: Progress
     stay as they are get one sentence per reason.
     """
     records = store.records()
-    lacking = [job for job in jobs if _reasons(records.get(job.cell.key, {}))]
+    lacking = [job for job in jobs if reasons_lacking(records.get(job.cell.key, {}))]
     completed = [job for job in lacking if _complete(job, records[job.cell.key], store)]
     if completed:
         progress.say(f"{len(completed)} result(s) lacked metrics, which were measured now.")
     left = [records[job.cell.key] for job in lacking if job not in completed]
-    for reason in sorted({reason for record in left for reason in _reasons(record)}):
-        count = sum(reason in _reasons(record) for record in left)
+    for reason in sorted({reason for record in left for reason in reasons_lacking(record)}):
+        count = sum(reason in reasons_lacking(record) for record in left)
         progress.say(
             f"{count} result(s) were made before without all metrics: {reason}. Once that is "
             "solved, run again with --force."
@@ -37,7 +37,8 @@ def complete_results(jobs: Sequence[Job], store: ResultStore, progress: Progress
     return len(completed)
 
 
-def _reasons(record: Mapping[str, Any]) -> list[str]:
+def reasons_lacking(record: Mapping[str, Any]) -> list[str]:
+    """Return why a result lacks metrics: a reason for each program that was missing."""
     return [str(value).rstrip(".") for name, value in record.items() if name.startswith(MISSING)]
 
 

@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bench.cells.prepare import EncoderRef
 from bench.cells.seen import check_seen
-from bench.contracts import (
-    FAMILIES,
-    SUPERVISION,
-    BackboneRequest,
-    BackboneSpec,
-)
+from bench.contracts import FAMILIES, SUPERVISION, BackboneRequest, BackboneSpec
 from bench.core.cards import CARD
 from bench.core.checkpoints import Checkpoint
-from bench.core.errors import (
-    CheckpointError,
-    SettingError,
-    in_words,
-)
+from bench.core.errors import CheckpointError, SettingError, in_words
 from bench.core.hashing import file_sha256
 from bench.core.naming import split_name
-
-if TYPE_CHECKING:
-    pass
 
 
 def weights_digest(spec: BackboneSpec, build_request: BackboneRequest) -> str:

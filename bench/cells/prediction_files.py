@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import zipfile
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.contracts import Predictions
 from bench.core.errors import PlaceBenchError
+from bench.core.files import UNREADABLE_ARCHIVE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,20 +18,6 @@ if TYPE_CHECKING:
 _TABLE = "table:"
 _ARRAY = "array:"
 _COLUMNS = ("image_id", "patient_id")
-_UNREADABLE = (
-    OSError,
-    ValueError,  # also what numpy raises for a pickle
-    KeyError,
-    EOFError,
-    SyntaxError,
-    TypeError,
-    OverflowError,
-    MemoryError,
-    RecursionError,
-    NotImplementedError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 def content_hash(content: bytes) -> str:
@@ -68,7 +53,7 @@ def unpack_predictions(content: bytes, path: Path) -> Predictions:
             content_of = {name: file[name] for name in file.files}
         extra = json.loads(str(content_of["extra"]))
         return Predictions(_table(content_of), _under(_ARRAY, content_of), extra)
-    except _UNREADABLE as error:
+    except UNREADABLE_ARCHIVE as error:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise PlaceBenchError(
             f"predictions {path} do not read: {reason}.",

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from bench.cells.frame import ceilings, end_to_end_settings, framing
 from bench.contracts import (
@@ -24,10 +24,6 @@ from bench.core.errors import NotApplicableError, SettingError, UnknownNameError
 from bench.core.machine import default_threads
 from bench.core.registry import suggest
 from bench.core.settings import Count, Seed, check_value
-
-if TYPE_CHECKING:
-    pass
-
 
 SEEDS = (0, 1, 2)
 """Seeds of a run that names none: what trains a head has the noise of training in its interval."""

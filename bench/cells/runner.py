@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,7 +73,7 @@ def run_cell(
     with writing(work_dir):
         work_dir.mkdir(parents=True, exist_ok=True)
     subsets = subsets_of(cell, plan)
-    context = _context(cell, plan, work_dir, device, progress)
+    context = context_of(cell, plan, work_dir, device, progress, _encoder_key(cell))
     if test_maps is not None:
         context = replace(context, test_maps=test_maps)
     with importing(KINDS.plugin_of(plan.kind.name), "failed", "Mend its kind of task."):
@@ -133,9 +134,16 @@ def _encoder_key(cell: Cell) -> str:
     )
 
 
-def _context(
-    cell: Cell, plan: TaskPlan, work_dir: Any, device: str, progress: Progress
+def context_of(
+    cell: Cell,
+    plan: TaskPlan,
+    work_dir: Path,
+    device: str,
+    progress: Progress,
+    encoder_key: str = "",
 ) -> CellContext:
+    """Return what a kind of task is told of a cell; `encoder_key` stands for its encoder, "" where
+    no encoder is run."""
     return CellContext(
         task=plan.task,
         settings=plan.settings if cell.recipe is None else plan.end_to_end,
@@ -145,7 +153,7 @@ def _context(
         profile=cell.profile,
         progress=progress,
         data_kind=cell.data_kind,
-        encoder_key=_encoder_key(cell),
+        encoder_key=encoder_key,
         data_key=plan.prepared.data_hash,
     )
 

@@ -10,18 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from bench.cells.cell import Cell
-from bench.cells.completion import MISSING
+from bench.cells.completion import reasons_lacking
 from bench.cells.given import check_predictions
 from bench.cells.prediction_files import content_hash, pack_predictions
 from bench.cells.prepare import EncoderRef, TaskPlan
-from bench.cells.request import RunRequest, check_request, head_settings
+from bench.cells.request import RunRequest, check_request
 from bench.cells.results import PREDICTIONS, ResultStore
-from bench.cells.runner import Stopwatch, record_of, score, subsets_of
+from bench.cells.runner import Stopwatch, context_of, record_of, score, subsets_of
 from bench.contracts import (
     BACKBONES,
     KINDS,
     TASKS,
-    CellContext,
     Predictions,
     Progress,
     Submission,
@@ -39,6 +38,8 @@ from bench.core.settings import Seed, check_value
 FILE = "scored:file"
 """Field of a record: the name of the file that its predictions were read from."""
 LONGEST_NAME = 60
+DEVICE = "cpu"
+"""What a result names as the device where no model was run."""
 _NAME = re.compile(r"\w[\w .()+-]*")
 
 
@@ -90,7 +91,6 @@ def check_submission(request: ScoreRequest) -> None:
         raise SettingError(
             f"--set {scoped[0]} is a setting of training, and nothing is trained.", "Leave it out."
         )
-    head_settings(request.task, request.run)
     if (request.thresholds or request.validation) and not form.thresholds:
         option = "--threshold" if request.thresholds else "--validation"
         raise SettingError(f"{form.name} take no {option}.", "Leave it out.")
@@ -99,9 +99,9 @@ def check_submission(request: ScoreRequest) -> None:
             "--threshold and --validation were both given.",
             "State thresholds, or have them chosen on a validation file.",
         )
-    for path in (request.path, request.validation):
+    for option, path in ((form.flag, request.path), ("--validation", request.validation)):
         if path is not None and not path.exists():
-            raise PlaceBenchError(f"{path} does not exist.", f"{form.flag} names {form.path}.")
+            raise PlaceBenchError(f"{path} does not exist.", f"{option} names {form.path}.")
 
 
 def _check_name(name: str) -> None:
@@ -149,8 +149,8 @@ def score_submission(
 ) -> dict[str, Any]:
     """Read, score and keep a submission; return its record.
 
-    The same predictions under the same name are scored once. Raise PlaceBenchError where other ones
-    have that name already, unless `force`.
+    The same predictions under the same name are scored once, and again where a program was missing
+    the first time. Raise PlaceBenchError where other ones have that name already, unless `force`.
     """
     use_threads(request.run.threads)
     cell = submitted_cell(request, plan)
@@ -160,19 +160,15 @@ def score_submission(
         predictions = _read(request, plan, cell, subsets, store, progress)
     with store.claim(cell.key):
         before = store.finished([cell.key]).get(cell.key)
-        if before and not request.run.force and not _lacks_metrics(before):
-            if before[PREDICTIONS] == content_hash(pack_predictions(predictions)):
+        if before and not request.run.force:
+            _check_same(predictions, before, request)
+            if not reasons_lacking(before):
                 progress.say(f"{cell.title}: the same predictions were scored before.")
                 return before
-            raise PlaceBenchError(
-                f"'{request.name}' is the name of other predictions of {plan.task.name} "
-                f"({before.get(FILE, 'a file')}, {before['time'][:10]}).",
-                "Choose another --name, or replace them with --force.",
-            )
         with watch.phase("score"), progress.track(f"scoring {cell.title}"):
             scores = score(plan, predictions)
         record = record_of(
-            cell, plan, EncoderRef(""), subsets, predictions, scores, watch.seconds, "cpu"
+            cell, plan, EncoderRef(""), subsets, predictions, scores, watch.seconds, DEVICE
         )
         record |= {FILE: request.path.name, "encoder:architecture": ""}
         if request.validation:
@@ -180,9 +176,13 @@ def score_submission(
         return store.finish(record, predictions)
 
 
-def _lacks_metrics(record: Mapping[str, Any]) -> bool:
-    """Say whether a program was missing when a result was made, so that it is made again."""
-    return any(name.startswith(MISSING) for name in record)
+def _check_same(predictions: Predictions, before: Mapping[str, Any], request: ScoreRequest) -> None:
+    if before[PREDICTIONS] != content_hash(pack_predictions(predictions)):
+        raise PlaceBenchError(
+            f"'{request.name}' is the name of other predictions of {request.task.name} "
+            f"({before.get(FILE, 'a file')}, {before['time'][:10]}).",
+            "Choose another --name, or replace them with --force.",
+        )
 
 
 def _read(
@@ -193,17 +193,7 @@ def _read(
     store: ResultStore,
     progress: Progress,
 ) -> Predictions:
-    context = CellContext(
-        task=plan.task,
-        settings=plan.settings,
-        work_dir=store.work_dir(cell.key),
-        device="cpu",
-        seed=cell.seed,
-        profile=cell.profile,
-        progress=progress,
-        data_kind=cell.data_kind,
-        data_key=plan.prepared.data_hash,
-    )
+    context = context_of(cell, plan, store.work_dir(cell.key), DEVICE, progress)
     submission = Submission(
         path=request.path,
         index=plan.index,

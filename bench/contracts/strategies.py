@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from bench.core.errors import PlaceBenchError
+
+
+class Strategy(Protocol):
+    """What every strategy declares beside its functions."""
+
+    @property
+    def settings(self) -> type[Any]:
+        """Return the settings of the kind with those of the strategy beside."""
+        ...
 
 
 def strategy_faults(
     title: str,
     declared: Any,
-    expected: type,
+    expected: type[Strategy],
     how: str,
     *,
     settings: type,
@@ -30,9 +39,8 @@ def strategy_faults(
             yield PlaceBenchError(
                 f"{title}: {attribute} is {function!r}.", "It must be a function, or a Body."
             )
-    own = vars(declared)["settings"]
-    if not isinstance(own, type) or not issubclass(own, settings):
+    if not isinstance(declared.settings, type) or not issubclass(declared.settings, settings):
         yield PlaceBenchError(
-            f"{title}: settings is {own!r}.",
+            f"{title}: settings is {declared.settings!r}.",
             f"It must be a dataclass that derives from {settings.__name__}.",
         )

@@ -49,14 +49,15 @@ class Submission:
                     f"--threshold names '{label}', which is no class of the task.",
                     suggest(label, labels),
                 )
-        common = self.thresholds.get(EVERY)
-        without = [label for label in labels if label not in self.thresholds]
-        if common is None and without:
+        common = dict.fromkeys(labels, self.thresholds[EVERY]) if EVERY in self.thresholds else {}
+        by_label = {**common, **self.thresholds}
+        without = [label for label in labels if label not in by_label]
+        if without:
             raise SettingError(
                 f"--threshold names none for '{without[0]}'.",
                 "Name one for each class, or write one number for all.",
             )
-        return [self.thresholds.get(label, common or 0.0) for label in labels]
+        return [by_label[label] for label in labels]
 
 
 ReadSubmission = Callable[[Submission, "CellContext"], "Predictions"]

@@ -39,8 +39,8 @@ def settings_beside(registry: Registry[Any], name: str) -> tuple[str, ...]:
     """Return the settings that a part has and not every part of its registry, in their order."""
     fields = [_fields(part.settings) for _, part in registry.items()]
     shared = set.intersection(*fields)
-    part = registry.get(name).settings
-    return tuple(field.name for field in dataclasses.fields(part) if field.name not in shared)
+    settings = registry.get(name).settings
+    return tuple(field.name for field in dataclasses.fields(settings) if field.name not in shared)
 
 
 def _fields(settings: type[Any]) -> set[str]:

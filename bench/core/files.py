@@ -24,6 +24,23 @@ LIMITS_MB: dict[FileKind, float] = {
 }
 """The largest file of each kind in MB (1e6 bytes); `PLACE_BENCH_MAX_<KIND>_MB` overrides it."""
 
+UNREADABLE_ARCHIVE = (
+    OSError,
+    ValueError,  # also for a pickle
+    KeyError,
+    AttributeError,
+    EOFError,
+    SyntaxError,
+    TypeError,  # also of `with`, for a single array
+    OverflowError,
+    MemoryError,
+    RecursionError,
+    NotImplementedError,  # of zipfile, for a way of packing that it does not know
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What numpy raises for an archive (.npz) that is damaged, or none."""
+
 _GZIP = 16 + zlib.MAX_WBITS
 _CHUNK = 1 << 20
 _OTHER_THAN_REGULAR = {

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bench.data.cache import Item, Store
     from bench.data.regions import RegionRows, StoredRegions
 
-FACTS = ("age", "findings", "impression", "patient_id", "report", "part", "scanner", "sex", "view")
+FACTS = ("age", "findings", "impression", "part", "patient_id", "report", "scanner", "sex", "view")
 """Columns of an index beside its labels that decide a result."""
 REPORTS = ("report", "findings", "impression")
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import csv
 import io
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +14,7 @@ import numpy as np
 
 from bench.contracts import Submission
 from bench.core.errors import DataError
+from bench.core.files import UNREADABLE_ARCHIVE
 from bench.core.storage import write_atomically
 from bench.data.tables import LONGEST_FIELD
 from bench.data.text import read_content, read_text
@@ -23,18 +22,6 @@ from bench.data.text import read_content, read_text
 if TYPE_CHECKING:
     import pandas as pd
 
-UNREADABLE = (
-    OSError,
-    ValueError,
-    KeyError,
-    EOFError,
-    SyntaxError,
-    OverflowError,
-    MemoryError,
-    NotImplementedError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 
 
@@ -130,7 +117,7 @@ def read_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             stored = {name: file[name] for name in names if name in file.files}
             present = list(file.files)
-    except (*UNREADABLE, AttributeError, TypeError) as error:
+    except UNREADABLE_ARCHIVE as error:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise DataError(
             f"{path} does not read as an archive of NumPy: {reason}.", "Write it with numpy.savez."
@@ -160,12 +147,9 @@ def check_ids(
     (of another view, without a reference) are left out.
     """
     thing = column.removesuffix("_id")
-    twice = [name for name, count in Counter(ids).items() if count > 1]
-    if twice:
-        raise DataError(
-            f"{path} holds {thing} '{twice[0]}' {Counter(ids)[twice[0]]} times.",
-            "Each is scored once.",
-        )
+    for name, count in Counter(ids).items():
+        if count > 1:
+            raise DataError(f"{path} holds {thing} '{name}' {count} times.", "Each is scored once.")
     expected = dict.fromkeys(wanted)
     splits = _splits(submission.index, column)
     wrong = [name for name in ids if name not in expected and splits.get(name) != split]

@@ -136,6 +136,20 @@ def test_the_same_file_is_scored_once_and_another_needs_another_name(home: Path)
     assert set(changed.table()["encoder"]) >= {"theirs", "theirs 2"}
 
 
+def test_a_result_that_lacks_metrics_keeps_its_name_and_is_scored_again(home: Path) -> None:
+    entry = exported(home)
+    (record,) = score(home, entry).records
+    store = ResultStore(home / "results")
+    store.append({**record, "fit:missing:meteor": "There is no Java."})
+    table = pd.read_csv(entry.path)
+    halved = entry.path.with_name("halved.csv")
+    table.assign(Pneumothorax=table["Pneumothorax"] / 2).to_csv(halved, index=False)
+    with pytest.raises(PlaceBenchError, match="'theirs' is the name of other predictions"):
+        score(home, entry, path=halved)
+    (again,) = score(home, entry).records
+    assert "fit:missing:meteor" not in again
+
+
 def test_a_row_without_a_metric_leaves_the_tables_of_others_whole(home: Path) -> None:
     entry = exported(home)
     outcome = score(home, entry, thresholds={})
