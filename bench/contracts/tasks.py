@@ -22,9 +22,9 @@ from bench.contracts.declared import (
     task_faults_together,
 )
 from bench.contracts.submissions import SubmissionForm
-from bench.core.errors import NotApplicableError, PlaceBenchError, UnknownNameError
-from bench.core.registry import Registry, suggest
-from bench.core.settings import override
+from bench.core.errors import NotApplicableError, PlaceBenchError
+from bench.core.registry import Registry
+from bench.core.settings import override, preset_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -227,11 +227,7 @@ class TaskKind(ABC):
         The dataclass has at least: `image_size` (int, px of the square the subsets are cached at).
         Unless a kind overrides this, it is the preset with `overrides`.
         """
-        if protocol not in self.presets:
-            raise UnknownNameError(
-                f"unknown protocol '{protocol}' of {self.name}.", suggest(protocol, self.presets)
-            )
-        return override(self.presets[protocol][profile], overrides)
+        return override(preset_of(self.presets, protocol, self.name)[profile], overrides)
 
     def metric_of(self, task: TaskSpec, protocol: str) -> str:
         """Return the metric that a task is ranked by under a protocol."""

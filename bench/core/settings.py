@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 from weakref import WeakKeyDictionary
 
-from bench.core.errors import SettingError
+from bench.core.errors import SettingError, UnknownNameError
 from bench.core.registry import suggest
 
 S = TypeVar("S")
@@ -293,6 +293,16 @@ def parse_pairs(pairs: Sequence[str], form: str = "--set key=value") -> dict[str
             raise SettingError(f"'{pair}' is not of the form key=value.", f"Write {form}.")
         parsed[key.strip()] = value.strip()
     return parsed
+
+
+def preset_of(presets: Mapping[str, S], protocol: str, kind: str) -> S:
+    """Return what a kind of task has for a protocol; raise UnknownNameError where it has none of
+    that name."""
+    if protocol not in presets:
+        raise UnknownNameError(
+            f"unknown protocol '{protocol}' of {kind}.", suggest(protocol, presets)
+        )
+    return presets[protocol]
 
 
 def override(settings: S, changes: Mapping[str, Any]) -> S:

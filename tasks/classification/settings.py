@@ -9,8 +9,7 @@ from typing import Annotated, Literal
 
 from bench.contracts import Profile, TaskSpec
 from bench.core.choices import settings_of
-from bench.core.errors import NotApplicableError, SettingError, UnknownNameError
-from bench.core.registry import suggest
+from bench.core.errors import NotApplicableError, SettingError
 from bench.core.settings import (
     Betas,
     Count,
@@ -21,6 +20,7 @@ from bench.core.settings import (
     Side,
     later,
     override,
+    preset_of,
 )
 from bench.training.plan import TrainPlan
 from bench.training.settings import HeadSettings
@@ -280,14 +280,11 @@ def resolve(
     `task.options`: `labels` (default: the dataset's), `mode`, `uncertain` ({class: policy} or one
     policy), `views`.
     """
-    if protocol not in PRESETS:
-        raise UnknownNameError(
-            f"unknown protocol '{protocol}' of classification.", suggest(protocol, PRESETS)
-        )
+    change = preset_of(PRESETS, protocol, "classification")
     stated = _settings_of(overrides)(**task_values(task))
     if "mode" in overrides:  # what a protocol does may depend on it
         stated = override(stated, {"mode": overrides["mode"]})
-    preset = PRESETS[protocol](stated)
+    preset = change(stated)
     finetuned = protocol == "default" and overrides.get("head") == "finetune"
     if finetuned:
         preset = _finetuned(preset)

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bench.contracts import DATASETS, Profile, RegionSource, TaskSpec
-from bench.core.errors import UnknownNameError
-from bench.core.registry import suggest
-from bench.core.settings import CheckedSettings, Side, override
+from bench.core.settings import CheckedSettings, Side, override, preset_of
 
 Target = Literal["label", "sentence", "phrase"]
 
@@ -51,11 +49,7 @@ def resolve(
 ) -> GroundingSettings:
     """Return the settings of `protocol` and `profile` for `task` with `overrides`; raise
     UnknownNameError on another protocol."""
-    if protocol not in PRESETS:
-        raise UnknownNameError(
-            f"unknown protocol '{protocol}' of grounding.", suggest(protocol, PRESETS)
-        )
-    preset = dataclasses.replace(PRESETS[protocol], **task.options)
+    preset = dataclasses.replace(preset_of(PRESETS, protocol, "grounding"), **task.options)
     if profile == "demo":
         preset = dataclasses.replace(preset, image_size=144)
     if preset.target == "label" and not preset.labels:

@@ -11,8 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from bench.contracts import Profile, TaskSpec
 from bench.core.choices import settings_of
-from bench.core.errors import NotApplicableError, SettingError, UnknownNameError
-from bench.core.registry import suggest
+from bench.core.errors import NotApplicableError, SettingError
 from bench.core.settings import (
     Count,
     Decay,
@@ -25,6 +24,7 @@ from bench.core.settings import (
     Side,
     Width,
     override,
+    preset_of,
 )
 from bench.training.plan import TrainPlan
 from bench.training.settings import HeadSettings
@@ -305,12 +305,8 @@ def resolve(
 
     `task.options`: `text`, `images`.
     """
-    if protocol not in PRESETS:
-        raise UnknownNameError(
-            f"unknown protocol '{protocol}' of report generation.", suggest(protocol, PRESETS)
-        )
     options = {key: task.options[key] for key in ("text", "images") if key in task.options}
-    preset = PRESETS[protocol][profile]
+    preset = preset_of(PRESETS, protocol, "report generation")[profile]
     chosen = overrides.get("decoder", preset(ReportSettings(**options)).decoder)
     return override(preset(_settings_of(chosen, overrides)(**options)), overrides)
 

@@ -8,9 +8,16 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from bench.contracts import Profile, TaskSpec
-from bench.core.errors import UnknownNameError
-from bench.core.registry import suggest
-from bench.core.settings import CheckedSettings, Count, Length, Range, Side, later, override
+from bench.core.settings import (
+    CheckedSettings,
+    Count,
+    Length,
+    Range,
+    Side,
+    later,
+    override,
+    preset_of,
+)
 from tasks.labelling.policies import expand_policies
 from tasks.labelling.settings import Policy
 
@@ -96,11 +103,7 @@ def resolve(
 
     `task.options`: `labels`, `uncertain`, `views`, `text`, `ks`.
     """
-    if protocol not in PRESETS:
-        raise UnknownNameError(
-            f"unknown protocol '{protocol}' of retrieval.", suggest(protocol, PRESETS)
-        )
-    preset = PRESETS[protocol](RetrievalSettings(**_task_values(task)))
+    preset = preset_of(PRESETS, protocol, "retrieval")(RetrievalSettings(**_task_values(task)))
     if profile == "demo":
         preset = dataclasses.replace(preset, image_size=144)
     settings = override(preset, overrides)

@@ -10,8 +10,7 @@ from typing import Literal
 
 from bench.contracts import Profile, TaskSpec
 from bench.core.choices import settings_of
-from bench.core.errors import SettingError, UnknownNameError
-from bench.core.registry import suggest
+from bench.core.errors import SettingError
 from bench.core.settings import (
     CheckedSettings,
     Count,
@@ -20,6 +19,7 @@ from bench.core.settings import (
     Side,
     later,
     override,
+    preset_of,
 )
 from tasks.labelling.policies import expand_policies, task_values
 from tasks.labelling.settings import Mode, Strict, Threshold
@@ -149,11 +149,7 @@ def resolve(
 ) -> ZeroShotSettings:
     """Return the settings of `protocol` and `profile` for `task` with `overrides`; raise
     UnknownNameError on another protocol."""
-    if protocol not in PRESETS:
-        raise UnknownNameError(
-            f"unknown protocol '{protocol}' of zero_shot.", suggest(protocol, PRESETS)
-        )
-    preset = PRESETS[protocol](_settings_of(overrides)(**task_values(task)))
+    preset = preset_of(PRESETS, protocol, "zero_shot")(_settings_of(overrides)(**task_values(task)))
     if profile == "demo":
         preset = dataclasses.replace(preset, image_size=144)
     settings = override(preset, overrides)
