@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,12 +14,12 @@ from sklearn.linear_model import Ridge
 
 from bench.cells.prepare import plan_task
 from bench.cells.request import RunRequest
-from bench.contracts import BACKBONES, DATASETS, KINDS, TASKS, BackboneRequest, CellContext
+from bench.contracts import BACKBONES, BackboneRequest, CellContext
 from bench.core.errors import DataError
 from bench.core.progress import Silent
-from bench.core.registry import load_plugin
 from bench.encoding.features import FeatureCache
 from tests.support.commands import BARE, place_bench
+from tests.support.plugins import loaded
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "docs" / "examples" / "points.py"
@@ -31,13 +30,8 @@ WIDTH, HEIGHT = 72, 96
 @pytest.fixture(scope="module", autouse=True)
 def _declared() -> Iterator[None]:
     """Register the example while these tests run, and no longer."""
-    load_plugin(EXAMPLE)
-    yield
-    for registry in (DATASETS, KINDS, TASKS):
-        registry.forget(str(EXAMPLE))
-    for name, module in list(sys.modules.items()):
-        if getattr(module, "__file__", None) == str(EXAMPLE):
-            del sys.modules[name]
+    with loaded(EXAMPLE):
+        yield
 
 
 @pytest.fixture

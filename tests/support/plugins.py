@@ -4,6 +4,7 @@ with it in this process."""
 import csv
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -164,11 +165,27 @@ class Plugin:
 
     def forget(self) -> None:
         """Take back what the plug-in registered."""
-        for each in registry._registries:
-            each.forget(str(self.file.resolve()))
-        for name in [name for name in sys.modules if name.startswith("place_bench_plugin_")]:
-            if getattr(sys.modules[name], "__file__", "") == str(self.file.resolve()):
-                del sys.modules[name]
+        forget(self.file)
+
+
+def forget(file: Path) -> None:
+    """Take back what a plug-in registered."""
+    path = str(file.resolve())
+    for each in registry._registries:
+        each.forget(path)
+    for name in [name for name in sys.modules if name.startswith("place_bench_plugin_")]:
+        if getattr(sys.modules[name], "__file__", "") == path:
+            del sys.modules[name]
+
+
+@contextmanager
+def loaded(file: Path) -> Iterator[None]:
+    """Load a plug-in as `--plugin` does, and take back what it registered."""
+    registry.load_plugins([file])
+    try:
+        yield
+    finally:
+        forget(file)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,9 @@ import pytest
 
 from bench.core.errors import PlaceBenchError, SettingError, UnknownNameError
 from bench.core.hashing import flatten
-from bench.core.registry import load_plugins
 from tasks.classification import ClassificationKind
 from tasks.classification.regularizers import REGULARIZERS, Regularizer
+from tests.support.plugins import loaded
 from tests.tasks.fakes import Encoder, context, subset, task
 
 KIND = ClassificationKind()
@@ -26,13 +25,8 @@ SPEC = task(labels=("a", "b"))
 def noise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Load the example of the how-to page, as `--plugin` does."""
     monkeypatch.setenv("PLACE_BENCH_CACHE", str(tmp_path / "cache"))
-    before = set(sys.modules)
-    load_plugins([FILE])
-    yield
-    REGULARIZERS.forget(str(FILE.resolve()))
-    for name in set(sys.modules) - before:
-        if name.startswith("place_bench_plugin_"):
-            del sys.modules[name]
+    with loaded(FILE):
+        yield
 
 
 def scores(folder: Path, **changes: str) -> np.ndarray:

@@ -17,10 +17,10 @@ from tasks.grounding import GroundingKind
 from tasks.grounding.fit import Grounder, predict, with_thresholds
 from tasks.grounding.pairs import CELLS, Pairs, pairs_of
 from tasks.grounding.submitted import UNCUT, read
+from tests.support.archives import Arrays, first_is
 from tests.tasks.grounding.spots import cell, data
 
 KIND = GroundingKind()
-Arrays = dict[str, Any]
 
 
 def handed_in(path: Path, **changes: Any) -> Submission:
@@ -85,22 +85,13 @@ def test_without_a_threshold_maps_are_not_cut(tmp_path: Path) -> None:
         read(replace(submission, thresholds={"c": 0.6}), context)
 
 
-def _set(name: str, value: Any) -> Callable[[Arrays], Arrays]:
-    def change(arrays: Arrays) -> Arrays:
-        changed = {key: array.copy() for key, array in arrays.items()}
-        changed[name].reshape(-1)[0] = value
-        return changed
-
-    return change
-
-
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (_set("maps", np.inf), "a map of image 'i2_0' holds a value that is not finite"),
-        (_set("images", "i0_0"), "'i0_0', which is in the training split"),
-        (_set("images", "no"), "'no', which is not in the dataset"),
-        (_set("texts", "c"), "lacks 1 of 7 maps, e.g. of image 'i2_0' and a"),
+        (first_is("maps", np.inf), "a map of image 'i2_0' holds a value that is not finite"),
+        (first_is("images", "i0_0"), "'i0_0', which is in the training split"),
+        (first_is("images", "no"), "'no', which is not in the dataset"),
+        (first_is("texts", "c"), "lacks 1 of 7 maps, e.g. of image 'i2_0' and a"),
         (lambda a: {name: array[1:] for name, array in a.items()}, "lacks 1 of the 7 images"),
         (
             lambda a: {name: np.concatenate([array, array[:1]]) for name, array in a.items()},

@@ -3,7 +3,6 @@ run, keyed and refused like them."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,11 @@ import torch
 from bench.commands.listing import rows
 from bench.core.errors import PlaceBenchError, SettingError, UnknownNameError
 from bench.core.hashing import flatten
-from bench.core.registry import load_plugins
 from tasks.report_generation.decoders import DECODERS, Decoder, decoder
 from tasks.report_generation.model import _language_side
 from tasks.report_generation.settings import ReportSettings
 from tasks.report_generation.visual import VisualMemory, VisualShape
+from tests.support.plugins import loaded
 from tests.tasks.report_generation.conftest import (
     KIND,
     SHORT,
@@ -114,13 +113,8 @@ def test_an_encoder_is_trained_with_the_newer_decoders_too(
 @pytest.fixture
 def gru() -> Iterator[None]:
     """Load the example of the how-to page, as `--plugin` does."""
-    before = set(sys.modules)
-    load_plugins([FILE])
-    yield
-    DECODERS.forget(str(FILE.resolve()))
-    for name in set(sys.modules) - before:
-        if name.startswith("place_bench_plugin_"):
-            del sys.modules[name]
+    with loaded(FILE):
+        yield
 
 
 @pytest.mark.usefixtures("gru", "no_java")

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,10 +16,10 @@ from bench.encoding.similarity import similarity_matrix
 from tasks.retrieval import RetrievalKind
 from tasks.retrieval.fit import asked_of
 from tasks.retrieval.submitted import read
+from tests.support.archives import Arrays, first_is
 from tests.tasks.fakes import Encoder, context, subset, task
 
 KIND = RetrievalKind()
-Arrays = dict[str, Any]
 
 
 @pytest.fixture(autouse=True)
@@ -86,22 +85,13 @@ def test_a_table_without_a_report_says_what_it_lacks(tmp_path: Path) -> None:
         read(submission, cell(tmp_path))
 
 
-def _set(name: str, value: Any) -> Callable[[Arrays], Arrays]:
-    def change(arrays: Arrays) -> Arrays:
-        changed = {key: array.copy() for key, array in arrays.items()}
-        changed[name].reshape(-1)[0] = value
-        return changed
-
-    return change
-
-
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (_set("scores", np.nan), "the score of image 'i3_0' and report 's3_0' is nan"),
-        (_set("images", "i3_1"), "holds image 'i3_1' 2 times"),
-        (_set("images", "i4_1"), "'i4_1', which is in the training split"),
-        (_set("images", "no"), "'no', which is not in the dataset"),
+        (first_is("scores", np.nan), "the score of image 'i3_0' and report 's3_0' is nan"),
+        (first_is("images", "i3_1"), "holds image 'i3_1' 2 times"),
+        (first_is("images", "i4_1"), "'i4_1', which is in the training split"),
+        (first_is("images", "no"), "'no', which is not in the dataset"),
         (lambda a: {**a, "scores": a["scores"][1:]}, "shape [29, 30], for 30 images"),
         (lambda a: {"scores": a["scores"]}, "lacks the array 'images'"),
         (

@@ -12,11 +12,11 @@ import pytest
 from bench.contracts import Subset
 from bench.core.errors import PlaceBenchError, SettingError
 from bench.core.hashing import flatten
-from bench.core.registry import load_plugins
 from tasks.zero_shot import ZeroShotKind
 from tasks.zero_shot.fit import class_scores
 from tasks.zero_shot.inference import INFERENCES, Inference
 from tasks.zero_shot.prompts import ClassPrompts
+from tests.support.plugins import loaded
 from tests.tasks.fakes import Encoder, context, subset, task
 
 KIND = ZeroShotKind()
@@ -28,16 +28,9 @@ SPEC = task(labels=("a", "b"))
 @pytest.fixture
 def mirrored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Load the example of the how-to page, as `--plugin` does."""
-    import sys
-
     monkeypatch.setenv("PLACE_BENCH_CACHE", str(tmp_path / "cache"))
-    before = set(sys.modules)
-    load_plugins([FILE])
-    yield
-    INFERENCES.forget(str(FILE.resolve()))
-    for name in set(sys.modules) - before:
-        if name.startswith("place_bench_plugin_"):
-            del sys.modules[name]
+    with loaded(FILE):
+        yield
 
 
 def scored(folder: Path, images: Subset, **changes: str) -> np.ndarray:
