@@ -64,12 +64,8 @@ class Network(nn.Module):
         """Return logits [B, C] of images [B, 3, H, W] or features [B, D]."""
         return self.head(self.encode(inputs) if inputs.ndim == 4 else inputs)
 
-    def losses(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the loss of a batch of `inputs` and `values` [B, C]."""
-        return self.plain_losses(batch)
-
     def plain_losses(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the loss of the labels alone."""
+        """Return the loss of a batch of `inputs` and `values` [B, C] by the labels alone."""
         return {"loss": self.loss(self(batch["inputs"]), batch["values"])}
 
     def loss(self, logits: Tensor, values: Tensor) -> Tensor:
@@ -84,7 +80,8 @@ class Network(nn.Module):
 
 
 class Regularized(Network):
-    """A network whose losses are those of a regulariser; `steps` are those of one epoch."""
+    """A network as it is trained, its losses those of its regulariser; `steps` are those of one
+    epoch."""
 
     def __init__(
         self,
@@ -118,7 +115,7 @@ class Regularized(Network):
 
 
 def plain_losses(
-    network: Network, batch: Mapping[str, Tensor], moment: Moment
+    network: Regularized, batch: Mapping[str, Tensor], moment: Moment
 ) -> dict[str, Tensor]:
     """Return the loss of the labels alone: `regularizer=none`."""
     return network.plain_losses(batch)
@@ -216,7 +213,10 @@ def train_head(
         source(labelled.subset, labelled.values, cache, settings)
         for labelled in (training, validation)
     ]
-    network = _network(backbone, len(sources[0].values), context).to(context.device)
+    images = len(sources[0].values)
+    steps = settings.steps_per_epoch or len(batch_slices(images, settings.batch_size))
+    network = Regularized(backbone, len(settings.labels), settings, context.seed, steps)
+    network.to(context.device)
     if settings.saliency == "cam":
         _check_maps(network, training.subset, context)
     summary = _run(network, sources[0], sources[1], context)
@@ -229,16 +229,6 @@ def train_head(
         **facts,
         "best_metric": summary.best_metric,
     }
-
-
-def _network(backbone: Backbone, images: int, context: CellContext) -> Network:
-    """Return what is trained on so many images."""
-    settings: ClassificationSettings = context.settings
-    classes = len(settings.labels)
-    if settings.regularizer == "none":
-        return Network(backbone, classes, settings, context.seed)
-    steps = settings.steps_per_epoch or len(batch_slices(images, settings.batch_size))
-    return Regularized(backbone, classes, settings, context.seed, steps)
 
 
 def _check_maps(network: Network, images: Subset, context: CellContext) -> None:
