@@ -136,16 +136,8 @@ def predict(fitted: Fitted, test: Subset, context: CellContext) -> Predictions:
     """
     settings: ReportSettings = context.settings
     studies = require_studies(group_studies(test, settings), "test")
-    with context.progress.track("writing reports"):
+    with context.progress.track("reports"):
         hypotheses = fitted.writer.write(studies)
-    return score_reports(fitted, studies, hypotheses, context)
-
-
-def score_reports(
-    fitted: Fitted, studies: Studies, hypotheses: list[str], context: CellContext
-) -> Predictions:
-    """Return what is kept of the reports of some studies."""
-    settings: ReportSettings = context.settings
     references = (
         list(studies.texts)
         if settings.reference == "full"

@@ -21,7 +21,7 @@ from tasks.report_generation.decoders import DECODERS
 from tasks.report_generation.decoding import ReadsReports, Reporter, SearchOptions, search
 from tasks.report_generation.settings import ReportSettings
 from tasks.report_generation.visual import VisualMemory, VisualSource, visual_shape, visual_source
-from tasks.report_generation.vocabulary import Vocabulary
+from tasks.report_generation.vocabulary import Vocabulary, through
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,8 @@ class TrainedWriter:
         return reports
 
     def through_vocabulary(self, texts: Sequence[str]) -> list[str]:
-        """Return texts as they come back from the vocabulary, cut at the limit (R2Gen scores
-        against these)."""
-        longest = self.context.settings.words_read
-        return [self.vocabulary.decode(self.vocabulary.encode(text)[:longest]) for text in texts]
+        """Return texts as they come back from the vocabulary, cut at the limit."""
+        return through(self.vocabulary, texts, self.context.settings.words_read)
 
     @torch.no_grad()
     def looks(

@@ -13,9 +13,9 @@ from bench.core.errors import NotApplicableError
 from bench.data.submissions import check_ids, column_of, read_rows, write_rows
 from tasks.report_generation.cleaning import clean
 from tasks.report_generation.data import Studies, group_studies, require_studies
-from tasks.report_generation.fit import Fitted, score_reports, sentences_of
+from tasks.report_generation.fit import Fitted, predict, sentences_of
 from tasks.report_generation.settings import ReportSettings
-from tasks.report_generation.vocabulary import learn_vocabulary
+from tasks.report_generation.vocabulary import learn_vocabulary, through
 
 TEXT = "text"
 CLEANED = "cleaned"
@@ -24,38 +24,33 @@ CLEANED = "cleaned"
 
 @dataclass(frozen=True)
 class _Elsewhere:
-    """What stands in the place of a writer: the reports of `studies` in their order."""
+    """What stands in the place of a writer: a table of reports."""
 
-    reports: tuple[str, ...]
+    submission: Submission
     training: tuple[str, ...]
     settings: ReportSettings
 
     def write(self, studies: Studies) -> list[str]:
-        """Return the reports."""
-        return list(self.reports)
+        """Return the cleaned reports of some studies, in their order."""
+        return _read_reports(self.submission, studies, self.settings)
 
     def through_vocabulary(self, texts: Sequence[str]) -> list[str]:
-        """Return texts as the vocabulary of the training reports holds them, and cut, as those are
+        """Return texts as they come back from the vocabulary of the training reports, as those do
         that a run is scored against."""
         vocabulary = learn_vocabulary(self.training, self.settings)
-        most = self.settings.words_read
-        return [vocabulary.decode(vocabulary.encode(text)[:most]) for text in texts]
+        return through(vocabulary, texts, self.settings.words_read)
 
 
 def read(submission: Submission, context: CellContext) -> Predictions:
     """Return what is kept of the reports of the test studies, as of those that a run writes."""
     settings: ReportSettings = context.settings
-    studies = require_studies(group_studies(submission.test, settings), "test")
     training = require_studies(group_studies(submission.train, settings), "training")
-    reports = _read_reports(submission, studies, settings)
-    writer = _Elsewhere(tuple(reports), training.texts, settings)
+    writer = _Elsewhere(submission, training.texts, settings)
     fitted = Fitted(writer, sentences_of(training), {"train_studies": len(training)})
-    with context.progress.track(f"scoring {len(reports)} reports"):
-        return score_reports(fitted, studies, reports, context)
+    return predict(fitted, submission.test, context)
 
 
 def _read_reports(submission: Submission, studies: Studies, settings: ReportSettings) -> list[str]:
-    """Return the cleaned reports of some studies, in their order."""
     path = submission.path
     header, rows = read_rows(path)
     by_study = "study_id" in studies.subset.index and "study_id" in header
@@ -65,7 +60,7 @@ def _read_reports(submission: Submission, studies: Studies, settings: ReportSett
     ids = [row[named] for row in rows]
     wanted = studies.subset.index[column].astype(str).iloc[studies.first].tolist()
     order = check_ids(path, ids, wanted, submission, column=column)
-    texts = [rows[place][at] for place in order]
+    texts = [rows[row][at] for row in order]
     return texts if header[at] == CLEANED else [clean(text, settings.cleaning) for text in texts]
 
 

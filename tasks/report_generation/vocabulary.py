@@ -126,3 +126,9 @@ def learn_vocabulary(texts: Sequence[str], settings: ReportSettings) -> Vocabula
     if settings.vocabulary == "wordpiece":
         return WordPieceVocabulary(texts, settings.pieces)
     return WordVocabulary.learn(texts, settings.min_count)
+
+
+def through(vocabulary: Vocabulary, texts: Sequence[str], longest: int) -> list[str]:
+    """Return texts as they come back from a vocabulary, cut after `longest` ids (R2Gen scores
+    against these)."""
+    return [vocabulary.decode(vocabulary.encode(text)[:longest]) for text in texts]
