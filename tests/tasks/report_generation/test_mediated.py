@@ -210,5 +210,10 @@ def test_what_cannot_be_mediated_names_the_plain_decoder(
     assert type(seeded_on(grid, {**off, **changes})) is TrainedReporter
 
 
+def test_no_encoder_layers_are_refused_before_an_encoder_is_read() -> None:
+    with pytest.raises(SettingError, match="encoder_layers is 0 with decoder=vlci"):
+        KIND.settings(TASK, "default", "demo", {"decoder": "vlci", "encoder_layers": "0"})
+
+
 def test_its_encoder_layers_are_the_published_three() -> None:
     assert VlciSettings().encoder_layers == 3 and VlciSettings().top_k == 6
