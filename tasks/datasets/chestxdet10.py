@@ -123,12 +123,12 @@ def _part(root: Path, split: str) -> pd.DataFrame:
     if not isinstance(entries, list) or not entries:
         raise DataError(f"file {path} is no list of images.", AGAIN)
     rows: dict[str, dict[str, Any]] = {}
-    for place, entry in enumerate(entries, 1):
-        where = f"file {path}, entry {place}"
+    for line, entry in enumerate(entries, 1):
+        where = f"file {path}, entry {line}"
         facts = entry if isinstance(entry, dict) else {}
         name = facts.get("file_name")
         try:
-            row = _row(facts, place, where)
+            row = _row(facts, line, where)
             if row["image_id"] in rows:
                 raise DataError(f"{where}: image '{row['image_id']}' occurs twice.", AGAIN)
         except DataError as error:
@@ -146,7 +146,7 @@ def _part(root: Path, split: str) -> pd.DataFrame:
     )
 
 
-def _row(facts: Mapping[str, Any], place: int, where: str) -> dict[str, Any]:
+def _row(facts: Mapping[str, Any], line: int, where: str) -> dict[str, Any]:
     """Return the columns of one entry; raise DataError for one that is none."""
     name = facts.get("file_name")
     if not isinstance(name, str) or not Path(name).stem:
@@ -171,7 +171,7 @@ def _row(facts: Mapping[str, Any], place: int, where: str) -> dict[str, Any]:
         "patient_id": patient.group(1) if patient else image,
         **{f"label:{finding}": int(finding in drawn) for finding in FINDINGS},
         "boxes": tuple(boxes),
-        "lines": (place,) * len(boxes),
+        "lines": (line,) * len(boxes),
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,19 +29,18 @@ def read(submission: Submission, context: CellContext) -> Predictions:
     `maps[p]`, on the cells of the padded square. Where maps are cut is the stated threshold, or
     chosen on the validation file as a run chooses it.
     """
-    maps_of = _MapsOf(submission)
     stated = submission.thresholds
+    thresholds: Mapping[str, float] = {}
     if submission.validation:
-        grounder = with_thresholds(maps_of, submission.val, context)
+        of_validation = partial(_maps, submission.validation, submission, "val")
+        thresholds = with_thresholds(of_validation, submission.val, context).thresholds
     elif stated:
         asked = each_asked(submission.test, context.settings)
         submission.thresholds_of(tuple(dict.fromkeys(each.label for each in asked)))
-        cut = {label if label != EVERY else ANY: value for label, value in stated.items()}
-        grounder = Grounder(maps_of, cut)
-    else:
-        grounder = Grounder(maps_of)
-    predictions = predict(grounder, submission.test, context)
-    if grounder.thresholds:
+        thresholds = {label if label != EVERY else ANY: value for label, value in stated.items()}
+    of_test = partial(_maps, submission.path, submission, "test")
+    predictions = predict(Grounder(of_test, thresholds), submission.test, context)
+    if thresholds:
         return predictions
     context.progress.say(f"{context.task.name}: {UNCUT}.")
     table = predictions.table
@@ -49,30 +50,16 @@ def read(submission: Submission, context: CellContext) -> Predictions:
     )
 
 
-class _MapsOf:
-    """Gives the maps that stand in the files, in the order of what is asked."""
-
-    def __init__(self, submission: Submission) -> None:
-        self.submission = submission
-
-    def __call__(self, subset: Subset, pairs: Pairs, context: CellContext) -> np.ndarray:
-        """Return maps float32 [P, CELLS]; raise DataError where one is missing, or for another
-        image, or of another size."""
-        is_test = subset is self.submission.test
-        path = self.submission.path
-        if not is_test:
-            path = self.submission.validation or path
-        return _maps(path, subset, pairs, self.submission, context, "test" if is_test else "val")
-
-
 def _maps(
     path: Path,
+    submission: Submission,
+    split: str,
     subset: Subset,
     pairs: Pairs,
-    submission: Submission,
     context: CellContext,
-    split: str,
 ) -> np.ndarray:
+    """Return the maps of a file in the order of what is asked, float32 [P, CELLS]; raise DataError
+    where one is missing, or for another image, or of another size."""
     arrays = read_arrays(path, ARRAYS)
     maps = arrays["maps"]
     named = [[str(value) for value in arrays[name].reshape(-1)] for name in ARRAYS[1:]]

@@ -70,7 +70,8 @@ def _tables(out: Path, written: list[dict[str, Any]], seed: int) -> dict[str, in
 def _write_study(job: manifest.Job, number: int) -> dict[str, Any]:
     """Write one image with its report; return its rows of the tables and its phrases."""
     read = gaze.write_study(DEMO, "ms_cxr", job, number)
-    patient, study = read.row["patient"], read.row["study_id"]
+    patient = read.row["patient"]
+    study = read.row["study_id"]
     height, width = read.rendering.image.shape
     name = f"{read.image_id}.jpg"
     image = {

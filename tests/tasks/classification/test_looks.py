@@ -187,24 +187,24 @@ def test_a_class_without_an_example_in_training_is_not_looked_at(tmp_path: Path)
     train = subset(60, 1)
     train.index["label:b"] = 0.0
     images = marked(subset(24, 3), Masks)
-    found = run(tmp_path, images, train=train)
-    assert found.extra["untrained_classes"] == "b"
+    predictions = run(tmp_path, images, train=train)
+    assert predictions.extra["untrained_classes"] == "b"
     only_b = (images.index["label:a"] == 0) & (images.index["label:b"] == 1)
-    assert only_b.any() and found.table.loc[only_b, "value:pointing"].isna().all()
-    assert found.extra["saliency_images"] == (images.index["label:a"] == 1).sum()
+    assert only_b.any() and predictions.table.loc[only_b, "value:pointing"].isna().all()
+    assert predictions.extra["saliency_images"] == (images.index["label:a"] == 1).sum()
 
 
 def test_where_masks_are_missing_it_is_said_on_how_many_a_metric_stands(tmp_path: Path) -> None:
     said = Said()
     images = subset(24, 3)
-    found = run(tmp_path, marked(images, Masks, without=10), said)
+    predictions = run(tmp_path, marked(images, Masks, without=10), said)
     positive = images.index[["label:a", "label:b"]].to_numpy().any(axis=1)
-    statistics = KIND.statistics(found, task())
+    statistics = KIND.statistics(predictions, task())
     assert statistics["deletion_auc"].n == positive.sum()
-    assert statistics["pointing"].n == positive[10:].sum() == found.extra["marked_images"]
+    assert statistics["pointing"].n == positive[10:].sum() == predictions.extra["marked_images"]
     sentence = f"{positive[10:].sum()} of {positive.sum()} test images with a label have a mask"
     assert any(sentence in line for line in said.lines)
-    basis = KIND.basis(found, "pointing").labels
+    basis = KIND.basis(predictions, "pointing").labels
     assert np.nansum(basis) == positive[10:].sum()
 
 

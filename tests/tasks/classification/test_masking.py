@@ -145,7 +145,7 @@ def test_the_terms_are_those_of_the_equation(mode: str) -> None:
         mode, [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0], [np.nan, 0, 1]]
     )
     values = torch.tensor(np.array(truth), dtype=torch.float64)
-    found = terms(network, settings, images, values)
+    losses = terms(network, settings, images, values)
 
     absent, sparse = [], []
     for image, row in zip(images, values, strict=True):
@@ -160,24 +160,24 @@ def test_the_terms_are_those_of_the_equation(mode: str) -> None:
         p = logits.exp()[c] / logits.exp().sum() if mode == "multiclass" else logits[c].sigmoid()
         absent.append(-torch.log(1 - p))
         sparse.append(saliency.sum())
-    assert found["salient_loss"].item() == pytest.approx(0.3 * float(sum(absent)) / 5, rel=1e-9)
-    assert found["sparse_loss"].item() == pytest.approx(0.01 * float(sum(sparse)) / 5, rel=1e-9)
+    assert losses["salient_loss"].item() == pytest.approx(0.3 * float(sum(absent)) / 5, rel=1e-9)
+    assert losses["sparse_loss"].item() == pytest.approx(0.01 * float(sum(sparse)) / 5, rel=1e-9)
     generator = np.random.default_rng(3)
     generator.random((5, columns))
     hidden = masking.random_mask(generator, 5, SIDE).double()
     masked = network.loss(network(mask_out(images, hidden)), values)
-    assert found["random_loss"].item() == pytest.approx(0.7 * masked.item(), rel=1e-9)
+    assert losses["random_loss"].item() == pytest.approx(0.7 * masked.item(), rel=1e-9)
     plain = network.loss(network(images), values)
-    assert found["loss"].item() == pytest.approx(plain.item(), rel=1e-9)
+    assert losses["loss"].item() == pytest.approx(plain.item(), rel=1e-9)
 
 
 def test_without_a_positive_label_only_the_labels_and_random_masks_act() -> None:
     settings = settings_of()
     network = network_of(settings)
-    found = terms(network, settings, images_of(3), torch.zeros(3, 3).double())
-    assert found["salient_loss"].item() == found["sparse_loss"].item() == 0
-    assert found["random_loss"].item() > 0
-    (gradient,) = torch.autograd.grad(found["salient_loss"], network.head.weight)
+    losses = terms(network, settings, images_of(3), torch.zeros(3, 3).double())
+    assert losses["salient_loss"].item() == losses["sparse_loss"].item() == 0
+    assert losses["random_loss"].item() > 0
+    (gradient,) = torch.autograd.grad(losses["salient_loss"], network.head.weight)
     assert not gradient.any()
 
 

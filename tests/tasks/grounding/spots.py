@@ -46,7 +46,5 @@ def data(n: int = 24, seed: int = 0, padding: int = 0) -> Subset:
 
 
 def cell(folder: Path, **changes: Any) -> CellContext:
-    settings = GroundingSettings(labels=("a", "b"), image_size=SIDE)
-    for name, value in changes.items():
-        object.__setattr__(settings, name, value)
+    settings = GroundingSettings(**{"labels": ("a", "b"), "image_size": SIDE, **changes})
     return context(TASKS.get("vindr_ground"), settings, folder)

@@ -199,8 +199,7 @@ def test_regions_of_one_label_are_one_and_other_sources_and_labels_are_left_out(
         RegionEntry(2, -1, "a", "mask", ""),
         RegionEntry(3, -1, "c", "box", ""),
     )
-    subset = data(1)
-    subset.annotations[Regions] = RegionRows(maps, (entries,))  # type: ignore[index]
+    subset = replace(data(1), annotations={Regions: RegionRows(maps, (entries,))})
     pairs = pairs_of(subset, GroundingSettings(labels=("a", "b")))
     assert pairs.labels == ("a",) and pairs.texts == (("There is a.",),)
     assert pairs.inside[0].reshape(REGION_SIDE, -1)[0].nonzero()[0].tolist() == [
@@ -235,9 +234,8 @@ def gaze() -> Subset:
     places = np.array(
         [{-1: [(0.2, 0.2)], 1: [(0.2, 0.2), (0.999, 1.0)]}, {0: [(0.9, 0.9)]}], object
     )
-    subset.annotations[Regions] = RegionRows(maps, (first, second))  # type: ignore[index]
-    subset.annotations[Fixations] = places  # type: ignore[index]
-    return subset
+    regions = RegionRows(maps, (first, second))
+    return replace(subset, annotations={Regions: regions, Fixations: places})
 
 
 def test_sentences_are_compared_with_the_fixations_of_their_time() -> None:
@@ -319,11 +317,11 @@ def test_words_of_real_reports_are_not_kept(tmp_path: Path) -> None:
     """Those of rendered data and names of labels are."""
     settings = {"target": "phrase", "labels": ()}
     fitted = KIND.fit(Seer(), data(seed=1), data(seed=2), cell(tmp_path, **settings))
-    kept = {}
+    texts = {}
     for kind in ("demo", "real"):
         context_of = replace(cell(tmp_path, **settings), data_kind=kind)
-        kept[kind] = KIND.predict(fitted, data(seed=3), context_of).table["shown:text"].tolist()
-    assert kept["demo"][3] == "b in 3" and set(kept["real"]) == {"a", "b"}
+        texts[kind] = KIND.predict(fitted, data(seed=3), context_of).table["shown:text"].tolist()
+    assert texts["demo"][3] == "b in 3" and set(texts["real"]) == {"a", "b"}
     named = KIND.predict(fitted, data(seed=3), replace(cell(tmp_path), data_kind="real"))
     assert set(named.table["shown:text"]) == {"There is a.", "There is b."}
 
