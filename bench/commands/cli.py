@@ -41,12 +41,7 @@ results_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
-score_app = typer.Typer(
-    help="Score predictions that were made elsewhere; no model is run.",
-    cls=ScoreGroup,
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-)
+score_app = typer.Typer(cls=ScoreGroup, no_args_is_help=True, rich_markup_mode="markdown")
 
 
 @score_app.callback()

@@ -66,7 +66,7 @@ def _command(entry: Exported, form: SubmissionForm) -> str:
     words = ["place-bench", "score", form.name, task, form.flag, str(entry.path), "--name", "NAME"]
     for option in ("seed", "profile", "protocol"):
         words += [f"--{option}", str(record[option])]
-    words += ["--fraction", f"{record['label_fraction']:g}"]
+    words += ["--fraction", str(record["label_fraction"])]
     if KINDS.get(TASKS.get(task).kind).trained:
         words += ["--threads", str(record["threads"])]
     for name, value in _changed(record).items():

@@ -38,16 +38,14 @@ def pointing(maps: np.ndarray, inside: np.ndarray, valid: np.ndarray) -> np.ndar
     Zhang et al., Top-down neural attention by excitation backprop, ECCV 2016; without a margin.
     """
     seen = np.where(valid, maps, -np.inf)
-    peaks = seen == seen.max(axis=1, keepdims=True)
-    return ratio((peaks & inside).sum(axis=1), peaks.sum(axis=1))
+    highest = seen == seen.max(axis=1, keepdims=True)
+    return ratio((highest & inside).sum(axis=1), highest.sum(axis=1))
 
 
 def nss(maps: np.ndarray, fixated: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """Return the mean of each map, standardised over its valid cells, at the fixated ones; 0 for a
     flat map (Peters et al. 2005)."""
-    count = valid.sum(axis=1)
-    mean = (maps * valid).sum(axis=1) / count
-    variance = (((maps - mean[:, None]) * valid) ** 2).sum(axis=1) / count
+    mean, variance = _moments(maps, valid)
     level = ratio((maps * fixated).sum(axis=1), fixated.sum(axis=1))
     flat = np.ptp(np.where(valid, maps, mean[:, None]), axis=1) == 0
     scores = ratio(level - mean, np.sqrt(variance))
@@ -61,11 +59,11 @@ def auc_judd(maps: np.ndarray, fixated: np.ndarray, valid: np.ndarray) -> np.nda
     for row, (heat, hit, cells) in enumerate(zip(maps, fixated, valid, strict=True)):
         ranks = rankdata(heat[cells])
         positive = hit[cells]
-        hits = int(positive.sum())
-        others = len(positive) - hits
-        if hits and others:
-            wins = ranks[positive].sum() - hits * (hits + 1) / 2
-            areas[row] = wins / (hits * others)
+        positives = int(positive.sum())
+        others = len(positive) - positives
+        if positives and others:
+            wins = ranks[positive].sum() - positives * (positives + 1) / 2
+            areas[row] = wins / (positives * others)
     return areas
 
 
@@ -76,10 +74,10 @@ def contrast(maps: np.ndarray, inside: np.ndarray, valid: np.ndarray) -> np.ndar
     Its size without the sign is the CNR of Boecking et al., ECCV 2022, on MS-CXR.
     """
     outside = valid & ~inside
-    within = _moments(maps, inside)
-    without = _moments(maps, outside)
-    difference = within[0] - without[0]
-    noise = np.sqrt(within[1] + without[1])
+    mean_inside, variance_inside = _moments(maps, inside)
+    mean_outside, variance_outside = _moments(maps, outside)
+    difference = mean_inside - mean_outside
+    noise = np.sqrt(variance_inside + variance_outside)
     ratios = ratio(difference, noise)
     return np.where((difference == 0) & (noise == 0), 0.0, ratios)
 

@@ -7,6 +7,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 
 from bench.contracts import DEMO_NOTE, baseline_row
 from bench.metrics.bootstrap import Estimate
@@ -150,9 +151,7 @@ def overview_markdown(overview: Overview) -> str:
     facts = overview.facts
     count = len(overview.values)
     tasks = f"{count} task" + "s" * (count > 1)
-    lines = [f"### Overview of {facts[KIND]}: {tasks}", ""]
-    if facts["data_kind"] == "demo":
-        lines += [f"**{DEMO_NOTE}**", ""]
+    lines = _head(f"Overview of {facts[KIND]}: {tasks}", overview)
     if overview.standings:
         lines += [table_row(["encoder", "wins", "ties", "losses"]), table_rule(4)]
     else:
@@ -210,21 +209,24 @@ def _legend(overview: Overview) -> str:
     return " ".join(sentences)
 
 
+def _head(title: str, overview: Overview) -> list[str]:
+    """Return the first lines of a section; rendered data is said there."""
+    note = [f"**{DEMO_NOTE}**", ""] if overview.facts["data_kind"] == "demo" else []
+    return [f"### {title}", "", *note]
+
+
 def summary_markdown(overviews: Sequence[Overview]) -> str:
     """Return one table over several kinds of task: the balance of every encoder in each. The rows
     without an encoder, which differ by kind, count as opponents."""
-    note = DEMO_NOTE if overviews[0].facts["data_kind"] == "demo" else ""
     kinds = [overview.facts[KIND] for overview in overviews]
     balances: dict[str, dict[str, float]] = defaultdict(dict)
     for overview in overviews:
         for standing in overview.standings if overview.image_sets else ():
             if not standing.name.startswith(baseline_row("")):
                 balances[standing.name][overview.facts[KIND]] = standing.balance
-    lines = ["### Overview by kinds of task", "", *([f"**{note}**", ""] if note else [])]
+    lines = _head("Overview by kinds of task", overviews[0])
     lines += [table_row(["encoder", *kinds]), table_rule(len(kinds) + 1)]
-    names = sorted(
-        balances, key=lambda name: (-sum(balances[name].values()) / len(balances[name]), name)
-    )
+    names = sorted(balances, key=lambda name: (-fmean(balances[name].values()), name))
     for name in names:
         of_name = balances[name]
         cells = [f"{of_name[kind]:+.2f}" if kind in of_name else "n/a" for kind in kinds]

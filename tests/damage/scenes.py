@@ -118,7 +118,7 @@ def _into(dataset: str, write: Callable[[Path], Any]) -> Callable[[Path], None]:
     return sound
 
 
-def _objects(root: Path) -> None:
+def write_objects(root: Path) -> None:
     """Write Object-CXR: 12 images to train on, six to watch and six to test, boxes and polygons."""
     rng = np.random.default_rng(0)
     marks = ("", "0 5 6 15 16;1 20 20 30 26", "2 10 10 40 12 38 20 12 30", "")
@@ -274,7 +274,7 @@ SCENES = {
         ),
         Scene(
             "objects",
-            _into("object_cxr", _objects),
+            _into("object_cxr", write_objects),
             _reader("object_cxr", "object_cxr_det"),
             {"jpeg": "**/*.jpg", "boxes": "**/*.csv"},
         ),

@@ -20,7 +20,7 @@ from bench.commands.run import run_command
 from bench.contracts import BACKBONES, KINDS, TASKS, PairData, Profile
 from bench.core.hashing import digest, flatten
 from bench.core.progress import Silent
-from tests.damage.scenes import _objects
+from tests.damage.scenes import write_objects
 from tests.support.mimic5x200 import FIVE, NAMES
 from tests.support.pairs import make_subset, recipe
 from tests.tasks.datasets.fakes import write_csv, write_mimic, write_siim
@@ -65,7 +65,7 @@ def write_data(root: Path) -> None:
     for folder in ("siim", "mimic_cxr", "object_cxr"):
         (root / folder).mkdir(parents=True)
     write_siim(root / "siim", images=36)
-    _objects(root / "object_cxr")
+    write_objects(root / "object_cxr")
     write_mimic(root / "mimic_cxr", studies=40)
     labels = [
         (

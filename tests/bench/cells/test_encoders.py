@@ -163,8 +163,8 @@ def test_encoders_declare_what_they_learned_from_beside_images_and_reports(
 def test_a_checkpoint_says_what_its_own_training_learned_from(tmp_path: Path) -> None:
     """Gaze that was not used is none; a card of before says what the method declares."""
     pairs = PairData("squares", "demo", make_subset(8, 144, 1), make_subset(4, 144, 2), "0123abcd")
-    own = recipe("egma", epochs="1", gaze_fraction="0")
-    folder = pretrain(own, pairs, progress=Silent(), out=tmp_path / "net")
+    without_gaze = recipe("egma", epochs="1", gaze_fraction="0")
+    folder = pretrain(without_gaze, pairs, progress=Silent(), out=tmp_path / "net")
     request = PretrainRequest("egma", checkpoint=folder)
     assert resolve_encoder(request, Silent()).supervision == ()
     path = folder / "card.json"

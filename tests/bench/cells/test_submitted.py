@@ -199,6 +199,19 @@ def test_the_export_prints_a_command_that_gives_the_numbers_again(
     assert theirs["metric:f1"] == ours["metric:f1"]
 
 
+def test_the_export_names_a_label_fraction_with_all_its_digits(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = ResultStore(home / "results")
+    (record,) = (each for each in store.records().values() if each["backbone"] == "random")
+    shutil.copy(store.predictions_path(record["key"]), store.predictions_path("third"))
+    store.append({**record, "key": "third", "label_fraction": 1 / 3})
+    export_command(TASK, home / "out", home / "results")
+    words = shlex.split(capsys.readouterr().out)
+    fractions = [words[at + 1] for at, word in enumerate(words) if word == "--fraction"]
+    assert sorted(map(float, fractions)) == [1 / 3, 1.0]
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

@@ -17,7 +17,7 @@ from bench.cells.submitted import export_predictions
 from bench.core.errors import NotApplicableError
 from bench.core.progress import Silent
 from tasks.report_generation.metrics import java
-from tests.damage.scenes import _objects
+from tests.damage.scenes import write_objects
 from tests.tasks.datasets.fakes import write_mimic, write_siim
 
 CANARY = "zanzibar"
@@ -42,7 +42,7 @@ def asked(home: Path, **changes: Any) -> dict[str, Any]:
     ("task", "folder", "write", "row"),
     [
         ("siim_seg", "siim", write_siim, "baseline:prior_mask"),
-        ("object_cxr_det", "object_cxr", _objects, "baseline:frequent_boxes"),
+        ("object_cxr_det", "object_cxr", write_objects, "baseline:frequent_boxes"),
     ],
 )
 def test_what_a_run_exports_is_scored_as_the_run_was(

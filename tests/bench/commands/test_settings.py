@@ -85,10 +85,10 @@ def test_what_follows_from_a_change_is_told_apart_from_it() -> None:
 
 
 def test_settings_that_a_change_brings_along_are_explained() -> None:
-    own = rows("chexpert5x200_zs", changes={"inference": "multi_resolution", "crops": "7"})
-    assert (own["inference"].value, own["inference"].origin) == ("multi_resolution", "--set")
-    assert (own["crops"].value, own["crops"].origin) == (7, "--set")
-    assert own["crop_min"].origin == ""
+    listed = rows("chexpert5x200_zs", changes={"inference": "multi_resolution", "crops": "7"})
+    assert (listed["inference"].value, listed["inference"].origin) == ("multi_resolution", "--set")
+    assert (listed["crops"].value, listed["crops"].origin) == (7, "--set")
+    assert listed["crop_min"].origin == ""
 
 
 def test_a_kind_has_the_values_of_its_tasks_where_they_differ() -> None:
